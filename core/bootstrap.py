@@ -1,0 +1,96 @@
+"""The one place where parts are chosen and joined."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+
+from dotenv import dotenv_values
+
+from core.assistants import Assistants
+from core.chat import Chat
+from core.language_model import LanguageModel
+from core.offline_model import OfflineModel
+from core.openai_model import OpenAIModel
+from core.password import Password, Passwords
+from core.settings import PRIVATE_BOB_PASSWORD, Settings
+from core.store import Store
+from core.threads import Threads
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
+    """A chat over the database, the assistants and the language model that the settings name.
+
+    Raises AssistantsFileError, WeakPassword, DatabaseURLError, SchemaTooNew or StoreUnavailable where it cannot begin.
+    On the way out running turns may end for `drain_seconds`; what is left goes to other processes.
+    """
+    assistants = Assistants.load(settings.assistants_file)
+    passwords = Passwords(list(_passwords(settings, assistants)))
+    chats: list[Chat] = []
+
+    def hear(message: str) -> None:
+        for chat in chats:
+            chat.hear(message)
+
+    async with contextlib.AsyncExitStack() as stack:
+        model = _language_model(settings)
+        stack.push_async_callback(model.close)
+        store = await stack.enter_async_context(
+            Store.open(
+                settings.database_url.get_secret_value(),
+                hear=hear,
+                hold_seconds=settings.hold_seconds,
+                erase_after=settings.turn_deadline_seconds,
+            )
+        )
+        threads = Threads(store, model, local=settings.threads == "local", deadline=settings.turn_deadline_seconds)
+        if (lost := await threads.out_of_reach()) > 0:
+            logger.warning("%d retired conversations are out of reach: their key or server is not set any more", lost)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        chat = Chat(
+            store=store,
+            threads=threads,
+            assistants=assistants,
+            passwords=passwords,
+            tasks=tasks,
+            max_question_characters=settings.max_question_characters,
+            max_at_once=settings.max_turns_at_once,
+            max_waiting=settings.max_turns_waiting,
+        )
+        chats.append(chat)
+        chores = [tasks.create_task(chat.keep_ticking()), tasks.create_task(threads.keep_erasing())]
+        try:
+            yield chat
+            await chat.drain(settings.drain_seconds)
+        finally:
+            for chore in chores:
+                chore.cancel()
+
+
+def _language_model(settings: Settings) -> LanguageModel:
+    if settings.offline:
+        return OfflineModel()
+    return OpenAIModel(
+        api_key=settings.openai_api_key.get_secret_value(),
+        base_url=settings.openai_base_url or None,
+        silence_seconds=settings.model_silence_seconds,
+    )
+
+
+def _passwords(settings: Settings, assistants: Assistants) -> Iterator[Password]:
+    environment = {**dotenv_values(".env"), **os.environ}
+    for assistant in assistants:
+        if assistant.password_from is None:
+            continue
+        if assistant.password_from == PRIVATE_BOB_PASSWORD:
+            secret = settings.private_bob_password.get_secret_value()
+        else:
+            secret = environment.get(assistant.password_from) or ""
+        if secret.strip():
+            yield Password(secret, assistant.name)

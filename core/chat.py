@@ -1,0 +1,435 @@
+"""The conversation of people with assistants: a function over a ledger.
+
+`accept` makes a question durable, fast; `answering` answers it, slowly. A turn found open whose process is gone comes
+out of `abandoned` and goes the same road as a fresh one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from core.answer import Answer
+from core.assistants import Assistant, Assistants
+from core.errors import (
+    AnswerFailed,
+    BadQuestion,
+    ChatError,
+    EventReused,
+    GivenUp,
+    HoldLost,
+    ModelMisconfigured,
+    OutOfTime,
+    Overloaded,
+    StoreUnavailable,
+    UnknownAssistant,
+)
+from core.language_model import ModelTrouble
+from core.line import Line
+from core.logs import kind_of
+from core.password import Passwords
+from core.store import Begun, Chosen, Store, ThreadFate
+from core.threads import Result, Stopped, Threads
+from core.turns import Finished, Outcome, Question, Turn, new_turn_id
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_TICKS = 1.0
+SECONDS_BETWEEN_LOOKS = 0.1  # at another process's turns, where it cannot tell us
+SECONDS_TO_INSIST = 60.0
+LONGEST_PAUSE_SECONDS = 2.0
+
+Prepare = Callable[[Turn], Awaitable[str]]
+
+
+class Chat:
+    """All that a surface ever talks to.
+
+    Methods raise StoreUnavailable where the database fails; nothing was accepted or changed then.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        threads: Threads,
+        assistants: Assistants,
+        passwords: Passwords,
+        tasks: asyncio.TaskGroup,
+        max_question_characters: int,
+        max_at_once: int,
+        max_waiting: int,
+    ) -> None:
+        self.assistants = assistants
+        self._store = store
+        self._threads = threads
+        self._passwords = passwords
+        self._tasks = tasks
+        self._max_characters = max_question_characters
+        self._max_at_once = max_at_once
+        self._max_waiting = max_waiting
+        self._asking = asyncio.Semaphore(max_at_once)
+        self._line = Line()
+        self._in_flight: set[str] = set()
+        self._answers: dict[str, Answer] = {}
+        self._scopes: dict[str, asyncio.Timeout] = {}
+        self._stopped: set[str] = set()
+        self._bells: dict[str, asyncio.Event] = {}
+        self._abandoned: dict[str, asyncio.Queue[Turn]] = {}
+        self._draining = False
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def accept(self, question: Question, *, instead_of: Turn | None = None) -> Turn | None:
+        """Make a question durable. None means that its event was accepted before.
+
+        `instead_of` is a failed turn of the same event, to be asked anew. Raises BadQuestion, Overloaded.
+        """
+        self._check(question)
+        reading = self._passwords.read(question.text)
+        unlocked = (reading.text, Chosen(reading.unlocks, private=True)) if reading.unlocks else None
+        turn_id = new_turn_id()
+        self._in_flight.add(turn_id)  # before it is stored, so that it is never taken for a stranded one
+        turn = None
+        try:
+            turn = await self._store.accept(
+                question,
+                turn_id=turn_id,
+                unlocked=unlocked,
+                wrong=reading.wrong,
+                choose=self._public,
+                max_waiting=self._max_waiting,
+                instead_of=instead_of.id if instead_of else None,
+            )
+        finally:
+            if turn is None:
+                self._in_flight.discard(turn_id)
+        if turn is None:
+            logger.info("duplicate of an event on %s", question.surface)
+        else:
+            logger.info("turn %s accepted on %s for %s", turn.reference, turn.surface, turn.assistant)
+        return turn
+
+    async def earlier(self, question: Question) -> Turn:
+        """The turn that this question's event became before. Raises EventReused if its text was another."""
+        assert question.event_id is not None
+        turn = await self._store.by_event(question.surface, question.event_id)
+        if turn is None:
+            raise StoreUnavailable
+        reading = self._passwords.read(question.text)
+        # A retry may not be the place to try passwords at: wrong words count, and only the right one finds its turn.
+        counts = bool(reading.unlocks or reading.wrong)
+        may_unlock = counts and await self._store.may_unlock(question, reading.wrong)
+        said = (reading.text, reading.unlocks) if may_unlock and reading.unlocks else (question.text, None)
+        if (turn.question, turn.assistant if turn.private else None) != said:
+            raise EventReused
+        return turn
+
+    def answering(self, turn: Turn, *, prepare: Prepare | None = None) -> Answer:
+        """Answer a turn that was accepted or taken over here, in the background; the same turn has one answer.
+
+        It is asked once all earlier turns of its session are closed. `prepare` fetches what is slow, before that.
+        The turn is closed once its answer is stored. The answer ends in AnswerFailed, or in HoldLost if another process
+        took the turn over.
+        """
+        answer = self._answers.get(turn.id)
+        if answer is None:
+            answer = self._answers[turn.id] = Answer(turn.id)
+            self._tasks.create_task(self._answer(turn, answer, prepare))
+        return answer
+
+    def following(self, turn: Turn) -> Answer:
+        """The answer to a turn that was accepted before, whatever process is at work on it."""
+        if turn.id in self._answers:
+            return self._answers[turn.id]
+        answer = Answer(turn.id)
+        if turn.closed:
+            _show_stored(turn, answer)
+        else:
+            self._tasks.create_task(self._follow(turn, answer))
+        return answer
+
+    async def interrupt(self, turn: Turn) -> None:
+        """Close a taken-over turn whose answer nobody can fetch any more."""
+        with contextlib.suppress(HoldLost):
+            await self._store.close_unanswered(turn, Outcome.INTERRUPTED, None, thread="untouched")
+            logger.info("turn %s interrupted", turn.reference)
+
+    async def abandoned(self, surface: str) -> AsyncIterator[Turn]:
+        """Turns of this surface whose process is gone, for ever: each is ours from now on and wants an answer."""
+        turns = self._abandoned.setdefault(surface, asyncio.Queue())
+        while True:
+            yield await turns.get()
+
+    # ── controls: they never stand in line ───────────────────────────────────────────────────────────────────────────
+
+    async def stop(self, turn_id: str) -> bool:
+        """End a turn, keeping the text there is. False where it is closed or unknown."""
+        if not await self._store.stop(turn_id):
+            return False
+        self._stop_here(turn_id)
+        return True
+
+    async def reset(self, session: str) -> bool:
+        """Begin anew: what was said in this session is not shown to assistants any more. False if it is unknown."""
+        known = await self._store.reset(session)
+        self._threads.look_for_erasures()
+        return known
+
+    async def forget(self, session: str) -> bool:
+        """Erase what was said in this session, here and at the provider. False if it is unknown."""
+        known = await self._store.forget(session)
+        self._threads.look_for_erasures()
+        return known
+
+    async def choose(self, session: str, surface: str, assistant: str) -> None:
+        """Let a public assistant answer in this session from now on. Raises UnknownAssistant."""
+        chosen = self.assistants.get(assistant)
+        if chosen is None or chosen.private:
+            raise UnknownAssistant
+        await self._store.choose(session, surface, chosen.name)
+
+    # ── health and life ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process is about to end and takes nothing new."""
+        return self._draining
+
+    async def check_store(self) -> None:
+        """Come back if the store answers; raise StoreUnavailable if not."""
+        await self._store.answers()
+
+    async def tick(self) -> None:
+        """Show that this process lives, take over what dead ones left, and hear of stops."""
+        tick = await self._store.tick(list(self._abandoned), self._in_flight)
+        for turn_id in tick.stopped:
+            self._stop_here(turn_id)
+        for turn in tick.taken:
+            logger.warning("turn %s taken over on %s", turn.reference, turn.surface)
+            self._in_flight.add(turn.id)
+            self._abandoned[turn.surface].put_nowait(turn)
+
+    async def keep_ticking(self) -> None:
+        """Tick about every second, for ever."""
+        while True:
+            try:
+                await self.tick()
+            except StoreUnavailable:
+                logger.warning("the store does not answer")
+            except Exception:
+                logger.exception("a look around failed for a reason of ours")
+            await asyncio.sleep(SECONDS_BETWEEN_TICKS)
+
+    def hear(self, message: str) -> None:
+        """Take in what another process said through the database; an empty message stands for missed ones."""
+        subject, _, about = message.partition(" ")
+        if subject == "stop":
+            self._stop_here(about)
+        elif subject == "closed":
+            self._line.ring(int(about))
+        else:
+            self._line.ring()
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, let running turns end for up to `seconds`, and leave the rest to other processes."""
+        self._draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._answers:
+                    await asyncio.gather(*(answer.ended() for answer in self._answers.values()))
+                    await asyncio.sleep(0)  # those that ended take themselves off the list
+        if self._in_flight:
+            logger.warning("%d turns are left to other processes", len(self._in_flight))
+            await self._store.release(list(self._in_flight))
+
+    # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check(self, question: Question) -> None:
+        if self._draining:
+            raise Overloaded("I am about to restart. Please try again shortly.", retry_after=2)
+        if not question.text.strip():
+            raise BadQuestion("The question is empty.")
+        if len(question.text) > self._max_characters:
+            raise BadQuestion(f"The question is longer than {self._max_characters:,} characters.")
+        if "\0" in question.text:
+            raise BadQuestion("The question contains a NUL character.")
+        if not question.may_wait and self._asking.locked():
+            raise Overloaded
+
+    def _public(self, choice: str | None) -> Chosen:
+        assistant = self.assistants.get(choice) if choice else None
+        if assistant is None or assistant.private:
+            assistant = self.assistants.default
+        return Chosen(assistant.name, private=False)
+
+    async def _answer(self, turn: Turn, answer: Answer, prepare: Prepare | None) -> None:
+        bell = self._bells[turn.id] = self._line.join(turn.session_id, turn.number)
+        try:
+            if prepare and turn.context is None:
+                await self._prepare(turn, prepare)
+            begun = None
+            while begun is None:
+                bell.clear()
+                async with self._asking:
+                    begun = await self._work(turn, answer)
+                if begun is None:
+                    await self._wait_in_line(turn, bell)
+        except HoldLost as lost:
+            answer.fail(lost)
+            logger.warning("turn %s is no longer held here", turn.reference)
+        except StoreUnavailable as failure:  # it stays open, and is taken up again when the store is back
+            answer.fail(failure)
+            logger.error("turn %s could not be stored, and stays open", turn.reference)
+        except Exception:
+            logger.exception("turn %s failed for a reason of ours", turn.reference)
+            with contextlib.suppress(ChatError):
+                await self._fail(turn, answer, AnswerFailed(), "retired")
+        finally:
+            if not answer.over:
+                answer.fail(HoldLost())
+            self._line.leave(turn.session_id, turn.number)
+            self._answers.pop(turn.id, None)
+            self._bells.pop(turn.id, None)
+            self._in_flight.discard(turn.id)
+            self._stopped.discard(turn.id)
+
+    async def _prepare(self, turn: Turn, prepare: Prepare) -> None:
+        context = await prepare(turn)
+        reading = self._passwords.read(context)
+        if (reading.unlocks or reading.wrong) and await self._store.may_unlock(turn, reading.wrong):
+            context = reading.text
+        await self._store.note_context(turn, context)
+
+    async def _wait_in_line(self, turn: Turn, bell: asyncio.Event) -> None:
+        # Only a turn of another process can be before the first one here.
+        deaf = self._line.is_first(turn.session_id, turn.number) and not self._store.hears_others
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_BETWEEN_LOOKS if deaf else SECONDS_TO_INSIST):
+                await bell.wait()
+
+    async def _work(self, turn: Turn, answer: Answer) -> Begun | None:
+        """Take a turn from its beginning to its end, or give back None while it has to wait."""
+        assistant = self.assistants.get(turn.assistant)
+        if assistant is None or (turn.private and not assistant.private):
+            assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
+            await self._fail(turn, answer, assistant_is_gone, "untouched")
+            return Begun(None)
+        begun = await self._threads.begin(turn, assistant)
+        if begun is None:
+            return None
+        if begun.stop:
+            await self._finish(turn, answer, Finished("", Outcome.STOPPED), "untouched")
+        elif begun.given_up:
+            await self._fail(turn, answer, GivenUp(), "untouched")
+        elif not turn.question:
+            await self._finish(turn, answer, Finished(_heard(assistant.name)), "untouched")
+        else:
+            await self._ask(turn, assistant, begun, answer)
+        return begun
+
+    async def _ask(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> None:
+        try:
+            result = await self._ask_in_time(turn, assistant, begun, answer)
+        except (TimeoutError, Stopped):
+            if turn.id in self._stopped:
+                stopped = Finished(answer.text, Outcome.STOPPED)
+                await self._finish(turn, answer, stopped, self._threads.fate_of(Outcome.STOPPED))
+            else:
+                await self._fail(turn, answer, OutOfTime(), self._threads.fate_after(None))
+        except ModelTrouble as trouble:
+            await self._fail(turn, answer, trouble.failure, self._threads.fate_after(trouble))
+        else:
+            fate = self._threads.fate_of(result.finished.outcome)
+            await self._finish(turn, answer, result.finished, fate, result.conversation_id)
+
+    async def _ask_in_time(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> Result:
+        """Ask until the deadline, or until somebody stops it: either way TimeoutError."""
+        async with asyncio.timeout(begun.seconds_left) as scope:
+            self._scopes[turn.id] = scope
+            try:
+                if turn.id in self._stopped:
+                    scope.reschedule(0)
+                return await self._threads.ask(turn, assistant, begun, answer)
+            finally:
+                del self._scopes[turn.id]
+
+    async def _finish(
+        self, turn: Turn, answer: Answer, finished: Finished, thread: ThreadFate, conversation_id: str | None = None
+    ) -> None:
+        await self._insist(
+            lambda: self._store.close_answered(turn, finished, thread=thread, conversation_id=conversation_id)
+        )
+        answer.finish(finished)
+        logger.info("turn %s %s", turn.reference, finished.outcome)
+        if thread == "retired":
+            self._threads.look_for_erasures()
+
+    async def _fail(self, turn: Turn, answer: Answer, failure: AnswerFailed, thread: ThreadFate) -> None:
+        shown = type(failure)(f"{failure.sentence} (Reference {turn.reference}.)")
+        await self._insist(lambda: self._store.close_unanswered(turn, Outcome.FAILED, shown.sentence, thread=thread))
+        answer.fail(shown)
+        logger.warning("turn %s failed: %s", turn.reference, kind_of(failure))
+        if thread == "retired":
+            self._threads.look_for_erasures()
+
+    async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write, again and again for a minute while the store does not answer: what was answered is worth it."""
+        pause = 0.05
+        deadline = asyncio.get_running_loop().time() + SECONDS_TO_INSIST
+        while True:
+            try:
+                return await write()
+            except StoreUnavailable:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _follow(self, turn: Turn, answer: Answer) -> None:
+        now: Turn | None = turn
+        try:
+            while now is not None and not now.closed:
+                if (mine := self._answers.get(turn.id)) is not None:  # taken over by this process meanwhile
+                    await _copy(mine, answer)
+                    return
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+                now = await self._store.by_id(turn.id)
+        except StoreUnavailable as failure:
+            answer.fail(failure)
+        else:
+            _show_stored(now or turn, answer)
+
+    def _stop_here(self, turn_id: str) -> None:
+        if turn_id not in self._in_flight:
+            return
+        self._stopped.add(turn_id)
+        if scope := self._scopes.get(turn_id):
+            scope.reschedule(0)
+        elif bell := self._bells.get(turn_id):
+            bell.set()
+
+
+def _heard(name: str) -> str:
+    return (
+        f"I heard the password. It opens {name} for one message at a time: say it again together with what you want to "
+        f"ask, and {name} answers that message."
+    )
+
+
+def _show_stored(turn: Turn, answer: Answer) -> None:
+    if turn.answer is not None and turn.outcome is not None:
+        answer.finish(Finished(turn.answer, turn.outcome))
+    else:
+        answer.fail(AnswerFailed(turn.error))
+
+
+async def _copy(source: Answer, target: Answer) -> None:
+    try:
+        async for text in source.growing():
+            target.replace(text)
+        target.finish(await source.whole())
+    except ChatError as failure:
+        target.fail(failure)

@@ -1,0 +1,125 @@
+"""What can go wrong, in words that are fit to be shown.
+
+    ChatError
+      NotAccepted         nothing was stored
+        BadQuestion         the text cannot be asked
+        EventReused         the same event came with another text
+        Overloaded          too much waits already; carries `retry_after` seconds
+        UnknownAssistant    no public assistant of that name
+        StoreUnavailable    the database failed
+      AnswerFailed        the turn was stored and ended without an answer
+        ModelBusy, ModelUnavailable, ModelQuotaExhausted, ModelMisconfigured,
+        QuestionRefused, TooLong, OutOfTime, GivenUp
+      HoldLost            another process took the turn over; nothing more may be written or shown
+
+`str(error)` is one sentence for a person. It never holds what a vendor said, what somebody wrote, or a secret.
+"""
+
+from __future__ import annotations
+
+
+class ChatError(Exception):
+    """Anything of ours that a person may be told. `sentence` is what they are told."""
+
+    sentence = "Sorry, something went wrong on our side."
+
+    def __init__(self, sentence: str | None = None) -> None:
+        if sentence is not None:
+            self.sentence = sentence
+        super().__init__(self.sentence)
+
+
+class NotAccepted(ChatError):
+    """The question was not stored, so nothing will answer it."""
+
+
+class BadQuestion(NotAccepted):
+    """The question cannot be asked as it is."""
+
+
+class EventReused(NotAccepted):
+    """The same event was accepted before with another text."""
+
+    sentence = "This idempotency key was used in this session before, with another text."
+
+
+class Overloaded(NotAccepted):
+    """Too much is waiting already. Ask again after `retry_after` seconds."""
+
+    sentence = "There is too much waiting to be answered right now. Please try again shortly."
+
+    def __init__(self, sentence: str | None = None, *, retry_after: int = 5) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
+class UnknownAssistant(NotAccepted):
+    """No assistant of that name may be chosen here."""
+
+    sentence = "There is no such assistant to choose here."
+
+
+class StoreUnavailable(NotAccepted):
+    """The database did not do what it was asked to; nothing was stored."""
+
+    sentence = "Sorry, I cannot store anything right now, so I do not answer. Please try again shortly."
+
+
+class HoldLost(ChatError):
+    """The turn belongs to another process now. Whoever gets this stops without a word."""
+
+    sentence = "This question is no longer answered here."
+
+
+class AnswerFailed(ChatError):
+    """The turn ended without an answer."""
+
+    sentence = "Sorry, I could not finish that answer. Please ask again."
+
+
+class ModelBusy(AnswerFailed):
+    """The language model refused for now (rate limits)."""
+
+    sentence = "Sorry, the language model is too busy right now. Please ask again in a minute."
+
+
+class ModelUnavailable(AnswerFailed):
+    """The language model could not be reached, broke off, or failed on its own side."""
+
+    sentence = "Sorry, the language model could not be reached or broke off. Please ask again."
+
+
+class ModelQuotaExhausted(AnswerFailed):
+    """The account at the provider has no money or quota left. An operator has to act."""
+
+    sentence = "Sorry, the language model's account is used up. Please tell whoever runs this assistant."
+
+
+class ModelMisconfigured(AnswerFailed):
+    """The provider refused our key, our model or our parameters. An operator has to act."""
+
+    sentence = "Sorry, the language model refuses this assistant's set-up. Please tell whoever runs this assistant."
+
+
+class QuestionRefused(AnswerFailed):
+    """The provider's policies refused the question."""
+
+    sentence = "Sorry, the language model's rules do not allow me to answer that."
+
+
+class TooLong(AnswerFailed):
+    """The question does not fit into the model's context, even without any history."""
+
+    sentence = "Sorry, that is too long for the language model. Please ask something shorter."
+
+
+class OutOfTime(AnswerFailed):
+    """The turn's deadline passed."""
+
+    sentence = "Sorry, the answer took too long. Please ask again."
+
+
+class GivenUp(AnswerFailed):
+    """The turn was begun too often without coming to an end."""
+
+    sentence = "Sorry, I failed at this question several times and gave it up. Please ask it in another way."

@@ -1,0 +1,71 @@
+"""Logs: one line for each fate of a turn, with ids; never what people wrote, never a secret."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from types import TracebackType
+
+_LOOKS_SECRET = re.compile(
+    r"sk-[A-Za-z0-9_*-]{4,}"
+    r"|xox[a-z]-[A-Za-z0-9-]+"
+    r"|xapp-[A-Za-z0-9-]+"
+    r"|(?<=Bearer )\S+"
+    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
+    r"|[MNO][A-Za-z\d_-]{23,28}\.[A-Za-z\d_-]{6,7}\.[A-Za-z\d_-]{27,}"
+)
+# These libraries log request bodies or addresses with ids at their lower levels.
+_TALKATIVE = ("openai", "httpx2", "httpcore2", "aiohttp", "asyncio", "sqlalchemy", "alembic", "psycopg")
+
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats a record and takes out every secret, known or only looking like one.
+
+    Of an exception it keeps the types and the places in the code: messages of foreign exceptions quote what they choked
+    on, and that may be what somebody wrote.
+    """
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        known = sorted((secret for secret in secrets if len(secret) > 3), key=len, reverse=True)
+        self._known = re.compile("|".join(re.escape(secret) for secret in known) or r"(?!)")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one redacted text."""
+        text = self._known.sub("[secret]", super().format(record))
+        return _LOOKS_SECRET.sub("[secret]", text)
+
+    def formatException(self, ei: _ExcInfo) -> str:
+        """Types and places of an exception and its causes, without their messages."""
+        lines: list[str] = []
+        error = ei[1]
+        while error is not None:
+            lines += [line.rstrip() for line in traceback.format_tb(error.__traceback__)]
+            lines.append(kind_of(error))
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n".join(lines)
+
+
+def kind_of(error: BaseException) -> str:
+    """The full name of an error's type: what may be logged of an error that we know nothing about."""
+    return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+def configure_logging(level: str, secrets: Sequence[str]) -> None:
+    """Send all logs of this process to standard error, redacted, at `level` ("debug" … "error") and above."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter(secrets))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

@@ -1,0 +1,412 @@
+"""All talk with OpenAI: the Responses and Conversations API, and servers compatible with the former.
+
+Facts relied on, from OpenAI's documentation of 2026 and the source of openai 3.54:
+
+- `instructions` hold for one response only, so they are sent with every question.
+- Input and output of a response are added to its conversation after it completes; what a broken-off one leaves behind
+  is not documented, so it counts as unknown.
+- The SDK repeats a timed-out request without an idempotency key, which can put a question into a conversation twice.
+  So the SDK's retries are off, and what failed says whether anything can have been written.
+- A stream may end cleanly without its terminal event; only that event makes it an answer.
+
+The SDK builds a model of some 60 classes for each event of a stream, which takes most of an answer's processor time.
+Here the SDK authenticates, connects and explains errors, and the stream is read as the JSON it is.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import httpx2
+import openai
+from openai import AsyncOpenAI, DefaultAioHttpClient
+
+from core.assistants import Assistant
+from core.errors import (
+    AnswerFailed,
+    ModelBusy,
+    ModelMisconfigured,
+    ModelQuotaExhausted,
+    ModelUnavailable,
+    QuestionRefused,
+    TooLong,
+)
+from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said
+from core.logs import kind_of
+from core.turns import Finished, Outcome, Usage
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5.0
+SHORT_REQUEST_SECONDS = 30.0
+ITEMS_PER_PAGE = 100
+
+_QUOTA = {"insufficient_quota", "credit_balance_exhausted", "organization_usage_limit_exceeded"}
+_TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
+_PASSING = {"server_error", "rate_limit_exceeded", "slow_down", "server_is_overloaded", "vector_store_timeout"}
+_CUT_OFF = {
+    "max_output_tokens": "*(The answer was cut off here: it reached its length limit.)*",
+    "content_filter": "*(The answer was cut off here by the language model's content filter.)*",
+}
+_CUT_OFF_SOMEHOW = "*(The answer was cut off here.)*"
+
+
+class OpenAIModel:
+    """Answers through `/responses`.
+
+    With `base_url` the server need not be OpenAI's: it gets no fields that only OpenAI knows. `silence_seconds` without
+    a byte are a failure.
+    """
+
+    def __init__(self, *, api_key: str, base_url: str | None, silence_seconds: float) -> None:
+        self._is_openai = base_url is None
+        self._http = DefaultAioHttpClient()  # a third of httpx2's processor time per request
+        self._client = AsyncOpenAI(
+            api_key=api_key or "none",  # a local server wants no key, but the SDK does
+            base_url=base_url,
+            max_retries=0,
+            timeout=httpx2.Timeout(SHORT_REQUEST_SECONDS, connect=CONNECT_SECONDS),
+            http_client=self._http,
+        )
+        self._timeout = httpx2.Timeout(silence_seconds, connect=CONNECT_SECONDS)
+        self._url = f"{str(self._client.base_url).rstrip('/')}/responses"
+        self.scope = hashlib.sha256(f"{self._url}\0{api_key}".encode()).hexdigest()[:16]
+        self.conversations: Conversations | None = OpenAIConversations(self._client)
+
+    async def answer(self, ask: Ask) -> AsyncIterator[str | ResponseStarted | Finished]:
+        """Stream the answer of one response. See LanguageModel."""
+        reading = _Reading()
+        try:
+            response = await self._send(self._body(ask))
+            try:
+                async for event in _events(response):
+                    for news in reading.read(event):
+                        yield news
+                    if reading.ended:
+                        return
+            finally:
+                await response.aclose()
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            raise _connection_trouble(error) from error
+        except openai.OpenAIError as error:
+            raise trouble_of(error) from error
+        raise ModelTrouble(ModelUnavailable(), "the stream ended without a terminal event", retry=True)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def _send(self, body: dict[str, Any]) -> httpx2.Response:
+        headers = {**self._client.default_headers, **self._client.auth_headers}
+        request = self._http.build_request(
+            "POST",
+            self._url,
+            content=json.dumps(body, ensure_ascii=False).encode(),
+            headers={name: value for name, value in headers.items() if isinstance(value, str)},
+            timeout=self._timeout,
+        )
+        response = await self._http.send(request, stream=True)
+        if response.status_code >= 400:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+            raise self._client._make_status_error_from_response(response)
+        if "text/event-stream" not in response.headers.get("content-type", ""):
+            await response.aclose()
+            raise ModelTrouble(ModelUnavailable(), "the reply is no event stream", retry=True)
+        return response
+
+    def _body(self, ask: Ask) -> dict[str, Any]:
+        assistant = ask.assistant
+        body: dict[str, Any] = {
+            "model": assistant.model,
+            "instructions": assistant.instructions,
+            "input": _items(ask.messages),
+            "stream": True,
+        }
+        if ask.conversation_id is not None:
+            body["conversation"] = ask.conversation_id
+        else:
+            body["store"] = False
+        if assistant.max_output_tokens is not None:
+            body["max_output_tokens"] = assistant.max_output_tokens
+        if assistant.reasoning_effort is not None:
+            body["reasoning"] = {"effort": assistant.reasoning_effort}
+        if assistant.tools:
+            body["tools"] = [tool.model_dump() for tool in assistant.tools]
+        if self._is_openai:
+            body["safety_identifier"] = ask.asker
+            body["prompt_cache_key"] = _cache_key(assistant)
+            body["stream_options"] = {"include_obfuscation": False}
+        return body
+
+
+class OpenAIConversations:
+    """Conversations kept at OpenAI. See Conversations."""
+
+    def __init__(self, client: AsyncOpenAI) -> None:
+        self._client = client
+
+    async def open(self, asker: str) -> str:
+        """Make an empty conversation."""
+        try:
+            # An empty conversation that nobody uses harms nobody, so here the SDK may repeat.
+            conversation = await self._client.with_options(max_retries=2).conversations.create(
+                metadata={"session": asker}
+            )
+        except openai.OpenAIError as error:
+            trouble = trouble_of(error)
+            trouble.wrote_nothing = True
+            raise trouble from error
+        if not isinstance(getattr(conversation, "id", None), str):
+            raise ModelTrouble(ModelUnavailable(), "the reply is no conversation", wrote_nothing=True, retry=True)
+        return conversation.id
+
+    async def tell(self, conversation_id: str, messages: Sequence[Said]) -> None:
+        """Add messages at the end."""
+        try:
+            await self._client.conversations.items.create(conversation_id, items=_items(messages))
+        except openai.OpenAIError as error:
+            raise trouble_of(error) from error
+
+    async def erase(self, conversation_id: str, response_ids: Sequence[str]) -> None:
+        """Erase items first, since deleting a conversation leaves them; then the responses; then the conversation."""
+        client = self._client.with_options(max_retries=2)  # deleting twice is deleting once
+        try:
+            while item_ids := await self._item_ids(client, conversation_id):
+                for item_id in item_ids:
+                    await _gone(client.conversations.items.delete(item_id, conversation_id=conversation_id))
+            for response_id in response_ids:
+                await _gone(client.responses.delete(response_id))
+            await _gone(client.conversations.delete(conversation_id))
+        except openai.OpenAIError as error:
+            raise trouble_of(error) from error
+
+    @staticmethod
+    async def _item_ids(client: AsyncOpenAI, conversation_id: str) -> list[str]:
+        try:
+            page = await client.conversations.items.list(conversation_id, limit=ITEMS_PER_PAGE)
+        except openai.NotFoundError:
+            return []
+        return [item.id for item in page.data if item.id]
+
+
+class _Reading:
+    """What the events of one response amount to."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._written: list[str] = []
+        self._asides: set[str] = set()
+        self._links: dict[str, str] = {}
+        self._files: dict[str, None] = {}
+        self._parts = 0
+
+    def read(self, event: dict[str, Any]) -> list[str | ResponseStarted | Finished]:
+        """The news in one event; unknown events have none. Raises ModelTrouble where there is no answer."""
+        match event.get("type"):
+            case "response.output_text.delta" | "response.refusal.delta":
+                piece = event.get("delta")
+                if isinstance(piece, str) and piece and event.get("item_id") not in self._asides:
+                    self._written.append(piece)
+                    return [piece]
+            case "response.created":
+                response_id = _mapping(event.get("response")).get("id")
+                return [ResponseStarted(response_id)] if isinstance(response_id, str) else []
+            case "response.output_item.added":
+                return self._begin_message(_mapping(event.get("item")))
+            case "response.output_text.annotation.added":
+                self._cite(_mapping(event.get("annotation")))
+            case "response.completed":
+                return self._end(_mapping(event.get("response")), Outcome.ANSWERED)
+            case "response.incomplete":
+                return self._end(_mapping(event.get("response")), Outcome.INCOMPLETE)
+            case "response.failed":
+                raise _failure(_mapping(_mapping(event.get("response")).get("error")))
+            case "error":
+                raise _failure(_mapping(event.get("error")) or event)
+        return []
+
+    def _begin_message(self, item: Mapping[str, Any]) -> list[str | ResponseStarted | Finished]:
+        if item.get("type") != "message":
+            return []
+        if item.get("phase") == "commentary":  # what the model says to itself while it works
+            self._asides.add(str(item.get("id")))
+            return []
+        self._parts += 1
+        if self._parts > 1 and self._written:
+            self._written.append("\n\n")
+            return ["\n\n"]
+        return []
+
+    def _cite(self, annotation: Mapping[str, Any]) -> None:
+        url, title, filename = annotation.get("url"), annotation.get("title"), annotation.get("filename")
+        if isinstance(url, str) and url.startswith(("https://", "http://")):
+            self._links.setdefault(url, title if isinstance(title, str) and title else url)
+        elif isinstance(filename, str) and filename:
+            self._files[filename] = None
+
+    def _end(self, response: Mapping[str, Any], outcome: Outcome) -> list[str | ResponseStarted | Finished]:
+        self.ended = True
+        news: list[str | ResponseStarted | Finished] = []
+        endings = [] if self._written else [_output_text(response)]
+        if outcome is Outcome.INCOMPLETE:
+            reason = _mapping(response.get("incomplete_details")).get("reason")
+            endings.append(_CUT_OFF.get(str(reason), _CUT_OFF_SOMEHOW))
+        for ending in (*endings, self._sources()):
+            if ending:
+                piece = f"\n\n{ending}" if self._written else ending
+                self._written.append(piece)
+                news.append(piece)
+        text = "".join(self._written)
+        if not text.strip():
+            raise ModelTrouble(ModelUnavailable(), "the response completed without any text", retry=True)
+        return [*news, Finished(text, outcome, _usage(response))]
+
+    def _sources(self) -> str:
+        written = "".join(self._written)
+        links = [_link(title, url) for url, title in self._links.items() if url not in written]
+        sources = [*links, *self._files]
+        return f"Sources: {', '.join(sources)}" if sources else ""
+
+
+def trouble_of(error: openai.OpenAIError) -> ModelTrouble:
+    """What an error of the SDK means for us: the one place where OpenAI's errors are understood."""
+    if isinstance(error, openai.APIStatusError):
+        return _status_trouble(error)
+    if isinstance(error, openai.APIConnectionError):
+        return _connection_trouble(error.__cause__ or error)
+    return ModelTrouble(ModelUnavailable(), kind_of(error), retry=True)
+
+
+def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
+    status, code = error.status_code, str(error.code or error.type or "")
+    cause = f"HTTP {status} {code}".strip()
+    if request_id := error.request_id:
+        cause += f", request {request_id}"
+    retry_after = _retry_after(error.response.headers)
+    if status >= 500 or status in (408, 409):
+        return ModelTrouble(ModelUnavailable(), cause, retry=True, retry_after=retry_after)
+    if status == 429:
+        if {error.code, error.type} & _QUOTA or code.endswith("_spend_limit_exceeded"):
+            return ModelTrouble(ModelQuotaExhausted(), cause, wrote_nothing=True)
+        return ModelTrouble(ModelBusy(), cause, wrote_nothing=True, retry=True, retry_after=retry_after)
+    if code == "conversation_locked":
+        return ModelTrouble(ModelBusy(), cause, wrote_nothing=True, retry=True, retry_after=retry_after, locked=True)
+    if code in _TOO_LONG:
+        return ModelTrouble(TooLong(), cause, wrote_nothing=True, too_long=True)
+    if _is_about_the_conversation(error):
+        return ModelTrouble(ModelUnavailable(), cause, wrote_nothing=True, retry=True, thread_is_useless=True)
+    return ModelTrouble(_failure_of(code, ModelMisconfigured()), cause, wrote_nothing=True)
+
+
+def _is_about_the_conversation(error: openai.APIStatusError) -> bool:
+    if error.status_code == 404:
+        return error.code != "model_not_found" and "conversation" in error.message.lower()
+    return error.status_code == 400 and "no tool output found" in error.message.lower()
+
+
+def _failure(error: Mapping[str, Any]) -> ModelTrouble:
+    code = str(error.get("code") or error.get("type") or "")
+    cause = f"the response failed: {code or 'no reason given'}"
+    if code in _TOO_LONG:
+        return ModelTrouble(TooLong(), cause, too_long=True)
+    if code in _QUOTA:
+        return ModelTrouble(ModelQuotaExhausted(), cause)
+    failure = _failure_of(code, ModelUnavailable())
+    return ModelTrouble(failure, cause, retry=code in _PASSING or code in ("", "error"))
+
+
+def _failure_of(code: str, otherwise: AnswerFailed) -> AnswerFailed:
+    refused = code == "invalid_prompt" or code.endswith(("_policy", "_policy_violation", "content_filter"))
+    return QuestionRefused() if refused else otherwise
+
+
+def _connection_trouble(error: BaseException) -> ModelTrouble:
+    never_sent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+    return ModelTrouble(ModelUnavailable(), kind_of(error), wrote_nothing=never_sent, retry=True)
+
+
+def _retry_after(headers: httpx2.Headers) -> float | None:
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return float(milliseconds) / 1000
+        value = headers.get("retry-after")
+        return float(value) if value else None
+    except ValueError:
+        when = email.utils.parsedate_tz(headers.get("retry-after", ""))
+        return max(0.0, email.utils.mktime_tz(when) - time.time()) if when else None
+
+
+async def _events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+    """The events of a stream (https://html.spec.whatwg.org/multipage/server-sent-events.html), each read as JSON."""
+    rest = b""
+    data: list[bytes] = []
+    async for chunk in response.aiter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for raw in lines:
+            line = raw.rstrip(b"\r")
+            if line.startswith(b"data:"):
+                data.append(line[5:])
+            elif not line and data:
+                if (event := _event(b"\n".join(data))) is not None:
+                    yield event
+                data.clear()
+
+
+def _event(data: bytes) -> dict[str, Any] | None:
+    if data.strip() == b"[DONE]":
+        return None
+    try:
+        event = json.loads(data)
+    except ValueError as error:
+        raise ModelTrouble(ModelUnavailable(), "an event of the stream is no JSON", retry=True) from error
+    return event if isinstance(event, dict) else None
+
+
+async def _gone(deletion: Any) -> None:
+    try:
+        await deletion
+    except openai.NotFoundError:
+        logger.debug("already gone")
+
+
+def _items(messages: Sequence[Said]) -> Any:
+    return [{"type": "message", "role": said.role, "content": said.text} for said in messages]
+
+
+def _cache_key(assistant: Assistant) -> str:
+    return f"{assistant.name}:{hashlib.sha256(assistant.instructions.encode()).hexdigest()[:12]}"
+
+
+def _usage(response: Mapping[str, Any]) -> Usage:
+    usage = _mapping(response.get("usage"))
+    tokens = [usage.get("input_tokens"), usage.get("output_tokens")]
+    return Usage(*(count if isinstance(count, int) else 0 for count in tokens))
+
+
+def _output_text(response: Mapping[str, Any]) -> str:
+    output = response.get("output")
+    messages = [_mapping(item) for item in output] if isinstance(output, list) else []
+    final = [
+        message for message in messages if message.get("type") == "message" and message.get("phase") != "commentary"
+    ]
+    parts = [_mapping(part) for message in final for part in message.get("content") or ()]
+    return "\n\n".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
+
+
+def _link(title: str, url: str) -> str:
+    title = " ".join(title.replace("[", "(").replace("]", ")").split())
+    url = "".join(url.replace("(", "%28").replace(")", "%29").split())
+    return f"[{title}]({url})"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,101 @@
+"""Settings, read from the environment and `.env` in `main` and nowhere else."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PRIVATE_BOB_PASSWORD = "PRIVATE_BOB_PASSWORD"  # the variable that holds Private-Bob's password
+SEED_PASSWORD = "973808"  # published in the README, so it protects nothing: start-up says so
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the message names it and does not hold its value."""
+
+
+def _words(value: Any) -> Any:
+    return [word for word in value.replace(",", " ").split() if word] if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, in the order of `.env.example`.
+
+    Names in the environment are the same in capitals. An empty value counts as not set, but for the password, where it
+    switches unlocking off.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    openai_api_key: SecretStr = SecretStr("")
+    openai_base_url: str = ""
+    openai_threads: Literal["", "conversations", "local"] = ""
+    database_url: SecretStr = SecretStr("sqlite:///bob.db")
+    assistants_file: Path | None = None
+    private_bob_password: SecretStr = SecretStr(SEED_PASSWORD)
+    cors_allow_origins: Words = ("*",)
+    cors_allow_credentials: bool = False
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    trusted_proxies: Words = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    max_turns_at_once: Annotated[int, Field(ge=1)] = 1_000
+    max_turns_waiting: Annotated[int, Field(ge=1)] = 100
+    max_question_characters: Annotated[int, Field(ge=1)] = 32_000
+    max_body_bytes: Annotated[int, Field(ge=1_000)] = 1_000_000
+    turn_deadline_seconds: Annotated[float, Field(gt=0)] = 300.0
+    model_silence_seconds: Annotated[float, Field(gt=0)] = 60.0
+    hold_seconds: Annotated[float, Field(ge=3)] = 14.0
+    drain_seconds: Annotated[float, Field(ge=0)] = 25.0
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, value: Any, info: Any) -> Any:
+        if value == "" and info.field_name != "private_bob_password":
+            return cls.model_fields[info.field_name].get_default()
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network, strict=False)
+        return value
+
+    @property
+    def offline(self) -> bool:
+        """Whether there is no language model to talk to, so that the stand-in answers."""
+        return not self.openai_api_key.get_secret_value() and not self.openai_base_url
+
+    @property
+    def threads(self) -> Literal["conversations", "local"]:
+        """Where threads live: at OpenAI by default, here by default with any other server."""
+        return self.openai_threads or ("local" if self.openai_base_url else "conversations")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every value that must not be written anywhere."""
+        values = (self.openai_api_key, self.private_bob_password, self.database_url)
+        return tuple(value.get_secret_value() for value in values if value.get_secret_value())
+
+
+def load_settings() -> Settings:
+    """The settings of this process. Raises SettingsError with a sentence that holds no value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"{name}: {first['msg']}.") from None

@@ -1,0 +1,285 @@
+"""The store: every query there is. One method is one transaction, run off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+
+from core.store.clock import Clock
+from core.store.database import Database, DatabaseURLError, open_database, sqlite_path
+from core.store.erasures import DueErasure, Erasures
+from core.store.guesses import Guesses
+from core.store.ledger import Begun, Chosen, Decide, EventKnown, Ledger, Plan, ThreadState, Transcript
+from core.store.liveness import Hear, HostLiveness, ServerLiveness
+from core.store.migrations import SchemaTooNew, migrate
+from core.turns import Finished, Outcome, Question, Turn
+
+__all__ = [
+    "Begun", "Chosen", "DatabaseURLError", "DueErasure", "Plan", "SchemaTooNew", "Store", "ThreadFate", "ThreadState",
+    "Tick", "Transcript",
+]  # fmt: skip
+
+# What becomes of a thread when its turn closes: it contains the turn, it is thrown away, or nothing happened to it.
+ThreadFate = Literal["told", "retired", "untouched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a look around found: turns taken over, and turns of ours that somebody wants stopped."""
+
+    taken: Sequence[Turn]
+    stopped: Collection[str]
+
+
+class Store:
+    """Sessions, turns and threads in one database.
+
+    Each method raises StoreUnavailable where the database fails; then nothing was changed. A method that takes a turn
+    raises HoldLost where another process holds that turn by now.
+    """
+
+    def __init__(self, database: Database, *, hold_seconds: float, erase_after: float) -> None:
+        clock = Clock(database.dialect)
+        self._db = database
+        self._hold_seconds = hold_seconds
+        self._erase_after = erase_after
+        self._liveness: HostLiveness | ServerLiveness
+        if database.dialect == "sqlite":
+            self._liveness = HostLiveness(sqlite_path(database.engine.url))
+        else:
+            self._liveness = ServerLiveness(database.engine.url, clock)
+        self._ledger = Ledger(database.dialect, clock, self._liveness.holder)
+        self._guesses = Guesses(database.dialect, clock)
+        self._erasures = Erasures(clock)
+        self.hears_others = database.dialect == "postgresql"
+        self.description = "SQLite" if database.dialect == "sqlite" else "PostgreSQL"
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, url: str, *, hear: Hear, hold_seconds: float, erase_after: float) -> AsyncIterator[Store]:
+        """Open the database at `url`, bring its schema up to date, and come alive as a holder.
+
+        `hear` is called in the event loop with what other processes say. Raises DatabaseURLError, SchemaTooNew, or an
+        error of the database.
+        """
+        database = open_database(url)
+        try:
+            await asyncio.to_thread(migrate, database.engine)
+            store = cls(database, hold_seconds=hold_seconds, erase_after=erase_after)
+            await store._liveness.start(hear)
+            try:
+                await store._db.write(lambda c: store._liveness.renew(c, hold_seconds))
+                yield store
+                await store._db.write(store._liveness.leave)
+            finally:
+                await store._liveness.close()
+        finally:
+            await asyncio.to_thread(database.close)
+
+    async def answers(self) -> None:
+        """Come back if the database answers; raise StoreUnavailable if not."""
+        await self._db.read(lambda c: c.execute(sa.select(1)).scalar())
+
+    # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def accept(
+        self,
+        question: Question,
+        *,
+        turn_id: str,
+        unlocked: tuple[str, Chosen] | None,
+        wrong: int,
+        choose: Callable[[str | None], Chosen],
+        max_waiting: int,
+        instead_of: str | None = None,
+    ) -> Turn | None:
+        """Make a question durable as a turn of its session. None means that its event was accepted before.
+
+        `unlocked` is the text without its password and the assistant that it opens, if it says one; `wrong` counts the
+        words that looked like one. Where too many were wrong lately the text stays as it is. `choose` says who answers
+        otherwise, given the session's choice. `instead_of` is a failed turn of the same event, to be asked anew.
+        Raises Overloaded.
+        """
+
+        def work(c: sa.Connection) -> Turn | None:
+            text, choice = question.text, choose
+            if wrong or unlocked:
+                may_unlock = self._guesses.may_unlock(c, _subjects(question), wrong)
+                if unlocked and may_unlock:
+                    text, chosen = unlocked
+                    choice = lambda _: chosen  # noqa: E731
+            if instead_of is not None:
+                self._ledger.set_aside(c, instead_of)
+            return self._ledger.accept(c, question, turn_id=turn_id, text=text, choose=choice, max_waiting=max_waiting)
+
+        try:
+            return await self._db.write(work)
+        except EventKnown:
+            return None
+
+    async def may_unlock(self, said_by: Question | Turn, wrong: int) -> bool:
+        """Count wrong words; whether a password that was said along with them counts."""
+        return await self._db.write(lambda c: self._guesses.may_unlock(c, _subjects(said_by), wrong))
+
+    async def by_event(self, surface: str, event_id: str) -> Turn | None:
+        """The turn that this event became, if it was accepted."""
+        return await self._db.read(lambda c: self._ledger.by_event(c, surface, event_id))
+
+    async def by_id(self, turn_id: str) -> Turn | None:
+        """The turn with this id, if there is one."""
+        return await self._db.read(lambda c: self._ledger.by_id(c, turn_id))
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def begin(
+        self,
+        turn: Turn,
+        *,
+        decide: Decide,
+        scope: str,
+        lives_here: bool,
+        again: bool,
+        max_attempts: int,
+        deadline: float,
+    ) -> Begun | None:
+        """Begin to ask a turn, or None while an earlier one of its session is open. See `Ledger.begin`."""
+        return await self._db.write(
+            lambda c: self._ledger.begin(
+                c, turn, decide=decide, scope=scope, lives_here=lives_here, again=again, max_attempts=max_attempts,
+                deadline=deadline, erase_after=self._erase_after,
+            )
+        )  # fmt: skip
+
+    async def adopt(self, turn: Turn, conversation_id: str) -> None:
+        """Record a new, empty conversation as the turn's thread, and that it is about to be written to."""
+        await self._db.write(lambda c: self._ledger.adopt(c, turn, conversation_id))
+
+    async def fence(self, turn: Turn) -> None:
+        """Come back if the turn is still held by this process; raise HoldLost if not."""
+        await self._db.write(lambda c: self._ledger.fence(c, turn))
+
+    async def note_context(self, turn: Turn, context: str) -> None:
+        """Store what was fetched before asking, without any password."""
+        await self._db.write(lambda c: self._ledger.note_context(c, turn, context))
+
+    def note_response(self, response_id: str, conversation_id: str) -> asyncio.Future[None]:
+        """Record that the provider keeps this response beside the conversation."""
+        return self._db.write(lambda c: self._erasures.note_response(c, response_id, conversation_id))
+
+    async def settle(self, turn: Turn, told: int | None) -> None:
+        """Clear the doubt about the turn's thread: it holds everything up to `told`, and nothing of this turn."""
+        await self._db.write(lambda c: self._ledger.settle(c, turn, told))
+
+    # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def close_answered(
+        self, turn: Turn, finished: Finished, *, thread: ThreadFate, conversation_id: str | None = None
+    ) -> None:
+        """Store the answer and close the turn. `conversation_id` is the thread that a `thread="told"` turn is in."""
+
+        def work(c: sa.Connection) -> None:
+            self._ledger.close_answered(c, turn, finished)
+            if thread == "told":
+                self._ledger.tell(c, turn, finished, conversation_id)
+            elif thread == "retired":
+                self._retire(c, turn)
+
+        await self._db.write(work)
+
+    async def close_unanswered(self, turn: Turn, outcome: Outcome, sentence: str | None, *, thread: ThreadFate) -> None:
+        """Close the turn without an answer; `sentence` is what its person is told."""
+
+        def work(c: sa.Connection) -> None:
+            self._ledger.close_unanswered(c, turn, outcome, sentence)
+            if thread == "retired":
+                self._retire(c, turn)
+
+        await self._db.write(work)
+
+    # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def stop(self, turn_id: str) -> bool:
+        """Mark a turn to be stopped. False where it is closed or unknown."""
+        return await self._db.write(lambda c: self._ledger.stop(c, turn_id))
+
+    async def reset(self, session: str) -> bool:
+        """Begin the session's visible transcript at its next turn. False where there is no such session."""
+        return await self._db.write(lambda c: self._ledger.reset(c, session, erase_after=self._erase_after))
+
+    async def forget(self, session: str) -> bool:
+        """Blank everything that was said in a session. False where there is no such session."""
+        known = await self._db.write(lambda c: self._ledger.forget(c, session, erase_after=self._erase_after))
+        if known:
+            await asyncio.to_thread(self._db.overwrite_log)
+        return known
+
+    async def choose(self, session: str, surface: str, assistant: str) -> None:
+        """Let `assistant` answer in this session from the next question on."""
+        await self._db.write(lambda c: self._ledger.choose(c, session, surface, assistant))
+
+    # ── holding ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def tick(self, surfaces: Collection[str], in_flight: Collection[str]) -> Tick:
+        """Show that we live, and take over what the dead left on `surfaces`, or what is ours but not `in_flight`.
+
+        To be called every second or so.
+        """
+        holder = self._liveness.holder
+
+        def look(c: sa.Connection) -> tuple[set[str], list[str], list[str], bool]:
+            self._liveness.renew(c, self._hold_seconds)
+            found = self._ledger.holders(c, surfaces)
+            others = {other for other in found if other is not None and other != holder}
+            dead = self._liveness.dead(c, others) if others else set()
+            mine = self._ledger.open_turns_of(c, holder)
+            stranded = [row.id for row in mine if row.id not in in_flight]
+            return dead, stranded, [row.id for row in mine if row.stop], None in found
+
+        dead, stranded, stopped, released = await self._db.read(look)
+        taken: Sequence[Turn] = ()
+        if surfaces and (dead or stranded or released):
+            taken = await self._db.write(lambda c: self._ledger.take(c, surfaces, dead=dead, stranded=stranded))
+        return Tick(taken, stopped)
+
+    async def release(self, turn_ids: Collection[str]) -> None:
+        """Let go of these turns, for any process of their surfaces to take."""
+        await self._db.write(lambda c: self._ledger.release(c, turn_ids))
+
+    # ── erasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def claim_erasure(self, scope: str, *, seconds: float) -> DueErasure | None:
+        """The next conversation to erase under `scope`; nobody else gets it for `seconds`."""
+        return await self._db.write(lambda c: self._erasures.claim(c, scope, seconds=seconds))
+
+    async def erased(self, conversation_id: str) -> None:
+        """Record that nothing of the conversation is left at the provider."""
+        await self._db.write(lambda c: self._erasures.done(c, conversation_id))
+
+    async def postpone_erasure(self, conversation_id: str) -> None:
+        """Try to erase the conversation later."""
+        await self._db.write(lambda c: self._erasures.postpone(c, conversation_id))
+
+    async def seconds_to_next_erasure(self, scope: str) -> float | None:
+        """When the next erasure under `scope` is due; None where there is none."""
+        return await self._db.read(lambda c: self._erasures.seconds_to_next(c, scope))
+
+    async def erasures_out_of_reach(self, scope: str) -> int:
+        """How many conversations cannot be erased, since their key or server is not the present one."""
+        return await self._db.read(lambda c: self._erasures.out_of_reach(c, scope))
+
+    def _retire(self, connection: sa.Connection, turn: Turn) -> None:
+        self._ledger.retire(connection, turn.session_id, turn.assistant, erase_after=self._erase_after)
+
+
+def _subjects(said_by: Question | Turn) -> list[str]:
+    subjects = [f"session:{said_by.session}"]
+    if said_by.person:
+        subjects.append(f"person:{said_by.person}")
+    if isinstance(said_by, Question) and said_by.address:
+        subjects.append(f"address:{said_by.address}")
+    return subjects

@@ -1,0 +1,300 @@
+"""Two databases, one way to use them: units of work, run off the event loop.
+
+SQLite has one writer thread that commits many units of work at once (a commit waits for the disk, so sharing it is what
+makes durable writes cheap) and one reader thread. PostgreSQL has a few threads with a connection each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from core.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[sa.Connection], T]
+
+SQLITE_BATCH = 64
+POSTGRESQL_THREADS = 6
+BUSY_TIMEOUT_MS = 10_000
+_REPEATABLE = {"40001", "40P01"}  # serialization failure, deadlock: PostgreSQL asks to repeat the transaction
+
+
+class DatabaseURLError(ValueError):
+    """DATABASE_URL names no database that we can use. The message does not hold the URL."""
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work[Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Lane:
+    """Threads that take units of work from one queue, in order, and commit up to `batch` of them at once.
+
+    In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along.
+    """
+
+    def __init__(self, engine: sa.Engine, *, threads: int, batch: int) -> None:
+        self._engine = engine
+        self._batch = batch
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, name=f"store-{number}") for number in range(threads)]
+        for thread in self._threads:
+            thread.daemon = True  # a process that must go does not wait for a database that does not answer
+            thread.start()
+
+    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+        """Queue `work`. The future raises StoreUnavailable where the database fails."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(work, future))
+        return future
+
+    def close(self) -> None:
+        """End the threads once the queued work is done. Waits for them."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(timeout=BUSY_TIMEOUT_MS / 1000)
+
+    def _run(self) -> None:
+        connection: sa.Connection | None = None
+        while jobs := self._take():
+            try:
+                connection = connection or self._engine.connect()
+                self._commit(connection, jobs)
+            except BaseException as error:
+                _discard(connection)
+                connection = None
+                _fail_all(jobs, error)
+            _settle(jobs)
+        _discard(connection)
+
+    def _take(self) -> list[_Job]:
+        job = self._jobs.get()
+        jobs = [job] if job else []
+        while jobs and len(jobs) < self._batch:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._jobs.put(None)
+                break
+            jobs.append(job)
+        return jobs
+
+    def _commit(self, connection: sa.Connection, jobs: list[_Job]) -> None:
+        if self._batch == 1:
+            _repeat(connection, jobs[0])
+            return
+        with connection.begin():
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            for job in jobs:
+                driver.execute("SAVEPOINT unit")
+                try:
+                    job.result = job.work(connection)
+                except DBAPIError as error:
+                    if not isinstance(error, IntegrityError) and not driver.in_transaction:
+                        raise
+                    job.error = error
+                except Exception as error:
+                    job.error = error
+                if job.error:
+                    driver.execute("ROLLBACK TO unit")
+                driver.execute("RELEASE unit")
+
+
+def _repeat(connection: sa.Connection, job: _Job) -> None:
+    for attempt in range(5):
+        try:
+            with connection.begin():
+                job.result = job.work(connection)
+            return
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _REPEATABLE or attempt == 4:
+                if error.connection_invalidated:
+                    raise
+                job.error = error
+                return
+        except Exception as error:
+            job.error = error
+            return
+
+
+def _fail_all(jobs: Iterable[_Job], error: BaseException) -> None:
+    for job in jobs:
+        job.error = error
+
+
+def _discard(connection: sa.Connection | None) -> None:
+    if connection is not None:
+        try:
+            connection.invalidate()
+            connection.close()
+        except SQLAlchemyError:
+            logger.warning("a database connection could not be closed")
+
+
+def _settle(jobs: list[_Job]) -> None:
+    loops = {job.future.get_loop() for job in jobs}
+    for loop in loops:
+        mine = [job for job in jobs if job.future.get_loop() is loop]
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, mine)
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is None:
+            job.future.set_result(job.result)
+        elif isinstance(job.error, SQLAlchemyError) and not isinstance(job.error, IntegrityError):
+            failure = StoreUnavailable()
+            failure.__cause__ = job.error
+            job.future.set_exception(failure)
+        else:
+            job.future.set_exception(job.error)
+
+
+class Database:
+    """One database: where writes and reads are queued, and what differs between the two kinds."""
+
+    def __init__(self, *, engine: sa.Engine, writes: Lane, reads: Lane) -> None:
+        self.engine = engine
+        self._writes = writes
+        self._reads = reads
+
+    @property
+    def dialect(self) -> str:
+        """Either "sqlite" or "postgresql"."""
+        return self.engine.dialect.name
+
+    def write(self, work: Work[T]) -> asyncio.Future[T]:
+        """Run `work` in a transaction of its own. Once the future has its result, the work is on disk."""
+        return self._writes.submit(work)
+
+    def read(self, work: Work[T]) -> asyncio.Future[T]:
+        """Run `work`, which changes nothing, on what is committed."""
+        return self._reads.submit(work)
+
+    def overwrite_log(self) -> None:
+        """Leave nothing of earlier contents in SQLite's write-ahead log. Waits for the disk."""
+        if self.dialect == "sqlite":
+            with self.engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Finish what is queued and let go of the database. Waits for it."""
+        self._writes.close()
+        if self._reads is not self._writes:
+            self._reads.close()
+        self.engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """The database at `url`, `sqlite:///file` or `postgresql://…`.
+
+    Raises DatabaseURLError for any other. Does not connect yet.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except SQLAlchemyError as error:
+        raise DatabaseURLError("DATABASE_URL is no URL of a database.") from error
+    if parsed.drivername == "sqlite":
+        return _open_sqlite(parsed)
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return _open_postgresql(parsed)
+    raise DatabaseURLError("DATABASE_URL must begin with sqlite:/// or postgresql://.")
+
+
+def sqlite_path(url: sa.URL) -> Path:
+    """The file of an SQLite URL. Raises DatabaseURLError where there is none: memory survives no restart."""
+    if not url.database or url.database == ":memory:" or url.query:
+        raise DatabaseURLError("DATABASE_URL must name a file: sqlite:///bob.db")
+    return Path(url.database).absolute()
+
+
+def _open_sqlite(url: sa.URL) -> Database:
+    path = sqlite_path(url)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise DatabaseURLError(f"The database file cannot be opened: {error.strerror}.") from error
+    engine = _sqlite_engine(path, begin="BEGIN IMMEDIATE")
+    readers = _sqlite_engine(path, begin="BEGIN")
+    return Database(
+        engine=engine,
+        writes=Lane(engine, threads=1, batch=SQLITE_BATCH),
+        reads=Lane(readers, threads=1, batch=SQLITE_BATCH),
+    )
+
+
+def _sqlite_engine(path: Path, *, begin: str) -> sa.Engine:
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        poolclass=NullPool,
+        hide_parameters=True,  # what people wrote must not get into an error's text
+        connect_args={"check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # else the driver begins transactions on its own, and too late
+        for setting in (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",  # NORMAL may lose acknowledged commits with the power
+            "foreign_keys=ON",
+            "secure_delete=ON",  # what is forgotten is overwritten
+        ):
+            connection.execute(f"PRAGMA {setting}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _open_postgresql(url: sa.URL) -> Database:
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={"application_name": "bob", "connect_timeout": 5, **KEEPALIVES},
+    )
+    lane = Lane(engine, threads=POSTGRESQL_THREADS, batch=1)
+    return Database(engine=engine, writes=lane, reads=lane)
+
+
+# A peer that vanished without a word is noticed within 8 s, not after the kernel's two hours.
+KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 3,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 8000,
+}

@@ -1,0 +1,81 @@
+"""How often somebody guessed at a password, and who may unlock nothing for a while.
+
+Subjects are stored as digests: which person or address it was matters to nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.store.clock import Clock
+from core.store.tables import Guess, Lockout
+
+guesses = Guess.__table__  # type: ignore[attr-defined]
+lockouts = Lockout.__table__  # type: ignore[attr-defined]
+
+WINDOW_SECONDS = 3600.0
+LOCKOUT_SECONDS = 3600.0
+MOST_WRONG_WORDS = 60
+MOST_WRONG_WORDS_OF_ALL = 600
+EVERYBODY = "everybody"
+_ADVISORY_LOCK = 0x626F6201
+
+
+class Guesses:
+    """Counts wrong words, an hour at a time."""
+
+    def __init__(self, dialect: str, clock: Clock) -> None:
+        self._clock = clock
+        self._upsert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        self._one_at_a_time = dialect == "postgresql"
+
+    def may_unlock(self, connection: sa.Connection, subjects: Sequence[str], wrong: int) -> bool:
+        """Count `wrong` words against each subject and everybody; whether a password said now may unlock.
+
+        The words count before the decision, so one message cannot both reach the bound and slip past it.
+        """
+        if self._one_at_a_time and wrong:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        digests = {digest(subject): MOST_WRONG_WORDS for subject in subjects}
+        digests[digest(EVERYBODY)] = MOST_WRONG_WORDS_OF_ALL
+        locked_out = connection.execute(
+            sa.select(lockouts.c.subject).where(
+                lockouts.c.subject.in_(list(digests)), lockouts.c.until > self._clock.now
+            ),
+            self._clock.params(),
+        ).first()
+        if locked_out is not None:
+            return False
+        return not wrong or all([self._counts(connection, subject, wrong, bound) for subject, bound in digests.items()])
+
+    def _counts(self, connection: sa.Connection, subject: str, wrong: int, bound: int) -> bool:
+        connection.execute(
+            sa.insert(guesses).values(subject=subject, at=self._clock.now, words=wrong), self._clock.params()
+        )
+        connection.execute(
+            sa.delete(guesses).where(guesses.c.subject == subject, guesses.c.at < self._clock.now - WINDOW_SECONDS),
+            self._clock.params(),
+        )
+        words = connection.execute(
+            sa.select(sa.func.sum(guesses.c.words)).where(guesses.c.subject == subject)
+        ).scalar_one()
+        if words < bound:
+            return True
+        until = self._clock.now + LOCKOUT_SECONDS
+        connection.execute(
+            self._upsert(lockouts)
+            .values(subject=subject, until=until)
+            .on_conflict_do_update(index_elements=["subject"], set_={"until": until}),
+            self._clock.params(),
+        )
+        connection.execute(sa.delete(guesses).where(guesses.c.subject == subject))
+        return False
+
+
+def digest(subject: str) -> str:
+    """What stands for a subject in the tables."""
+    return hashlib.blake2b(subject.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,76 @@
+"""Who is alive on this host: a process lives as long as its lock file is locked.
+
+The kernel frees the lock with the process, however it ends, so no clock is involved. Folders must be on a local disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+
+class LockFiles:
+    """The lock files of one folder; processes that share it are on one host. All methods may wait for the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._held: dict[str, int] = {}
+        self.host = self._host_id()
+
+    def hold(self, holder: str) -> None:
+        """Lock the file of `holder` until `release` or the end of this process."""
+        path = self._path(holder)
+        while True:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Somebody may have found the file between its making and its locking, and removed it as a dead one's.
+            if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
+                self._held[holder] = file
+                return
+            os.close(file)
+
+    def is_dead(self, holder: str) -> bool:
+        """Whether `holder` held a file here and holds it no more; also True where it has none here."""
+        if holder in self._held:
+            return False
+        path = self._path(holder)
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        else:
+            path.unlink(missing_ok=True)
+            return True
+        finally:
+            os.close(file)
+
+    def release(self, holder: str) -> None:
+        """Unlock and remove the file of `holder`."""
+        self._path(holder).unlink(missing_ok=True)
+        os.close(self._held.pop(holder))
+
+    def _path(self, holder: str) -> Path:
+        return self._folder / f"{holder}.lock"
+
+    def _host_id(self) -> str:
+        path = self._folder / "host"
+        try:
+            with path.open("x", encoding="ascii") as file:
+                file.write(secrets.token_hex(8))
+        except FileExistsError:
+            pass
+        # Whoever made the file may not have written it yet; an empty name only means that nobody shares it.
+        return path.read_text(encoding="ascii") or secrets.token_hex(8)
+
+
+def shared_folder() -> Path:
+    """The folder of this user's lock files where the database is on another host."""
+    return Path(tempfile.gettempdir()) / f"bob-holders-{os.getuid()}"

@@ -1,0 +1,557 @@
+"""The turns of all sessions: accepted, begun, closed, taken over. Every function runs inside one transaction.
+
+Whoever writes to a turn says which hold (`Turn.token`) he has. A write without the present hold raises HoldLost, so a
+process that was paused or cut off while another took over changes nothing when it comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.errors import HoldLost, Overloaded
+from core.store.clock import Clock
+from core.store.tables import ChatSession, Erasure, Thread
+from core.store.tables import Turn as TurnTable
+from core.turns import TOLD_OUTCOMES, Finished, Outcome, Question, Told, Turn, Usage
+
+sessions = ChatSession.__table__  # type: ignore[attr-defined]
+turns = TurnTable.__table__  # type: ignore[attr-defined]
+threads = Thread.__table__  # type: ignore[attr-defined]
+erasures = Erasure.__table__  # type: ignore[attr-defined]
+
+CHANNEL = "bob"  # what processes tell each other through PostgreSQL
+PAGE = 100
+_ACCEPTED = (
+    "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "holder",
+)  # fmt: skip
+_TURN = (
+    "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "token",
+    "context", "answer", "error", "outcome",
+)  # fmt: skip
+_THREAD = ("conversation_id", "scope", "private", "begins", "told", "tokens", "in_doubt")
+
+
+class EventKnown(Exception):
+    """The event was accepted before. Undoes the transaction that found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """What is recorded about the provider's side of a session."""
+
+    conversation_id: str | None
+    scope: str
+    private: bool
+    begins: int
+    told: int
+    tokens: int
+    in_doubt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be told before a question is asked, decided from the thread's state.
+
+    `keep` says whether the thread goes on as it is; otherwise it is retired. `begins` is the first turn it will
+    contain.
+    """
+
+    keep: bool
+    begins: int
+    tell: Sequence[Told]
+
+
+Transcript = Callable[[int], Iterator[Told]]
+Decide = Callable[[ThreadState | None, Transcript], Plan]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A turn that may be asked now."""
+
+    plan: Plan | None  # None: nothing is to be asked, because of `stop` or `given_up`, or since nothing was said
+    conversation_id: str | None = None
+    context: str | None = None
+    stop: bool = False
+    given_up: bool = False
+    seconds_left: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The assistant that a turn belongs to."""
+
+    name: str
+    private: bool
+
+
+class Ledger:
+    """The statements over turns, sessions and threads, prepared once for one kind of database."""
+
+    def __init__(self, dialect: str, clock: Clock, holder: str) -> None:
+        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        self._clock = clock
+        self._holder = holder
+        self._notifies = dialect == "postgresql"
+        self._insert = insert
+        now = clock.now
+        counted = insert(sessions).values(
+            name=sa.bindparam("name"), surface=sa.bindparam("surface"), turns=1, begins=1, created_at=now
+        )
+        self._count_turn = counted.on_conflict_do_update(
+            index_elements=["name"], set_={"turns": sessions.c.turns + 1}
+        ).returning(sessions.c.id, sessions.c.turns, sessions.c.assistant)
+        self._add_turn = (
+            insert(turns)
+            .values(
+                {
+                    **{name: sa.bindparam(name) for name in _ACCEPTED},
+                    "token": 1, "attempts": 0, "stop": False, "accepted_at": now,
+                }
+            )
+            .on_conflict_do_nothing(index_elements=["surface", "event_id"])
+            .returning(turns.c.id)
+        )  # fmt: skip
+        mine = sa.and_(
+            turns.c.id == sa.bindparam("turn"), turns.c.token == sa.bindparam("hold"), turns.c.closed_at.is_(None)
+        )
+        self._mine = mine
+        earlier = turns.alias("earlier")
+        self._look = (
+            sa.select(
+                turns.c.stop,
+                turns.c.context,
+                turns.c.attempts,
+                sessions.c.begins.label("session_begins"),
+                sa.exists()
+                .where(
+                    earlier.c.session_id == turns.c.session_id,
+                    earlier.c.number < turns.c.number,
+                    earlier.c.closed_at.is_(None),
+                )
+                .label("waits"),
+                *(threads.c[name].label(f"thread_{name}") for name in _THREAD),
+            )
+            .select_from(
+                turns.join(sessions, sessions.c.id == turns.c.session_id).outerjoin(
+                    threads,
+                    sa.and_(threads.c.session_id == turns.c.session_id, threads.c.assistant == turns.c.assistant),
+                )
+            )
+            .where(mine)
+        )
+        self._attempt = (
+            sa.update(turns)
+            .where(mine)
+            .values(
+                attempts=turns.c.attempts + sa.bindparam("new_attempts"),
+                started_at=sa.func.coalesce(turns.c.started_at, now),
+            )
+            .returning((turns.c.started_at - now).label("age"))
+        )
+        self._doubt = (
+            sa.update(threads)
+            .where(threads.c.session_id == sa.bindparam("session"), threads.c.assistant == sa.bindparam("name"))
+            .values(in_doubt=True)
+        )
+        self._close = (
+            sa.update(turns)
+            .where(mine)
+            .values(
+                answer=sa.bindparam("new_answer"),
+                error=sa.bindparam("new_error"),
+                outcome=sa.bindparam("new_outcome"),
+                input_tokens=turns.c.input_tokens + sa.bindparam("new_input"),
+                output_tokens=turns.c.output_tokens + sa.bindparam("new_output"),
+                closed_at=now,
+            )
+            .returning(turns.c.session_id)
+        )
+        self._tell = (
+            sa.update(threads)
+            .where(
+                threads.c.session_id == sa.bindparam("session"),
+                threads.c.assistant == sa.bindparam("name"),
+                threads.c.conversation_id.is_not_distinct_from(sa.bindparam("conversation")),
+            )
+            .values(told=sa.bindparam("new_told"), tokens=sa.bindparam("new_tokens"), in_doubt=False)
+        )
+
+    # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def accept(
+        self,
+        connection: sa.Connection,
+        question: Question,
+        *,
+        turn_id: str,
+        text: str,
+        choose: Callable[[str | None], Chosen],
+        max_waiting: int,
+    ) -> Turn:
+        """Store a question at the end of its session's line. Raises EventKnown or Overloaded, and stores nothing."""
+        session = connection.execute(
+            self._count_turn, {"name": question.session, "surface": question.surface, **self._clock.params()}
+        ).one()
+        if not question.may_wait and self._open_in(connection, session.id) >= max_waiting:
+            raise Overloaded("Too many questions wait in this session already. Please wait for their answers.")
+        chosen = choose(session.assistant)
+        values = {
+            "id": turn_id,
+            "session_id": session.id,
+            "number": session.turns,
+            "surface": question.surface,
+            "event_id": question.event_id,
+            "person": question.person,
+            "question": text,
+            "assistant": chosen.name,
+            "private": chosen.private,
+            "holder": self._holder,
+        }
+        if connection.execute(self._add_turn, {**values, **self._clock.params()}).first() is None:
+            raise EventKnown
+        del values["holder"]
+        return Turn(**values, session=question.session, token=1)
+
+    def set_aside(self, connection: sa.Connection, turn_id: str) -> None:
+        """Free the event of a failed turn, so that it can be asked anew."""
+        connection.execute(
+            sa.update(turns)
+            .where(turns.c.id == turn_id, turns.c.outcome.in_([Outcome.FAILED, Outcome.INTERRUPTED]))
+            .values(event_id=turns.c.event_id + ":" + turns.c.id)
+        )
+
+    def by_event(self, connection: sa.Connection, surface: str, event_id: str) -> Turn | None:
+        """The turn that this event became."""
+        return self._one(connection, turns.c.surface == surface, turns.c.event_id == event_id)
+
+    def by_id(self, connection: sa.Connection, turn_id: str) -> Turn | None:
+        """The turn with this id."""
+        return self._one(connection, turns.c.id == turn_id)
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(
+        self,
+        connection: sa.Connection,
+        turn: Turn,
+        *,
+        decide: Decide,
+        scope: str,
+        lives_here: bool,
+        again: bool,
+        max_attempts: int,
+        deadline: float,
+        erase_after: float,
+    ) -> Begun | None:
+        """Begin to ask a turn, or None while an earlier one of its session is open.
+
+        `decide` says what the thread needs. One that is kept is marked in doubt, since it is about to be written to;
+        any other is retired here and now. `again` repeats within one hold, which is no new attempt.
+        """
+        fence = {"turn": turn.id, "hold": turn.token}
+        found = connection.execute(self._look, fence).first()
+        if found is None:
+            raise HoldLost
+        if found.waits and not found.stop:
+            return None
+        if found.stop:
+            return Begun(None, stop=True)
+        if not turn.question:
+            return Begun(None)
+        if found.attempts >= max_attempts and not again:
+            return Begun(None, given_up=True)
+        age = connection.execute(
+            self._attempt, {**fence, "new_attempts": 0 if again else 1, **self._clock.params()}
+        ).scalar_one()
+        state = None
+        if found.thread_scope is not None:
+            state = ThreadState(**{name: getattr(found, f"thread_{name}") for name in _THREAD})
+        first = found.session_begins
+        if state is not None and state.begins < first:
+            state = None  # it holds what was said before a reset
+        plan = decide(state, lambda after: self._transcript(connection, turn, max(after, first - 1)))
+        keeps = plan.keep and state is not None
+        if not keeps:
+            self.retire(connection, turn.session_id, turn.assistant, erase_after=erase_after)
+            self._set_thread(connection, turn, scope=scope, plan=plan)
+        elif not lives_here:
+            connection.execute(self._doubt, {"session": turn.session_id, "name": turn.assistant})
+        return Begun(
+            plan,
+            conversation_id=state.conversation_id if keeps and state else None,
+            context=found.context,
+            seconds_left=deadline + age,
+        )
+
+    def adopt(self, connection: sa.Connection, turn: Turn, conversation_id: str) -> None:
+        """Record a new, empty conversation as the turn's thread, and that it is about to be written to."""
+        self.fence(connection, turn)
+        connection.execute(
+            sa.update(threads)
+            .where(threads.c.session_id == turn.session_id, threads.c.assistant == turn.assistant)
+            .values(conversation_id=conversation_id, in_doubt=True)
+        )
+
+    def fence(self, connection: sa.Connection, turn: Turn) -> None:
+        """Raise HoldLost unless the turn is still open and held with this token."""
+        held = sa.select(turns.c.id).where(self._mine)
+        if connection.execute(held, {"turn": turn.id, "hold": turn.token}).first() is None:
+            raise HoldLost
+
+    def note_context(self, connection: sa.Connection, turn: Turn, context: str) -> None:
+        """Store what was fetched before asking."""
+        self.fence(connection, turn)
+        connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(context=context))
+
+    # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def close_answered(self, connection: sa.Connection, turn: Turn, finished: Finished) -> None:
+        """Store the answer and close the turn."""
+        self._close_turn(connection, turn, finished.outcome, answer=finished.text, usage=finished.usage)
+
+    def tell(self, connection: sa.Connection, turn: Turn, finished: Finished, conversation_id: str | None) -> None:
+        """Record that the turn's thread contains it, unless the thread is another one by now."""
+        connection.execute(
+            self._tell,
+            {
+                "session": turn.session_id,
+                "name": turn.assistant,
+                "conversation": conversation_id,
+                "new_told": turn.number,
+                "new_tokens": finished.usage.input_tokens + finished.usage.output_tokens,
+            },
+        )
+
+    def close_unanswered(self, connection: sa.Connection, turn: Turn, outcome: Outcome, sentence: str | None) -> None:
+        """Close the turn without an answer; `sentence` is what its person is told."""
+        self._close_turn(connection, turn, outcome, error=sentence)
+
+    def settle(self, connection: sa.Connection, turn: Turn, told: int | None) -> None:
+        """Clear the doubt about the turn's thread: it holds everything up to `told`, and nothing of this turn."""
+        self.fence(connection, turn)
+        values: dict[str, Any] = {"in_doubt": False}
+        if told is not None:
+            values["told"] = told
+        connection.execute(
+            sa.update(threads)
+            .where(threads.c.session_id == turn.session_id, threads.c.assistant == turn.assistant)
+            .values(values)
+        )
+
+    def retire(
+        self, connection: sa.Connection, session_id: int, assistant: str | None = None, *, erase_after: float
+    ) -> None:
+        """Forget the session's threads (or one assistant's) and leave their conversations to be erased.
+
+        A conversation in doubt is erased `erase_after` seconds from now, when nothing can be added to it any more.
+        """
+        which = [threads.c.session_id == session_id]
+        if assistant is not None:
+            which.append(threads.c.assistant == assistant)
+        found = connection.execute(
+            sa.select(threads.c.id, threads.c.conversation_id, threads.c.scope, threads.c.in_doubt).where(*which)
+        ).all()
+        for thread in found:
+            if thread.conversation_id is not None:
+                connection.execute(
+                    self._insert(erasures)
+                    .values(
+                        conversation_id=thread.conversation_id,
+                        scope=thread.scope,
+                        due_at=self._clock.now + (erase_after if thread.in_doubt else 0.0),
+                        attempts=0,
+                    )
+                    .on_conflict_do_nothing(),
+                    self._clock.params(),
+                )
+            connection.execute(sa.delete(threads).where(threads.c.id == thread.id))
+
+    # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def stop(self, connection: sa.Connection, turn_id: str) -> bool:
+        """Mark a turn to be stopped. False where it is closed or unknown."""
+        marked = connection.execute(
+            sa.update(turns)
+            .where(turns.c.id == turn_id, turns.c.closed_at.is_(None))
+            .values(stop=True)
+            .returning(turns.c.id)
+        ).first()
+        if marked is not None:
+            self._notify(connection, f"stop {turn_id}")
+        return marked is not None
+
+    def reset(self, connection: sa.Connection, session: str, *, erase_after: float) -> bool:
+        """Begin the session's visible transcript at its next turn. False where there is no such session."""
+        found = connection.execute(
+            sa.update(sessions)
+            .where(sessions.c.name == session)
+            .values(begins=sessions.c.turns + 1)
+            .returning(sessions.c.id)
+        ).first()
+        if found is not None:
+            self.retire(connection, found.id, erase_after=erase_after)
+        return found is not None
+
+    def forget(self, connection: sa.Connection, session: str, *, erase_after: float) -> bool:
+        """Reset the session and blank what was said in it. Open turns end. False where there is no such session."""
+        if not self.reset(connection, session, erase_after=erase_after):
+            return False
+        which = turns.c.session_id == sa.select(sessions.c.id).where(sessions.c.name == session).scalar_subquery()
+        ended = connection.execute(sa.select(turns.c.id).where(which, turns.c.closed_at.is_(None))).scalars().all()
+        connection.execute(
+            sa.update(turns).where(which).values(
+                question="", answer=None, context=None, error=None, person=None, outcome=Outcome.FORGOTTEN,
+                closed_at=sa.func.coalesce(turns.c.closed_at, self._clock.now), token=turns.c.token + 1,
+            ),
+            self._clock.params(),
+        )  # fmt: skip
+        for turn_id in ended:
+            self._notify(connection, f"stop {turn_id}")
+        return True
+
+    def choose(self, connection: sa.Connection, session: str, surface: str, assistant: str) -> None:
+        """Let `assistant` answer in this session from the next question on."""
+        connection.execute(
+            self._insert(sessions)
+            .values(name=session, surface=surface, turns=0, begins=1, created_at=self._clock.now, assistant=assistant)
+            .on_conflict_do_update(index_elements=["name"], set_={"assistant": assistant}),
+            self._clock.params(),
+        )
+
+    # ── holding ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def holders(self, connection: sa.Connection, surfaces: Collection[str]) -> set[str | None]:
+        """Who holds open turns of these surfaces; None stands for turns that were released."""
+        found = sa.select(turns.c.holder).distinct().where(turns.c.closed_at.is_(None), turns.c.surface.in_(surfaces))
+        return set(connection.execute(found).scalars())
+
+    def open_turns_of(self, connection: sa.Connection, holder: str) -> list[sa.Row[Any]]:
+        """Ids and stop marks of the open turns that `holder` holds."""
+        return list(
+            connection.execute(
+                sa.select(turns.c.id, turns.c.stop).where(turns.c.closed_at.is_(None), turns.c.holder == holder)
+            )
+        )
+
+    def take(
+        self,
+        connection: sa.Connection,
+        surfaces: Collection[str],
+        *,
+        dead: Collection[str],
+        stranded: Collection[str],
+    ) -> list[Turn]:
+        """Take over the open turns of these surfaces that are released, held by the dead, or `stranded` here."""
+        abandoned = sa.or_(turns.c.holder.is_(None), turns.c.holder.in_(dead), turns.c.id.in_(stranded))
+        taken = connection.execute(
+            sa.update(turns)
+            .where(turns.c.closed_at.is_(None), turns.c.surface.in_(surfaces), abandoned)
+            .values(holder=self._holder, token=turns.c.token + 1)
+            .returning(turns.c.id)
+        ).scalars()
+        found = self._select(connection, turns.c.id.in_(list(taken)))
+        return sorted(found, key=lambda turn: (turn.session_id, turn.number))
+
+    def release(self, connection: sa.Connection, turn_ids: Collection[str]) -> None:
+        """Let go of these turns, for any process of their surfaces to take."""
+        connection.execute(
+            sa.update(turns)
+            .where(turns.c.id.in_(turn_ids), turns.c.holder == self._holder, turns.c.closed_at.is_(None))
+            .values(holder=None, token=turns.c.token + 1)
+        )
+        self._notify(connection, "released")
+
+    # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _transcript(self, connection: sa.Connection, turn: Turn, after: int) -> Iterator[Told]:
+        """What the turn's assistant may see of its session, newest first: the one place where privacy is decided.
+
+        A private assistant sees everything; a public one only what was said with public assistants.
+        """
+        below = turn.number
+        while below > after + 1:
+            page = connection.execute(
+                sa.select(turns.c.number, turns.c.question, turns.c.answer)
+                .where(
+                    turns.c.session_id == turn.session_id,
+                    turns.c.number > after,
+                    turns.c.number < below,
+                    turns.c.outcome.in_(TOLD_OUTCOMES),
+                    turns.c.question != "",
+                    turns.c.answer != "",
+                    *(() if turn.private else (turns.c.private.is_(False),)),
+                )
+                .order_by(turns.c.number.desc())
+                .limit(PAGE)
+            ).all()
+            for row in page:
+                yield Told(row.number, row.question, row.answer)
+            if len(page) < PAGE:
+                return
+            below = page[-1].number
+
+    def _set_thread(self, connection: sa.Connection, turn: Turn, *, scope: str, plan: Plan) -> None:
+        connection.execute(
+            sa.insert(threads).values(
+                session_id=turn.session_id, assistant=turn.assistant, private=turn.private, scope=scope,
+                conversation_id=None, begins=plan.begins, told=plan.begins - 1, in_doubt=False, tokens=0,
+            )
+        )  # fmt: skip
+
+    def _close_turn(
+        self,
+        connection: sa.Connection,
+        turn: Turn,
+        outcome: Outcome,
+        *,
+        answer: str | None = None,
+        error: str | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        usage = usage or Usage()
+        closed = connection.execute(
+            self._close,
+            {
+                "turn": turn.id,
+                "hold": turn.token,
+                "new_answer": answer,
+                "new_error": error,
+                "new_outcome": outcome,
+                "new_input": usage.input_tokens,
+                "new_output": usage.output_tokens,
+                **self._clock.params(),
+            },
+        ).first()
+        if closed is None:
+            raise HoldLost
+        if self._notifies:
+            others = sa.exists().where(
+                turns.c.session_id == turn.session_id, turns.c.closed_at.is_(None), turns.c.holder != self._holder
+            )
+            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, f"closed {turn.session_id}")).where(others))
+
+    def _open_in(self, connection: sa.Connection, session_id: int) -> int:
+        return connection.execute(
+            sa.select(sa.func.count()).where(turns.c.session_id == session_id, turns.c.closed_at.is_(None))
+        ).scalar_one()
+
+    def _one(self, connection: sa.Connection, *which: sa.ColumnElement[bool]) -> Turn | None:
+        return next(iter(self._select(connection, *which)), None)
+
+    def _select(self, connection: sa.Connection, *which: sa.ColumnElement[bool]) -> list[Turn]:
+        rows = connection.execute(
+            sa.select(*(turns.c[name] for name in _TURN), sessions.c.name.label("session"))
+            .join(sessions, sessions.c.id == turns.c.session_id)
+            .where(*which)
+        ).mappings()
+        return [Turn(**{**row, "outcome": Outcome(row["outcome"]) if row["outcome"] else None}) for row in rows]
+
+    def _notify(self, connection: sa.Connection, message: str) -> None:
+        if self._notifies:
+            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, message)))

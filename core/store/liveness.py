@@ -1,0 +1,160 @@
+"""Which processes are alive, so that what the dead held can be taken over.
+
+On one host the kernel knows (see `holders`). PostgreSQL's processes may be on several: there a process is alive until
+the moment it keeps moving ahead in its row, by PostgreSQL's clock; and dead sooner once its advisory lock, which falls
+with its connection, has been free for longer than a reconnect takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from core.store.clock import Clock
+from core.store.database import KEEPALIVES
+from core.store.holders import LockFiles, shared_folder
+from core.store.ledger import CHANNEL
+from core.store.tables import Holder
+
+logger = logging.getLogger(__name__)
+
+holders = Holder.__table__  # type: ignore[attr-defined]
+
+RECONNECT_SECONDS = 5.0
+LONGEST_PAUSE_BETWEEN_TRIES = 1.0
+FORGET_HOLDERS_AFTER_SECONDS = 86_400.0
+
+Hear = Callable[[str], None]
+
+
+class HostLiveness:
+    """Liveness by lock files alone, for SQLite: all its processes are on one host."""
+
+    def __init__(self, database_file: Path) -> None:
+        self.holder = secrets.token_hex(8)
+        self._files = LockFiles(database_file.with_name(database_file.name + "-holders"))
+
+    async def start(self, hear: Hear) -> None:
+        """Come alive. SQLite's processes tell each other nothing, so `hear` is never called."""
+        await asyncio.to_thread(self._files.hold, self.holder)
+
+    def renew(self, connection: sa.Connection, seconds: float) -> None:
+        """Nothing to renew: the lock lasts as long as the process."""
+
+    def dead(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
+        """Those of `candidates` whose process has ended."""
+        return {holder for holder in candidates if self._files.is_dead(holder)}
+
+    def leave(self, connection: sa.Connection) -> None:
+        """Nothing to remove."""
+
+    async def close(self) -> None:
+        """Be dead to everybody."""
+        await asyncio.to_thread(self._files.release, self.holder)
+
+
+class ServerLiveness:
+    """Liveness through PostgreSQL, and what its processes tell each other."""
+
+    def __init__(self, url: sa.URL, clock: Clock) -> None:
+        self.holder = secrets.token_hex(8)
+        self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._clock = clock
+        self._lock = secrets.randbits(62)
+        self._files = LockFiles(shared_folder())
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, hear: Hear) -> None:
+        """Take the advisory lock and listen. `hear` gets every message, and "" after a gap in listening."""
+        await asyncio.to_thread(self._files.hold, self.holder)
+        listening = asyncio.Event()
+        self._task = asyncio.create_task(self._keep_listening(hear, listening))
+        waiting = asyncio.create_task(listening.wait())
+        await asyncio.wait({self._task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+
+    def renew(self, connection: sa.Connection, seconds: float) -> None:
+        """Hold on for `seconds` more."""
+        until = self._clock.now + seconds
+        renewed = connection.execute(
+            sa.update(holders)
+            .where(holders.c.id == self.holder)
+            .values(held_until=until, free_since=None)
+            .returning(holders.c.id)
+        ).first()
+        if renewed is None:
+            connection.execute(
+                sa.insert(holders).values(
+                    id=self.holder, host=self._files.host, lock=self._lock, held_until=until, free_since=None
+                )
+            )
+
+    def dead(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
+        """Those of `candidates` that have lapsed."""
+        connection.execute(
+            sa.delete(holders).where(holders.c.held_until < self._clock.now - FORGET_HOLDERS_AFTER_SECONDS)
+        )
+        now, lock = self._clock.now, sa.text(_LOCK_IS_HELD)
+        connection.execute(
+            sa.update(holders)
+            .where(holders.c.id.in_(candidates))
+            .values(free_since=sa.case((lock, None), else_=sa.func.coalesce(holders.c.free_since, now)))
+        )
+        lapsed = sa.or_(holders.c.held_until < now, holders.c.free_since < now - RECONNECT_SECONDS)
+        known = connection.execute(
+            sa.select(holders.c.id, holders.c.host, lapsed.label("lapsed")).where(holders.c.id.in_(candidates))
+        ).all()
+        dead = set(candidates) - {row.id for row in known}
+        for row in known:
+            if row.lapsed or (row.host == self._files.host and self._files.is_dead(row.id)):
+                dead.add(row.id)
+        return dead
+
+    def leave(self, connection: sa.Connection) -> None:
+        """Be dead to everybody."""
+        connection.execute(sa.delete(holders).where(holders.c.id == self.holder))
+
+    async def close(self) -> None:
+        """Stop listening and let the advisory lock go."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await asyncio.to_thread(self._files.release, self.holder)
+
+    async def _keep_listening(self, hear: Hear, listening: asyncio.Event) -> None:
+        pause = 0.05
+        keepalives: dict[str, Any] = dict(KEEPALIVES)
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=True, connect_timeout=5, application_name="bob", **keepalives
+                ) as connection:
+                    await connection.execute("SELECT pg_advisory_lock(%s)", (self._lock,))
+                    await connection.execute(f"LISTEN {CHANNEL}".encode())
+                    listening.set()
+                    pause = 0.05
+                    hear("")
+                    async for message in connection.notifies():
+                        hear(message.payload)
+            except (psycopg.Error, OSError) as error:
+                logger.warning("the connection that listens to PostgreSQL was lost (%s)", type(error).__name__)
+                listening.set()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_BETWEEN_TRIES)
+
+
+_LOCK_IS_HELD = """EXISTS (
+    SELECT 1 FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (classid::bigint << 32) | objid::bigint = holder.lock
+)"""

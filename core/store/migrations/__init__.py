@@ -1,0 +1,55 @@
+"""The database's schema, and how an older one becomes the present one.
+
+Each file in `versions/` is one step. Steps only add, so that an older process can go on beside a newer one during a
+deploy; a column is renamed by adding, copying, and dropping a release later.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+HEAD = "0002"  # the newest step; a test compares it with `versions/`
+_ADVISORY_LOCK = 0x626F6200
+
+
+class SchemaTooNew(RuntimeError):
+    """The database was made by a newer Bob than this one."""
+
+    def __init__(self) -> None:
+        super().__init__("The database was made by a newer version. Please upgrade this one, or use another database.")
+
+
+def migrate(engine: sa.Engine, target: str = HEAD) -> None:
+    """Bring the schema to `target` in one transaction, alone among all processes. Does nothing where it is there.
+
+    Raises SchemaTooNew for a step that we do not know.
+    """
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # SQLite's transaction is the only writer already
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        if _present(connection) != target:
+            _upgrade(connection, target)
+
+
+def _present(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(connection: sa.Connection, target: str) -> None:
+    # Alembic takes a third of a second to import, which most starts do not need.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    present = _present(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if present is not None and present not in known:
+        raise SchemaTooNew
+    command.upgrade(config, target)

@@ -1,0 +1,130 @@
+"""What is stored, and what each column means. Times are seconds since 1970, by the database's clock on PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sqlalchemy import BigInteger, Index, Text, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+
+class ChatSession(SQLModel, table=True):
+    """One continuing conversation of people with assistants."""
+
+    __tablename__: ClassVar[str] = "chat_session"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)  # the session id, e.g. "web:public:12345"
+    surface: str
+    turns: int = Field(default=0)  # how many turns were accepted; the next one's number is one more
+    begins: int = Field(default=1)  # the first turn of the visible transcript; a reset moves it
+    assistant: str | None = None  # chosen for this session
+    created_at: float
+
+
+class Turn(SQLModel, table=True):
+    """One question, and its answer: inbox entry, dedupe record, place in line, transcript and recovery log in one."""
+
+    __tablename__: ClassVar[str] = "turn"
+    __table_args__ = (
+        UniqueConstraint("session_id", "number", name="uq_turn_session_number"),
+        UniqueConstraint("surface", "event_id", name="uq_turn_surface_event"),
+        Index("ix_turn_open_line", "session_id", "number", sqlite_where=text("closed_at IS NULL"),
+              postgresql_where=text("closed_at IS NULL")),
+        Index("ix_turn_open_holder", "surface", "holder", sqlite_where=text("closed_at IS NULL"),
+              postgresql_where=text("closed_at IS NULL")),
+    )  # fmt: skip
+
+    id: str = Field(primary_key=True)  # 128 random bits: whoever knows it may stop the turn
+    session_id: int = Field(foreign_key="chat_session.id")
+    number: int
+    surface: str
+    event_id: str | None = None  # None: nobody can ask for this turn again
+    person: str | None = None  # who asked, as the surface knows them
+    question: str = Field(sa_type=Text)  # without any password
+    assistant: str  # chosen at acceptance, for good
+    private: bool  # whether that assistant was private then, for good
+    context: str | None = Field(default=None, sa_type=Text)  # what `prepare` fetched, without any password
+    answer: str | None = Field(default=None, sa_type=Text)
+    error: str | None = None  # the sentence that the person saw instead of an answer
+    outcome: str | None = None
+    holder: str | None = None  # the process at work on it; None: released, free for any
+    token: int = Field(default=1)  # one more with each taking over; fences every write
+    attempts: int = Field(default=0)  # how often a holder began to ask
+    stop: bool = Field(default=False)  # a person wants it to end
+    accepted_at: float
+    started_at: float | None = None  # when it was first begun; its deadline counts from here
+    closed_at: float | None = None  # None: open, until the answer has been shown
+    input_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    output_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+
+
+class Thread(SQLModel, table=True):
+    """The provider's side of a session for one assistant: a cache of the transcript."""
+
+    __tablename__: ClassVar[str] = "thread"
+    __table_args__ = (UniqueConstraint("session_id", "assistant", name="uq_thread_session_assistant"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    session_id: int = Field(foreign_key="chat_session.id")
+    assistant: str
+    private: bool  # whether it may hold private turns
+    scope: str  # which provider and key it lives under
+    conversation_id: str | None = Field(default=None, unique=True)
+    begins: int  # the first turn it contains
+    told: int  # the last turn it contains
+    in_doubt: bool = Field(default=False)  # something may have been written to it that we did not record
+    tokens: int = Field(default=0)  # what it cost to read at the last answer
+
+
+class StoredResponse(SQLModel, table=True):
+    """A response the provider keeps beside a conversation, and that is to be erased with it."""
+
+    __tablename__: ClassVar[str] = "stored_response"
+
+    id: str = Field(primary_key=True)
+    conversation_id: str = Field(index=True)
+
+
+class Erasure(SQLModel, table=True):
+    """A retired conversation that is still to be erased at the provider."""
+
+    __tablename__: ClassVar[str] = "erasure"
+
+    conversation_id: str = Field(primary_key=True)
+    scope: str = Field(index=True)
+    due_at: float  # not before; moved ahead by whoever works on it, and after a failure
+    attempts: int = Field(default=0)
+
+
+class Guess(SQLModel, table=True):
+    """Words that looked like a password and were none."""
+
+    __tablename__: ClassVar[str] = "guess"
+    __table_args__ = (Index("ix_guess_subject_at", "subject", "at"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    subject: str  # a digest of the person, session or address they count against
+    at: float
+    words: int
+
+
+class Lockout(SQLModel, table=True):
+    """Somebody whose text unlocks nothing for a while."""
+
+    __tablename__: ClassVar[str] = "lockout"
+
+    subject: str = Field(primary_key=True)
+    until: float
+
+
+class Holder(SQLModel, table=True):
+    """A process that holds turns, as other hosts see it. Only PostgreSQL needs it: SQLite knows by lock files."""
+
+    __tablename__: ClassVar[str] = "holder"
+
+    id: str = Field(primary_key=True)
+    host: str  # processes that share a folder of lock files share this
+    lock: int = Field(sa_type=BigInteger)  # its advisory lock
+    held_until: float  # its holds lapse then, unless it moves this ahead
+    free_since: float | None = None  # when its advisory lock was first seen free

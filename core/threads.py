@@ -1,0 +1,310 @@
+"""Threads: the provider's side of a session, kept as a cache of the transcript.
+
+Before a question is asked its thread is *caught up* with the turns it was not told; whatever is wrong with a thread,
+it is *retired* (forgotten here, left to be erased there) and rebuilt from the transcript. Everything hangs on one order
+of commits: a thread is marked in doubt before it is written to, and the commit that stores the answer clears the mark.
+So a thread whose mark is clear contains exactly what is recorded, and no question is ever told twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from core.answer import Answer
+from core.assistants import Assistant
+from core.errors import StoreUnavailable
+from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said
+from core.store import Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
+from core.turns import Finished, Outcome, Told, Turn, Usage
+
+logger = logging.getLogger(__name__)
+
+MOST_TRIES = 4
+MOST_TRIES_ON_A_LOCKED_THREAD = 3
+MOST_ATTEMPTS = 5
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 8.0
+LONGEST_RETRY_AFTER_SECONDS = 30.0
+TURNS_PER_TELLING = 10  # two items each, and OpenAI takes 20 at a time
+LEAST_BUDGET = 250
+ERASING_SECONDS = 120.0
+LONGEST_WAIT_FOR_ERASURES_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class _Told:
+    """How far one try came: what its thread certainly contains, and which thread it is."""
+
+    conversation_id: str | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished answer, and the conversation that contains it now (none where threads are kept here)."""
+
+    finished: Finished
+    conversation_id: str | None
+
+
+class Stopped(Exception):
+    """A person stopped the turn while it was about to be asked again."""
+
+
+class Threads:
+    """Asks questions, each on the thread of its session and assistant.
+
+    `local` keeps nothing at the provider: the visible transcript is sent with each question. `deadline` seconds after
+    it was first begun a turn is not asked again.
+    """
+
+    def __init__(self, store: Store, model: LanguageModel, *, local: bool, deadline: float) -> None:
+        self._store = store
+        self._model = model
+        self._conversations = None if local else model.conversations
+        self._deadline = deadline
+        self._erasable = asyncio.Event()
+
+    async def begin(
+        self, turn: Turn, assistant: Assistant, *, again: bool = False, rebuild: bool = False, budget: int | None = None
+    ) -> Begun | None:
+        """Begin a turn and decide what its thread needs; None while an earlier turn of its session is open."""
+        limit = budget or assistant.token_budget
+
+        def decide(state: ThreadState | None, transcript: Transcript) -> Plan:
+            return self._decide(turn, assistant, limit, None if rebuild else state, transcript)
+
+        begun = await self._store.begin(
+            turn, decide=decide, scope=self._model.scope, lives_here=self._conversations is None, again=again,
+            max_attempts=MOST_ATTEMPTS, deadline=self._deadline,
+        )  # fmt: skip
+        if begun and begun.plan and not begun.plan.keep:
+            self._erasable.set()
+        return begun
+
+    async def ask(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> Result:
+        """Ask a turn that was begun, writing into `answer`; again where that is safe and may help.
+
+        Raises ModelTrouble once nothing helps any more, and Stopped.
+        """
+        deadline = asyncio.get_running_loop().time() + begun.seconds_left
+        budget = assistant.token_budget
+        tries = 0
+        while True:
+            tries += 1
+            told = _Told()
+            try:
+                return await self._try(turn, assistant, begun, answer, told)
+            except ModelTrouble as trouble:
+                logger.info("turn %s, try %d: %s", turn.reference, tries, trouble.cause)
+                rebuild = _needs_another_thread(trouble, tries)
+                if trouble.wrote_nothing and not rebuild:
+                    await self._store.settle(turn, told.number)
+                if trouble.too_long:
+                    budget = max(budget // 2, LEAST_BUDGET)
+                pause = _pause(trouble, tries, bare=_is_bare(begun))
+                late = pause is None or asyncio.get_running_loop().time() + pause >= deadline
+                if pause is None or late or not answer.may_begin_anew:
+                    raise
+            answer.replace("")
+            await asyncio.sleep(pause)
+            again = await self.begin(turn, assistant, again=True, rebuild=rebuild, budget=budget)
+            if again is None or again.plan is None:
+                raise Stopped
+            begun = again
+
+    def fate_after(self, trouble: ModelTrouble | None) -> ThreadFate:
+        """What becomes of a thread whose turn ended without a complete answer."""
+        settled = trouble is not None and trouble.wrote_nothing and not trouble.thread_is_useless
+        return "untouched" if settled or self._conversations is None else "retired"
+
+    def fate_of(self, outcome: Outcome) -> ThreadFate:
+        """What becomes of a thread whose turn was answered: only a completed response certainly adds to it."""
+        return "told" if outcome is Outcome.ANSWERED or self._conversations is None else "retired"
+
+    async def keep_erasing(self) -> None:
+        """Erase retired conversations at the provider, for ever."""
+        if self._model.conversations is None:
+            return
+        scope = self._model.scope
+        while True:
+            try:
+                while due := await self._store.claim_erasure(scope, seconds=ERASING_SECONDS):
+                    await self._erase(self._model.conversations, due)
+                await self._wait_for_erasures(await self._store.seconds_to_next_erasure(scope))
+            except StoreUnavailable:
+                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+
+    async def _erase(self, conversations: Conversations, due: DueErasure) -> None:
+        try:
+            async with asyncio.timeout(ERASING_SECONDS):
+                await conversations.erase(due.conversation_id, due.response_ids)
+        except (ModelTrouble, TimeoutError) as error:
+            logger.warning("a retired conversation could not be erased yet: %s", error)
+            await self._store.postpone_erasure(due.conversation_id)
+        else:
+            await self._store.erased(due.conversation_id)
+            logger.info("erased a retired conversation")
+
+    def look_for_erasures(self) -> None:
+        """Something was retired."""
+        self._erasable.set()
+
+    async def out_of_reach(self) -> int:
+        """How many retired conversations cannot be erased with the present key and server."""
+        return await self._store.erasures_out_of_reach(self._model.scope)
+
+    # ── one try ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _try(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer, told: _Told) -> Result:
+        assert begun.plan is not None
+        question = Said("user", f"{begun.context}\n\n{turn.question}" if begun.context else turn.question)
+        messages = [question]
+        if self._conversations is None:
+            messages = [*_messages(begun.plan.tell), question]
+        else:
+            told.conversation_id = begun.conversation_id
+            await self._catch_up(turn, begun.plan.tell, told)
+        ask = Ask(assistant, messages, _asker(turn), told.conversation_id)
+        finished = await self._listen(ask, answer)
+        if finished.usage.input_tokens == 0:
+            finished.usage = _estimate(assistant, begun.plan.tell, question.text, finished.text)
+        return Result(finished, told.conversation_id)
+
+    async def _catch_up(self, turn: Turn, tell: Sequence[Told], told: _Told) -> None:
+        assert self._conversations is not None
+        if told.conversation_id is None:
+            told.conversation_id = await self._conversations.open(_asker(turn))
+            await self._store.adopt(turn, told.conversation_id)
+        missing = iter(tell)
+        while batch := list(islice(missing, TURNS_PER_TELLING)):
+            await self._conversations.tell(told.conversation_id, _messages(batch))
+            told.number = batch[-1].number
+
+    async def _listen(self, ask: Ask, answer: Answer) -> Finished:
+        notes: list[asyncio.Future[None]] = []
+        finished: Finished | None = None
+        try:
+            async for news in self._model.answer(ask):
+                if isinstance(news, str):
+                    answer.grow(news)
+                elif isinstance(news, Finished):
+                    finished = news
+                elif isinstance(news, ResponseStarted) and ask.conversation_id is not None:
+                    notes.append(self._store.note_response(news.id, ask.conversation_id))
+        finally:
+            for note in notes:
+                await note
+        assert finished is not None  # LanguageModel promises it, or trouble
+        return finished
+
+    # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _decide(
+        self, turn: Turn, assistant: Assistant, budget: int, state: ThreadState | None, transcript: Transcript
+    ) -> Plan:
+        """What is to be told first: only what is new, or a rebuilt thread where the old one cannot go on."""
+        question = tokens_in(turn.question)
+        if state is not None and self._may_go_on(state, assistant):
+            new = _within(transcript(state.told), budget // 2)
+            cost = state.tokens + question + sum(_tokens(told) for told in new or ())
+            if new is not None and cost <= budget:
+                tell = _oldest_first(transcript(state.begins - 1)) if self._conversations is None else new
+                return Plan(keep=True, begins=state.begins, tell=tell)
+        room = budget // 2 - question - tokens_in(assistant.instructions)
+        newest = _newest_within(transcript(0), room)
+        return Plan(keep=False, begins=newest[0].number if newest else turn.number, tell=newest)
+
+    def _may_go_on(self, state: ThreadState, assistant: Assistant) -> bool:
+        where = (state.conversation_id is None) == (self._conversations is None)
+        # A private assistant that was made public must not go on with what it was told as a private one.
+        secret = state.private and not assistant.private
+        return where and not secret and not state.in_doubt and state.scope == self._model.scope
+
+    async def _wait_for_erasures(self, seconds: float | None) -> None:
+        self._erasable.clear()
+        longest = LONGEST_WAIT_FOR_ERASURES_SECONDS
+        try:
+            async with asyncio.timeout(longest if seconds is None else min(max(seconds, 0.05), longest)):
+                await self._erasable.wait()
+        except TimeoutError:
+            return
+
+
+def tokens_in(text: str) -> int:
+    """About how many tokens a text costs, rather too many than too few: a token has 4 bytes of English on average."""
+    return len(text.encode()) // 3 + 8
+
+
+def _tokens(told: Told) -> int:
+    return tokens_in(told.question) + tokens_in(told.answer)
+
+
+def _within(newest_first: Iterator[Told], room: int) -> list[Told] | None:
+    """All of it, oldest first, or None where it is more than `room` tokens."""
+    tell: list[Told] = []
+    for told in newest_first:
+        room -= _tokens(told)
+        if room < 0:
+            return None
+        tell.append(told)
+    return tell[::-1]
+
+
+def _newest_within(newest_first: Iterator[Told], room: int) -> list[Told]:
+    """As much as fits into `room` tokens, oldest first, without a gap."""
+    tell: list[Told] = []
+    for told in newest_first:
+        room -= _tokens(told)
+        if room < 0:
+            break
+        tell.append(told)
+    return tell[::-1]
+
+
+def _oldest_first(newest_first: Iterator[Told]) -> list[Told]:
+    return list(newest_first)[::-1]
+
+
+def _messages(turns: Sequence[Told]) -> list[Said]:
+    return [message for told in turns for message in (Said("user", told.question), Said("assistant", told.answer))]
+
+
+def _estimate(assistant: Assistant, tell: Sequence[Told], question: str, answer: str) -> Usage:
+    sent = tokens_in(assistant.instructions) + tokens_in(question) + sum(_tokens(told) for told in tell)
+    return Usage(sent, tokens_in(answer))
+
+
+def _asker(turn: Turn) -> str:
+    return hashlib.sha256((turn.person or turn.session).encode()).hexdigest()
+
+
+def _is_bare(begun: Begun) -> bool:
+    """Whether the question goes out without any history."""
+    return begun.plan is not None and not begun.plan.keep and not begun.plan.tell
+
+
+def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:
+    # A lock usually goes with the response that holds it; one that stays is somebody's we do not know.
+    return trouble.thread_is_useless or trouble.too_long or (trouble.locked and tries >= MOST_TRIES_ON_A_LOCKED_THREAD)
+
+
+def _pause(trouble: ModelTrouble, tries: int, *, bare: bool) -> float | None:
+    """Seconds to wait before the next try; None where it would not help."""
+    if tries >= MOST_TRIES:
+        return None
+    if trouble.too_long:
+        return None if bare else 0.0
+    if not trouble.retry:
+        return None
+    if trouble.retry_after is not None:
+        return trouble.retry_after if trouble.retry_after <= LONGEST_RETRY_AFTER_SECONDS else None
+    if trouble.thread_is_useless and tries == 1:
+        return 0.0
+    return random.uniform(0, min(FIRST_PAUSE_SECONDS * 2**tries, LONGEST_PAUSE_SECONDS))
