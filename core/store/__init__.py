@@ -118,7 +118,7 @@ class Store:
             return self._ledger.accept(c, question, turn_id=turn_id, text=text, choose=choice, max_waiting=max_waiting)
 
         try:
-            return await self._db.write(work)
+            return await self._db.write(work, in_line=question.session)
         except EventKnown:
             return None
 

@@ -7,12 +7,13 @@ makes durable writes cheap) and one reader thread. PostgreSQL has a few threads 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,19 +49,18 @@ class _Job:
 
 
 class Lane:
-    """Threads that take units of work from one queue, in order, and commit up to `batch` of them at once.
+    """A thread with a connection, that does units of work in order and commits up to `batch` of them at once.
 
     In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along.
     """
 
-    def __init__(self, engine: sa.Engine, *, threads: int, batch: int) -> None:
+    def __init__(self, engine: sa.Engine, *, batch: int) -> None:
         self._engine = engine
         self._batch = batch
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._run, name=f"store-{number}") for number in range(threads)]
-        for thread in self._threads:
-            thread.daemon = True  # a process that must go does not wait for a database that does not answer
-            thread.start()
+        # A process that must go does not wait for a database that does not answer, so it is a daemon.
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._thread.start()
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
         """Queue `work`. The future raises StoreUnavailable where the database fails."""
@@ -69,11 +69,9 @@ class Lane:
         return future
 
     def close(self) -> None:
-        """End the threads once the queued work is done. Waits for them."""
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join(timeout=BUSY_TIMEOUT_MS / 1000)
+        """End the thread once the queued work is done. Waits for it."""
+        self._jobs.put(None)
+        self._thread.join(timeout=BUSY_TIMEOUT_MS / 1000)
 
     def _run(self) -> None:
         connection: sa.Connection | None = None
@@ -180,23 +178,28 @@ def _resolve(jobs: list[_Job]) -> None:
 class Database:
     """One database: where writes and reads are queued, and what differs between the two kinds."""
 
-    def __init__(self, *, engine: sa.Engine, writes: Lane, reads: Lane) -> None:
+    def __init__(self, *, engine: sa.Engine, writes: Sequence[Lane], reads: Sequence[Lane]) -> None:
         self.engine = engine
         self._writes = writes
         self._reads = reads
+        self._turn = itertools.count()
 
     @property
     def dialect(self) -> str:
         """Either "sqlite" or "postgresql"."""
         return self.engine.dialect.name
 
-    def write(self, work: Work[T]) -> asyncio.Future[T]:
-        """Run `work` in a transaction of its own. Once the future has its result, the work is on disk."""
-        return self._writes.submit(work)
+    def write(self, work: Work[T], *, in_line: str | None = None) -> asyncio.Future[T]:
+        """Run `work` in a transaction of its own. Once the future has its result, the work is on disk.
+
+        Of work with the same `in_line` each is committed before the next begins.
+        """
+        place = next(self._turn) if in_line is None else hash(in_line)
+        return self._writes[place % len(self._writes)].submit(work)
 
     def read(self, work: Work[T]) -> asyncio.Future[T]:
         """Run `work`, which changes nothing, on what is committed."""
-        return self._reads.submit(work)
+        return self._reads[next(self._turn) % len(self._reads)].submit(work)
 
     def overwrite_log(self) -> None:
         """Leave nothing of earlier contents in SQLite's write-ahead log. Waits for the disk."""
@@ -208,9 +211,8 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued and let go of the database. Waits for it."""
-        self._writes.close()
-        if self._reads is not self._writes:
-            self._reads.close()
+        for lane in {*self._writes, *self._reads}:
+            lane.close()
         self.engine.dispose()
 
 
@@ -247,8 +249,8 @@ def _open_sqlite(url: sa.URL) -> Database:
     readers = _sqlite_engine(path, begin="BEGIN")
     return Database(
         engine=engine,
-        writes=Lane(engine, threads=1, batch=SQLITE_BATCH),
-        reads=Lane(readers, threads=1, batch=SQLITE_BATCH),
+        writes=[Lane(engine, batch=SQLITE_BATCH)],
+        reads=[Lane(readers, batch=SQLITE_BATCH)],
     )
 
 
@@ -286,8 +288,8 @@ def _open_postgresql(url: sa.URL) -> Database:
         hide_parameters=True,
         connect_args={"application_name": "bob", "connect_timeout": 5, **KEEPALIVES},
     )
-    lane = Lane(engine, threads=POSTGRESQL_THREADS, batch=1)
-    return Database(engine=engine, writes=lane, reads=lane)
+    lanes = [Lane(engine, batch=1) for _ in range(POSTGRESQL_THREADS)]
+    return Database(engine=engine, writes=lanes, reads=lanes)
 
 
 # A peer that vanished without a word is noticed within 8 s, not after the kernel's two hours.
