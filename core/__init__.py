@@ -12,14 +12,18 @@ from core.errors import (
     HoldLost,
     NotAccepted,
     Overloaded,
+    StartError,
     StoreUnavailable,
     UnknownAssistant,
 )
-from core.settings import Settings, SettingsError, load_settings
+from core.logs import configure_logging
+from core.settings import SEED_PASSWORD, Settings, SettingsError, load_settings
 from core.turns import Finished, Outcome, Question, Turn
 
 __all__ = [
-    "Answer", "AnswerFailed", "Assistant", "Assistants", "AssistantsFileError", "BadQuestion", "Chat", "ChatError",
+    "SEED_PASSWORD", "Answer", "AnswerFailed", "Assistant", "Assistants", "AssistantsFileError", "BadQuestion", "Chat",
+    "ChatError",
     "EventReused", "Finished", "HoldLost", "NotAccepted", "Outcome", "Overloaded", "Question", "Settings",
-    "SettingsError", "StoreUnavailable", "Turn", "UnknownAssistant", "load_settings", "open_chat",
+    "SettingsError", "StartError", "StoreUnavailable", "Turn", "UnknownAssistant", "configure_logging", "load_settings",
+    "open_chat",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ class Answer:
         self.finished: Finished | None = None
         self.failure: ChatError | None = None
         self._pinned = False
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[asyncio.Future[bool]] = []
         self._ended = asyncio.Event()
 
     @property
@@ -62,13 +62,19 @@ class Answer:
         self._ended.set()
         self._wake()
 
-    async def growing(self) -> AsyncIterator[str]:
-        """The whole text so far, each time that it has changed, until it is over. Raises the failure it ended in."""
-        seen: str | None = ""
+    async def growing(self, *, at_least_every: float | None = None) -> AsyncIterator[str]:
+        """The whole text so far, each time that it has changed, until it is over. Raises the failure it ended in.
+
+        With `at_least_every` seconds of silence the same text comes again.
+        """
+        seen = ""
         while not self.over:
             if self.text == seen:
-                await self._change()
-                continue
+                changed = await self._change(at_least_every)
+                if changed and self.text == seen:
+                    continue
+            if self.over:
+                break
             seen = self.text
             yield seen
         if self.failure is not None:
@@ -88,13 +94,23 @@ class Answer:
         """Come back once it is over, however."""
         await self._ended.wait()
 
-    async def _change(self) -> None:
-        change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _change(self, seconds: float | None) -> bool:
+        loop = asyncio.get_running_loop()
+        change: asyncio.Future[bool] = loop.create_future()
         self._waiting.append(change)
-        await change
+        alarm = loop.call_later(seconds, _settle, change, False) if seconds is not None else None
+        try:
+            return await change
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
     def _wake(self) -> None:
         for change in self._waiting:
-            if not change.done():
-                change.set_result(None)
+            _settle(change, True)
         self._waiting.clear()
+
+
+def _settle(change: asyncio.Future[bool], changed: bool) -> None:
+    if not change.done():
+        change.set_result(changed)

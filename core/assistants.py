@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from core.errors import StartError
+
 BUILT_IN = Path(__file__).with_name("assistants.toml")
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class AssistantsFileError(ValueError):
+class AssistantsFileError(StartError):
     """The assistants file cannot be used; the message says where and why."""
 
 

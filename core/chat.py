@@ -153,9 +153,14 @@ class Chat:
 
     async def interrupt(self, turn: Turn) -> None:
         """Close a taken-over turn whose answer nobody can fetch any more."""
-        with contextlib.suppress(HoldLost):
-            await self._store.close_unanswered(turn, Outcome.INTERRUPTED, None, thread="untouched")
+        try:
+            await self._store.close_unanswered(turn, Outcome.INTERRUPTED, None, thread="retired")
             logger.info("turn %s interrupted", turn.reference)
+        except (HoldLost, StoreUnavailable):
+            logger.warning("turn %s could not be closed here", turn.reference)
+        finally:
+            self._in_flight.discard(turn.id)
+            self._line.ring(turn.session_id)
 
     async def abandoned(self, surface: str) -> AsyncIterator[Turn]:
         """Turns of this surface whose process is gone, for ever: each is ours from now on and wants an answer."""
@@ -233,9 +238,13 @@ class Chat:
         else:
             self._line.ring()
 
+    def begin_draining(self) -> None:
+        """Take nothing new: every further question is refused with Overloaded."""
+        self._draining = True
+
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let running turns end for up to `seconds`, and leave the rest to other processes."""
-        self._draining = True
+        self.begin_draining()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._answers:

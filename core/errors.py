@@ -11,11 +11,16 @@
         ModelBusy, ModelUnavailable, ModelQuotaExhausted, ModelMisconfigured,
         QuestionRefused, TooLong, OutOfTime, GivenUp
       HoldLost            another process took the turn over; nothing more may be written or shown
+    StartError            the process cannot begin; for its operator
 
 `str(error)` is one sentence for a person. It never holds what a vendor said, what somebody wrote, or a secret.
 """
 
 from __future__ import annotations
+
+
+class StartError(Exception):
+    """The process cannot begin its work; the message tells its operator why, without a secret."""
 
 
 class ChatError(Exception):

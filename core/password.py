@@ -16,6 +16,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from core.errors import StartError
+
 LONGEST_LIST_THAT_IS_A_GUESS = 3
 FEWEST_LETTERS_OR_DIGITS = 10
 
@@ -24,7 +26,7 @@ _LETTER_OR_DIGIT = r"[^\W_]"
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | frozenset(map(chr, range(0xFE00, 0xFE10)))
 
 
-class WeakPassword(ValueError):
+class WeakPassword(StartError):
     """A configured password that is neither digits only nor long enough. The message does not hold it."""
 
 

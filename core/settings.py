@@ -5,16 +5,19 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.errors import StartError
 
 PRIVATE_BOB_PASSWORD = "PRIVATE_BOB_PASSWORD"  # the variable that holds Private-Bob's password
 SEED_PASSWORD = "973808"  # published in the README, so it protects nothing: start-up says so
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class SettingsError(ValueError):
+class SettingsError(StartError):
     """A setting cannot be used; the message names it and does not hold its value."""
 
 
@@ -87,8 +90,9 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must not be written anywhere."""
-        values = (self.openai_api_key, self.private_bob_password, self.database_url)
-        return tuple(value.get_secret_value() for value in values if value.get_secret_value())
+        values = [self.openai_api_key.get_secret_value(), self.private_bob_password.get_secret_value()]
+        values.append(urlsplit(self.database_url.get_secret_value()).password or "")
+        return tuple(value for value in values if value)
 
 
 def load_settings() -> Settings:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from core.errors import StartError
 from core.store.clock import Clock
 from core.store.database import Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
@@ -64,12 +65,11 @@ class Store:
     async def open(cls, url: str, *, hear: Hear, hold_seconds: float, erase_after: float) -> AsyncIterator[Store]:
         """Open the database at `url`, bring its schema up to date, and come alive as a holder.
 
-        `hear` is called in the event loop with what other processes say. Raises DatabaseURLError, SchemaTooNew, or an
-        error of the database.
+        `hear` is called in the event loop with what other processes say. Raises StartError.
         """
         database = open_database(url)
         try:
-            await asyncio.to_thread(migrate, database.engine)
+            await asyncio.to_thread(_bring_up_to_date, database)
             store = cls(database, hold_seconds=hold_seconds, erase_after=erase_after)
             await store._liveness.start(hear)
             try:
@@ -274,6 +274,14 @@ class Store:
 
     def _retire(self, connection: sa.Connection, turn: Turn) -> None:
         self._ledger.retire(connection, turn.session_id, turn.assistant, erase_after=self._erase_after)
+
+
+def _bring_up_to_date(database: Database) -> None:
+    try:
+        migrate(database.engine)
+    except sa.exc.DBAPIError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise StartError(f"The database at DATABASE_URL does not answer as it should: {reason}") from error
 
 
 def _subjects(said_by: Question | Turn) -> list[str]:

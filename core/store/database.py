@@ -23,7 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from core.errors import StoreUnavailable
+from core.errors import StartError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ BUSY_TIMEOUT_MS = 10_000
 _REPEATABLE = {"40001", "40P01"}  # serialization failure, deadlock: PostgreSQL asks to repeat the transaction
 
 
-class DatabaseURLError(ValueError):
+class DatabaseURLError(StartError):
     """DATABASE_URL names no database that we can use. The message does not hold the URL."""
 
 

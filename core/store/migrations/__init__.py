@@ -10,11 +10,13 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from core.errors import StartError
+
 HEAD = "0002"  # the newest step; a test compares it with `versions/`
 _ADVISORY_LOCK = 0x626F6200
 
 
-class SchemaTooNew(RuntimeError):
+class SchemaTooNew(StartError):
     """The database was made by a newer Bob than this one."""
 
     def __init__(self) -> None:

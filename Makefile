@@ -1,0 +1,43 @@
+# Everything here needs Python >= 3.11, make, and access to the package index; nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run install test check bench lock
+
+run: $(VENV)/.runtime ## serve everything that is configured
+	$(BIN)/bob run
+
+install: $(VENV)/.installed ## only make .venv, tests included
+
+test: $(VENV)/.installed ## the whole suite, on SQLite and on a PostgreSQL that it starts itself
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed ## figures, each against a baseline in the same run
+	$(BIN)/python -m tests.bench
+
+lock: $(VENV)/.installed ## choose versions anew, for every Python and platform
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q -U \
+		pyproject.toml --extra build -o requirements.lock
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q -U \
+		pyproject.toml --extra build --extra dev -c requirements.lock -o tests/requirements.lock
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Bob needs Python 3.11 or newer.") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(BIN)/python requirements.lock pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.runtime tests/requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""Surfaces where an answer is a message that grows."""

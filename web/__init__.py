@@ -1,0 +1,1 @@
+"""The web surface, and the process that hosts all surfaces."""

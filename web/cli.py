@@ -1,0 +1,186 @@
+"""The command line: `bob run`, `bob chat`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from socket import socket
+from urllib.parse import urlsplit
+
+import click
+import uvicorn
+
+from core import (
+    SEED_PASSWORD,
+    Chat,
+    Settings,
+    SettingsError,
+    StartError,
+    configure_logging,
+    load_settings,
+    open_chat,
+)
+from web.app import create_app
+from web.terminal import converse
+
+SHORTEST_PASSWORD_OF_DIGITS = 6
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="threaded-assistant")
+def main() -> None:
+    """Bob: one assistant on Slack, Discord and your website."""
+
+
+@main.command()
+def run() -> None:
+    """Serve every surface that is configured, until a signal ends it."""
+    settings = _settings()
+    with _plain_errors():
+        asyncio.run(_serve(settings))
+
+
+@main.command()
+@click.option("--session", default="default", show_default=True, help="Which conversation to go on with.")
+def chat(session: str) -> None:
+    """Talk to the assistants here in the terminal."""
+    settings = _settings(log_level="warning")
+    for line in _warnings(settings, serving=False):
+        click.echo(f"! {line}", err=True)
+    with _plain_errors(), contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(converse(settings, session))
+
+
+async def _serve(settings: Settings) -> None:
+    if settings.offline and not _is_loopback(settings.host):
+        raise SettingsError(
+            "The offline stand-in is served on this machine only: set OPENAI_API_KEY (or OPENAI_BASE_URL), or leave "
+            "HOST at 127.0.0.1."
+        )
+    async with open_chat(settings) as chat:
+        config = uvicorn.Config(
+            create_app(settings, chat),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # we read them ourselves, as far as TRUSTED_PROXIES allows
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        )
+        server = _Server(config, settings, chat)
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, server.end)
+        await server.serve()
+
+
+class _Server(uvicorn.Server):
+    """Says what is served once it is, and leaves signals to us, since uvicorn's way of ending skips the drain."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, chat: Chat) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._chat = chat
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Begin to serve, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            for line in _what_is_served(self._settings, self._chat, port):
+                click.echo(line, err=True)
+
+    def end(self) -> None:
+        """End once running answers are written; at the second call, now."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._chat.begin_draining()
+
+
+def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    assistants = (f"{each.name} ({each.model}{', private' if each.private else ''})" for each in chat.assistants)
+    yield f"Bob is here:  {address}/chat  (API: POST {address}/ask, described at {address}/docs)"
+    yield f"  database    {_described(settings.database_url.get_secret_value())}"
+    yield f"  model       {_model(settings)}"
+    yield f"  assistants  {', '.join(assistants)}"
+    yield "  surfaces    web"
+    for warning in _warnings(settings, serving=True):
+        yield f"! {warning}"
+
+
+def _warnings(settings: Settings, *, serving: bool) -> Iterator[str]:
+    password = settings.private_bob_password.get_secret_value()
+    if settings.offline:
+        yield (
+            "OFFLINE STAND-IN: no language model is set, so answers only repeat what was said. "
+            "Set OPENAI_API_KEY or OPENAI_BASE_URL."
+        )
+    if password == SEED_PASSWORD:
+        yield "PRIVATE_BOB_PASSWORD is the published default, which protects nothing. Set your own, or set it empty."
+    elif password.isdigit() and len(password) < SHORTEST_PASSWORD_OF_DIGITS:
+        yield f"PRIVATE_BOB_PASSWORD is short: {SHORTEST_PASSWORD_OF_DIGITS} digits or more are harder to guess."
+    if not serving:
+        return
+    if not _is_loopback(settings.host):
+        yield f"Anybody who reaches {settings.host} can ask, and reads a session whose id he knows."
+    if settings.cors_allow_credentials and "*" in settings.cors_allow_origins:
+        yield (
+            "CORS_ALLOW_CREDENTIALS with any origin lets every website act with its visitors' cookies. "
+            "List your own in CORS_ALLOW_ORIGINS."
+        )
+
+
+def _model(settings: Settings) -> str:
+    if settings.offline:
+        return "offline stand-in"
+    server = urlsplit(settings.openai_base_url).netloc.rpartition("@")[2] or "OpenAI"
+    return f"{server}, threads kept {'there' if settings.threads == 'conversations' else 'here (local)'}"
+
+
+def _described(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return f"SQLite, {os.path.relpath(Path('/', parts.path[1:]) if parts.path[1:2] == '/' else parts.path[1:])}"
+    return f"PostgreSQL, {parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _settings(**overrides: str) -> Settings:
+    with _plain_errors():
+        settings = load_settings().model_copy(update=overrides)
+    configure_logging(settings.log_level, settings.secrets)
+    return settings
+
+
+@contextlib.contextmanager
+def _plain_errors(kinds: Sequence[type[Exception]] = (SettingsError, StartError)) -> Iterator[None]:
+    try:
+        yield
+    except tuple(kinds) as error:
+        click.echo(f"Bob cannot start. {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        click.echo(f"Bob cannot start. {error.strerror or type(error).__name__}.", err=True)
+        sys.exit(2)

@@ -1,0 +1,97 @@
+"""What goes wrong on the web: a status, and one sentence that holds nothing of what was sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core import BadQuestion, ChatError, EventReused, HoldLost, Overloaded, StoreUnavailable, UnknownAssistant
+
+logger = logging.getLogger(__name__)
+
+UNEXPECTED = "Sorry, something went wrong on our side."
+_STATUS: dict[type[ChatError], int] = {
+    BadQuestion: 422,
+    EventReused: 422,
+    UnknownAssistant: 404,
+    Overloaded: 503,
+    StoreUnavailable: 503,
+    HoldLost: 503,
+}
+_SECONDS_UNTIL_A_RETRY = {StoreUnavailable: 5, HoldLost: 1}
+
+
+def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error response: `{"detail": sentence}`."""
+    return JSONResponse({"detail": sentence}, status_code=status, headers=headers)
+
+
+def chat_problem(error: ChatError) -> JSONResponse:
+    """The response to an error of the core; AnswerFailed is a 500."""
+    seconds = error.retry_after if isinstance(error, Overloaded) else _SECONDS_UNTIL_A_RETRY.get(type(error))
+    headers = {"Retry-After": str(seconds)} if seconds is not None else None
+    return problem(_STATUS.get(type(error), 500), error.sentence, headers)
+
+
+def answer_with_sentences(app: FastAPI) -> None:
+    """Let every error of `app` be a sentence."""
+
+    async def on_chat_error(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ChatError)
+        return chat_problem(error)
+
+    async def on_invalid(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return problem(422, _sentence(error.errors()))
+
+    async def on_http(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return problem(error.status_code, str(error.detail), dict(error.headers) if error.headers else None)
+
+    app.add_exception_handler(ChatError, on_chat_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def _sentence(errors: Sequence[Any]) -> str:
+    """Where and why, without the input: FastAPI's own text would quote it, and it may hold a password."""
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return "The body is no valid JSON."
+    where = [str(part) for part in first["loc"] if isinstance(part, str)]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if where in (["body"], []):
+        return 'The body must be a JSON object (Content-Type: application/json) with "session_id" and "user_input".'
+    return f"{where[-1]}: {message}."
+
+
+class Unexpected:
+    """Turns whatever nobody expected into a response. It stands inside CORS, so that a web page can read it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception:
+            logger.exception("a request failed for a reason of ours")
+            if not started:
+                await problem(500, UNEXPECTED)(scope, receive, send)
