@@ -65,7 +65,8 @@ def configure_logging(level: str, secrets: Sequence[str]) -> None:
     root.setLevel(level.upper())
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
+        if logger.handlers:  # none, where uvicorn was told to keep it quiet
+            logger.handlers.clear()
+            logger.propagate = True
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

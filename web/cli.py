@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import signal
 import sys
@@ -78,6 +79,7 @@ async def _serve(settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, server.end)
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says at info level, we say better
         await server.serve()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import getpass
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import click
 
@@ -67,7 +67,7 @@ async def _ask(chat: Chat, session: str, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_stop(chat: Chat, turn_id: str):  # type: ignore[no-untyped-def]
+def _interrupts_stop(chat: Chat, turn_id: str) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[bool]] = set()
     loop.add_signal_handler(signal.SIGINT, lambda: tasks.add(loop.create_task(chat.stop(turn_id))))

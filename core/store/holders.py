@@ -19,6 +19,8 @@ class LockFiles:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._held: dict[str, int] = {}
+        for path in folder.glob("*.lock"):
+            self.is_dead(path.stem)  # which removes what the dead left
         self.host = self._host_id()
 
     def hold(self, holder: str) -> None:
