@@ -54,9 +54,9 @@ class Store:
             self._liveness = HostLiveness(sqlite_path(database.engine.url))
         else:
             self._liveness = ServerLiveness(database.engine.url, clock)
-        self._ledger = Ledger(database.dialect, clock, self._liveness.holder)
+        self._ledger = Ledger(database.engine.dialect, clock, self._liveness.holder)
         self._guesses = Guesses(database.dialect, clock)
-        self._erasures = Erasures(clock)
+        self._erasures = Erasures(database.engine.dialect, clock)
         self.hears_others = database.dialect == "postgresql"
         self.description = "SQLite" if database.dialect == "sqlite" else "PostgreSQL"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from core.store.clock import Clock
+from core.store.prepared import Prepared
 from core.store.tables import Erasure, StoredResponse
 
 erasures = Erasure.__table__  # type: ignore[attr-defined]
@@ -27,13 +28,14 @@ class DueErasure:
 class Erasures:
     """What is to be erased, and when."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, dialect: sa.Dialect, clock: Clock) -> None:
         self._clock = clock
-        self._note = sa.insert(responses).values(id=sa.bindparam("id"), conversation_id=sa.bindparam("conversation_id"))
+        columns: dict[str, sa.BindParameter[str]] = {name: sa.bindparam(name) for name in ("id", "conversation_id")}
+        self._note = Prepared(sa.insert(responses).values(columns), dialect)
 
     def note_response(self, connection: sa.Connection, response_id: str, conversation_id: str) -> None:
         """Record that the provider keeps this response."""
-        connection.execute(self._note, {"id": response_id, "conversation_id": conversation_id})
+        self._note.first(connection, id=response_id, conversation_id=conversation_id)
 
     def claim(self, connection: sa.Connection, scope: str, *, seconds: float) -> DueErasure | None:
         """The next conversation due under `scope`; nobody else gets it for `seconds`."""

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import HoldLost, Overloaded
 from core.store.clock import Clock
+from core.store.prepared import Prepared
 from core.store.tables import ChatSession, Erasure, Thread
 from core.store.tables import Turn as TurnTable
 from core.turns import TOLD_OUTCOMES, Finished, Outcome, Question, Told, Turn, Usage
@@ -93,36 +94,41 @@ class Chosen:
 class Ledger:
     """The statements over turns, sessions and threads, prepared once for one kind of database."""
 
-    def __init__(self, dialect: str, clock: Clock, holder: str) -> None:
-        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    def __init__(self, dialect: sa.Dialect, clock: Clock, holder: str) -> None:
+        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
         self._clock = clock
         self._holder = holder
-        self._notifies = dialect == "postgresql"
+        self._notifies = dialect.name == "postgresql"
         self._insert = insert
         now = clock.now
         counted = insert(sessions).values(
             name=sa.bindparam("name"), surface=sa.bindparam("surface"), turns=1, begins=1, created_at=now
         )
-        self._count_turn = counted.on_conflict_do_update(
-            index_elements=["name"], set_={"turns": sessions.c.turns + 1}
-        ).returning(sessions.c.id, sessions.c.turns, sessions.c.assistant)
-        self._add_turn = (
+        self._count_turn = Prepared(
+            counted.on_conflict_do_update(index_elements=["name"], set_={"turns": sessions.c.turns + 1}).returning(
+                sessions.c.id, sessions.c.turns, sessions.c.assistant
+            ),
+            dialect,
+        )
+        self._add_turn = Prepared(
             insert(turns)
             .values(
                 {
                     **{name: sa.bindparam(name) for name in _ACCEPTED},
-                    "token": 1, "attempts": 0, "stop": False, "accepted_at": now,
+                    "token": 1, "attempts": 0, "stop": False, "accepted_at": now, "input_tokens": 0,
+                    "output_tokens": 0,
                 }
             )
             .on_conflict_do_nothing(index_elements=["surface", "event_id"])
-            .returning(turns.c.id)
+            .returning(turns.c.id),
+            dialect,
         )  # fmt: skip
         mine = sa.and_(
             turns.c.id == sa.bindparam("turn"), turns.c.token == sa.bindparam("hold"), turns.c.closed_at.is_(None)
         )
         self._mine = mine
         earlier = turns.alias("earlier")
-        self._look = (
+        self._look = Prepared(
             sa.select(
                 turns.c.stop,
                 turns.c.context,
@@ -143,23 +149,26 @@ class Ledger:
                     sa.and_(threads.c.session_id == turns.c.session_id, threads.c.assistant == turns.c.assistant),
                 )
             )
-            .where(mine)
+            .where(mine),
+            dialect,
         )
-        self._attempt = (
+        self._attempt = Prepared(
             sa.update(turns)
             .where(mine)
             .values(
                 attempts=turns.c.attempts + sa.bindparam("new_attempts"),
                 started_at=sa.func.coalesce(turns.c.started_at, now),
             )
-            .returning((turns.c.started_at - now).label("age"))
+            .returning((turns.c.started_at - now).label("age")),
+            dialect,
         )
-        self._doubt = (
+        self._doubt = Prepared(
             sa.update(threads)
             .where(threads.c.session_id == sa.bindparam("session"), threads.c.assistant == sa.bindparam("name"))
-            .values(in_doubt=True)
+            .values(in_doubt=True),
+            dialect,
         )
-        self._close = (
+        self._close = Prepared(
             sa.update(turns)
             .where(mine)
             .values(
@@ -170,16 +179,18 @@ class Ledger:
                 output_tokens=turns.c.output_tokens + sa.bindparam("new_output"),
                 closed_at=now,
             )
-            .returning(turns.c.session_id)
+            .returning(turns.c.session_id),
+            dialect,
         )
-        self._tell = (
+        self._tell = Prepared(
             sa.update(threads)
             .where(
                 threads.c.session_id == sa.bindparam("session"),
                 threads.c.assistant == sa.bindparam("name"),
                 threads.c.conversation_id.is_not_distinct_from(sa.bindparam("conversation")),
             )
-            .values(told=sa.bindparam("new_told"), tokens=sa.bindparam("new_tokens"), in_doubt=False)
+            .values(told=sa.bindparam("new_told"), tokens=sa.bindparam("new_tokens"), in_doubt=False),
+            dialect,
         )
 
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,10 +206,12 @@ class Ledger:
         max_waiting: int,
     ) -> Turn:
         """Store a question at the end of its session's line. Raises EventKnown or Overloaded, and stores nothing."""
-        session = connection.execute(
-            self._count_turn, {"name": question.session, "surface": question.surface, **self._clock.params()}
-        ).one()
-        if not question.may_wait and self._open_in(connection, session.id) >= max_waiting:
+        session = self._count_turn.first(
+            connection, name=question.session, surface=question.surface, **self._clock.params()
+        )
+        # There cannot wait more than were ever asked; counting costs more than that thought.
+        full = session.turns > max_waiting and self._open_in(connection, session.id) >= max_waiting
+        if full and not question.may_wait:
             raise Overloaded("Too many questions wait in this session already. Please wait for their answers.")
         chosen = choose(session.assistant)
         values = {
@@ -213,7 +226,7 @@ class Ledger:
             "private": chosen.private,
             "holder": self._holder,
         }
-        if connection.execute(self._add_turn, {**values, **self._clock.params()}).first() is None:
+        if self._add_turn.first(connection, **values, **self._clock.params()) is None:
             raise EventKnown
         del values["holder"]
         return Turn(**values, session=question.session, token=1)
@@ -255,7 +268,7 @@ class Ledger:
         any other is retired here and now. `again` repeats within one hold, which is no new attempt.
         """
         fence = {"turn": turn.id, "hold": turn.token}
-        found = connection.execute(self._look, fence).first()
+        found = self._look.first(connection, **fence)
         if found is None:
             raise HoldLost
         if found.waits and not found.stop:
@@ -266,9 +279,7 @@ class Ledger:
             return Begun(None)
         if found.attempts >= max_attempts and not again:
             return Begun(None, given_up=True)
-        age = connection.execute(
-            self._attempt, {**fence, "new_attempts": 0 if again else 1, **self._clock.params()}
-        ).scalar_one()
+        attempt = self._attempt.first(connection, **fence, new_attempts=0 if again else 1, **self._clock.params())
         state = None
         if found.thread_scope is not None:
             state = ThreadState(**{name: getattr(found, f"thread_{name}") for name in _THREAD})
@@ -281,12 +292,12 @@ class Ledger:
             self.retire(connection, turn.session_id, turn.assistant, erase_after=erase_after)
             self._set_thread(connection, turn, scope=scope, plan=plan)
         elif not lives_here:
-            connection.execute(self._doubt, {"session": turn.session_id, "name": turn.assistant})
+            self._doubt.first(connection, session=turn.session_id, name=turn.assistant)
         return Begun(
             plan,
             conversation_id=state.conversation_id if keeps and state else None,
             context=found.context,
-            seconds_left=deadline + age,
+            seconds_left=deadline + attempt.age,
         )
 
     def adopt(self, connection: sa.Connection, turn: Turn, conversation_id: str) -> None:
@@ -317,15 +328,13 @@ class Ledger:
 
     def tell(self, connection: sa.Connection, turn: Turn, finished: Finished, conversation_id: str | None) -> None:
         """Record that the turn's thread contains it, unless the thread is another one by now."""
-        connection.execute(
-            self._tell,
-            {
-                "session": turn.session_id,
-                "name": turn.assistant,
-                "conversation": conversation_id,
-                "new_told": turn.number,
-                "new_tokens": finished.usage.input_tokens + finished.usage.output_tokens,
-            },
+        self._tell.first(
+            connection,
+            session=turn.session_id,
+            name=turn.assistant,
+            conversation=conversation_id,
+            new_told=turn.number,
+            new_tokens=finished.usage.input_tokens + finished.usage.output_tokens,
         )
 
     def close_unanswered(self, connection: sa.Connection, turn: Turn, outcome: Outcome, sentence: str | None) -> None:
@@ -515,19 +524,17 @@ class Ledger:
         usage: Usage | None = None,
     ) -> None:
         usage = usage or Usage()
-        closed = connection.execute(
-            self._close,
-            {
-                "turn": turn.id,
-                "hold": turn.token,
-                "new_answer": answer,
-                "new_error": error,
-                "new_outcome": outcome,
-                "new_input": usage.input_tokens,
-                "new_output": usage.output_tokens,
-                **self._clock.params(),
-            },
-        ).first()
+        closed = self._close.first(
+            connection,
+            turn=turn.id,
+            hold=turn.token,
+            new_answer=answer,
+            new_error=error,
+            new_outcome=outcome,
+            new_input=usage.input_tokens,
+            new_output=usage.output_tokens,
+            **self._clock.params(),
+        )
         if closed is None:
             raise HoldLost
         if self._notifies:

@@ -1,12 +1,9 @@
-const SESSION = "bob.session";
 const PAUSES = [1, 2, 4, 8]; // seconds before each repetition
 const LONGEST_PAUSE = 30;
 const SILENCE = 45_000; // the server gives a sign of life every 15 s
-const PASSING = [429, 502, 503, 504];
-const LOST = "The connection was lost before the answer was complete.";
 
-const [log, form, input, send, stop, fresh, status] =
-  ["log", "form", "input", "send", "stop", "fresh", "status"].map((id) => document.getElementById(id));
+const [log, form, input, send, stop, fresh, status, template] =
+  ["log", "form", "input", "send", "stop", "fresh", "status", "message"].map((id) => document.getElementById(id));
 
 let session;
 let running = null;
@@ -15,8 +12,8 @@ let running = null;
 class Refused extends Error {
   constructor(sentence, code, pause = 0) {
     super(sentence);
-    this.askAgain = code >= 500 || PASSING.includes(code);
-    this.passing = PASSING.includes(code) && pause <= LONGEST_PAUSE;
+    this.passing = (code === 429 || code > 500) && pause <= LONGEST_PAUSE;
+    this.again = code === 429 || code >= 500;
     this.pause = pause;
   }
 }
@@ -27,51 +24,43 @@ function random() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function begin(id) {
-  session = id ?? random();
-  const welcome = copy("welcome");
-  try {
-    localStorage.setItem(SESSION, session);
-  } catch {
-    welcome.querySelector(".forgetful").hidden = false;
-  }
-  log.replaceChildren(welcome);
+function begin(anew) {
+  log.replaceChildren(log.firstElementChild);
   busy(null);
-  input.focus();
-}
-
-function kept() {
   try {
-    return localStorage.getItem(SESSION);
+    session = (!anew && localStorage.bobSession) || random();
+    localStorage.bobSession = session;
   } catch {
-    return null;
+    session = random();
+    status.textContent = "This browser stores nothing: the conversation ends with this page.";
   }
 }
-
-/* Asking */
 
 async function ask(question, message) {
-  const run = { turn: null, stopping: false, wake() {}, abort() {} };
+  const run = { stopping: false };
+  const [trouble, retry] = message.querySelectorAll(".trouble > *");
   busy(run);
-  message.setAttribute("aria-busy", "true");
-  label(message, "Answering…");
-  message.querySelector(".trouble")?.remove();
+  show(message, "Answering…");
+  message.ariaBusy = "true";
   try {
     const { response, assistant } = await persist(question, message, run);
-    // Before the text, so that a screen reader hears the whole answer once and not its pieces.
-    message.removeAttribute("aria-busy");
-    label(message, assistant);
-    write(message, response || "(Stopped before there was an answer.)");
+    // First, so that a screen reader hears the answer once and not its pieces.
+    message.ariaBusy = null;
+    show(message, assistant, response || "(Stopped before there was an answer.)");
   } catch (problem) {
-    message.removeAttribute("aria-busy");
-    label(message, "No complete answer");
-    const lost = run.stopping ? "You stopped waiting for the answer." : LOST;
-    fail(question, message, problem instanceof Refused ? problem : new Refused(lost, 500));
+    message.ariaBusy = null;
+    const refused = problem instanceof Refused;
+    const lost = run.stopping ? "You stopped waiting for the answer." : "The connection was lost.";
+    trouble.textContent = refused ? problem.message : lost;
+    retry.hidden = refused && !problem.again;
+    retry.onclick = () => ask(question, message);
+    show(message, "No complete answer");
+    if (retry.hidden && running === run) input.value ||= question.user_input;
   }
   if (running === run) busy(null);
 }
 
-/** Repeats the question after a lost connection. The key makes that safe: it is the same question, and one answer. */
+/** Repeats after a lost connection. The key makes it the same question, with one answer. */
 async function persist(question, message, run) {
   for (let tries = 0; ; tries++) {
     try {
@@ -79,69 +68,58 @@ async function persist(question, message, run) {
     } catch (problem) {
       const refused = problem instanceof Refused;
       if (run.stopping || tries === PAUSES.length || (refused && !problem.passing)) throw problem;
-      const seconds = Math.max(PAUSES[tries], refused ? problem.pause : 0);
+      const seconds = Math.max(PAUSES[tries], problem.pause ?? 0);
       say(run, `${refused ? "Bob is busy" : "The connection was lost"}. Trying again in ${seconds} s…`);
       await new Promise((wake) => {
         run.wake = wake;
         setTimeout(wake, seconds * 1000);
       });
-      say(run, run.stopping ? "Stopping…" : "Trying again…");
     }
   }
 }
 
-async function attempt(question, message, run) {
-  const abort = new AbortController();
-  run.abort = () => abort.abort();
+async function attempt({ session_id, user_input, key }, message, run) {
+  const connection = (run.connection = new AbortController());
   let silence;
   const alive = () => {
     clearTimeout(silence);
-    silence = setTimeout(run.abort, SILENCE);
+    silence = setTimeout(() => connection.abort(), SILENCE);
   };
   alive();
   try {
     const reply = await fetch("ask", {
       method: "POST",
-      headers: {
-        "Accept": "text/event-stream",
-        "Content-Type": "application/json",
-        "Idempotency-Key": question.key,
-      },
-      body: JSON.stringify({ session_id: question.session, user_input: question.text }),
-      signal: abort.signal,
+      headers: { Accept: "text/event-stream", "Content-Type": "application/json", "Idempotency-Key": key },
+      body: JSON.stringify({ session_id, user_input }),
+      signal: connection.signal,
     });
     if (!reply.ok) throw await refusal(reply);
-    let begun = false;
+    let text = "";
     for await (const { name, data } of events(reply.body, alive)) {
+      if (name === "done") return data;
+      if (name === "error") throw new Refused(data.detail, 500);
       if (name === "turn") {
         run.turn = data.turn_id;
         if (run.stopping) requestStop(run);
         else say(run, "");
-      } else if (name === "delta") {
-        // What an earlier attempt showed stays until this one has something to show.
-        write(message, data.text, begun);
-        begun = true;
-      } else if (name === "done") {
-        return data;
-      } else if (name === "error") {
-        const refused = new Refused(data.detail, 500);
-        throw refused;
       }
+      // What an earlier attempt showed stays until this one has something to show.
+      if (name === "delta") show(message, "Answering…", (text += data.text));
     }
     throw new Error("the stream ended early");
   } finally {
     clearTimeout(silence);
-    abort.abort();
+    connection.abort();
   }
 }
 
 async function refusal(reply) {
   const { detail } = await reply.json().catch(() => ({}));
-  const sentence = typeof detail === "string" ? detail : `Bob cannot be reached right now (${reply.status}).`;
+  const sentence = typeof detail === "string" ? detail : `Bob cannot be reached (${reply.status}).`;
   return new Refused(sentence, reply.status, Number(reply.headers.get("Retry-After")) || 0);
 }
 
-/** Server-sent events. EventSource cannot POST. */
+/** Server-sent events; EventSource cannot POST. */
 async function* events(body, alive) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -155,80 +133,46 @@ async function* events(body, alive) {
     const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
     for (const line of lines) {
-      const [, field, content] = /^([^:]*):? ?(.*)$/s.exec(line);
+      const [, field, content] = /^([^:]*):? ?(.*)$/.exec(line);
       if (field === "event") name = content;
       if (field === "data") data.push(content);
-      if (line === "") {
-        if (data.length) yield { name, data: JSON.parse(data.join("\n")) };
-        name = "";
-        data = [];
-      }
+      if (line) continue;
+      if (data.length) yield { name, data: JSON.parse(data.join("\n")) };
+      name = "";
+      data = [];
     }
   }
 }
 
 function halt() {
-  const run = running;
-  if (run.stopping) return run.abort(); // asked twice: the server does not listen
-  run.stopping = true;
-  say(run, "Stopping…");
-  requestStop(run);
-  run.wake();
+  if (running.stopping) return running.connection.abort(); // asked twice: the server does not listen
+  running.stopping = true;
+  say(running, "Stopping…");
+  requestStop(running);
+  running.wake?.();
 }
 
 function requestStop({ turn }) {
-  // Without a turn yet, its event asks for this. A failure shows as an answer that goes on; Stop then gives up.
+  // Without a turn yet, its event asks for this. If it fails the answer goes on, and a second Stop gives it up.
   if (turn) fetch(`turns/${turn}/stop`, { method: "POST" }).catch(() => {});
 }
 
-/* Showing */
-
-function copy(id) {
-  return document.getElementById(id).content.firstElementChild.cloneNode(true);
+function add(kind) {
+  log.append(template.content.cloneNode(true));
+  log.lastElementChild.className = kind;
+  return log.lastElementChild;
 }
 
-function add(kind, who, text) {
-  const message = copy("message");
-  message.classList.add(kind);
-  label(message, who);
-  write(message, text);
-  log.append(message);
-  return message;
-}
-
-function label(message, who) {
-  message.querySelector(".who").textContent = who;
-  message.classList.toggle("private", who === "Private-Bob");
-}
-
-function write(message, text, more = false) {
-  following(() => {
-    const place = message.querySelector(".text");
-    // Appending leaves alone what somebody has selected.
-    if (more) place.append(text);
-    else place.textContent = text;
-  });
-}
-
-function fail(question, message, refused) {
-  const trouble = copy("trouble");
-  const retry = trouble.querySelector("button");
-  trouble.querySelector("p").textContent = refused.message;
-  retry.onclick = () => {
-    input.focus();
-    ask(question, message);
-  };
-  if (!refused.askAgain) {
-    retry.remove();
-    if (message.isConnected && !input.value) input.value = question.text;
-  }
-  following(() => message.append(trouble));
-}
-
-/** Stays at the end, unless somebody has scrolled up to read. */
-function following(change) {
+function show(message, who, text) {
+  const [label, place] = message.children;
+  // Stays at the end, unless somebody has scrolled up to read.
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
-  change();
+  const shown = place.textContent;
+  label.textContent = who;
+  message.classList.toggle("private", who === "Private-Bob");
+  // Appending leaves alone what somebody has selected.
+  if (message.ariaBusy && text?.startsWith(shown)) place.append(text.slice(shown.length));
+  else place.textContent = text ?? shown;
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
@@ -237,12 +181,13 @@ function say(run, sentence) {
 }
 
 function busy(run) {
-  if (document.activeElement === stop) input.focus();
   running = run;
   status.textContent = "";
-  send.hidden = run !== null;
-  stop.hidden = run === null;
-  for (const retry of log.querySelectorAll(".retry")) retry.disabled = run !== null;
+  send.hidden = !!run;
+  stop.hidden = !run;
+  for (const retry of log.querySelectorAll(".trouble button")) retry.disabled = !!run;
+  // The button that was pressed may have gone.
+  if (!document.activeElement?.matches("#log, textarea")) input.focus();
 }
 
 form.onsubmit = (event) => {
@@ -250,15 +195,14 @@ form.onsubmit = (event) => {
   const text = input.value.trim();
   if (running || !text) return;
   input.value = "";
-  input.focus();
-  add("you", "You", text);
-  const message = add("bob", "", "");
+  show(add("you"), "You", text);
+  const message = add("bob");
   log.scrollTop = log.scrollHeight;
-  ask({ session, text, key: random() }, message);
+  ask({ session_id: session, user_input: text, key: random() }, message);
 };
 
 input.onkeydown = (event) => {
-  // While composing (Japanese, Chinese …) Enter chooses a word. Safari tells by 229 only.
+  // Enter also chooses a word in an input method; Safari tells by 229 only.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
   form.requestSubmit();
@@ -267,7 +211,7 @@ input.onkeydown = (event) => {
 stop.onclick = halt;
 fresh.onclick = () => {
   if (running) halt(); // nobody could read that answer any more
-  begin();
+  begin(true);
 };
 
-begin(kept());
+begin(false);
