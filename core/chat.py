@@ -352,7 +352,7 @@ class Chat:
             await self._fail(turn, answer, trouble.failure, self._threads.fate_after(trouble))
         else:
             fate = self._threads.fate_of(result.finished.outcome)
-            await self._finish(turn, answer, result.finished, fate, result.conversation_id)
+            await self._finish(turn, answer, result.finished, fate, result)
 
     async def _ask_in_time(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> Result:
         """Ask until the deadline, or until somebody stops it: either way TimeoutError."""
@@ -366,10 +366,13 @@ class Chat:
                 del self._scopes[turn.id]
 
     async def _finish(
-        self, turn: Turn, answer: Answer, finished: Finished, thread: ThreadFate, conversation_id: str | None = None
+        self, turn: Turn, answer: Answer, finished: Finished, thread: ThreadFate, result: Result | None = None
     ) -> None:
+        conversation_id, response_id = (result.conversation_id, result.response_id) if result else (None, None)
         await self._insist(
-            lambda: self._store.close_answered(turn, finished, thread=thread, conversation_id=conversation_id)
+            lambda: self._store.close_answered(
+                turn, finished, thread=thread, conversation_id=conversation_id, response_id=response_id
+            )
         )
         answer.finish(finished)
         logger.info("turn %s %s", turn.reference, finished.outcome)

@@ -33,6 +33,7 @@ LONGEST_PAUSE_SECONDS = 8.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 TURNS_PER_TELLING = 10  # two items each, and OpenAI takes 20 at a time
 LEAST_BUDGET = 250
+SECONDS_UNTIL_NOTED = 0.1
 ERASING_SECONDS = 120.0
 LONGEST_WAIT_FOR_ERASURES_SECONDS = 30.0
 
@@ -47,10 +48,14 @@ class _Told:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished answer, and the conversation that contains it now (none where threads are kept here)."""
+    """A finished answer, the conversation that contains it now, and the response that is still to be noted with it.
+
+    Both ids are None where threads are kept here.
+    """
 
     finished: Finished
     conversation_id: str | None
+    response_id: str | None
 
 
 class Stopped(Exception):
@@ -172,10 +177,10 @@ class Threads:
             told.conversation_id = begun.conversation_id
             await self._catch_up(turn, begun.plan.tell, told)
         ask = Ask(assistant, messages, _asker(turn), told.conversation_id)
-        finished = await self._listen(ask, answer)
+        finished, response_id = await self._listen(ask, answer)
         if finished.usage.input_tokens == 0:
             finished.usage = _estimate(assistant, begun.plan.tell, question.text, finished.text)
-        return Result(finished, told.conversation_id)
+        return Result(finished, told.conversation_id, response_id)
 
     async def _catch_up(self, turn: Turn, tell: Sequence[Told], told: _Told) -> None:
         assert self._conversations is not None
@@ -187,22 +192,18 @@ class Threads:
             await self._conversations.tell(told.conversation_id, _messages(batch))
             told.number = batch[-1].number
 
-    async def _listen(self, ask: Ask, answer: Answer) -> Finished:
-        notes: list[asyncio.Future[None]] = []
+    async def _listen(self, ask: Ask, answer: Answer) -> tuple[Finished, str | None]:
         finished: Finished | None = None
-        try:
+        async with _Noting(self._store, ask.conversation_id) as noting:
             async for news in self._model.answer(ask):
                 if isinstance(news, str):
                     answer.grow(news)
                 elif isinstance(news, Finished):
                     finished = news
-                elif isinstance(news, ResponseStarted) and ask.conversation_id is not None:
-                    notes.append(self._store.note_response(news.id, ask.conversation_id))
-        finally:
-            for note in notes:
-                await note
+                else:
+                    noting.begin(news)
         assert finished is not None  # LanguageModel promises it, or trouble
-        return finished
+        return finished, noting.missing
 
     # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -235,6 +236,46 @@ class Threads:
                 await self._erasable.wait()
         except TimeoutError:
             return
+
+
+class _Noting:
+    """Records the response that the provider keeps beside a conversation.
+
+    A short answer's is noted in the commit that stores the answer; a longer one's does not wait for that.
+    """
+
+    def __init__(self, store: Store, conversation_id: str | None) -> None:
+        self._store = store
+        self._conversation_id = conversation_id
+        self._response: ResponseStarted | None = None
+        self._noted: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> _Noting:
+        return self
+
+    async def __aexit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if failure is not None:
+            self._note()
+        if self._noted is not None:
+            await self._noted
+
+    @property
+    def missing(self) -> str | None:
+        """The response, if it is not noted yet."""
+        return self._response.id if self._response is not None and self._noted is None else None
+
+    def begin(self, response: ResponseStarted) -> None:
+        """The provider began this response."""
+        if self._conversation_id is not None and self._response is None:
+            self._response = response
+            self._alarm = asyncio.get_running_loop().call_later(SECONDS_UNTIL_NOTED, self._note)
+
+    def _note(self) -> None:
+        if self._noted is None and self._response is not None and self._conversation_id is not None:
+            self._noted = self._store.note_response(self._response.id, self._conversation_id)
 
 
 def tokens_in(text: str) -> int:

@@ -28,6 +28,7 @@ from core import (
     open_chat,
 )
 from web.app import create_app
+from web.process import calm_garbage_collector
 from web.terminal import converse
 
 SHORTEST_PASSWORD_OF_DIGITS = 6
@@ -76,6 +77,7 @@ async def _serve(settings: Settings) -> None:
             timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         )
         server = _Server(config, settings, chat)
+        calm_garbage_collector()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, server.end)

@@ -178,12 +178,24 @@ class Store:
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def close_answered(
-        self, turn: Turn, finished: Finished, *, thread: ThreadFate, conversation_id: str | None = None
+        self,
+        turn: Turn,
+        finished: Finished,
+        *,
+        thread: ThreadFate,
+        conversation_id: str | None = None,
+        response_id: str | None = None,
     ) -> None:
-        """Store the answer and close the turn. `conversation_id` is the thread that a `thread="told"` turn is in."""
+        """Store the answer and close the turn.
+
+        `conversation_id` is the thread it is in where `thread` is "told"; `response_id` is kept beside it and not noted
+        yet.
+        """
 
         def work(c: sa.Connection) -> None:
             self._ledger.close_answered(c, turn, finished)
+            if response_id is not None and conversation_id is not None:
+                self._erasures.note_response(c, response_id, conversation_id)
             if thread == "told":
                 self._ledger.tell(c, turn, finished, conversation_id)
             elif thread == "retired":

@@ -22,10 +22,19 @@ from tests.bench.load import Figures, ask_many
 
 ROUNDS = 3
 SHORT_ANSWER, LONG_ANSWER = 10, 300  # deltas
-PLAIN, BOB = "plain app", "Bob"
+PLAIN, PLAIN_TUNED, BOB = "plain", "plain+", "Bob"
+UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--log-level", "warning"]
 COMMANDS = {
-    PLAIN: [sys.executable, "-m", "uvicorn", "tests.bench.plain_app:app", "--no-access-log", "--log-level", "warning"],
-    BOB: [sys.executable, "-m", "uvicorn", "web.main:app", "--no-access-log"],
+    PLAIN: [*UVICORN, "tests.bench.plain_app:app", "--loop", "asyncio", "--http", "h11"],  # as `uvicorn` alone installs
+    PLAIN_TUNED: [
+        *UVICORN,
+        "tests.bench.plain_app:app",
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+    ],  # as Bob's lock does
+    BOB: [*UVICORN, "web.main:app"],
 }
 TICKS = os.sysconf("SC_CLK_TCK")
 HERE, APP = (0, 1) if (os.cpu_count() or 1) > 1 else (0, 0)
@@ -43,11 +52,11 @@ class Measured:
 
 def main() -> None:
     os.sched_setaffinity(0, {HERE})
-    measured: dict[str, list[Measured]] = {PLAIN: [], BOB: []}
+    measured: dict[str, list[Measured]] = {name: [] for name in COMMANDS}
     for number in range(ROUNDS):
-        for name in (PLAIN, BOB) if number % 2 == 0 else (BOB, PLAIN):
+        for name in COMMANDS if number % 2 == 0 else reversed(COMMANDS):
             measured[name].append(measure(name))
-            print(f"  round {number + 1}: {name:10s} {measured[name][-1]}", flush=True)
+            print(f"  round {number + 1}: {name:7s} {measured[name][-1]}", flush=True)
     report(measured)
 
 
@@ -97,7 +106,7 @@ def app(name: str, upstream_port: int) -> Iterator[tuple[subprocess.Popen[bytes]
             [*COMMANDS[name], "--port", str(port)],
             env=environment,
             cwd=folder,
-            preexec_fn=lambda: os.sched_setaffinity(0, {APP}),  # noqa: PLW1509
+            preexec_fn=lambda: os.sched_setaffinity(0, {APP}),
         )
         try:
             wait_until_served(port)
@@ -141,10 +150,16 @@ def report(measured: dict[str, list[Measured]]) -> None:
         ("/ask with one caller, p99 ms", "added_ms_p99", "{:8.2f}"),
         ("CPU ms per streamed answer of 300 deltas", "cpu_ms_per_stream", "{:8.2f}"),
     )
-    print(f"\nmedian of {ROUNDS} rounds{'':28s} {PLAIN:>10s} {BOB:>10s}   Bob/plain")
+    print(
+        f"\nmedian of {ROUNDS} rounds{'':28s}"
+        + "".join(f"{name:>9s}" for name in COMMANDS)
+        + "   Bob/plain  Bob/plain+"
+    )
     for title, field, form in rows:
-        plain, bob = (statistics.median(getattr(each, field) for each in measured[name]) for name in (PLAIN, BOB))
-        print(f"{title:44s} {form.format(plain):>10s} {form.format(bob):>10s}   {bob / plain:.2f}")
+        medians = [statistics.median(getattr(each, field) for each in measured[name]) for name in COMMANDS]
+        plain, tuned, bob = medians
+        figures = "".join(f"{form.format(median):>9s}" for median in medians)
+        print(f"{title:44s}{figures}   {bob / plain:9.2f}  {bob / tuned:10.2f}")
 
 
 main()

@@ -33,7 +33,7 @@ async def ask_many(port: int, *, questions: int, at_once: int, sessions: int, st
     return figures
 
 
-async def _ask_in_turn(port: int, numbers: "iter[int]", sessions: int, stream: bool, figures: Figures) -> None:  # type: ignore[valid-type]
+async def _ask_in_turn(port: int, numbers: iter[int], sessions: int, stream: bool, figures: Figures) -> None:  # type: ignore[valid-type]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for number in numbers:  # type: ignore[attr-defined]
         body = json.dumps({"session_id": f"s{number % sessions}", "user_input": f"question {number}"})

@@ -1,20 +1,17 @@
 const PAUSES = [1, 2, 4, 8]; // seconds before each repetition
-const LONGEST_PAUSE = 30;
 const SILENCE = 45_000; // the server gives a sign of life every 15 s
 
-const [log, form, input, send, stop, fresh, status, template] =
-  ["log", "form", "input", "send", "stop", "fresh", "status", "message"].map((id) => document.getElementById(id));
+const ids = ["log", "form", "input", "send", "stop", "fresh", "status", "message"];
+const [log, form, input, send, stop, fresh, status, template] = ids.map((id) => document.getElementById(id));
 
 let session;
 let running = null;
 
 /** The server says no, in its own words. */
 class Refused extends Error {
-  constructor(sentence, code, pause = 0) {
+  constructor(sentence, status, pause = 0) {
     super(sentence);
-    this.passing = (code === 429 || code > 500) && pause <= LONGEST_PAUSE;
-    this.again = code === 429 || code >= 500;
-    this.pause = pause;
+    Object.assign(this, { status, pause });
   }
 }
 
@@ -27,6 +24,7 @@ function random() {
 function begin(anew) {
   log.replaceChildren(log.firstElementChild);
   busy(null);
+  input.focus();
   try {
     session = (!anew && localStorage.bobSession) || random();
     localStorage.bobSession = session;
@@ -40,6 +38,7 @@ async function ask(question, message) {
   const run = { stopping: false };
   const [trouble, retry] = message.querySelectorAll(".trouble > *");
   busy(run);
+  trouble.textContent = "";
   show(message, "Answering…");
   message.ariaBusy = "true";
   try {
@@ -49,10 +48,9 @@ async function ask(question, message) {
     show(message, assistant, response || "(Stopped before there was an answer.)");
   } catch (problem) {
     message.ariaBusy = null;
-    const refused = problem instanceof Refused;
     const lost = run.stopping ? "You stopped waiting for the answer." : "The connection was lost.";
-    trouble.textContent = refused ? problem.message : lost;
-    retry.hidden = refused && !problem.again;
+    trouble.textContent = problem.status ? problem.message : lost;
+    retry.hidden = problem.status < 429; // the same question would be refused again
     retry.onclick = () => ask(question, message);
     show(message, "No complete answer");
     if (retry.hidden && running === run) input.value ||= question.user_input;
@@ -66,14 +64,11 @@ async function persist(question, message, run) {
     try {
       return await attempt(question, message, run);
     } catch (problem) {
-      const refused = problem instanceof Refused;
-      if (run.stopping || tries === PAUSES.length || (refused && !problem.passing)) throw problem;
+      // 500 is Bob's last word; 502 to 504 pass.
+      if (run.stopping || tries === PAUSES.length || problem.status <= 500) throw problem;
       const seconds = Math.max(PAUSES[tries], problem.pause ?? 0);
-      say(run, `${refused ? "Bob is busy" : "The connection was lost"}. Trying again in ${seconds} s…`);
-      await new Promise((wake) => {
-        run.wake = wake;
-        setTimeout(wake, seconds * 1000);
-      });
+      say(run, `${problem.status ? "Bob is busy" : "The connection was lost"}. Trying again in ${seconds} s…`);
+      await new Promise((wake) => setTimeout((run.wake = wake), seconds * 1000));
     }
   }
 }
@@ -93,7 +88,11 @@ async function attempt({ session_id, user_input, key }, message, run) {
       body: JSON.stringify({ session_id, user_input }),
       signal: connection.signal,
     });
-    if (!reply.ok) throw await refusal(reply);
+    if (!reply.ok) {
+      const { detail } = await reply.json().catch(() => ({}));
+      const sentence = typeof detail === "string" ? detail : `Bob cannot be reached (${reply.status}).`;
+      throw new Refused(sentence, reply.status, Number(reply.headers.get("Retry-After")) || 0);
+    }
     let text = "";
     for await (const { name, data } of events(reply.body, alive)) {
       if (name === "done") return data;
@@ -111,12 +110,6 @@ async function attempt({ session_id, user_input, key }, message, run) {
     clearTimeout(silence);
     connection.abort();
   }
-}
-
-async function refusal(reply) {
-  const { detail } = await reply.json().catch(() => ({}));
-  const sentence = typeof detail === "string" ? detail : `Bob cannot be reached (${reply.status}).`;
-  return new Refused(sentence, reply.status, Number(reply.headers.get("Retry-After")) || 0);
 }
 
 /** Server-sent events; EventSource cannot POST. */
@@ -153,7 +146,7 @@ function halt() {
 }
 
 function requestStop({ turn }) {
-  // Without a turn yet, its event asks for this. If it fails the answer goes on, and a second Stop gives it up.
+  // Without a turn yet, its event asks for this.
   if (turn) fetch(`turns/${turn}/stop`, { method: "POST" }).catch(() => {});
 }
 
@@ -186,8 +179,7 @@ function busy(run) {
   send.hidden = !!run;
   stop.hidden = !run;
   for (const retry of log.querySelectorAll(".trouble button")) retry.disabled = !!run;
-  // The button that was pressed may have gone.
-  if (!document.activeElement?.matches("#log, textarea")) input.focus();
+  if (document.activeElement.matches("[hidden], :disabled")) input.focus();
 }
 
 form.onsubmit = (event) => {

@@ -1,0 +1,415 @@
+"""Whatever happens, a public assistant is never told what was said in private, and the password goes nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from core import AnswerFailed, Chat, Question, Turn, UnknownAssistant, threads
+from core.turns import TOLD_OUTCOMES
+from tests.conftest import new_postgresql_database, opened
+from tests.fakes.openai_api import Asked, DropBeforeHeaders, DropMidStream, EndEarly, FakeOpenAI, Fault, Reply, Stall
+from tests.fakes.openai_api import Status as Refused
+from tests.fakes.openai_model import markers, texts_of
+
+PASSWORD = "739105528461"  # long enough to be nowhere by chance
+WIDE = "".join(chr(ord(digit) + 0xFEE0) for digit in PASSWORD)
+SESSION = "web:public:1"
+HUSH = "hush"  # in every private question
+SECRET = "secret"  # in every private answer
+
+ASSISTANTS = """
+[[assistant]]
+name = "Ann"
+model = "model-Ann"
+instructions = "You are Ann."
+
+[[assistant]]
+name = "Ben"
+model = "model-Ben"
+instructions = "You are Ben."
+
+[[assistant]]
+name = "Pia"
+model = "model-Pia"
+instructions = "You are Pia."
+{pia}
+
+[[assistant]]
+name = "Sam"
+model = "model-Sam"
+instructions = "You are Sam."
+private = true
+password_from = "PRIVATE_BOB_PASSWORD"
+"""
+PIA_IS_PRIVATE = 'private = true\npassword_from = "PRIVATE_BOB_PASSWORD"'
+
+
+# ── histories ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Somebody asks, and something may go wrong. `crash`: the process dies while the model is at it."""
+
+    private: bool
+    fault: Fault | None = None
+    cut: bool = False
+    crash: Fault | None = None
+    said: str = "{password} {text}"
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Somebody chooses an assistant for the session."""
+
+    assistant: str
+
+
+@dataclass(frozen=True)
+class Reset:
+    """Somebody begins anew."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """The process ends and another begins, perhaps with other assistants."""
+
+    pia_is_private: bool
+
+
+Step = Ask | Choose | Reset | Restart
+
+LOCKED = Refused(400, "conversation_locked", message="Another process is currently operating on this conversation.")
+GONE = Refused(404, message="Conversation with id 'conv_1' not found.")
+FAULTS = [
+    Refused(500, completes=True), Refused(429, "insufficient_quota"), Refused(400, "invalid_prompt"), LOCKED, GONE,
+    DropBeforeHeaders(completes=True), DropMidStream(completes=True), DropMidStream(), EndEarly(),
+]  # fmt: skip
+SAID = ["{password} {text}", "{text} ({password})", "**{password}** {text}", "{text}\n\n{password}!", "{wide}: {text}"]
+
+asks = st.builds(
+    Ask,
+    private=st.booleans(),
+    fault=st.none() | st.sampled_from(FAULTS),
+    cut=st.sampled_from([False, False, False, True]),
+    crash=st.sampled_from([None, None, None, None, Stall(), Stall(completes=True), Stall(after_pieces=1)]),
+    said=st.sampled_from(SAID),
+)
+steps = st.one_of(
+    asks,
+    asks,
+    asks,
+    st.builds(Choose, st.sampled_from(["Ann", "Ben", "Pia", "Pia", "Sam"])),
+    st.just(Reset()),
+    st.builds(Restart, st.booleans()),
+)
+histories = st.lists(steps, min_size=4, max_size=14)
+
+
+# ── living through one ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+@dataclass
+class Asking:
+    """A turn that was accepted, and what its assistant is to know."""
+
+    turn: Turn
+    marker: str
+
+
+@dataclass
+class Life:
+    """One history, lived: what was said, and what each request was for."""
+
+    fake: FakeOpenAI
+    url: str
+    folder: Path
+    mode: str
+    pia_is_private: bool = True
+    cut: bool = False
+    said: list[tuple[str, bool]] = field(default_factory=list)  # answered questions since the last reset
+    asked: int = 0
+    waiting: Asking | None = None
+    leaks: list[str] = field(default_factory=list)
+    view: list[str] = field(default_factory=list)
+    sent_for_public: list[tuple[int, int]] = field(default_factory=list)
+
+    async def live(self, history: Sequence[Step]) -> None:
+        """Go through the whole history, in as many processes as it takes."""
+        self.fake.answer = self._answer
+        remaining = list(history)
+        while remaining or self.waiting:
+            file = self.folder / "assistants.toml"
+            file.write_text(ASSISTANTS.format(pia=PIA_IS_PRIVATE if self.pia_is_private else ""))
+            try:
+                async with opened(
+                    self.fake, self.url, openai_threads=self.mode, assistants_file=file, private_bob_password=PASSWORD
+                ) as chat:
+                    if self.waiting:
+                        await self._take_over(chat, self.waiting)
+                    while remaining and not isinstance(remaining[0], Restart):
+                        await self._do(chat, remaining.pop(0))
+                    if remaining:
+                        restart = remaining.pop(0)
+                        assert isinstance(restart, Restart)
+                        self.pia_is_private = restart.pia_is_private
+                    self._look_for_the_password()
+            except* Crash:
+                pass
+        self._look_for_the_password()
+        self._look_at_requests()
+
+    def _is_public(self, model: str) -> bool:
+        return model in ("model-Ann", "model-Ben") or (model == "model-Pia" and not self.pia_is_private)
+
+    def _answer(self, asked: Asked) -> Reply:
+        self.view = markers(asked.view)
+        public = self._is_public(asked.model)
+        read = "\n".join(text for item in asked.view for text in texts_of(item))
+        if public and (HUSH in read or SECRET in read):
+            self.leaks.append(f"{asked.model} read {self.view}")
+        text = f"You said {asked.question}" + ("" if public else f", which is a {SECRET}")
+        return Reply(text, incomplete="max_output_tokens" if self.cut else "")
+
+    async def _do(self, chat: Chat, step: Step) -> None:
+        if isinstance(step, Ask):
+            await self._ask(chat, step)
+        elif isinstance(step, Choose):
+            with contextlib.suppress(UnknownAssistant):
+                await chat.choose(SESSION, "web", step.assistant)
+        elif await chat.reset(SESSION):
+            self.said.clear()
+
+    async def _ask(self, chat: Chat, step: Ask) -> None:
+        self.asked += 1
+        marker = f"Q{self.asked}-a"
+        text = f"{marker} please"
+        if step.private:
+            text = step.said.format(password=PASSWORD, wide=WIDE, text=f"{marker} {HUSH}")
+        self.cut = step.cut
+        fault = step.crash or step.fault
+        scripted = self.fake.fail("POST", "/responses", fault) if fault else None
+        before = len(self.fake.requests)
+        turn = await chat.accept(Question("web", SESSION, text))
+        assert turn is not None
+        assert turn.private == step.private
+        self.waiting = Asking(turn, marker)
+        if step.crash:
+            chat.answering(turn)
+            await self.fake.until(lambda fake: any(r.template == "/responses" for r in fake.requests[before:]))
+            self._note(before, turn)
+            assert scripted is not None
+            scripted.cancel()
+            raise Crash
+        await self._see(chat, self.waiting)
+        if scripted:
+            scripted.cancel()
+
+    async def _take_over(self, chat: Chat, waiting: Asking) -> None:
+        found = asyncio.ensure_future(anext(chat.abandoned("web")))
+        await asyncio.sleep(0)
+        await chat.tick()
+        waiting.turn = await found
+        await self._see(chat, waiting)
+
+    async def _see(self, chat: Chat, asking: Asking) -> None:
+        """Wait for the answer, and compare what the model was told with what it should have been."""
+        before = len(self.fake.requests)
+        turn = asking.turn
+        finished = None
+        with contextlib.suppress(AnswerFailed):
+            finished = await chat.answering(turn).whole()
+        self.waiting = None
+        self._note(before, turn)
+        if finished is not None:
+            assert finished.outcome in TOLD_OUTCOMES
+            visible = [marker for marker, private in self.said if turn.private or not private]
+            assert self.view == [*visible, asking.marker]
+            self.said.append((asking.marker, turn.private))
+
+    def _note(self, before: int, turn: Turn) -> None:
+        if not turn.private:
+            self.sent_for_public.append((before, len(self.fake.requests)))
+
+    def _look_at_requests(self) -> None:
+        assert self.leaks == []
+        assert self.fake.questions_told_twice() == []
+        for start, end in self.sent_for_public:
+            for request in self.fake.requests[start:end]:
+                assert HUSH.encode() not in request.body
+                assert SECRET.encode() not in request.body
+        assert PASSWORD not in self.fake.texts()
+        assert WIDE not in self.fake.texts()
+
+    def _look_for_the_password(self) -> None:
+        for stored in _stored(self.url):
+            assert PASSWORD.encode() not in stored
+            assert WIDE.encode() not in stored
+
+
+def _stored(url: str) -> Iterator[bytes]:
+    """All that the database holds: the bytes of SQLite's files, or every row of PostgreSQL's tables."""
+    if url.startswith("sqlite:///"):
+        file = Path(url.removeprefix("sqlite:///"))
+        assert file.exists()
+        yield from (path.read_bytes() for path in file.parent.glob(f"{file.name}*") if path.is_file())
+        return
+    with psycopg.connect(url) as server:
+        tables = server.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        assert tables
+        for (table,) in tables:
+            for (row,) in server.execute(f'SELECT t::text FROM "{table}" t'.encode()):
+                yield row.encode()
+
+
+class _Heard(logging.Handler):
+    """Everything that anybody logs, as text."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter("%(name)s %(message)s %(args)s"))
+        self.text: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text.append(self.format(record))
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[list[str]]:
+    """What is logged, at every level."""
+    root, heard = logging.getLogger(), _Heard()
+    level = root.level
+    root.addHandler(heard)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield heard.text
+    finally:
+        root.removeHandler(heard)
+        root.setLevel(level)
+
+
+def live(history: Sequence[Step], mode: str, url: str = "") -> None:
+    folder = Path(tempfile.mkdtemp(prefix="bob-privacy-"))
+    try:
+        with listening() as logged, FakeOpenAI(check=False) as fake:
+            asyncio.run(Life(fake, url or f"sqlite:///{folder / 'bob.db'}", folder, mode).live(history))
+        assert not any(PASSWORD in line or WIDE in line for line in logged)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "FIRST_PAUSE_SECONDS", 0.0)
+
+
+slow = settings(
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.mark.parametrize("mode", ["conversations", "local"])
+@given(history=histories)
+@settings(slow, max_examples=12)
+def test_no_history_tells_a_public_assistant_what_was_private_or_anybody_the_password(
+    mode: str, history: list[Step]
+) -> None:
+    live(history, mode)
+
+
+@given(history=histories, mode=st.sampled_from(["conversations", "local"]))
+@settings(slow, max_examples=4)
+def test_no_history_leaves_the_password_in_postgresql(postgresql: str, mode: str, history: list[Step]) -> None:
+    live(history, mode, new_postgresql_database(postgresql))
+
+
+KNOWN_HISTORIES: dict[str, list[Step]] = {
+    "private in between": [Ask(False), Ask(True), Ask(False), Ask(True), Ask(False)],
+    "private, and then another assistant": [Ask(True), Choose("Ben"), Ask(False), Choose("Ann"), Ask(False)],
+    "private and broken off": [Ask(True, crash=Stall(completes=True)), Ask(False), Ask(True), Ask(False)],
+    "private and failed": [Ask(True, Refused(400, "invalid_prompt")), Ask(False), Ask(True)],
+    "private and cut": [Ask(True, cut=True), Ask(False), Ask(True)],
+    "made public": [Ask(True), Restart(False), Choose("Pia"), Ask(False), Ask(True)],
+    "public, private, public": [
+        Restart(False), Choose("Pia"), Ask(False), Restart(True), Ask(True), Restart(False), Ask(False),
+    ],
+    "asked in public, answered when private": [
+        Restart(False), Choose("Pia"), Ask(False, crash=Stall()), Restart(True), Ask(True), Restart(False), Ask(False),
+    ],
+    "reset": [Ask(True), Reset(), Ask(True), Ask(False), Reset(), Ask(False)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["conversations", "local"])
+@pytest.mark.parametrize("name", KNOWN_HISTORIES)
+def test_these_histories_keep_what_is_private(name: str, mode: str) -> None:
+    live(KNOWN_HISTORIES[name], mode)
+
+
+async def test_a_public_and_a_private_question_at_once_are_kept_apart(fake: FakeOpenAI, sqlite_url: str) -> None:
+    read: list[tuple[str, list[str]]] = []
+
+    def answer(asked: Asked) -> str:
+        read.append((asked.model, markers(asked.view)))
+        return "Well."
+
+    fake.answer = answer
+    async with opened(fake, sqlite_url, private_bob_password=PASSWORD) as chat:
+        turns = []
+        for number in range(12):
+            text = f"{PASSWORD} Q{number}-private" if number % 2 else f"Q{number}-public"
+            turns.append(await chat.accept(Question("web", SESSION, text)))
+        await asyncio.gather(*(chat.answering(turn).whole() for turn in turns if turn))
+    models = {model for model, _ in read}
+    assert len(models) == 2
+    public = [told for model, told in read if model == read[0][0]]
+    assert not any("private" in marker for told in public for marker in told)
+    assert len(read[-1][1]) == 12
+
+
+async def test_what_is_prepared_passes_the_same_filter(fake: FakeOpenAI, sqlite_url: str) -> None:
+    async def prepare(turn: Turn) -> str:
+        return f"Earlier somebody wrote: {PASSWORD} open up"
+
+    with listening() as logged:
+        async with opened(fake, sqlite_url, private_bob_password=PASSWORD) as chat:
+            turn = await chat.accept(Question("web", SESSION, "Q1-a"))
+            assert turn is not None
+            await chat.answering(turn, prepare=prepare).whole()
+            assert not any(PASSWORD.encode() in stored for stored in _stored(sqlite_url))
+    assert "open up" in fake.texts()
+    assert PASSWORD not in fake.texts()
+    assert not any(PASSWORD in line for line in logged)
+
+
+def test_the_search_for_the_password_would_find_it(tmp_path: Path) -> None:
+    url: Any = f"sqlite:///{tmp_path / 'bob.db'}"
+    with contextlib.closing(sqlite3.connect(tmp_path / "bob.db")) as database:
+        database.execute("CREATE TABLE turn (question TEXT)")
+        database.execute("INSERT INTO turn VALUES (?)", (f"{PASSWORD} hello",))
+        database.commit()
+    assert any(PASSWORD.encode() in stored for stored in _stored(url))
+    with listening() as logged:
+        logging.getLogger("anybody").debug("%s", PASSWORD)
+    assert any(PASSWORD in line for line in logged)
