@@ -1,4 +1,4 @@
-"""An upstream that answers at once, so that what is measured is not the upstream. `python -m tests.bench.upstream DELTAS`."""
+"""An upstream that answers at once, so that it is not what is measured: `python -m tests.bench.upstream DELTAS`."""
 
 from __future__ import annotations
 

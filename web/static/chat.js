@@ -23,7 +23,7 @@ function random() {
 
 function begin(anew) {
   log.replaceChildren(log.firstElementChild);
-  busy(null);
+  mark(null);
   input.focus();
   try {
     session = (!anew && localStorage.bobSession) || random();
@@ -37,7 +37,7 @@ function begin(anew) {
 async function ask(question, message) {
   const run = { stopping: false };
   const [trouble, retry] = message.querySelectorAll(".trouble > *");
-  busy(run);
+  mark(run);
   trouble.textContent = "";
   show(message, "Answering…");
   message.ariaBusy = "true";
@@ -50,12 +50,12 @@ async function ask(question, message) {
     message.ariaBusy = null;
     const lost = run.stopping ? "You stopped waiting for the answer." : "The connection was lost.";
     trouble.textContent = problem.status ? problem.message : lost;
-    retry.hidden = problem.status < 429; // the same question would be refused again
+    retry.hidden = problem.status < 429; // would be refused again
     retry.onclick = () => ask(question, message);
     show(message, "No complete answer");
     if (retry.hidden && running === run) input.value ||= question.user_input;
   }
-  if (running === run) busy(null);
+  if (running === run) mark(null);
 }
 
 /** Repeats after a lost connection. The key makes it the same question, with one answer. */
@@ -73,7 +73,7 @@ async function persist(question, message, run) {
   }
 }
 
-async function attempt({ session_id, user_input, key }, message, run) {
+async function attempt({ key, ...body }, message, run) {
   const connection = (run.connection = new AbortController());
   let silence;
   const alive = () => {
@@ -85,12 +85,12 @@ async function attempt({ session_id, user_input, key }, message, run) {
     const reply = await fetch("ask", {
       method: "POST",
       headers: { Accept: "text/event-stream", "Content-Type": "application/json", "Idempotency-Key": key },
-      body: JSON.stringify({ session_id, user_input }),
+      body: JSON.stringify(body),
       signal: connection.signal,
     });
     if (!reply.ok) {
       const { detail } = await reply.json().catch(() => ({}));
-      const sentence = typeof detail === "string" ? detail : `Bob cannot be reached (${reply.status}).`;
+      const sentence = detail ?? `Bob cannot be reached (${reply.status}).`;
       throw new Refused(sentence, reply.status, Number(reply.headers.get("Retry-After")) || 0);
     }
     let text = "";
@@ -126,7 +126,7 @@ async function* events(body, alive) {
     const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
     for (const line of lines) {
-      const [, field, content] = /^([^:]*):? ?(.*)$/.exec(line);
+      const [, field, content] = /^([^:]*):? ?(.*)$/s.exec(line);
       if (field === "event") name = content;
       if (field === "data") data.push(content);
       if (line) continue;
@@ -158,9 +158,9 @@ function add(kind) {
 
 function show(message, who, text) {
   const [label, place] = message.children;
+  const shown = place.textContent;
   // Stays at the end, unless somebody has scrolled up to read.
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
-  const shown = place.textContent;
   label.textContent = who;
   message.classList.toggle("private", who === "Private-Bob");
   // Appending leaves alone what somebody has selected.
@@ -173,7 +173,7 @@ function say(run, sentence) {
   if (running === run) status.textContent = sentence;
 }
 
-function busy(run) {
+function mark(run) {
   running = run;
   status.textContent = "";
   send.hidden = !!run;
@@ -184,13 +184,13 @@ function busy(run) {
 
 form.onsubmit = (event) => {
   event.preventDefault();
-  const text = input.value.trim();
-  if (running || !text) return;
+  const user_input = input.value.trim();
+  if (running || !user_input) return;
   input.value = "";
-  show(add("you"), "You", text);
+  show(add("you"), "You", user_input);
   const message = add("bob");
   log.scrollTop = log.scrollHeight;
-  ask({ session_id: session, user_input: text, key: random() }, message);
+  ask({ session_id: session, user_input, key: random() }, message);
 };
 
 input.onkeydown = (event) => {
