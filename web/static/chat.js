@@ -174,12 +174,13 @@ function say(run, sentence) {
 }
 
 function mark(run) {
+  const focused = document.activeElement;
   running = run;
   status.textContent = "";
   send.hidden = !!run;
   stop.hidden = !run;
   for (const retry of log.querySelectorAll(".trouble button")) retry.disabled = !!run;
-  if (document.activeElement.matches("[hidden], :disabled")) input.focus();
+  if (focused.matches("[hidden], :disabled")) input.focus();
 }
 
 form.onsubmit = (event) => {

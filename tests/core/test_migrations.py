@@ -1,0 +1,214 @@
+"""The schema: made in steps, each of them whole or not at all, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlmodel import SQLModel
+
+import core.store.migrations
+from core import Question, StartError, Turn
+from core.store.database import Database, open_database
+from core.store.migrations import HEAD, SchemaTooNew, migrate
+from tests.conftest import opened
+from tests.core.fixtures.database import change, connected, rows
+from tests.fakes.openai_api import FakeOpenAI
+
+FIXTURES = Path(__file__).with_name("fixtures")
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@contextmanager
+def database(url: str) -> Iterator[Database]:
+    """The database as Bob opens it."""
+    opened_here = open_database(url)
+    try:
+        yield opened_here
+    finally:
+        opened_here.close()
+
+
+def migrate_to(url: str, target: str = HEAD) -> None:
+    with database(url) as it:
+        migrate(it.engine, target)
+
+
+def make_first_version(url: str) -> None:
+    """A database of the first version with rows in it: on SQLite a file that was made then."""
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(str(sa.make_url(url).database))
+        connection.executescript((FIXTURES / "database_0001.sql").read_text(encoding="utf-8"))
+        connection.close()
+        return
+    migrate_to(url, "0001")
+    with connected(url) as connected_here:
+        for statement in (FIXTURES / "rows_0001.sql").read_text(encoding="utf-8").split(";\n"):
+            if statement.strip():
+                connected_here.exec_driver_sql(statement)
+        for table in ("chat_session", "guess"):
+            found = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"
+            connected_here.exec_driver_sql(found)
+
+
+def tables(url: str) -> list[str]:
+    with connected(url) as connection:
+        return sorted(sa.inspect(connection).get_table_names())
+
+
+def all_rows(url: str) -> Rows:
+    return {table: rows(url, f'SELECT * FROM "{table}" ORDER BY 1') for table in tables(url)}
+
+
+def version(url: str) -> str:
+    return str(rows(url, "SELECT version_num FROM alembic_version")[0]["version_num"])
+
+
+def steps() -> ScriptDirectory:
+    return ScriptDirectory(str(Path(core.store.migrations.__file__).parent))
+
+
+def test_the_newest_step_is_the_one_that_start_up_asks_for() -> None:
+    assert steps().get_heads() == [HEAD]
+
+
+def test_steps_form_one_line_in_the_order_of_their_names() -> None:
+    names = [script.revision for script in steps().walk_revisions()][::-1]
+    assert names == sorted(names) == [f"{number + 1:04}" for number in range(len(names))]
+
+
+def test_an_empty_database_gets_all_steps_and_a_present_one_none(database_url: str) -> None:
+    migrate_to(database_url)
+    assert version(database_url) == HEAD
+    before = tables(database_url)
+    migrate_to(database_url)
+    assert tables(database_url) == before
+
+
+def test_the_schema_is_what_the_tables_in_the_code_say(database_url: str) -> None:
+    migrate_to(database_url)
+    options = {"compare_type": True, "compare_server_default": True}
+    with connected(database_url) as connection:
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), SQLModel.metadata)
+    assert [difference for difference in differences if not _is_only_a_name_for_float(difference)] == []
+
+
+def _is_only_a_name_for_float(difference: Any) -> bool:
+    # SQLite stores FLOAT and DOUBLE alike, in eight bytes; PostgreSQL has one name for both.
+    change_of_type = difference[0] if isinstance(difference, list) else difference
+    return change_of_type[0] == "modify_type" and all(isinstance(kind, sa.Float) for kind in change_of_type[-2:])
+
+
+# ── upgrading ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_upgrade_keeps_every_row_and_gives_new_columns_their_defaults(database_url: str) -> None:
+    make_first_version(database_url)
+    assert version(database_url) == "0001"
+    before = all_rows(database_url)
+    assert {table: len(found) for table, found in before.items()} == {
+        "alembic_version": 1, "chat_session": 2, "guess": 1, "holder": 1, "lockout": 1, "turn": 4,
+    }  # fmt: skip
+    migrate_to(database_url)
+    after = all_rows(database_url)
+    assert version(database_url) == HEAD
+    for table in set(before) - {"alembic_version"}:
+        kept = [{column: row[column] for column in before[table][0]} for row in after[table]]
+        assert kept == before[table]
+    assert {(row["input_tokens"], row["output_tokens"]) for row in after["turn"]} == {(0, 0)}
+
+
+def test_both_databases_of_the_first_version_hold_the_same(database_url: str, tmp_path: Path) -> None:
+    make_first_version(database_url)
+    stored = f"sqlite:///{tmp_path / 'stored.db'}"
+    make_first_version(stored)
+    for table in ("chat_session", "holder", "guess", "lockout"):
+        assert rows(database_url, f"SELECT * FROM {table}") == rows(stored, f"SELECT * FROM {table}")
+
+
+async def test_conversations_go_on_where_they_were_before_an_upgrade(fake: FakeOpenAI, database_url: str) -> None:
+    await asyncio.to_thread(make_first_version, database_url)
+    change(database_url, "UPDATE turn SET holder = NULL WHERE closed_at IS NULL")
+    async with opened(fake, database_url) as chat:
+        abandoned = chat.abandoned("web")
+        async with asyncio.timeout(10):
+            turn = await anext(abandoned)
+            assert (turn.question, turn.number) == ("Q3-a", 3)
+            assert (await chat.answering(turn).whole()).text == "You asked: Q3-a. Before that you asked: Q1-a."
+        assert await chat.accept(Question("web", "web:public:1", "Q1-a", event_id="E1")) is None
+        earlier = await chat.earlier(Question("web", "web:public:1", "Q1-a", event_id="E1"))
+        assert (await chat.following(earlier).whole()).text == "The sea is blue."
+        turns = [await chat.accept(Question("web", f"web:public:{n}", "Q4-b")) for n in (1, 2)]
+        assert [each.number for each in turns if isinstance(each, Turn)] == [4, 1]
+
+
+# ── starting together ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("first", [None, "0001"])
+def test_eight_that_start_at_once_all_succeed(database_url: str, first: str | None) -> None:
+    if first:
+        migrate_to(database_url, first)
+    ready = threading.Barrier(8)
+
+    def start(_: int) -> None:
+        with database(database_url) as it:
+            ready.wait()
+            migrate(it.engine)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(start, range(8)))
+    assert rows(database_url, "SELECT version_num FROM alembic_version") == [{"version_num": HEAD}]
+
+
+async def test_four_chats_that_open_an_empty_database_at_once_all_work(database_url: str) -> None:
+    async def live(n: int) -> None:
+        async with opened(None, database_url) as chat:
+            assert await chat.accept(Question("web", f"web:public:{n}", "Hello"))
+
+    await asyncio.gather(*(live(n) for n in range(4)))
+    assert len(rows(database_url, "SELECT id FROM turn")) == 4
+
+
+# ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database_url: str) -> None:
+    migrate_to(database_url)
+    change(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaTooNew, match="newer version"):
+        migrate_to(database_url)
+    with pytest.raises(StartError, match="newer version"):
+        async with opened(None, database_url):
+            pass
+    assert version(database_url) == "9999"
+
+
+def test_a_step_that_fails_leaves_nothing_behind(database_url: str) -> None:
+    make_first_version(database_url)
+    change(database_url, "CREATE TABLE erasure (something_else INTEGER)")  # so the next step fails in its midst
+    before = all_rows(database_url)
+    with pytest.raises(sa.exc.DBAPIError):
+        migrate_to(database_url)
+    assert all_rows(database_url) == before
+    change(database_url, "DROP TABLE erasure")
+    migrate_to(database_url)
+    assert version(database_url) == HEAD
+
+
+def test_a_first_step_that_fails_leaves_an_empty_database_empty(database_url: str) -> None:
+    change(database_url, "CREATE TABLE holder (something_else INTEGER)")
+    with pytest.raises(sa.exc.DBAPIError):
+        migrate_to(database_url)
+    assert tables(database_url) == ["holder"]
