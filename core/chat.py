@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from core.answer import Answer
 from core.assistants import Assistant, Assistants
@@ -74,6 +75,8 @@ class Chat:
         self._line = Line()
         self._in_flight: set[str] = set()
         self._answers: dict[str, Answer] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._following: set[asyncio.Task[None]] = set()
         self._scopes: dict[str, asyncio.Timeout] = {}
         self._stopped: set[str] = set()
         self._bells: dict[str, asyncio.Event] = {}
@@ -137,7 +140,9 @@ class Chat:
         answer = self._answers.get(turn.id)
         if answer is None:
             answer = self._answers[turn.id] = Answer(turn.id)
-            self._tasks.create_task(self._answer(turn, answer, prepare))
+            task = self._tasks.create_task(self._answer(turn, answer, prepare))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
         return answer
 
     def following(self, turn: Turn) -> Answer:
@@ -148,7 +153,9 @@ class Chat:
         if turn.closed:
             _show_stored(turn, answer)
         else:
-            self._tasks.create_task(self._follow(turn, answer))
+            task = self._tasks.create_task(self._follow(turn, answer))
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
         return answer
 
     async def interrupt(self, turn: Turn) -> None:
@@ -245,14 +252,15 @@ class Chat:
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let running turns end for up to `seconds`, and leave the rest to other processes."""
         self.begin_draining()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._answers:
-                    await asyncio.gather(*(answer.ended() for answer in self._answers.values()))
-                    await asyncio.sleep(0)  # those that ended take themselves off the list
-        if self._in_flight:
-            logger.warning("%d turns are left to other processes", len(self._in_flight))
-            await self._store.release(list(self._in_flight))
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        left = list(self._in_flight)
+        if left:
+            logger.warning("%d turns are left to other processes", len(left))
+            with contextlib.suppress(StoreUnavailable):  # else they are found when this process is gone
+                await self._store.release(left)
+        for task in [*self._running, *self._following]:
+            task.cancel()
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -278,7 +286,7 @@ class Chat:
         bell = self._bells[turn.id] = self._line.join(turn.session_id, turn.number)
         try:
             if prepare and turn.context is None:
-                await self._prepare(turn, prepare)
+                turn = await self._prepare(turn, prepare)
             begun = None
             while begun is None:
                 bell.clear()
@@ -305,12 +313,13 @@ class Chat:
             self._in_flight.discard(turn.id)
             self._stopped.discard(turn.id)
 
-    async def _prepare(self, turn: Turn, prepare: Prepare) -> None:
-        context = await prepare(turn)
+    async def _prepare(self, turn: Turn, prepare: Prepare) -> Turn:
+        context = (await prepare(turn)).replace("\0", "")  # which PostgreSQL does not take
         reading = self._passwords.read(context)
         if (reading.unlocks or reading.wrong) and await self._store.may_unlock(turn, reading.wrong):
             context = reading.text
         await self._store.note_context(turn, context)
+        return replace(turn, context=context)
 
     async def _wait_in_line(self, turn: Turn, bell: asyncio.Event) -> None:
         # Only a turn of another process can be before the first one here.
@@ -322,7 +331,7 @@ class Chat:
     async def _work(self, turn: Turn, answer: Answer) -> Begun | None:
         """Take a turn from its beginning to its end, or give back None while it has to wait."""
         assistant = self.assistants.get(turn.assistant)
-        if assistant is None or (turn.private and not assistant.private):
+        if assistant is None:
             assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
             await self._fail(turn, answer, assistant_is_gone, "untouched")
             return Begun(None)
@@ -342,9 +351,10 @@ class Chat:
     async def _ask(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> None:
         try:
             result = await self._ask_in_time(turn, assistant, begun, answer)
-        except (TimeoutError, Stopped):
-            if turn.id in self._stopped:
-                stopped = Finished(answer.text, Outcome.STOPPED)
+        except (TimeoutError, Stopped) as end:
+            if turn.id in self._stopped or isinstance(end, Stopped):
+                usage = self._threads.estimate(begun, answer.text)
+                stopped = Finished(answer.text, Outcome.STOPPED, usage)
                 await self._finish(turn, answer, stopped, self._threads.fate_of(Outcome.STOPPED))
             else:
                 await self._fail(turn, answer, OutOfTime(), self._threads.fate_after(None))
@@ -413,13 +423,17 @@ class Chat:
             answer.fail(failure)
         else:
             _show_stored(now or turn, answer)
+        finally:
+            if not answer.over:
+                answer.fail(HoldLost())
 
     def _stop_here(self, turn_id: str) -> None:
         if turn_id not in self._in_flight:
             return
         self._stopped.add(turn_id)
         if scope := self._scopes.get(turn_id):
-            scope.reschedule(0)
+            if not scope.expired():
+                scope.reschedule(0)
         elif bell := self._bells.get(turn_id):
             bell.set()
 

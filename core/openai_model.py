@@ -20,14 +20,19 @@ import email.utils
 import hashlib
 import json
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+import urllib.parse
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from types import NoneType
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai.pagination import AsyncConversationCursorPage
+from openai.types.conversations import Conversation, ConversationDeletedResource, ConversationItemList
 
 from core.assistants import Assistant
 from core.errors import (
@@ -45,6 +50,8 @@ from core.turns import Finished, Outcome, Usage
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 CONNECT_SECONDS = 5.0
 SHORT_REQUEST_SECONDS = 30.0
 ITEMS_PER_PAGE = 100
@@ -59,6 +66,7 @@ _UNREAD = {
     b"response.content_part.done",
     b"response.output_item.done",
 }
+_SAFE_IN_URL = "%/:?#@!$&'*+,;=~-._"  # RFC 3986, but for brackets, which would end a Markdown link
 _CUT_OFF = {
     "max_output_tokens": "*(The answer was cut off here: it reached its length limit.)*",
     "content_filter": "*(The answer was cut off here by the language model's content filter.)*",
@@ -171,45 +179,54 @@ class OpenAIConversations:
     async def open(self, asker: str) -> str:
         """Make an empty conversation."""
         try:
-            # An empty conversation that nobody uses harms nobody, so here the SDK may repeat.
-            conversation = await self._client.with_options(max_retries=2).conversations.create(
-                metadata={"session": asker}
-            )
-        except openai.OpenAIError as error:
-            trouble = trouble_of(error)
-            trouble.wrote_nothing = True
-            raise trouble from error
-        if not isinstance(getattr(conversation, "id", None), str):
-            raise ModelTrouble(ModelUnavailable(), "the reply is no conversation", wrote_nothing=True, retry=True)
+            conversation = await _reply(self._client.conversations.create(metadata={"session": asker}), Conversation)
+        except ModelTrouble as trouble:
+            trouble.wrote_nothing = True  # an empty conversation that nobody knows harms nobody
+            raise
         return conversation.id
 
     async def tell(self, conversation_id: str, messages: Sequence[Said]) -> None:
         """Add messages at the end."""
-        try:
-            await self._client.conversations.items.create(conversation_id, items=_items(messages))
-        except openai.OpenAIError as error:
-            raise trouble_of(error) from error
+        items = _items(messages)
+        await _reply(self._client.conversations.items.create(conversation_id, items=items), ConversationItemList)
 
     async def erase(self, conversation_id: str, response_ids: Sequence[str]) -> None:
         """Erase items first, since deleting a conversation leaves them; then the responses; then the conversation."""
-        client = self._client.with_options(max_retries=2)  # deleting twice is deleting once
-        try:
-            while item_ids := await self._item_ids(client, conversation_id):
-                for item_id in item_ids:
-                    await _gone(client.conversations.items.delete(item_id, conversation_id=conversation_id))
-            for response_id in response_ids:
-                await _gone(client.responses.delete(response_id))
-            await _gone(client.conversations.delete(conversation_id))
-        except openai.OpenAIError as error:
-            raise trouble_of(error) from error
+        of = self._client.conversations
+        while item_ids := await self._item_ids(conversation_id):
+            for item_id in item_ids:
+                await _deleted(_reply(of.items.delete(item_id, conversation_id=conversation_id), Conversation))
+        for response_id in response_ids:
+            await _deleted(_reply(self._client.responses.delete(response_id), NoneType))
+        await _deleted(_reply(of.delete(conversation_id), ConversationDeletedResource))
 
-    @staticmethod
-    async def _item_ids(client: AsyncOpenAI, conversation_id: str) -> list[str]:
-        try:
-            page = await client.conversations.items.list(conversation_id, limit=ITEMS_PER_PAGE)
-        except openai.NotFoundError:
-            return []
-        return [item.id for item in page.data if item.id]
+    async def _item_ids(self, conversation_id: str) -> list[str]:
+        listing = self._client.conversations.items.list(conversation_id, limit=ITEMS_PER_PAGE)
+        page = await _deleted(_reply(listing, AsyncConversationCursorPage))
+        return [item.id for item in page.data if item.id] if page is not None else []
+
+
+async def _reply(call: Awaitable[Any], kind: type[T]) -> T:
+    """What the SDK made of a reply. Raises ModelTrouble, also where it took a web page for what was asked."""
+    try:
+        reply = await call
+    except openai.OpenAIError as error:
+        raise trouble_of(error) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelTrouble(ModelUnavailable(), "the reply cannot be read", retry=True) from error
+    if not isinstance(reply, kind):
+        raise ModelTrouble(ModelUnavailable(), "the reply is something else", retry=True)
+    return reply
+
+
+async def _deleted(call: Awaitable[T]) -> T | None:
+    """The reply, or None where there is nothing any more."""
+    try:
+        return await call
+    except ModelTrouble as trouble:
+        if isinstance(trouble.__cause__, openai.NotFoundError):
+            return None
+        raise
 
 
 class _Reading:
@@ -228,9 +245,8 @@ class _Reading:
         match event.get("type"):
             case "response.output_text.delta" | "response.refusal.delta":
                 piece = event.get("delta")
-                if isinstance(piece, str) and piece and event.get("item_id") not in self._asides:
-                    self._written.append(piece)
-                    return [piece]
+                if isinstance(piece, str) and event.get("item_id") not in self._asides:
+                    return self._write(_storable(piece))
             case "response.created":
                 response_id = _mapping(event.get("response")).get("id")
                 return [ResponseStarted(response_id)] if isinstance(response_id, str) else []
@@ -248,6 +264,12 @@ class _Reading:
                 raise _failure(_mapping(event.get("error")) or event)
         return []
 
+    def _write(self, piece: str) -> list[str | ResponseStarted | Finished]:
+        if not piece:
+            return []
+        self._written.append(piece)
+        return [piece]
+
     def _begin_message(self, item: Mapping[str, Any]) -> list[str | ResponseStarted | Finished]:
         if item.get("type") != "message":
             return []
@@ -255,30 +277,25 @@ class _Reading:
             self._asides.add(str(item.get("id")))
             return []
         self._parts += 1
-        if self._parts > 1 and self._written:
-            self._written.append("\n\n")
-            return ["\n\n"]
-        return []
+        return self._write("\n\n") if self._parts > 1 and self._written else []
 
     def _cite(self, annotation: Mapping[str, Any]) -> None:
         url, title, filename = annotation.get("url"), annotation.get("title"), annotation.get("filename")
         if isinstance(url, str) and url.startswith(("https://", "http://")):
-            self._links.setdefault(url, title if isinstance(title, str) and title else url)
+            self._links.setdefault(_storable(url), _storable(title) if isinstance(title, str) and title else url)
         elif isinstance(filename, str) and filename:
-            self._files[filename] = None
+            self._files[_label(_storable(filename))] = None
 
     def _end(self, response: Mapping[str, Any], outcome: Outcome) -> list[str | ResponseStarted | Finished]:
         self.ended = True
         news: list[str | ResponseStarted | Finished] = []
-        endings = [] if self._written else [_output_text(response)]
+        endings = [] if self._written else [_storable(_output_text(response))]
         if outcome is Outcome.INCOMPLETE:
             reason = _mapping(response.get("incomplete_details")).get("reason")
             endings.append(_CUT_OFF.get(str(reason), _CUT_OFF_SOMEHOW))
         for ending in (*endings, self._sources()):
             if ending:
-                piece = f"\n\n{ending}" if self._written else ending
-                self._written.append(piece)
-                news.append(piece)
+                news += self._write(f"\n\n{ending}" if self._written else ending)
         text = "".join(self._written)
         if not text.strip():
             raise ModelTrouble(ModelUnavailable(), "the response completed without any text", retry=True)
@@ -296,7 +313,9 @@ def trouble_of(error: openai.OpenAIError) -> ModelTrouble:
     if isinstance(error, openai.APIStatusError):
         return _status_trouble(error)
     if isinstance(error, openai.APIConnectionError):
-        return _connection_trouble(error.__cause__ or error)
+        # Its transport calls every lost connection a connect timeout, so what it was is read below that.
+        below = error.__cause__
+        return _connection_trouble(below.__cause__ if below is not None and below.__cause__ is not None else error)
     return ModelTrouble(ModelUnavailable(), kind_of(error), retry=True)
 
 
@@ -344,10 +363,7 @@ def _failure_of(code: str, otherwise: AnswerFailed) -> AnswerFailed:
 
 
 def _connection_trouble(error: BaseException) -> ModelTrouble:
-    never_sent = isinstance(
-        error,
-        aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | httpx2.ConnectError | httpx2.ConnectTimeout,
-    )
+    never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return ModelTrouble(ModelUnavailable(), kind_of(error), wrote_nothing=never_sent, retry=True)
 
 
@@ -395,11 +411,9 @@ def _event(data: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-async def _gone(deletion: Any) -> None:
-    try:
-        await deletion
-    except openai.NotFoundError:
-        logger.debug("already gone")
+def _storable(text: str) -> str:
+    """The text without what no database takes: NUL characters and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()
 
 
 def _items(messages: Sequence[Said]) -> Any:
@@ -427,9 +441,12 @@ def _output_text(response: Mapping[str, Any]) -> str:
 
 
 def _link(title: str, url: str) -> str:
-    title = " ".join(title.replace("[", "(").replace("]", ")").split())
-    url = "".join(url.replace("(", "%28").replace(")", "%29").split())
-    return f"[{title}]({url})"
+    return f"[{_label(title)}]({urllib.parse.quote(url, safe=_SAFE_IN_URL)})"
+
+
+def _label(text: str) -> str:
+    """The text without anything that means something in Markdown or HTML."""
+    return " ".join(re.sub(r"[\[\]()<>\\`*_!|#~&]", " ", text).split())
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

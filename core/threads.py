@@ -42,7 +42,8 @@ LONGEST_WAIT_FOR_ERASURES_SECONDS = 30.0
 class _Told:
     """How far one try came: what its thread certainly contains, and which thread it is."""
 
-    conversation_id: str | None = None
+    conversation_id: str | None
+    tokens: int
     number: int | None = None
 
 
@@ -103,14 +104,15 @@ class Threads:
         tries = 0
         while True:
             tries += 1
-            told = _Told()
+            assert begun.plan is not None
+            told = _Told(begun.conversation_id, begun.plan.holds)
             try:
                 return await self._try(turn, assistant, begun, answer, told)
             except ModelTrouble as trouble:
                 logger.info("turn %s, try %d: %s", turn.reference, tries, trouble.cause)
                 rebuild = _needs_another_thread(trouble, tries)
                 if trouble.wrote_nothing and not rebuild:
-                    await self._store.settle(turn, told.number)
+                    await self._store.settle(turn, told.number, told.tokens)
                 if trouble.too_long:
                     budget = max(budget // 2, LEAST_BUDGET)
                 pause = _pause(trouble, tries, bare=_is_bare(begun))
@@ -124,8 +126,14 @@ class Threads:
                 raise Stopped
             begun = again
 
+    def estimate(self, begun: Begun, text: str) -> Usage:
+        """About what a turn cost whose provider did not say."""
+        return Usage(begun.plan.costs if begun.plan else 0, tokens_in(text))
+
     def fate_after(self, trouble: ModelTrouble | None) -> ThreadFate:
         """What becomes of a thread whose turn ended without a complete answer."""
+        if trouble is not None and trouble.too_long:
+            return "retired"  # what was left out for this question is not left out for the next
         settled = trouble is not None and trouble.wrote_nothing and not trouble.thread_is_useless
         return "untouched" if settled or self._conversations is None else "retired"
 
@@ -139,11 +147,15 @@ class Threads:
             return
         scope = self._model.scope
         while True:
+            self._erasable.clear()
             try:
                 while due := await self._store.claim_erasure(scope, seconds=ERASING_SECONDS):
                     await self._erase(self._model.conversations, due)
                 await self._wait_for_erasures(await self._store.seconds_to_next_erasure(scope))
             except StoreUnavailable:
+                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+            except Exception:
+                logger.exception("erasing failed for a reason of ours")
                 await asyncio.sleep(LONGEST_PAUSE_SECONDS)
 
     async def _erase(self, conversations: Conversations, due: DueErasure) -> None:
@@ -169,28 +181,28 @@ class Threads:
 
     async def _try(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer, told: _Told) -> Result:
         assert begun.plan is not None
-        question = Said("user", f"{begun.context}\n\n{turn.question}" if begun.context else turn.question)
+        question = Said("user", _asked(turn))
         messages = [question]
         if self._conversations is None:
             messages = [*_messages(begun.plan.tell), question]
         else:
-            told.conversation_id = begun.conversation_id
             await self._catch_up(turn, begun.plan.tell, told)
         ask = Ask(assistant, messages, _asker(turn), told.conversation_id)
         finished, response_id = await self._listen(ask, answer)
         if finished.usage.input_tokens == 0:
-            finished.usage = _estimate(assistant, begun.plan.tell, question.text, finished.text)
+            finished.usage = self.estimate(begun, finished.text)
         return Result(finished, told.conversation_id, response_id)
 
     async def _catch_up(self, turn: Turn, tell: Sequence[Told], told: _Told) -> None:
         assert self._conversations is not None
         if told.conversation_id is None:
             told.conversation_id = await self._conversations.open(_asker(turn))
-            await self._store.adopt(turn, told.conversation_id)
+            await self._store.adopt(turn, told.conversation_id, self._model.scope)
         missing = iter(tell)
         while batch := list(islice(missing, TURNS_PER_TELLING)):
             await self._conversations.tell(told.conversation_id, _messages(batch))
             told.number = batch[-1].number
+            told.tokens += sum(map(_tokens, batch))
 
     async def _listen(self, ask: Ask, answer: Answer) -> tuple[Finished, str | None]:
         finished: Finished | None = None
@@ -211,25 +223,27 @@ class Threads:
         self, turn: Turn, assistant: Assistant, budget: int, state: ThreadState | None, transcript: Transcript
     ) -> Plan:
         """What is to be told first: only what is new, or a rebuilt thread where the old one cannot go on."""
-        question = tokens_in(turn.question)
-        if state is not None and self._may_go_on(state, assistant):
+        question = tokens_in(_asked(turn))
+        if state is not None and self._may_go_on(state, turn):
             new = _within(transcript(state.told), budget // 2)
-            cost = state.tokens + question + sum(_tokens(told) for told in new or ())
-            if new is not None and cost <= budget:
+            costs = state.tokens + sum(map(_tokens, new or ())) + question
+            if new is not None and costs <= budget:
                 tell = _oldest_first(transcript(state.begins - 1)) if self._conversations is None else new
-                return Plan(keep=True, begins=state.begins, tell=tell)
-        room = budget // 2 - question - tokens_in(assistant.instructions)
-        newest = _newest_within(transcript(0), room)
-        return Plan(keep=False, begins=newest[0].number if newest else turn.number, tell=newest)
+                return Plan(keep=True, begins=state.begins, tell=tell, holds=state.tokens, costs=costs)
+        holds = tokens_in(assistant.instructions)
+        newest = _newest_within(transcript(0), budget // 2 - holds - question)
+        costs = holds + sum(map(_tokens, newest)) + question
+        return Plan(
+            keep=False, begins=newest[0].number if newest else turn.number, tell=newest, holds=holds, costs=costs
+        )
 
-    def _may_go_on(self, state: ThreadState, assistant: Assistant) -> bool:
+    def _may_go_on(self, state: ThreadState, turn: Turn) -> bool:
         where = (state.conversation_id is None) == (self._conversations is None)
-        # A private assistant that was made public must not go on with what it was told as a private one.
-        secret = state.private and not assistant.private
-        return where and not secret and not state.in_doubt and state.scope == self._model.scope
+        # An assistant that was private for a while must not go on, as a public one, with what it was told then.
+        same_privacy = state.private == turn.private
+        return where and same_privacy and not state.in_doubt and state.scope == self._model.scope
 
     async def _wait_for_erasures(self, seconds: float | None) -> None:
-        self._erasable.clear()
         longest = LONGEST_WAIT_FOR_ERASURES_SECONDS
         try:
             async with asyncio.timeout(longest if seconds is None else min(max(seconds, 0.05), longest)):
@@ -317,9 +331,8 @@ def _messages(turns: Sequence[Told]) -> list[Said]:
     return [message for told in turns for message in (Said("user", told.question), Said("assistant", told.answer))]
 
 
-def _estimate(assistant: Assistant, tell: Sequence[Told], question: str, answer: str) -> Usage:
-    sent = tokens_in(assistant.instructions) + tokens_in(question) + sum(_tokens(told) for told in tell)
-    return Usage(sent, tokens_in(answer))
+def _asked(turn: Turn) -> str:
+    return f"{turn.context}\n\n{turn.question}" if turn.context else turn.question
 
 
 def _asker(turn: Turn) -> str:

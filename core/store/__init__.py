@@ -155,9 +155,11 @@ class Store:
             )
         )  # fmt: skip
 
-    async def adopt(self, turn: Turn, conversation_id: str) -> None:
+    async def adopt(self, turn: Turn, conversation_id: str, scope: str) -> None:
         """Record a new, empty conversation as the turn's thread, and that it is about to be written to."""
-        await self._db.write(lambda c: self._ledger.adopt(c, turn, conversation_id))
+        await self._db.write(
+            lambda c: self._ledger.adopt(c, turn, conversation_id, scope, erase_after=self._erase_after)
+        )
 
     async def fence(self, turn: Turn) -> None:
         """Come back if the turn is still held by this process; raise HoldLost if not."""
@@ -171,9 +173,9 @@ class Store:
         """Record that the provider keeps this response beside the conversation."""
         return self._db.write(lambda c: self._erasures.note_response(c, response_id, conversation_id))
 
-    async def settle(self, turn: Turn, told: int | None) -> None:
+    async def settle(self, turn: Turn, told: int | None, tokens: int) -> None:
         """Clear the doubt about the turn's thread: it holds everything up to `told`, and nothing of this turn."""
-        await self._db.write(lambda c: self._ledger.settle(c, turn, told))
+        await self._db.write(lambda c: self._ledger.settle(c, turn, told, tokens))
 
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -36,6 +36,9 @@ BUSY_TIMEOUT_MS = 10_000
 _REPEATABLE = {"40001", "40P01"}  # serialization failure, deadlock: PostgreSQL asks to repeat the transaction
 
 
+_OUR_FAULT = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
+
+
 class DatabaseURLError(StartError):
     """DATABASE_URL names no database that we can use. The message does not hold the URL."""
 
@@ -167,7 +170,7 @@ def _resolve(jobs: list[_Job]) -> None:
             continue
         if job.error is None:
             job.future.set_result(job.result)
-        elif isinstance(job.error, SQLAlchemyError) and not isinstance(job.error, IntegrityError):
+        elif isinstance(job.error, SQLAlchemyError) and not isinstance(job.error, _OUR_FAULT):
             failure = StoreUnavailable()
             failure.__cause__ = job.error
             job.future.set_exception(failure)

@@ -59,12 +59,15 @@ class Plan:
     """What is to be told before a question is asked, decided from the thread's state.
 
     `keep` says whether the thread goes on as it is; otherwise it is retired. `begins` is the first turn it will
-    contain.
+    contain. `holds` is about how many tokens it has before anything is told, and `costs` how many the question will
+    send in all.
     """
 
     keep: bool
     begins: int
     tell: Sequence[Told]
+    holds: int
+    costs: int
 
 
 Transcript = Callable[[int], Iterator[Told]]
@@ -77,7 +80,6 @@ class Begun:
 
     plan: Plan | None  # None: nothing is to be asked, because of `stop` or `given_up`, or since nothing was said
     conversation_id: str | None = None
-    context: str | None = None
     stop: bool = False
     given_up: bool = False
     seconds_left: float = 0.0
@@ -131,7 +133,6 @@ class Ledger:
         self._look = Prepared(
             sa.select(
                 turns.c.stop,
-                turns.c.context,
                 turns.c.attempts,
                 sessions.c.begins.label("session_begins"),
                 sa.exists()
@@ -296,18 +297,25 @@ class Ledger:
         return Begun(
             plan,
             conversation_id=state.conversation_id if keeps and state else None,
-            context=found.context,
             seconds_left=deadline + attempt.age,
         )
 
-    def adopt(self, connection: sa.Connection, turn: Turn, conversation_id: str) -> None:
-        """Record a new, empty conversation as the turn's thread, and that it is about to be written to."""
+    def adopt(
+        self, connection: sa.Connection, turn: Turn, conversation_id: str, scope: str, *, erase_after: float
+    ) -> None:
+        """Record a new, empty conversation as the turn's thread, and that it is about to be written to.
+
+        Where a reset took the thread away meanwhile, the conversation serves this turn alone and is erased then.
+        """
         self.fence(connection, turn)
-        connection.execute(
+        adopted = connection.execute(
             sa.update(threads)
             .where(threads.c.session_id == turn.session_id, threads.c.assistant == turn.assistant)
             .values(conversation_id=conversation_id, in_doubt=True)
-        )
+            .returning(threads.c.id)
+        ).first()
+        if adopted is None:
+            self._leave_to_be_erased(connection, conversation_id, scope, erase_after)
 
     def fence(self, connection: sa.Connection, turn: Turn) -> None:
         """Raise HoldLost unless the turn is still open and held with this token."""
@@ -341,12 +349,12 @@ class Ledger:
         """Close the turn without an answer; `sentence` is what its person is told."""
         self._close_turn(connection, turn, outcome, error=sentence)
 
-    def settle(self, connection: sa.Connection, turn: Turn, told: int | None) -> None:
-        """Clear the doubt about the turn's thread: it holds everything up to `told`, and nothing of this turn."""
+    def settle(self, connection: sa.Connection, turn: Turn, told: int | None, tokens: int) -> None:
+        """Clear the doubt about the turn's thread: it holds what it did and all up to `told`, nothing of this turn."""
         self.fence(connection, turn)
         values: dict[str, Any] = {"in_doubt": False}
         if told is not None:
-            values["told"] = told
+            values |= {"told": told, "tokens": tokens}
         connection.execute(
             sa.update(threads)
             .where(threads.c.session_id == turn.session_id, threads.c.assistant == turn.assistant)
@@ -368,17 +376,8 @@ class Ledger:
         ).all()
         for thread in found:
             if thread.conversation_id is not None:
-                connection.execute(
-                    self._insert(erasures)
-                    .values(
-                        conversation_id=thread.conversation_id,
-                        scope=thread.scope,
-                        due_at=self._clock.now + (erase_after if thread.in_doubt else 0.0),
-                        attempts=0,
-                    )
-                    .on_conflict_do_nothing(),
-                    self._clock.params(),
-                )
+                pause = erase_after if thread.in_doubt else 0.0
+                self._leave_to_be_erased(connection, thread.conversation_id, thread.scope, pause)
             connection.execute(sa.delete(threads).where(threads.c.id == thread.id))
 
     # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -542,6 +541,14 @@ class Ledger:
                 turns.c.session_id == turn.session_id, turns.c.closed_at.is_(None), turns.c.holder != self._holder
             )
             connection.execute(sa.select(sa.func.pg_notify(CHANNEL, f"closed {turn.session_id}")).where(others))
+
+    def _leave_to_be_erased(self, connection: sa.Connection, conversation_id: str, scope: str, seconds: float) -> None:
+        connection.execute(
+            self._insert(erasures)
+            .values(conversation_id=conversation_id, scope=scope, due_at=self._clock.now + seconds, attempts=0)
+            .on_conflict_do_nothing(),
+            self._clock.params(),
+        )
 
     def _open_in(self, connection: sa.Connection, session_id: int) -> int:
         return connection.execute(

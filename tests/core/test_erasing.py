@@ -54,11 +54,18 @@ def rows(url: str, query: str) -> list[Any]:
         return server.execute(query.encode()).fetchall()
 
 
+async def until_books_say(url: str, query: str, holds: Callable[[list[Any]], bool], timeout: float = 10.0) -> None:
+    """Wait until what is stored is as it should be: the database tells nobody when it changes."""
+    async with asyncio.timeout(timeout):
+        while True:
+            if holds(rows(url, query)):
+                return
+            await asyncio.sleep(0.02)
+
+
 async def nothing_is_left_to_erase(url: str, timeout: float = 10.0) -> None:
     """Wait until the books say so."""
-    async with asyncio.timeout(timeout):
-        while rows(url, "SELECT conversation_id FROM erasure"):
-            await asyncio.sleep(0.02)
+    await until_books_say(url, "SELECT conversation_id FROM erasure", lambda found: not found, timeout)
     retired = "SELECT id FROM stored_response WHERE conversation_id NOT IN (SELECT conversation_id FROM thread)"
     assert rows(url, retired) == []
 
@@ -183,9 +190,8 @@ async def test_erasing_goes_on_after_a_restart(fake: FakeOpenAI, database_url: s
         scripted = fake.fail("DELETE", ITEM, Status(403), times=None)
         await chat.reset(SESSION)
         await fake.until(lambda fake: deletions(fake))
-        async with asyncio.timeout(10):
-            while rows(database_url, "SELECT due_at FROM erasure") > [(time.time() + 60,)]:
-                await asyncio.sleep(0.02)  # till it has given up for now
+        soon = time.time() + 60  # it is put off for less than that once it has failed
+        await until_books_say(database_url, "SELECT due_at FROM erasure", lambda found: found < [(soon,)])
     assert deletions(fake)
     assert not is_gone(fake)
     scripted.cancel()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from core import AnswerFailed, Chat, Outcome, Question, Turn, threads
+from core import Answer, AnswerFailed, Chat, Outcome, Question, Turn, threads
 from core.errors import (
     ModelBusy,
     ModelMisconfigured,
@@ -274,6 +274,11 @@ def asked_of(fake: FakeOpenAI) -> list[Recorded]:
     return [request for request in fake.requests if (request.method, request.template) == ("POST", "/responses")]
 
 
+async def show(answer: Answer, shown: list[str]) -> None:
+    async for text in answer.growing():
+        shown.append(text)
+
+
 async def expect_ending(chat: Chat, turn: Turn, case: Case, whole: str) -> None:
     answer = chat.answering(turn)
     if isinstance(case.ends, Outcome):
@@ -395,10 +400,9 @@ async def test_text_that_somebody_relies_on_is_neither_taken_back_nor_passed_off
         turn = await accepted(chat, "Q2-a")
         answer = chat.answering(turn)
         answer.pin()
-        shown = []
+        shown: list[str] = []
         with pytest.raises(ModelUnavailable):
-            async for text in answer.growing():
-                shown.append(text)
+            await show(answer, shown)
         assert answer.finished is None
         assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(shown))
         fake.answer = remembering_answer

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from core import (
     UnknownAssistant,
 )
 from tests.conftest import PASSWORD, new_postgresql_database, opened
+from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, contents, rows
 from tests.fakes.openai_api import Asked, Delay, FakeOpenAI, Reply, Stall, Status
 
@@ -62,21 +62,6 @@ SLOW_CLOSING = (
     WHEN (OLD.closed_at IS NULL AND NEW.closed_at IS NOT NULL) EXECUTE FUNCTION be_slow()
     """,
 )
-
-
-class Crash(Exception):
-    """What ends a process in the middle of its work."""
-
-
-@contextlib.asynccontextmanager
-async def crashing(fake: FakeOpenAI, database_url: str, **overrides: Any) -> AsyncIterator[Chat]:
-    """A chat whose process dies at the end of the block, whatever it is doing then."""
-    try:
-        async with opened(fake, database_url, **overrides) as chat:
-            yield chat
-            raise Crash
-    except* Crash:
-        pass
 
 
 def question(text: str, session: str = SESSION, **more: Any) -> Question:
@@ -354,40 +339,37 @@ async def test_a_model_that_is_broken_for_one_session_does_not_stop_the_line(
 # ── finding an earlier turn ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("first", "again"),
-    [
-        ("Hello", "Hello!"),
-        ("Hello", "hello"),
-        ("Hello", f"Hello {PASSWORD}"),
-        (f"Hello {PASSWORD}", "Hello"),
-        (f"Hello {PASSWORD}", f"Good-bye {PASSWORD}"),
-        (f"Hello {PASSWORD}", "Hello 973809"),
-        (PASSWORD, " "),
-    ],
-)
-async def test_an_event_with_another_text_is_refused(database_url: str, first: str, again: str) -> None:
+async def test_an_event_with_another_text_is_refused(database_url: str) -> None:
     async with opened(None, database_url) as chat:
-        await accepted(chat, first, event_id="E1")
-        with pytest.raises(EventReused):
-            await chat.earlier(question(again, event_id="E1"))
+        for first, again in (
+            ("Hello", "Hello!"),
+            ("Hello", "hello"),
+            ("Hello", f"Hello {PASSWORD}"),
+            (f"Hello {PASSWORD}", "Hello"),
+            (f"Hello {PASSWORD}", f"Good-bye {PASSWORD}"),
+            (f"Hello {PASSWORD}", "Hello 973809"),
+            (PASSWORD, " "),
+        ):
+            await accepted(chat, first, event_id=f"{first} and {again}")
+            with pytest.raises(EventReused):
+                await chat.earlier(question(again, event_id=f"{first} and {again}"))
 
 
-@pytest.mark.parametrize("text", ["Hello", f"Hello {PASSWORD}", f"{PASSWORD} Hello", PASSWORD])
-async def test_an_event_with_the_same_text_finds_its_turn(database_url: str, text: str) -> None:
+async def test_an_event_with_the_same_text_finds_its_turn(database_url: str) -> None:
     async with opened(None, database_url) as chat:
-        turn = await accepted(chat, text, event_id="E1")
-        assert (await chat.earlier(question(text, event_id="E1"))).id == turn.id
+        for text in ("Hello", f"Hello {PASSWORD}", f"{PASSWORD} Hello", PASSWORD):
+            turn = await accepted(chat, text, event_id=text)
+            assert (await chat.earlier(question(text, event_id=text))).id == turn.id
 
 
 # ── bounds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("text", ["", " \n\t ", "with a \0 in it", "x" * 101])
-async def test_a_question_that_cannot_be_asked_is_not_stored(database_url: str, text: str) -> None:
+async def test_a_question_that_cannot_be_asked_is_not_stored(database_url: str) -> None:
     async with opened(None, database_url, max_question_characters=100) as chat:
-        with pytest.raises(BadQuestion):
-            await chat.accept(question(text))
+        for text in ("", " \n\t ", "with a \0 in it", "x" * 101):
+            with pytest.raises(BadQuestion):
+                await chat.accept(question(text))
         assert await chat.accept(question("x" * 100)) is not None
     assert turns_stored(database_url) == 1
 
@@ -509,6 +491,22 @@ async def test_a_turn_can_be_stopped_while_it_is_being_prepared(fake: FakeOpenAI
         async with asyncio.timeout(3):
             assert (await answer.whole()).outcome is Outcome.STOPPED
     assert requests_for_answers(fake) == 0
+
+
+async def test_a_turn_that_many_stop_at_once_is_stopped_and_nobody_minds(fake: FakeOpenAI, database_url: str) -> None:
+    async with opened(fake, database_url) as chat, opened(fake, database_url) as other:
+        for n in range(5):
+            held_answers(fake, "The sea ", "is blue.")
+            turn = await accepted(chat, f"Q{n}-a")
+            answer = chat.answering(turn)
+            await comes_true(lambda answer=answer: answer.text == "The sea ")  # type: ignore[misc]
+            stops = []
+            for _ in range(20):
+                stops += [asyncio.create_task(each.stop(turn.id)) for each in (chat, other)]
+                await asyncio.sleep(0)
+            assert any(await asyncio.gather(*stops))
+            assert (await answer.whole()).outcome is Outcome.STOPPED
+        await chat.tick()
 
 
 async def test_what_was_said_before_a_stop_is_remembered_and_told_once(fake: FakeOpenAI, database_url: str) -> None:
@@ -681,14 +679,14 @@ async def test_an_assistant_can_be_chosen_before_the_first_question_and_stays_ch
     assert rows(database_url, "SELECT number FROM turn") == [{"number": 1}]
 
 
-@pytest.mark.parametrize("name", ["Eve", "Nobody", "", "ben"])
 async def test_a_private_or_unknown_assistant_cannot_be_chosen(
-    fake: FakeOpenAI, database_url: str, assistants_file: Path, name: str
+    fake: FakeOpenAI, database_url: str, assistants_file: Path
 ) -> None:
     fake.answer = lambda asked: asked.model
     async with opened(fake, database_url, assistants_file=assistants_file) as chat:
-        with pytest.raises(UnknownAssistant):
-            await chat.choose(SESSION, "web", name)
+        for name in ("Eve", "Nobody", "", "ben"):
+            with pytest.raises(UnknownAssistant):
+                await chat.choose(SESSION, "web", name)
         assert await ask(chat, "Q1-a") == "model-of-ann"
 
 
@@ -769,6 +767,22 @@ async def test_leaving_ends_within_its_time_and_cancels_what_still_runs(fake: Fa
     assert isinstance(waiting.failure, HoldLost)
     await fake.until(lambda fake: fake.active == 0)
     assert rows(database_url, "SELECT holder, outcome FROM turn") == [{"holder": None, "outcome": None}] * 2
+
+
+async def test_leaving_does_not_wait_for_what_another_process_is_asked(fake: FakeOpenAI, database_url: str) -> None:
+    let_go = held_answers(fake)
+    async with opened(fake, database_url) as other:
+        turn = await accepted(other, "Q1-a", event_id="E1")
+        answer = other.answering(turn)
+        await fake.until(lambda fake: fake.active == 1)
+        async with opened(fake, database_url) as chat:
+            following = chat.following(await chat.earlier(question("Q1-a", event_id="E1")))
+            asyncio.get_running_loop().call_later(5, let_go)  # else a failure takes for ever
+            begun = time.monotonic()
+        assert time.monotonic() - begun < 4
+        assert following.over
+        let_go()
+        assert (await answer.whole()).text == "Q1-a it is."
 
 
 async def test_leaving_lets_a_running_turn_end_in_its_time(fake: FakeOpenAI, database_url: str) -> None:

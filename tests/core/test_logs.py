@@ -178,18 +178,18 @@ async def test_a_conversation_leaves_fates_and_ids_in_the_logs_and_nothing_that_
 
     configure_logging("debug", (KEY, PASSWORD))
     async with opened(fake, sqlite_url) as chat:
-        references = []
+        turns: list[Turn] = []
         for text, prepare in ((f"pomegranate {PASSWORD}", None), ("pomegranate", None), ("pomegranate", choke)):
             turn = await chat.accept(Question("web", "web:public:1", text))
             assert turn is not None
-            references.append(turn.reference)
+            turns.append(turn)
             if turn.number == 2:
                 fake.fail("POST", "/responses", Status(400, error_code="invalid_prompt", message="No pomegranates."))
             await chat.answering(turn, prepare=prepare).ended()
     logged = capsys.readouterr().err
-    for reference, fate in zip(references, ("answered", "failed", "failed"), strict=True):
-        assert f"turn {reference} accepted" in logged
-        assert f"turn {reference} {fate}" in logged
+    for turn, fate in zip(turns, ("answered", "failed", "failed"), strict=True):
+        assert f"turn {turn.reference} accepted" in logged
+        assert f"turn {turn.reference} {fate}" in logged
         assert turn.id not in logged  # whoever knows it may stop the turn
     for unspeakable in ("pomegranate", "No pome", KEY, PASSWORD):
         assert unspeakable not in logged

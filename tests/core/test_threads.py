@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,10 @@ def remembered(*questions: str) -> str:
 
 def sent(fake: FakeOpenAI, template: str) -> list[Recorded]:
     return [request for request in fake.requests if (request.method, request.template) == ("POST", template)]
+
+
+def more_than(count: int, fake: FakeOpenAI) -> bool:
+    return len(sent(fake, "/responses")) > count
 
 
 def rows(url: str, query: str) -> list[Any]:
@@ -251,7 +256,7 @@ async def test_one_crash_after_the_other_tells_nothing_twice_and_ends(fake: Fake
         try:
             async with opened(fake, sqlite_url) as chat:
                 answer = chat.answering(await take_over(chat))
-                asking = asyncio.ensure_future(fake.until(lambda fake, n=before: len(sent(fake, "/responses")) > n))
+                asking = asyncio.ensure_future(fake.until(partial(more_than, before)))
                 ending = asyncio.ensure_future(answer.whole())
                 await asyncio.wait({asking, ending}, return_when=asyncio.FIRST_COMPLETED)
                 asking.cancel()
@@ -419,6 +424,19 @@ async def test_a_stop_by_another_process_counts_between_two_tries(
         finished = await answer.whole()
     assert (finished.text, finished.outcome) == ("", Outcome.STOPPED)
     assert len(sent(fake, "/responses")) == 1
+
+
+async def test_a_stop_that_is_heard_again_and_again_is_one_stop(fake: FakeOpenAI, sqlite_url: str) -> None:
+    async with opened(fake, sqlite_url) as chat:
+        under_way = _stopped_while(fake, ["The first half", ", and the second."])
+        turn = await accepted(chat, "Q1-a")
+        answer = chat.answering(turn)
+        await fake.until(under_way)
+        assert await chat.stop(turn.id)
+        while not answer.over:
+            chat.hear(f"stop {turn.id}")
+            await asyncio.sleep(0)
+        assert (await answer.whole()).outcome is Outcome.STOPPED
 
 
 @pytest.mark.parametrize("mode", MODES)

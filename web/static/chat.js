@@ -1,19 +1,12 @@
-const PAUSES = [1, 2, 4, 8]; // seconds before each repetition
+const PAUSES = [1, 2, 4, 8]; // seconds before each retry
+const LOST = "The connection was lost.";
 const SILENCE = 45_000; // the server gives a sign of life every 15 s
 
 const ids = ["log", "form", "input", "send", "stop", "fresh", "status", "message"];
 const [log, form, input, send, stop, fresh, status, template] = ids.map((id) => document.getElementById(id));
 
-let session;
-let running = null;
-
-/** The server says no, in its own words. */
-class Refused extends Error {
-  constructor(sentence, status, pause = 0) {
-    super(sentence);
-    Object.assign(this, { status, pause });
-  }
-}
+let session, running;
+let atEnd = true, last = 0;
 
 // crypto.randomUUID exists on secure origins only; Bob may well be at http://bob.lan.
 function random() {
@@ -23,58 +16,56 @@ function random() {
 
 function begin(anew) {
   log.replaceChildren(log.firstElementChild);
-  mark(null);
+  mark();
   input.focus();
   try {
     session = (!anew && localStorage.bobSession) || random();
     localStorage.bobSession = session;
   } catch {
     session = random();
-    status.textContent = "This browser stores nothing: the conversation ends with this page.";
+    status.textContent = "This browser stores nothing: reloading ends the conversation.";
   }
 }
 
 async function ask(question, message) {
-  const run = { stopping: false };
-  const [trouble, retry] = message.querySelectorAll(".trouble > *");
+  const run = { question, message };
+  const retry = message.querySelector("button");
   mark(run);
-  trouble.textContent = "";
   show(message, "Answering…");
   message.ariaBusy = "true";
   try {
-    const { response, assistant } = await persist(question, message, run);
-    // First, so that a screen reader hears the answer once and not its pieces.
+    const { response, assistant } = await persist(run);
+    // First: a screen reader then hears the answer once, not its pieces.
     message.ariaBusy = null;
-    show(message, assistant, response || "(Stopped before there was an answer.)");
+    show(message, assistant, response || "(Stopped before an answer.)");
   } catch (problem) {
     message.ariaBusy = null;
-    const lost = run.stopping ? "You stopped waiting for the answer." : "The connection was lost.";
-    trouble.textContent = problem.status ? problem.message : lost;
-    retry.hidden = problem.status < 429; // would be refused again
+    retry.hidden = problem.status < 429;
     retry.onclick = () => ask(question, message);
-    show(message, "No complete answer");
+    show(message, "No complete answer", undefined, problem.status ? problem.message : LOST);
     if (retry.hidden && running === run) input.value ||= question.user_input;
   }
-  if (running === run) mark(null);
+  if (running === run) mark();
 }
 
-/** Repeats after a lost connection. The key makes it the same question, with one answer. */
-async function persist(question, message, run) {
+/** Repeats after a lost connection: the same key is the same answer. */
+async function persist(run) {
   for (let tries = 0; ; tries++) {
     try {
-      return await attempt(question, message, run);
+      return await attempt(run);
     } catch (problem) {
       // 500 is Bob's last word; 502 to 504 pass.
       if (run.stopping || tries === PAUSES.length || problem.status <= 500) throw problem;
-      const seconds = Math.max(PAUSES[tries], problem.pause ?? 0);
-      say(run, `${problem.status ? "Bob is busy" : "The connection was lost"}. Trying again in ${seconds} s…`);
+      const seconds = Math.max(PAUSES[tries], problem.pause || 0);
+      say(run, `${problem.status ? "Bob is busy." : LOST} Trying again in ${seconds} s…`);
       await new Promise((wake) => setTimeout((run.wake = wake), seconds * 1000));
     }
   }
 }
 
-async function attempt({ key, ...body }, message, run) {
-  const connection = (run.connection = new AbortController());
+async function attempt(run) {
+  const { key, ...body } = run.question;
+  const connection = new AbortController();
   let silence;
   const alive = () => {
     clearTimeout(silence);
@@ -89,27 +80,30 @@ async function attempt({ key, ...body }, message, run) {
       signal: connection.signal,
     });
     if (!reply.ok) {
-      const { detail } = await reply.json().catch(() => ({}));
-      const sentence = detail ?? `Bob cannot be reached (${reply.status}).`;
-      throw new Refused(sentence, reply.status, Number(reply.headers.get("Retry-After")) || 0);
+      const { detail = "Bob cannot be reached." } = await reply.json().catch(() => ({}));
+      throw refusal(detail, reply.status, Number(reply.headers.get("Retry-After")));
     }
     let text = "";
     for await (const { name, data } of events(reply.body, alive)) {
       if (name === "done") return data;
-      if (name === "error") throw new Refused(data.detail, 500);
+      if (name === "error") throw refusal(data.detail, 500);
       if (name === "turn") {
         run.turn = data.turn_id;
         if (run.stopping) requestStop(run);
         else say(run, "");
       }
-      // What an earlier attempt showed stays until this one has something to show.
-      if (name === "delta") show(message, "Answering…", (text += data.text));
+      // An earlier attempt's text stays until now.
+      if (name === "delta") show(run.message, "Answering…", (text += data.text));
     }
     throw new Error("the stream ended early");
   } finally {
     clearTimeout(silence);
     connection.abort();
   }
+}
+
+function refusal(sentence, status, pause) {
+  return Object.assign(new Error(sentence), { status, pause });
 }
 
 /** Server-sent events; EventSource cannot POST. */
@@ -138,7 +132,6 @@ async function* events(body, alive) {
 }
 
 function halt() {
-  if (running.stopping) return running.connection.abort(); // asked twice: the server does not listen
   running.stopping = true;
   say(running, "Stopping…");
   requestStop(running);
@@ -156,16 +149,20 @@ function add(kind) {
   return log.lastElementChild;
 }
 
-function show(message, who, text) {
-  const [label, place] = message.children;
+function show(message, who, text, trouble = "") {
+  const [label, place, { firstElementChild: sentence }] = message.children;
   const shown = place.textContent;
-  // Stays at the end, unless somebody has scrolled up to read.
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
   label.textContent = who;
   message.classList.toggle("private", who === "Private-Bob");
+  sentence.textContent = trouble;
   // Appending leaves alone what somebody has selected.
   if (message.ariaBusy && text?.startsWith(shown)) place.append(text.slice(shown.length));
   else place.textContent = text ?? shown;
+  follow();
+}
+
+/** Stays at the end, unless somebody has scrolled up to read. */
+function follow() {
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
@@ -179,8 +176,7 @@ function mark(run) {
   status.textContent = "";
   send.hidden = !!run;
   stop.hidden = !run;
-  for (const retry of log.querySelectorAll(".trouble button")) retry.disabled = !!run;
-  if (focused.matches("[hidden], :disabled")) input.focus();
+  if (focused.matches("[hidden], article button")) input.focus();
 }
 
 form.onsubmit = (event) => {
@@ -188,23 +184,30 @@ form.onsubmit = (event) => {
   const user_input = input.value.trim();
   if (running || !user_input) return;
   input.value = "";
+  atEnd = true;
   show(add("you"), "You", user_input);
-  const message = add("bob");
-  log.scrollTop = log.scrollHeight;
-  ask({ session_id: session, user_input, key: random() }, message);
+  ask({ session_id: session, user_input, key: random() }, add("bob"));
 };
 
 input.onkeydown = (event) => {
-  // Enter also chooses a word in an input method; Safari tells by 229 only.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+  // Not event.key: an Enter that chooses a word in an input method is 229 here.
+  if (event.keyCode !== 13 || event.shiftKey) return;
   event.preventDefault();
   form.requestSubmit();
 };
 
+log.onscroll = () => {
+  const { scrollTop, scrollHeight, clientHeight } = log;
+  atEnd = (atEnd && scrollTop >= last) || scrollHeight - scrollTop - clientHeight < 48;
+  last = scrollTop;
+};
+new ResizeObserver(follow).observe(log); // the input grows
+
 stop.onclick = halt;
 fresh.onclick = () => {
-  if (running) halt(); // nobody could read that answer any more
+  if (running) halt(); // nobody could read it any more
   begin(true);
 };
 
-begin(false);
+document.querySelector("img").src = document.querySelector("[rel=icon]").href;
+begin();

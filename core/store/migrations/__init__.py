@@ -6,6 +6,7 @@ deploy; a column is renamed by adding, copying, and dropping a release later.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from core.errors import StartError
 
 HEAD = "0002"  # the newest step; a test compares it with `versions/`
 _ADVISORY_LOCK = 0x626F6200
+_alone_in_this_process = threading.Lock()  # Alembic keeps the running migration in its modules
 
 
 class SchemaTooNew(StartError):
@@ -28,7 +30,7 @@ def migrate(engine: sa.Engine, target: str = HEAD) -> None:
 
     Raises SchemaTooNew for a step that we do not know.
     """
-    with engine.begin() as connection:
+    with _alone_in_this_process, engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # SQLite's transaction is the only writer already
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         if _present(connection) != target:

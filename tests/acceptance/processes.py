@@ -1,0 +1,160 @@
+"""Bob as a process of its own: started, waited for until it is served, ended and killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import aiohttp
+
+SECONDS = 60.0  # to start, on a busy machine
+BOB = Path(sys.executable).with_name("bob")
+_SERVED = re.compile(r"Bob is here:\s+(http://\S+)/chat")
+
+
+class Process:
+    """A running `bob`, and what it has said on its standard error."""
+
+    def __init__(self, pid: int, said: asyncio.StreamReader, ended: Callable[[], Awaitable[int]]) -> None:
+        self.pid = pid
+        self.lines: list[str] = []
+        self.url = ""
+        self._said = said
+        self._ended = ended
+        self._is_served = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+
+    async def served(self) -> str:
+        """The address at which it is served, once it is."""
+        up = asyncio.create_task(self._is_served.wait())
+        await asyncio.wait({up, self._reading}, return_when=asyncio.FIRST_COMPLETED, timeout=SECONDS)
+        up.cancel()
+        assert self.url, f"it did not come up and said:\n{self.text}"
+        return self.url
+
+    @property
+    def text(self) -> str:
+        """Everything it has said."""
+        return "\n".join(self.lines)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    async def kill(self) -> None:
+        """End it without a warning, and come back when it is gone."""
+        self.signal(signal.SIGKILL)
+        await self.over()
+
+    async def over(self) -> int:
+        """Its exit code, once it is gone."""
+        async with asyncio.timeout(SECONDS):
+            await self._reading
+            return await self._ended()
+
+    async def _read(self) -> None:
+        while line := (await self._said.readline()).decode(errors="replace").rstrip("\n"):
+            self.lines.append(line)
+            if found := _SERVED.search(line):
+                self.url = found[1]
+            elif self.url and not line.startswith(("  ", "!")):
+                continue
+            if self.url:
+                self._is_served.set()
+
+
+@contextlib.asynccontextmanager
+async def bob(environment: Mapping[str, str], folder: Path, *arguments: str) -> AsyncIterator[Process]:
+    """The shipped command, in a folder. It is killed at the end."""
+    started = await asyncio.create_subprocess_exec(
+        BOB, *(arguments or ("run",)), stderr=asyncio.subprocess.PIPE, cwd=folder, env={"PORT": "0", **environment}
+    )
+    assert started.stderr is not None
+    process = Process(started.pid, started.stderr, started.wait)
+    try:
+        yield process
+    finally:
+        await process.kill()
+
+
+class Nursery:
+    """Starts `bob run` again and again, without waiting for its imports each time: it forks from where they are done.
+
+    What it starts is a process of its own, which is killed at the end of the block.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([__name__, "web.cli"])
+        self._alive: dict[int, Process] = {}
+
+    async def __aenter__(self) -> Nursery:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for process in list(self._alive.values()):
+            await process.kill()
+
+    async def start(self, environment: Mapping[str, str]) -> Process:
+        """A new process. It may not be served yet."""
+        reader, writer = self._context.Pipe(duplex=False)
+        child = self._context.Process(target=_run, args=(dict(environment), str(self._folder), writer))
+        await asyncio.to_thread(child.start)
+        writer.close()
+        assert child.pid is not None
+
+        async def ended() -> int:
+            await asyncio.to_thread(child.join)
+            self._alive.pop(process.pid, None)
+            pipe.close()
+            assert child.exitcode is not None
+            return child.exitcode
+
+        said = asyncio.StreamReader()
+        file = os.fdopen(os.dup(reader.fileno()), "rb", buffering=0)
+        reader.close()
+        protocol = asyncio.StreamReaderProtocol(said)
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, file)
+        process = Process(child.pid, said, ended)
+        self._alive[process.pid] = process
+        return process
+
+
+def _run(environment: dict[str, str], folder: str, stderr: Connection) -> None:
+    os.dup2(stderr.fileno(), 2)
+    stderr.close()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    from web.cli import main
+
+    main(["run"])
+
+
+def free_port() -> int:
+    """A port that nobody serves on."""
+    with socket.socket() as it:
+        it.bind(("127.0.0.1", 0))
+        port: int = it.getsockname()[1]
+        return port
+
+
+async def ask(http: aiohttp.ClientSession, url: str, text: str, session: str = "1", key: str | None = None) -> str:
+    """What is answered to a question."""
+    headers = {"Idempotency-Key": key} if key else {}
+    body = {"session_id": session, "user_input": text}
+    async with http.post(f"{url}/ask", json=body, headers=headers) as response:
+        said = await response.json()
+        assert response.status == 200, said
+        return str(said["response"])

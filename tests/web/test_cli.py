@@ -1,0 +1,323 @@
+"""The command line: what it says, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.acceptance.processes import BOB, SECONDS, ask, bob, free_port
+from tests.conftest import PASSWORD
+from tests.core.fixtures.database import rows
+from tests.fakes.openai_api import FakeOpenAI, Reply
+
+Environment = Callable[..., dict[str, str]]
+
+OFFLINE = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "", "OPENAI_THREADS": ""}
+
+
+def run(
+    environment: dict[str, str], folder: Path, *arguments: str, said: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """The shipped command, from its start to its end."""
+    return subprocess.run(
+        [BOB, *arguments], env={"PORT": "0", **environment}, cwd=folder, input=said, capture_output=True, text=True,
+        timeout=SECONDS, check=False,
+    )  # fmt: skip
+
+
+# ── what cannot start ────────────────────────────────────────────────────────────────────────────────────────────────
+
+REFUSED: dict[str, tuple[dict[str, str], str]] = {
+    "offline for everybody": ({**OFFLINE, "HOST": "0.0.0.0"}, "HOST"),
+    "offline for everybody (IPv6)": ({**OFFLINE, "HOST": "::"}, "HOST"),
+    "another kind of database": ({"DATABASE_URL": "mysql://u:hunter2hunter2@h/d"}, "DATABASE_URL"),
+    "no URL": ({"DATABASE_URL": "hunter2hunter2"}, "DATABASE_URL"),
+    "a database in memory": ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL"),
+    "a file where no folder is": ({"DATABASE_URL": "sqlite:///nowhere/bob.db"}, "database file"),
+    "no PostgreSQL": ({"DATABASE_URL": "postgresql://u:hunter2hunter2@127.0.0.1:1/d"}, "DATABASE_URL"),
+    "no such host": ({"DATABASE_URL": "postgresql://u:hunter2hunter2@nowhere.invalid/d"}, "DATABASE_URL"),
+    "a weak password": ({"PRIVATE_BOB_PASSWORD": "hunter2"}, "password"),
+    "no such assistants file": ({"ASSISTANTS_FILE": "nowhere.toml"}, "nowhere.toml"),
+    "a broken assistants file": ({"ASSISTANTS_FILE": "broken.toml"}, "broken.toml"),
+    "an unknown word in it": ({"ASSISTANTS_FILE": "unknown.toml"}, "temperature"),
+    "no public assistant": ({"ASSISTANTS_FILE": "private.toml"}, "public"),
+    "no port": ({"PORT": "many"}, "PORT"),
+    "a port that is too large": ({"PORT": "65536"}, "PORT"),
+    "no network": ({"TRUSTED_PROXIES": "everybody"}, "TRUSTED_PROXIES"),
+    "no host": ({"HOST": "nowhere.invalid"}, ""),
+    "no address of ours": ({"HOST": "192.0.2.1"}, ""),
+    "an unknown way to keep threads": ({"OPENAI_THREADS": "assistants"}, "OPENAI_THREADS"),
+    "an unknown log level": ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+}
+FILES = {
+    "broken.toml": "[[assistant]\n",
+    "unknown.toml": '[[assistant]]\nname = "Bob"\nmodel = "m"\ninstructions = "i"\ntemperature = 1\n',
+    "private.toml": '[[assistant]]\nname = "P"\nmodel = "m"\ninstructions = "i"\nprivate = true\npassword_from = "P"\n',
+}
+
+
+@pytest.mark.parametrize(("settings", "names"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_start_says_why_in_one_sentence(
+    environment: Environment, tmp_path: Path, settings: dict[str, str], names: str
+) -> None:
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    ended = run(environment(**settings), tmp_path, "run")
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("Bob cannot start. ")
+    assert names in line
+    assert line.endswith(".") or "/" in line
+    assert "hunter2" not in line
+
+
+def test_a_port_in_use_is_one_sentence(environment: Environment, tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run(environment(PORT=f"{port}"), tmp_path, "run")
+    assert ended.returncode == 2, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("Bob cannot start. ")
+    assert f"{port}" in line
+
+
+def test_chat_refuses_in_the_same_words(environment: Environment, tmp_path: Path) -> None:
+    ended = run(environment(DATABASE_URL="mysql://u:p@h/d"), tmp_path, "chat")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("Bob cannot start. DATABASE_URL")
+
+
+def test_help_and_version_need_no_settings(tmp_path: Path) -> None:
+    nothing = {"PATH": os.environ["PATH"], "PORT": "many"}
+    for arguments in (["--help"], ["-h"], ["run", "--help"], ["chat", "-h"], ["--version"]):
+        ended = run(nothing, tmp_path, *arguments)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout
+
+
+# ── what it says at its start ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_start_names_address_database_model_and_assistants(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path
+) -> None:
+    port = free_port()
+    settings = environment(PORT=f"{port}", PRIVATE_BOB_PASSWORD="correct-horse-4711", DATABASE_URL="sqlite:///b.db")
+    async with bob(settings, tmp_path) as process:
+        assert await process.served() == f"http://127.0.0.1:{port}"
+        async with aiohttp.ClientSession() as http, http.get(f"{process.url}/chat") as response:
+            assert response.status == 200
+        process.signal(signal.SIGTERM)
+        assert await process.over() == 0
+    text = process.text
+    assert f"http://127.0.0.1:{port}/chat" in text
+    assert f"POST http://127.0.0.1:{port}/ask" in text
+    assert said_about(text, "database") == "SQLite, b.db"
+    assert said_about(text, "model") == f"127.0.0.1:{fake.port}, threads kept there"
+    assert said_about(text, "assistants") == "Bob (gpt-6-luna), Private-Bob (gpt-6.1-terra, private)"
+    assert said_about(text, "surfaces") == "web"
+    assert warnings_in(text) == []
+    assert "correct-horse" not in text
+
+
+def said_about(text: str, what: str) -> str:
+    (line,) = (line for line in text.splitlines() if line.startswith(f"  {what} "))
+    return line.removeprefix(f"  {what} ").strip()
+
+
+def warnings_in(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("! ")]
+
+
+async def test_the_start_names_a_postgresql_database_without_its_password(
+    environment: Environment, postgresql: str, tmp_path: Path
+) -> None:
+    from tests.conftest import new_postgresql_database
+
+    url = new_postgresql_database(postgresql).replace("postgresql://postgres:@", "postgresql://postgres:hunter2x@")
+    async with bob(environment(DATABASE_URL=url), tmp_path) as process:
+        await process.served()
+        process.signal(signal.SIGTERM)
+        await process.over()
+    assert said_about(process.text, "database").startswith("PostgreSQL, ")
+    assert "hunter2x" not in process.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({**OFFLINE, "PRIVATE_BOB_PASSWORD": ""}, ["OFFLINE STAND-IN"]),
+        ({}, ["PRIVATE_BOB_PASSWORD"]),
+        ({"PRIVATE_BOB_PASSWORD": "4711"}, ["PRIVATE_BOB_PASSWORD"]),
+        ({"HOST": "0.0.0.0", "PRIVATE_BOB_PASSWORD": ""}, ["0.0.0.0"]),
+        ({"CORS_ALLOW_CREDENTIALS": "true", "PRIVATE_BOB_PASSWORD": ""}, ["CORS_ALLOW_CREDENTIALS"]),
+        ({"CORS_ALLOW_CREDENTIALS": "1", "CORS_ALLOW_ORIGINS": "https://a.example", "PRIVATE_BOB_PASSWORD": ""}, []),
+    ],
+    ids=["offline", "published password", "short password", "everybody", "the seed's CORS", "listed CORS"],
+)
+async def test_the_start_warns_of_what_is_dangerous(
+    environment: Environment, tmp_path: Path, settings: dict[str, str], names: Sequence[str]
+) -> None:
+    async with bob(environment(**settings), tmp_path) as process:
+        await process.served()
+        process.signal(signal.SIGTERM)
+        await process.over()
+    warnings = warnings_in(process.text)
+    assert len(warnings) == len(names), process.text
+    for warning, name in zip(warnings, names, strict=True):
+        assert name in warning
+    assert PASSWORD not in process.text
+    assert "4711" not in process.text
+
+
+# ── how it ends ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_at_once_when_nothing_runs(
+    environment: Environment, tmp_path: Path, number: signal.Signals
+) -> None:
+    async with bob(environment(), tmp_path) as process:
+        await process.served()
+        begun = time.monotonic()
+        process.signal(number)
+        assert await process.over() == 0
+    assert time.monotonic() - begun < 3
+    assert "Traceback" not in process.text
+
+
+async def test_a_signal_lets_a_running_answer_end_and_reach_its_caller(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
+    async with bob(environment(), tmp_path) as process, aiohttp.ClientSession() as http:
+        asking = asyncio.create_task(ask(http, await process.served(), "Q1-a"))
+        await fake.until(lambda _: gate.waiting == 1)
+        process.signal(signal.SIGTERM)
+        await refuses_connections(process.url)
+        gate.open()
+        assert await asking == "Half, rest."
+        assert await process.over() == 0
+    assert "Traceback" not in process.text
+
+
+async def refuses_connections(url: str) -> None:
+    """Come back once nobody listens there any more."""
+    port = int(url.rpartition(":")[2])
+    async with asyncio.timeout(SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return
+            writer.close()
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["json", "stream"])
+async def test_a_signal_ends_it_within_the_drain_and_the_next_start_answers_what_is_left(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path, sqlite_url: str, streaming: bool
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
+    settings = environment(DRAIN_SECONDS="2")
+    accept = {"Accept": "text/event-stream" if streaming else "application/json", "Idempotency-Key": "k"}
+    async with bob(settings, tmp_path) as process, aiohttp.ClientSession() as http:
+        url = await process.served()
+        body = {"session_id": "1", "user_input": "Q1-a"}
+        asking = asyncio.create_task(_whole(http, url, body, accept))
+        await fake.until(lambda _: gate.waiting == 1)
+        begun = time.monotonic()
+        process.signal(signal.SIGTERM)
+        assert await process.over() == 0
+        took = time.monotonic() - begun
+        await asyncio.wait({asking})
+        asking.exception()  # however it ended for him
+    assert "Traceback" not in process.text
+    assert [row["outcome"] for row in rows(sqlite_url, "SELECT outcome FROM turn")] == [None]
+    fake.answer = lambda asked: "At last."
+    async with bob(settings, tmp_path) as process, aiohttp.ClientSession() as http:
+        assert await ask(http, await process.served(), "Q1-a", key="k") == "At last."
+    assert took < 3.5
+
+
+async def _whole(http: aiohttp.ClientSession, url: str, body: dict[str, str], headers: dict[str, str]) -> str:
+    async with http.post(f"{url}/ask", json=body, headers=headers) as response:
+        return await response.text()
+
+
+async def test_a_second_signal_ends_it_now(fake: FakeOpenAI, environment: Environment, tmp_path: Path) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
+    async with bob(environment(), tmp_path) as process, aiohttp.ClientSession() as http:
+        url = await process.served()
+        asking = asyncio.create_task(_whole(http, url, {"session_id": "1", "user_input": "Q1-a"}, {}))
+        await fake.until(lambda _: gate.waiting == 1)
+        process.signal(signal.SIGTERM)
+        await refuses_connections(url)
+        begun = time.monotonic()
+        process.signal(signal.SIGTERM)
+        await process.over()
+        took = time.monotonic() - begun
+        await asyncio.wait({asking})
+        asking.exception()
+    assert took < 3
+
+
+# ── bob chat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def chat(environment: Environment, folder: Path, said: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(environment(**OFFLINE, PRIVATE_BOB_PASSWORD=PASSWORD), folder, "chat", *arguments, said=said)
+
+
+def test_chat_answers_over_a_pipe_and_remembers_also_the_next_time(environment: Environment, tmp_path: Path) -> None:
+    first = chat(environment, tmp_path, "I like tea\nAnd cake\n")
+    assert first.returncode == 0, first.stderr
+    assert "You said “I like tea”. This is the first thing you say to me here." in first.stdout
+    assert "Before that you said one thing: “I like tea”." in first.stdout
+    second = chat(environment, tmp_path, "Well?\n/quit\nnot read\n")
+    assert "Before that you said 2 things: “I like tea”, “And cake”." in second.stdout
+    assert "not read" not in second.stdout
+    assert "Traceback" not in first.stderr + second.stderr
+
+
+def test_chat_begins_anew_after_a_reset_and_keeps_sessions_apart(environment: Environment, tmp_path: Path) -> None:
+    ended = chat(environment, tmp_path, "I like tea\n/reset\nAnd now?\n")
+    assert "We begin anew." in ended.stdout
+    assert ended.stdout.count("This is the first thing you say to me here.") == 2
+    other = chat(environment, tmp_path, "Hello\n", "--session", "other")
+    assert "This is the first thing you say to me here." in other.stdout
+
+
+def test_chat_forgets_and_changes_assistants_and_helps(environment: Environment, tmp_path: Path, sqlite_url: str) -> None:
+    ended = chat(environment, tmp_path, "I like tea\n/forget\n/help\n/assistant Private-Bob\n/assistant Bob\nHi\n\n")
+    assert ended.returncode == 0, ended.stderr
+    for said in ("Forgotten.", "/reset", "There is no such assistant to choose here.", "Bob answers from now on."):
+        assert said in ended.stdout
+    assert [row["question"] for row in rows(sqlite_url, "SELECT question FROM turn ORDER BY number")] == ["", "Hi"]
+
+
+def test_chat_asks_the_private_assistant_and_warns_at_its_start(environment: Environment, tmp_path: Path) -> None:
+    ended = chat(environment, tmp_path, f"{PASSWORD} my secret\nand in public?\n")
+    assert "[offline stand-in, as Private-Bob] You said “my secret”." in ended.stdout
+    assert "[offline stand-in, as Bob] You said “and in public?”. This is the first thing" in ended.stdout
+    assert PASSWORD not in ended.stdout + ended.stderr
+    assert "OFFLINE STAND-IN" in ended.stderr
+    assert "published default" in ended.stderr
+
+
+def test_chat_ends_with_its_input_also_when_nothing_was_said(environment: Environment, tmp_path: Path) -> None:
+    ended = chat(environment, tmp_path, "")
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False)

@@ -1,0 +1,118 @@
+"""What watches and what is only looked at: `/healthz`, `/readyz`, and the chat page."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urljoin
+
+import psycopg
+import pytest
+
+from tests.conftest import new_postgresql_database
+from tests.fakes.openai_api import FakeOpenAI, Reply
+from tests.web.conftest import Site, served
+
+
+@contextmanager
+def no_connections(server: str, database_url: str) -> Iterator[None]:
+    """Cut a PostgreSQL database off, for the time of the block."""
+    name = re.split(r"[/?]", database_url.removeprefix("postgresql://"))[1]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            yield
+        finally:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+
+async def test_a_process_that_serves_is_alive_and_ready(database_url: str) -> None:
+    async with served(None, database_url) as site:
+        assert await site.get("/healthz") == (200, {"status": "ok", "store": "ok"})
+        assert await site.get("/readyz") == (200, {"status": "ready"})
+
+
+async def test_a_process_that_is_about_to_end_is_alive_and_not_ready_and_takes_nothing_new(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
+    async with served(fake, sqlite_url) as site:
+        asking = asyncio.create_task(site.answer("Q1-a"))
+        await fake.until(lambda _: gate.waiting == 1)
+        site.chat.begin_draining()
+        assert await site.get("/readyz") == (503, {"status": "draining"})
+        assert (await site.get("/healthz"))[0] == 200
+        async with site.post({"session_id": "2", "user_input": "Q1-b"}) as response:
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) >= 1
+        gate.open()
+        assert await asking == "Half, rest."
+
+
+async def test_a_process_whose_database_is_gone_is_alive_and_not_ready_until_it_is_back(postgresql: str) -> None:
+    database_url = new_postgresql_database(postgresql)
+    async with served(None, database_url) as site:
+        before = await site.answer("hello")
+        with no_connections(postgresql, database_url):
+            assert await site.get("/readyz") == (503, {"status": "store unavailable"})
+            assert await site.get("/healthz") == (200, {"status": "ok", "store": "unavailable"})
+            async with site.post({"session_id": "1", "user_input": "lost?"}) as response:
+                assert response.status == 503
+                assert int(response.headers["Retry-After"]) >= 1
+                assert list(await response.json()) == ["detail"]
+        async with asyncio.timeout(10):
+            while (await site.get("/readyz"))[0] != 200:  # noqa: ASYNC110 - what it waits for is behind HTTP
+                await asyncio.sleep(0.05)
+        after = await site.answer("again")
+    assert before.endswith("This is the first thing you say to me here.")
+    assert "“hello”" in after
+    assert "lost?" not in after
+
+
+# ── the chat page ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FILES = {"/chat": "text/html", "/static/chat.js": "text/javascript", "/static/chat.css": "text/css"}
+
+
+async def page(site: Site, path: str) -> str:
+    async with site.http.get(path) as response:
+        assert response.status == 200
+        return await response.text()
+
+
+@pytest.mark.parametrize(("path", "kind"), FILES.items())
+async def test_the_chat_page_runs_only_its_own_code_and_talks_only_to_its_own_server(
+    sqlite_url: str, path: str, kind: str
+) -> None:
+    async with served(None, sqlite_url) as site, site.http.get(path) as response:
+        assert (response.status, response.content_type) == (200, kind)
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        policy = dict(part.split(" ", 1) for part in response.headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["connect-src"] == policy["style-src"] == "'self'"
+    assert "unsafe" not in str(policy)
+    assert "*" not in str(policy)
+
+
+async def test_the_chat_page_needs_nothing_that_is_not_served_and_nothing_that_its_policy_forbids(
+    sqlite_url: str,
+) -> None:
+    async with served(None, sqlite_url) as site:
+        html = await page(site, "/chat")
+        linked = [urljoin("/chat", link) for link in re.findall(r"""(?:src|href)=["']?([^"' >]+)""", html)]
+        assert sorted(link for link in linked if not link.startswith("data:")) == sorted(set(FILES) - {"/chat"})
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", html)
+        script = await page(site, "/static/chat.js")
+        assert not re.search(r"\.innerHTML|\.outerHTML|document\.write|insertAdjacentHTML|\beval\(|new Function", script)
+
+
+@pytest.mark.parametrize("name", ["chat.html", "../pages.py", "..%2fpages.py", "%2e%2e%2fpages.py", "chat.js%00", ""])
+async def test_nothing_else_is_served_from_the_folder_or_around_it(sqlite_url: str, name: str) -> None:
+    async with served(None, sqlite_url) as site, site.http.get(f"/static/{name}") as response:
+        assert response.status == 404
+        assert "FOLDER" not in await response.text()

@@ -1,0 +1,130 @@
+"""`/openapi.json`: true of what is answered, and with examples that could be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.fakes.openai_api import FakeOpenAI, Status
+from tests.web.conftest import Site, served
+
+STATUSES = {
+    ("post", "/ask"): {"200", "413", "422", "500", "503"},
+    ("post", "/turns/{turn_id}/stop"): {"200", "404", "422", "503"},
+    ("get", "/readyz"): {"200", "503"},
+    ("get", "/healthz"): {"200"},
+    ("get", "/"): {"200"},
+}
+
+Json = dict[str, Any]
+
+
+async def description(site: Site) -> Json:
+    status, described = await site.get("/openapi.json")
+    assert status == 200
+    result: Json = described
+    return result
+
+
+def operations(described: Json) -> Iterator[tuple[tuple[str, str], Json]]:
+    for path, item in described["paths"].items():
+        for method, operation in item.items():
+            yield (method, path), operation
+
+
+def parts(node: Any) -> Iterator[Json]:
+    """Every object within."""
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from parts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from parts(value)
+
+
+def validator(described: Json, schema: Json) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": described["components"]})
+
+
+async def test_it_describes_every_route_and_every_status(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        described = await description(site)
+    documented = {which: set(operation["responses"]) for which, operation in operations(described)}
+    assert documented == STATUSES
+
+
+async def test_every_operation_and_every_status_is_explained(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        described = await description(site)
+    assert described["openapi"].startswith("3.1")
+    for which, operation in operations(described):
+        assert operation["summary"], which
+        assert operation["description"], which
+        for status, response in operation["responses"].items():
+            assert response["description"], (which, status)
+
+
+async def test_every_schema_is_one_and_every_reference_leads_somewhere(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        described = await description(site)
+    schemas = described["components"]["schemas"]
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+    references = {part["$ref"] for part in parts(described) if isinstance(part.get("$ref"), str)}
+    assert references <= {f"#/components/schemas/{name}" for name in schemas}
+
+
+async def test_the_example_can_be_sent_and_is_answered_as_described(fake: FakeOpenAI, sqlite_url: str) -> None:
+    async with served(fake, sqlite_url) as site:
+        described = await description(site)
+        operation = described["paths"]["/ask"]["post"]
+        asked = described["components"]["schemas"]["AskBody"]["properties"]
+        example = {name: schema["examples"][0] for name, schema in asked.items()}
+        assert example == {"session_id": "12345", "user_input": "Hello, how are you?"}
+        validator(described, operation["requestBody"]["content"]["application/json"]["schema"]).validate(example)
+        async with site.post(example) as response:
+            answer = await response.json()
+        validator(described, operation["responses"]["200"]["content"]["application/json"]["schema"]).validate(answer)
+        assert "event: done" in operation["responses"]["200"]["content"]["text/event-stream"]["example"]
+
+
+async def test_it_describes_the_idempotency_key(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        (parameter,) = (await description(site))["paths"]["/ask"]["post"]["parameters"]
+    assert (parameter["in"], parameter["name"].lower(), parameter["required"]) == ("header", "idempotency-key", False)
+
+
+@pytest.mark.parametrize(
+    ("path", "template", "body", "expected"),
+    [
+        ("/ask", "/ask", {}, 422),
+        ("/ask", "/ask", {"session_id": "1", "user_input": " "}, 422),
+        ("/ask", "/ask", {"session_id": "1", "user_input": "x" * 1_200}, 413),
+        ("/ask", "/ask", {"session_id": "1", "user_input": "Q1-a"}, 500),
+        ("/turns/1/stop", "/turns/{turn_id}/stop", None, 422),
+        (f"/turns/{'0' * 32}/stop", "/turns/{turn_id}/stop", None, 404),
+    ],
+)
+async def test_errors_are_what_it_says_they_are(
+    fake: FakeOpenAI, sqlite_url: str, path: str, template: str, body: Json | None, expected: int
+) -> None:
+    if expected == 500:
+        fake.fail("POST", "/responses", Status(400, "invalid_prompt"))
+    async with served(fake, sqlite_url, max_body_bytes=1_000, max_question_characters=800) as site:
+        described = await description(site)
+        async with site.http.post(path, json=body) as response:
+            assert response.status == expected
+            problem = await response.json(content_type=None) if expected != 413 else {"detail": "x"}
+    schema = described["paths"][template]["post"]["responses"][str(expected)]["content"]["application/json"]["schema"]
+    validator(described, schema).validate(problem)
+
+
+async def test_the_pages_of_the_description_are_served(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        for path in ("/docs", "/redoc"):
+            async with site.http.get(path) as response:
+                assert (response.status, response.content_type) == (200, "text/html")
