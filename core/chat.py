@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from core.answer import Answer
 from core.assistants import Assistant, Assistants
@@ -39,10 +40,12 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_TICKS = 1.0
 SECONDS_BETWEEN_LOOKS = 0.1  # at another process's turns, where it cannot tell us
+SECONDS_BETWEEN_LOOKS_WHEN_TOLD = 1.0  # where it can, but may not have known yet that we wait
 SECONDS_TO_INSIST = 60.0
 LONGEST_PAUSE_SECONDS = 2.0
 
 Prepare = Callable[[Turn], Awaitable[str]]
+T = TypeVar("T")
 
 
 class Chat:
@@ -140,9 +143,7 @@ class Chat:
         answer = self._answers.get(turn.id)
         if answer is None:
             answer = self._answers[turn.id] = Answer(turn.id)
-            task = self._tasks.create_task(self._answer(turn, answer, prepare))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._start(answer, self._answer(turn, answer, prepare), self._running)
         return answer
 
     def following(self, turn: Turn) -> Answer:
@@ -153,9 +154,7 @@ class Chat:
         if turn.closed:
             _show_stored(turn, answer)
         else:
-            task = self._tasks.create_task(self._follow(turn, answer))
-            self._following.add(task)
-            task.add_done_callback(self._following.discard)
+            self._start(answer, self._follow(turn, answer), self._following)
         return answer
 
     async def interrupt(self, turn: Turn) -> None:
@@ -192,9 +191,11 @@ class Chat:
 
     async def forget(self, session: str) -> bool:
         """Erase what was said in this session, here and at the provider. False if it is unknown."""
-        known = await self._store.forget(session)
+        ended = await self._store.forget(session)
+        for turn_id in ended or ():
+            self._stop_here(turn_id)
         self._threads.look_for_erasures()
-        return known
+        return ended is not None
 
     async def choose(self, session: str, surface: str, assistant: str) -> None:
         """Let a public assistant answer in this session from now on. Raises UnknownAssistant."""
@@ -216,9 +217,11 @@ class Chat:
 
     async def tick(self) -> None:
         """Show that this process lives, take over what dead ones left, and hear of stops."""
-        tick = await self._store.tick(list(self._abandoned), self._in_flight)
+        tick = await self._store.tick(list(self._abandoned), self._in_flight, list(self._answers))
         for turn_id in tick.stopped:
             self._stop_here(turn_id)
+        for turn_id in tick.lost:
+            self._stop_here(turn_id)  # its writes are refused from now on, so it need not go on
         for turn in tick.taken:
             logger.warning("turn %s taken over on %s", turn.reference, turn.surface)
             self._in_flight.add(turn.id)
@@ -264,6 +267,16 @@ class Chat:
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _start(self, answer: Answer, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
+        def end(task: asyncio.Task[None]) -> None:
+            among.discard(task)
+            if not answer.over:  # it was cancelled, maybe before it began
+                answer.fail(HoldLost())
+
+        task = self._tasks.create_task(work)
+        among.add(task)
+        task.add_done_callback(end)
+
     def _check(self, question: Question) -> None:
         if self._draining:
             raise Overloaded("I am about to restart. Please try again shortly.", retry_after=2)
@@ -286,7 +299,8 @@ class Chat:
         bell = self._bells[turn.id] = self._line.join(turn.session_id, turn.number)
         try:
             if prepare and turn.context is None:
-                turn = await self._prepare(turn, prepare)
+                with contextlib.suppress(TimeoutError):  # it was stopped, and is closed so below
+                    turn = await self._stoppable(turn, None, self._prepare(turn, prepare))
             begun = None
             while begun is None:
                 bell.clear()
@@ -305,8 +319,6 @@ class Chat:
             with contextlib.suppress(ChatError):
                 await self._fail(turn, answer, AnswerFailed(), "retired")
         finally:
-            if not answer.over:
-                answer.fail(HoldLost())
             self._line.leave(turn.session_id, turn.number)
             self._answers.pop(turn.id, None)
             self._bells.pop(turn.id, None)
@@ -322,16 +334,17 @@ class Chat:
         return replace(turn, context=context)
 
     async def _wait_in_line(self, turn: Turn, bell: asyncio.Event) -> None:
-        # Only a turn of another process can be before the first one here.
-        deaf = self._line.is_first(turn.session_id, turn.number) and not self._store.hears_others
+        seconds = None
+        if self._line.is_first(turn.session_id, turn.number):  # so a turn of another process is before it
+            seconds = SECONDS_BETWEEN_LOOKS_WHEN_TOLD if self._store.hears_others else SECONDS_BETWEEN_LOOKS
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SECONDS_BETWEEN_LOOKS if deaf else SECONDS_TO_INSIST):
+            async with asyncio.timeout(seconds):
                 await bell.wait()
 
     async def _work(self, turn: Turn, answer: Answer) -> Begun | None:
         """Take a turn from its beginning to its end, or give back None while it has to wait."""
         assistant = self.assistants.get(turn.assistant)
-        if assistant is None:
+        if assistant is None or (turn.private and not assistant.private):
             assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
             await self._fail(turn, answer, assistant_is_gone, "untouched")
             return Begun(None)
@@ -350,7 +363,8 @@ class Chat:
 
     async def _ask(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> None:
         try:
-            result = await self._ask_in_time(turn, assistant, begun, answer)
+            asking = self._threads.ask(turn, assistant, begun, answer)
+            result = await self._stoppable(turn, begun.seconds_left, asking)
         except (TimeoutError, Stopped) as end:
             if turn.id in self._stopped or isinstance(end, Stopped):
                 usage = self._threads.estimate(begun, answer.text)
@@ -364,14 +378,14 @@ class Chat:
             fate = self._threads.fate_of(result.finished.outcome)
             await self._finish(turn, answer, result.finished, fate, result)
 
-    async def _ask_in_time(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> Result:
-        """Ask until the deadline, or until somebody stops it: either way TimeoutError."""
-        async with asyncio.timeout(begun.seconds_left) as scope:
+    async def _stoppable(self, turn: Turn, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` for up to `seconds`, or until somebody stops the turn: either way TimeoutError."""
+        async with asyncio.timeout(seconds) as scope:
             self._scopes[turn.id] = scope
             try:
                 if turn.id in self._stopped:
                     scope.reschedule(0)
-                return await self._threads.ask(turn, assistant, begun, answer)
+                return await work
             finally:
                 del self._scopes[turn.id]
 
@@ -423,9 +437,6 @@ class Chat:
             answer.fail(failure)
         else:
             _show_stored(now or turn, answer)
-        finally:
-            if not answer.over:
-                answer.fail(HoldLost())
 
     def _stop_here(self, turn_id: str) -> None:
         if turn_id not in self._in_flight:

@@ -22,7 +22,12 @@ _POLICY = "; ".join(
         "require-trusted-types-for 'script'",
     )
 )
-_HEADERS = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # the files belong together, so none may be older than another
+}
 
 page_routes = APIRouter(include_in_schema=False)
 

@@ -31,10 +31,11 @@ ThreadFate = Literal["told", "retired", "untouched"]
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What a look around found: turns taken over, and turns of ours that somebody wants stopped."""
+    """What a look around found: turns taken over, turns of ours to be stopped, and turns lost to others."""
 
     taken: Sequence[Turn]
     stopped: Collection[str]
+    lost: Collection[str]
 
 
 class Store:
@@ -225,12 +226,12 @@ class Store:
         """Begin the session's visible transcript at its next turn. False where there is no such session."""
         return await self._db.write(lambda c: self._ledger.reset(c, session, erase_after=self._erase_after))
 
-    async def forget(self, session: str) -> bool:
-        """Blank everything that was said in a session. False where there is no such session."""
-        known = await self._db.write(lambda c: self._ledger.forget(c, session, erase_after=self._erase_after))
-        if known:
+    async def forget(self, session: str) -> Sequence[str] | None:
+        """Blank everything that was said in a session; the turns that ended by it. None if there is no such session."""
+        ended = await self._db.write(lambda c: self._ledger.forget(c, session, erase_after=self._erase_after))
+        if ended is not None:
             await asyncio.to_thread(self._db.overwrite_log)
-        return known
+        return ended
 
     async def choose(self, session: str, surface: str, assistant: str) -> None:
         """Let `assistant` answer in this session from the next question on."""
@@ -238,27 +239,29 @@ class Store:
 
     # ── holding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def tick(self, surfaces: Collection[str], in_flight: Collection[str]) -> Tick:
+    async def tick(self, surfaces: Collection[str], in_flight: Collection[str], running: Collection[str]) -> Tick:
         """Show that we live, and take over what the dead left on `surfaces`, or what is ours but not `in_flight`.
 
-        To be called every second or so.
+        `running` are the turns that we believe to hold. To be called every second or so.
         """
         holder = self._liveness.holder
 
-        def look(c: sa.Connection) -> tuple[set[str], list[str], list[str], bool]:
+        def look(c: sa.Connection) -> tuple[set[str], list[str], list[str], list[str], bool]:
             self._liveness.renew(c, self._hold_seconds)
             found = self._ledger.holders(c, surfaces)
             others = {other for other in found if other is not None and other != holder}
             dead = self._liveness.dead(c, others) if others else set()
             mine = self._ledger.open_turns_of(c, holder)
             stranded = [row.id for row in mine if row.id not in in_flight]
-            return dead, stranded, [row.id for row in mine if row.stop], None in found
+            missing = set(running) - {row.id for row in mine}
+            lost = self._ledger.lost(c, missing, holder) if missing else []
+            return dead, stranded, [row.id for row in mine if row.stop], lost, None in found
 
-        dead, stranded, stopped, released = await self._db.read(look)
+        dead, stranded, stopped, lost, released = await self._db.read(look)
         taken: Sequence[Turn] = ()
         if surfaces and (dead or stranded or released):
             taken = await self._db.write(lambda c: self._ledger.take(c, surfaces, dead=dead, stranded=stranded))
-        return Tick(taken, stopped)
+        return Tick(taken, stopped, lost)
 
     async def release(self, turn_ids: Collection[str]) -> None:
         """Let go of these turns, for any process of their surfaces to take."""

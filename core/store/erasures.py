@@ -14,6 +14,7 @@ from core.store.tables import Erasure, StoredResponse
 erasures = Erasure.__table__  # type: ignore[attr-defined]
 responses = StoredResponse.__table__  # type: ignore[attr-defined]
 
+FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 3600.0
 
 
@@ -64,10 +65,10 @@ class Erasures:
         connection.execute(sa.delete(erasures).where(erasures.c.conversation_id == conversation_id))
 
     def postpone(self, connection: sa.Connection, conversation_id: str) -> None:
-        """Try again later: after twice as long each time, and at least every hour."""
+        """Try again later: after twice as long each time, from half a second to an hour."""
         which = erasures.c.conversation_id == conversation_id
         attempts = connection.execute(sa.select(erasures.c.attempts).where(which)).scalar() or 0
-        pause = min(2.0**attempts, LONGEST_PAUSE_SECONDS)
+        pause = min(FIRST_PAUSE_SECONDS * 2.0**attempts, LONGEST_PAUSE_SECONDS)
         connection.execute(
             sa.update(erasures).where(which).values(due_at=self._clock.now + pause), self._clock.params()
         )

@@ -28,7 +28,7 @@ class LockFiles:
         path = self._path(holder)
         while True:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX)  # somebody who looks whether we live has it for a moment
             # Somebody may have found the file between its making and its locking, and removed it as a dead one's.
             if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
                 self._held[holder] = file

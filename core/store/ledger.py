@@ -406,10 +406,10 @@ class Ledger:
             self.retire(connection, found.id, erase_after=erase_after)
         return found is not None
 
-    def forget(self, connection: sa.Connection, session: str, *, erase_after: float) -> bool:
-        """Reset the session and blank what was said in it. Open turns end. False where there is no such session."""
+    def forget(self, connection: sa.Connection, session: str, *, erase_after: float) -> Sequence[str] | None:
+        """Reset the session and blank what was said in it. Open turns end. None where there is no such session."""
         if not self.reset(connection, session, erase_after=erase_after):
-            return False
+            return None
         which = turns.c.session_id == sa.select(sessions.c.id).where(sessions.c.name == session).scalar_subquery()
         ended = connection.execute(sa.select(turns.c.id).where(which, turns.c.closed_at.is_(None))).scalars().all()
         connection.execute(
@@ -421,7 +421,7 @@ class Ledger:
         )  # fmt: skip
         for turn_id in ended:
             self._notify(connection, f"stop {turn_id}")
-        return True
+        return ended
 
     def choose(self, connection: sa.Connection, session: str, surface: str, assistant: str) -> None:
         """Let `assistant` answer in this session from the next question on."""
@@ -446,6 +446,11 @@ class Ledger:
                 sa.select(turns.c.id, turns.c.stop).where(turns.c.closed_at.is_(None), turns.c.holder == holder)
             )
         )
+
+    def lost(self, connection: sa.Connection, turn_ids: Collection[str], holder: str) -> list[str]:
+        """Those of these turns that `holder` does not hold any more: taken over, released or forgotten."""
+        gone = sa.or_(turns.c.holder.is_distinct_from(holder), turns.c.outcome == Outcome.FORGOTTEN)
+        return list(connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(turn_ids), gone)).scalars())
 
     def take(
         self,

@@ -67,9 +67,7 @@ async def test_a_session_remembers_and_sessions_do_not_mix(fake: FakeOpenAI, dat
 
 
 @pytest.mark.parametrize("session", ["a", "A", "a ", " a", "á", "a/b", "web:public:a", "a" * 200])
-async def test_a_session_is_named_by_every_character_of_its_id(
-    fake: FakeOpenAI, sqlite_url: str, session: str
-) -> None:
+async def test_a_session_is_named_by_every_character_of_its_id(fake: FakeOpenAI, sqlite_url: str, session: str) -> None:
     async with served(fake, sqlite_url) as site:
         for other in ("a", "A", "a ", " a", "á", "a/b", "web:public:a", "a" * 200, "a" * 199, "b"):
             if other != session:

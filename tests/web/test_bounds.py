@@ -182,7 +182,9 @@ async def test_a_session_with_too_many_waiting_is_refused_and_others_are_not(
             await asyncio.gather(*asking)
             await stream.rest()
         assert await site.answer("Q4-a", "a") == "Half of it, and the rest of Q4-a."
-    numbers = rows(database_url, "SELECT number FROM turn JOIN chat_session s ON s.id = session_id WHERE s.name LIKE '%a'")
+    numbers = rows(
+        database_url, "SELECT number FROM turn JOIN chat_session s ON s.id = session_id WHERE s.name LIKE '%a'"
+    )
     assert sorted(row["number"] for row in numbers) == [1, 2, 3, 4]  # what was refused took no place in line
     assert "Q9-x" not in fake.texts()
 

@@ -74,8 +74,8 @@ async def test_a_site_may_read_when_to_come_back(sqlite_url: str) -> None:
 
 
 async def test_listed_sites_may_send_credentials_and_others_may_nothing(sqlite_url: str) -> None:
-    settings = {"cors_allow_origins": " ".join(OURS), "cors_allow_credentials": True}
-    async with served(None, sqlite_url, **settings) as site:
+    listed = " ".join(OURS)
+    async with served(None, sqlite_url, cors_allow_origins=listed, cors_allow_credentials=True) as site:
         for origin in OURS:
             async with site.post(HELLO, headers={"Origin": origin}) as response:
                 assert allows(response.headers) == (origin, "true")
@@ -90,9 +90,12 @@ async def test_listed_sites_may_send_credentials_and_others_may_nothing(sqlite_u
 
 
 async def test_a_list_of_sites_without_credentials_allows_none(sqlite_url: str) -> None:
-    async with served(None, sqlite_url, cors_allow_origins=",".join(OURS)) as site:
-        async with site.post(HELLO, headers={"Origin": OURS[0]}) as response:
-            assert allows(response.headers) == (OURS[0], None)
+    asking = {"Origin": OURS[0]}
+    async with (
+        served(None, sqlite_url, cors_allow_origins=",".join(OURS)) as site,
+        site.post(HELLO, headers=asking) as response,
+    ):
+        assert allows(response.headers) == (OURS[0], None)
 
 
 async def test_credentials_with_any_origin_is_the_seeds_configuration(sqlite_url: str) -> None:
@@ -136,13 +139,13 @@ async def test_a_site_can_read_every_error(fake: FakeOpenAI, sqlite_url: str) ->
             assert (response.status, allows(response.headers)) == (503, ("*", None))
 
 
-async def test_a_site_can_read_an_error_that_nobody_expected(
-    sqlite_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with served(None, sqlite_url, extend=with_a_broken_route) as site:
-        async with site.http.get("/broken", headers=FROM_A_SITE) as response:
-            assert (response.status, allows(response.headers)) == (500, ("*", None))
-            assert await response.json() == {"detail": "Sorry, something went wrong on our side."}
+async def test_a_site_can_read_an_error_that_nobody_expected(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        served(None, sqlite_url, extend=with_a_broken_route) as site,
+        site.http.get("/broken", headers=FROM_A_SITE) as response,
+    ):
+        assert (response.status, allows(response.headers)) == (500, ("*", None))
+        assert await response.json() == {"detail": "Sorry, something went wrong on our side."}
     assert [record.getMessage() for record in caplog.records] == ["a request failed for a reason of ours"]
 
 
@@ -156,8 +159,10 @@ async def test_a_site_can_read_that_a_body_is_too_large(
 
     body = b"x" * 2_000 if announced else pieces()
     headers = {**FROM_A_SITE, "Content-Type": "application/json"}
-    async with served(None, sqlite_url, max_body_bytes=1_000) as site:
-        async with site.http.post("/ask", data=body, headers=headers) as response:
-            assert (response.status, allows(response.headers)) == (413, ("*", None))
-            assert list(await response.json()) == ["detail"]
+    async with (
+        served(None, sqlite_url, max_body_bytes=1_000) as site,
+        site.http.post("/ask", data=body, headers=headers) as response,
+    ):
+        assert (response.status, allows(response.headers)) == (413, ("*", None))
+        assert list(await response.json()) == ["detail"]
     assert caplog.records == []  # it is no failure of ours

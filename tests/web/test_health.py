@@ -56,7 +56,7 @@ async def test_a_process_that_is_about_to_end_is_alive_and_not_ready_and_takes_n
 async def test_a_process_whose_database_is_gone_is_alive_and_not_ready_until_it_is_back(postgresql: str) -> None:
     database_url = new_postgresql_database(postgresql)
     async with served(None, database_url) as site:
-        before = await site.answer("hello")
+        await site.answer("hello")
         with no_connections(postgresql, database_url):
             assert await site.get("/readyz") == (503, {"status": "store unavailable"})
             assert await site.get("/healthz") == (200, {"status": "ok", "store": "unavailable"})
@@ -64,13 +64,26 @@ async def test_a_process_whose_database_is_gone_is_alive_and_not_ready_until_it_
                 assert response.status == 503
                 assert int(response.headers["Retry-After"]) >= 1
                 assert list(await response.json()) == ["detail"]
-        async with asyncio.timeout(10):
-            while (await site.get("/readyz"))[0] != 200:  # noqa: ASYNC110 - what it waits for is behind HTTP
-                await asyncio.sleep(0.05)
-        after = await site.answer("again")
-    assert before.endswith("This is the first thing you say to me here.")
-    assert "“hello”" in after
-    assert "lost?" not in after
+        await is_ready(site)
+        while (asked := await site.ask("again"))[0] == 503:
+            pass
+    assert "Before that you said one thing: “hello”." in asked[1]["response"]
+
+
+async def test_once_a_process_is_ready_again_the_first_question_is_answered(postgresql: str) -> None:
+    database_url = new_postgresql_database(postgresql)
+    async with served(None, database_url) as site:
+        await asyncio.gather(*(site.answer("hello", f"s{n}") for n in range(12)))  # so that it has all its connections
+        with no_connections(postgresql, database_url):
+            await site.get("/readyz")
+        await is_ready(site)
+        assert [(await site.ask("hello", f"s{n}"))[0] for n in range(12)] == [200] * 12
+
+
+async def is_ready(site: Site) -> None:
+    async with asyncio.timeout(10):
+        while (await site.get("/readyz"))[0] != 200:  # noqa: ASYNC110 - what it waits for is behind HTTP
+            await asyncio.sleep(0.05)
 
 
 # ── the chat page ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,7 +121,9 @@ async def test_the_chat_page_needs_nothing_that_is_not_served_and_nothing_that_i
         assert sorted(link for link in linked if not link.startswith("data:")) == sorted(set(FILES) - {"/chat"})
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", html)
         script = await page(site, "/static/chat.js")
-        assert not re.search(r"\.innerHTML|\.outerHTML|document\.write|insertAdjacentHTML|\beval\(|new Function", script)
+        assert not re.search(
+            r"\.innerHTML|\.outerHTML|document\.write|insertAdjacentHTML|\beval\(|new Function", script
+        )
 
 
 @pytest.mark.parametrize("name", ["chat.html", "../pages.py", "..%2fpages.py", "%2e%2e%2fpages.py", "chat.js%00", ""])

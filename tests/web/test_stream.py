@@ -172,10 +172,14 @@ async def test_streams_and_json_callers_share_one_answer_while_it_runs(fake: Fak
             rest = await asyncio.gather(read(first), read(second))
         assert await asking == "Half of it, and the rest of Q1-a."
     assert shown[-1] == ("delta", {"text": "Half of it, "})
-    assert rest[0] == rest[1] == [
-        ("delta", {"text": "and the rest of Q1-a."}),
-        ("done", {"session_id": "1", "response": "Half of it, and the rest of Q1-a.", "assistant": "Bob"}),
-    ]
+    assert (
+        rest[0]
+        == rest[1]
+        == [
+            ("delta", {"text": "and the rest of Q1-a."}),
+            ("done", {"session_id": "1", "response": "Half of it, and the rest of Q1-a.", "assistant": "Bob"}),
+        ]
+    )
     assert asked_upstream(fake) == 1
 
 
@@ -204,7 +208,9 @@ async def test_what_a_reader_beside_a_killed_process_was_shown_is_not_taken_back
         async with site.stream("Q1-a", key="k") as stream:
             assert (await stream.next())[0] == "turn"
             breaks_off = fake.gate()
-            replies = iter((Reply(pieces=("One ", "two."), gate=breaks_off), Reply(pieces=("An ", "other ", "answer."))))
+            replies = iter(
+                (Reply(pieces=("One ", "two."), gate=breaks_off), Reply(pieces=("An ", "other ", "answer.")))
+            )
             fake.answer = lambda asked: next(replies)
             fake.fail("POST", "/responses", DropMidStream(after_pieces=1))
             await other.kill()

@@ -197,9 +197,8 @@ input.onkeydown = (event) => {
 };
 
 log.onscroll = () => {
-  const { scrollTop, scrollHeight, clientHeight } = log;
-  atEnd = (atEnd && scrollTop >= last) || scrollHeight - scrollTop - clientHeight < 48;
-  last = scrollTop;
+  atEnd = (atEnd && log.scrollTop >= last) || log.scrollHeight - log.scrollTop - log.clientHeight < 48;
+  last = log.scrollTop;
 };
 new ResizeObserver(follow).observe(log); // the input grows
 
