@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from types import TracebackType
 
 _LOOKS_SECRET = re.compile(
-    r"sk-[A-Za-z0-9_*-]{4,}"
+    r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_*-]{4,}"
     r"|xox[a-z]-[A-Za-z0-9-]+"
     r"|xapp-[A-Za-z0-9-]+"
     r"|(?<=Bearer )\S+"
-    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
+    r"|(?<=://)[^\s/@:]*:[^\s@]+(?=@)"
     r"|[MNO][A-Za-z\d_-]{23,28}\.[A-Za-z\d_-]{6,7}\.[A-Za-z\d_-]{27,}"
 )
 # These libraries log request bodies or addresses with ids at their lower levels.

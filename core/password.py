@@ -82,27 +82,32 @@ class Passwords:
 
     def read(self, text: str) -> Reading:
         """What `text` says: which assistant it unlocks, without the password, and how many guesses were wrong."""
-        if not self._passwords:
-            return Reading(text)
-        visible, places = _as_seen(text)
-        said: dict[str, list[tuple[int, int]]] = {}
-        shaped: set[str] = set()
-        right: set[str] = set()
-        for password in self._passwords:
-            for start, end, word in password.candidates(visible):
-                if password.has_shape:
-                    shaped.add(word)
-                if password.matches(word):
-                    right.add(word)
-                    said.setdefault(password.assistant, []).append((places[start], places[end - 1] + 1))
-        if len(shaped) > LONGEST_LIST_THAT_IS_A_GUESS:
-            return Reading(text)
-        wrong = len(shaped - right)
+        said, wrong = self._find(text)
         if not said:
             return Reading(text, wrong=wrong)
-        spans = [span for spans in said.values() for span in spans]
-        rest = _without(text, spans)
-        return Reading("" if _says_nothing(rest) else rest, unlocks=next(iter(said)), wrong=wrong)
+        rest, left = text, said
+        while left:  # what stands around a password of several words may be that password again
+            rest = _without(rest, [span for _, span in left])
+            left, _ = self._find(rest)
+        return Reading("" if _says_nothing(rest) else rest, unlocks=said[0][0], wrong=wrong)
+
+    def _find(self, text: str) -> tuple[list[tuple[str, tuple[int, int]]], int]:
+        """Assistants and the places of their passwords, and the number of different wrong words."""
+        if not self._passwords:
+            return [], 0
+        visible, places = _as_seen(text)
+        words = [
+            (password, word, (places[start], places[end - 1] + 1))
+            for password in self._passwords
+            for start, end, word in password.candidates(visible)
+        ]
+        right = [(password, word, span) for password, word, span in words if password.matches(word)]
+        shaped = {word for password, word, _ in words if password.has_shape}
+        if len(shaped) > LONGEST_LIST_THAT_IS_A_GUESS:
+            right = [(password, word, span) for password, word, span in right if not password.has_shape]
+            shaped = set()
+        wrong = len(shaped - {word for _, word, _ in right})
+        return [(password.assistant, span) for password, _, span in right], wrong
 
 
 def _says_nothing(text: str) -> bool:

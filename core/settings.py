@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -74,7 +75,10 @@ class Settings(BaseSettings):
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
-            ipaddress.ip_network(network, strict=False)
+            try:
+                ipaddress.ip_network(network, strict=False)
+            except ValueError:
+                raise ValueError("must list addresses or networks, such as 10.0.0.0/8") from None
         return value
 
     @property
@@ -91,7 +95,8 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Every value that must not be written anywhere."""
         values = [self.openai_api_key.get_secret_value(), self.private_bob_password.get_secret_value()]
-        values.append(urlsplit(self.database_url.get_secret_value()).password or "")
+        if credentials := re.search("://[^:/@]*:([^@]*)@", self.database_url.get_secret_value()):
+            values += [credentials[1], unquote(credentials[1])]
         return tuple(value for value in values if value)
 
 
@@ -102,4 +107,4 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{name}: {first['msg']}.") from None
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from None

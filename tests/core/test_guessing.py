@@ -10,11 +10,22 @@ from typing import Any
 import pytest
 
 from core import Chat, EventReused, Question, Turn
-from tests.conftest import PASSWORD, opened
+from tests.conftest import PASSWORD, new_postgresql_database, opened
 from tests.core.fixtures.database import change, rows
 from tests.fakes.openai_api import FakeOpenAI
 
 BOUND, BOUND_OF_ALL, HOUR = 60, 600, 3600
+
+# A server whose disk is slow, as far as the counting of guesses is concerned.
+SLOW_COUNTING = (
+    """
+    CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END'
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER slow_disk AFTER INSERT ON guess DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION be_slow()
+    """,
+)
 
 
 def new_words() -> Iterator[str]:
@@ -128,6 +139,17 @@ async def test_guesses_that_come_all_at_once_are_all_counted(database_url: str, 
         texts = [crowd.question(crowd.wrong_words(3), person="U7") for _ in range(BOUND // 3)]
         chats = itertools.cycle((one, other))
         await asyncio.gather(*(next(chats).accept(text) for text in texts))
+        assert not await crowd.unlocks(one, person="U7")
+
+
+async def test_two_guesses_that_reach_the_bound_only_together_reach_it(postgresql: str, crowd: Crowd) -> None:
+    database_url = new_postgresql_database(postgresql)
+    async with opened(None, database_url) as one, opened(None, database_url) as other:
+        await crowd.guess(one, BOUND - 6, person="U7")
+        for statement in SLOW_COUNTING:
+            change(database_url, statement)
+        texts = [crowd.question(crowd.wrong_words(3), person="U7") for _ in range(2)]
+        await asyncio.gather(one.accept(texts[0]), other.accept(texts[1]))
         assert not await crowd.unlocks(one, person="U7")
 
 

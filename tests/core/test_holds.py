@@ -229,11 +229,15 @@ async def test_on_postgresql_a_paused_process_loses_its_turns_and_stores_no_answ
     ):
         first, second = (row["id"] for row in rows(database_url, "SELECT id FROM turn ORDER BY number"))
         other.pause()
-        fake.answer = lambda asked: "Ours."
-        await heir.has_answered(2, within=10)
-        gate.open()  # its answer is ready for it
+        ours = fake.gate()
+        fake.answer = lambda asked: Reply(pieces=("Ours", "."), gate=ours)
+        await heir.has_taken(2, within=10)
+        await fake.until(lambda fake: fake.active == 2)  # theirs and ours
+        gate.open()  # its answer is ready for it, and ours is not
         other.go_on()
         assert [await other.says(), await other.says()] == [{"lost": first}, {"lost": second}]
+        ours.open()
+        await heir.has_answered(2)
     stored = rows(database_url, "SELECT number, answer, outcome, attempts FROM turn ORDER BY number")
     assert stored == [
         {"number": 1, "answer": "Ours.", "outcome": Outcome.ANSWERED, "attempts": 2},
