@@ -12,7 +12,7 @@ run: $(VENV)/.runtime ## serve everything that is configured
 install: $(VENV)/.installed ## only make .venv, tests included
 
 test: $(VENV)/.installed ## the whole suite, on SQLite and on a PostgreSQL that it starts itself
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4
 
 check: $(VENV)/.installed ## lint, types, import contracts
 	$(BIN)/ruff check .

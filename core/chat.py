@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -42,6 +43,7 @@ SECONDS_BETWEEN_TICKS = 1.0
 SECONDS_BETWEEN_LOOKS = 0.1  # at another process's turns, where it cannot tell us
 SECONDS_BETWEEN_LOOKS_WHEN_TOLD = 1.0  # where it can, but may not have known yet that we wait
 SECONDS_TO_INSIST = 60.0
+SECONDS_TO_PREPARE = 60.0
 LONGEST_PAUSE_SECONDS = 2.0
 
 Prepare = Callable[[Turn], Awaitable[str]]
@@ -84,7 +86,7 @@ class Chat:
         self._stopped: set[str] = set()
         self._bells: dict[str, asyncio.Event] = {}
         self._abandoned: dict[str, asyncio.Queue[Turn]] = {}
-        self._draining = False
+        self._draining_since = math.inf
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -209,7 +211,7 @@ class Chat:
     @property
     def draining(self) -> bool:
         """Whether this process is about to end and takes nothing new."""
-        return self._draining
+        return self._draining_since < math.inf
 
     async def check_store(self) -> None:
         """Come back if the store answers; raise StoreUnavailable if not."""
@@ -248,20 +250,21 @@ class Chat:
         else:
             self._line.ring()
 
-    def begin_draining(self) -> None:
-        """Take nothing new: every further question is refused with Overloaded."""
-        self._draining = True
+    def begin_draining(self, *, at_once: bool = False) -> None:
+        """Take nothing new: every further question is refused with Overloaded. With `at_once`, wait for nothing."""
+        now = asyncio.get_running_loop().time()
+        self._draining_since = -math.inf if at_once else min(now, self._draining_since)
 
     async def drain(self, seconds: float) -> None:
-        """Take nothing new, let running turns end for up to `seconds`, and leave the rest to other processes."""
+        """Let running turns end until `seconds` after draining began, and leave the rest to other processes."""
         self.begin_draining()
+        seconds_left = self._draining_since + seconds - asyncio.get_running_loop().time()
         if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
-        left = list(self._in_flight)
-        if left:
-            logger.warning("%d turns are left to other processes", len(left))
+            await asyncio.wait(self._running, timeout=max(0.0, seconds_left))
+        if self._in_flight:
+            logger.warning("%d turns are left to other processes", len(self._in_flight))
             with contextlib.suppress(StoreUnavailable):  # else they are found when this process is gone
-                await self._store.release(left)
+                await self._store.release(list(self._in_flight))
         for task in [*self._running, *self._following]:
             task.cancel()
 
@@ -278,7 +281,7 @@ class Chat:
         task.add_done_callback(end)
 
     def _check(self, question: Question) -> None:
-        if self._draining:
+        if self.draining:
             raise Overloaded("I am about to restart. Please try again shortly.", retry_after=2)
         if not question.text.strip():
             raise BadQuestion("The question is empty.")
@@ -299,8 +302,8 @@ class Chat:
         bell = self._bells[turn.id] = self._line.join(turn.session_id, turn.number)
         try:
             if prepare and turn.context is None:
-                with contextlib.suppress(TimeoutError):  # it was stopped, and is closed so below
-                    turn = await self._stoppable(turn, None, self._prepare(turn, prepare))
+                with contextlib.suppress(TimeoutError):  # it is closed below if it was stopped, else asked as it is
+                    turn = await self._stoppable(turn, SECONDS_TO_PREPARE, self._prepare(turn, prepare))
             begun = None
             while begun is None:
                 bell.clear()
@@ -378,7 +381,7 @@ class Chat:
             fate = self._threads.fate_of(result.finished.outcome)
             await self._finish(turn, answer, result.finished, fate, result)
 
-    async def _stoppable(self, turn: Turn, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
+    async def _stoppable(self, turn: Turn, seconds: float, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` for up to `seconds`, or until somebody stops the turn: either way TimeoutError."""
         async with asyncio.timeout(seconds) as scope:
             self._scopes[turn.id] = scope
@@ -465,6 +468,7 @@ def _show_stored(turn: Turn, answer: Answer) -> None:
 
 async def _copy(source: Answer, target: Answer) -> None:
     try:
+        source.pin()  # we cannot know what the target's readers rely on
         async for text in source.growing():
             target.replace(text)
         target.finish(await source.whole())

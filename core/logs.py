@@ -37,6 +37,7 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one redacted text."""
+        record.exc_text = None  # another handler may have left there what it made of the exception
         text = self._known.sub("[secret]", super().format(record))
         return _LOOKS_SECRET.sub("[secret]", text)
 

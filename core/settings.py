@@ -78,7 +78,7 @@ class Settings(BaseSettings):
             try:
                 ipaddress.ip_network(network, strict=False)
             except ValueError:
-                raise ValueError("must list addresses or networks, such as 10.0.0.0/8") from None
+                raise ValueError("must list addresses or networks") from None
         return value
 
     @property

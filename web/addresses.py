@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 UNKNOWN = "unknown"
 FORWARDED = "forwarded"  # one name for all whose address only an untrusted header tells
-_LOOPBACK = "127.0.0.1"
+_LOOPBACK = ipaddress.ip_address("127.0.0.1")
 
 
 def networks(proxies: Sequence[str]) -> list[Network]:
@@ -25,11 +26,12 @@ def client_address(request: Request, trusted: Sequence[Network]) -> str:
     X-Forwarded-For is believed as far as trusted proxies wrote it: from its end, up to the first address that is none
     of theirs. An IPv6 address stands for its /64 network, which one subscriber has to himself.
     """
-    peer = request.client.host if request.client else UNKNOWN
-    forwarded = [part.strip() for value in request.headers.getlist("x-forwarded-for") for part in value.split(",")]
-    if not forwarded:
+    peer = _parse(request.client.host) if request.client else None
+    parts = [part for value in request.headers.getlist("x-forwarded-for") for part in value.split(",")]
+    if not parts:
         return _subscriber(peer)
-    told = next((part for part in reversed(forwarded) if not _is_in(part, trusted)), forwarded[0])
+    forwarded = [_parse(part) for part in parts]
+    told = next((address for address in reversed(forwarded) if not _is_in(address, trusted)), forwarded[0])
     if _is_in(peer, trusted):
         return _subscriber(told)
     if peer in forwarded and not (told == peer and _is_in(_LOOPBACK, trusted)):
@@ -38,21 +40,25 @@ def client_address(request: Request, trusted: Sequence[Network]) -> str:
     return _subscriber(peer)
 
 
-def _is_in(address: str, trusted: Sequence[Network]) -> bool:
+def _parse(text: str) -> Address | None:
+    """The address in what a proxy wrote, which may add a port, brackets or a zone."""
+    text = text.strip().partition("%")[0]
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        parsed = ipaddress.ip_address(address)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return any(parsed in network for network in trusted if parsed.version == network.version)
+        return None
+    return (address.ipv4_mapped or address) if address.version == 6 else address
 
 
-def _subscriber(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
+def _is_in(address: Address | None, trusted: Sequence[Network]) -> bool:
+    return address is not None and any(address in network for network in trusted if network.version == address.version)
+
+
+def _subscriber(address: Address | None) -> str:
+    if address is None:
+        return UNKNOWN
+    return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))

@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from core import Chat, Settings, StoreUnavailable, open_chat
 from web.addresses import networks
 from web.ask import answer_abandoned, ask_routes
+from web.limits import AnnouncedBodyLimit
 from web.pages import page_routes
 from web.problems import Unexpected, answer_with_sentences
 
@@ -36,13 +37,13 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
         title="Bob",
         description="One assistant on Slack, Discord and your website. Every session keeps its thread.",
         lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
         telemetry={"tracing": False, "metrics": False},
     )
     answer_with_sentences(app)
-    app.include_router(ask_routes(networks(settings.trusted_proxies)))
+    app.include_router(ask_routes(networks(settings.trusted_proxies), settings.max_body_bytes))
     app.include_router(page_routes)
     _add_status_routes(app)
+    app.add_middleware(AnnouncedBodyLimit, most=settings.max_body_bytes)
     app.add_middleware(Unexpected)
     app.add_middleware(
         CORSMiddleware,

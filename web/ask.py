@@ -78,9 +78,9 @@ _ASK_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def ask_routes(trusted: Sequence[Network]) -> APIRouter:
-    """The routes, for requests that come through `trusted` proxies."""
-    routes = APIRouter()
+def ask_routes(trusted: Sequence[Network], max_body_bytes: int) -> APIRouter:
+    """The routes, for requests that come through `trusted` proxies with at most so large a body."""
+    routes = APIRouter(max_body_size=max_body_bytes)
 
     @routes.post("/ask", response_model=AskReply, responses=_ASK_RESPONSES, summary="Ask the assistant")
     async def ask(
@@ -119,7 +119,11 @@ def ask_routes(trusted: Sequence[Network]) -> APIRouter:
     @routes.post(
         "/turns/{turn_id}/stop",
         response_model=Stopping,
-        responses={404: {"model": Problem, "description": "There is no such turn, or it has ended."}},
+        responses={
+            404: {"model": Problem, "description": "There is no such turn, or it has ended."},
+            422: {"model": Problem, "description": "That is no id of a turn."},
+            503: {"model": Problem, "description": "The store does not answer. See Retry-After."},
+        },
         summary="Stop an answer",
     )
     async def stop(request: Request, turn_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]) -> Any:

@@ -8,10 +8,10 @@ import ipaddress
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from socket import socket
 from urllib.parse import urlsplit
 
 import click
@@ -65,11 +65,14 @@ async def _serve(settings: Settings) -> None:
             "The offline stand-in is served on this machine only: set OPENAI_API_KEY (or OPENAI_BASE_URL), or leave "
             "HOST at 127.0.0.1."
         )
+    with _listening(settings) as listening:
+        await _serve_at(listening, settings)
+
+
+async def _serve_at(listening: socket.socket, settings: Settings) -> None:
     async with open_chat(settings) as chat:
         config = uvicorn.Config(
             create_app(settings, chat),
-            host=settings.host,
-            port=settings.port,
             log_config=None,
             access_log=False,
             proxy_headers=False,  # we read them ourselves, as far as TRUSTED_PROXIES allows
@@ -82,7 +85,17 @@ async def _serve(settings: Settings) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, server.end)
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says at info level, we say better
-        await server.serve()
+        await server.serve(sockets=[listening])
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """A socket at HOST and PORT, taken before anything else is begun. Raises SettingsError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        reason = (error.strerror or "it is no address").lower()
+        raise SettingsError(f"It cannot listen at HOST {settings.host}, PORT {settings.port}: {reason}.") from error
 
 
 class _Server(uvicorn.Server):
@@ -98,7 +111,7 @@ class _Server(uvicorn.Server):
         """Leave signals alone."""
         yield
 
-    async def startup(self, sockets: list[socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve, and say so."""
         await super().startup(sockets)
         if self.started:
@@ -110,7 +123,7 @@ class _Server(uvicorn.Server):
         """End once running answers are written; at the second call, now."""
         self.force_exit = self.should_exit
         self.should_exit = True
-        self._chat.begin_draining()
+        self._chat.begin_draining(at_once=self.force_exit)
 
 
 def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:

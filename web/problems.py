@@ -16,6 +16,7 @@ from core import BadQuestion, ChatError, EventReused, HoldLost, Overloaded, Stor
 
 logger = logging.getLogger(__name__)
 
+NO_JSON = "The body is no valid JSON."
 UNEXPECTED = "Sorry, something went wrong on our side."
 _STATUS: dict[type[ChatError], int] = {
     BadQuestion: 422,
@@ -53,6 +54,8 @@ def answer_with_sentences(app: FastAPI) -> None:
 
     async def on_http(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if error.status_code == 400:  # how FastAPI says that it could not decode the body
+            return problem(422, NO_JSON)
         return problem(error.status_code, str(error.detail), dict(error.headers) if error.headers else None)
 
     app.add_exception_handler(ChatError, on_chat_error)
@@ -64,7 +67,7 @@ def _sentence(errors: Sequence[Any]) -> str:
     """Where and why, without the input: FastAPI's own text would quote it, and it may hold a password."""
     first = errors[0]
     if first["type"] == "json_invalid":
-        return "The body is no valid JSON."
+        return NO_JSON
     where = [str(part) for part in first["loc"] if isinstance(part, str)]
     message = str(first["msg"]).removeprefix("Value error, ")
     if where in (["body"], []):

@@ -79,13 +79,17 @@ class Lane:
     def _run(self) -> None:
         connection: sa.Connection | None = None
         while jobs := self._take():
-            try:
-                connection = connection or self._engine.connect()
-                self._commit(connection, jobs)
-            except BaseException as error:
-                _discard(connection)
-                connection = None
-                _fail_all(jobs, error)
+            for last_try in (False, True):
+                try:
+                    connection = connection or self._engine.connect()
+                    self._commit(connection, jobs)
+                    break
+                except BaseException as error:
+                    _discard(connection)
+                    connection = None
+                    if last_try or not isinstance(error, _LostBeforeCommit):
+                        _fail_all(jobs, error.__cause__ or error if isinstance(error, _LostBeforeCommit) else error)
+                        break
             _settle(jobs)
         _discard(connection)
 
@@ -125,13 +129,21 @@ class Lane:
                 driver.execute("RELEASE unit")
 
 
+class _LostBeforeCommit(Exception):
+    """The connection was lost before anything was committed on it, most likely long ago: on a new one it may work."""
+
+
 def _repeat(connection: sa.Connection, job: _Job) -> None:
     for attempt in range(5):
+        worked = False
         try:
             with connection.begin():
                 job.result = job.work(connection)
+                worked = True
             return
         except DBAPIError as error:
+            if error.connection_invalidated and not worked:
+                raise _LostBeforeCommit from error
             if getattr(error.orig, "sqlstate", None) not in _REPEATABLE or attempt == 4:
                 if error.connection_invalidated:
                     raise
@@ -170,7 +182,7 @@ def _resolve(jobs: list[_Job]) -> None:
             continue
         if job.error is None:
             job.future.set_result(job.result)
-        elif isinstance(job.error, SQLAlchemyError) and not isinstance(job.error, _OUR_FAULT):
+        elif isinstance(job.error, SQLAlchemyError | sqlite3.Error) and not isinstance(job.error, _OUR_FAULT):
             failure = StoreUnavailable()
             failure.__cause__ = job.error
             job.future.set_exception(failure)

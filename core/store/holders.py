@@ -30,7 +30,7 @@ class LockFiles:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX)  # somebody who looks whether we live has it for a moment
             # Somebody may have found the file between its making and its locking, and removed it as a dead one's.
-            if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
+            if _is_at(path, file):
                 self._held[holder] = file
                 return
             os.close(file)
@@ -49,7 +49,8 @@ class LockFiles:
         except BlockingIOError:
             return False
         else:
-            path.unlink(missing_ok=True)
+            if _is_at(path, file):  # else it is a new one's by now
+                path.unlink()
             return True
         finally:
             os.close(file)
@@ -71,6 +72,13 @@ class LockFiles:
             pass
         # Whoever made the file may not have written it yet; an empty name only means that nobody shares it.
         return path.read_text(encoding="ascii") or secrets.token_hex(8)
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def shared_folder() -> Path:

@@ -35,18 +35,18 @@ class Prepared:
             cursor.execute(self._text, given if self._order is None else [given[name] for name in self._order])
             row = cursor.fetchone() if self._row._fields else None
         except self._dialect.loaded_dbapi.Error as error:
-            raise self._wrapped(error) from error
+            raise self._wrapped(error, driver) from error
         finally:
             cursor.close()
         return None if row is None else self._row(*row)
 
-    def _wrapped(self, error: Exception) -> BaseException:
+    def _wrapped(self, error: Exception, driver: Any) -> BaseException:
         return sa.exc.DBAPIError.instance(
             None,
             None,
             error,
             self._dialect.loaded_dbapi.Error,
             hide_parameters=True,
-            connection_invalidated=self._dialect.is_disconnect(error, None, None),  # type: ignore[arg-type]
+            connection_invalidated=self._dialect.is_disconnect(error, driver, None),  # type: ignore[arg-type]
             dialect=self._dialect,
         )

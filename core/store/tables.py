@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, Integer, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
+
+# Every accepted turn takes one from the sequence of sessions, so 32 bits would not last.
+Number: Any = BigInteger().with_variant(Integer, "sqlite")
 
 
 class ChatSession(SQLModel, table=True):
@@ -13,7 +16,7 @@ class ChatSession(SQLModel, table=True):
 
     __tablename__: ClassVar[str] = "chat_session"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Number)
     name: str = Field(unique=True)  # the session id, e.g. "web:public:12345"
     surface: str
     turns: int = Field(default=0)  # how many turns were accepted; the next one's number is one more
@@ -36,7 +39,7 @@ class Turn(SQLModel, table=True):
     )  # fmt: skip
 
     id: str = Field(primary_key=True)  # 128 random bits: whoever knows it may stop the turn
-    session_id: int = Field(foreign_key="chat_session.id")
+    session_id: int = Field(foreign_key="chat_session.id", sa_type=Number)
     number: int
     surface: str
     event_id: str | None = None  # None: nobody can ask for this turn again
@@ -65,8 +68,8 @@ class Thread(SQLModel, table=True):
     __tablename__: ClassVar[str] = "thread"
     __table_args__ = (UniqueConstraint("session_id", "assistant", name="uq_thread_session_assistant"),)
 
-    id: int | None = Field(default=None, primary_key=True)
-    session_id: int = Field(foreign_key="chat_session.id")
+    id: int | None = Field(default=None, primary_key=True, sa_type=Number)
+    session_id: int = Field(foreign_key="chat_session.id", sa_type=Number)
     assistant: str
     private: bool  # whether it may hold private turns
     scope: str  # which provider and key it lives under
@@ -103,7 +106,7 @@ class Guess(SQLModel, table=True):
     __tablename__: ClassVar[str] = "guess"
     __table_args__ = (Index("ix_guess_subject_at", "subject", "at"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Number)
     subject: str  # a digest of the person, session or address they count against
     at: float
     words: int

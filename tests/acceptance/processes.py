@@ -18,6 +18,16 @@ import aiohttp
 
 SECONDS = 60.0  # to start, on a busy machine
 BOB = Path(sys.executable).with_name("bob")
+IMPORTED_AT_THE_START = (
+    "alembic.command",
+    "httpcore2",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
 _SERVED = re.compile(r"Bob is here:\s+(http://\S+)/chat")
 
 
@@ -67,9 +77,6 @@ class Process:
             self.lines.append(line)
             if found := _SERVED.search(line):
                 self.url = found[1]
-            elif self.url and not line.startswith(("  ", "!")):
-                continue
-            if self.url:
                 self._is_served.set()
 
 
@@ -96,7 +103,7 @@ class Nursery:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__, "web.cli"])
+        self._context.set_forkserver_preload([__name__, "web.cli", *IMPORTED_AT_THE_START])
         self._alive: dict[int, Process] = {}
 
     async def __aenter__(self) -> Nursery:

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -416,3 +418,24 @@ def test_eight_holders_that_come_go_and_look_at_each_other_are_never_wrong(tmp_p
         list(threads.map(live, range(8)))
     assert wrong == []
     assert [path.name for path in tmp_path.iterdir()] == ["host"]
+
+
+def test_whoever_comes_while_others_clean_up_keeps_its_file(tmp_path: Path) -> None:
+    mine = LockFiles(tmp_path)
+    over = threading.Event()
+
+    def clean_up(_: int) -> None:
+        while not over.is_set():
+            LockFiles(tmp_path)
+
+    with ThreadPoolExecutor(5) as threads:
+        cleaning = threads.map(clean_up, range(5))
+        try:
+            end = time.monotonic() + 0.7
+            while time.monotonic() < end:
+                mine.hold(name := secrets.token_hex(8))
+                assert (tmp_path / f"{name}.lock").exists()
+                mine.release(name)
+        finally:
+            over.set()
+        list(cleaning)

@@ -92,7 +92,7 @@ def test_log_levels_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) 
         ("PORT", "99999"),
         ("OPENAI_THREADS", "elsewhere"),
         ("CORS_ALLOW_CREDENTIALS", "perhaps"),
-        ("TRUSTED_PROXIES", "10.0.0.0/8 my-proxy"),
+        ("TRUSTED_PROXIES", "172.31.0.0/16 my-proxy"),
         ("LOG_LEVEL", "chatty"),
         ("MAX_TURNS_AT_ONCE", "0"),
         ("MAX_TURNS_WAITING", "many"),

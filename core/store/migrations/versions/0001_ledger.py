@@ -10,12 +10,15 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# Every accepted turn takes one from the sequence of sessions: 32 bits would last three months at a million an hour.
+NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
     """Make the first tables."""
     op.create_table(
         "chat_session",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", NUMBER, primary_key=True),
         sa.Column("name", sa.String, nullable=False, unique=True),
         sa.Column("surface", sa.String, nullable=False),
         sa.Column("turns", sa.Integer, nullable=False),
@@ -27,7 +30,7 @@ def upgrade() -> None:
     op.create_table(
         "turn",
         sa.Column("id", sa.String, primary_key=True),
-        sa.Column("session_id", sa.Integer, sa.ForeignKey("chat_session.id"), nullable=False),
+        sa.Column("session_id", NUMBER, sa.ForeignKey("chat_session.id"), nullable=False),
         sa.Column("number", sa.Integer, nullable=False),
         sa.Column("surface", sa.String, nullable=False),
         sa.Column("event_id", sa.String, nullable=True),
@@ -65,7 +68,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "guess",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", NUMBER, primary_key=True),
         sa.Column("subject", sa.String, nullable=False),
         sa.Column("at", sa.Double, nullable=False),
         sa.Column("words", sa.Integer, nullable=False),

@@ -10,13 +10,15 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
     """Add the tables of threads, and the tokens of turns."""
     op.create_table(
         "thread",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("session_id", sa.Integer, sa.ForeignKey("chat_session.id"), nullable=False),
+        sa.Column("id", NUMBER, primary_key=True),
+        sa.Column("session_id", NUMBER, sa.ForeignKey("chat_session.id"), nullable=False),
         sa.Column("assistant", sa.String, nullable=False),
         sa.Column("private", sa.Boolean, nullable=False),
         sa.Column("scope", sa.String, nullable=False),
