@@ -86,6 +86,7 @@ class Chat:
         self._stopped: set[str] = set()
         self._bells: dict[str, asyncio.Event] = {}
         self._abandoned: dict[str, asyncio.Queue[Turn]] = {}
+        self._look_around = asyncio.Event()
         self._draining_since = math.inf
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,6 +174,7 @@ class Chat:
     async def abandoned(self, surface: str) -> AsyncIterator[Turn]:
         """Turns of this surface whose process is gone, for ever: each is ours from now on and wants an answer."""
         turns = self._abandoned.setdefault(surface, asyncio.Queue())
+        self._look_around.set()
         while True:
             yield await turns.get()
 
@@ -230,15 +232,18 @@ class Chat:
             self._abandoned[turn.surface].put_nowait(turn)
 
     async def keep_ticking(self) -> None:
-        """Tick about every second, for ever."""
+        """Tick about every second, for ever, and at once for a surface that begins."""
         while True:
+            self._look_around.clear()
             try:
                 await self.tick()
             except StoreUnavailable:
                 logger.warning("the store does not answer")
             except Exception:
                 logger.exception("a look around failed for a reason of ours")
-            await asyncio.sleep(SECONDS_BETWEEN_TICKS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SECONDS_BETWEEN_TICKS):
+                    await self._look_around.wait()
 
     def hear(self, message: str) -> None:
         """Take in what another process said through the database; an empty message stands for missed ones."""

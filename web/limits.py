@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from web.problems import problem
 
 TIMES_THE_LIMIT = 16
+SECONDS_TO_THROW_AWAY = 5.0
 
 
 class AnnouncedBodyLimit:
@@ -23,13 +27,21 @@ class AnnouncedBodyLimit:
         if scope["type"] == "http":
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._most:
-                    await self._throw_away(receive)
-                    await problem(413, f"The body is larger than {self._most:,} bytes.")(scope, receive, send)
+                    await self._refuse(receive, send)
                     return
         await self._app(scope, receive, send)
 
+    async def _refuse(self, receive: Receive, send: Send) -> None:
+        refusal = problem(413, f"The body is larger than {self._most:,} bytes.", {"Connection": "close"})
+        await send({"type": "http.response.start", "status": 413, "headers": refusal.raw_headers})
+        await send({"type": "http.response.body", "body": refusal.body, "more_body": True})
+        # Who is still sending when the connection closes does not see why, so a little of the body is taken in.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_TO_THROW_AWAY):
+                await self._throw_away(receive)
+        await send({"type": "http.response.body"})
+
     async def _throw_away(self, receive: Receive) -> None:
-        """Take in a little of the body: who is still sending when the connection closes does not see why."""
         size = 0
         while size < TIMES_THE_LIMIT * self._most:
             message = await receive()

@@ -32,12 +32,13 @@ async def post(site: Site, body: Any, **headers: str) -> tuple[int, dict[str, An
 async def said_to(site: Site, request: bytes) -> bytes:
     """The first line of what the server answers to a request as it is on the wire, which may not be whole."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-    writer.write(request)
-    async with asyncio.timeout(10):
-        line = await reader.readline()
-    writer.close()
-    await writer.wait_closed()
-    return line
+    try:
+        writer.write(request)
+        async with asyncio.timeout(10):
+            return await reader.readline()
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
