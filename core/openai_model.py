@@ -24,7 +24,6 @@ import re
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from types import NoneType
 from typing import Any, TypeVar
 
 import aiohttp
@@ -32,7 +31,7 @@ import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from openai.pagination import AsyncConversationCursorPage
-from openai.types.conversations import Conversation, ConversationDeletedResource, ConversationItemList
+from openai.types.conversations import Conversation, ConversationItemList
 
 from core.assistants import Assistant
 from core.errors import (
@@ -195,10 +194,10 @@ class OpenAIConversations:
         of = self._client.conversations
         while item_ids := await self._item_ids(conversation_id):
             for item_id in item_ids:
-                await _deleted(_reply(of.items.delete(item_id, conversation_id=conversation_id), Conversation))
+                await _deleted(_reply(of.items.delete(item_id, conversation_id=conversation_id), object))
         for response_id in response_ids:
-            await _deleted(_reply(self._client.responses.delete(response_id), NoneType))
-        await _deleted(_reply(of.delete(conversation_id), ConversationDeletedResource))
+            await _deleted(_reply(self._client.responses.delete(response_id), object))
+        await _deleted(_reply(of.delete(conversation_id), object))
 
     async def _item_ids(self, conversation_id: str) -> list[str]:
         listing = self._client.conversations.items.list(conversation_id, limit=ITEMS_PER_PAGE)
@@ -214,7 +213,7 @@ async def _reply(call: Awaitable[Any], kind: type[T]) -> T:
         raise trouble_of(error) from error
     except (AttributeError, TypeError, ValueError) as error:
         raise ModelTrouble(ModelUnavailable(), "the reply cannot be read", retry=True) from error
-    if not isinstance(reply, kind):
+    if isinstance(reply, str) or not isinstance(reply, kind):
         raise ModelTrouble(ModelUnavailable(), "the reply is something else", retry=True)
     return reply
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import signal
@@ -18,7 +17,6 @@ import click
 import uvicorn
 
 from core import (
-    SEED_PASSWORD,
     Chat,
     Settings,
     SettingsError,
@@ -28,10 +26,8 @@ from core import (
     open_chat,
 )
 from web.app import create_app
-from web.process import calm_garbage_collector
+from web.process import calm_garbage_collector, is_loopback, start_warnings
 from web.terminal import converse
-
-SHORTEST_PASSWORD_OF_DIGITS = 6
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,14 +49,14 @@ def run() -> None:
 def chat(session: str) -> None:
     """Talk to the assistants here in the terminal."""
     settings = _settings(log_level="warning")
-    for line in _warnings(settings, serving=False):
+    for line in start_warnings(settings, serving=False):
         click.echo(f"! {line}", err=True)
     with _plain_errors(), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(converse(settings, session))
 
 
 async def _serve(settings: Settings) -> None:
-    if settings.offline and not _is_loopback(settings.host):
+    if settings.offline and not is_loopback(settings.host):
         raise SettingsError(
             "The offline stand-in is served on this machine only: set OPENAI_API_KEY (or OPENAI_BASE_URL), or leave "
             "HOST at 127.0.0.1."
@@ -91,8 +87,9 @@ async def _serve_at(listening: socket.socket, settings: Settings) -> None:
 def _listening(settings: Settings) -> socket.socket:
     """A socket at HOST and PORT, taken before anything else is begun. Raises SettingsError."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    both = settings.host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         reason = (error.strerror or "it is no address").lower()
         raise SettingsError(f"It cannot listen at HOST {settings.host}, PORT {settings.port}: {reason}.") from error
@@ -135,30 +132,8 @@ def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:
     yield f"  model       {_model(settings)}"
     yield f"  assistants  {', '.join(assistants)}"
     yield "  surfaces    web"
-    for warning in _warnings(settings, serving=True):
+    for warning in start_warnings(settings, serving=True):
         yield f"! {warning}"
-
-
-def _warnings(settings: Settings, *, serving: bool) -> Iterator[str]:
-    password = settings.private_bob_password.get_secret_value()
-    if settings.offline:
-        yield (
-            "OFFLINE STAND-IN: no language model is set, so answers only repeat what was said. "
-            "Set OPENAI_API_KEY or OPENAI_BASE_URL."
-        )
-    if password == SEED_PASSWORD:
-        yield "PRIVATE_BOB_PASSWORD is the published default, which protects nothing. Set your own, or set it empty."
-    elif password.isdigit() and len(password) < SHORTEST_PASSWORD_OF_DIGITS:
-        yield f"PRIVATE_BOB_PASSWORD is short: {SHORTEST_PASSWORD_OF_DIGITS} digits or more are harder to guess."
-    if not serving:
-        return
-    if not _is_loopback(settings.host):
-        yield f"Anybody who reaches {settings.host} can ask, and reads a session whose id he knows."
-    if settings.cors_allow_credentials and "*" in settings.cors_allow_origins:
-        yield (
-            "CORS_ALLOW_CREDENTIALS with any origin lets every website act with its visitors' cookies. "
-            "List your own in CORS_ALLOW_ORIGINS."
-        )
 
 
 def _model(settings: Settings) -> str:
@@ -173,15 +148,6 @@ def _described(url: str) -> str:
     if parts.scheme == "sqlite":
         return f"SQLite, {os.path.relpath(Path('/', parts.path[1:]) if parts.path[1:2] == '/' else parts.path[1:])}"
     return f"PostgreSQL, {parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _settings(**overrides: str) -> Settings:

@@ -1,10 +1,15 @@
-"""What a process that serves does once, at its start."""
+"""What a process does once, at its start."""
 
 from __future__ import annotations
 
 import gc
+import ipaddress
+from collections.abc import Iterator
+
+from core import SEED_PASSWORD, Settings
 
 YOUNG_OBJECTS = 20_000
+SHORTEST_PASSWORD_OF_DIGITS = 6
 
 
 def calm_garbage_collector() -> None:
@@ -16,3 +21,36 @@ def calm_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+
+
+def start_warnings(settings: Settings, *, serving: bool) -> Iterator[str]:
+    """What its operator should know about these settings; `serving`: others can reach it."""
+    password = settings.private_bob_password.get_secret_value()
+    if settings.offline:
+        yield (
+            "OFFLINE STAND-IN: no language model is set, so answers only repeat what was said. "
+            "Set OPENAI_API_KEY or OPENAI_BASE_URL."
+        )
+    if password == SEED_PASSWORD:
+        yield "PRIVATE_BOB_PASSWORD is the published default, which protects nothing. Set your own, or set it empty."
+    elif password.isdigit() and len(password) < SHORTEST_PASSWORD_OF_DIGITS:
+        yield f"PRIVATE_BOB_PASSWORD is short: {SHORTEST_PASSWORD_OF_DIGITS} digits or more are harder to guess."
+    if not serving:
+        return
+    if not is_loopback(settings.host):
+        yield f"Anybody who reaches {settings.host} can ask, and reads a session whose id he knows."
+    if settings.cors_allow_credentials and "*" in settings.cors_allow_origins:
+        yield (
+            "CORS_ALLOW_CREDENTIALS with any origin lets every website act with its visitors' cookies. "
+            "List your own in CORS_ALLOW_ORIGINS."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server at `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

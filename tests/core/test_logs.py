@@ -15,7 +15,7 @@ from tests.conftest import KEY, PASSWORD, opened
 from tests.core.fixtures.database import new_engine
 from tests.fakes.openai_api import FakeOpenAI, Status
 
-SLACK_TOKEN = "xoxb-1234567890-abcdefGHIJKL"
+SLACK_TOKEN = "xoxb-12345-abcdefGHIJKL"
 DISCORD_TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAx" + ".GabcDE." + "abcdefghijklmnopqrstuvwxyz0123456789AB"
 
 
