@@ -96,6 +96,14 @@ class Chat:
 
         `instead_of` is a failed turn of the same event, to be asked anew. Raises BadQuestion, Overloaded.
         """
+        try:
+            return await self._accept(question, instead_of)
+        except Overloaded:
+            if instead_of is None and await self._is_known(question):
+                return None  # it needs no room: it has its place already
+            raise
+
+    async def _accept(self, question: Question, instead_of: Turn | None) -> Turn | None:
         self._check(question)
         reading = self._passwords.read(question.text)
         unlocked = (reading.text, Chosen(reading.unlocks, private=True)) if reading.unlocks else None
@@ -120,6 +128,10 @@ class Chat:
         else:
             logger.info("turn %s accepted on %s for %s", turn.reference, turn.surface, turn.assistant)
         return turn
+
+    async def _is_known(self, question: Question) -> bool:
+        known = question.event_id and await self._store.by_event(question.surface, question.event_id)
+        return bool(known)
 
     async def earlier(self, question: Question) -> Turn:
         """The turn that this question's event became before. Raises EventReused if its text was another."""

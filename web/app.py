@@ -57,16 +57,19 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
 
 
 def _add_status_routes(app: FastAPI) -> None:
+    @app.head("/", include_in_schema=False)
     @app.get("/", summary="Say hello")
     async def root() -> dict[str, str]:
         """Say what this is."""
         return {"message": WELCOME}
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Is this process alive?")
     async def healthz(request: Request) -> dict[str, str]:
         """Always 200 while the process lives; `store` says whether its database answers."""
         return {"status": "ok", "store": "ok" if await _store_answers(request.app.state.chat) else "unavailable"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Should this process get traffic?", responses={503: {"description": "Not now."}})
     async def readyz(request: Request) -> JSONResponse:
         """200 while questions can be stored and the process is not about to end, else 503."""

@@ -32,6 +32,7 @@ _HEADERS = {
 page_routes = APIRouter(include_in_schema=False)
 
 
+@page_routes.head("/chat")
 @page_routes.get("/chat")
 async def chat_page() -> FileResponse:
     """The page itself."""

@@ -83,8 +83,8 @@ class Store:
             await asyncio.to_thread(database.close)
 
     async def answers(self) -> None:
-        """Come back if the database answers; raise StoreUnavailable if not."""
-        await self._db.read(lambda c: c.execute(sa.select(1)).scalar())
+        """Come back if the database takes writes; raise StoreUnavailable if not."""
+        await self._db.write(lambda c: c.execute(sa.select(1)).scalar())
 
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -133,3 +133,12 @@ async def test_nothing_else_is_served_from_the_folder_or_around_it(sqlite_url: s
     async with served(None, sqlite_url) as site, site.http.get(f"/static/{name}") as response:
         assert response.status == 404
         assert "FOLDER" not in await response.text()
+
+
+async def test_what_looks_whether_it_lives_may_ask_for_the_head_alone(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        async with asyncio.timeout(10):
+            for path in ("/", "/healthz", "/readyz", "/chat"):
+                async with site.http.head(path) as response:
+                    assert response.status == 200
+                    assert await response.read() == b""
