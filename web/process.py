@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from core import SEED_PASSWORD, Settings
 
-YOUNG_OBJECTS = 20_000
+YOUNG_OBJECTS = 50_000
 SHORTEST_PASSWORD_OF_DIGITS = 6
 
 
