@@ -15,7 +15,6 @@ from core.errors import StartError
 
 PRIVATE_BOB_PASSWORD = "PRIVATE_BOB_PASSWORD"  # the variable that holds Private-Bob's password
 SEED_PASSWORD = "973808"  # published in the README, so it protects nothing: start-up says so
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class SettingsError(StartError):

@@ -162,10 +162,6 @@ class Store:
             lambda c: self._ledger.adopt(c, turn, conversation_id, scope, erase_after=self._erase_after)
         )
 
-    async def fence(self, turn: Turn) -> None:
-        """Come back if the turn is still held by this process; raise HoldLost if not."""
-        await self._db.write(lambda c: self._ledger.fence(c, turn))
-
     async def note_context(self, turn: Turn, context: str) -> None:
         """Store what was fetched before asking, without any password."""
         await self._db.write(lambda c: self._ledger.note_context(c, turn, context))
