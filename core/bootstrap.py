@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
     """A chat over the database, the assistants and the language model that the settings name.
 
-    Raises StartError where it cannot begin.
-    On the way out running turns may end for `drain_seconds`; what is left goes to other processes.
+    Raises StartError where it cannot begin. On the way out running turns may end for `drain_seconds`; what is left goes
+    to other processes.
     """
     assistants = Assistants.load(settings.assistants_file)
     passwords = Passwords(list(_passwords(settings, assistants)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -120,16 +121,12 @@ def app(name: str, upstream_port: int) -> Iterator[tuple[subprocess.Popen[bytes]
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_until_served(port: int) -> None:
-    import socket
-
     deadline = time.monotonic() + 20
     while True:
         try:
