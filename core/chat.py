@@ -87,6 +87,7 @@ class Chat:
         self._bells: dict[str, asyncio.Event] = {}
         self._abandoned: dict[str, asyncio.Queue[Turn]] = {}
         self._look_around = asyncio.Event()
+        self._ticking = asyncio.Lock()
         self._draining_since = math.inf
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -233,15 +234,16 @@ class Chat:
 
     async def tick(self) -> None:
         """Show that this process lives, take over what dead ones left, and hear of stops."""
-        tick = await self._store.tick(list(self._abandoned), self._in_flight, list(self._answers))
-        for turn_id in tick.stopped:
-            self._stop_here(turn_id)
-        for turn_id in tick.lost:
-            self._stop_here(turn_id)  # its writes are refused from now on, so it need not go on
-        for turn in tick.taken:
-            logger.warning("turn %s taken over on %s", turn.reference, turn.surface)
-            self._in_flight.add(turn.id)
-            self._abandoned[turn.surface].put_nowait(turn)
+        async with self._ticking:  # else what one tick has just taken over looks stranded to the other
+            tick = await self._store.tick(list(self._abandoned), self._in_flight, list(self._answers))
+            for turn_id in tick.stopped:
+                self._stop_here(turn_id)
+            for turn_id in tick.lost:
+                self._stop_here(turn_id)  # its writes are refused from now on, so it need not go on
+            for turn in tick.taken:
+                logger.warning("turn %s taken over on %s", turn.reference, turn.surface)
+                self._in_flight.add(turn.id)
+                self._abandoned[turn.surface].put_nowait(turn)
 
     async def keep_ticking(self) -> None:
         """Tick about every second, for ever, and at once for a surface that begins."""

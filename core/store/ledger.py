@@ -281,6 +281,8 @@ class Ledger:
         if found.attempts >= max_attempts and not again:
             return Begun(None, given_up=True)
         attempt = self._attempt.first(connection, **fence, new_attempts=0 if again else 1, **self._clock.params())
+        if attempt is None:  # it was taken over since we looked
+            raise HoldLost
         state = None
         if found.thread_scope is not None:
             state = ThreadState(**{name: getattr(found, f"thread_{name}") for name in _THREAD})

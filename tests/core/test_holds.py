@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import core
 from core import Chat, HoldLost, Outcome, Question, Turn
 from core.store.holders import LockFiles
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
-from tests.core.fixtures.database import rows
+from tests.core.fixtures.database import connected, rows
 from tests.core.fixtures.process import SESSION
 from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
 
@@ -197,6 +198,36 @@ async def test_each_turn_that_the_dead_left_is_taken_by_one_heir(fake: FakeOpenA
                 await asyncio.sleep(0.01)
     assert sorted(turn.question for turn in (*first.turns, *second.turns)) == questions
     assert {row["token"] for row in rows(database_url, "SELECT token FROM turn")} == {2}
+
+
+async def test_a_process_that_looks_around_many_times_at_once_takes_each_turn_once(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with crashing(fake, database_url) as other:
+        for n in range(4):
+            await accepted(other, f"Q{n}-a")
+    async with opened(fake, database_url) as chat, Heir(chat) as heir:
+        await asyncio.gather(*(chat.tick() for _ in range(20)))
+        await heir.has_answered(4)
+    assert len(heir.turns) == 4
+    assert {row["token"] for row in rows(database_url, "SELECT token FROM turn")} == {2}
+
+
+async def test_a_turn_that_is_taken_over_while_it_is_begun_is_no_longer_answered_here(
+    fake: FakeOpenAI, postgresql: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database_url = new_postgresql_database(postgresql)
+    async with crashing(fake, database_url) as chat:
+        turn = await accepted(chat, "Q1-a")
+        with connected(database_url) as thief:
+            thief.execute(sa.text("UPDATE turn SET holder = 'thief', token = token + 1"))
+            answer = chat.answering(turn)
+            async with asyncio.timeout(SECONDS):  # it has found the turn its own, and waits to write on it
+                while not rows(database_url, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+                    await asyncio.sleep(0.01)
+        with pytest.raises(HoldLost):
+            await answer.whole()
+    assert "for a reason of ours" not in caplog.text
 
 
 async def test_a_process_that_died_on_another_host_is_missed_once_its_connection_is_gone(
