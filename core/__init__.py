@@ -11,19 +11,20 @@ from core.errors import (
     EventReused,
     HoldLost,
     NotAccepted,
+    NotAllowed,
     Overloaded,
     StartError,
     StoreUnavailable,
     UnknownAssistant,
+    WrongPassword,
 )
 from core.logs import configure_logging
 from core.settings import SEED_PASSWORD, Settings, SettingsError, load_settings
-from core.turns import Finished, Outcome, Question, Turn
+from core.turns import Finished, Outcome, Preparation, Question, Turn
 
 __all__ = [
     "SEED_PASSWORD", "Answer", "AnswerFailed", "Assistant", "Assistants", "AssistantsFileError", "BadQuestion", "Chat",
-    "ChatError",
-    "EventReused", "Finished", "HoldLost", "NotAccepted", "Outcome", "Overloaded", "Question", "Settings",
-    "SettingsError", "StartError", "StoreUnavailable", "Turn", "UnknownAssistant", "configure_logging", "load_settings",
-    "open_chat",
+    "ChatError", "EventReused", "Finished", "HoldLost", "NotAccepted", "NotAllowed", "Outcome", "Overloaded",
+    "Preparation", "Question", "Settings", "SettingsError", "StartError", "StoreUnavailable", "Turn",
+    "UnknownAssistant", "WrongPassword", "configure_logging", "load_settings", "open_chat",
 ]  # fmt: skip

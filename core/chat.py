@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -24,10 +24,12 @@ from core.errors import (
     GivenUp,
     HoldLost,
     ModelMisconfigured,
+    NotAllowed,
     OutOfTime,
     Overloaded,
     StoreUnavailable,
     UnknownAssistant,
+    WrongPassword,
 )
 from core.language_model import ModelTrouble
 from core.line import Line
@@ -35,7 +37,7 @@ from core.logs import kind_of
 from core.password import Passwords
 from core.store import Begun, Chosen, Store, ThreadFate
 from core.threads import Result, Stopped, Threads
-from core.turns import Finished, Outcome, Question, Turn, new_turn_id
+from core.turns import Finished, Outcome, Preparation, Question, Turn, new_turn_id
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +47,10 @@ SECONDS_BETWEEN_LOOKS_WHEN_TOLD = 1.0  # where it can, but may not have known ye
 SECONDS_TO_INSIST = 60.0
 SECONDS_TO_PREPARE = 60.0
 LONGEST_PAUSE_SECONDS = 2.0
+UNLOCKED_SECONDS = 900.0
+LONGEST_SILENCE_SECONDS = 3.0  # of our ticks, until we look whether a turn is still ours
 
-Prepare = Callable[[Turn], Awaitable[str]]
+Prepare = Callable[[Turn], Awaitable[Preparation]]
 T = TypeVar("T")
 
 
@@ -84,7 +88,10 @@ class Chat:
         self._following: set[asyncio.Task[None]] = set()
         self._scopes: dict[str, asyncio.Timeout] = {}
         self._stopped: set[str] = set()
+        self._lost: set[str] = set()
         self._bells: dict[str, asyncio.Event] = {}
+        self._shown: dict[str, asyncio.Event] = {}
+        self._ticked = -math.inf
         self._abandoned: dict[str, asyncio.Queue[Turn]] = {}
         self._look_around = asyncio.Event()
         self._ticking = asyncio.Lock()
@@ -117,7 +124,7 @@ class Chat:
                 turn_id=turn_id,
                 unlocked=unlocked,
                 wrong=reading.wrong,
-                choose=self._public,
+                choose=self._choose,
                 max_waiting=self._max_waiting,
                 instead_of=instead_of.id if instead_of else None,
             )
@@ -152,9 +159,10 @@ class Chat:
     def answering(self, turn: Turn, *, prepare: Prepare | None = None) -> Answer:
         """Answer a turn that was accepted or taken over here, in the background; the same turn has one answer.
 
-        It is asked once all earlier turns of its session are closed. `prepare` fetches what is slow, before that.
-        The turn is closed once its answer is stored. The answer ends in AnswerFailed, or in HoldLost if another process
-        took the turn over.
+        It is asked once all earlier turns of its session are closed, unless its answer is stored already. `prepare`
+        fetches what is slow, before that; it may raise NotAllowed. The turn is closed once its answer is stored, or,
+        if it has a `reply_to`, by `shown`. The answer ends in AnswerFailed, or in HoldLost if another process took the
+        turn over.
         """
         answer = self._answers.get(turn.id)
         if answer is None:
@@ -167,7 +175,7 @@ class Chat:
         if turn.id in self._answers:
             return self._answers[turn.id]
         answer = Answer(turn.id)
-        if turn.closed:
+        if turn.over:
             _show_stored(turn, answer)
         else:
             self._start(answer, self._follow(turn, answer), self._following)
@@ -183,6 +191,28 @@ class Chat:
         finally:
             self._in_flight.discard(turn.id)
             self._line.ring(turn.session_id)
+
+    async def note_posted(self, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
+        """Record the messages that show the turn's answer, for whoever takes it over. Raises HoldLost."""
+        await self._insist(lambda: self._store.note_posted(turn, posted))
+
+    async def shown(self, turn: Turn, *, undeliverable: bool = False) -> None:
+        """Close a turn with a `reply_to`: its answer is shown, or cannot be. Raises HoldLost."""
+        await self._insist(lambda: self._store.close_shown(turn, undeliverable=undeliverable))
+        if undeliverable:
+            logger.warning("turn %s undeliverable", turn.reference)
+        if shown := self._shown.get(turn.id):
+            shown.set()
+
+    async def check_hold(self, turn: Turn) -> None:
+        """Come back if the turn is ours, to be called before something is shown that cannot be fenced. Raises HoldLost.
+
+        Another process may have it only if we have not ticked for a while, and then this waits for a tick.
+        """
+        if asyncio.get_running_loop().time() - self._ticked > LONGEST_SILENCE_SECONDS:
+            await self.tick()
+        if turn.id not in self._in_flight or turn.id in self._lost:
+            raise HoldLost
 
     async def abandoned(self, surface: str) -> AsyncIterator[Turn]:
         """Turns of this surface whose process is gone, for ever: each is ours from now on and wants an answer."""
@@ -210,7 +240,7 @@ class Chat:
         """Erase what was said in this session, here and at the provider. False if it is unknown."""
         ended = await self._store.forget(session)
         for turn_id in ended or ():
-            self._stop_here(turn_id)
+            self._lose(turn_id)
         self._threads.look_for_erasures()
         return ended is not None
 
@@ -220,6 +250,74 @@ class Chat:
         if chosen is None or chosen.private:
             raise UnknownAssistant
         await self._store.choose(session, surface, chosen.name)
+
+    async def choose_in(self, place: str, assistant: str) -> None:
+        """Let a public assistant answer in all sessions of a place where nobody chose another. Raises UnknownAssistant.
+
+        The place is one of `Question.place`.
+        """
+        chosen = self.assistants.get(assistant)
+        if chosen is None or chosen.private:
+            raise UnknownAssistant
+        await self._store.choose_in(place, chosen.name)
+
+    async def unlock(self, person: str, place: str, password: str) -> Assistant:
+        """Let the private assistant that this password opens answer this person in this place, for 15 minutes.
+
+        Raises WrongPassword, also for the right one after five tries within 15 minutes.
+        """
+        may_be_right = await self._store.may_try(person)
+        unlocks = self._passwords.read(password).unlocks
+        assistant = self.assistants.get(unlocks) if unlocks and may_be_right else None
+        if assistant is None:
+            raise WrongPassword
+        await self._store.unlock(person, place, assistant.name, seconds=UNLOCKED_SECONDS)
+        return assistant
+
+    async def lock(self, person: str, place: str) -> bool:
+        """Take back what this person unlocked in this place. False where that was nothing."""
+        return await self._store.lock(person, place)
+
+    async def rate(self, turn: Turn, person: str, *, good: bool) -> None:
+        """Record what a person thinks of the answer; the last word counts."""
+        await self._store.rate(turn.id, person, good=good)
+
+    @contextlib.asynccontextmanager
+    async def control(self, surface: str, event_id: str) -> AsyncIterator[bool]:
+        """Whether a control that may be delivered more than once is still to be carried out, within the block.
+
+        It counts as carried out once the block ends without an exception.
+        """
+        fresh = not await self._store.was_carried_out(surface, event_id)
+        yield fresh
+        if fresh:
+            await self._store.note_carried_out(surface, event_id)
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def is_engaged(self, session: str) -> bool:
+        """Whether an assistant takes part in this session."""
+        return await self._store.is_engaged(session)
+
+    async def open_turns_in(self, session: str) -> Sequence[Turn]:
+        """The open turns of a session, in order."""
+        return await self._store.open_turns_in(session)
+
+    async def showing(self, session: str, message: str) -> Turn | None:
+        """The turn of a session whose answer is shown by this message (a value in `Turn.posted`), if any."""
+        return await self._store.showing(session, message)
+
+    async def before(self, turn: Turn) -> Turn | None:
+        """The turn before this one in its session."""
+        return await self._store.before(turn)
+
+    async def starter(self, session: str) -> str | None:
+        """The person whose question a session began with."""
+        return await self._store.starter(session)
+
+    async def known_events(self, surface: str, event_ids: Collection[str]) -> set[str]:
+        """Those of these events that became turns."""
+        return await self._store.known_events(surface, event_ids)
 
     # ── health and life ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,8 +336,9 @@ class Chat:
             tick = await self._store.tick(list(self._abandoned), self._in_flight, list(self._answers))
             for turn_id in tick.stopped:
                 self._stop_here(turn_id)
+            self._ticked = asyncio.get_running_loop().time()
             for turn_id in tick.lost:
-                self._stop_here(turn_id)  # its writes are refused from now on, so it need not go on
+                self._lose(turn_id)
             for turn in tick.taken:
                 logger.warning("turn %s taken over on %s", turn.reference, turn.surface)
                 self._in_flight.add(turn.id)
@@ -311,7 +410,10 @@ class Chat:
         if not question.may_wait and self._asking.locked():
             raise Overloaded
 
-    def _public(self, choice: str | None) -> Chosen:
+    def _choose(self, unlocked: str | None, choice: str | None) -> Chosen:
+        private = self.assistants.get(unlocked) if unlocked else None
+        if private is not None and private.private:
+            return Chosen(private.name, private=True)
         assistant = self.assistants.get(choice) if choice else None
         if assistant is None or assistant.private:
             assistant = self.assistants.default
@@ -319,6 +421,30 @@ class Chat:
 
     async def _answer(self, turn: Turn, answer: Answer, prepare: Prepare | None) -> None:
         bell = self._bells[turn.id] = self._line.join(turn.session_id, turn.number)
+        shown = self._shown[turn.id] = asyncio.Event()
+        try:
+            if turn.over:
+                _show_stored(turn, answer)
+            else:
+                await self._take_its_turn(turn, answer, prepare, bell)
+            if turn.reply_to is not None:
+                await shown.wait()
+        except HoldLost as lost:
+            answer.fail(lost)
+            logger.warning("turn %s is no longer held here", turn.reference)
+        except StoreUnavailable as failure:  # it stays open, and is taken up again when the store is back
+            answer.fail(failure)
+            logger.error("turn %s could not be stored, and stays open", turn.reference)
+        finally:
+            self._line.leave(turn.session_id, turn.number)
+            self._answers.pop(turn.id, None)
+            self._bells.pop(turn.id, None)
+            self._shown.pop(turn.id, None)
+            self._in_flight.discard(turn.id)
+            self._stopped.discard(turn.id)
+            self._lost.discard(turn.id)
+
+    async def _take_its_turn(self, turn: Turn, answer: Answer, prepare: Prepare | None, bell: asyncio.Event) -> None:
         try:
             if prepare and turn.context is None:
                 with contextlib.suppress(TimeoutError):  # it is closed below if it was stopped, else asked as it is
@@ -330,30 +456,31 @@ class Chat:
                     begun = await self._work(turn, answer)
                 if begun is None:
                     await self._wait_in_line(turn, bell)
-        except HoldLost as lost:
-            answer.fail(lost)
-            logger.warning("turn %s is no longer held here", turn.reference)
-        except StoreUnavailable as failure:  # it stays open, and is taken up again when the store is back
-            answer.fail(failure)
-            logger.error("turn %s could not be stored, and stays open", turn.reference)
+        except NotAllowed as refused:
+            await self._end_unanswered(turn, answer, refused, Outcome.REFUSED, "untouched")
+        except (HoldLost, StoreUnavailable):
+            raise
         except Exception:
             logger.exception("turn %s failed for a reason of ours", turn.reference)
-            with contextlib.suppress(ChatError):
-                await self._fail(turn, answer, AnswerFailed(), "retired")
-        finally:
-            self._line.leave(turn.session_id, turn.number)
-            self._answers.pop(turn.id, None)
-            self._bells.pop(turn.id, None)
-            self._in_flight.discard(turn.id)
-            self._stopped.discard(turn.id)
+            await self._fail(turn, answer, AnswerFailed(), "retired")
 
     async def _prepare(self, turn: Turn, prepare: Prepare) -> Turn:
-        context = (await prepare(turn)).replace("\0", "")  # which PostgreSQL does not take
-        reading = self._passwords.read(context)
+        preparation = await prepare(turn)
+        question = turn.question if preparation.question is None else preparation.question
+        turn = replace(
+            turn,
+            question=await self._without_password(turn, question),
+            context=await self._without_password(turn, preparation.context),
+        )
+        await self._store.note_prepared(turn)
+        return turn
+
+    async def _without_password(self, turn: Turn, text: str) -> str:
+        text = text.replace("\0", "")  # which PostgreSQL does not take
+        reading = self._passwords.read(text)
         if (reading.unlocks or reading.wrong) and await self._store.may_unlock(turn, reading.wrong):
-            context = reading.text
-        await self._store.note_context(turn, context)
-        return replace(turn, context=context)
+            return reading.text
+        return text
 
     async def _wait_in_line(self, turn: Turn, bell: asyncio.Event) -> None:
         seconds = None
@@ -426,10 +553,15 @@ class Chat:
             self._threads.look_for_erasures()
 
     async def _fail(self, turn: Turn, answer: Answer, failure: AnswerFailed, thread: ThreadFate) -> None:
-        shown = type(failure)(f"{failure.sentence} (Reference {turn.reference}.)")
-        await self._insist(lambda: self._store.close_unanswered(turn, Outcome.FAILED, shown.sentence, thread=thread))
-        answer.fail(shown)
-        logger.warning("turn %s failed: %s", turn.reference, kind_of(failure))
+        with_reference = type(failure)(f"{failure.sentence} (Reference {turn.reference}.)")
+        await self._end_unanswered(turn, answer, with_reference, Outcome.FAILED, thread)
+
+    async def _end_unanswered(
+        self, turn: Turn, answer: Answer, failure: AnswerFailed, outcome: Outcome, thread: ThreadFate
+    ) -> None:
+        await self._insist(lambda: self._store.close_unanswered(turn, outcome, failure.sentence, thread=thread))
+        answer.fail(failure)
+        logger.warning("turn %s %s: %s", turn.reference, outcome, kind_of(failure))
         if thread == "retired":
             self._threads.look_for_erasures()
 
@@ -449,7 +581,7 @@ class Chat:
     async def _follow(self, turn: Turn, answer: Answer) -> None:
         now: Turn | None = turn
         try:
-            while now is not None and not now.closed:
+            while now is not None and not now.over:
                 if (mine := self._answers.get(turn.id)) is not None:  # taken over by this process meanwhile
                     await _copy(mine, answer)
                     return
@@ -459,6 +591,14 @@ class Chat:
             answer.fail(failure)
         else:
             _show_stored(now or turn, answer)
+
+    def _lose(self, turn_id: str) -> None:
+        """Give up a turn that is not ours any more: its writes are refused from now on."""
+        if turn_id in self._in_flight:
+            self._lost.add(turn_id)
+            self._stop_here(turn_id)
+            if shown := self._shown.get(turn_id):
+                shown.set()
 
     def _stop_here(self, turn_id: str) -> None:
         if turn_id not in self._in_flight:

@@ -6,10 +6,11 @@
         EventReused         the same event came with another text
         Overloaded          too much waits already; carries `retry_after` seconds
         UnknownAssistant    no public assistant of that name
+        WrongPassword       a password asked for in a modal opens nothing
         StoreUnavailable    the database failed
       AnswerFailed        the turn was stored and ended without an answer
         ModelBusy, ModelUnavailable, ModelQuotaExhausted, ModelMisconfigured,
-        QuestionRefused, TooLong, OutOfTime, GivenUp
+        QuestionRefused, TooLong, OutOfTime, GivenUp, NotAllowed
       HoldLost            another process took the turn over; nothing more may be written or shown
     StartError            the process cannot begin; for its operator
 
@@ -62,6 +63,12 @@ class UnknownAssistant(NotAccepted):
     """No assistant of that name may be chosen here."""
 
     sentence = "There is no such assistant to choose here."
+
+
+class WrongPassword(NotAccepted):
+    """The password opens nothing, or was tried too often."""
+
+    sentence = "That password opens nothing, or it was tried too often. Please wait a few minutes and try again."
 
 
 class StoreUnavailable(NotAccepted):
@@ -122,6 +129,12 @@ class OutOfTime(AnswerFailed):
     """The turn's deadline passed."""
 
     sentence = "Sorry, the answer took too long. Please ask again."
+
+
+class NotAllowed(AnswerFailed):
+    """This person may not ask here. Whoever prepares a turn raises it, with a sentence."""
+
+    sentence = "Sorry, I may not answer you here."
 
 
 class GivenUp(AnswerFailed):

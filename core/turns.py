@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Outcome(StrEnum):
@@ -14,11 +16,14 @@ class Outcome(StrEnum):
     INCOMPLETE = "incomplete"  # the model was cut off; the text says so
     STOPPED = "stopped"  # a person stopped it; the text is what there was
     FAILED = "failed"
+    REFUSED = "refused"  # its person may not ask here
+    UNDELIVERABLE = "undeliverable"  # the place where its answer belongs does not take it
     INTERRUPTED = "interrupted"  # its process died and nobody can fetch the answer any more
     FORGOTTEN = "forgotten"
 
 
-TOLD_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED)
+TOLD_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcome.UNDELIVERABLE)
+Json = dict[str, Any]
 
 
 def new_turn_id() -> str:
@@ -32,7 +37,10 @@ class Question:
 
     `event_id` is the same each time the same message is delivered; None where nobody can ever deliver it again, and
     then nobody can fetch its answer after a crash. `person` and `address` are whom guesses at a password count
-    against. A question that is not `may_wait` is refused with Overloaded where too much waits already.
+    against. `place` is what a session is in (a channel, a DM), where an assistant may be chosen for all of them or
+    unlocked for a person. `reply_to` is the surface's note to itself on where the answer is to be shown: a turn with it
+    stays open until the surface says that it was shown; without it, stored is shown. A question that is not `may_wait`
+    is refused with Overloaded where too much waits already.
     """
 
     surface: str
@@ -41,12 +49,18 @@ class Question:
     event_id: str | None = None
     person: str | None = None
     address: str | None = None
+    place: str | None = None
+    reply_to: Mapping[str, Any] | None = None
     may_wait: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question in its place in a session: what was stored, as it was when it was read."""
+    """A question in its place in a session: what was stored, as it was when it was read.
+
+    `posted` lists the messages that show the answer, in the surface's own words; `said_password` tells that the text
+    itself unlocked the assistant.
+    """
 
     id: str
     session_id: int
@@ -59,20 +73,34 @@ class Turn:
     assistant: str
     private: bool
     token: int
+    reply_to: Json | None = None
+    posted: Sequence[Json] = ()
+    said_password: bool = False
     context: str | None = None
     answer: str | None = None
     error: str | None = None
     outcome: Outcome | None = None
 
     @property
-    def closed(self) -> bool:
-        """Whether the turn has come to its end."""
+    def over(self) -> bool:
+        """Whether its answer, or why there is none, is stored. It may still have to be shown."""
         return self.outcome is not None
 
     @property
     def reference(self) -> str:
         """What a person may quote and a log may hold: too short to act on the turn with."""
         return self.id[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a surface fetched before a turn is asked.
+
+    `question` is the text as its readers shall know it (None: as it is), `context` what was said around it.
+    """
+
+    question: str | None = None
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)

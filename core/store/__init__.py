@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -18,6 +18,7 @@ from core.store.guesses import Guesses
 from core.store.ledger import Begun, Chosen, Decide, EventKnown, Ledger, Plan, ThreadState, Transcript
 from core.store.liveness import Hear, HostLiveness, ServerLiveness
 from core.store.migrations import SchemaTooNew, migrate
+from core.store.places import Places
 from core.turns import Finished, Outcome, Question, Turn
 
 __all__ = [
@@ -58,6 +59,7 @@ class Store:
         self._ledger = Ledger(database.engine.dialect, clock, self._liveness.holder)
         self._guesses = Guesses(database.dialect, clock)
         self._erasures = Erasures(database.engine.dialect, clock)
+        self._places = Places(database.dialect, clock)
         self.hears_others = database.dialect == "postgresql"
         self.description = "SQLite" if database.dialect == "sqlite" else "PostgreSQL"
 
@@ -95,7 +97,7 @@ class Store:
         turn_id: str,
         unlocked: tuple[str, Chosen] | None,
         wrong: int,
-        choose: Callable[[str | None], Chosen],
+        choose: Callable[[str | None, str | None], Chosen],
         max_waiting: int,
         instead_of: str | None = None,
     ) -> Turn | None:
@@ -103,20 +105,27 @@ class Store:
 
         `unlocked` is the text without its password and the assistant that it opens, if it says one; `wrong` counts the
         words that looked like one. Where too many were wrong lately the text stays as it is. `choose` says who answers
-        otherwise, given the session's choice. `instead_of` is a failed turn of the same event, to be asked anew.
+        otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
+        `instead_of` is a failed turn of the same event, to be asked anew.
         Raises Overloaded.
         """
 
         def work(c: sa.Connection) -> Turn | None:
-            text, choice = question.text, choose
+            text, chosen = question.text, None
             if wrong or unlocked:
                 may_unlock = self._guesses.may_unlock(c, _subjects(question), wrong)
                 if unlocked and may_unlock:
                     text, chosen = unlocked
-                    choice = lambda _: chosen  # noqa: E731
+            opened, by_place = None, None
+            if question.place is not None and chosen is None:
+                opened = self._places.unlocked(c, question.person, question.place) if question.person else None
+                by_place = self._places.assistant_of(c, question.place)
             if instead_of is not None:
                 self._ledger.set_aside(c, instead_of)
-            return self._ledger.accept(c, question, turn_id=turn_id, text=text, choose=choice, max_waiting=max_waiting)
+            return self._ledger.accept(
+                c, question, turn_id=turn_id, text=text, max_waiting=max_waiting, said_password=chosen is not None,
+                choose=lambda by_session: chosen or choose(opened, by_session or by_place),
+            )  # fmt: skip
 
         try:
             return await self._db.write(work, in_line=question.session)
@@ -162,9 +171,9 @@ class Store:
             lambda c: self._ledger.adopt(c, turn, conversation_id, scope, erase_after=self._erase_after)
         )
 
-    async def note_context(self, turn: Turn, context: str) -> None:
-        """Store what was fetched before asking, without any password."""
-        await self._db.write(lambda c: self._ledger.note_context(c, turn, context))
+    async def note_prepared(self, turn: Turn) -> None:
+        """Store the turn's question and context as they are now, without any password."""
+        await self._db.write(lambda c: self._ledger.note_prepared(c, turn))
 
     def note_response(self, response_id: str, conversation_id: str) -> asyncio.Future[None]:
         """Record that the provider keeps this response beside the conversation."""
@@ -185,7 +194,7 @@ class Store:
         conversation_id: str | None = None,
         response_id: str | None = None,
     ) -> None:
-        """Store the answer and close the turn.
+        """Store the answer, and close the turn unless it has a `reply_to` and is still to be shown.
 
         `conversation_id` is the thread it is in where `thread` is "told"; `response_id` is kept beside it and not noted
         yet.
@@ -203,14 +212,24 @@ class Store:
         await self._db.write(work)
 
     async def close_unanswered(self, turn: Turn, outcome: Outcome, sentence: str | None, *, thread: ThreadFate) -> None:
-        """Close the turn without an answer; `sentence` is what its person is told."""
+        """Record why there is no answer; `sentence` is what the person is told. It closes as with `close_answered`."""
 
         def work(c: sa.Connection) -> None:
+            if outcome is Outcome.REFUSED:
+                self._ledger.blank(c, turn)
             self._ledger.close_unanswered(c, turn, outcome, sentence)
             if thread == "retired":
                 self._retire(c, turn)
 
         await self._db.write(work)
+
+    async def note_posted(self, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
+        """Record the messages that show the turn's answer."""
+        await self._db.write(lambda c: self._ledger.note_posted(c, turn, posted))
+
+    async def close_shown(self, turn: Turn, *, undeliverable: bool) -> None:
+        """Close a turn whose answer is stored: it was shown, or cannot be."""
+        await self._db.write(lambda c: self._ledger.close_shown(c, turn, undeliverable=undeliverable))
 
     # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -232,6 +251,60 @@ class Store:
     async def choose(self, session: str, surface: str, assistant: str) -> None:
         """Let `assistant` answer in this session from the next question on."""
         await self._db.write(lambda c: self._ledger.choose(c, session, surface, assistant))
+
+    async def choose_in(self, place: str, assistant: str) -> None:
+        """Let `assistant` answer in the sessions of this place from now on."""
+        await self._db.write(lambda c: self._places.choose(c, place, assistant))
+
+    async def may_try(self, person: str) -> bool:
+        """Count a try at a password in a modal; whether it may still be right."""
+        return await self._db.write(lambda c: self._guesses.may_try(c, person))
+
+    async def unlock(self, person: str, place: str, assistant: str, *, seconds: float) -> None:
+        """Let a private assistant answer this person in this place for `seconds`."""
+        await self._db.write(lambda c: self._places.unlock(c, person, place, assistant, seconds=seconds))
+
+    async def lock(self, person: str, place: str) -> bool:
+        """Take back what this person unlocked here. False where there was nothing."""
+        return await self._db.write(lambda c: self._places.lock(c, person, place))
+
+    async def rate(self, turn_id: str, person: str, *, good: bool) -> None:
+        """Record what a person thinks of an answer."""
+        await self._db.write(lambda c: self._places.rate(c, turn_id, person, good=good))
+
+    async def was_carried_out(self, surface: str, event_id: str) -> bool:
+        """Whether this control was carried out before."""
+        return await self._db.read(lambda c: self._places.was_carried_out(c, surface, event_id))
+
+    async def note_carried_out(self, surface: str, event_id: str) -> None:
+        """Record that this control was carried out."""
+        await self._db.write(lambda c: self._places.note_carried_out(c, surface, event_id))
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open_turns_in(self, session: str) -> list[Turn]:
+        """The open turns of a session, in order."""
+        return await self._db.read(lambda c: self._ledger.open_turns_in(c, session))
+
+    async def showing(self, session: str, message: str) -> Turn | None:
+        """The turn of a session whose answer is shown by this message, if any."""
+        return await self._db.read(lambda c: self._ledger.showing(c, session, message))
+
+    async def before(self, turn: Turn) -> Turn | None:
+        """The turn before this one in its session."""
+        return await self._db.read(lambda c: self._ledger.before(c, turn))
+
+    async def starter(self, session: str) -> str | None:
+        """The person whose question a session began with."""
+        return await self._db.read(lambda c: self._ledger.starter(c, session))
+
+    async def is_engaged(self, session: str) -> bool:
+        """Whether an assistant takes part in this session."""
+        return await self._db.read(lambda c: self._ledger.is_engaged(c, session))
+
+    async def known_events(self, surface: str, event_ids: Collection[str]) -> set[str]:
+        """Those of these events that became turns."""
+        return await self._db.read(lambda c: self._ledger.known_events(c, surface, event_ids))
 
     # ── holding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -21,6 +21,8 @@ WINDOW_SECONDS = 3600.0
 LOCKOUT_SECONDS = 3600.0
 MOST_WRONG_WORDS = 60
 MOST_WRONG_WORDS_OF_ALL = 600
+MOST_TRIES_IN_A_MODAL = 5
+MODAL_WINDOW_SECONDS = 900.0
 EVERYBODY = "everybody"
 _ADVISORY_LOCK = 0x626F6201
 
@@ -52,18 +54,21 @@ class Guesses:
             return False
         return not wrong or all([self._counts(connection, subject, wrong, bound) for subject, bound in digests.items()])
 
+    def may_try(self, connection: sa.Connection, person: str) -> bool:
+        """Count a try at a password that was asked for in a modal; whether it may still be right."""
+        if self._one_at_a_time:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        subject = digest(f"modal:{person}")
+        self._drop_older(connection, subject, MODAL_WINDOW_SECONDS)
+        if self._sum(connection, subject) >= MOST_TRIES_IN_A_MODAL:
+            return False
+        self._add(connection, subject, 1)
+        return True
+
     def _counts(self, connection: sa.Connection, subject: str, wrong: int, bound: int) -> bool:
-        connection.execute(
-            sa.insert(guesses).values(subject=subject, at=self._clock.now, words=wrong), self._clock.params()
-        )
-        connection.execute(
-            sa.delete(guesses).where(guesses.c.subject == subject, guesses.c.at < self._clock.now - WINDOW_SECONDS),
-            self._clock.params(),
-        )
-        words = connection.execute(
-            sa.select(sa.func.sum(guesses.c.words)).where(guesses.c.subject == subject)
-        ).scalar_one()
-        if words < bound:
+        self._add(connection, subject, wrong)
+        self._drop_older(connection, subject, WINDOW_SECONDS)
+        if self._sum(connection, subject) < bound:
             return True
         until = self._clock.now + LOCKOUT_SECONDS
         connection.execute(
@@ -74,6 +79,21 @@ class Guesses:
         )
         connection.execute(sa.delete(guesses).where(guesses.c.subject == subject))
         return False
+
+    def _add(self, connection: sa.Connection, subject: str, words: int) -> None:
+        connection.execute(
+            sa.insert(guesses).values(subject=subject, at=self._clock.now, words=words), self._clock.params()
+        )
+
+    def _drop_older(self, connection: sa.Connection, subject: str, seconds: float) -> None:
+        connection.execute(
+            sa.delete(guesses).where(guesses.c.subject == subject, guesses.c.at < self._clock.now - seconds),
+            self._clock.params(),
+        )
+
+    def _sum(self, connection: sa.Connection, subject: str) -> int:
+        found = sa.select(sa.func.coalesce(sa.func.sum(guesses.c.words), 0)).where(guesses.c.subject == subject)
+        return int(connection.execute(found).scalar_one())
 
 
 def digest(subject: str) -> str:

@@ -6,7 +6,8 @@ process that was paused or cut off while another took over changes nothing when 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.errors import HoldLost, Overloaded
 from core.store.clock import Clock
 from core.store.prepared import Prepared
-from core.store.tables import ChatSession, Erasure, Thread
+from core.store.tables import ChatSession, Erasure, Feedback, Thread
 from core.store.tables import Turn as TurnTable
 from core.turns import TOLD_OUTCOMES, Finished, Outcome, Question, Told, Turn, Usage
 
@@ -24,15 +25,17 @@ sessions = ChatSession.__table__  # type: ignore[attr-defined]
 turns = TurnTable.__table__  # type: ignore[attr-defined]
 threads = Thread.__table__  # type: ignore[attr-defined]
 erasures = Erasure.__table__  # type: ignore[attr-defined]
+feedback = Feedback.__table__  # type: ignore[attr-defined]
 
 CHANNEL = "bob"  # what processes tell each other through PostgreSQL
 PAGE = 100
 _ACCEPTED = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "holder",
+    "reply_to", "said_password",
 )  # fmt: skip
 _TURN = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "token",
-    "context", "answer", "error", "outcome",
+    "reply_to", "posted", "said_password", "context", "answer", "error", "outcome",
 )  # fmt: skip
 _THREAD = ("conversation_id", "scope", "private", "begins", "told", "tokens", "in_doubt")
 
@@ -178,7 +181,7 @@ class Ledger:
                 outcome=sa.bindparam("new_outcome"),
                 input_tokens=turns.c.input_tokens + sa.bindparam("new_input"),
                 output_tokens=turns.c.output_tokens + sa.bindparam("new_output"),
-                closed_at=now,
+                closed_at=sa.case((turns.c.reply_to.is_(None), now)),
             )
             .returning(turns.c.session_id),
             dialect,
@@ -205,6 +208,7 @@ class Ledger:
         text: str,
         choose: Callable[[str | None], Chosen],
         max_waiting: int,
+        said_password: bool = False,
     ) -> Turn:
         """Store a question at the end of its session's line. Raises EventKnown or Overloaded, and stores nothing."""
         session = self._count_turn.first(
@@ -226,11 +230,14 @@ class Ledger:
             "assistant": chosen.name,
             "private": chosen.private,
             "holder": self._holder,
+            "reply_to": None if question.reply_to is None else json.dumps(dict(question.reply_to)),
+            "said_password": said_password,
         }
         if self._add_turn.first(connection, **values, **self._clock.params()) is None:
             raise EventKnown
-        del values["holder"]
-        return Turn(**values, session=question.session, token=1)
+        del values["holder"], values["reply_to"]
+        reply_to = None if question.reply_to is None else dict(question.reply_to)
+        return Turn(**values, session=question.session, token=1, reply_to=reply_to)
 
     def set_aside(self, connection: sa.Connection, turn_id: str) -> None:
         """Free the event of a failed turn, so that it can be asked anew."""
@@ -325,15 +332,14 @@ class Ledger:
         if connection.execute(held, {"turn": turn.id, "hold": turn.token}).first() is None:
             raise HoldLost
 
-    def note_context(self, connection: sa.Connection, turn: Turn, context: str) -> None:
+    def note_prepared(self, connection: sa.Connection, turn: Turn) -> None:
         """Store what was fetched before asking."""
-        self.fence(connection, turn)
-        connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(context=context))
+        self._change(connection, turn, question=turn.question, context=turn.context)
 
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def close_answered(self, connection: sa.Connection, turn: Turn, finished: Finished) -> None:
-        """Store the answer and close the turn."""
+        """Store the answer, and close the turn where it need not be shown."""
         self._close_turn(connection, turn, finished.outcome, answer=finished.text, usage=finished.usage)
 
     def tell(self, connection: sa.Connection, turn: Turn, finished: Finished, conversation_id: str | None) -> None:
@@ -348,8 +354,24 @@ class Ledger:
         )
 
     def close_unanswered(self, connection: sa.Connection, turn: Turn, outcome: Outcome, sentence: str | None) -> None:
-        """Close the turn without an answer; `sentence` is what its person is told."""
+        """Record why there is no answer; `sentence` is what the person is told. As `close_answered`."""
         self._close_turn(connection, turn, outcome, error=sentence)
+
+    def blank(self, connection: sa.Connection, turn: Turn) -> None:
+        """Keep nothing of what was said."""
+        self._change(connection, turn, question="", context="")
+
+    def note_posted(self, connection: sa.Connection, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
+        """Record the messages that show the turn's answer."""
+        self._change(connection, turn, posted=json.dumps([dict(part) for part in posted]))
+
+    def close_shown(self, connection: sa.Connection, turn: Turn, *, undeliverable: bool) -> None:
+        """Close a turn whose answer is stored: it was shown, or cannot be."""
+        values: dict[str, Any] = {"closed_at": self._clock.now}
+        if undeliverable:
+            values["outcome"] = Outcome.UNDELIVERABLE
+        self._change(connection, turn, **values)
+        self._tell_of_closing(connection, turn)
 
     def settle(self, connection: sa.Connection, turn: Turn, told: int | None, tokens: int) -> None:
         """Clear the doubt about the turn's thread: it holds what it did and all up to `told`, nothing of this turn."""
@@ -417,10 +439,12 @@ class Ledger:
         connection.execute(
             sa.update(turns).where(which).values(
                 question="", answer=None, context=None, error=None, person=None, outcome=Outcome.FORGOTTEN,
+                reply_to=None, posted=None,
                 closed_at=sa.func.coalesce(turns.c.closed_at, self._clock.now), token=turns.c.token + 1,
             ),
             self._clock.params(),
         )  # fmt: skip
+        connection.execute(sa.delete(feedback).where(feedback.c.turn_id.in_(sa.select(turns.c.id).where(which))))
         for turn_id in ended:
             self._notify(connection, f"stop {turn_id}")
         return ended
@@ -481,6 +505,49 @@ class Ledger:
             .values(holder=None, token=turns.c.token + 1)
         )
         self._notify(connection, "released")
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open_turns_in(self, connection: sa.Connection, session: str) -> list[Turn]:
+        """The open turns of a session, in order."""
+        found = self._select(connection, sessions.c.name == session, turns.c.closed_at.is_(None))
+        return sorted(found, key=lambda turn: turn.number)
+
+    def showing(self, connection: sa.Connection, session: str, message: str) -> Turn | None:
+        """The turn of a session whose answer is shown by this message, if any."""
+        found = self._select(connection, sessions.c.name == session, turns.c.posted.contains(message, autoescape=True))
+        return next((turn for turn in found if any(message in part.values() for part in turn.posted)), None)
+
+    def before(self, connection: sa.Connection, turn: Turn) -> Turn | None:
+        """The turn before this one in its session."""
+        return self._one(connection, turns.c.session_id == turn.session_id, turns.c.number == turn.number - 1)
+
+    def starter(self, connection: sa.Connection, session: str) -> str | None:
+        """The person whose question a session began with."""
+        return connection.execute(
+            sa.select(turns.c.person)
+            .join(sessions, sessions.c.id == turns.c.session_id)
+            .where(sessions.c.name == session, turns.c.person.is_not(None))
+            .order_by(turns.c.number)
+            .limit(1)
+        ).scalar()
+
+    def is_engaged(self, connection: sa.Connection, session: str) -> bool:
+        """Whether an assistant takes part in this session."""
+        takes_no_part = [Outcome.FORGOTTEN, Outcome.REFUSED]
+        return bool(
+            connection.execute(
+                sa.select(turns.c.id)
+                .join(sessions, sessions.c.id == turns.c.session_id)
+                .where(sessions.c.name == session, sa.func.coalesce(turns.c.outcome, "").not_in(takes_no_part))
+                .limit(1)
+            ).first()
+        )
+
+    def known_events(self, connection: sa.Connection, surface: str, event_ids: Collection[str]) -> set[str]:
+        """Those of these events that became turns."""
+        found = sa.select(turns.c.event_id).where(turns.c.surface == surface, turns.c.event_id.in_(event_ids))
+        return set(connection.execute(found).scalars())
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -543,6 +610,18 @@ class Ledger:
         )
         if closed is None:
             raise HoldLost
+        if turn.reply_to is None:
+            self._tell_of_closing(connection, turn)
+
+    def _change(self, connection: sa.Connection, turn: Turn, **values: Any) -> None:
+        changed = connection.execute(
+            sa.update(turns).where(self._mine).values(values).returning(turns.c.id),
+            {"turn": turn.id, "hold": turn.token, **self._clock.params()},
+        ).first()
+        if changed is None:
+            raise HoldLost
+
+    def _tell_of_closing(self, connection: sa.Connection, turn: Turn) -> None:
         if self._notifies:
             others = sa.exists().where(
                 turns.c.session_id == turn.session_id, turns.c.closed_at.is_(None), turns.c.holder != self._holder
@@ -571,8 +650,16 @@ class Ledger:
             .join(sessions, sessions.c.id == turns.c.session_id)
             .where(*which)
         ).mappings()
-        return [Turn(**{**row, "outcome": Outcome(row["outcome"]) if row["outcome"] else None}) for row in rows]
+        return [_turn(row) for row in rows]
 
     def _notify(self, connection: sa.Connection, message: str) -> None:
         if self._notifies:
             connection.execute(sa.select(sa.func.pg_notify(CHANNEL, message)))
+
+
+def _turn(row: sa.RowMapping) -> Turn:
+    values: dict[str, Any] = {**row}
+    values["outcome"] = Outcome(row["outcome"]) if row["outcome"] else None
+    values["reply_to"] = json.loads(row["reply_to"]) if row["reply_to"] else None
+    values["posted"] = json.loads(row["posted"]) if row["posted"] else ()
+    return Turn(**values)

@@ -58,6 +58,9 @@ class Turn(SQLModel, table=True):
     accepted_at: float
     started_at: float | None = None  # when it was first begun; its deadline counts from here
     closed_at: float | None = None  # None: open, until the answer has been shown
+    reply_to: str | None = Field(default=None, sa_type=Text)  # JSON: where the surface shows the answer; None: nowhere
+    posted: str | None = Field(default=None, sa_type=Text)  # JSON: the messages that show it
+    said_password: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     input_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     output_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
@@ -78,6 +81,47 @@ class Thread(SQLModel, table=True):
     told: int  # the last turn it contains
     in_doubt: bool = Field(default=False)  # something may have been written to it that we did not record
     tokens: int = Field(default=0)  # what it cost to read at the last answer
+
+
+class Place(SQLModel, table=True):
+    """What sessions are in: a channel, a DM. Its row says what was chosen for all of them."""
+
+    __tablename__: ClassVar[str] = "place"
+
+    name: str = Field(primary_key=True)  # e.g. "slack:T1:C1"
+    assistant: str
+
+
+class Unlock(SQLModel, table=True):
+    """A private assistant that a person has unlocked in a place for a while."""
+
+    __tablename__: ClassVar[str] = "unlock"
+
+    person: str = Field(primary_key=True)
+    place: str = Field(primary_key=True)
+    assistant: str
+    until: float
+
+
+class Feedback(SQLModel, table=True):
+    """What a person thought of an answer."""
+
+    __tablename__: ClassVar[str] = "feedback"
+
+    turn_id: str = Field(primary_key=True, foreign_key="turn.id")
+    person: str = Field(primary_key=True)
+    good: bool
+    at: float
+
+
+class Control(SQLModel, table=True):
+    """An event that was a control (stop, reset) and has been carried out, in case it is delivered again."""
+
+    __tablename__: ClassVar[str] = "control"
+
+    surface: str = Field(primary_key=True)
+    event_id: str = Field(primary_key=True)
+    at: float = Field(index=True)
 
 
 class StoredResponse(SQLModel, table=True):

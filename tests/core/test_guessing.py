@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core import Chat, EventReused, Question, Turn
+from core import Chat, EventReused, Preparation, Question, Turn
 from tests.conftest import PASSWORD, new_postgresql_database, opened
 from tests.core.fixtures.database import change, rows
 from tests.fakes.openai_api import FakeOpenAI
@@ -217,8 +217,8 @@ async def test_a_guess_is_counted_once_though_its_message_was_refused_as_a_dupli
 async def test_what_was_prepared_is_no_place_to_guess_at_either(
     fake: FakeOpenAI, database_url: str, crowd: Crowd
 ) -> None:
-    async def fetch(_: Turn) -> str:
-        return f"Somebody wrote {crowd.wrong_words(3)}."
+    async def fetch(_: Turn) -> Preparation:
+        return Preparation(context=f"Somebody wrote {crowd.wrong_words(3)}.")
 
     async with opened(fake, database_url) as chat:
         await crowd.guess(chat, BOUND - 3, person="U7")

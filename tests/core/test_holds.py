@@ -28,6 +28,7 @@ from tests.core.fixtures.database import connected, rows
 from tests.core.fixtures.process import SESSION
 from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
 
+WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 SECONDS = 20.0  # for what has no bound of its own, on a busy machine
 
 
@@ -223,7 +224,7 @@ async def test_a_turn_that_is_taken_over_while_it_is_begun_is_no_longer_answered
             thief.execute(sa.text("UPDATE turn SET holder = 'thief', token = token + 1"))
             answer = chat.answering(turn)
             async with asyncio.timeout(SECONDS):  # it has found the turn its own, and waits to write on it
-                while not rows(database_url, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+                while not rows(database_url, WAITING_FOR_A_LOCK):  # noqa: ASYNC110 - it is the database that tells
                     await asyncio.sleep(0.01)
         with pytest.raises(HoldLost):
             await answer.whole()

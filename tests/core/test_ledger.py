@@ -21,6 +21,7 @@ from core import (
     HoldLost,
     Outcome,
     Overloaded,
+    Preparation,
     Question,
     Turn,
     UnknownAssistant,
@@ -478,10 +479,10 @@ async def test_a_turn_that_is_stopped_before_it_begins_is_not_asked(fake: FakeOp
 async def test_a_turn_can_be_stopped_while_it_is_being_prepared(fake: FakeOpenAI, database_url: str) -> None:
     preparing = asyncio.Event()
 
-    async def hang(_: Turn) -> str:
+    async def hang(_: Turn) -> Preparation:
         preparing.set()
         await asyncio.Event().wait()
-        return ""
+        return Preparation()
 
     async with crashing(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
@@ -585,8 +586,8 @@ async def test_what_is_forgotten_is_in_no_byte_of_the_database_and_erased_at_ope
     secret = "pomegranate"
     fake.answer = lambda asked: " ".join([asked.question] * 3)
 
-    async def fetch(_: Turn) -> str:
-        return f"Somebody wrote {secret} in a file."
+    async def fetch(_: Turn) -> Preparation:
+        return Preparation(context=f"Somebody wrote {secret} in a file.")
 
     async with opened(fake, database_url) as chat:
         for n in range(4):
@@ -803,16 +804,16 @@ async def test_what_was_prepared_is_read_before_the_question_and_stored_once(
 ) -> None:
     asked_to_prepare: list[str] = []
 
-    async def fetch(turn: Turn) -> str:
+    async def fetch(turn: Turn) -> Preparation:
         asked_to_prepare.append(turn.id)
-        return "Earlier in this channel: the sea is blue."
+        return Preparation(context="Earlier in this channel: the sea is blue.")
 
     fake.fail("POST", "/responses", Stall())
     async with crashing(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
         chat.answering(turn, prepare=fetch)
         await fake.until(lambda fake: fake.active == 1)
-    assert rows(database_url, "SELECT context FROM turn") == [{"context": await fetch(turn)}]
+    assert rows(database_url, "SELECT context FROM turn") == [{"context": (await fetch(turn)).context}]
     async with opened(fake, database_url) as chat:
         answer = chat.answering(await taken_over(chat), prepare=fetch)
         expected = "You asked: Earlier in this channel: the sea is blue.\n\nQ1-a."
@@ -821,8 +822,8 @@ async def test_what_was_prepared_is_read_before_the_question_and_stored_once(
 
 
 async def test_what_was_prepared_holds_no_password(fake: FakeOpenAI, database_url: str) -> None:
-    async def fetch(_: Turn) -> str:
-        return f"They wrote: {PASSWORD} opens it."
+    async def fetch(_: Turn) -> Preparation:
+        return Preparation(context=f"They wrote: {PASSWORD} opens it.")
 
     async with opened(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
@@ -836,7 +837,7 @@ async def test_what_was_prepared_holds_no_password(fake: FakeOpenAI, database_ur
 async def test_a_turn_that_cannot_be_prepared_ends_in_a_sentence_and_the_line_goes_on(
     fake: FakeOpenAI, database_url: str
 ) -> None:
-    async def fail(_: Turn) -> str:
+    async def fail(_: Turn) -> Preparation:
         raise ValueError("what somebody wrote")
 
     async with opened(fake, database_url) as chat:

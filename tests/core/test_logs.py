@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import sqlalchemy as sa
 
-from core import AnswerFailed, Question, Turn, configure_logging
+from core import AnswerFailed, Preparation, Question, Turn, configure_logging
 from core.logs import RedactingFormatter, kind_of
 from tests.conftest import KEY, PASSWORD, opened
 from tests.core.fixtures.database import new_engine
@@ -173,7 +173,7 @@ def root_logger() -> Iterator[logging.Logger]:
 async def test_a_conversation_leaves_fates_and_ids_in_the_logs_and_nothing_that_was_said(
     fake: FakeOpenAI, sqlite_url: str, root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def choke(_: Turn) -> str:
+    async def choke(_: Turn) -> Preparation:
         raise ValueError("a pome" + "granate")
 
     configure_logging("debug", (KEY, PASSWORD))

@@ -1,0 +1,87 @@
+"""What people chose and unlocked in places, what they thought of answers, and which controls were carried out."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.store.clock import Clock
+from core.store.tables import Control, Feedback, Place, Unlock
+
+places = Place.__table__  # type: ignore[attr-defined]
+unlocks = Unlock.__table__  # type: ignore[attr-defined]
+feedback = Feedback.__table__  # type: ignore[attr-defined]
+controls = Control.__table__  # type: ignore[attr-defined]
+
+CONTROL_IS_KNOWN_SECONDS = 86_400.0  # Slack delivers an event for the last time after some six minutes
+
+
+class Places:
+    """The statements over places, unlocks, feedback and controls."""
+
+    def __init__(self, dialect: str, clock: Clock) -> None:
+        self._clock = clock
+        self._insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+    def assistant_of(self, connection: sa.Connection, place: str) -> str | None:
+        """The assistant that was chosen for all sessions of this place."""
+        return connection.execute(sa.select(places.c.assistant).where(places.c.name == place)).scalar()
+
+    def choose(self, connection: sa.Connection, place: str, assistant: str) -> None:
+        """Let `assistant` answer in this place where nobody chose another for the session."""
+        connection.execute(
+            self._insert(places)
+            .values(name=place, assistant=assistant)
+            .on_conflict_do_update(index_elements=["name"], set_={"assistant": assistant})
+        )
+
+    def unlocked(self, connection: sa.Connection, person: str, place: str) -> str | None:
+        """The private assistant that this person has unlocked here."""
+        return connection.execute(
+            sa.select(unlocks.c.assistant).where(
+                unlocks.c.person == person, unlocks.c.place == place, unlocks.c.until > self._clock.now
+            ),
+            self._clock.params(),
+        ).scalar()
+
+    def unlock(self, connection: sa.Connection, person: str, place: str, assistant: str, *, seconds: float) -> None:
+        """Let `assistant` answer this person here for `seconds`."""
+        connection.execute(sa.delete(unlocks).where(unlocks.c.until < self._clock.now), self._clock.params())
+        until = self._clock.now + seconds
+        connection.execute(
+            self._insert(unlocks)
+            .values(person=person, place=place, assistant=assistant, until=until)
+            .on_conflict_do_update(index_elements=["person", "place"], set_={"assistant": assistant, "until": until}),
+            self._clock.params(),
+        )
+
+    def lock(self, connection: sa.Connection, person: str, place: str) -> bool:
+        """Take back what this person unlocked here. False where there was nothing."""
+        ended = sa.delete(unlocks).where(unlocks.c.person == person, unlocks.c.place == place)
+        return connection.execute(ended.returning(unlocks.c.person)).first() is not None
+
+    def rate(self, connection: sa.Connection, turn_id: str, person: str, *, good: bool) -> None:
+        """Record what a person thinks of an answer; the last word counts."""
+        connection.execute(
+            self._insert(feedback)
+            .values(turn_id=turn_id, person=person, good=good, at=self._clock.now)
+            .on_conflict_do_update(index_elements=["turn_id", "person"], set_={"good": good, "at": self._clock.now}),
+            self._clock.params(),
+        )
+
+    def was_carried_out(self, connection: sa.Connection, surface: str, event_id: str) -> bool:
+        """Whether this control was carried out before."""
+        known = sa.select(controls.c.at).where(controls.c.surface == surface, controls.c.event_id == event_id)
+        return connection.execute(known).first() is not None
+
+    def note_carried_out(self, connection: sa.Connection, surface: str, event_id: str) -> None:
+        """Record that this control was carried out."""
+        connection.execute(
+            sa.delete(controls).where(controls.c.at < self._clock.now - CONTROL_IS_KNOWN_SECONDS), self._clock.params()
+        )
+        connection.execute(
+            self._insert(controls)
+            .values(surface=surface, event_id=event_id, at=self._clock.now)
+            .on_conflict_do_nothing(),
+            self._clock.params(),
+        )
