@@ -3,7 +3,7 @@
 from core.answer import Answer
 from core.assistants import Assistant, Assistants, AssistantsFileError
 from core.bootstrap import open_chat
-from core.chat import Chat
+from core.chat import Chat, Prepare
 from core.errors import (
     AnswerFailed,
     BadQuestion,
@@ -20,11 +20,11 @@ from core.errors import (
 )
 from core.logs import configure_logging
 from core.settings import SEED_PASSWORD, Settings, SettingsError, load_settings
-from core.turns import Finished, Outcome, Preparation, Question, Turn
+from core.turns import Finished, Json, Outcome, Preparation, Question, Turn
 
 __all__ = [
     "SEED_PASSWORD", "Answer", "AnswerFailed", "Assistant", "Assistants", "AssistantsFileError", "BadQuestion", "Chat",
-    "ChatError", "EventReused", "Finished", "HoldLost", "NotAccepted", "NotAllowed", "Outcome", "Overloaded",
-    "Preparation", "Question", "Settings", "SettingsError", "StartError", "StoreUnavailable", "Turn",
+    "ChatError", "EventReused", "Finished", "HoldLost", "Json", "NotAccepted", "NotAllowed", "Outcome", "Overloaded",
+    "Preparation", "Prepare", "Question", "Settings", "SettingsError", "StartError", "StoreUnavailable", "Turn",
     "UnknownAssistant", "WrongPassword", "configure_logging", "load_settings", "open_chat",
 ]  # fmt: skip

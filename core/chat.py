@@ -282,6 +282,10 @@ class Chat:
         """Record what a person thinks of the answer; the last word counts."""
         await self._store.rate(turn.id, person, good=good)
 
+    def redacted(self, text: str) -> str:
+        """The text without a password, for what is stored beside a question."""
+        return self._passwords.read(text).text
+
     @contextlib.asynccontextmanager
     async def control(self, surface: str, event_id: str) -> AsyncIterator[bool]:
         """Whether a control that may be delivered more than once is still to be carried out, within the block.

@@ -18,7 +18,10 @@ _LOOKS_SECRET = re.compile(
     r"|[MNO][A-Za-z\d_-]{23,28}\.[A-Za-z\d_-]{6,7}\.[A-Za-z\d_-]{27,}"
 )
 # These libraries log request bodies or addresses with ids at their lower levels.
-_TALKATIVE = ("openai", "httpx2", "httpcore2", "aiohttp", "asyncio", "sqlalchemy", "alembic", "psycopg")
+_TALKATIVE = (
+    "openai", "httpx2", "httpcore2", "aiohttp", "asyncio", "sqlalchemy", "alembic", "psycopg", "slack_bolt",
+    "slack_sdk",
+)  # fmt: skip
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 

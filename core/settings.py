@@ -48,6 +48,14 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     trusted_proxies: Words = ()
+    slack_bot_token: SecretStr = SecretStr("")
+    slack_app_token: SecretStr = SecretStr("")
+    slack_signing_secret: SecretStr = SecretStr("")
+    slack_api_url: str = "https://slack.com/api/"
+    slack_follow_ups: Literal["always", "mention"] = "always"
+    slack_channels: Words = ()
+    slack_people: Words = ()
+    slack_strangers: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_turns_at_once: Annotated[int, Field(ge=1)] = 1_000
     max_turns_waiting: Annotated[int, Field(ge=1)] = 100
@@ -81,6 +89,24 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def slack(self) -> Literal["", "socket", "http"]:
+        """How Slack reaches us, if at all. Raises SettingsError where it cannot."""
+        if not self.slack_bot_token.get_secret_value():
+            return ""
+        if self.offline:
+            raise SettingsError(
+                "SLACK_BOT_TOKEN is set and no language model: set OPENAI_API_KEY or OPENAI_BASE_URL. The offline "
+                "stand-in does not talk to your colleagues."
+            )
+        if self.slack_app_token.get_secret_value():
+            return "socket"
+        if self.slack_signing_secret.get_secret_value():
+            return "http"
+        raise SettingsError(
+            "SLACK_BOT_TOKEN needs SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside it."
+        )
+
+    @property
     def offline(self) -> bool:
         """Whether there is no language model to talk to, so that the stand-in answers."""
         return not self.openai_api_key.get_secret_value() and not self.openai_base_url
@@ -93,7 +119,11 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must not be written anywhere."""
-        values = [self.openai_api_key.get_secret_value(), self.private_bob_password.get_secret_value()]
+        values = [
+            self.openai_api_key.get_secret_value(), self.private_bob_password.get_secret_value(),
+            self.slack_bot_token.get_secret_value(), self.slack_app_token.get_secret_value(),
+            self.slack_signing_secret.get_secret_value(),
+        ]  # fmt: skip
         if credentials := re.search("://[^:/@]*:([^@]*)@", self.database_url.get_secret_value()):
             values += [credentials[1], unquote(credentials[1])]
         return tuple(value for value in values if value)

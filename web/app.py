@@ -10,12 +10,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
+from bots.slack_bot import open_slack
 from core import Chat, Settings, StoreUnavailable, open_chat
 from web.addresses import networks
 from web.ask import answer_abandoned, ask_routes
 from web.limits import AnnouncedBodyLimit
 from web.pages import page_routes
 from web.problems import Unexpected, answer_with_sentences
+from web.slack import slack_routes
 
 WELCOME = "Welcome to the OpenAI Threaded Assistant API!"
 
@@ -27,6 +29,8 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             app.state.chat = chat or await stack.enter_async_context(open_chat(settings))
+            if settings.slack == "http":
+                app.state.slack = await stack.enter_async_context(open_slack(settings, app.state.chat))
             chore = asyncio.create_task(answer_abandoned(app.state.chat))
             try:
                 yield
@@ -42,6 +46,8 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
     answer_with_sentences(app)
     app.include_router(ask_routes(networks(settings.trusted_proxies), settings.max_body_bytes))
     app.include_router(page_routes)
+    if settings.slack == "http":
+        app.include_router(slack_routes(settings.max_body_bytes))
     _add_status_routes(app)
     app.add_middleware(AnnouncedBodyLimit, most=settings.max_body_bytes)
     app.add_middleware(Unexpected)

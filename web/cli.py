@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 import uvicorn
 
+from bots.slack_bot import check_slack, connected_slack
 from core import (
     Chat,
     Settings,
@@ -25,8 +26,8 @@ from core import (
     load_settings,
     open_chat,
 )
+from core.process import calm_garbage_collector, is_loopback, start_warnings
 from web.app import create_app
-from web.process import calm_garbage_collector, is_loopback, start_warnings
 from web.terminal import converse
 
 
@@ -61,12 +62,16 @@ async def _serve(settings: Settings) -> None:
             "The offline stand-in is served on this machine only: set OPENAI_API_KEY (or OPENAI_BASE_URL), or leave "
             "HOST at 127.0.0.1."
         )
+    await check_slack(settings)
     with _listening(settings) as listening:
         await _serve_at(listening, settings)
 
 
 async def _serve_at(listening: socket.socket, settings: Settings) -> None:
-    async with open_chat(settings) as chat:
+    async with contextlib.AsyncExitStack() as stack:
+        chat = await stack.enter_async_context(open_chat(settings))
+        if settings.slack == "socket":
+            await stack.enter_async_context(connected_slack(settings, chat))
         config = uvicorn.Config(
             create_app(settings, chat),
             log_config=None,
@@ -131,7 +136,7 @@ def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:
     yield f"  database    {_described(settings.database_url.get_secret_value())}"
     yield f"  model       {_model(settings)}"
     yield f"  assistants  {', '.join(assistants)}"
-    yield "  surfaces    web"
+    yield f"  surfaces    web{_slack(settings)}"
     for warning in start_warnings(settings, serving=True):
         yield f"! {warning}"
 
@@ -141,6 +146,10 @@ def _model(settings: Settings) -> str:
         return "offline stand-in"
     server = urlsplit(settings.openai_base_url).netloc.rpartition("@")[2] or "OpenAI"
     return f"{server}, threads kept {'there' if settings.threads == 'conversations' else 'here (local)'}"
+
+
+def _slack(settings: Settings) -> str:
+    return {"": "", "socket": ", Slack (Socket Mode)", "http": ", Slack (at /slack/events)"}[settings.slack]
 
 
 def _described(url: str) -> str:

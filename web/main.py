@@ -3,8 +3,8 @@
 import logging
 
 from core import configure_logging, load_settings
+from core.process import calm_garbage_collector, start_warnings
 from web.app import create_app
-from web.process import calm_garbage_collector, start_warnings
 
 _settings = load_settings()
 configure_logging(_settings.log_level, _settings.secrets)

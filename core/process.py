@@ -6,7 +6,7 @@ import gc
 import ipaddress
 from collections.abc import Iterator
 
-from core import SEED_PASSWORD, Settings
+from core.settings import SEED_PASSWORD, Settings
 
 YOUNG_OBJECTS = 50_000
 SHORTEST_PASSWORD_OF_DIGITS = 6

@@ -1,0 +1,140 @@
+"""A long answer as pages that each fit into one message, every one well-formed Markdown by itself.
+
+Where a page ends depends on nothing but the text up to there, so an answer that grows never changes a page that is
+full, and whoever reads the whole answer later finds the same pages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LONGEST_OPENING = 400  # a longer head of a table is not repeated
+LEAST_FILLING = 0.85  # a page may end anywhere between this share of the limit and the limit
+
+_FENCE = re.compile(r"[ \t]*(?:>[ \t]?)*(`{3,}|~{3,})([^\n]*)")
+_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-*:?[ \t]*)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a place in a Markdown text is inside of: a fenced block, a table, or neither.
+
+    `opening` has to be repeated on top of a page that begins here: the fence's first line, or the table's head.
+    """
+
+    opening: str = ""
+    fence: str = ""
+    line_before: str = ""  # where a table may begin
+
+    def closing(self, text_before: str) -> str:
+        """What has to be added to `text_before` so that nothing is left open."""
+        if not self.fence:
+            return ""
+        return self.fence if text_before.endswith("\n") else "\n" + self.fence
+
+    def after(self, line: str) -> Context:
+        """The context after one more line."""
+        bare = line.rstrip("\n")
+        if self.fence:
+            closes = bare.strip(" \t>").rstrip()
+            if closes.startswith(self.fence) and not closes.strip(self.fence[0]):
+                return Context()
+            return self
+        if found := _FENCE.match(bare):
+            line = bare if len(bare) <= LONGEST_OPENING else found[1]
+            return Context(opening=line + "\n", fence=found[1])
+        if self.opening and "|" in bare:
+            return self
+        head = f"{self.line_before}\n{bare}\n"
+        if "|" in self.line_before and len(head) <= LONGEST_OPENING and _TABLE_RULE.fullmatch(bare.rstrip()):
+            return Context(opening=head)
+        return Context(line_before=bare)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a text, from `start` to `end`, and how it has to begin and end to stand alone."""
+
+    start: int
+    end: int
+    begins_in: Context
+    ends_in: Context
+
+    def of(self, text: str) -> str:
+        """The page as it is to be shown."""
+        body = text[self.start : self.end]
+        if not self.ends_in.fence:
+            body = body.rstrip()
+        return self.begins_in.opening + body + self.ends_in.closing(body)
+
+
+def pages(text: str, limit: int) -> Iterator[Page]:
+    """The pages of a text, none longer than `limit` characters; at least one, though it may be empty."""
+    start, context = 0, Context()
+    while True:
+        page = first_page(text, start, context, limit)
+        yield page
+        start, context = after(text, page)
+        if start >= len(text):
+            return
+
+
+def first_page(text: str, start: int, context: Context, limit: int) -> Page:
+    """The page that begins at `start`: the rest of the text if that fits, else up to the best place for a break."""
+    ends_in = context_at(text, start, context, len(text))
+    whole = Page(start, len(text), context, ends_in)
+    if len(text) - start <= limit and len(whole.of(text)) <= limit:
+        return whole
+    return _up_to_the_best_break(text, start, context, limit)
+
+
+def after(text: str, page: Page) -> tuple[int, Context]:
+    """Where the page after this one begins, and in which context; blank lines between pages are left out."""
+    start = page.end
+    if not page.ends_in.fence:
+        while start < len(text) and text[start] == "\n":
+            start += 1
+    return start, page.ends_in if start == page.end else Context()
+
+
+def certain(text: str, start: int, context: Context, limit: int) -> int:
+    """How far a text that still grows is certain to be on the page that begins at `start`."""
+    return min(len(text), start + max(1, int(limit * LEAST_FILLING) - len(context.opening)))
+
+
+def context_at(text: str, start: int, context: Context, end: int) -> Context:
+    """The context at `end`, if `start` is in `context`."""
+    for line in text[start:end].splitlines(keepends=True):
+        if line.endswith("\n") or not context.fence:
+            context = context.after(line)
+    return context
+
+
+def _up_to_the_best_break(text: str, start: int, context: Context, limit: int) -> Page:
+    least = certain(text, start, context, limit)
+    best: tuple[int, Page] | None = None
+    position, now = start, context
+    for line in text[start : start + limit].splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break
+        position += len(line)
+        now = now.after(line)
+        page = Page(start, position, context, now)
+        if position < least:
+            continue
+        if len(page.of(text)) > limit:
+            break
+        rank = 0 if now.fence else 1 if now.opening else 3 if not line.strip() else 2
+        if best is None or rank >= best[0]:
+            best = rank, page
+    return best[1] if best else _in_the_line(text, start, context, limit, least)
+
+
+def _in_the_line(text: str, start: int, context: Context, limit: int, least: int) -> Page:
+    end = start + limit - len(context.opening)
+    end -= len(context_at(text, start, context, end).closing(""))
+    space = max(text.rfind(" ", least, end), text.rfind("\n", least, end))
+    end = space + 1 if space > 0 else end
+    return Page(start, end, context, context_at(text, start, context, end))

@@ -1,0 +1,101 @@
+"""Where an answer is shown while it grows: in messages that are posted and then edited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, Self
+
+from bots.pages import pages
+from core import Json
+
+Note = Callable[[Sequence[Json]], Awaitable[None]]
+
+
+class Undeliverable(Exception):
+    """The place where the answer belongs does not take it: for good, or for longer than is worth waiting."""
+
+
+class Reply(Protocol):
+    """Shows one answer. Entered when its turn begins; left on every way out, with or without an end.
+
+    Methods raise Undeliverable, and HoldLost once another process shows this answer.
+    """
+
+    @property
+    def appends_only(self) -> bool:
+        """Whether what was shown cannot be taken back."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *failure: object) -> None: ...
+
+    async def show(self, text: str) -> None:
+        """Show the text so far, or some of it; comes back when it makes sense to show more."""
+
+    async def finish(self, text: str) -> None:
+        """Show the whole text; comes back when it is there."""
+
+
+class Messages(Protocol):
+    """Messages of ours in one place of a platform. All methods repeat what is safe to repeat; they raise Undeliverable.
+
+    Messages are told apart by what a platform says of them, as JSON: what is recorded is what can be edited.
+    """
+
+    limit: int
+    """How many characters of Markdown one message holds."""
+
+    async def post(self, text: str, *, last: bool) -> Json:
+        """Post one more message; `last` says that the answer ends with it."""
+
+    async def edit(self, message: Json, text: str, *, last: bool) -> None:
+        """Let a message read `text`."""
+
+    async def delete(self, message: Json) -> None:
+        """Remove a message, if it is still there."""
+
+    async def edits_may_go_on(self) -> None:
+        """Come back when one more edit on the way to the whole answer is within the platform's limits."""
+
+
+class PostedMessages:
+    """An answer in messages that are posted, recorded, and made to read what they should.
+
+    It takes over the messages that were posted before, whatever they read by now.
+    """
+
+    appends_only = False
+
+    def __init__(self, messages: Messages, note: Note, posted: Sequence[Json] = ()) -> None:
+        self._messages = messages
+        self._note = note
+        self._posted = list(posted)
+        self._read: list[tuple[str, bool] | None] = [None] * len(self._posted)
+
+    async def show(self, text: str) -> None:
+        """Make the messages read the text so far."""
+        await self._messages.edits_may_go_on()
+        await self._make_read(text, whole=False)
+
+    async def finish(self, text: str) -> None:
+        """Make the messages read the whole text, and remove those that are left over."""
+        await self._make_read(text, whole=True)
+        while len(self._posted) > len(self._read):
+            await self._messages.delete(self._posted[-1])
+            self._posted.pop()
+            await self._note(self._posted)
+
+    async def _make_read(self, text: str, *, whole: bool) -> None:
+        wanted = [page.of(text) for page in pages(text, self._messages.limit)]
+        for index, page in enumerate(wanted):
+            reads = page, whole and index == len(wanted) - 1
+            if index >= len(self._posted):
+                self._posted.append(await self._messages.post(page, last=reads[1]))
+                await asyncio.shield(self._note(self._posted))
+                self._read.append(reads)
+            elif self._read[index] != reads:
+                await self._messages.edit(self._posted[index], page, last=reads[1])
+                self._read[index] = reads
+        if whole:
+            del self._read[len(wanted) :]
