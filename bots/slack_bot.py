@@ -66,7 +66,8 @@ class SlackBot:
         self._api = SlackApi(client())
         self._statuses = Statuses(self._api)
         self._no_streams: set[str] = set()
-        self._verifier = SignatureVerifier(settings.slack_signing_secret.get_secret_value())
+        secret = settings.slack_signing_secret.get_secret_value()
+        self._verifier = SignatureVerifier(secret) if secret else None
         self._commands = SlackCommands(self._api, chat, self._allowed, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         self.app = AsyncApp(client=self.client, before_authorize=self._take_in, request_verification_enabled=False)
@@ -76,6 +77,8 @@ class SlackBot:
 
     def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether Slack signed this request within the last five minutes."""
+        if self._verifier is None:
+            return False
         try:
             return self._verifier.is_valid(
                 body, headers.get("x-slack-request-timestamp", ""), headers.get("x-slack-signature", "")
@@ -115,17 +118,21 @@ class SlackBot:
         elif kind == "message" and subtype == "message_deleted":
             await self._commands.deleted(body, event)
         elif kind == "message" and subtype == "message_changed":
-            await self._hear_a_late_mention(body, event)
+            await self._hear_edit(body, event)
         elif kind in ("message", "app_mention") and (said := said_in(body, event)) is not None:
             await self._hear_message(said)
 
-    async def _hear_a_late_mention(self, body: Json, event: Json) -> None:
-        """An edit that mentions us for the first time asks us then. Any other edit is none of our business."""
+    async def _hear_edit(self, body: Json, event: Json) -> None:
+        """An edit that mentions us for the first time asks us then; one of a question that has no answer yet, anew."""
         around: Json = {name: event[name] for name in ("channel", "channel_type") if name in event}
         versions = (event.get(name) or {} for name in ("previous_message", "message"))
         before, now = (said_in(body, {"type": "message", **version, **around}) for version in versions)
-        if now is not None and now.mentions_us and before is not None and not before.mentions_us:
+        if now is None or before is None or now.text == before.text:  # links that unfold come as edits too
+            return
+        if now.mentions_us and not before.mentions_us:
             await self._hear_message(now)
+        else:
+            await self._commands.edited(body, now)
 
     async def _hear_message(self, said: Said) -> None:
         if not said.is_addressed and not await self._is_in_a_thread_of_ours(said):

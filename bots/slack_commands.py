@@ -122,6 +122,13 @@ class SlackCommands:
             if (turn.reply_to or {}).get("ts") == deleted:
                 await self._chat.stop(turn.id)
 
+    async def edited(self, body: Json, now: Said) -> None:
+        """Answer the new text of a message, where its answer is not written yet."""
+        async with self._chat.control(SURFACE, f"edit:{body.get('event_id')}") as fresh:
+            for turn in await self._chat.open_turns_in(now.session) if fresh else ():
+                if (turn.reply_to or {}).get("ts") == now.ts and now.text:
+                    await self._chat.amend(turn, now.text)
+
     async def _do(self, said: Said, command: str, about: str) -> str | None:
         if command == "stop":
             return await self._stop(said)

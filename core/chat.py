@@ -84,6 +84,7 @@ class Chat:
         self._line = Line()
         self._in_flight: set[str] = set()
         self._answers: dict[str, Answer] = {}
+        self._working: dict[str, asyncio.Task[None]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._following: set[asyncio.Task[None]] = set()
         self._scopes: dict[str, asyncio.Timeout] = {}
@@ -167,7 +168,7 @@ class Chat:
         answer = self._answers.get(turn.id)
         if answer is None:
             answer = self._answers[turn.id] = Answer(turn.id)
-            self._start(answer, self._answer(turn, answer, prepare), self._running)
+            self._working[turn.id] = self._start(answer, self._answer(turn, answer, prepare), self._running)
         return answer
 
     def following(self, turn: Turn) -> Answer:
@@ -228,6 +229,22 @@ class Chat:
         if not await self._store.stop(turn_id):
             return False
         self._stop_here(turn_id)
+        return True
+
+    async def amend(self, turn: Turn, text: str) -> bool:
+        """Ask another text instead, where its author has changed it. False once there is an answer.
+
+        The turn is let go of and taken over like one of a dead process: what was shown of it is shown anew. It stays
+        with the assistant that was chosen for it. Raises BadQuestion.
+        """
+        self._check_text(text)
+        async with self._ticking:  # so that it is taken over when nothing here is at work on it any more
+            if not await self._store.amend(turn.id, await self._without_password(turn, text)):
+                return False
+            self._lose(turn.id)
+            if work := self._working.get(turn.id):
+                await asyncio.wait({work})
+        self._look_around.set()
         return True
 
     async def reset(self, session: str) -> bool:
@@ -367,6 +384,8 @@ class Chat:
         subject, _, about = message.partition(" ")
         if subject == "stop":
             self._stop_here(about)
+        elif subject == "lost":
+            self._lose(about)
         elif subject == "closed":
             self._line.ring(int(about))
         else:
@@ -392,7 +411,9 @@ class Chat:
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start(self, answer: Answer, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
+    def _start(
+        self, answer: Answer, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]
+    ) -> asyncio.Task[None]:
         def end(task: asyncio.Task[None]) -> None:
             among.discard(task)
             if not answer.over:  # it was cancelled, maybe before it began
@@ -401,18 +422,22 @@ class Chat:
         task = self._tasks.create_task(work)
         among.add(task)
         task.add_done_callback(end)
+        return task
 
     def _check(self, question: Question) -> None:
         if self.draining:
             raise Overloaded("I am about to restart. Please try again shortly.", retry_after=2)
-        if not question.text.strip():
-            raise BadQuestion("The question is empty.")
-        if len(question.text) > self._max_characters:
-            raise BadQuestion(f"The question is longer than {self._max_characters:,} characters.")
-        if "\0" in question.text:
-            raise BadQuestion("The question contains a NUL character.")
+        self._check_text(question.text)
         if not question.may_wait and self._asking.locked():
             raise Overloaded
+
+    def _check_text(self, text: str) -> None:
+        if not text.strip():
+            raise BadQuestion("The question is empty.")
+        if len(text) > self._max_characters:
+            raise BadQuestion(f"The question is longer than {self._max_characters:,} characters.")
+        if "\0" in text:
+            raise BadQuestion("The question contains a NUL character.")
 
     def _choose(self, unlocked: str | None, choice: str | None) -> Chosen:
         private = self.assistants.get(unlocked) if unlocked else None
@@ -442,6 +467,7 @@ class Chat:
         finally:
             self._line.leave(turn.session_id, turn.number)
             self._answers.pop(turn.id, None)
+            self._working.pop(turn.id, None)
             self._bells.pop(turn.id, None)
             self._shown.pop(turn.id, None)
             self._in_flight.discard(turn.id)

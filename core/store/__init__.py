@@ -237,6 +237,10 @@ class Store:
         """Mark a turn to be stopped. False where it is closed or unknown."""
         return await self._db.write(lambda c: self._ledger.stop(c, turn_id))
 
+    async def amend(self, turn_id: str, text: str) -> bool:
+        """Let a turn that is not answered yet ask another text, and let go of it. False where it is too late."""
+        return await self._db.write(lambda c: self._ledger.amend(c, turn_id, text))
+
     async def reset(self, session: str) -> bool:
         """Begin the session's visible transcript at its next turn. False where there is no such session."""
         return await self._db.write(lambda c: self._ledger.reset(c, session, erase_after=self._erase_after))

@@ -418,6 +418,18 @@ class Ledger:
             self._notify(connection, f"stop {turn_id}")
         return marked is not None
 
+    def amend(self, connection: sa.Connection, turn_id: str, text: str) -> bool:
+        """Let a turn that is not answered yet ask another text, and let go of it. False where it is too late."""
+        amended = connection.execute(
+            sa.update(turns)
+            .where(turns.c.id == turn_id, turns.c.outcome.is_(None), turns.c.stop.is_(False))
+            .values(question=text, context=None, holder=None, token=turns.c.token + 1, attempts=0, started_at=None)
+            .returning(turns.c.id)
+        ).first()
+        if amended is not None:
+            self._notify(connection, f"lost {turn_id}")
+        return amended is not None
+
     def reset(self, connection: sa.Connection, session: str, *, erase_after: float) -> bool:
         """Begin the session's visible transcript at its next turn. False where there is no such session."""
         found = connection.execute(
