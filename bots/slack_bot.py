@@ -70,7 +70,14 @@ class SlackBot:
         self._verifier = SignatureVerifier(secret) if secret else None
         self._commands = SlackCommands(self._api, chat, self._allowed, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
-        self.app = AsyncApp(client=self.client, before_authorize=self._take_in, request_verification_enabled=False)
+        library_logger = logging.getLogger("slack_bolt")
+        library_logger.setLevel(logging.ERROR)  # it quotes what people write below that, and warns of our settings
+        self.app = AsyncApp(
+            client=self.client,
+            before_authorize=self._take_in,
+            request_verification_enabled=False,  # it is verified before it is read, see `is_genuine`
+            logger=library_logger,
+        )
         self._commands.register(self.app)
         prepare = SlackPreparing(self._api, chat, self._allowed)
         self.responder = Responder(chat, SURFACE, self._open_reply, prepare)

@@ -66,8 +66,9 @@ class SlackReply:
         await self._statuses.begin(self._reply_to, title_of(self._turn.question) if is_first else None)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._statuses.end(self._reply_to, is_shown=self._is_status_shown)
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        is_cut_off = kind is not None and issubclass(kind, asyncio.CancelledError)  # an heir goes on at once
+        await self._statuses.end(self._reply_to, is_shown=self._is_status_shown or is_cut_off)
 
     async def show(self, text: str) -> None:
         """Show the text so far, as far as it can be shown safely."""

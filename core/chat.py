@@ -354,7 +354,8 @@ class Chat:
     async def tick(self) -> None:
         """Show that this process lives, take over what dead ones left, and hear of stops."""
         async with self._ticking:  # else what one tick has just taken over looks stranded to the other
-            tick = await self._store.tick(list(self._abandoned), self._in_flight, list(self._answers))
+            surfaces = [] if self.draining else list(self._abandoned)
+            tick = await self._store.tick(surfaces, self._in_flight, list(self._answers))
             for turn_id in tick.stopped:
                 self._stop_here(turn_id)
             self._ticked = asyncio.get_running_loop().time()

@@ -1,6 +1,7 @@
 """`make bench`: figures, each against a baseline in the same run."""
 
-from tests.bench import throughput, tokens
+from tests.bench import slack, throughput, tokens
 
 throughput.main()
 tokens.main()
+slack.main()

@@ -103,7 +103,8 @@ def app(name: str, upstream_port: int) -> Iterator[tuple[subprocess.Popen[bytes]
             "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
             "OPENAI_THREADS": "conversations",
             "DATABASE_URL": f"sqlite:///{folder}/bob.db",
-            "LOG_LEVEL": "warning",
+            "LOG_LEVEL": "error",
+            "DRAIN_SECONDS": "0",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         process = subprocess.Popen(
