@@ -57,6 +57,7 @@ class Responder:
             await self._chat.shown(turn)
         except (HoldLost, StoreUnavailable):
             logger.info("turn %s is shown by somebody else, or later", turn.reference)
+            self._chat.let_go(turn)
         except Undeliverable as reason:
             logger.warning("turn %s cannot be shown: %s", turn.reference, reason)
             await self._give_up(turn, answer)
@@ -69,10 +70,12 @@ class Responder:
             self._start(turn)
 
     async def _give_up(self, turn: Turn, answer: Answer) -> None:
-        with contextlib.suppress(HoldLost, StoreUnavailable):
+        try:
             await self._chat.stop(turn.id)
             await answer.ended()
             await self._chat.shown(turn, undeliverable=True)
+        except (HoldLost, StoreUnavailable):
+            self._chat.let_go(turn)
 
 
 async def _relay(answer: Answer, reply: Reply) -> None:

@@ -23,6 +23,7 @@ from core import Json
 logger = logging.getLogger(__name__)
 
 SECONDS_A_PLACE_MAY_BE_DOWN = 600.0
+SECONDS_OF_AN_ATTEMPT = 15.0
 LONGEST_PAUSE_SECONDS = 15.0
 RETRY_AFTER_SECONDS = 1.0  # where Slack refuses for its rate and does not say for how long
 
@@ -44,12 +45,14 @@ PASSES = frozenset({"fatal_error", "internal_error", "request_timeout", "service
 # Calls a minute and at once, somewhat below what Slack's tiers promise (2: 20, 3: 50, 4: 100), since it counts
 # by windows that we do not see.
 _PACES = {
+    "agents.sessions.setStatus": (90, 20),
+    "assistant.threads.setStatus": (90, 20),
     "chat.appendStream": (90, 8),
     "chat.startStream": (12, 8),
     "chat.stopStream": (12, 8),
     "chat.update": (40, 8),
     "conversations.replies": (40, 8),
-    "users.info": (90, 10),
+    "users.info": (90, 40),
 }
 _POSTS_PER_MINUTE, _POSTS_AT_ONCE = 60, 4  # in one channel
 
@@ -109,10 +112,10 @@ class SlackApi:
             raise RateLimited
         return await self._try(method, arguments, pace)
 
-    async def attempt(self, method: str, **arguments: Any) -> Json:
+    async def attempt(self, method: str, *, seconds: float = SECONDS_OF_AN_ATTEMPT, **arguments: Any) -> Json:
         """What a method answers, or `{"error": …}` where it fails: for what is welcome but not needed."""
         try:
-            async with asyncio.timeout(LONGEST_PAUSE_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await self.call(method, **arguments)
         except (Refused, InDoubt, Undeliverable, TimeoutError) as failure:
             error = str(failure) or type(failure).__name__

@@ -30,6 +30,7 @@ NO_STREAMS = (
     "access_denied", "feature_not_enabled", "method_not_supported_for_channel_type", "missing_scope",
     "not_allowed_token_type", "not_authorized", "unknown_method",
 )  # fmt: skip
+CANNOT_BE_EDITED = ("cant_update_message", "edit_window_closed", "message_not_found")
 NOTICE = "bob_notice"  # marks what is no part of an answer
 
 CheckHold = Callable[[], Awaitable[None]]
@@ -304,15 +305,18 @@ class _Thread:
         await self.check_hold()
         self._remember(message["ts"])
         where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
-        for _ in range(2):
+        contents = [_content(text, last=last), _content(text, last=last), {"markdown_text": text}]
+        for content in contents:
             try:
-                await self._api.call("chat.update", **where, **_content(text, last=last))
+                await self._api.call("chat.update", **where, **content)
             except Refused as refusal:
+                logger.info("turn %s could not be edited: %s", self._turn.reference, refusal.error)
+                if refusal.error in CANNOT_BE_EDITED:
+                    return
                 if refusal.error == "streaming_state_conflict":
                     await self._api.attempt("chat.stopStream", **where)
-                    continue
-                logger.info("turn %s could not be edited: %s", self._turn.reference, refusal.error)
-            return
+            else:
+                return
 
     async def delete(self, message: Json) -> None:
         """Remove a message that is too much."""

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 from collections import Counter
 
-from bots.slack_api import SlackApi
+from bots.slack_api import SECONDS_OF_AN_ATTEMPT, SlackApi
 from core import Json
 
+SECONDS_TO_BEGIN = 3.0  # the answer does not wait longer for its sign
 SECONDS_BETWEEN_REMINDERS = 90.0
 LINE = "is thinking…"
 NO_AGENT = ("not_authorized", "unknown_method", "missing_scope", "feature_not_enabled", "access_denied")
@@ -32,7 +33,7 @@ class Statuses:
         where = _thread(reply_to)
         self._at_work[where] += 1
         if self._at_work[where] == 1 or title is not None:
-            await self._set(reply_to, "processing", title)
+            await self._set(reply_to, "processing", title, SECONDS_TO_BEGIN)
 
     def next_one(self, reply_to: Json) -> str:
         """The status that the thread has once this turn has ended."""
@@ -48,15 +49,15 @@ class Statuses:
         if reminding := self._reminding.pop(where, None):
             reminding.cancel()
         if not is_shown or not self._are_agents.get(reply_to["install"], True):
-            await self._set(reply_to, "active", None)
+            await self._set(reply_to, "active", None, SECONDS_OF_AN_ATTEMPT)
 
-    async def _set(self, reply_to: Json, status: str, title: str | None) -> None:
+    async def _set(self, reply_to: Json, status: str, title: str | None, seconds: float) -> None:
         install = reply_to["install"]
         if self._are_agents.get(install, True):
             more = {"title": title, "initiator_user_id": reply_to["user"]} if title else {}
             done = await self._api.attempt(
                 "agents.sessions.setStatus", channel_id=reply_to["channel"], thread_ts=reply_to["thread"],
-                status=status, **more,
+                status=status, seconds=seconds, **more,
             )  # fmt: skip
             if done.get("error") not in NO_AGENT:
                 return

@@ -205,6 +205,10 @@ class Chat:
         if shown := self._shown.get(turn.id):
             shown.set()
 
+    def let_go(self, turn: Turn) -> None:
+        """Give up a turn that cannot be shown now. Whoever looks around next takes it up again, maybe this process."""
+        self._lose(turn.id)
+
     async def check_hold(self, turn: Turn) -> None:
         """Come back if the turn is ours, to be called before something is shown that cannot be fenced. Raises HoldLost.
 
@@ -307,12 +311,17 @@ class Chat:
     async def control(self, surface: str, event_id: str) -> AsyncIterator[bool]:
         """Whether a control that may be delivered more than once is still to be carried out, within the block.
 
-        It counts as carried out once the block ends without an exception.
+        Only one block at a time is told so, and once it has ended without an exception none is any more.
         """
-        fresh = not await self._store.was_carried_out(surface, event_id)
-        yield fresh
-        if fresh:
-            await self._store.note_carried_out(surface, event_id)
+        if not await self._store.claim_control(surface, event_id):
+            yield False
+            return
+        done = False
+        try:
+            yield True
+            done = True
+        finally:
+            await self._store.end_control(surface, event_id, done=done)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -276,13 +276,13 @@ class Store:
         """Record what a person thinks of an answer."""
         await self._db.write(lambda c: self._places.rate(c, turn_id, person, good=good))
 
-    async def was_carried_out(self, surface: str, event_id: str) -> bool:
-        """Whether this control was carried out before."""
-        return await self._db.read(lambda c: self._places.was_carried_out(c, surface, event_id))
+    async def claim_control(self, surface: str, event_id: str) -> bool:
+        """Whether this control is ours to carry out: nobody has, and nobody else is about to."""
+        return await self._db.write(lambda c: self._places.claim_control(c, surface, event_id))
 
-    async def note_carried_out(self, surface: str, event_id: str) -> None:
-        """Record that this control was carried out."""
-        await self._db.write(lambda c: self._places.note_carried_out(c, surface, event_id))
+    async def end_control(self, surface: str, event_id: str, *, done: bool) -> None:
+        """Record that a claimed control was carried out, or that it was not and anybody may."""
+        await self._db.write(lambda c: self._places.end_control(c, surface, event_id, done=done))
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,6 +13,7 @@ unlocks = Unlock.__table__  # type: ignore[attr-defined]
 feedback = Feedback.__table__  # type: ignore[attr-defined]
 controls = Control.__table__  # type: ignore[attr-defined]
 
+CLAIM_SECONDS = 10.0  # after which whoever claimed a control and did not carry it out has died
 CONTROL_IS_KNOWN_SECONDS = 86_400.0  # Slack delivers an event for the last time after some six minutes
 
 
@@ -69,19 +70,24 @@ class Places:
             self._clock.params(),
         )
 
-    def was_carried_out(self, connection: sa.Connection, surface: str, event_id: str) -> bool:
-        """Whether this control was carried out before."""
-        known = sa.select(controls.c.at).where(controls.c.surface == surface, controls.c.event_id == event_id)
-        return connection.execute(known).first() is not None
-
-    def note_carried_out(self, connection: sa.Connection, surface: str, event_id: str) -> None:
-        """Record that this control was carried out."""
+    def claim_control(self, connection: sa.Connection, surface: str, event_id: str) -> bool:
+        """Whether this control is ours to carry out: nobody has, and nobody else is about to."""
         connection.execute(
             sa.delete(controls).where(controls.c.at < self._clock.now - CONTROL_IS_KNOWN_SECONDS), self._clock.params()
         )
-        connection.execute(
+        claimed = (
             self._insert(controls)
-            .values(surface=surface, event_id=event_id, at=self._clock.now)
-            .on_conflict_do_nothing(),
-            self._clock.params(),
+            .values(surface=surface, event_id=event_id, at=self._clock.now, done=False)
+            .on_conflict_do_update(
+                index_elements=["surface", "event_id"],
+                set_={"at": self._clock.now},
+                where=sa.and_(controls.c.done.is_(False), controls.c.at < self._clock.now - CLAIM_SECONDS),
+            )
         )
+        return connection.execute(claimed.returning(controls.c.at), self._clock.params()).first() is not None
+
+    def end_control(self, connection: sa.Connection, surface: str, event_id: str, *, done: bool) -> None:
+        """Record that a claimed control was carried out, or that it was not and anybody may."""
+        which = (controls.c.surface == surface, controls.c.event_id == event_id)
+        ended = sa.update(controls).where(*which).values(done=True) if done else sa.delete(controls).where(*which)
+        connection.execute(ended)

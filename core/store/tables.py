@@ -115,13 +115,14 @@ class Feedback(SQLModel, table=True):
 
 
 class Control(SQLModel, table=True):
-    """An event that was a control (stop, reset) and has been carried out, in case it is delivered again."""
+    """An event that is a control (stop, reset), in case it is delivered again."""
 
     __tablename__: ClassVar[str] = "control"
 
     surface: str = Field(primary_key=True)
     event_id: str = Field(primary_key=True)
-    at: float = Field(index=True)
+    at: float = Field(index=True)  # when somebody last began to carry it out
+    done: bool = Field(default=False)
 
 
 class StoredResponse(SQLModel, table=True):

@@ -40,5 +40,6 @@ def upgrade() -> None:
         sa.Column("surface", sa.String, primary_key=True),
         sa.Column("event_id", sa.String, primary_key=True),
         sa.Column("at", sa.Double, nullable=False),
+        sa.Column("done", sa.Boolean, nullable=False),
     )
     op.create_index("ix_control_at", "control", ["at"])
