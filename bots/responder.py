@@ -89,7 +89,8 @@ async def _relay(answer: Answer, reply: Reply) -> None:
                 await reply.show(text)
         await reply.finish(_worded(await answer.whole()))
     except AnswerFailed as failure:
-        await reply.finish(f"{so_far}\n\n{failure}" if so_far else str(failure))
+        if str(failure):  # else it ends without a word
+            await reply.finish(f"{so_far}\n\n{failure}" if so_far else str(failure))
 
 
 def _worded(finished: Finished) -> str:

@@ -68,7 +68,8 @@ class SlackBot:
         self._no_streams: set[str] = set()
         secret = settings.slack_signing_secret.get_secret_value()
         self._verifier = SignatureVerifier(secret) if secret else None
-        self._commands = SlackCommands(self._api, chat, self._allowed, tasks)
+        preparing = SlackPreparing(self._api, chat, self._allowed)
+        self._commands = SlackCommands(self._api, chat, preparing.refusal, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")
         library_logger.setLevel(logging.ERROR)  # it quotes what people write below that, and warns of our settings
@@ -79,8 +80,7 @@ class SlackBot:
             logger=library_logger,
         )
         self._commands.register(self.app)
-        prepare = SlackPreparing(self._api, chat, self._allowed)
-        self.responder = Responder(chat, SURFACE, self._open_reply, prepare)
+        self.responder = Responder(chat, SURFACE, self._open_reply, preparing)
 
     def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether Slack signed this request within the last five minutes."""
@@ -148,7 +148,7 @@ class SlackBot:
         if refusal is not None and not said.is_addressed:
             return
         command = command_in(said.text)
-        if command is not None and refusal is None:
+        if command is not None:
             await self._commands.carry_out(said, command)
             return
         try:

@@ -8,22 +8,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bots.slack_api import SlackApi
-from bots.slack_prepare import Allowed
 from bots.slack_reply import NOTICE
 from bots.slack_words import SURFACE, Said, install_of, person_id, place_id, session_id
 from core import Chat, Json, StoreUnavailable, Turn, UnknownAssistant, WrongPassword
 
 logger = logging.getLogger(__name__)
 
+Refusal = Callable[[Json, float], Awaitable[str | None]]
+
 COMMANDS = ("reset", "stop", "help", "assistant")
-SECONDS_TO_LOOK_FOR_AN_ADMIN = 2.0  # Slack waits three for the window to answer
+SECONDS_TO_CHECK = 1.5  # of the three that Slack waits
 
 HELP = """\
 Mention me in a channel, or write to me in a direct message, and I answer in the thread. \
@@ -66,10 +67,10 @@ def command_in(text: str) -> tuple[str, str] | None:
 class SlackCommands:
     """Carries out what people tell Bob to do in Slack."""
 
-    def __init__(self, api: SlackApi, chat: Chat, allowed: Allowed, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, api: SlackApi, chat: Chat, refusal: Refusal, tasks: asyncio.TaskGroup) -> None:
         self._api = api
         self._chat = chat
-        self._allowed = allowed
+        self._refusal = refusal
         self._tasks = tasks
 
     def register(self, app: AsyncApp) -> None:
@@ -87,10 +88,12 @@ class SlackCommands:
     async def carry_out(self, said: Said, command: tuple[str, str]) -> None:
         """Do what a message says, once however often it is delivered; what it says to that is posted later."""
         async with self._chat.control(SURFACE, said.key) as fresh:
-            if fresh:
-                sentence = await self._do(said, *command)
-                if sentence:
-                    self.say(said, sentence)
+            if not fresh:
+                return
+            refusal = await self._refusal(said.reply_to, SECONDS_TO_CHECK)
+            sentence = refusal or await self._do(said, *command)
+            if sentence and (said.is_addressed or not refusal):
+                self.say(said, sentence)
 
     def say(self, said: Said, sentence: str) -> None:
         """Post a sentence in the thread, in the background."""
@@ -165,6 +168,9 @@ class SlackCommands:
         install = install_of(body)
         person, place = person_id(install, body["user_id"]), place_id(install, body["channel_id"])
         command = words[0].casefold() if words else "help"
+        if refusal := await self._refusal(_who_and_where(body), SECONDS_TO_CHECK):
+            await ack(refusal)
+            return
         try:
             if command == "unlock":
                 await ack()
@@ -221,7 +227,7 @@ class SlackCommands:
 
     async def _is_admin(self, user: str) -> bool:
         try:
-            async with asyncio.timeout(SECONDS_TO_LOOK_FOR_AN_ADMIN):
+            async with asyncio.timeout(SECONDS_TO_CHECK):
                 found = (await self._api.attempt("users.info", user=user)).get("user") or {}
         except TimeoutError:
             return False
@@ -248,6 +254,12 @@ class SlackCommands:
             await self._api.attempt(
                 "assistant.threads.setSuggestedPrompts", channel_id=event["channel"], prompts=SUGGESTED_PROMPTS
             )
+
+
+def _who_and_where(body: Json) -> Json:
+    kind = "im" if body["channel_id"].startswith("D") else "channel"
+    # Slash commands do not reach an app from other companies' workspaces.
+    return {"channel": body["channel_id"], "kind": kind, "user": body["user_id"], "stranger": False}
 
 
 async def _acknowledge(ack: AsyncAck) -> None:

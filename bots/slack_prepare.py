@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from bots.reply import Undeliverable
@@ -17,6 +17,7 @@ SECONDS_A_GROUP_IS_KNOWN = 300.0
 SECONDS_A_NAME_IS_KNOWN = 3600.0
 MOST_NAMES = 10_000
 EARLIER_MESSAGES = 50
+MESSAGES_OF_A_PAGE, MOST_PAGES = 200, 5
 LONGEST_EARLIER_MESSAGE = 2_000
 
 ANOTHER_CHANNEL = "Sorry, I am not set up to answer in this channel."
@@ -80,19 +81,23 @@ class SlackPreparing:
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _check(self, to: Json) -> None:
+        refusal = await self.refusal(to, SECONDS_TO_CHECK)
+        if refusal is not None:
+            raise NotAllowed(refusal if to["addressed"] else "")
+
+    async def refusal(self, to: Json, seconds: float) -> str | None:
+        """Why this person may not ask here, found out within so many seconds; None if they may."""
         refusal = self._allowed.refusal(
             channel=to["channel"], kind=to["kind"], user=to["user"], stranger=to["stranger"]
         )
-        if refusal is not None:
-            raise NotAllowed(refusal)
-        if not self._allowed.people or to["user"] in self._allowed.people:
-            return
+        if refusal is not None or not self._allowed.people or to["user"] in self._allowed.people:
+            return refusal
         try:
-            async with asyncio.timeout(SECONDS_TO_CHECK):
-                if not any([to["user"] in await self._members(group) for group in self._allowed.groups]):
-                    raise NotAllowed(NOT_ON_THE_LIST)
+            async with asyncio.timeout(seconds):
+                is_member = any([to["user"] in await self._members(group) for group in self._allowed.groups])
         except (TimeoutError, Refused, InDoubt, Undeliverable):
-            raise NotAllowed(NOT_SURE) from None
+            return NOT_SURE
+        return None if is_member else NOT_ON_THE_LIST
 
     async def _members(self, group: str) -> Collection[str]:
         until, members = self._groups.get(group, (0.0, ()))
@@ -142,11 +147,8 @@ class SlackPreparing:
         since = (before.reply_to or {}).get("ts") if before is not None else None
         if before is not None and (since is None or to["kind"] == "im"):
             return []
-        found = await self._api.attempt(
-            "conversations.replies", channel=to["channel"], ts=to["thread"], latest=to["ts"], limit=EARLIER_MESSAGES,
-            **({"oldest": since} if since else {}),
-        )  # fmt: skip
-        messages = [each for each in found.get("messages") or () if self._is_somebodys(each, to, since)]
+        messages = [each async for each in self._messages_before(to, since) if self._is_somebodys(each, to, since)]
+        messages = messages[:1] + messages[1:][-(EARLIER_MESSAGES - 1) :]  # how it began, and what was said last
         key = f"{to['install']}:{to['channel']}:"
         turns = await self._chat.known_events(SURFACE, [key + each["ts"] for each in messages])
         return [
@@ -154,6 +156,20 @@ class SlackPreparing:
             for each in messages
             if key + each["ts"] not in turns
         ]
+
+    async def _messages_before(self, to: Json, since: str | None) -> AsyncIterator[Json]:
+        more: Json = {"oldest": since} if since else {}
+        for _ in range(MOST_PAGES):
+            found = await self._api.attempt(
+                "conversations.replies", channel=to["channel"], ts=to["thread"], latest=to["ts"],
+                limit=MESSAGES_OF_A_PAGE, **more,
+            )  # fmt: skip
+            for message in found.get("messages") or ():
+                yield message
+            cursor = (found.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                return
+            more["cursor"] = cursor
 
     def _is_somebodys(self, message: Json, to: Json, since: str | None) -> bool:
         if message.get("subtype") not in HEARD_SUBTYPES or message.get("bot_id") or message.get("user") == to["bot"]:

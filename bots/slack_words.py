@@ -20,6 +20,7 @@ SLACKBOT = "USLACKBOT"
 
 _MARKUP = re.compile(r"<([^<>\s][^<>]*)>")
 _USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
+_SOMEBODY = re.compile(r"<(?:@([UW][A-Z0-9]+)|!(?:subteam\^|here|channel|everyone))")
 _BROADCAST = re.compile(r"<!(channel|here|everyone|subteam\^[A-Z0-9]+)(?:\|([^<>\n]*))?>?", re.IGNORECASE)
 _MAY_BECOME_A_BROADCAST = re.compile(r"<(![^<>\n]{0,80})?$")
 
@@ -119,7 +120,7 @@ def said_in(body: Mapping[str, Any], event: Mapping[str, Any]) -> Said | None:
     raw = event.get("text") or ""
     mentioned = re.compile(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>") if bot else None
     mentions_us = event.get("type") == "app_mention" or bool(mentioned and mentioned.search(raw))
-    opens_with = _USER.match(raw.lstrip())
+    opens_with = _SOMEBODY.match(raw.lstrip())
     text = raw
     if mentioned:
         text = mentioned.sub("@Bob", re.sub(rf"^\s*(?:{mentioned.pattern}[\s,:]*)+", "", raw))

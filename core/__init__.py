@@ -1,9 +1,10 @@
 """Conversations of people with assistants, whoever asks. Surfaces enter here, and know nothing of what is behind."""
 
 from core.answer import Answer
+from core.answering import Prepare
 from core.assistants import Assistant, Assistants, AssistantsFileError
 from core.bootstrap import open_chat
-from core.chat import Chat, Prepare
+from core.chat import Chat
 from core.errors import (
     AnswerFailed,
     BadQuestion,

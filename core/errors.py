@@ -132,7 +132,7 @@ class OutOfTime(AnswerFailed):
 
 
 class NotAllowed(AnswerFailed):
-    """This person may not ask here. Whoever prepares a turn raises it, with a sentence."""
+    """This person may not ask here. Whoever prepares a turn raises it, with a sentence, or an empty one for silence."""
 
     sentence = "Sorry, I may not answer you here."
 

@@ -1,0 +1,361 @@
+"""The turns that this process has in hand: each is prepared, asked when it is first in line, stored and shown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from core.answer import Answer
+from core.assistants import Assistant, Assistants
+from core.errors import (
+    AnswerFailed,
+    ChatError,
+    GivenUp,
+    HoldLost,
+    ModelMisconfigured,
+    NotAllowed,
+    OutOfTime,
+    StoreUnavailable,
+)
+from core.language_model import ModelTrouble
+from core.line import Line
+from core.logs import kind_of
+from core.password import Passwords
+from core.store import Begun, Store, ThreadFate
+from core.threads import Result, Stopped, Threads
+from core.turns import Finished, Outcome, Preparation, Turn
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 0.1  # at another process's turns, where it cannot tell us
+SECONDS_BETWEEN_LOOKS_WHEN_TOLD = 1.0  # where it can, but may not have known yet that we wait
+SECONDS_TO_INSIST = 60.0
+SECONDS_TO_PREPARE = 60.0
+LONGEST_PAUSE_SECONDS = 2.0
+
+Prepare = Callable[[Turn], Awaitable[Preparation]]
+T = TypeVar("T")
+
+
+class Answering:
+    """Answers turns, each in a task of its own, and knows which ones are in hand.
+
+    A turn is in hand from before it is stored until it is closed, lost to another process, or left as it is since the
+    store does not answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        threads: Threads,
+        assistants: Assistants,
+        passwords: Passwords,
+        tasks: asyncio.TaskGroup,
+        max_at_once: int,
+    ) -> None:
+        self.line = Line()
+        self.in_hand: set[str] = set()
+        self._store = store
+        self._threads = threads
+        self._assistants = assistants
+        self._passwords = passwords
+        self._tasks = tasks
+        self._asking = asyncio.Semaphore(max_at_once)
+        self._answers: dict[str, Answer] = {}
+        self._work_on: dict[str, asyncio.Task[None]] = {}
+        self._following: set[asyncio.Task[None]] = set()
+        self._scopes: dict[str, asyncio.Timeout] = {}
+        self._bells: dict[str, asyncio.Event] = {}
+        self._shown: dict[str, asyncio.Event] = {}
+        self._stopped: set[str] = set()
+        self._lost: set[str] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many turns are asked as may be at once."""
+        return self._asking.locked()
+
+    @property
+    def at_work_on(self) -> list[str]:
+        """The turns in hand that a task is at work on."""
+        return list(self._work_on)
+
+    def holds(self, turn_id: str) -> bool:
+        """Whether the turn is in hand and not known to be lost."""
+        return turn_id in self.in_hand and turn_id not in self._lost
+
+    def answer(self, turn: Turn, prepare: Prepare | None) -> Answer:
+        """Answer a turn in the background; the same turn has one answer."""
+        answer = self._answers.get(turn.id)
+        if answer is None:
+            answer = self._answers[turn.id] = Answer(turn.id)
+            self._work_on[turn.id] = self._start(answer, self._answer(turn, answer, prepare))
+        return answer
+
+    def follow(self, turn: Turn) -> Answer:
+        """The answer to a turn, whatever process is at work on it."""
+        if turn.id in self._answers:
+            return self._answers[turn.id]
+        answer = Answer(turn.id)
+        if turn.over:
+            _show_stored(turn, answer)
+        else:
+            task = self._start(answer, self._follow(turn, answer))
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
+        return answer
+
+    def stop(self, turn_id: str) -> None:
+        """End a turn, if it is in hand, keeping the text there is."""
+        if turn_id not in self.in_hand:
+            return
+        self._stopped.add(turn_id)
+        if scope := self._scopes.get(turn_id):
+            if not scope.expired():
+                scope.reschedule(0)
+        elif bell := self._bells.get(turn_id):
+            bell.set()
+
+    def shown(self, turn_id: str) -> None:
+        """The turn's answer is shown, and it is closed."""
+        if shown := self._shown.get(turn_id):
+            shown.set()
+
+    def lose(self, turn_id: str) -> None:
+        """Give up a turn that is not ours any more: its writes are refused from now on."""
+        if turn_id in self.in_hand:
+            self._lost.add(turn_id)
+            self.stop(turn_id)
+            self.shown(turn_id)
+
+    async def laid_down(self, turn_id: str) -> None:
+        """Come back once no task is at work on the turn."""
+        if work := self._work_on.get(turn_id):
+            await asyncio.wait({work})
+
+    async def end(self, seconds: float) -> None:
+        """Let what is in hand come to its end for so long, and let go of the rest, for any process to take."""
+        if self._work_on:
+            await asyncio.wait(self._work_on.values(), timeout=max(0.0, seconds))
+        if self.in_hand:
+            logger.warning("%d turns are left to other processes", len(self.in_hand))
+            with contextlib.suppress(StoreUnavailable):  # else they are found when this process is gone
+                await self._store.release(list(self.in_hand))
+        for task in [*self._work_on.values(), *self._following]:
+            task.cancel()
+
+    async def without_password(self, turn: Turn, text: str) -> str:
+        """A text that belongs to a turn, without a password in it."""
+        text = text.replace("\0", "")  # which PostgreSQL does not take
+        reading = self._passwords.read(text)
+        if (reading.unlocks or reading.wrong) and await self._store.may_unlock(turn, reading.wrong):
+            return reading.text
+        return text
+
+    # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, answer: Answer, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        def end(_: object) -> None:
+            if not answer.over:  # it was cancelled, maybe before it began
+                answer.fail(HoldLost())
+
+        task = self._tasks.create_task(work)
+        task.add_done_callback(end)
+        return task
+
+    async def _answer(self, turn: Turn, answer: Answer, prepare: Prepare | None) -> None:
+        bell = self._bells[turn.id] = self.line.join(turn.session_id, turn.number)
+        shown = self._shown[turn.id] = asyncio.Event()
+        try:
+            if turn.over:
+                _show_stored(turn, answer)
+            else:
+                await self._take_its_turn(turn, answer, prepare, bell)
+            if turn.reply_to is not None:
+                await shown.wait()
+        except HoldLost as lost:
+            answer.fail(lost)
+            logger.warning("turn %s is no longer held here", turn.reference)
+        except StoreUnavailable as failure:  # it stays open, and is taken up again when the store is back
+            answer.fail(failure)
+            logger.error("turn %s could not be stored, and stays open", turn.reference)
+        finally:
+            self.line.leave(turn.session_id, turn.number)
+            self._answers.pop(turn.id, None)
+            self._work_on.pop(turn.id, None)
+            self._bells.pop(turn.id, None)
+            self._shown.pop(turn.id, None)
+            self.in_hand.discard(turn.id)
+            self._stopped.discard(turn.id)
+            self._lost.discard(turn.id)
+
+    async def _take_its_turn(self, turn: Turn, answer: Answer, prepare: Prepare | None, bell: asyncio.Event) -> None:
+        try:
+            if prepare and turn.context is None:
+                with contextlib.suppress(TimeoutError):  # it is closed below if it was stopped, else asked as it is
+                    turn = await self._stoppable(turn, SECONDS_TO_PREPARE, self._prepare(turn, prepare))
+            begun = None
+            while begun is None:
+                bell.clear()
+                async with self._asking:
+                    begun = await self._work(turn, answer)
+                if begun is None:
+                    await self._wait_in_line(turn, bell)
+        except NotAllowed as refused:
+            await self._end_unanswered(turn, answer, refused, Outcome.REFUSED, "untouched")
+        except (HoldLost, StoreUnavailable):
+            raise
+        except Exception:
+            logger.exception("turn %s failed for a reason of ours", turn.reference)
+            await self._fail(turn, answer, AnswerFailed(), "retired")
+
+    async def _prepare(self, turn: Turn, prepare: Prepare) -> Turn:
+        preparation = await prepare(turn)
+        question = turn.question if preparation.question is None else preparation.question
+        turn = replace(
+            turn,
+            question=await self.without_password(turn, question),
+            context=await self.without_password(turn, preparation.context),
+        )
+        await self._store.note_prepared(turn)
+        return turn
+
+    async def _wait_in_line(self, turn: Turn, bell: asyncio.Event) -> None:
+        seconds = None
+        if self.line.is_first(turn.session_id, turn.number):  # so a turn of another process is before it
+            seconds = SECONDS_BETWEEN_LOOKS_WHEN_TOLD if self._store.hears_others else SECONDS_BETWEEN_LOOKS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await bell.wait()
+
+    async def _work(self, turn: Turn, answer: Answer) -> Begun | None:
+        """Take a turn from its beginning to its end, or give back None while it has to wait."""
+        assistant = self._assistants.get(turn.assistant)
+        if assistant is None or (turn.private and not assistant.private):
+            assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
+            await self._fail(turn, answer, assistant_is_gone, "untouched")
+            return Begun(None)
+        begun = await self._threads.begin(turn, assistant)
+        if begun is None:
+            return None
+        if begun.stop:
+            await self._finish(turn, answer, Finished("", Outcome.STOPPED), "untouched")
+        elif begun.given_up:
+            await self._fail(turn, answer, GivenUp(), "untouched")
+        elif not turn.question:
+            await self._finish(turn, answer, Finished(_heard(assistant.name)), "untouched")
+        else:
+            await self._ask(turn, assistant, begun, answer)
+        return begun
+
+    async def _ask(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> None:
+        try:
+            asking = self._threads.ask(turn, assistant, begun, answer)
+            result = await self._stoppable(turn, begun.seconds_left, asking)
+        except (TimeoutError, Stopped) as end:
+            if turn.id in self._stopped or isinstance(end, Stopped):
+                usage = self._threads.estimate(begun, answer.text)
+                stopped = Finished(answer.text, Outcome.STOPPED, usage)
+                await self._finish(turn, answer, stopped, self._threads.fate_of(Outcome.STOPPED))
+            else:
+                await self._fail(turn, answer, OutOfTime(), self._threads.fate_after(None))
+        except ModelTrouble as trouble:
+            await self._fail(turn, answer, trouble.failure, self._threads.fate_after(trouble))
+        else:
+            fate = self._threads.fate_of(result.finished.outcome)
+            await self._finish(turn, answer, result.finished, fate, result)
+
+    async def _stoppable(self, turn: Turn, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` for up to `seconds`, or until somebody stops the turn: either way TimeoutError."""
+        async with asyncio.timeout(seconds) as scope:
+            self._scopes[turn.id] = scope
+            try:
+                if turn.id in self._stopped:
+                    scope.reschedule(0)
+                return await work
+            finally:
+                del self._scopes[turn.id]
+
+    async def _finish(
+        self, turn: Turn, answer: Answer, finished: Finished, thread: ThreadFate, result: Result | None = None
+    ) -> None:
+        conversation_id, response_id = (result.conversation_id, result.response_id) if result else (None, None)
+        await insist(
+            lambda: self._store.close_answered(
+                turn, finished, thread=thread, conversation_id=conversation_id, response_id=response_id
+            )
+        )
+        answer.finish(finished)
+        logger.info("turn %s %s", turn.reference, finished.outcome)
+        if thread == "retired":
+            self._threads.look_for_erasures()
+
+    async def _fail(self, turn: Turn, answer: Answer, failure: AnswerFailed, thread: ThreadFate) -> None:
+        with_reference = type(failure)(f"{failure.sentence} (Reference {turn.reference}.)")
+        await self._end_unanswered(turn, answer, with_reference, Outcome.FAILED, thread)
+
+    async def _end_unanswered(
+        self, turn: Turn, answer: Answer, failure: AnswerFailed, outcome: Outcome, thread: ThreadFate
+    ) -> None:
+        await insist(lambda: self._store.close_unanswered(turn, outcome, failure.sentence, thread=thread))
+        answer.fail(failure)
+        logger.warning("turn %s %s: %s", turn.reference, outcome, kind_of(failure))
+        if thread == "retired":
+            self._threads.look_for_erasures()
+
+    async def _follow(self, turn: Turn, answer: Answer) -> None:
+        now: Turn | None = turn
+        try:
+            while now is not None and not now.over:
+                if (mine := self._answers.get(turn.id)) is not None:  # taken over by this process meanwhile
+                    await _copy(mine, answer)
+                    return
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+                now = await self._store.by_id(turn.id)
+        except StoreUnavailable as failure:
+            answer.fail(failure)
+        else:
+            _show_stored(now or turn, answer)
+
+
+async def insist(write: Callable[[], Awaitable[None]]) -> None:
+    """Write, again and again for a minute while the store does not answer: what was answered is worth it."""
+    pause = 0.05
+    deadline = asyncio.get_running_loop().time() + SECONDS_TO_INSIST
+    while True:
+        try:
+            return await write()
+        except StoreUnavailable:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _heard(name: str) -> str:
+    return (
+        f"I heard the password. It opens {name} for one message at a time: say it again together with what you want to "
+        f"ask, and {name} answers that message."
+    )
+
+
+def _show_stored(turn: Turn, answer: Answer) -> None:
+    if turn.answer is not None and turn.outcome is not None:
+        answer.finish(Finished(turn.answer, turn.outcome))
+    else:
+        answer.fail(AnswerFailed(turn.error))
+
+
+async def _copy(source: Answer, target: Answer) -> None:
+    try:
+        source.pin()  # we cannot know what the target's readers rely on
+        async for text in source.growing():
+            target.replace(text)
+        target.finish(await source.whole())
+    except ChatError as failure:
+        target.fail(failure)
