@@ -16,9 +16,9 @@ The company: U1 Ada, U2 Grace, U3 Root (an admin), U8 Zoe of another company, U9
 C1 and C2 are channels, C3 one that the bot is not in, C8 one that is shared with Zoe's company, P1 is private, G1 a
 group of U1 and U2, D1 to D3 are direct messages of U1 to U3 with the bot, S1 is the user group "engineers".
 
-What people do: `says`, `edits`, `deletes`, `opens_messages_tab`, `opens_home`, `presses_stop`, `renames_session`,
-`slash`, `clicks`, `shortcut`, `submits`, `closes`. The last five return an `Interaction`: await it for what the app
-said.
+What people do: `says`, `edits`, `deletes`, `unfurls`, `opens_messages_tab`, `opens_home`, `presses_stop`,
+`renames_session`, `uninstalls`, and `slash`, `clicks`, `clicks_in_view`, `shortcut`, `submits`, `closes`. These last
+return an `Interaction`: await it until the app has acknowledged it; `text`, `answer` and `errors` are what it said.
 
 What a test looks at: `replies`, `messages`, `message`, `bot_messages`, `ephemerals`, `sessions`, `statuses`, `prompts`,
 `open_views`, `homes`, `calls`, `deliveries`, `violations`, `impatience`.
@@ -214,10 +214,25 @@ class FakeSlack:
         with self._changes.changing():
             self._state.rewrite(self._state.message(channel, ts), text)
 
+    def unfurls(self, channel: str, ts: str, attachments: Sequence[Json]) -> None:
+        """Slack shows what is behind the links of a message, which the app hears of as if somebody had edited it."""
+        with self._changes.changing():
+            message = self._state.message(channel, ts)
+            before = message.as_json()
+            message.attachments = list(attachments)
+            self._state.announce_change(message, before)
+
     def deletes(self, channel: str, ts: str) -> None:
         """Whoever wrote a message takes it away."""
         with self._changes.changing():
             self._state.delete(self._state.message(channel, ts))
+
+    def uninstalls(self) -> None:
+        """Somebody removes the app from the workspace: it is told, and may call no more."""
+        with self._changes.changing():
+            for event in ({"type": "tokens_revoked", "tokens": {"bot": [BOT_USER]}}, {"type": "app_uninstalled"}):
+                self._state.tell({**event, "event_ts": self._state.clock.ts()}, None)
+            self.refusal = "account_inactive"
 
     # ── what people press ────────────────────────────────────────────────────
 
@@ -451,7 +466,7 @@ class FakeSlack:
         error: str | None = None,
         *,
         status: int | None = None,
-        retry_after: float = 1,
+        retry_after: int = 1,
         times: int | None = 1,
         delay: float = 0,
         after: bool = False,

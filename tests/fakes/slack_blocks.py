@@ -57,6 +57,13 @@ FILLED_IN = {
 }
 
 
+def check_streamed_blocks(blocks: Any) -> list[Json]:
+    """The same as `check_blocks`, which streams have another word for when there are too many."""
+    if isinstance(blocks, list) and len(blocks) > BLOCKS_MOST:
+        raise SlackError("msg_blocks_too_many")
+    return check_blocks(blocks)
+
+
 def check_blocks(blocks: Any, *, known: frozenset[str] = MESSAGE_BLOCKS, most: int = BLOCKS_MOST) -> list[Json]:
     """Blocks within the rules of Block Kit."""
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):

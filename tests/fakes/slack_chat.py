@@ -1,9 +1,8 @@
 """The methods of Slack's Web API that post, change and stream messages."""
 
 from collections.abc import Callable
-from typing import Any
 
-from tests.fakes.slack_blocks import check_blocks, check_metadata
+from tests.fakes.slack_blocks import check_metadata, check_streamed_blocks
 from tests.fakes.slack_events import ResponseUrl
 from tests.fakes.slack_messages import UPDATE_MOST, Content, Message, breach_in, content_of
 from tests.fakes.slack_state import SESSION_STATUSES, State
@@ -130,7 +129,7 @@ def stop_stream(state: State, args: Json) -> Json:
         raise SlackError(
             "invalid_arguments", f"[ERROR] must be one of {SESSION_STATUSES} [json-pointer:/session_status]"
         )
-    blocks: list[Any] = check_blocks(args.get("blocks") or [])
+    blocks = check_streamed_blocks(args.get("blocks") or [])
     metadata = check_metadata(args["metadata"]) if args.get("metadata") else {}
     state.append(message, args)
     message.blocks, message.metadata = [*message.blocks, *blocks], metadata
@@ -149,8 +148,7 @@ def respond(state: State, to: ResponseUrl, body: Json) -> None:
         state.blame(f"an answer to an interaction {found}")
     original = to.original
     if body.get("delete_original") and original:
-        original.deleted = True
-        original.seen()
+        state.delete(original)
         return
     content = content_of(body)
     channel = state.world.channels[to.channel]

@@ -148,7 +148,7 @@ class Deliveries:
             errand.answered(answer)
 
     async def _attempt(self, errand: Errand) -> Answer:
-        outgoing = errand.outgoing
+        outgoing, url = errand.outgoing, self.manner.url
         delivery = Delivery(
             outgoing.type,
             outgoing.event_id,
@@ -158,11 +158,11 @@ class Deliveries:
             errand.reason,
             time.monotonic(),
             outgoing.payload,
-            "http" if self.manner.url else "socket",
+            "http" if url else "socket",
         )
         with self.changes.changing():
             self.done.append(delivery)
-        answer = await (self._post(errand, self.manner.url) if self.manner.url else self._send(errand))
+        answer = await (self._post(errand, url) if url else self._send(errand))
         with self.changes.changing():
             delivery.status, delivery.failure = answer.status, answer.failure
             if answer.failure is None:

@@ -43,7 +43,7 @@ class Fault:
     method: str
     error: str | None
     status: int
-    retry_after: float | None
+    retry_after: int
     times: int | None
     delay: float
     after: bool

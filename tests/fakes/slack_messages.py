@@ -4,7 +4,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes.slack_blocks import MARKDOWN_MOST, calls_for_all, check_blocks, check_metadata, text_of_blocks
+from tests.fakes.slack_blocks import (
+    MARKDOWN_MOST,
+    calls_for_all,
+    check_blocks,
+    check_metadata,
+    check_streamed_blocks,
+    text_of_blocks,
+)
 from tests.fakes.slack_world import APP, BOT_ID, BOT_USER, TEAM, Json, SlackError
 
 TEXT_MOST = 40_000
@@ -220,7 +227,7 @@ def _check_chunk(chunk: Json) -> None:
     if chunk["type"] == "task_update" and chunk["status"] not in ("pending", "in_progress", "complete", "error"):
         raise SlackError("invalid_chunks")
     if chunk["type"] == "blocks":
-        check_blocks(chunk.get("blocks"))
+        check_streamed_blocks(chunk.get("blocks"))
 
 
 def append(message: Message, args: Json) -> None:

@@ -319,9 +319,7 @@ def _session(state: State, args: Json) -> Place:
         raise SlackError("not_authorized")
     id, ts = required(args, "channel_id", "thread_ts")
     channel = _readable(state, id)
-    if not state.in_thread(channel.id, ts):
-        raise SlackError("thread_not_found")
-    return channel.id, ts
+    return channel.id, state.thread_root(channel.id, ts)
 
 
 def assistant_threads_set_status(state: State, args: Json) -> Json:
@@ -360,7 +358,7 @@ def _thread(state: State, args: Json) -> Place:
     channel = _readable(state, id)
     if not state.in_thread(channel.id, ts):
         raise SlackError("invalid_thread_ts")
-    return channel.id, ts
+    return channel.id, state.thread_root(channel.id, ts)
 
 
 METHODS: dict[str, Method] = {

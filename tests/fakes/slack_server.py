@@ -239,12 +239,11 @@ class Server:
         if scope := needed_scope(self._state, method, args, self.access.scopes):
             raise SlackError("missing_scope", needed=scope, provided=",".join(sorted(self.access.scopes)))
 
-    def _limited(self, call: Call, seconds: float) -> web.Response:
+    def _limited(self, call: Call, seconds: int) -> web.Response:
         with self._changes.changing():
             self.limits.refuse(call.method, call.arguments, seconds)
             call.error = "ratelimited"
-        headers = {"Retry-After": str(int(seconds) if float(seconds).is_integer() else seconds)}
-        return self._told(call, 429, {"ok": False, "error": "ratelimited"}, headers)
+        return self._told(call, 429, {"ok": False, "error": "ratelimited"}, {"Retry-After": str(seconds)})
 
     def _broken(self, request: web.Request, call: Call, fault: Fault) -> web.Response:
         """What a client sees of a call that goes wrong."""
@@ -252,7 +251,7 @@ class Server:
         if fault.drop and request.transport is not None:
             request.transport.abort()
         if fault.status == 429 and not fault.drop:
-            return self._limited(call, fault.retry_after or 1)
+            return self._limited(call, fault.retry_after)
         return self._told(call, fault.status, {"ok": False, "error": call.error})
 
     def _told(self, call: Call, status: int, body: Json, headers: dict[str, str] | None = None) -> web.Response:

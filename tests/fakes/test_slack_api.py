@@ -32,6 +32,8 @@ from tests.fakes.slack_api import FakeSlack, Message
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
 ADA: Json = {"recipient_user_id": "U1", "recipient_team_id": "T0TEAM"}
+EXPIRED = "message_not_in_streaming_state"
+METADATA = {"event_type": "turn", "event_payload": {"id": 1}}
 FEEDBACK: Json = {
     "type": "context_actions",
     "elements": [
@@ -151,7 +153,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def connected(slack: FakeSlack, app: AsyncApp, transport: str) -> AsyncIterator[None]:
+async def connected(slack: FakeSlack, app: AsyncApp, transport: str, ping_interval: float = 10) -> AsyncIterator[None]:
     """The app, reachable by HTTP or over a socket."""
     if transport == "http":
 
@@ -164,7 +166,7 @@ async def connected(slack: FakeSlack, app: AsyncApp, transport: str) -> AsyncIte
             slack.deliver_to(f"{url}/slack/events")
             yield
     else:
-        handler = AsyncSocketModeHandler(app, slack.app_token, ping_interval=0.2)
+        handler = AsyncSocketModeHandler(app, slack.app_token, ping_interval=ping_interval)
         await handler.connect_async()  # type: ignore[no-untyped-call]
         await slack.until(lambda slack: slack.sockets == 1)
         try:
@@ -221,12 +223,6 @@ def test_an_unknown_method_is_a_violation(slack: FakeSlack) -> None:
 def test_a_missing_or_wrong_token_is_refused_and_a_violation(slack: FakeSlack, token: str | None, error: str) -> None:
     assert call(slack, "auth.test", {}, "form", token)["error"] == error
     assert len(slack.violations) == 1
-
-
-async def test_an_app_that_was_removed_is_refused(slack: FakeSlack, client: AsyncWebClient) -> None:
-    slack.refusal = "account_inactive"
-
-    assert await refusal(client.auth_test()) == "account_inactive"
 
 
 async def test_a_call_needs_its_scope(slack: FakeSlack, client: AsyncWebClient) -> None:
@@ -307,7 +303,6 @@ async def test_an_update_with_text_alone_removes_the_blocks(slack: FakeSlack, cl
     assert (message.blocks, message.visible, message.metadata) == ([], "New", METADATA)
 
 
-METADATA = {"event_type": "turn", "event_payload": {"id": 1}}
 LONG_SECTION: Json = {"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3_001}}
 REFUSED_POSTS: list[tuple[Json, str]] = [
     ({}, "no_text"),
@@ -513,9 +508,6 @@ async def test_a_stream_breaks_off_by_itself(slack: FakeSlack, client: AsyncWebC
     await client.chat_update(channel="C1", ts=ts, text="Half an answer")
 
 
-EXPIRED = "message_not_in_streaming_state"
-
-
 async def test_a_live_stream_cannot_be_edited(slack: FakeSlack, client: AsyncWebClient) -> None:
     _, ts = await started(slack, client)
 
@@ -530,6 +522,14 @@ async def test_a_stopped_stream_takes_nothing_more(slack: FakeSlack, client: Asy
     assert await refusal(client.chat_stopStream(channel="C1", ts=ts)) == EXPIRED
     assert await refusal(client.chat_appendStream(channel="C1", ts=other, markdown_text="b")) == EXPIRED
     assert await refusal(client.chat_appendStream(channel="C1", ts="1.0", markdown_text="b")) == "message_not_found"
+
+
+async def test_an_end_takes_fifty_blocks(slack: FakeSlack, client: AsyncWebClient) -> None:
+    _, ts = await started(slack, client)
+    divider = {"type": "divider"}
+
+    assert await refusal(client.chat_stopStream(channel="C1", ts=ts, blocks=[divider] * 51)) == "msg_blocks_too_many"
+    await client.chat_stopStream(channel="C1", ts=ts, blocks=[divider] * 50)
 
 
 async def test_text_and_chunks_are_not_mixed(slack: FakeSlack, client: AsyncWebClient) -> None:
@@ -729,6 +729,22 @@ async def test_an_edit_and_a_deletion_tell_both_states(slack: FakeSlack) -> None
     assert (changed["previous_message"]["text"], changed["message"]["text"]) == ("one", "two")
     assert changed["message"]["edited"]["user"] == "U1"
     assert (deleted["deleted_ts"], deleted["previous_message"]["text"]) == (ts, "two")
+
+
+async def test_a_preview_of_a_link_looks_like_an_edit_with_equal_text(slack: FakeSlack) -> None:
+    ts = slack.says("U1", "C1", "https://slack.com")
+    slack.unfurls("C1", ts, [{"title": "Slack"}])
+    events = [one["event"] for one in await told_of(slack, lambda: None, 2)]
+
+    changed = next(event for event in events if event.get("subtype") == "message_changed")
+    assert changed["message"]["text"] == changed["previous_message"]["text"]
+
+
+async def test_an_app_that_is_removed_is_told_and_refused(slack: FakeSlack, client: AsyncWebClient) -> None:
+    envelopes = await told_of(slack, slack.uninstalls, 2)
+
+    assert {one["event"]["type"] for one in envelopes} == {"tokens_revoked", "app_uninstalled"}
+    assert await refusal(client.auth_test()) == "account_inactive"
 
 
 async def test_a_broadcast_reply_tells_its_root(slack: FakeSlack) -> None:
@@ -1047,7 +1063,7 @@ async def test_an_app_connects_again_and_hears_everything(slack: FakeSlack, act:
     async def hear(event: Json) -> None:
         heard.append(event["text"])
 
-    async with connected(slack, app, "socket"):
+    async with connected(slack, app, "socket", ping_interval=0.2):
         opened = sum(call.method == "apps.connections.open" for call in slack.calls)
         act(slack)
         slack.says("U1", "C1", "<@U0BOT> hello")
@@ -1366,6 +1382,7 @@ async def test_a_window_slides(slack: FakeSlack, client: AsyncWebClient) -> None
 
 async def test_two_hundred_events_at_once_are_all_acknowledged(slack: FakeSlack, transport: str) -> None:
     app = bolt(slack)
+    slack.ack_timeout = 30  # the machine may be busy
     async with connected(slack, app, transport):
         for number in range(200):
             slack.says("U1", "D1", f"number {number}")
