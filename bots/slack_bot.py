@@ -64,11 +64,11 @@ class SlackBot:
         self._follows_up = settings.slack_follow_ups == "always"
         self._allowed = Allowed(settings.slack_channels, settings.slack_people, settings.slack_strangers)
         self._api = SlackApi(client())
-        self._statuses = Statuses(self._api)
+        self._statuses = Statuses(self._api, tasks)
         self._no_streams: set[str] = set()
         secret = settings.slack_signing_secret.get_secret_value()
         self._verifier = SignatureVerifier(secret) if secret else None
-        preparing = SlackPreparing(self._api, chat, self._allowed)
+        preparing = SlackPreparing(self._api, self._statuses, chat, self._allowed)
         self._commands = SlackCommands(self._api, chat, preparing.refusal, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")
@@ -108,6 +108,8 @@ class SlackBot:
         if not isinstance(event, dict) or event.get("type") == "app_home_opened":
             await next_()
             return None
+        if self._chat.draining:
+            return BoltResponse(status=503, body="")
         try:
             await self._hear(body, event)
         except NotAccepted as refusal:
@@ -134,11 +136,11 @@ class SlackBot:
         around: Json = {name: event[name] for name in ("channel", "channel_type") if name in event}
         versions = (event.get(name) or {} for name in ("previous_message", "message"))
         before, now = (said_in(body, {"type": "message", **version, **around}) for version in versions)
-        if now is None or before is None or now.text == before.text:  # links that unfold come as edits too
+        if now is None or before is None:
             return
         if now.mentions_us and not before.mentions_us:
             await self._hear_message(now)
-        else:
+        elif now.text != before.text:  # links that unfold come as edits too
             await self._commands.edited(body, now)
 
     async def _hear_message(self, said: Said) -> None:

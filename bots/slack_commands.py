@@ -6,6 +6,7 @@ All of it acts at once, whatever is being answered.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,7 +18,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bots.slack_api import SlackApi
 from bots.slack_reply import NOTICE
 from bots.slack_words import SURFACE, Said, install_of, person_id, place_id, session_id
-from core import Chat, Json, StoreUnavailable, Turn, UnknownAssistant, WrongPassword
+from core import BadQuestion, Chat, Json, StoreUnavailable, Turn, UnknownAssistant, WrongPassword
 
 logger = logging.getLogger(__name__)
 
@@ -129,8 +130,9 @@ class SlackCommands:
         """Answer the new text of a message, where its answer is not written yet."""
         async with self._chat.control(SURFACE, f"edit:{body.get('event_id')}") as fresh:
             for turn in await self._chat.open_turns_in(now.session) if fresh else ():
-                if (turn.reply_to or {}).get("ts") == now.ts and now.text:
-                    await self._chat.amend(turn, now.text)
+                if (turn.reply_to or {}).get("ts") == now.ts:
+                    with contextlib.suppress(BadQuestion):  # then what was asked first is answered
+                        await self._chat.amend(turn, now.text)
 
     async def _do(self, said: Said, command: str, about: str) -> str | None:
         if command == "stop":

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from bots.reply import Undeliverable
 from bots.slack_api import InDoubt, Refused, SlackApi
-from bots.slack_words import HEARD_SUBTYPES, SURFACE, people_in, readable, with_names
+from bots.slack_status import Statuses
+from bots.slack_words import HEARD_SUBTYPES, SURFACE, people_in, readable, title_of, with_names
 from core import Chat, Json, NotAllowed, Preparation, Turn
 
 SECONDS_TO_CHECK = 20.0
 SECONDS_A_GROUP_IS_KNOWN = 300.0
+SECONDS_TO_WAIT_FOR_A_NAME = 3.0
 SECONDS_A_NAME_IS_KNOWN = 3600.0
 MOST_NAMES = 10_000
 EARLIER_MESSAGES = 50
@@ -60,8 +62,9 @@ class Allowed:
 class SlackPreparing:
     """Prepares Slack turns; remembers names and groups for a while."""
 
-    def __init__(self, api: SlackApi, chat: Chat, allowed: Allowed) -> None:
+    def __init__(self, api: SlackApi, statuses: Statuses, chat: Chat, allowed: Allowed) -> None:
         self._api = api
+        self._statuses = statuses
         self._chat = chat
         self._allowed = allowed
         self._names: dict[str, tuple[float, str]] = {}
@@ -76,6 +79,8 @@ class SlackPreparing:
         earlier = await self._earlier(turn, to)
         mentioned = people_in(turn.question).union(*(people_in(text) for _, text in earlier))
         names = await self._names_of({to["user"], *mentioned, *(user for user, _ in earlier)})
+        if turn.number == 1 and not turn.private:
+            await self._statuses.name(to, title_of(with_names(turn.question, names)))
         return Preparation(_asked(turn, to, names), _told(earlier, names))
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -126,7 +131,7 @@ class SlackPreparing:
         until, name = self._names.get(user, (0.0, user))
         if until > time.monotonic():
             return name
-        found = (await self._api.attempt("users.info", user=user)).get("user")
+        found = (await self._api.attempt("users.info", seconds=SECONDS_TO_WAIT_FOR_A_NAME, user=user)).get("user")
         if not found:
             return name
         profile = found.get("profile") or {}

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from bots.pages import Context, Page, after, certain, context_at, first_page
 from bots.reply import Messages, Note, PostedMessages, Undeliverable
 from bots.slack_api import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, RateLimited, Refused, SlackApi
-from bots.slack_status import Statuses
-from bots.slack_words import fallback, shown, title_of
+from bots.slack_status import SECONDS_TO_WAIT, Statuses
+from bots.slack_words import fallback, shown
 from core import Chat, Json, Turn
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,6 @@ class SlackReply:
         self._stream: _Stream | None = None
         self._posted: PostedMessages | None = None
         self._is_quiet = False
-        self._is_status_shown = False
 
     @property
     def appends_only(self) -> bool:
@@ -63,13 +62,14 @@ class SlackReply:
         return self._posted is None
 
     async def __aenter__(self) -> SlackReply:
-        is_first = self._turn.number == 1 and not self._turn.private
-        await self._statuses.begin(self._reply_to, title_of(self._turn.question) if is_first else None)
+        await self._statuses.begin(self._reply_to)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        is_cut_off = kind is not None and issubclass(kind, asyncio.CancelledError)  # an heir goes on at once
-        await self._statuses.end(self._reply_to, is_shown=self._is_status_shown or is_cut_off)
+        for_an_heir = kind is not None and issubclass(kind, asyncio.CancelledError)
+        if self._stream is not None and not for_an_heir:
+            await self._stream.abandon()
+        await self._statuses.end(self._reply_to, for_an_heir=for_an_heir)
 
     async def show(self, text: str) -> None:
         """Show the text so far, as far as it can be shown safely."""
@@ -88,12 +88,13 @@ class SlackReply:
         await self._chat.check_hold(self._turn)
         text = shown(self._turn, text, whole=True)
         if self._posted is None and self._stream is not None:
+            status = self._statuses.next_one(self._reply_to)
             try:
-                await self._stream.finish(text, session_status=self._statuses.next_one(self._reply_to))
-            except StreamBroken:
-                pass
+                await self._stream.finish(text, session_status=status)
+            except StreamBroken as broken:
+                logger.info("turn %s is streamed no more: %s", self._turn.reference, broken)
             else:
-                self._is_status_shown = True
+                self._statuses.is_now(self._reply_to, status)
                 return
         if self._posted is None:
             await self._give_up_streaming()
@@ -124,7 +125,10 @@ class SlackReply:
         return False
 
     async def _give_up_streaming(self) -> None:
-        parts = self._stream.parts if self._stream is not None else list(self._turn.posted)
+        parts = list(self._turn.posted)
+        if self._stream is not None:
+            parts = self._stream.parts
+            await self._stream.abandon()
         may_have_more = self._turn.token > 1 or (self._stream is not None and self._stream.start_is_in_doubt)
         if may_have_more:
             parts = sorted([*parts, *await self._thread.strays(parts)], key=lambda part: float(part["ts"]))
@@ -183,6 +187,13 @@ class _Stream:
         if not text.startswith(self._text[: self._sent]):
             raise StreamBroken("the answer was worded anew")
         self._text = text
+
+    async def abandon(self) -> None:
+        """End a stream that is still open, as it is."""
+        if self._is_live:
+            self._is_live = False
+            where = {"channel": self._reply_to["channel"], "ts": self.parts[-1]["ts"]}
+            await self._api.attempt("chat.stopStream", seconds=SECONDS_TO_WAIT, session_status="processing", **where)
 
     async def _turn_pages(self, text: str) -> None:
         while len(text) - self._start > LIMIT:
@@ -314,7 +325,7 @@ class _Thread:
                 if refusal.error in CANNOT_BE_EDITED:
                     return
                 if refusal.error == "streaming_state_conflict":
-                    await self._api.attempt("chat.stopStream", **where)
+                    await self._api.attempt("chat.stopStream", session_status="processing", **where)
             else:
                 return
 
@@ -322,7 +333,7 @@ class _Thread:
         """Remove a message that is too much."""
         await self.check_hold()
         where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
-        await self._api.attempt("chat.stopStream", **where)
+        await self._api.attempt("chat.stopStream", session_status="processing", **where)
         await self._api.attempt("chat.delete", **where)
 
     async def edits_may_go_on(self) -> None:

@@ -194,7 +194,7 @@ def fallback(text: str) -> str:
 
 def title_of(question: str) -> str:
     """A title for a conversation that begins with this question."""
-    line = " ".join(_USER.sub("", question).strip().partition("\n")[0].split())
+    line = " ".join(question.strip().partition("\n")[0].split())
     return line if len(line) <= 80 else line[:79].rstrip() + "…"
 
 
