@@ -29,7 +29,7 @@ RETRY_AFTER_SECONDS = 1.0  # where Slack refuses for its rate and does not say f
 
 REPEATABLE = frozenset(
     {
-        "agents.sessions.setStatus", "assistant.threads.setStatus", "assistant.threads.setSuggestedPrompts",
+        "agents.sessions.rename", "agents.sessions.setStatus", "assistant.threads.setStatus", "assistant.threads.setSuggestedPrompts",
         "chat.delete", "chat.stopStream", "chat.update", "conversations.replies", "usergroups.users.list", "users.info",
     }
 )  # fmt: skip
@@ -45,7 +45,8 @@ PASSES = frozenset({"fatal_error", "internal_error", "request_timeout", "service
 # Calls a minute and at once, somewhat below what Slack's tiers promise (2: 20, 3: 50, 4: 100), since it counts
 # by windows that we do not see.
 _PACES = {
-    "agents.sessions.setStatus": (90, 20),
+    "agents.sessions.rename": (40, 8),
+    "agents.sessions.setStatus": (40, 15),
     "assistant.threads.setStatus": (90, 20),
     "chat.appendStream": (90, 8),
     "chat.startStream": (12, 8),

@@ -18,7 +18,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bots.slack_api import SlackApi
 from bots.slack_reply import NOTICE
 from bots.slack_words import SURFACE, Said, install_of, person_id, place_id, session_id
-from core import BadQuestion, Chat, Json, StoreUnavailable, Turn, UnknownAssistant, WrongPassword
+from core import BadQuestion, Chat, Json, StoreUnavailable, Turn, WrongPassword
 
 logger = logging.getLogger(__name__)
 
@@ -156,11 +156,11 @@ class SlackCommands:
         can_answer = f"These can answer: {', '.join(public)}."
         if not name:
             return f"{can_answer} `assistant NAME` chooses one for {where}."
-        try:
-            await choose(name)
-        except UnknownAssistant:
+        found = next((each for each in public if each.casefold() == name.casefold()), None)
+        if found is None:
             return f"There is no assistant of that name to choose. {can_answer}"
-        return f"{next(each for each in public if each.casefold() == name.casefold())} answers in {where} from now on."
+        await choose(found)
+        return f"{found} answers in {where} from now on."
 
     # ── /bob ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

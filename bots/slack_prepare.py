@@ -79,7 +79,7 @@ class SlackPreparing:
         earlier = await self._earlier(turn, to)
         mentioned = people_in(turn.question).union(*(people_in(text) for _, text in earlier))
         names = await self._names_of({to["user"], *mentioned, *(user for user, _ in earlier)})
-        if turn.number == 1 and not turn.private:
+        if turn.number == 1 and not turn.private and turn.question:
             await self._statuses.name(to, title_of(with_names(turn.question, names)))
         return Preparation(_asked(turn, to, names), _told(earlier, names))
 

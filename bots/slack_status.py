@@ -43,8 +43,13 @@ class Statuses:
 
     async def name(self, reply_to: Json, title: str) -> None:
         """Give a thread that is worked on its title."""
+        if setting := self._setting.get(_thread(reply_to)):
+            await asyncio.wait({setting}, timeout=SECONDS_TO_WAIT)
         if self._are_agents.get(reply_to["install"], True):
-            await self._set_soon(reply_to, "processing", title=title)
+            await self._api.attempt(
+                "agents.sessions.rename", seconds=SECONDS_TO_WAIT, channel_id=reply_to["channel"],
+                thread_ts=reply_to["thread"], title=title,
+            )  # fmt: skip
 
     def next_one(self, reply_to: Json) -> str:
         """The status that the thread will have when this turn has ended."""
@@ -69,30 +74,28 @@ class Statuses:
             if not for_an_heir:
                 await self._set_soon(reply_to, "active")
 
-    async def _set_soon(self, reply_to: Json, status: str, **more: str) -> None:
+    async def _set_soon(self, reply_to: Json, status: str) -> None:
         """Set a status, in the background if that takes long."""
         where = _thread(reply_to)
         if before := self._setting.pop(where, None):
             before.cancel()
-        setting = self._setting[where] = self._tasks.create_task(self._set(reply_to, status, **more))
+        setting = self._setting[where] = self._tasks.create_task(self._set(reply_to, status))
         setting.add_done_callback(lambda _: self._setting.get(where) is setting and self._setting.pop(where))
         await asyncio.wait({setting}, timeout=SECONDS_TO_WAIT)
 
-    async def _set(self, reply_to: Json, status: str, **more: str) -> None:
+    async def _set(self, reply_to: Json, status: str) -> None:
         install, where = reply_to["install"], _thread(reply_to)
         if self._are_agents.get(install, True):
-            if (await self._call(reply_to, status, **more)).get("error") not in NO_AGENT:
+            done = await self._api.attempt(
+                "agents.sessions.setStatus", seconds=SECONDS_TO_TRY, channel_id=reply_to["channel"],
+                thread_ts=reply_to["thread"], status=status, initiator_user_id=reply_to["user"],
+            )  # fmt: skip
+            if done.get("error") not in NO_AGENT:
                 return
             self._are_agents[install] = False
         await self._set_line(reply_to, LINE if status == "processing" else "")
         if status == "processing" and where in self._at_work and where not in self._reminding:
             self._reminding[where] = self._tasks.create_task(self._remind(reply_to))
-
-    async def _call(self, reply_to: Json, status: str, **more: str) -> Json:
-        return await self._api.attempt(
-            "agents.sessions.setStatus", seconds=SECONDS_TO_TRY, channel_id=reply_to["channel"],
-            thread_ts=reply_to["thread"], status=status, initiator_user_id=reply_to["user"], **more,
-        )  # fmt: skip
 
     async def _remind(self, reply_to: Json) -> None:
         while True:

@@ -22,7 +22,7 @@ _MARKUP = re.compile(r"<([^<>\s][^<>]*)>")
 _USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
 _SOMEBODY = re.compile(r"<(?:@([UW][A-Z0-9]+)|!(?:subteam\^|here|channel|everyone))")
 _BROADCAST = re.compile(r"<!(channel|here|everyone|subteam\^[A-Z0-9]+)(?:\|([^<>\n]*))?>?", re.IGNORECASE)
-_MAY_BECOME_A_BROADCAST = re.compile(r"<(![^<>\n]{0,80})?$")
+_UNFINISHED = re.compile(r"<(?:![^<>\n]{0,80}|@[A-Z0-9]{0,20}(?:\|[^<>\n]{0,80})?)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +165,10 @@ def with_names(text: str, names: Mapping[str, str]) -> str:
 def harmless(text: str, *, whole: bool) -> str:
     """An answer that notifies nobody who was not meant: mentions of everybody become plain words.
 
-    Unless the text is `whole`, an end that may become such a mention is left out.
+    Unless the text is `whole`, an end that may become a mention is left out.
     """
     text = _BROADCAST.sub(lambda found: "@\u2060" + (found[2] or found[1].partition("^")[0]).lstrip("@"), text)
-    return text if whole else _MAY_BECOME_A_BROADCAST.sub("", text)
+    return text if whole else _UNFINISHED.sub("", text)
 
 
 def shown(turn: Turn, text: str, *, whole: bool) -> str:
