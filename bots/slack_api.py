@@ -29,8 +29,9 @@ RETRY_AFTER_SECONDS = 1.0  # where Slack refuses for its rate and does not say f
 
 REPEATABLE = frozenset(
     {
-        "agents.sessions.rename", "agents.sessions.setStatus", "assistant.threads.setStatus", "assistant.threads.setSuggestedPrompts",
-        "chat.delete", "chat.stopStream", "chat.update", "conversations.replies", "usergroups.users.list", "users.info",
+        "agents.sessions.rename", "agents.sessions.setStatus", "assistant.threads.setStatus",
+        "assistant.threads.setSuggestedPrompts", "chat.delete", "chat.stopStream", "chat.update",
+        "conversations.replies", "usergroups.users.list", "users.info",
     }
 )  # fmt: skip
 PLACE_IS_GONE = frozenset(
