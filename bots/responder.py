@@ -24,7 +24,7 @@ class Responder:
         self._open_reply = open_reply
         self._prepare = prepare
         self._tasks: asyncio.TaskGroup
-        self._responding: set[asyncio.Task[None]] = set()
+        self._responding: dict[str, asyncio.Task[None]] = {}
 
     @contextlib.asynccontextmanager
     async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
@@ -35,7 +35,7 @@ class Responder:
                 yield
                 await self._chat.drain(drain_seconds)
             finally:
-                for task in (inheriting, *self._responding):
+                for task in (inheriting, *self._responding.values()):
                     task.cancel()
 
     async def hear(self, question: Question) -> None:
@@ -45,11 +45,17 @@ class Responder:
             self._start(turn)
 
     def _start(self, turn: Turn) -> None:
-        task = self._tasks.create_task(self._respond(turn))
-        self._responding.add(task)
-        task.add_done_callback(self._responding.discard)
+        def end(task: asyncio.Task[None]) -> None:
+            if self._responding.get(turn.id) is task:
+                del self._responding[turn.id]
 
-    async def _respond(self, turn: Turn) -> None:
+        task = self._tasks.create_task(self._respond(turn, after=self._responding.get(turn.id)))
+        self._responding[turn.id] = task
+        task.add_done_callback(end)
+
+    async def _respond(self, turn: Turn, *, after: asyncio.Task[None] | None) -> None:
+        if after is not None:  # what it is about to post has to be there before anybody looks for it
+            await asyncio.wait({after})
         answer = self._chat.answering(turn, prepare=self._prepare)
         try:
             async with self._open_reply(turn) as reply:

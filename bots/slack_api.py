@@ -36,7 +36,8 @@ REPEATABLE = frozenset(
 )  # fmt: skip
 PLACE_IS_GONE = frozenset(
     {
-        "cannot_reply_to_message", "channel_not_found", "is_archived", "messages_tab_disabled", "no_permission",
+        "cannot_reply_to_message", "channel_not_found", "is_archived", "is_inactive", "messages_tab_disabled",
+        "no_permission",
         "not_in_channel", "restricted_action", "restricted_action_read_only_channel",
         "restricted_action_thread_only_channel", "team_access_not_granted", "thread_not_found", "user_disabled",
     }
@@ -141,9 +142,10 @@ class SlackApi:
 
 
 def _understood(response: object, pace: Pace) -> Exception:
-    if not isinstance(response, AsyncSlackResponse):  # something that is not Slack answered
+    if not isinstance(response, AsyncSlackResponse):
         return InDoubt("no JSON")
-    error = str(response.get("error") or "")
+    # What stands before Slack answers in HTML or not at all.
+    error = str(response.data.get("error") or "") if isinstance(response.data, dict) else ""
     if response.status_code == 429 or error in ("ratelimited", "rate_limited"):
         pace.hold(_retry_after(response.headers))
         return RateLimited()

@@ -131,7 +131,10 @@ class SlackReply:
             await self._stream.abandon()
         may_have_more = self._turn.token > 1 or (self._stream is not None and self._stream.start_is_in_doubt)
         if may_have_more:
-            parts = sorted([*parts, *await self._thread.strays(parts)], key=lambda part: float(part["ts"]))
+            strays = await self._thread.strays(parts)
+            parts = sorted([*parts, *strays], key=lambda part: float(part["ts"]))
+            if strays:
+                await self._note(parts)
         self._posted = PostedMessages(self._thread, self._note, parts)
 
     async def _note(self, parts: Sequence[Json]) -> None:
@@ -317,17 +320,20 @@ class _Thread:
         self._remember(message["ts"])
         where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
         contents = [_content(text, last=last), _content(text, last=last), {"markdown_text": text}]
+        error = ""
         for content in contents:
             try:
                 await self._api.call("chat.update", **where, **content)
             except Refused as refusal:
-                logger.info("turn %s could not be edited: %s", self._turn.reference, refusal.error)
-                if refusal.error in CANNOT_BE_EDITED:
+                error = refusal.error
+                logger.info("turn %s could not be edited: %s", self._turn.reference, error)
+                if error in CANNOT_BE_EDITED:
                     return
-                if refusal.error == "streaming_state_conflict":
+                if error == "streaming_state_conflict":
                     await self._api.attempt("chat.stopStream", session_status="processing", **where)
             else:
                 return
+        raise Undeliverable(error)
 
     async def delete(self, message: Json) -> None:
         """Remove a message that is too much."""
