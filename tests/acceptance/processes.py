@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import multiprocessing
 import os
 import re
@@ -28,7 +29,7 @@ IMPORTED_AT_THE_START = (
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
 )
-_SERVED = re.compile(r"Bob is here:\s+(http://\S+)/chat")
+_SERVED = re.compile(r"Bob is here:\s+(\S+?)(?:/chat)?(?:\s|$)")
 
 
 class Process:
@@ -44,7 +45,7 @@ class Process:
         self._reading = asyncio.create_task(self._read())
 
     async def served(self) -> str:
-        """The address at which it is served, once it is."""
+        """The address at which it is served, or the surface of a bot alone, once it is."""
         up = asyncio.create_task(self._is_served.wait())
         await asyncio.wait({up, self._reading}, return_when=asyncio.FIRST_COMPLETED, timeout=SECONDS)
         up.cancel()
@@ -103,7 +104,7 @@ class Nursery:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__, "web.cli", *IMPORTED_AT_THE_START])
+        self._context.set_forkserver_preload([__name__, "web.cli", "bots.slack_bot", *IMPORTED_AT_THE_START])
         self._alive: dict[int, Process] = {}
 
     async def __aenter__(self) -> Nursery:
@@ -113,10 +114,10 @@ class Nursery:
         for process in list(self._alive.values()):
             await process.kill()
 
-    async def start(self, environment: Mapping[str, str]) -> Process:
-        """A new process. It may not be served yet."""
+    async def start(self, environment: Mapping[str, str], *, bot: str = "") -> Process:
+        """A new process: `bob run`, or a bot alone. It may not be served yet."""
         reader, writer = self._context.Pipe(duplex=False)
-        child = self._context.Process(target=_run, args=(dict(environment), str(self._folder), writer))
+        child = self._context.Process(target=_run, args=(dict(environment), str(self._folder), writer, bot))
         await asyncio.to_thread(child.start)
         writer.close()
         assert child.pid is not None
@@ -138,15 +139,16 @@ class Nursery:
         return process
 
 
-def _run(environment: dict[str, str], folder: str, stderr: Connection) -> None:
+def _run(environment: dict[str, str], folder: str, stderr: Connection, bot: str) -> None:
     os.dup2(stderr.fileno(), 2)
     stderr.close()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    from web.cli import main
-
-    main(["run"])
+    if bot:
+        importlib.import_module(bot).main()
+    else:
+        importlib.import_module("web.cli").main(["run"])
 
 
 def free_port() -> int:

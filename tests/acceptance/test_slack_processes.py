@@ -1,0 +1,301 @@
+"""Slack with the shipped commands as processes, over both transports: started, ended, killed in mid-answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.acceptance.processes import Nursery, Process, bob, free_port
+from tests.conftest import PASSWORD
+from tests.core.fixtures.database import contents, rows
+from tests.fakes.openai_api import Asked, FakeOpenAI, Reply
+from tests.fakes.slack_api import FakeSlack
+
+Environment = Callable[..., dict[str, str]]
+Transport = Literal["http", "socket"]
+
+HI = f"<@{FakeSlack.bot_user}>"
+SECONDS = 60.0  # on a busy machine
+WORDS = [f"word{n} " for n in range(60)]
+
+
+@pytest.fixture
+def slack() -> Iterator[FakeSlack]:
+    with FakeSlack() as running:
+        running.retry_delays = (0.1, 0.5, 1, 2, 4, 8)
+        yield running
+        assert running.violations == []
+
+
+@pytest.fixture(params=["http", "socket"])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    return request.param  # type: ignore[no-any-return]
+
+
+@dataclass
+class Bob:
+    """Bob in Slack, as one process after the other."""
+
+    nursery: Nursery
+    settings: dict[str, str]
+    bot: str
+    process: Process
+
+    async def kill(self) -> None:
+        await self.process.kill()
+
+    async def start(self) -> None:
+        self.process = await self.nursery.start(self.settings, bot=self.bot)
+        await self.process.served()
+
+
+def settings_for(slack: FakeSlack, transport: Transport, port: int) -> dict[str, str]:
+    secret = {"http": "SLACK_SIGNING_SECRET", "socket": "SLACK_APP_TOKEN"}[transport]
+    value = slack.signing_secret if transport == "http" else slack.app_token
+    return {"SLACK_BOT_TOKEN": slack.bot_token, "SLACK_API_URL": slack.url, secret: value, "PORT": str(port)}
+
+
+@asynccontextmanager
+async def served(
+    slack: FakeSlack, environment: Environment, folder: Path, transport: Transport, **more: str
+) -> AsyncIterator[Bob]:
+    """Bob in Slack, over HTTP in `bob run` or over Socket Mode alone."""
+    port = free_port()
+    settings = {**environment(**settings_for(slack, transport, port)), "TMPDIR": str(folder), **more}
+    slack.deliver_to(f"http://127.0.0.1:{port}/slack/events" if transport == "http" else None)
+    bot = "" if transport == "http" else "bots.slack_bot"
+    async with Nursery(folder) as nursery:
+        running = Bob(nursery, settings, bot, await nursery.start(settings, bot=bot))
+        await running.process.served()
+        yield running
+
+
+async def read(slack: FakeSlack, channel: str, ts: str, *texts: str) -> None:
+    """Come back once these are Bob's messages in the thread, whole, and nothing says that he is at work."""
+    await slack.until(
+        lambda slack: (
+            slack.replies(channel, ts) == list(texts)
+            and slack.sessions.get((channel, ts)) == "active"
+            and not any(message.streaming for message in slack.bot_messages(channel, ts))
+        ),
+        SECONDS,
+    )
+
+
+def slowly(asked: Asked) -> Reply:
+    """An answer of a second and a half, in words."""
+    pieces: list[str | float] = [f"To {asked.question.partition(': ')[2] or asked.question}: "]
+    for word in WORDS:
+        pieces += [word, 0.025]
+    return Reply(pieces=pieces)
+
+
+def slow_answer_to(question: str) -> str:
+    return f"To {question}: {''.join(WORDS)}".rstrip()
+
+
+async def test_a_mention_a_follow_up_and_a_direct_message_are_answered(
+    slack: FakeSlack, environment: Environment, tmp_path: Path, transport: Transport
+) -> None:
+    async with served(slack, environment, tmp_path, transport):
+        ts = slack.says("U1", "C1", f"{HI} one")
+        await read(slack, "C1", ts, "You asked: Ada: one.")
+        slack.says("U2", "C1", "two", thread_ts=ts)
+        await read(
+            slack, "C1", ts, *("You asked: Ada: one.", "You asked: Grace: two. Before that you asked: Ada: one.")
+        )
+        dm = slack.says("U1", "D1", "three")
+        await read(slack, "D1", dm, "You asked: three.")
+
+
+async def test_a_long_answer_comes_whole_in_messages_that_slack_takes(
+    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
+) -> None:
+    paragraphs = [f"Paragraph {n}:" + " word" * 60 for n in range(60)]
+    code = [f"print({n})" for n in range(600)]
+    table = [f"| row {n} | {n} |" for n in range(200)]
+    text = "\n\n".join(
+        [*paragraphs, "```python\n" + "\n".join(code) + "\n```", "| a | b |\n|---|---|\n" + "\n".join(table)]
+    )
+    fake.answer = lambda asked: Reply(pieces=[text[at : at + 50] for at in range(0, len(text), 50)])
+    async with served(slack, environment, tmp_path, transport):
+        ts = slack.says("U1", "C1", f"{HI} tell me everything")
+        await slack.until(lambda slack: slack.sessions.get(("C1", ts)) == "active" and not slack.live_streams, SECONDS)
+    messages = slack.replies("C1", ts)
+    assert all(len(message) <= 12_000 and message.count("```") % 2 == 0 for message in messages)
+    lines = [line for message in messages for line in message.splitlines()]
+    assert len(text) > 28_000
+    assert [line for line in lines if line.startswith("Paragraph")] == paragraphs
+    assert [line for line in lines if line.startswith("print")] == code
+    assert [line for line in lines if line.startswith("| row")] == table
+
+
+async def test_a_message_that_came_while_bob_was_down_is_answered_when_slack_delivers_it_again(
+    slack: FakeSlack, environment: Environment, tmp_path: Path, transport: Transport
+) -> None:
+    async with served(slack, environment, tmp_path, transport) as running:
+        await running.kill()
+        ts = slack.says("U1", "C1", f"{HI} anybody there?")
+        await running.start()
+        await read(slack, "C1", ts, "You asked: Ada: anybody there?.")
+
+
+async def test_an_answer_that_is_cut_off_by_kill_9_is_made_whole_by_the_next_process(
+    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
+) -> None:
+    fake.answer = slowly
+    async with served(slack, environment, tmp_path, transport) as running:
+        ts = slack.says("U1", "C1", f"{HI} one")
+        await slack.until(lambda slack: "word9" in "".join(slack.replies("C1", ts)), SECONDS)
+        slack.says("U1", "C1", f"{HI} two", thread_ts=ts)
+        await slack.until(lambda slack: slack.deliveries[-1].acked_after is not None, SECONDS)
+        await running.kill()
+        await running.start()
+        await read(slack, "C1", ts, slow_answer_to("one"), slow_answer_to("two"))
+
+
+async def test_a_post_that_nobody_lived_to_record_is_part_of_the_answer(
+    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
+) -> None:
+    fake.answer = slowly
+    async with served(slack, environment, tmp_path, transport) as running:
+        slack.fail("chat.startStream", after=True, delay=SECONDS)  # it is posted, and the answer to that never comes
+        ts = slack.says("U1", "C1", f"{HI} one")
+        await slack.until(lambda slack: slack.replies("C1", ts), SECONDS)
+        await running.kill()
+        await running.start()
+        await read(slack, "C1", ts, slow_answer_to("one"))
+    assert rows(environment()["DATABASE_URL"], "SELECT outcome FROM turn") == [{"outcome": "answered"}]
+
+
+async def test_an_answer_is_ended_before_a_process_that_is_told_to_end_is_gone(
+    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
+) -> None:
+    fake.answer = slowly
+    async with served(slack, environment, tmp_path, transport) as running:
+        ts = slack.says("U1", "C1", f"{HI} one")
+        await slack.until(lambda slack: slack.replies("C1", ts), SECONDS)
+        running.process.signal(signal.SIGTERM)
+        late = slack.says("U1", "C2", f"{HI} late")
+        assert await running.process.over() == 0
+        assert slack.replies("C1", ts) == [slow_answer_to("one")]
+        await running.start()
+        await read(slack, "C2", late, slow_answer_to("late"))
+
+
+async def test_nothing_that_was_said_and_no_secret_is_in_a_log_or_stored_that_should_not_be(
+    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
+) -> None:
+    async with served(slack, environment, tmp_path, transport, LOG_LEVEL="debug") as running:
+        ts = slack.says("U1", "C1", f"{HI} {PASSWORD} pomegranate")
+        await slack.until(lambda slack: slack.replies("C1", ts), SECONDS)
+        await slack.until(lambda slack: slack.ephemerals("C1", "U1"), SECONDS)
+        await slack.slash("U1", "C1", "/bob", "unlock")
+        (window,) = slack.open_views("U1")
+        await slack.submits("U1", window["id"], {"password": {"typed": PASSWORD}})
+        running.process.signal(signal.SIGTERM)
+        await running.process.over()
+        said = running.process.text
+    for secret in ("pomegranate", PASSWORD, slack.bot_token, slack.app_token, slack.signing_secret):
+        assert secret not in said
+    assert PASSWORD not in contents(environment()["DATABASE_URL"])
+    assert PASSWORD not in fake.texts()
+
+
+# ── how it begins, or does not ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}, "no language model"),
+        ({"SLACK_APP_TOKEN": ""}, "SLACK_SIGNING_SECRET"),
+        ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, "Slack refuses SLACK_BOT_TOKEN"),
+        ({"SLACK_APP_TOKEN": "xapp-wrong"}, "Slack refuses SLACK_APP_TOKEN"),
+    ],
+)
+async def test_bob_says_in_one_sentence_why_slack_cannot_be_served(
+    slack: FakeSlack, environment: Environment, tmp_path: Path, changes: dict[str, str], sentence: str
+) -> None:
+    settings = environment(**{**settings_for(slack, "socket", 0), **changes})
+    async with bob(settings, tmp_path) as process:
+        assert await process.over() == 2
+    assert sentence in process.text
+    assert re.fullmatch(r"Bob cannot start\. .*", process.lines[-1])
+    slack.violations.clear()  # a wrong token is one
+
+
+async def test_bob_run_serves_socket_mode_too(slack: FakeSlack, environment: Environment, tmp_path: Path) -> None:
+    async with bob(environment(**settings_for(slack, "socket", 0)), tmp_path) as process:
+        await process.served()
+        ts = slack.says("U1", "D1", "hello")
+        await read(slack, "D1", ts, "You asked: hello.")
+
+
+# ── the storm ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_each_message_gets_one_answer_in_order_while_processes_are_killed(
+    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, processes: int
+) -> None:
+    seed = int(os.environ.get("BOB_STORM_SEED", random.randrange(2**32)))
+    print(f"\nseed {seed}")
+    rng = random.Random(seed)
+    fake.answer = lambda asked: Reply(pieces=["Answer to ", 0.05, asked.question.rpartition(": ")[2], 0.05, "."])
+    settings = {**environment(**settings_for(slack, "socket", 0)), "TMPDIR": str(tmp_path)}
+    asked: dict[str, list[str]] = {}
+    async with Nursery(tmp_path) as nursery:
+        running = [await nursery.start(settings, bot="bots.slack_bot") for _ in range(processes)]
+        for process in running:
+            await process.served()
+        for kill in range(8):
+            for n in range(3):
+                _say_something(slack, rng, asked, f"question {kill}-{n}")
+                await asyncio.sleep(rng.uniform(0, 0.2))
+            rng.choice([slack.refresh_sockets, slack.drop_sockets, slack.live_streams.copy])()
+            at = rng.randrange(processes)
+            await running[at].kill()
+            running[at] = await nursery.start(settings, bot="bots.slack_bot")
+            if rng.random() < 0.7:
+                await running[at].served()
+        everything = {question for questions in asked.values() for question in questions}
+        await slack.until(lambda slack: everything <= _answered_in(slack, asked), SECONDS)
+        await slack.until(lambda slack: set(slack.sessions.values()) == {"active"} and not slack.live_streams, SECONDS)
+    for thread, questions in asked.items():
+        accepted = rows(
+            settings["DATABASE_URL"],
+            "SELECT question, outcome FROM turn WHERE session_id = (SELECT id FROM chat_session WHERE name = :name) "
+            "ORDER BY number",
+            name=f"slack:{slack.team}:C1:{thread}",
+        )
+        assert {turn["outcome"] for turn in accepted} == {"answered"}
+        in_order = [turn["question"].removeprefix("Ada: ") for turn in accepted]
+        assert sorted(in_order) == sorted(questions)
+        assert slack.replies("C1", thread) == [f"Answer to {question}." for question in in_order]
+
+
+def _answered_in(slack: FakeSlack, asked: dict[str, list[str]]) -> set[str]:
+    texts = [text for thread in asked for text in slack.replies("C1", thread)]
+    return {text.removeprefix("Answer to ").removesuffix(".") for text in texts}
+
+
+def _say_something(slack: FakeSlack, rng: random.Random, asked: dict[str, list[str]], text: str) -> None:
+    if len(asked) < 3 or rng.random() < 0.2:
+        asked[slack.says("U1", "C1", f"{HI} {text}")] = [text]
+        return
+    thread = rng.choice(list(asked))
+    ts = slack.says("U1", "C1", f"{HI} {text}", thread_ts=thread)
+    asked[thread].append(text)
+    if rng.random() < 0.3:
+        slack.deliver_again(ts)
