@@ -37,6 +37,8 @@ SECONDS_TO_INSIST = 60.0
 SECONDS_TO_PREPARE = 60.0
 LONGEST_PAUSE_SECONDS = 2.0
 
+NOTHING_TO_ANSWER = "There is nothing left in your message that I could answer."
+
 Prepare = Callable[[Turn], Awaitable[Preparation]]
 T = TypeVar("T")
 
@@ -120,6 +122,13 @@ class Answering:
                 scope.reschedule(0)
         elif bell := self._bells.get(turn_id):
             bell.set()
+
+    def take(self, turn_id: str) -> None:
+        """Take a turn in hand. What was heard of it before is about another hold."""
+        self.in_hand.add(turn_id)
+        if turn_id not in self._work_on:
+            self._lost.discard(turn_id)
+            self._stopped.discard(turn_id)
 
     def shown(self, turn_id: str) -> None:
         """The turn's answer is shown, and it is closed."""
@@ -235,6 +244,8 @@ class Answering:
 
     async def _work(self, turn: Turn, answer: Answer) -> Begun | None:
         """Take a turn from its beginning to its end, or give back None while it has to wait."""
+        if turn.id in self._lost:
+            raise HoldLost
         assistant = self._assistants.get(turn.assistant)
         if assistant is None or (turn.private and not assistant.private):
             assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
@@ -248,7 +259,8 @@ class Answering:
         elif begun.given_up:
             await self._fail(turn, answer, GivenUp(), "untouched")
         elif not turn.question:
-            await self._finish(turn, answer, Finished(_heard(assistant.name)), "untouched")
+            said = _heard(assistant.name) if turn.private else NOTHING_TO_ANSWER
+            await self._finish(turn, answer, Finished(said), "untouched")
         else:
             await self._ask(turn, assistant, begun, answer)
         return begun
@@ -258,6 +270,8 @@ class Answering:
             asking = self._threads.ask(turn, assistant, begun, answer)
             result = await self._stoppable(turn, begun.seconds_left, asking)
         except (TimeoutError, Stopped) as end:
+            if turn.id in self._lost:
+                raise HoldLost from end
             if turn.id in self._stopped or isinstance(end, Stopped):
                 usage = self._threads.estimate(begun, answer.text)
                 stopped = Finished(answer.text, Outcome.STOPPED, usage)

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_TICKS = 1.0
 UNLOCKED_SECONDS = 900.0
-LONGEST_SILENCE_SECONDS = 3.0  # of our ticks, until we look whether a turn is still ours
+LONGEST_SILENCE_SECONDS = 2.0  # of our ticks, until we look whether a turn is still ours
 
 
 class Chat:
@@ -277,7 +277,8 @@ class Chat:
 
         Only one block at a time is told so, and once it has ended without an exception none is any more.
         """
-        if not await self._store.claim_control(surface, event_id):
+        claim = await self._store.claim_control(surface, event_id)
+        if claim is None:
             yield False
             return
         done = False
@@ -285,7 +286,7 @@ class Chat:
             yield True
             done = True
         finally:
-            await self._store.end_control(surface, event_id, done=done)
+            await self._store.end_control(surface, event_id, claim, done=done)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -336,7 +337,7 @@ class Chat:
                 self._answering.lose(turn_id)
             for turn in tick.taken:
                 logger.warning("turn %s taken over on %s", turn.reference, turn.surface)
-                self._answering.in_hand.add(turn.id)
+                self._answering.take(turn.id)
                 self._abandoned[turn.surface].put_nowait(turn)
 
     async def keep_ticking(self) -> None:

@@ -276,13 +276,13 @@ class Store:
         """Record what a person thinks of an answer."""
         await self._db.write(lambda c: self._places.rate(c, turn_id, person, good=good))
 
-    async def claim_control(self, surface: str, event_id: str) -> bool:
-        """Whether this control is ours to carry out: nobody has, and nobody else is about to."""
+    async def claim_control(self, surface: str, event_id: str) -> float | None:
+        """Our claim to carry out this control; None where somebody has, or is about to."""
         return await self._db.write(lambda c: self._places.claim_control(c, surface, event_id))
 
-    async def end_control(self, surface: str, event_id: str, *, done: bool) -> None:
+    async def end_control(self, surface: str, event_id: str, claim: float, *, done: bool) -> None:
         """Record that a claimed control was carried out, or that it was not and anybody may."""
-        await self._db.write(lambda c: self._places.end_control(c, surface, event_id, done=done))
+        await self._db.write(lambda c: self._places.end_control(c, surface, event_id, claim, done=done))
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

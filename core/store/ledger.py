@@ -369,7 +369,8 @@ class Ledger:
         """Close a turn whose answer is stored: it was shown, or cannot be."""
         values: dict[str, Any] = {"closed_at": self._clock.now}
         if undeliverable:
-            values["outcome"] = Outcome.UNDELIVERABLE
+            refused = turns.c.outcome == Outcome.REFUSED
+            values["outcome"] = sa.case((refused, turns.c.outcome), else_=Outcome.UNDELIVERABLE)
         self._change(connection, turn, **values)
         self._tell_of_closing(connection, turn)
 
@@ -539,7 +540,11 @@ class Ledger:
         return connection.execute(
             sa.select(turns.c.person)
             .join(sessions, sessions.c.id == turns.c.session_id)
-            .where(sessions.c.name == session, turns.c.person.is_not(None))
+            .where(
+                sessions.c.name == session,
+                turns.c.person.is_not(None),
+                turns.c.outcome.is_distinct_from(Outcome.REFUSED),
+            )
             .order_by(turns.c.number)
             .limit(1)
         ).scalar()

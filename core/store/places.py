@@ -70,8 +70,8 @@ class Places:
             self._clock.params(),
         )
 
-    def claim_control(self, connection: sa.Connection, surface: str, event_id: str) -> bool:
-        """Whether this control is ours to carry out: nobody has, and nobody else is about to."""
+    def claim_control(self, connection: sa.Connection, surface: str, event_id: str) -> float | None:
+        """Our claim to carry out this control; None where somebody has, or is about to."""
         connection.execute(
             sa.delete(controls).where(controls.c.at < self._clock.now - CONTROL_IS_KNOWN_SECONDS), self._clock.params()
         )
@@ -84,10 +84,12 @@ class Places:
                 where=sa.and_(controls.c.done.is_(False), controls.c.at < self._clock.now - CLAIM_SECONDS),
             )
         )
-        return connection.execute(claimed.returning(controls.c.at), self._clock.params()).first() is not None
+        return connection.execute(claimed.returning(controls.c.at), self._clock.params()).scalar()
 
-    def end_control(self, connection: sa.Connection, surface: str, event_id: str, *, done: bool) -> None:
+    def end_control(self, connection: sa.Connection, surface: str, event_id: str, claim: float, *, done: bool) -> None:
         """Record that a claimed control was carried out, or that it was not and anybody may."""
         which = (controls.c.surface == surface, controls.c.event_id == event_id)
-        ended = sa.update(controls).where(*which).values(done=True) if done else sa.delete(controls).where(*which)
+        ended: sa.Update | sa.Delete = sa.update(controls).where(*which).values(done=True)
+        if not done:  # a claim that lapsed is somebody else's by now
+            ended = sa.delete(controls).where(*which, controls.c.at == claim, controls.c.done.is_(False))
         connection.execute(ended)

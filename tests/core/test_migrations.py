@@ -129,6 +129,32 @@ def test_an_upgrade_keeps_every_row_and_gives_new_columns_their_defaults(databas
     assert {(row["input_tokens"], row["output_tokens"]) for row in after["turn"]} == {(0, 0)}
 
 
+def test_an_upgrade_of_the_second_version_keeps_threads_and_costs_and_shows_nothing_anew(database_url: str) -> None:
+    make_first_version(database_url)
+    migrate_to(database_url, "0002")
+    for statement in (
+        "UPDATE turn SET input_tokens = 7, output_tokens = 3 WHERE number = 1",
+        "INSERT INTO thread (session_id, assistant, private, scope, conversation_id, begins, told, in_doubt, tokens)"
+        " VALUES (1, 'Bob', FALSE, 'a scope', 'conv_1', 1, 1, FALSE, 10),"
+        " (1, 'Private-Bob', TRUE, 'a scope', 'conv_2', 1, 0, TRUE, 0)",
+        "INSERT INTO stored_response (id, conversation_id) VALUES ('resp_1', 'conv_1')",
+        "INSERT INTO erasure (conversation_id, scope, due_at, attempts) VALUES ('conv_0', 'a scope', 1790000000.0, 2)",
+    ):
+        change(database_url, statement)
+    before = all_rows(database_url)
+    assert (version(database_url), len(before["turn"]), len(before["thread"])) == ("0002", 4, 2)
+    migrate_to(database_url)
+    after = all_rows(database_url)
+    assert version(database_url) == HEAD
+    for table in set(before) - {"alembic_version"}:
+        kept = [{column: row[column] for column in before[table][0]} for row in after[table]]
+        assert kept == before[table]
+    assert {(row["reply_to"], row["posted"], bool(row["said_password"])) for row in after["turn"]} == {
+        (None, None, False)
+    }
+    assert [after[table] for table in ("place", "unlock", "feedback", "control")] == [[], [], [], []]
+
+
 def test_both_databases_of_the_first_version_hold_the_same(database_url: str, tmp_path: Path) -> None:
     make_first_version(database_url)
     stored = f"sqlite:///{tmp_path / 'stored.db'}"
