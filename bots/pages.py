@@ -107,8 +107,7 @@ def certain(text: str, start: int, context: Context, limit: int) -> int:
 def context_at(text: str, start: int, context: Context, end: int) -> Context:
     """The context at `end`, if `start` is in `context`."""
     for line in text[start:end].splitlines(keepends=True):
-        if line.endswith("\n") or not context.fence:
-            context = context.after(line)
+        context = context.after(line)
     return context
 
 
