@@ -59,7 +59,11 @@ class SlackReply:
     @property
     def appends_only(self) -> bool:
         """Whether what was shown cannot be taken back: it can, once it is messages that are edited."""
-        return self._posted is None
+        return self._posted is None and self._may_stream
+
+    @property
+    def _may_stream(self) -> bool:
+        return self._turn.token == 1 and self._reply_to["install"] not in self._no_streams
 
     async def __aenter__(self) -> SlackReply:
         await self._statuses.begin(self._reply_to)
@@ -103,8 +107,7 @@ class SlackReply:
 
     async def _stream_on(self, text: str) -> bool:
         """Stream the text so far. False where that does not work, or not any more."""
-        install = self._reply_to["install"]
-        if self._turn.token > 1 or install in self._no_streams:
+        if not self._may_stream:
             return False
         if self._stream is None:
             self._stream = _Stream(self._api, self._turn, self._thread.check_hold, self._note)
@@ -114,7 +117,7 @@ class SlackReply:
             self._is_quiet = True
         except Refused as refusal:
             if refusal.error in NO_STREAMS:
-                self._no_streams.add(install)
+                self._no_streams.add(self._reply_to["install"])
             logger.info("turn %s cannot be streamed: %s", self._turn.reference, refusal.error)
         except StreamBroken as broken:
             logger.info("turn %s is streamed no more: %s", self._turn.reference, broken)
