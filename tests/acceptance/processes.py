@@ -14,8 +14,12 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import aiohttp
+
+if TYPE_CHECKING:
+    from tests.fakes.slack_api import FakeSlack
 
 SECONDS = 60.0  # to start, on a busy machine
 BOB = Path(sys.executable).with_name("bob")
@@ -29,7 +33,9 @@ IMPORTED_AT_THE_START = (
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
 )
-_SERVED = re.compile(r"Bob is here:\s+(\S+?)(?:/chat)?(?:\s|$)")
+_SERVED = re.compile(r"(?:Bob is here:\s+|Uvicorn running on )(\S+?)(?:/chat)?(?:\s|$)")
+
+Transport = Literal["http", "socket"]
 
 
 class Process:
@@ -42,6 +48,7 @@ class Process:
         self._said = said
         self._ended = ended
         self._is_served = asyncio.Event()
+        self._has_said_more = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
 
     async def served(self) -> str:
@@ -56,6 +63,13 @@ class Process:
     def text(self) -> str:
         """Everything it has said."""
         return "\n".join(self.lines)
+
+    async def says(self, text: str) -> None:
+        """Come back once there is a line with this text."""
+        async with asyncio.timeout(SECONDS):
+            while text not in self.text:
+                self._has_said_more.clear()
+                await self._has_said_more.wait()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -74,8 +88,10 @@ class Process:
             return await self._ended()
 
     async def _read(self) -> None:
-        while line := (await self._said.readline()).decode(errors="replace").rstrip("\n"):
+        while read := await self._said.readline():
+            line = read.decode(errors="replace").rstrip("\n")
             self.lines.append(line)
+            self._has_said_more.set()
             if found := _SERVED.search(line):
                 self.url = found[1]
                 self._is_served.set()
@@ -84,8 +100,15 @@ class Process:
 @contextlib.asynccontextmanager
 async def bob(environment: Mapping[str, str], folder: Path, *arguments: str) -> AsyncIterator[Process]:
     """The shipped command, in a folder. It is killed at the end."""
+    async with executed({"PORT": "0", **environment}, folder, BOB, *(arguments or ("run",))) as process:
+        yield process
+
+
+@contextlib.asynccontextmanager
+async def executed(environment: Mapping[str, str], folder: Path, *command: Path | str) -> AsyncIterator[Process]:
+    """Any command that serves Bob, in a folder. It is killed at the end."""
     started = await asyncio.create_subprocess_exec(
-        BOB, *(arguments or ("run",)), stderr=asyncio.subprocess.PIPE, cwd=folder, env={"PORT": "0", **environment}
+        *command, stderr=asyncio.subprocess.PIPE, cwd=folder, env=dict(environment)
     )
     assert started.stderr is not None
     process = Process(started.pid, started.stderr, started.wait)
@@ -137,6 +160,59 @@ class Nursery:
         process = Process(child.pid, said, ended)
         self._alive[process.pid] = process
         return process
+
+
+class InSlack:
+    """Bob in Slack: one process after the other on one database, served by `bob run` or by a bot alone."""
+
+    def __init__(self, nursery: Nursery, slack: FakeSlack, transport: Transport, settings: Mapping[str, str]) -> None:
+        self.processes: list[Process] = []
+        self._nursery = nursery
+        self._slack = slack
+        self._settings = {"PORT": "0", **slack_settings(slack, transport), **settings}
+        self._bot = "" if transport == "http" else "bots.slack_bot"
+
+    @property
+    def process(self) -> Process:
+        """The latest process."""
+        return self.processes[-1]
+
+    @property
+    def said(self) -> str:
+        """Everything that its processes have said."""
+        return "\n".join(process.text for process in self.processes)
+
+    async def begin(self, **more: str) -> Process:
+        """Start a process, with more settings maybe. It may not be served yet."""
+        self.processes.append(await self._nursery.start({**self._settings, **more}, bot=self._bot))
+        return self.process
+
+    async def start(self, **more: str) -> Process:
+        """Start a process, and have Slack deliver to it once it is served."""
+        process = await self.begin(**more)
+        self.deliver_to(await process.served())
+        return process
+
+    def deliver_to(self, url: str) -> None:
+        """Have Slack deliver to the process that is served at `url`, if that is how it delivers."""
+        self._slack.deliver_to(None if self._bot else f"{url}/slack/events")
+
+    async def kill(self) -> None:
+        """Kill the latest process, and come back when it is gone."""
+        await self.process.kill()
+
+    async def end(self) -> None:
+        """Have the latest process end, and come back when it is gone."""
+        self.process.signal(signal.SIGTERM)
+        assert await self.process.over() == 0, self.process.text
+
+
+def slack_settings(slack: FakeSlack, transport: Transport) -> dict[str, str]:
+    """What a process needs to know of a Slack."""
+    ours = {"SLACK_BOT_TOKEN": slack.bot_token, "SLACK_API_URL": slack.url}
+    if transport == "http":
+        return {**ours, "SLACK_SIGNING_SECRET": slack.signing_secret}
+    return {**ours, "SLACK_APP_TOKEN": slack.app_token}
 
 
 def _run(environment: dict[str, str], folder: str, stderr: Connection, bot: str) -> None:
