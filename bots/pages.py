@@ -13,7 +13,10 @@ from dataclasses import dataclass
 LONGEST_OPENING = 400  # a longer head of a table is not repeated
 LEAST_FILLING = 0.85  # a page may end anywhere between this share of the limit and the limit
 
-_FENCE = re.compile(r"[ \t]*(?:>[ \t]?)*(`{3,}|~{3,})([^\n]*)")
+# A fence stands behind the marks of the quotes and list items that it is in. Longer ones are lines to look at.
+_FENCE = re.compile(r"((?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t]){0,16})(`{3,10}(?=[^`]*$)|~{3,10}(?!~))(.*)")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)*")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-*:?[ \t]*)+")
 
 
@@ -26,25 +29,27 @@ class Context:
 
     opening: str = ""
     fence: str = ""
+    margin: str = ""  # of the fence's lines
     line_before: str = ""  # where a table may begin
 
     def closing(self, text_before: str) -> str:
         """What has to be added to `text_before` so that nothing is left open."""
         if not self.fence:
             return ""
-        return self.fence if text_before.endswith("\n") else "\n" + self.fence
+        return ("" if text_before.endswith("\n") else "\n") + self.margin + self.fence
 
     def after(self, line: str) -> Context:
         """The context after one more line."""
         bare = line.rstrip("\n")
         if self.fence:
-            closes = bare.strip(" \t>").rstrip()
+            closes = bare.lstrip(" \t>" if ">" in self.margin else " \t").rstrip()
             if closes.startswith(self.fence) and not closes.strip(self.fence[0]):
                 return Context()
             return self
-        if found := _FENCE.match(bare):
-            line = bare if len(bare) <= LONGEST_OPENING else found[1]
-            return Context(opening=line + "\n", fence=found[1])
+        if (found := _FENCE.match(bare)) and len(found[1]) <= 16:
+            margin = re.sub(r"[^\s>]", " ", found[1])
+            info = found[3] if len(found[3]) <= LONGEST_OPENING else ""
+            return Context(opening=f"{margin}{found[2]}{info}\n", fence=found[2], margin=margin)
         if self.opening and "|" in bare:
             return self
         head = f"{self.line_before}\n{bare}\n"
@@ -77,7 +82,7 @@ def pages(text: str, limit: int) -> Iterator[Page]:
         page = first_page(text, start, context, limit)
         yield page
         start, context = after(text, page)
-        if start >= len(text):
+        if not text[start:].strip():
             return
 
 
@@ -94,8 +99,8 @@ def after(text: str, page: Page) -> tuple[int, Context]:
     """Where the page after this one begins, and in which context; blank lines between pages are left out."""
     start = page.end
     if not page.ends_in.fence:
-        while start < len(text) and text[start] == "\n":
-            start += 1
+        blank = _BLANK_LINES.match(text, start)
+        start = blank.end() if blank else start
     return start, page.ends_in if start == page.end else Context()
 
 
@@ -106,7 +111,7 @@ def certain(text: str, start: int, context: Context, limit: int) -> int:
 
 def context_at(text: str, start: int, context: Context, end: int) -> Context:
     """The context at `end`, if `start` is in `context`."""
-    for line in text[start:end].splitlines(keepends=True):
+    for line in _LINE.findall(text, start, end):
         context = context.after(line)
     return context
 
@@ -115,7 +120,7 @@ def _up_to_the_best_break(text: str, start: int, context: Context, limit: int) -
     least = certain(text, start, context, limit)
     best: tuple[int, Page] | None = None
     position, now = start, context
-    for line in text[start : start + limit].splitlines(keepends=True):
+    for line in _LINE.findall(text, start, start + limit):
         if not line.endswith("\n"):
             break
         position += len(line)
@@ -125,7 +130,8 @@ def _up_to_the_best_break(text: str, start: int, context: Context, limit: int) -
             continue
         if len(page.of(text)) > limit:
             break
-        rank = 0 if now.fence else 1 if now.opening else 3 if not line.strip() else 2
+        may_be_a_head = "|" in now.line_before
+        rank = 0 if now.fence or may_be_a_head else 1 if now.opening else 3 if not line.strip() else 2
         if best is None or rank >= best[0]:
             best = rank, page
     return best[1] if best else _in_the_line(text, start, context, limit, least)
@@ -133,7 +139,11 @@ def _up_to_the_best_break(text: str, start: int, context: Context, limit: int) -
 
 def _in_the_line(text: str, start: int, context: Context, limit: int, least: int) -> Page:
     end = start + limit - len(context.opening)
-    end -= len(context_at(text, start, context, end).closing(""))
-    space = max(text.rfind(" ", least, end), text.rfind("\n", least, end))
-    end = space + 1 if space > 0 else end
-    return Page(start, end, context, context_at(text, start, context, end))
+    while True:
+        space = max(text.rfind(" ", least, end), text.rfind("\n", least, end))
+        cut = space + 1 if space > 0 else end + (text[end : end + 1] == "\n")
+        page = Page(start, cut, context, context_at(text, start, context, cut))
+        excess = len(page.of(text)) - limit
+        if excess <= 0:
+            return page
+        end = cut - excess

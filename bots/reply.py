@@ -87,7 +87,8 @@ class PostedMessages:
             await self._note(self._posted)
 
     async def _make_read(self, text: str, *, whole: bool) -> None:
-        wanted = [page.of(text) for page in pages(text, self._messages.limit)]
+        shown = (page.of(text) for page in pages(text, self._messages.limit))
+        wanted = [page for page in shown if page]  # no platform takes a message without a word
         for index, page in enumerate(wanted):
             reads = page, whole and index == len(wanted) - 1
             if index >= len(self._posted):

@@ -79,7 +79,7 @@ class SlackReply:
         """Show the text so far, as far as it can be shown safely."""
         await self._chat.check_hold(self._turn)
         text = shown(self._turn, text, whole=False)
-        if not text or self._is_quiet:
+        if not text.strip() or self._is_quiet:
             await asyncio.sleep(SECONDS_BETWEEN_APPENDS)
             return
         if self._posted is None and not await self._stream_on(text):

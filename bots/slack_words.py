@@ -22,7 +22,7 @@ _MARKUP = re.compile(r"<([^<>\s][^<>]*)>")
 _USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
 _SOMEBODY = re.compile(r"<(?:@([UW][A-Z0-9]+)|!(?:subteam\^|here|channel|everyone))")
 _BROADCAST = re.compile(r"<!(channel|here|everyone|subteam\^[A-Z0-9]+)(?:\|([^<>\n]*))?>?", re.IGNORECASE)
-_UNFINISHED = re.compile(r"<(?:![^<>\n]{0,80}|@[A-Z0-9]{0,20}(?:\|[^<>\n]{0,80})?)?$")
+_UNFINISHED = re.compile(r"<(?:![^<>\n]{0,80}|@[A-Z0-9]{0,20}(?:\|[^<>\n]{0,80})?)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,8 @@ def said_in(body: Mapping[str, Any], event: Mapping[str, Any]) -> Said | None:
     text = raw
     if mentioned:
         text = mentioned.sub("@Bob", re.sub(rf"^\s*(?:{mentioned.pattern}[\s,:]*)+", "", raw))
-    team = str(body.get("team_id") or event.get("team") or "")
+    whose = (body.get("authorizations") or [{}])[0]
+    team = str(whose.get("team_id") or body.get("team_id") or event.get("team") or "")
     install = install_of(body)
     user_team = str(event.get("user_team") or event.get("source_team") or event.get("team") or team)
     # Workspaces of one organisation share channels without being strangers to each other.
@@ -167,8 +168,9 @@ def harmless(text: str, *, whole: bool) -> str:
 
     Unless the text is `whole`, an end that may become a mention is left out.
     """
-    text = _BROADCAST.sub(lambda found: "@\u2060" + (found[2] or found[1].partition("^")[0]).lstrip("@"), text)
-    return text if whole else _UNFINISHED.sub("", text)
+    if not whole:
+        text = _UNFINISHED.sub("", text)
+    return _BROADCAST.sub(lambda found: "@\u2060" + (found[2] or found[1].partition("^")[0]).lstrip("@"), text)
 
 
 def shown(turn: Turn, text: str, *, whole: bool) -> str:

@@ -12,13 +12,13 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
 import pytest
 
 from tests.acceptance.processes import InSlack, Nursery, Transport, executed, slack_settings
-from tests.bots.conftest import HI, answered, asked, heard, heard_again, held, settled, shown, turns
+from tests.bots.conftest import HI, answered, asked, heard_again, held, settled, shown, turns
 from tests.core.fixtures.database import contents, rows
 from tests.fakes.openai_api import FakeOpenAI, Reply, Status
 from tests.fakes.slack_api import FakeSlack, Interaction
@@ -282,12 +282,12 @@ async def test_a_storm_of_rate_limits_costs_no_word_and_no_answer(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start
 ) -> None:
     rng = random.Random(7)
-    fake.answer = lambda asked: Reply(pieces=["To ", 0.3, asked.question, 0.3, "."])
+    fake.answer = lambda asked: Reply(pieces=["To ", 0.3, asked.question.rpartition(" ")[2], 0.3, "."])
     async with bob():
         slack.fail("*", "ratelimited", retry_after=1, times=12, when=lambda _: rng.random() < 0.5)
         threads = [slack.says("U1", channel, f"{HI} Q1-{channel}") for channel in ("C1", "C2", "P1")]
         for channel, ts in zip(("C1", "C2", "P1"), threads, strict=True):
-            assert await answered(slack, channel, ts) == f"To Ada: Q1-{channel}."
+            assert await answered(slack, channel, ts) == f"To Q1-{channel}."
         assert slack.rate_limited >= 6
 
 
@@ -343,6 +343,11 @@ async def test_the_window_of_bob_unlock_opens_private_bob_to_that_person_in_that
         assert "wrong-but-long-enough" not in running.said
 
 
+def bytes_of_database(folder: Path) -> bytes:
+    """What is in the files of an SQLite database."""
+    return b"".join(path.read_bytes() for path in folder.glob("bob.db*") if path.is_file())
+
+
 async def test_a_password_in_a_channel_opens_private_bob_for_one_message_and_is_kept_nowhere(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, tmp_path: Path
 ) -> None:
@@ -355,13 +360,13 @@ async def test_a_password_in_a_channel_opens_private_bob_for_one_message_and_is_
         assert "Others here can read the password" in warning.visible
         slack.says("U1", "C1", "Q2-a", thread_ts=ts)
         assert (await settled(slack, "C1", ts, 2))[1:] == ["You are Bob"]
-        files = list(tmp_path.glob("bob.db*"))
-        assert [path.name for path in files if PASSWORD.encode() in path.read_bytes()] == []
-    assert files
+        stored = bytes_of_database(tmp_path)  # while it is open, and so has a write-ahead log
+    assert b"Q1-a" in stored
+    for kept in (stored, bytes_of_database(tmp_path)):
+        assert PASSWORD.encode() not in kept
     assert asked(fake) == ["Ada: Q1-a", "Ada: Q2-a"]
     assert PASSWORD not in fake.texts()
     assert PASSWORD not in repr([call.arguments for call in slack.calls])
-    assert PASSWORD not in contents(f"sqlite:///{tmp_path / 'bob.db'}")
     assert PASSWORD not in running.said
 
 
@@ -381,16 +386,18 @@ async def test_help_and_the_choice_of_an_assistant_are_a_word_away(
     (tmp_path / "assistants.toml").write_text(ASSISTANTS)
     fake.answer = lambda asked: asked.instructions
     async with bob(ASSISTANTS_FILE=f"{tmp_path / 'assistants.toml'}"):
-        ts = slack.says("U1", "C1", f"{HI} help")
+        ts = slack.says("U1", "C1", f"{HI} Q1-a")
+        assert await answered(slack, "C1", ts) == "You are Bob."
+        slack.says("U1", "C1", "help", thread_ts=ts)
         await shown(slack, "C1", ts, "`reset` lets a thread begin anew")
-        slack.says("U1", "C1", f"{HI} assistant ben", thread_ts=ts)
+        slack.says("U1", "C1", "assistant ben", thread_ts=ts)
         await shown(slack, "C1", ts, "Ben answers in this thread")
-        slack.says("U1", "C1", f"{HI} Q1-a", thread_ts=ts)
+        slack.says("U1", "C1", "Q2-a", thread_ts=ts)
         await shown(slack, "C1", ts, "You are Ben.")
         assert "Ben answers" in (await slack.slash("U2", "C2", "/bob", "assistant Ben")).text
         for channel, name in (("C1", "Bob"), ("C2", "Ben")):
             assert await answered(slack, channel, slack.says("U1", channel, f"{HI} Q1-{channel}")) == f"You are {name}."
-    assert asked(fake) == ["Ada: Q1-a", "Ada: Q1-C1", "Ada: Q1-C2"]
+    assert asked(fake) == ["Ada: Q1-a", "Ada: Q2-a", "Ada: Q1-C1", "Ada: Q1-C2"]
 
 
 async def test_what_people_think_of_an_answer_is_stored(slack: FakeSlack, bob: Start, environment: Environment) -> None:
@@ -400,7 +407,7 @@ async def test_what_people_think_of_an_answer_is_stored(slack: FakeSlack, bob: S
         (message,) = slack.bot_messages("C1", ts)
         for user, value in (("U1", "good"), ("U2", "bad")):
             assert (await slack.clicks(user, "C1", message.ts, "feedback", value)).acknowledged
-            await slack.until(lambda slack, user=user: slack.ephemerals("C1", user))
+            await slack.until(lambda _, user=user: slack.ephemerals("C1", user))
     stored = rows(environment()["DATABASE_URL"], "SELECT person, good FROM feedback ORDER BY person")
     assert [(each["person"][-2:], bool(each["good"])) for each in stored] == [("U1", True), ("U2", False)]
 
@@ -434,7 +441,7 @@ async def test_a_process_that_is_told_to_end_ends_its_answer_and_leaves_what_is_
         running.process.signal(signal.SIGTERM)
         while not [each for each in slack.deliveries if each.failure]:  # until it listens to that
             late = slack.says("U1", "C2", f"{HI} Q1-b")
-            await slack.until(lambda slack, late=late: [each for each in slack.deliveries if each.ts == late])
+            await heard_or_not(slack, late)
         go_on()
         assert await running.process.over() == 0
         assert slack.replies("C1", ts) == ["First words. Last words."]
@@ -451,7 +458,7 @@ async def test_nothing_that_was_said_is_logged_at_any_level(slack: FakeSlack, fa
         slack.edits("C1", ts, f"{HI} persimmon?")
         slack.says("U2", "C1", "quince?", thread_ts=ts)
         await settled(slack, "C1", ts, 2)
-        slack.deletes("C1", slack.says("U1", "C2", "medlar"))
+        slack.deletes("C1", slack.says("U1", "C1", "medlar"))
         await unlocks(slack, "U1", "C1", "mulberry-but-wrong")
         await slack.slash("U1", "C1", "/bob", "help mulberry")
         fake.fail("POST", "/responses", Status(400, message="greengage"))
@@ -493,10 +500,10 @@ async def test_only_what_slack_signed_just_now_and_can_be_read_is_taken_in(
 
         for headers in _forged(slack, body):
             assert await told(body, headers) == 401, headers
-        for garbage in (b"", b'{"type": ', b"\xff\xfe\x00", b"[]", b"null", b'"text"', b"[" * 5_000, b"payload=%ff"):
+        for garbage in (b"", b'{"type": ', b"\xff\xfe\x00", b"[]", b"null", b'"text"', b"[" * 5_000, b"payload=%ff", b"\0"):
             for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain", "nonsense"):
                 assert await told(garbage, {}, kind) == 401
-                assert await told(garbage, slack.signed_headers(garbage), kind) in (400, 404), (garbage, kind)
+                assert await told(garbage, slack.signed_headers(garbage), kind) in (400, 401), (garbage, kind)
         assert len(turns(environment()["DATABASE_URL"])) == 1
 
 
@@ -547,9 +554,7 @@ async def test_bob_starts_while_slack_cannot_be_reached_and_answers_once_it_can(
     async with Nursery(tmp_path) as nursery:
         running = InSlack(nursery, slack, transport, environment())
         process = await running.begin()
-        await process.says(
-            "Slack cannot be reached yet" if transport == "http" else "Socket Mode cannot be reached yet"
-        )
+        await process.says("Slack cannot be reached yet")
         slack.start()
         running.deliver_to(await process.served())
         ts = slack.says("U1", "D1", "Q1-a")
@@ -597,7 +602,8 @@ async def test_uvicorn_serves_slack_over_http(
 
 async def test_without_slacks_settings_there_is_nothing_of_slack(environment: Environment, tmp_path: Path) -> None:
     async with executed(environment(), tmp_path, *uvicorn()) as process, aiohttp.ClientSession() as http:
-        async with http.post(f"{await process.served()}/slack/events", json={"type": "url_verification"}) as response:
+        url = await process.served()
+        async with http.post(f"{url}/slack/events", json={"type": "url_verification"}) as response:
             assert response.status == 404
 
 

@@ -190,6 +190,22 @@ def test_a_try_does_not_jump_the_line() -> None:
     run(test())
 
 
+def test_a_try_does_not_jump_the_line_where_those_who_wait_could_not_wake_up_in_time() -> None:
+    async def test() -> None:
+        pace = Pace(per_minute=60, burst=1)
+        await pace.turn()
+        waiting = asyncio.create_task(pace.turn())
+        await asyncio.sleep(0.5)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, _Loop)
+        loop.clock.now += 5  # in which the process did something else
+        assert not pace.try_turn()
+        await waiting
+        assert not pace.try_turn()
+
+    run(test())
+
+
 def test_nothing_comes_through_for_as_long_as_the_platform_asked_to_wait() -> None:
     async def test() -> None:
         pace = Pace(per_minute=60, burst=3)

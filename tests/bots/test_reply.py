@@ -294,26 +294,22 @@ def test_however_it_grew_the_messages_read_the_final_text_in_the_end(
     asyncio.run(test())
 
 
-# ── waiting for changes in the code ───────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("begin", ["", "\n", "\n\n", " ", "\r\n"])
+async def test_nothing_is_posted_before_there_is_something_to_read(begin: str) -> None:
+    place = Place()
+    reply = reply_at(place)
+    await reply.show(begin)
+    assert place.texts == {}
+    await reply.show(f"{begin}One")
+    await reply.finish(f"{begin}One")
+    assert [text.strip() for text in place.read()] == ["One"]
 
-# What is blank is posted as an empty message, which platforms refuse: the turn counts as undeliverable then.
-#
-# @pytest.mark.parametrize("begin", ["", "\n", "\n\n", " ", "\r\n"])
-# async def test_nothing_is_posted_before_there_is_something_to_read(begin: str) -> None:
-#     place = Place()
-#     reply = reply_at(place)
-#     await reply.show(begin)
-#     assert place.texts == {}
-#     await reply.show(f"{begin}One")
-#     await reply.finish(f"{begin}One")
-#     assert [text.strip() for text in place.read()] == ["One"]
-#
-#
-# @pytest.mark.parametrize("whole", ["", "\n", " \n"])
-# async def test_an_answer_without_a_word_leaves_no_message(whole: str) -> None:
-#     place = Place("a", "b")
-#     reply = reply_at(place, place.parts())
-#     await reply.show("One")
-#     await reply.finish(whole)
-#     assert place.read() == []
-#     assert place.recorded == []
+
+@pytest.mark.parametrize("whole", ["", "\n", " \n"])
+async def test_an_answer_without_a_word_leaves_no_message(whole: str) -> None:
+    place = Place("a", "b")
+    reply = reply_at(place, place.parts())
+    await reply.show("One")
+    await reply.finish(whole)
+    assert place.read() == []
+    assert place.recorded == []

@@ -364,7 +364,8 @@ async def test_an_answer_that_breaks_off_is_begun_anew_where_its_words_can_be_ta
     slack: FakeSlack, fake: FakeOpenAI, bob: Start
 ) -> None:
     slack.native_streaming = False
-    answers = iter([Reply(pieces=["Hello", 0.3, "."]), Reply(pieces=["Old words.", 0.3], failed="server_error"), Reply("New words.")])
+    broken = Reply(pieces=["Old words.", 0.3], failed="server_error")
+    answers = iter([Reply(pieces=["Hello", 0.3, "."]), broken, Reply("New words.")])
     fake.answer = lambda asked: next(answers)
     async with bob():
         await answered(slack, "D1", slack.says("U1", "D1", "do you stream?"))
