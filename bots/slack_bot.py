@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import aiohttp
 from slack_bolt import BoltResponse
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
@@ -27,6 +26,7 @@ from bots.slack_api import SlackApi
 from bots.slack_commands import SlackCommands, command_in
 from bots.slack_prepare import Allowed, SlackPreparing
 from bots.slack_reply import SlackReply
+from bots.slack_socket import Socket
 from bots.slack_status import Statuses
 from bots.slack_words import SURFACE, Said, said_in
 from core import BadQuestion, Chat, Json, NotAccepted, Question, Settings, SettingsError, Turn
@@ -189,28 +189,14 @@ async def open_slack(settings: Settings, chat: Chat) -> AsyncIterator[SlackBot]:
 async def connected_slack(settings: Settings, chat: Chat) -> AsyncIterator[SlackBot]:
     """Slack's bot over Socket Mode. Where Slack cannot be reached it is tried again until it can."""
     async with open_slack(settings, chat) as bot:
-        handler = AsyncSocketModeHandler(bot.app, settings.slack_app_token.get_secret_value())
-        connecting = asyncio.create_task(_connect(handler))
+        socket = Socket(bot.app, settings.slack_app_token.get_secret_value())
+        connecting = asyncio.create_task(socket.connect())
         try:
             await asyncio.wait({connecting}, timeout=LONGEST_PAUSE_SECONDS)
             yield bot
         finally:
             connecting.cancel()
-            await handler.close_async()  # type: ignore[no-untyped-call]
-
-
-async def _connect(handler: AsyncSocketModeHandler) -> None:
-    pause = 0.5
-    while True:
-        try:
-            await handler.connect_async()  # type: ignore[no-untyped-call]
-        except (SlackApiError, OSError, aiohttp.ClientError) as failure:
-            logger.warning("Slack's Socket Mode cannot be reached yet: %s", kind_of(failure))
-        else:
-            logger.info("connected to Slack")
-            return
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            await socket.close()  # type: ignore[no-untyped-call]
 
 
 async def check_slack(settings: Settings) -> None:

@@ -311,7 +311,7 @@ class Chat:
         return await self._store.starter(session)
 
     async def known_events(self, surface: str, event_ids: Collection[str]) -> set[str]:
-        """Those of these events that became turns."""
+        """Those of these events that became turns, or controls within the last day."""
         return await self._store.known_events(surface, event_ids)
 
     # ── health and life ──────────────────────────────────────────────────────────────────────────────────────────────

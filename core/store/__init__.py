@@ -307,8 +307,12 @@ class Store:
         return await self._db.read(lambda c: self._ledger.is_engaged(c, session))
 
     async def known_events(self, surface: str, event_ids: Collection[str]) -> set[str]:
-        """Those of these events that became turns."""
-        return await self._db.read(lambda c: self._ledger.known_events(c, surface, event_ids))
+        """Those of these events that became turns or controls."""
+
+        def look(c: sa.Connection) -> set[str]:
+            return self._ledger.known_events(c, surface, event_ids) | self._places.controls(c, surface, event_ids)
+
+        return await self._db.read(look)
 
     # ── holding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -85,6 +87,11 @@ class Places:
             )
         )
         return connection.execute(claimed.returning(controls.c.at), self._clock.params()).scalar()
+
+    def controls(self, connection: sa.Connection, surface: str, event_ids: Collection[str]) -> set[str]:
+        """Those of these events that are controls of the last day."""
+        found = sa.select(controls.c.event_id).where(controls.c.surface == surface, controls.c.event_id.in_(event_ids))
+        return set(connection.execute(found).scalars())
 
     def end_control(self, connection: sa.Connection, surface: str, event_id: str, claim: float, *, done: bool) -> None:
         """Record that a claimed control was carried out, or that it was not and anybody may."""
