@@ -60,20 +60,28 @@ class Lane:
     def __init__(self, engine: sa.Engine, *, batch: int) -> None:
         self._engine = engine
         self._batch = batch
+        self._closing = threading.Lock()
+        self._closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # A process that must go does not wait for a database that does not answer, so it is a daemon.
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
-        """Queue `work`. The future raises StoreUnavailable where the database fails."""
+        """Queue `work`. The future raises StoreUnavailable where the database fails, or the lane is closed."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, future))
+        with self._closing:  # what is queued behind the end would wait for ever
+            if self._closed:
+                future.set_exception(StoreUnavailable())
+            else:
+                self._jobs.put(_Job(work, future))
         return future
 
     def close(self) -> None:
         """End the thread once the queued work is done. Waits for it."""
-        self._jobs.put(None)
+        with self._closing:
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join(timeout=BUSY_TIMEOUT_MS / 1000)
 
     def _run(self) -> None:

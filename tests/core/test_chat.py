@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from core import Chat, Question
+import pytest
+
+from core import Chat, Question, StoreUnavailable
 from tests.conftest import opened
 from tests.fakes.openai_api import FakeOpenAI
 
@@ -30,3 +32,12 @@ async def test_forty_questions_at_once_are_answered_in_the_order_they_were_accep
     (conversation,) = fake.conversations.values()
     asked = [item["content"][0]["text"] for item in conversation.items if item["role"] == "user"]
     assert asked == [f"Q{n}-a" for n in range(40)]
+
+
+async def test_whoever_comes_after_the_store_is_closed_is_told_so_and_does_not_wait_for_ever(database_url: str) -> None:
+    async with opened(None, database_url) as chat:
+        pass
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreUnavailable):
+            async with chat.control("slack", "E1"):
+                pass
