@@ -97,7 +97,7 @@ class SlackBot:
         """What to answer to a genuine HTTP request."""
         try:
             request = AsyncBoltRequest(body=body.decode(), headers={name: [value] for name, value in headers.items()})
-        except ValueError:  # not Slack's JSON or form
+        except (ValueError, TypeError, AttributeError, RecursionError):  # not Slack's JSON or form
             return BoltResponse(status=400, body="")
         return await self.app.async_dispatch(request)
 

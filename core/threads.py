@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 MOST_TRIES = 4
 MOST_TRIES_ON_A_LOCKED_THREAD = 3
-MOST_ATTEMPTS = 5
+MOST_ATTEMPTS = 20  # a deploy that goes wrong kills more often than a question that does
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0

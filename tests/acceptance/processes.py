@@ -45,6 +45,7 @@ class Process:
         self.pid = pid
         self.lines: list[str] = []
         self.url = ""
+        self.on_served: Callable[[str], object] | None = None
         self._said = said
         self._ended = ended
         self._is_served = asyncio.Event()
@@ -95,6 +96,8 @@ class Process:
             if found := _SERVED.search(line):
                 self.url = found[1]
                 self._is_served.set()
+                if self.on_served:
+                    self.on_served(self.url)
 
 
 @contextlib.asynccontextmanager
@@ -183,19 +186,20 @@ class InSlack:
         return "\n".join(process.text for process in self.processes)
 
     async def begin(self, **more: str) -> Process:
-        """Start a process, with more settings maybe. It may not be served yet."""
+        """Start a process, with more settings maybe; Slack delivers to it once it is served."""
         self.processes.append(await self._nursery.start({**self._settings, **more}, bot=self._bot))
+        self.process.on_served = lambda _: self.listen()
         return self.process
 
     async def start(self, **more: str) -> Process:
-        """Start a process, and have Slack deliver to it once it is served."""
+        """Start a process, and come back once it is served."""
         process = await self.begin(**more)
-        self.deliver_to(await process.served())
+        await process.served()
         return process
 
-    def deliver_to(self, url: str) -> None:
-        """Have Slack deliver to the process that is served at `url`, if that is how it delivers."""
-        self._slack.deliver_to(None if self._bot else f"{url}/slack/events")
+    def listen(self) -> None:
+        """Have Slack deliver to the latest process, if it delivers over HTTP."""
+        self._slack.deliver_to(None if self._bot else f"{self.process.url}/slack/events")
 
     async def kill(self) -> None:
         """Kill the latest process, and come back when it is gone."""
@@ -205,6 +209,17 @@ class InSlack:
         """Have the latest process end, and come back when it is gone."""
         self.process.signal(signal.SIGTERM)
         assert await self.process.over() == 0, self.process.text
+
+
+@contextlib.asynccontextmanager
+async def in_slack(
+    folder: Path, slack: FakeSlack, transport: Transport, settings: Mapping[str, str]
+) -> AsyncIterator[InSlack]:
+    """Bob in Slack, served, on the database of the settings."""
+    async with Nursery(folder) as nursery:
+        running = InSlack(nursery, slack, transport, settings)
+        await running.start()
+        yield running
 
 
 def slack_settings(slack: FakeSlack, transport: Transport) -> dict[str, str]:

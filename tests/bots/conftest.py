@@ -278,6 +278,26 @@ def turns(database_url: str) -> Sequence[dict[str, Any]]:
     return rows(database_url, "SELECT * FROM turn ORDER BY accepted_at, session_id, number")
 
 
+async def comes_true(check: Callable[[], object]) -> None:
+    """Come back once something is true of the database."""
+    async with asyncio.timeout(SECONDS):
+        while not check():  # noqa: ASYNC110 - nobody tells us when it is
+            await asyncio.sleep(0.02)
+
+
+async def closed(database_url: str, *outcomes: str) -> None:
+    """Come back once every turn is closed, with these outcomes (or all answered)."""
+
+    def ends() -> list[str | None]:
+        return [turn["outcome"] if turn["closed_at"] else None for turn in turns(database_url)]
+
+    await comes_true(lambda: ends() and None not in ends())
+    assert ends() == list(outcomes or ["answered"] * len(ends()))
+
+
+# ── long answers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def limit_messages_to(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a message hold no more than so many characters."""
     monkeypatch.setattr(slack_reply, "LIMIT", characters)

@@ -21,6 +21,8 @@ from tests.bots.conftest import (
     answered,
     asked,
     calls,
+    closed,
+    comes_true,
     edited,
     heard,
     held,
@@ -163,23 +165,6 @@ async def test_a_stream_goes_on_after_the_pause_that_slack_asks_for(
         await shown(slack, "C1", ts, "Last words.")
         assert await answered(slack, "C1", ts) == WHOLE
     assert not calls(slack, "chat.update", "chat.postMessage")
-
-
-async def comes_true(check: Callable[[], object]) -> None:
-    """Come back once something is true of the database."""
-    async with asyncio.timeout(SECONDS):
-        while not check():  # noqa: ASYNC110 - nobody tells us when it is
-            await asyncio.sleep(0.02)
-
-
-async def closed(database_url: str, *outcomes: str) -> None:
-    """Come back once every turn is closed, with these outcomes (or all answered)."""
-
-    def ends() -> list[str | None]:
-        return [turn["outcome"] if turn["closed_at"] else None for turn in turns(database_url)]
-
-    await comes_true(lambda: ends() and None not in ends())
-    assert ends() == list(outcomes or ["answered"] * len(ends()))
 
 
 @pytest.mark.parametrize("broken", ["500_but_done", "timeout_but_done", "500_three_times", "429"])

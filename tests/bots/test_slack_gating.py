@@ -112,6 +112,19 @@ async def test_a_message_that_arrives_by_its_retry_only_is_answered(slack: FakeS
     assert len(attempts) > 1
 
 
+async def test_two_processes_that_each_get_some_of_the_events_answer_each_question_once(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str
+) -> None:
+    async with bob(), bob():
+        await slack.until(lambda slack: slack.sockets == 2)
+        questions = {slack.says("U1", "C1", f"{HI} question {n}"): n for n in range(6)}
+        for ts, n in questions.items():
+            assert await answered(slack, "C1", ts) == f"You asked: Ada: question {n}."
+        await slack.idle()
+    assert sorted(asked(fake)) == [f"Ada: question {n}" for n in range(6)]
+    assert len(turns(sqlite_url)) == 6
+
+
 # ── whose messages count ─────────────────────────────────────────────────────────────────────────────────────────────
 
 

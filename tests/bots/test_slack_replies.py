@@ -18,6 +18,8 @@ from tests.bots.conftest import (
     answered,
     asked,
     calls,
+    closed,
+    comes_true,
     edited,
     heard,
     held,
@@ -568,7 +570,7 @@ async def test_a_question_that_is_edited_while_it_is_answered_is_asked_anew_in_t
         held(fake, "New ", "words.")()
         slack.edits(channel, ts, f"{HI} two")
         await reads(slack, channel, ts, "New words.")
-        await slack.until(lambda _: [turn["outcome"] for turn in turns(sqlite_url)] == ["answered"])
+        await closed(sqlite_url)
         assert [message] == slack.bot_messages(channel, ts)
     assert [question.removeprefix("Ada: ") for question in asked(fake)] == ["one", "two"]
 
@@ -690,7 +692,7 @@ async def test_a_question_that_is_deleted_while_it_waits_is_not_asked(
         await shown(slack, "C1", root, "First words.")
         await heard(slack, ts := slack.says("U2", "C1", "two", thread_ts=root))
         slack.deletes("C1", ts)
-        await slack.until(lambda _: [turn["outcome"] for turn in turns(sqlite_url)] == [None, "stopped"])
+        await comes_true(lambda: [turn["outcome"] for turn in turns(sqlite_url)] == [None, "stopped"])
         let_go()
         await slack.until(lambda slack: "First words. Last words." in slack.replies("C1", root))
         await settled(slack, "C1", root)
@@ -710,3 +712,16 @@ async def test_the_answer_to_a_question_that_is_deleted_is_stopped(
         await slack.until(lambda slack: slack.sessions["D1", ts] == "active")
         await fake.until(lambda fake: fake.active == 0)
         assert slack.replies("D1", ts) == ["First words. \n\n_Stopped._"]
+
+
+async def test_a_question_that_is_deleted_before_its_first_words_gets_none(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str
+) -> None:
+    held(fake, after=0)
+    async with bob():
+        ts = slack.says("U1", "C1", f"{HI} one")
+        await fake.until(lambda fake: fake.active == 1)
+        slack.deletes("C1", ts)
+        await fake.until(lambda fake: fake.active == 0)
+        await comes_true(lambda: turns(sqlite_url)[0]["closed_at"])
+        assert slack.replies("C1", ts) == []

@@ -25,6 +25,7 @@ from core import (
     Question,
     Turn,
     UnknownAssistant,
+    threads,
 )
 from tests.conftest import PASSWORD, new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
@@ -718,7 +719,10 @@ async def test_a_turn_of_an_assistant_that_is_gone_ends_in_a_sentence(
 # ── ends that a turn comes to by itself ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_turn_that_was_begun_five_times_is_given_up(fake: FakeOpenAI, database_url: str) -> None:
+async def test_a_turn_that_was_begun_too_often_is_given_up(
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "MOST_ATTEMPTS", 5)
     fake.fail("POST", "/responses", Stall(), times=5)
     for life in range(5):
         async with crashing(fake, database_url) as chat:

@@ -1,12 +1,10 @@
-"""Slack with the shipped commands as processes, over both transports: started, ended, killed in mid-answer."""
+"""Bob killed in mid-answer, over both of Slack's transports: each message gets one whole answer all the same."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
-import re
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,9 +13,8 @@ from typing import Literal
 
 import pytest
 
-from tests.acceptance.processes import Nursery, Process, bob, free_port
-from tests.conftest import PASSWORD
-from tests.core.fixtures.database import contents, rows
+from tests.acceptance.processes import Nursery, Process, free_port
+from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import Asked, FakeOpenAI, Reply
 from tests.fakes.slack_api import FakeSlack
 
@@ -104,52 +101,6 @@ def slow_answer_to(question: str) -> str:
     return f"To {question}: {''.join(WORDS)}".rstrip()
 
 
-async def test_a_mention_a_follow_up_and_a_direct_message_are_answered(
-    slack: FakeSlack, environment: Environment, tmp_path: Path, transport: Transport
-) -> None:
-    async with served(slack, environment, tmp_path, transport):
-        ts = slack.says("U1", "C1", f"{HI} one")
-        await read(slack, "C1", ts, "You asked: Ada: one.")
-        slack.says("U2", "C1", "two", thread_ts=ts)
-        await read(
-            slack, "C1", ts, *("You asked: Ada: one.", "You asked: Grace: two. Before that you asked: Ada: one.")
-        )
-        dm = slack.says("U1", "D1", "three")
-        await read(slack, "D1", dm, "You asked: three.")
-
-
-async def test_a_long_answer_comes_whole_in_messages_that_slack_takes(
-    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
-) -> None:
-    paragraphs = [f"Paragraph {n}:" + " word" * 60 for n in range(60)]
-    code = [f"print({n})" for n in range(600)]
-    table = [f"| row {n} | {n} |" for n in range(200)]
-    text = "\n\n".join(
-        [*paragraphs, "```python\n" + "\n".join(code) + "\n```", "| a | b |\n|---|---|\n" + "\n".join(table)]
-    )
-    fake.answer = lambda asked: Reply(pieces=[text[at : at + 50] for at in range(0, len(text), 50)])
-    async with served(slack, environment, tmp_path, transport):
-        ts = slack.says("U1", "C1", f"{HI} tell me everything")
-        await slack.until(lambda slack: slack.sessions.get(("C1", ts)) == "active" and not slack.live_streams, SECONDS)
-    messages = slack.replies("C1", ts)
-    assert all(len(message) <= 12_000 and message.count("```") % 2 == 0 for message in messages)
-    lines = [line for message in messages for line in message.splitlines()]
-    assert len(text) > 28_000
-    assert [line for line in lines if line.startswith("Paragraph")] == paragraphs
-    assert [line for line in lines if line.startswith("print")] == code
-    assert [line for line in lines if line.startswith("| row")] == table
-
-
-async def test_a_message_that_came_while_bob_was_down_is_answered_when_slack_delivers_it_again(
-    slack: FakeSlack, environment: Environment, tmp_path: Path, transport: Transport
-) -> None:
-    async with served(slack, environment, tmp_path, transport) as running:
-        await running.kill()
-        ts = slack.says("U1", "C1", f"{HI} anybody there?")
-        await running.start()
-        await read(slack, "C1", ts, "You asked: Ada: anybody there?.")
-
-
 async def test_an_answer_that_is_cut_off_by_kill_9_is_made_whole_by_the_next_process(
     slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
 ) -> None:
@@ -176,70 +127,6 @@ async def test_a_post_that_nobody_lived_to_record_is_part_of_the_answer(
         await running.start()
         await read(slack, "C1", ts, slow_answer_to("one"))
     assert rows(environment()["DATABASE_URL"], "SELECT outcome FROM turn") == [{"outcome": "answered"}]
-
-
-async def test_an_answer_is_ended_before_a_process_that_is_told_to_end_is_gone(
-    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
-) -> None:
-    fake.answer = slowly
-    async with served(slack, environment, tmp_path, transport) as running:
-        ts = slack.says("U1", "C1", f"{HI} one")
-        await slack.until(lambda slack: slack.replies("C1", ts), SECONDS)
-        running.process.signal(signal.SIGTERM)
-        late = slack.says("U1", "C2", f"{HI} late")
-        assert await running.process.over() == 0
-        assert slack.replies("C1", ts) == [slow_answer_to("one")]
-        await running.start()
-        await read(slack, "C2", late, slow_answer_to("late"))
-
-
-async def test_nothing_that_was_said_and_no_secret_is_in_a_log_or_stored_that_should_not_be(
-    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
-) -> None:
-    async with served(slack, environment, tmp_path, transport, LOG_LEVEL="debug") as running:
-        ts = slack.says("U1", "C1", f"{HI} {PASSWORD} pomegranate")
-        await slack.until(lambda slack: slack.replies("C1", ts), SECONDS)
-        await slack.until(lambda slack: slack.ephemerals("C1", "U1"), SECONDS)
-        await slack.slash("U1", "C1", "/bob", "unlock")
-        (window,) = slack.open_views("U1")
-        await slack.submits("U1", window["id"], {"password": {"typed": PASSWORD}})
-        running.process.signal(signal.SIGTERM)
-        await running.process.over()
-        said = running.process.text
-    for secret in ("pomegranate", PASSWORD, slack.bot_token, slack.app_token, slack.signing_secret):
-        assert secret not in said
-    assert PASSWORD not in contents(environment()["DATABASE_URL"])
-    assert PASSWORD not in fake.texts()
-
-
-# ── how it begins, or does not ───────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}, "no language model"),
-        ({"SLACK_APP_TOKEN": ""}, "SLACK_SIGNING_SECRET"),
-        ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, "Slack refuses SLACK_BOT_TOKEN"),
-        ({"SLACK_APP_TOKEN": "xapp-wrong"}, "Slack refuses SLACK_APP_TOKEN"),
-    ],
-)
-async def test_bob_says_in_one_sentence_why_slack_cannot_be_served(
-    slack: FakeSlack, environment: Environment, tmp_path: Path, changes: dict[str, str], sentence: str
-) -> None:
-    settings = environment(**{**settings_for(slack, "socket", 0), **changes})
-    async with bob(settings, tmp_path) as process:
-        assert await process.over() == 2
-    assert sentence in process.text
-    assert re.fullmatch(r"Bob cannot start\. .*", process.lines[-1])
-    slack.violations.clear()  # a wrong token is one
-
-
-async def test_bob_run_serves_socket_mode_too(slack: FakeSlack, environment: Environment, tmp_path: Path) -> None:
-    async with bob(environment(**settings_for(slack, "socket", 0)), tmp_path) as process:
-        await process.served()
-        ts = slack.says("U1", "D1", "hello")
-        await read(slack, "D1", ts, "You asked: hello.")
 
 
 # ── the storm ────────────────────────────────────────────────────────────────────────────────────────────────────────
