@@ -68,7 +68,7 @@ class SlackBot:
         self._no_streams: set[str] = set()
         secret = settings.slack_signing_secret.get_secret_value()
         self._verifier = SignatureVerifier(secret) if secret else None
-        preparing = SlackPreparing(self._api, self._statuses, chat, self._allowed)
+        preparing = SlackPreparing(self._api, self._statuses, chat, self._allowed, follows_up=self._follows_up)
         self._commands = SlackCommands(self._api, chat, preparing.refusal, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bots.reply import Undeliverable
 from bots.slack_api import InDoubt, Refused, SlackApi
 from bots.slack_status import Statuses
-from bots.slack_words import HEARD_SUBTYPES, SURFACE, people_in, readable, title_of, with_names
+from bots.slack_words import HEARD_SUBTYPES, SURFACE, is_for_us, people_in, readable, title_of, with_names
 from core import Chat, Json, NotAllowed, Preparation, Turn
 
 SECONDS_TO_CHECK = 20.0
@@ -62,11 +62,12 @@ class Allowed:
 class SlackPreparing:
     """Prepares Slack turns; remembers names and groups for a while."""
 
-    def __init__(self, api: SlackApi, statuses: Statuses, chat: Chat, allowed: Allowed) -> None:
+    def __init__(self, api: SlackApi, statuses: Statuses, chat: Chat, allowed: Allowed, *, follows_up: bool) -> None:
         self._api = api
         self._statuses = statuses
         self._chat = chat
         self._allowed = allowed
+        self._follows_up = follows_up
         self._names: dict[str, tuple[float, str]] = {}
         self._groups: dict[str, tuple[float, Collection[str]]] = {}
 
@@ -152,7 +153,12 @@ class SlackPreparing:
         since = (before.reply_to or {}).get("ts") if before is not None else None
         if before is not None and (since is None or to["kind"] == "im"):
             return []
-        messages = [each async for each in self._messages_before(to, since) if self._is_somebodys(each, to, since)]
+        in_ours = before is not None and self._follows_up
+        messages = [
+            each
+            async for each in self._messages_before(to, since)
+            if self._is_somebodys(each, to, since) and not is_for_us(each.get("text") or "", to["bot"], in_ours=in_ours)
+        ]
         messages = messages[:1] + messages[1:][-(EARLIER_MESSAGES - 1) :]  # how it began, and what was said last
         key = f"{to['install']}:{to['channel']}:"
         turns = await self._chat.known_events(SURFACE, [key + each["ts"] for each in messages])

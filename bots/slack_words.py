@@ -153,6 +153,14 @@ def readable(text: str) -> str:
     return html.unescape(_MARKUP.sub(_seen, text))
 
 
+def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:
+    """Whether a message is a question to us: a turn already, or one as soon as Slack has delivered it.
+
+    `in_ours` says that it is in a thread where we answer without a mention.
+    """
+    return f"<@{bot}>" in text or f"<@{bot}|" in text or (in_ours and not _SOMEBODY.match(text.lstrip()))
+
+
 def people_in(text: str) -> set[str]:
     """The ids of the people that a text mentions."""
     return set(_USER.findall(text))

@@ -107,7 +107,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Show news more often than a workspace would take them."""
     monkeypatch.setattr(slack_reply, "SECONDS_BETWEEN_APPENDS", 0.03)
     monkeypatch.setattr(slack_reply, "SECONDS_BETWEEN_EDITS", 0.03)
-    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))  # to read all certificates takes as long as most tests here
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))  # to read all certificates takes as long as many a test here
 
 
 @pytest.fixture

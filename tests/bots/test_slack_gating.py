@@ -757,3 +757,17 @@ async def test_slack_waits_for_no_more_than_the_storing(slack: FakeSlack, fake: 
         assert all((delivery.acked_after or SECONDS) < 1 for delivery in slack.deliveries)
         let_go()
         await answered(slack, "C1", ts)
+
+
+async def test_a_question_that_slack_has_not_delivered_yet_is_not_told_along_with_a_later_one(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start
+) -> None:
+    async with bob():
+        ts = slack.says("U1", "C1", f"{HI} one")
+        await answered(slack, "C1", ts)
+        delivered, slack.events = slack.events, set()
+        slack.says("U1", "C1", f"{HI} two", thread_ts=ts)
+        slack.events = delivered
+        slack.says("U1", "C1", f"{HI} three", thread_ts=ts)
+        await slack.until(lambda slack: len(slack.replies("C1", ts)) == 2 and slack.sessions["C1", ts] == "active")
+    assert not any("two" in question for question in asked(fake))
