@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from core import AnswerFailed, Chat, Outcome, Question, Turn, chat
+from core import AnswerFailed, Chat, Outcome, Question, Turn, chat, threads
 from core.errors import ModelMisconfigured
 from tests.conftest import KEY, PASSWORD, opened
 from tests.fakes.openai_api import Delay, FakeOpenAI, Fault, Recorded, Reply, Scripted, Stall, Status
@@ -247,7 +247,10 @@ async def test_a_crash_while_threads_are_kept_here_is_no_reason_to_forget(fake: 
         assert (await chat.answering(turn).whole()).text == remembered("Q0-a", "Q1-a", "Q2-a", "Q90-a")
 
 
-async def test_one_crash_after_the_other_tells_nothing_twice_and_ends(fake: FakeOpenAI, sqlite_url: str) -> None:
+async def test_one_crash_after_the_other_tells_nothing_twice_and_ends(
+    fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "MOST_ATTEMPTS", 5)
     await leave_at(fake, sqlite_url, "asking, done", "Q90-a", 1)
     ended: list[type[BaseException]] = []
     while not ended:
