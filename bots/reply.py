@@ -30,8 +30,11 @@ class Reply(Protocol):
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
+    async def pause(self) -> None:
+        """Come back when it makes sense to show something; may be cancelled."""
+
     async def show(self, text: str) -> None:
-        """Show the text so far, or some of it; comes back when it makes sense to show more."""
+        """Show the text so far, or some of it, as far as that takes no waiting."""
 
     async def finish(self, text: str) -> None:
         """Show the whole text; comes back when it is there."""
@@ -55,14 +58,15 @@ class Messages(Protocol):
     async def delete(self, message: Json) -> None:
         """Remove a message, if it is still there."""
 
-    async def edits_may_go_on(self) -> None:
-        """Come back when one more edit on the way to the whole answer is within the platform's limits."""
+    async def try_edit(self, message: Json, text: str) -> bool:
+        """Let a message read `text` for now. False, without any waiting, where that did not work out at once."""
 
 
 class PostedMessages:
     """An answer in messages that are posted, recorded, and made to read what they should.
 
-    It takes over the messages that were posted before, whatever they read by now.
+    It takes over the messages that were posted before, whatever they read by now. Edits on the way are left out where
+    the platform's limits have no room for them: what waits for its turn is only ever the end of an answer.
     """
 
     appends_only = False
@@ -75,7 +79,6 @@ class PostedMessages:
 
     async def show(self, text: str) -> None:
         """Make the messages read the text so far."""
-        await self._messages.edits_may_go_on()
         await self._make_read(text, whole=False)
 
     async def finish(self, text: str) -> None:
@@ -96,7 +99,11 @@ class PostedMessages:
                 await asyncio.shield(self._note(self._posted))
                 self._read.append(reads)
             elif self._read[index] != reads:
-                await self._messages.edit(self._posted[index], page, last=reads[1])
+                self._read[index] = None
+                if whole:
+                    await self._messages.edit(self._posted[index], page, last=reads[1])
+                elif not await self._messages.try_edit(self._posted[index], page):
+                    break
                 self._read[index] = reads
         if whole:
             del self._read[len(wanted) :]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 from bots.reply import Reply, Undeliverable
 from core import Answer, AnswerFailed, Chat, Finished, HoldLost, Outcome, Prepare, Question, StoreUnavailable, Turn
 
 logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 1.5  # at what could not be shown yet, while the model says nothing
 
 OpenReply = Callable[[Turn], Reply]
 
@@ -85,18 +88,26 @@ class Responder:
 
 
 async def _relay(answer: Answer, reply: Reply) -> None:
-    so_far = ""
     try:
-        async for text in answer.growing():
+        async for _ in answer.growing(at_least_every=SECONDS_BETWEEN_LOOKS):
+            await _first_of(reply.pause(), answer.ended())
+            if answer.over:
+                break
             if reply.appends_only:
                 answer.pin()
-            so_far = text
-            if not answer.over:
-                await reply.show(text)
+            await reply.show(answer.text)
         await reply.finish(_worded(await answer.whole()))
     except AnswerFailed as failure:
         if str(failure):  # else it ends without a word
-            await reply.finish(f"{so_far}\n\n{failure}" if so_far else str(failure))
+            await reply.finish(f"{answer.text}\n\n{failure}" if answer.text else str(failure))
+
+
+async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(each) for each in either]
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for each in running:
+            each.cancel()
 
 
 def _worded(finished: Finished) -> str:

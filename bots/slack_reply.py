@@ -34,6 +34,7 @@ CANNOT_BE_EDITED = ("cant_update_message", "edit_window_closed", "message_not_fo
 NOTICE = "bob_notice"  # marks what is no part of an answer
 
 CheckHold = Callable[[], Awaitable[None]]
+Call = Callable[..., Awaitable[Json]]  # of SlackApi
 
 
 class StreamBroken(Exception):
@@ -52,9 +53,11 @@ class SlackReply:
         self._reply_to = turn.reply_to
         self._no_streams = no_streams
         self._thread = _Thread(api, chat, turn)
+        self._left: list[Json] | None = [] if turn.token == 1 else None  # nobody has shown it before, or: not known yet
         self._stream: _Stream | None = None
         self._posted: PostedMessages | None = None
         self._is_quiet = False
+        self._next_at = 0.0
 
     @property
     def appends_only(self) -> bool:
@@ -63,7 +66,7 @@ class SlackReply:
 
     @property
     def _may_stream(self) -> bool:
-        return self._turn.token == 1 and self._reply_to["install"] not in self._no_streams
+        return self._left == [] and self._reply_to["install"] not in self._no_streams
 
     async def __aenter__(self) -> SlackReply:
         await self._statuses.begin(self._reply_to)
@@ -75,13 +78,18 @@ class SlackReply:
             await self._stream.abandon()
         await self._statuses.end(self._reply_to, for_an_heir=for_an_heir)
 
+    async def pause(self) -> None:
+        """Come back when there may be more to append or to edit."""
+        await asyncio.sleep(max(0.0, self._next_at - _now()))
+        self._next_at = _now() + (SECONDS_BETWEEN_APPENDS if self._posted is None else SECONDS_BETWEEN_EDITS)
+
     async def show(self, text: str) -> None:
         """Show the text so far, as far as it can be shown safely."""
         await self._chat.check_hold(self._turn)
         text = shown(self._turn, text, whole=False)
         if not text.strip() or self._is_quiet:
-            await asyncio.sleep(SECONDS_BETWEEN_APPENDS)
             return
+        await self._look_back()
         if self._posted is None and not await self._stream_on(text):
             await self._give_up_streaming()
         if self._posted is not None and not self._is_quiet:
@@ -91,6 +99,7 @@ class SlackReply:
         """Show the whole text, with buttons to say what one thinks of it."""
         await self._chat.check_hold(self._turn)
         text = shown(self._turn, text, whole=True)
+        await self._look_back()
         if self._posted is None and self._stream is not None:
             status = self._statuses.next_one(self._reply_to)
             try:
@@ -104,6 +113,11 @@ class SlackReply:
             await self._give_up_streaming()
         assert self._posted is not None
         await self._posted.finish(text)
+
+    async def _look_back(self) -> None:
+        """Find out what processes that had this turn before have left of it in the thread."""
+        if self._left is None:
+            self._left = await self._with_strays(self._turn.posted)
 
     async def _stream_on(self, text: str) -> bool:
         """Stream the text so far. False where that does not work, or not any more."""
@@ -128,17 +142,20 @@ class SlackReply:
         return False
 
     async def _give_up_streaming(self) -> None:
-        parts = list(self._turn.posted)
+        parts = self._left or []
         if self._stream is not None:
             parts = self._stream.parts
             await self._stream.abandon()
-        may_have_more = self._turn.token > 1 or (self._stream is not None and self._stream.start_is_in_doubt)
-        if may_have_more:
-            strays = await self._thread.strays(parts)
-            parts = sorted([*parts, *strays], key=lambda part: float(part["ts"]))
-            if strays:
-                await self._note(parts)
+            if self._stream.start_is_in_doubt:
+                parts = await self._with_strays(parts)
         self._posted = PostedMessages(self._thread, self._note, parts)
+
+    async def _with_strays(self, parts: Sequence[Json]) -> list[Json]:
+        strays = await self._thread.strays(parts)
+        everything = sorted([*parts, *strays], key=lambda part: float(part["ts"]))
+        if strays:
+            await self._note(everything)
+        return everything
 
     async def _note(self, parts: Sequence[Json]) -> None:
         await self._chat.note_posted(self._turn, parts)
@@ -165,13 +182,10 @@ class _Stream:
         self._context = Context()
         self._is_live = False
         self._began_at = 0.0
-        self._next_at = 0.0
 
     async def show(self, text: str) -> None:
         """Append what can be shown of the text so far."""
         self._continue(text)
-        await asyncio.sleep(max(0.0, self._next_at - _now()))
-        self._next_at = _now() + SECONDS_BETWEEN_APPENDS
         await self._turn_pages(text)
         await self._send(text, certain(text, self._start, self._context, LIMIT))
         if self._is_old(text):
@@ -227,8 +241,8 @@ class _Stream:
             end = line_end + 1 if line_end >= 0 else end
         if not self._is_live:
             await self._begin(self._context.opening + text[self._sent : end])
-        elif end > self._sent:
-            await self._append(text[self._sent : end])
+        elif end > self._sent and not await self._append(text[self._sent : end]):
+            return
         self._sent = max(self._sent, end)
 
     async def _begin(self, text: str) -> None:
@@ -251,9 +265,14 @@ class _Stream:
         self.parts.append({"ts": begun["ts"]})
         await self._note(self.parts)
 
-    async def _append(self, text: str) -> None:
+    async def _append(self, text: str) -> bool:
+        """Append, if the rate allows that at once: what stands in line is only ever the end of an answer."""
         await self._check_hold()
-        await self._call("chat.appendStream", markdown_text=text)
+        try:
+            await self._call(self._api.call_now, "chat.appendStream", markdown_text=text)
+        except RateLimited:
+            return False
+        return True
 
     async def _end(self, text: str, page: Page, **more: object) -> None:
         await self._check_hold()
@@ -262,12 +281,12 @@ class _Stream:
         rest = (rest if page.ends_in.fence else rest.rstrip()) + page.ends_in.closing(body)
         if rest:
             more["markdown_text"] = rest
-        await self._call("chat.stopStream", **more)
+        await self._call(self._api.call, "chat.stopStream", **more)
         self._is_live = False
 
-    async def _call(self, method: str, **arguments: object) -> None:
+    async def _call(self, call: Call, method: str, **arguments: object) -> None:
         try:
-            await self._api.call(method, channel=self._reply_to["channel"], ts=self.parts[-1]["ts"], **arguments)
+            await call(method, channel=self._reply_to["channel"], ts=self.parts[-1]["ts"], **arguments)
         except (Refused, InDoubt) as trouble:
             raise StreamBroken(str(trouble)) from trouble
 
@@ -283,7 +302,6 @@ class _Thread:
         self._chat = chat
         self._turn = turn
         self._reply_to = turn.reply_to
-        self._next_edit_at = 0.0
         self._known: set[str] = set()
 
     async def check_hold(self) -> None:
@@ -333,7 +351,7 @@ class _Thread:
                 if error in CANNOT_BE_EDITED:
                     return
                 if error == "streaming_state_conflict":
-                    await self._api.attempt("chat.stopStream", session_status="processing", **where)
+                    await self._end_stream(where)
             else:
                 return
         raise Undeliverable(error)
@@ -342,13 +360,24 @@ class _Thread:
         """Remove a message that is too much."""
         await self.check_hold()
         where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
-        await self._api.attempt("chat.stopStream", session_status="processing", **where)
+        await self._end_stream(where)
         await self._api.attempt("chat.delete", **where)
 
-    async def edits_may_go_on(self) -> None:
-        """Come back when one more edit makes sense."""
-        await asyncio.sleep(max(0.0, self._next_edit_at - _now()))
-        self._next_edit_at = _now() + SECONDS_BETWEEN_EDITS
+    async def try_edit(self, message: Json, text: str) -> bool:
+        """Let a message read `text` for now, if the rate allows that at once."""
+        await self.check_hold()
+        self._remember(message["ts"])
+        where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
+        try:
+            await self._api.call_now("chat.update", **where, **_content(text, last=False))
+        except (RateLimited, InDoubt):
+            return False
+        except Refused as refusal:
+            logger.info("turn %s is not edited on the way: %s", self._turn.reference, refusal.error)
+            if refusal.error == "streaming_state_conflict":
+                await self._end_stream(where)
+            return False
+        return True
 
     async def strays(self, recorded: Sequence[Json]) -> list[Json]:
         """Messages of ours after the question that no turn has recorded: posted just before a process died.
@@ -376,6 +405,9 @@ class _Thread:
         if strays:
             logger.warning("turn %s left %d stray messages, which it takes over", self._turn.reference, len(strays))
         return strays
+
+    async def _end_stream(self, where: Json) -> None:
+        await self._api.attempt("chat.stopStream", session_status="processing", **where)
 
     def _remember(self, ts: str) -> Json:
         self._known.add(ts)

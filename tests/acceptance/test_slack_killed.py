@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,8 +156,8 @@ async def test_each_message_gets_one_answer_in_order_while_processes_are_killed(
             running[at] = await nursery.start(settings, bot="bots.slack_bot")
             if rng.random() < 0.7:
                 await running[at].served()
-        everything = {question for questions in asked.values() for question in questions}
-        await slack.until(lambda slack: everything <= _answered_in(slack, asked), SECONDS)
+        everything = {f"Answer to {question}." for questions in asked.values() for question in questions}
+        await slack.until(lambda slack: everything <= _texts_in(slack, asked), SECONDS)
         await slack.until(lambda slack: set(slack.sessions.values()) == {"active"} and not slack.live_streams, SECONDS)
     for thread, questions in asked.items():
         accepted = rows(
@@ -172,9 +172,8 @@ async def test_each_message_gets_one_answer_in_order_while_processes_are_killed(
         assert slack.replies("C1", thread) == [f"Answer to {question}." for question in in_order]
 
 
-def _answered_in(slack: FakeSlack, asked: dict[str, list[str]]) -> set[str]:
-    texts = [text for thread in asked for text in slack.replies("C1", thread)]
-    return {text.removeprefix("Answer to ").removesuffix(".") for text in texts}
+def _texts_in(slack: FakeSlack, threads: Iterable[str]) -> set[str]:
+    return {text for thread in threads for text in slack.replies("C1", thread)}
 
 
 def _say_something(slack: FakeSlack, rng: random.Random, asked: dict[str, list[str]], text: str) -> None:

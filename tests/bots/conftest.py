@@ -28,6 +28,8 @@ SECONDS = 20.0  # longer than anything here takes, even on a busy machine
 BOT = FakeSlack.bot_user
 HI = f"<@{BOT}>"  # how people address Bob
 
+WRITES = ("note_prepared", "note_posted", "close_answered", "close_unanswered", "close_shown")
+
 Over = Literal["socket", "http"]
 
 
@@ -69,8 +71,10 @@ class Bob:
         async def nobody(*_: object, **__: object) -> None:
             raise asyncio.CancelledError
 
-        for part, name in ((self.slack._api, "_try"), (self.chat, "_insist")):
-            setattr(part, name, nobody)
+        for part, names in ((self.slack._api, ["_try"]), (self.chat._store, WRITES)):
+            for name in names:
+                assert hasattr(part, name)
+                setattr(part, name, nobody)
         self._is_killed = True
         await self.ends()
 

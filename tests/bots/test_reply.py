@@ -29,6 +29,7 @@ class Place:
         self.last: set[str] = set()
         self.recorded: list[str] = list(self.texts)
         self.log: list[str] = []
+        self.is_busy = False
 
     async def post(self, text: str, *, last: bool) -> Json:
         assert self.recorded == sorted(self.texts, key=int), "the message before this one is not recorded"
@@ -49,8 +50,12 @@ class Place:
         self.texts.pop(message["id"], None)
         self.last.discard(message["id"])
 
-    async def edits_may_go_on(self) -> None:
-        self.log.append("pause")
+    async def try_edit(self, message: Json, text: str) -> bool:
+        if self.is_busy:
+            self.log.append(f"no edit {message['id']}")
+            return False
+        await self.edit(message, text, last=False)
+        return True
 
     async def note(self, parts: Sequence[Json]) -> None:
         self.recorded = [part["id"] for part in parts]
@@ -86,7 +91,7 @@ async def test_an_answer_grows_in_one_message_by_editing_it() -> None:
     await reply.show("One two")
     await reply.finish("One two three")
     assert place.read() == ["One two three"]
-    assert place.log == ["pause", "post 0", "note 0", "pause", "edit 0", "edit 0"]
+    assert place.log == ["post 0", "note 0", "edit 0", "edit 0"]
 
 
 async def test_an_answer_that_is_there_at_once_is_posted_and_never_edited() -> None:
@@ -144,19 +149,25 @@ async def test_what_has_not_changed_is_not_edited() -> None:
     await reply.show(LONG)
     before = len(place.log)
     await reply.show(LONG)
-    assert place.log[before:] == ["pause"]
+    assert len(place.log) == before
     await reply.finish(LONG)
-    assert place.log[before + 1 :] == [f"edit {len(paged(LONG)) - 1}"]
+    assert place.log[before:] == [f"edit {len(paged(LONG)) - 1}"]
 
 
-async def test_it_waits_for_the_platform_before_each_change_on_the_way_but_not_before_the_last() -> None:
+async def test_what_could_not_be_shown_on_the_way_is_shown_with_the_next_change_or_the_last() -> None:
     place = Place()
     reply = reply_at(place)
     await reply.show("One")
-    await reply.show("One two")
-    assert place.log.count("pause") == 2
-    await reply.finish("One two three")
-    assert place.log.count("pause") == 2
+    place.is_busy = True
+    await reply.show(LONG)
+    assert place.read() == ["One"]  # nothing is posted behind a message that is not full yet
+    place.is_busy = False
+    await reply.show(LONG)
+    assert place.read() == paged(LONG)
+    place.is_busy = True
+    await reply.show(f"{LONG} More.")
+    await reply.finish(f"{LONG} More.")
+    assert place.read() == paged(f"{LONG} More.")
 
 
 async def test_an_answer_that_gets_shorter_loses_its_surplus_messages_when_it_is_finished() -> None:

@@ -78,11 +78,11 @@ async def test_an_answer_that_is_there_at_once_takes_one_message_and_no_edit(sla
 async def test_what_is_new_is_shown_in_time_and_not_more_often_than_slack_likes_it(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, monkeypatch: pytest.MonkeyPatch, native: bool
 ) -> None:
-    seconds = 0.4
+    seconds = 0.3
     monkeypatch.setattr(slack_reply, "SECONDS_BETWEEN_APPENDS", seconds)
     monkeypatch.setattr(slack_reply, "SECONDS_BETWEEN_EDITS", seconds)
     slack.native_streaming = native
-    text = " ".join(f"word{n}" for n in range(200))
+    text = " ".join(f"word{n}" for n in range(120))
     says_slowly(fake, text, size=20, delay=0.03)
     async with bob():
         ts = slack.says("U1", "D1", "hello")
@@ -149,7 +149,7 @@ async def test_code_is_fenced_in_every_message_it_runs_through(
     limit_messages_to(300, monkeypatch)
     slack.native_streaming = native
     code = [f"print({n})  # nothing else" for n in range(40)]
-    says_slowly(fake, "Here it is:\n\n```python\n" + "\n".join(code) + "\n```\n\nThat was it.", delay=0.01)
+    says_slowly(fake, "Here it is:\n\n```python\n" + "\n".join(code) + "\n```\n\nThat was it.", size=100)
     async with bob():
         ts = slack.says("U1", "D1", "code!")
         messages = await settled(slack, "D1", ts, 4)
@@ -167,7 +167,7 @@ async def test_a_table_has_its_head_in_every_message_it_runs_through(
     slack.native_streaming = native
     head = "| number | word |\n|---|---|\n"
     rows = [f"| {n} | word number {n} |" for n in range(30)]
-    says_slowly(fake, f"A table:\n\n{head}" + "\n".join(rows), delay=0.01)
+    says_slowly(fake, f"A table:\n\n{head}" + "\n".join(rows), size=100)
     async with bob():
         ts = slack.says("U1", "D1", "table!")
         messages = await settled(slack, "D1", ts, 3)
@@ -335,7 +335,7 @@ async def test_an_answer_calls_for_nobody_but_those_it_names(
 ) -> None:
     slack.native_streaming = native
     text = "Tell <!channel> and <!here|here> and <!everyone> and <!subteam^S1|@engineers>, and <@U2>."
-    says_slowly(fake, text, size=1, delay=0.005)
+    says_slowly(fake, text, size=1, delay=0.003)
     async with bob():
         ts = slack.says("U1", "C1", f"{HI} hello")
         read = await answered(slack, "C1", ts)
