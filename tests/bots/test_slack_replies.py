@@ -235,12 +235,17 @@ async def test_a_workspace_without_streams_is_asked_for_one_only_once(slack: Fak
     assert len(calls(slack, "chat.postMessage")) == 2
 
 
-async def test_one_stream_that_is_refused_says_nothing_about_the_next(slack: FakeSlack, bob: Start) -> None:
+async def test_one_stream_that_is_refused_says_nothing_about_the_next(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start
+) -> None:
     slack.fail("chat.startStream", "invalid_arguments")
     async with bob():
         for text in ("one", "two"):
+            let_go = held(fake)
             ts = slack.says("U1", "D1", text)
-            assert await answered(slack, "D1", ts) == f"You asked: {text}."
+            await shown(slack, "D1", ts, "First words.")
+            let_go()
+            assert await answered(slack, "D1", ts) == "First words. Last words."
     assert len(calls(slack, "chat.startStream")) == 2
     assert len(calls(slack, "chat.postMessage")) == 1
 
