@@ -39,6 +39,9 @@ NATIVE = pytest.mark.parametrize("native", [True, False], ids=["streamed", "post
 CHAT = ("chat.startStream", "chat.appendStream", "chat.stopStream", "chat.postMessage", "chat.update", "chat.delete")
 
 
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+
+
 def says_slowly(fake: FakeOpenAI, text: str, *, size: int = 40, delay: float = 0.02) -> None:
     """Let every answer arrive in pieces of this size."""
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
@@ -225,12 +228,21 @@ async def test_an_answer_whose_stream_expires_is_shown_whole_and_nothing_of_it_t
 # ── where streams are not to be had ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_workspace_without_streams_is_asked_for_one_only_once(slack: FakeSlack, bob: Start) -> None:
+async def asks_twice_and_reads_on_the_way(slack: FakeSlack, fake: FakeOpenAI) -> None:
+    for text in ("one", "two"):
+        let_go = held(fake)
+        ts = slack.says("U1", "D1", text)
+        await shown(slack, "D1", ts, "First words.")
+        let_go()
+        assert await answered(slack, "D1", ts) == "First words. Last words."
+
+
+async def test_a_workspace_without_streams_is_asked_for_one_only_once(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start
+) -> None:
     slack.native_streaming = False
     async with bob():
-        for text in ("one", "two"):
-            ts = slack.says("U1", "D1", text)
-            assert await answered(slack, "D1", ts) == f"You asked: {text}."
+        await asks_twice_and_reads_on_the_way(slack, fake)
     assert len(calls(slack, "chat.startStream")) == 1
     assert len(calls(slack, "chat.postMessage")) == 2
 
@@ -240,12 +252,7 @@ async def test_one_stream_that_is_refused_says_nothing_about_the_next(
 ) -> None:
     slack.fail("chat.startStream", "invalid_arguments")
     async with bob():
-        for text in ("one", "two"):
-            let_go = held(fake)
-            ts = slack.says("U1", "D1", text)
-            await shown(slack, "D1", ts, "First words.")
-            let_go()
-            assert await answered(slack, "D1", ts) == "First words. Last words."
+        await asks_twice_and_reads_on_the_way(slack, fake)
     assert len(calls(slack, "chat.startStream")) == 2
     assert len(calls(slack, "chat.postMessage")) == 1
 
@@ -272,11 +279,11 @@ async def test_a_slack_that_wants_no_stream_for_a_while_is_not_waited_for(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start
 ) -> None:
     slack.fail("chat.startStream", "ratelimited", retry_after=60)
+    fake.answer = lambda asked: Reply(pieces=[word + " " for word in WORDS], delay=0.05)
     async with bob():
-        ts = slack.says("U1", "D1", "hello")
-        assert await answered(slack, "D1", ts) == "You asked: hello."
-        ts = slack.says("U1", "D1", "hello again")
-        assert await answered(slack, "D1", ts) == "You asked: hello again."
+        for text in ("hello", "hello again"):
+            ts = slack.says("U1", "D1", text)
+            assert await answered(slack, "D1", ts) == " ".join(WORDS)
     assert len(calls(slack, "chat.startStream")) == 1
 
 
