@@ -86,6 +86,11 @@ def pages(text: str, limit: int) -> Iterator[Page]:
             return
 
 
+def texts_of_pages(text: str, limit: int) -> list[str]:
+    """What the pages of a text show, but for those without a word: no platform takes a message like that."""
+    return [shown for shown in (page.of(text) for page in pages(text, limit)) if shown.strip()]
+
+
 def first_page(text: str, start: int, context: Context, limit: int) -> Page:
     """The page that begins at `start`: the rest of the text if that fits, else up to the best place for a break."""
     ends_in = context_at(text, start, context, len(text))
@@ -142,6 +147,8 @@ def _in_the_line(text: str, start: int, context: Context, limit: int, least: int
     while True:
         space = max(text.rfind(" ", least, end), text.rfind("\n", least, end))
         cut = space + 1 if space > 0 else end + (text[end : end + 1] == "\n")
+        if "\ud800" <= text[cut - 1] <= "\udbff":  # where text is UTF-16, no pair is torn apart
+            cut -= 1
         page = Page(start, cut, context, context_at(text, start, context, cut))
         excess = len(page.of(text)) - limit
         if excess <= 0:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
 from typing import Protocol, Self
 
-from bots.pages import pages
 from core import Json
 
 Note = Callable[[Sequence[Json]], Awaitable[None]]
@@ -14,6 +14,14 @@ Note = Callable[[Sequence[Json]], Awaitable[None]]
 
 class Undeliverable(Exception):
     """The place where the answer belongs does not take it: for good, or for longer than is worth waiting."""
+
+
+class State(Enum):
+    """What becomes of a message that shows some of an answer."""
+
+    GROWS = auto()  # more of the answer may be added to it
+    IS_FULL = auto()  # the answer goes on in the next message
+    IS_LAST = auto()  # the answer ends with it
 
 
 class Reply(Protocol):
@@ -33,8 +41,8 @@ class Reply(Protocol):
     async def pause(self) -> None:
         """Come back when it makes sense to show something; may be cancelled."""
 
-    async def show(self, text: str) -> None:
-        """Show the text so far, or some of it, as far as that takes no waiting."""
+    async def show(self, text: str) -> bool:
+        """Show the text so far, or some of it, as far as that takes no waiting. False where it is to be tried again."""
 
     async def finish(self, text: str) -> None:
         """Show the whole text; comes back when it is there."""
@@ -46,19 +54,19 @@ class Messages(Protocol):
     Messages are told apart by what a platform says of them, as JSON: what is recorded is what can be edited.
     """
 
-    limit: int
-    """How many characters of Markdown one message holds."""
+    def parts(self, text: str) -> Sequence[str]:
+        """An answer as the texts of messages, none of them empty."""
 
-    async def post(self, text: str, *, last: bool) -> Json:
-        """Post one more message; `last` says that the answer ends with it."""
+    async def post(self, text: str, state: State) -> Json:
+        """Post one more message."""
 
-    async def edit(self, message: Json, text: str, *, last: bool) -> None:
+    async def edit(self, message: Json, text: str, state: State) -> None:
         """Let a message read `text`."""
 
     async def delete(self, message: Json) -> None:
         """Remove a message, if it is still there."""
 
-    async def try_edit(self, message: Json, text: str) -> bool:
+    async def try_edit(self, message: Json, text: str, state: State) -> bool:
         """Let a message read `text` for now. False, without any waiting, where that did not work out at once."""
 
 
@@ -75,35 +83,35 @@ class PostedMessages:
         self._messages = messages
         self._note = note
         self._posted = list(posted)
-        self._read: list[tuple[str, bool] | None] = [None] * len(self._posted)
+        self._read: list[tuple[str, State] | None] = [None] * len(self._posted)
 
-    async def show(self, text: str) -> None:
-        """Make the messages read the text so far."""
-        await self._make_read(text, whole=False)
+    async def show(self, text: str) -> bool:
+        """Make the messages read the text so far. False where that is to be tried again."""
+        return await self._make_read(text, State.GROWS)
 
     async def finish(self, text: str) -> None:
         """Make the messages read the whole text, and remove those that are left over."""
-        await self._make_read(text, whole=True)
+        await self._make_read(text, State.IS_LAST)
         while len(self._posted) > len(self._read):
             await self._messages.delete(self._posted[-1])
             self._posted.pop()
             await self._note(self._posted)
 
-    async def _make_read(self, text: str, *, whole: bool) -> None:
-        shown = (page.of(text) for page in pages(text, self._messages.limit))
-        wanted = [page for page in shown if page]  # no platform takes a message without a word
-        for index, page in enumerate(wanted):
-            reads = page, whole and index == len(wanted) - 1
+    async def _make_read(self, text: str, end: State) -> bool:
+        wanted = self._messages.parts(text)
+        for index, part in enumerate(wanted):
+            state = end if index == len(wanted) - 1 else State.IS_FULL
             if index >= len(self._posted):
-                self._posted.append(await self._messages.post(page, last=reads[1]))
+                self._posted.append(await self._messages.post(part, state))
                 await asyncio.shield(self._note(self._posted))
-                self._read.append(reads)
-            elif self._read[index] != reads:
+                self._read.append((part, state))
+            elif self._read[index] != (part, state):
                 self._read[index] = None
-                if whole:
-                    await self._messages.edit(self._posted[index], page, last=reads[1])
-                elif not await self._messages.try_edit(self._posted[index], page):
-                    break
-                self._read[index] = reads
-        if whole:
+                if end is State.IS_LAST:
+                    await self._messages.edit(self._posted[index], part, state)
+                elif not await self._messages.try_edit(self._posted[index], part, state):
+                    return False
+                self._read[index] = part, state
+        if end is State.IS_LAST:
             del self._read[len(wanted) :]
+        return True

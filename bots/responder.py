@@ -88,14 +88,18 @@ class Responder:
 
 
 async def _relay(answer: Answer, reply: Reply) -> None:
+    shown = ""
     try:
-        async for _ in answer.growing(at_least_every=SECONDS_BETWEEN_LOOKS):
+        async for text in answer.growing(at_least_every=SECONDS_BETWEEN_LOOKS):
+            if text == shown:
+                continue
             await _first_of(reply.pause(), answer.ended())
             if answer.over:
                 break
             if reply.appends_only:
                 answer.pin()
-            await reply.show(answer.text)
+            text = answer.text
+            shown = text if await reply.show(text) else ""
         await reply.finish(_worded(await answer.whole()))
     except AnswerFailed as failure:
         if str(failure):  # else it ends without a word

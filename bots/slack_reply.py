@@ -11,8 +11,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from bots.pages import Context, Page, after, certain, context_at, first_page
-from bots.reply import Messages, Note, PostedMessages, Undeliverable
+from bots.pages import Context, Page, after, certain, context_at, first_page, texts_of_pages
+from bots.reply import Messages, Note, PostedMessages, State, Undeliverable
 from bots.slack_api import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, RateLimited, Refused, SlackApi
 from bots.slack_status import SECONDS_TO_WAIT, Statuses
 from bots.slack_words import fallback, shown
@@ -83,17 +83,18 @@ class SlackReply:
         await asyncio.sleep(max(0.0, self._next_at - _now()))
         self._next_at = _now() + (SECONDS_BETWEEN_APPENDS if self._posted is None else SECONDS_BETWEEN_EDITS)
 
-    async def show(self, text: str) -> None:
+    async def show(self, text: str) -> bool:
         """Show the text so far, as far as it can be shown safely."""
         await self._chat.check_hold(self._turn)
         text = shown(self._turn, text, whole=False)
         if not text.strip() or self._is_quiet:
-            return
+            return True
         await self._look_back()
-        if self._posted is None and not await self._stream_on(text):
+        if self._posted is None:
+            if await self._stream_on(text):
+                return False  # streams grow old, and may hold back the end of what is sure by now
             await self._give_up_streaming()
-        if self._posted is not None and not self._is_quiet:
-            await self._posted.show(text)
+        return self._is_quiet or (self._posted is not None and await self._posted.show(text))
 
     async def finish(self, text: str) -> None:
         """Show the whole text, with buttons to say what one thinks of it."""
@@ -294,8 +295,6 @@ class _Stream:
 class _Thread:
     """The thread that an answer goes to, as a place of messages that are posted and edited."""
 
-    limit = LIMIT
-
     def __init__(self, api: SlackApi, chat: Chat, turn: Turn) -> None:
         assert turn.reply_to is not None
         self._api = api
@@ -308,10 +307,14 @@ class _Thread:
         """Raise HoldLost if another process shows this answer by now."""
         await self._chat.check_hold(self._turn)
 
-    async def post(self, text: str, *, last: bool) -> Json:
+    def parts(self, text: str) -> list[str]:
+        """An answer as the texts of messages."""
+        return texts_of_pages(text, LIMIT)
+
+    async def post(self, text: str, state: State) -> Json:
         """Post a message; where that is in doubt, look for it before it is posted again."""
         deadline = _now() + SECONDS_A_PLACE_MAY_BE_DOWN
-        content = _content(text, last=last)
+        content = _content(text, state)
         while True:
             await self.check_hold()
             try:
@@ -325,7 +328,7 @@ class _Thread:
                     raise Undeliverable(str(doubt)) from doubt
                 found = await self.strays([])
                 if found:
-                    await self.edit(found[0], text, last=last)
+                    await self.edit(found[0], text, state)
                     return self._remember(found[0]["ts"])
                 await asyncio.sleep(SECONDS_BETWEEN_EDITS)
             except Refused as refusal:
@@ -335,12 +338,12 @@ class _Thread:
             else:
                 return self._remember(posted["ts"])
 
-    async def edit(self, message: Json, text: str, *, last: bool) -> None:
+    async def edit(self, message: Json, text: str, state: State) -> None:
         """Let a message read `text`. One that was deleted meanwhile, or may not be edited any more, stays so."""
         await self.check_hold()
         self._remember(message["ts"])
         where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
-        contents = [_content(text, last=last), _content(text, last=last), {"markdown_text": text}]
+        contents = [_content(text, state), _content(text, state), {"markdown_text": text}]
         error = ""
         for content in contents:
             try:
@@ -363,13 +366,13 @@ class _Thread:
         await self._end_stream(where)
         await self._api.attempt("chat.delete", **where)
 
-    async def try_edit(self, message: Json, text: str) -> bool:
+    async def try_edit(self, message: Json, text: str, state: State) -> bool:
         """Let a message read `text` for now, if the rate allows that at once."""
         await self.check_hold()
         self._remember(message["ts"])
         where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
         try:
-            await self._api.call_now("chat.update", **where, **_content(text, last=False))
+            await self._api.call_now("chat.update", **where, **_content(text, state))
         except (RateLimited, InDoubt):
             return False
         except Refused as refusal:
@@ -427,9 +430,9 @@ FEEDBACK: Json = {
 }
 
 
-def _content(text: str, *, last: bool) -> Json:
+def _content(text: str, state: State) -> Json:
     blocks: list[Json] = [{"type": "markdown", "text": text}]
-    return {"blocks": [*blocks, FEEDBACK] if last else blocks, "text": fallback(text)}
+    return {"blocks": [*blocks, FEEDBACK] if state is State.IS_LAST else blocks, "text": fallback(text)}
 
 
 def _now() -> float:

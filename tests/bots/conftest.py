@@ -306,7 +306,6 @@ async def closed(database_url: str, *outcomes: str) -> None:
 def limit_messages_to(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a message hold no more than so many characters."""
     monkeypatch.setattr(slack_reply, "LIMIT", characters)
-    monkeypatch.setattr(slack_reply._Thread, "limit", characters)
 
 
 def lines(number: int) -> list[str]:

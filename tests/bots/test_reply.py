@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bots.pages import pages
-from bots.reply import PostedMessages, Undeliverable
+from bots.pages import texts_of_pages
+from bots.reply import PostedMessages, State, Undeliverable
 from core import HoldLost, Json
 
 LIMIT = 100
@@ -22,39 +22,41 @@ some = settings(deadline=None, database=None, max_examples=60)
 class Place:
     """Messages as a platform keeps them. Whatever happens is written down in `log`."""
 
-    limit = LIMIT
-
     def __init__(self, *there: str) -> None:
         self.texts = {str(number): text for number, text in enumerate(there)}
         self.last: set[str] = set()
+        self.growing: set[str] = set()
         self.recorded: list[str] = list(self.texts)
         self.log: list[str] = []
         self.is_busy = False
 
-    async def post(self, text: str, *, last: bool) -> Json:
+    def parts(self, text: str) -> list[str]:
+        return paged(text)
+
+    async def post(self, text: str, state: State) -> Json:
         assert self.recorded == sorted(self.texts, key=int), "the message before this one is not recorded"
         self._check(text)
         new = str(max(map(int, self.texts), default=-1) + 1)
         self.log.append(f"post {new}")
-        self._keep(new, text, last)
+        self._keep(new, text, state)
         return {"id": new}
 
-    async def edit(self, message: Json, text: str, *, last: bool) -> None:
+    async def edit(self, message: Json, text: str, state: State) -> None:
         self._check(text)
         assert message["id"] in self.texts
         self.log.append(f"edit {message['id']}")
-        self._keep(message["id"], text, last)
+        self._keep(message["id"], text, state)
 
     async def delete(self, message: Json) -> None:
         self.log.append(f"delete {message['id']}")
         self.texts.pop(message["id"], None)
         self.last.discard(message["id"])
 
-    async def try_edit(self, message: Json, text: str) -> bool:
+    async def try_edit(self, message: Json, text: str, state: State) -> bool:
         if self.is_busy:
             self.log.append(f"no edit {message['id']}")
             return False
-        await self.edit(message, text, last=False)
+        await self.edit(message, text, state)
         return True
 
     async def note(self, parts: Sequence[Json]) -> None:
@@ -64,15 +66,16 @@ class Place:
     def read(self) -> list[str]:
         return [self.texts[each] for each in sorted(self.texts, key=int)]
 
-    def parts(self) -> list[Json]:
+    def inherited(self) -> list[Json]:
         return [{"id": each} for each in self.recorded]
 
-    def _keep(self, message: str, text: str, last: bool) -> None:
+    def _keep(self, message: str, text: str, state: State) -> None:
         self.texts[message] = text
-        (self.last.add if last else self.last.discard)(message)
+        for kind, messages in ((State.IS_LAST, self.last), (State.GROWS, self.growing)):
+            (messages.add if state is kind else messages.discard)(message)
 
     def _check(self, text: str) -> None:
-        assert len(text) <= self.limit, "too long for one message"
+        assert len(text) <= LIMIT, "too long for one message"
         assert text.strip(), "platforms take no empty message"
 
 
@@ -81,7 +84,7 @@ def reply_at(place: Place, posted: Sequence[Json] = ()) -> PostedMessages:
 
 
 def paged(text: str) -> list[str]:
-    return [page.of(text) for page in pages(text, LIMIT)]
+    return texts_of_pages(text, LIMIT)
 
 
 async def test_an_answer_grows_in_one_message_by_editing_it() -> None:
@@ -107,6 +110,7 @@ async def test_a_long_answer_goes_on_in_the_next_message() -> None:
         await reply.show(LONG[:length])
         assert place.read() == paged(LONG[:length])
         assert place.last == set()
+        assert place.growing == {max(place.texts, key=int)}
     await reply.finish(LONG)
     assert place.read() == paged(LONG)
     assert len(place.read()) > 4
@@ -183,14 +187,14 @@ async def test_an_answer_that_gets_shorter_loses_its_surplus_messages_when_it_is
 
 async def test_what_is_removed_is_recorded_message_by_message_from_the_end() -> None:
     place = Place("a", "b", "c")
-    await reply_at(place, place.parts()).finish("One")
+    await reply_at(place, place.inherited()).finish("One")
     assert place.log == ["edit 0", "delete 2", "note 0 1", "delete 1", "note 0"]
 
 
 @pytest.mark.parametrize("there", [["One"], ["One two three"], ["something else"], ["One", "two", "three", "four"]])
 async def test_messages_that_it_inherits_read_the_answer_whatever_they_read_before(there: list[str]) -> None:
     place = Place(*there)
-    reply = reply_at(place, place.parts())
+    reply = reply_at(place, place.inherited())
     await reply.finish("One two three")
     assert place.read() == ["One two three"]
     assert place.last == {"0"}
@@ -201,7 +205,7 @@ async def test_messages_that_it_inherits_read_the_answer_whatever_they_read_befo
 async def test_it_goes_on_with_messages_that_it_inherits() -> None:
     whole = paged(LONG)
     place = Place(*whole[:2])
-    reply = reply_at(place, place.parts())
+    reply = reply_at(place, place.inherited())
     await reply.show(LONG)
     await reply.finish(LONG)
     assert place.read() == whole
@@ -210,7 +214,7 @@ async def test_it_goes_on_with_messages_that_it_inherits() -> None:
 
 async def test_inherited_messages_that_are_too_many_stay_until_the_answer_is_whole() -> None:
     place = Place("a", "b", "c")
-    reply = reply_at(place, place.parts())
+    reply = reply_at(place, place.inherited())
     await reply.show("One")
     assert place.read() == ["One", "b", "c"]
     await reply.finish("One")
@@ -219,7 +223,7 @@ async def test_inherited_messages_that_are_too_many_stay_until_the_answer_is_who
 
 async def test_inherited_messages_of_an_answer_that_grows_are_used_before_others_are_posted() -> None:
     place = Place("a", "b", "c")
-    reply = reply_at(place, place.parts())
+    reply = reply_at(place, place.inherited())
     await reply.show("One")
     await reply.finish(LONG)
     assert place.read() == paged(LONG)
@@ -229,7 +233,7 @@ async def test_inherited_messages_of_an_answer_that_grows_are_used_before_others
 
 async def test_what_was_inherited_is_the_readers_own() -> None:
     place = Place("a", "b")
-    posted = place.parts()
+    posted = place.inherited()
     await reply_at(place, posted).finish("One")
     assert posted == [{"id": "0"}, {"id": "1"}]
 
@@ -271,7 +275,7 @@ async def test_nothing_is_posted_any_more_where_a_message_could_not_be_recorded(
 
 async def test_a_place_that_does_not_take_it_is_told_to_whoever_shows_the_answer() -> None:
     class Closed(Place):
-        async def post(self, text: str, *, last: bool) -> Json:
+        async def post(self, text: str, state: State) -> Json:
             raise Undeliverable("it is archived")
 
     place = Closed()
@@ -291,7 +295,7 @@ def test_however_it_grew_the_messages_read_the_final_text_in_the_end(
 ) -> None:
     async def test() -> None:
         place = Place(*(f"message {number}" for number in range(there)))
-        reply = reply_at(place, place.parts())
+        reply = reply_at(place, place.inherited())
         upto = 1
         for step in steps:
             await reply.show("The answer: " + "".join(pieces[:upto]))
@@ -319,7 +323,7 @@ async def test_nothing_is_posted_before_there_is_something_to_read(begin: str) -
 @pytest.mark.parametrize("whole", ["", "\n", " \n"])
 async def test_an_answer_without_a_word_leaves_no_message(whole: str) -> None:
     place = Place("a", "b")
-    reply = reply_at(place, place.parts())
+    reply = reply_at(place, place.inherited())
     await reply.show("One")
     await reply.finish(whole)
     assert place.read() == []
