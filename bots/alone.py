@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 from core import Chat, Settings, StartError, configure_logging, load_settings, open_chat
@@ -21,7 +21,7 @@ Open = Callable[[Settings, Chat], AbstractAsyncContextManager[object]]
 def run_alone(surface: str, check: Check, open_bot: Open) -> None:
     """Serve one surface until a signal ends the process, and let running answers end.
 
-    `check` raises SettingsError where that cannot work. Exits with 2 then.
+    `check` raises SettingsError where that cannot work, and the bot where it has become pointless. Exits with 2 then.
     """
     try:
         settings = load_settings()
@@ -32,6 +32,20 @@ def run_alone(surface: str, check: Check, open_bot: Open) -> None:
     except StartError as error:
         print(f"Bob cannot start. {error}", file=sys.stderr)
         sys.exit(2)
+    except BaseExceptionGroup as group:
+        reasons, others = group.split(StartError)
+        if reasons is None or others is not None:
+            raise
+        print(f"Bob cannot go on. {next(_leaves(reasons))}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _leaves(group: BaseExceptionGroup[StartError]) -> Iterator[BaseException]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each
 
 
 async def _serve(surface: str, settings: Settings, check: Check, open_bot: Open) -> None:

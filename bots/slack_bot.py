@@ -161,7 +161,7 @@ class SlackBot:
                     self._commands.say(said, str(bad))
 
     async def _is_in_a_thread_of_ours(self, said: Said) -> bool:
-        return self._follows_up and said.is_follow_up and await self._chat.is_engaged(said.session)
+        return self._follows_up and said.is_follow_up and await self._chat.engaged_by(said.session) is not None
 
     def _question(self, said: Said) -> Question:
         reply_to = said.reply_to

@@ -290,9 +290,21 @@ class Chat:
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def is_engaged(self, session: str) -> bool:
-        """Whether an assistant takes part in this session."""
-        return await self._store.is_engaged(session)
+    async def turn(self, turn_id: str) -> Turn | None:
+        """The turn with this id."""
+        return await self._store.by_id(turn_id)
+
+    async def turn_of(self, surface: str, event_id: str) -> Turn | None:
+        """The turn that this event became."""
+        return await self._store.by_event(surface, event_id)
+
+    async def engaged_by(self, session: str) -> Turn | None:
+        """The first turn with which an assistant takes part in this session."""
+        return await self._store.engaged_by(session)
+
+    async def recent_sessions(self, surface: str, prefix: str, *, seconds: float, most: int) -> Sequence[str]:
+        """The sessions whose name begins so, with a turn within the last `seconds`, those asked in last first."""
+        return await self._store.recent_sessions(surface, prefix, seconds=seconds, most=most)
 
     async def open_turns_in(self, session: str) -> Sequence[Turn]:
         """The open turns of a session, in order."""

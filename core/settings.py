@@ -56,6 +56,14 @@ class Settings(BaseSettings):
     slack_channels: Words = ()
     slack_people: Words = ()
     slack_strangers: bool = False
+    discord_token: SecretStr = SecretStr("")
+    discord_api_url: str = "https://discord.com/api/v10"
+    discord_message_content: bool = False
+    discord_free_channels: Words = ()
+    discord_guilds: Words = ()
+    discord_channels: Words = ()
+    discord_roles: Words = ()
+    discord_catch_up_seconds: Annotated[float, Field(ge=0)] = 3_600.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_turns_at_once: Annotated[int, Field(ge=1)] = 1_000
     max_turns_waiting: Annotated[int, Field(ge=1)] = 100
@@ -77,6 +85,13 @@ class Settings(BaseSettings):
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("discord_free_channels", "discord_guilds", "discord_channels", "discord_roles")
+    @classmethod
+    def _are_ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(each.isascii() and each.isdecimal() for each in value):
+            raise ValueError("must list ids, which are numbers (Developer Mode shows them in Discord's menus)")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -107,6 +122,16 @@ class Settings(BaseSettings):
         )
 
     @property
+    def discord(self) -> bool:
+        """Whether Discord is served. Raises SettingsError where it cannot be."""
+        if self.discord_token.get_secret_value() and self.offline:
+            raise SettingsError(
+                "DISCORD_TOKEN is set and no language model: set OPENAI_API_KEY or OPENAI_BASE_URL. The offline "
+                "stand-in does not talk to your friends."
+            )
+        return bool(self.discord_token.get_secret_value())
+
+    @property
     def offline(self) -> bool:
         """Whether there is no language model to talk to, so that the stand-in answers."""
         return not self.openai_api_key.get_secret_value() and not self.openai_base_url
@@ -122,7 +147,7 @@ class Settings(BaseSettings):
         values = [
             self.openai_api_key.get_secret_value(), self.private_bob_password.get_secret_value(),
             self.slack_bot_token.get_secret_value(), self.slack_app_token.get_secret_value(),
-            self.slack_signing_secret.get_secret_value(),
+            self.slack_signing_secret.get_secret_value(), self.discord_token.get_secret_value(),
         ]  # fmt: skip
         if credentials := re.search("://[^:/@]*:([^@]*)@", self.database_url.get_secret_value()):
             values += [credentials[1], unquote(credentials[1])]

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 import uvicorn
 
+from bots.discord_bot import check_discord, connected_discord, what_is_read
 from bots.slack_bot import check_slack, connected_slack
 from core import (
     Chat,
@@ -63,6 +64,7 @@ async def _serve(settings: Settings) -> None:
             "HOST at 127.0.0.1."
         )
     await check_slack(settings)
+    await check_discord(settings)
     with _listening(settings) as listening:
         await _serve_at(listening, settings)
 
@@ -72,6 +74,8 @@ async def _serve_at(listening: socket.socket, settings: Settings) -> None:
         chat = await stack.enter_async_context(open_chat(settings))
         if settings.slack == "socket":
             await stack.enter_async_context(connected_slack(settings, chat))
+        if settings.discord:
+            await stack.enter_async_context(connected_discord(settings, chat))
         config = uvicorn.Config(
             create_app(settings, chat),
             log_config=None,
@@ -136,7 +140,7 @@ def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:
     yield f"  database    {_described(settings.database_url.get_secret_value())}"
     yield f"  model       {_model(settings)}"
     yield f"  assistants  {', '.join(assistants)}"
-    yield f"  surfaces    web{_slack(settings)}"
+    yield f"  surfaces    web{_slack(settings)}{_discord(settings)}"
     for warning in start_warnings(settings, serving=True):
         yield f"! {warning}"
 
@@ -150,6 +154,10 @@ def _model(settings: Settings) -> str:
 
 def _slack(settings: Settings) -> str:
     return {"": "", "socket": ", Slack (Socket Mode)", "http": ", Slack (at /slack/events)"}[settings.slack]
+
+
+def _discord(settings: Settings) -> str:
+    return f", Discord ({what_is_read(settings)})" if settings.discord else ""
 
 
 def _described(url: str) -> str:

@@ -302,9 +302,13 @@ class Store:
         """The person whose question a session began with."""
         return await self._db.read(lambda c: self._ledger.starter(c, session))
 
-    async def is_engaged(self, session: str) -> bool:
-        """Whether an assistant takes part in this session."""
-        return await self._db.read(lambda c: self._ledger.is_engaged(c, session))
+    async def engaged_by(self, session: str) -> Turn | None:
+        """The first turn with which an assistant takes part in this session."""
+        return await self._db.read(lambda c: self._ledger.engaged_by(c, session))
+
+    async def recent_sessions(self, surface: str, prefix: str, *, seconds: float, most: int) -> Sequence[str]:
+        """The sessions whose name begins so, with a turn within the last `seconds`, those asked in last first."""
+        return await self._db.read(lambda c: self._ledger.recent_sessions(c, surface, prefix, seconds, most))
 
     async def known_events(self, surface: str, event_ids: Collection[str]) -> set[str]:
         """Those of these events that became turns or controls."""

@@ -549,17 +549,35 @@ class Ledger:
             .limit(1)
         ).scalar()
 
-    def is_engaged(self, connection: sa.Connection, session: str) -> bool:
-        """Whether an assistant takes part in this session."""
+    def engaged_by(self, connection: sa.Connection, session: str) -> Turn | None:
+        """The first turn with which an assistant takes part in this session."""
         takes_no_part = [Outcome.FORGOTTEN, Outcome.REFUSED]
-        return bool(
-            connection.execute(
-                sa.select(turns.c.id)
-                .join(sessions, sessions.c.id == turns.c.session_id)
-                .where(sessions.c.name == session, sa.func.coalesce(turns.c.outcome, "").not_in(takes_no_part))
-                .limit(1)
-            ).first()
+        return self._one(
+            connection,
+            turns.c.id
+            == sa.select(turns.c.id)
+            .join(sessions, sessions.c.id == turns.c.session_id)
+            .where(sessions.c.name == session, sa.func.coalesce(turns.c.outcome, "").not_in(takes_no_part))
+            .order_by(turns.c.number)
+            .limit(1)
+            .scalar_subquery(),
         )
+
+    def recent_sessions(
+        self, connection: sa.Connection, surface: str, prefix: str, seconds: float, most: int
+    ) -> Sequence[str]:
+        """The sessions whose name begins so, with a turn within the last `seconds`, those asked in last first."""
+        last = sa.func.max(turns.c.accepted_at)
+        found = (
+            sa.select(sessions.c.name)
+            .join(turns, turns.c.session_id == sessions.c.id)
+            .where(sessions.c.surface == surface, sessions.c.name.startswith(prefix, autoescape=True))
+            .group_by(sessions.c.name)
+            .having(last > self._clock.now - seconds)
+            .order_by(last.desc())
+            .limit(most)
+        )
+        return connection.execute(found, self._clock.params()).scalars().all()
 
     def known_events(self, connection: sa.Connection, surface: str, event_ids: Collection[str]) -> set[str]:
         """Those of these events that became turns."""

@@ -566,7 +566,7 @@ async def test_commands_of_people_who_may_not_ask_are_not_carried_out(
         replies = await settled(slack, channel, ts, 3 if channel == "C1" else 2)
         assert replies[-1].startswith("Sorry, ")
         assert WAS_RESET not in replies
-        assert await running.chat.is_engaged(f"slack:{slack.team}:{channel}:{ts}")
+        assert await running.chat.engaged_by(f"slack:{slack.team}:{channel}:{ts}")
 
 
 async def test_long_answers_hold_up_no_command_in_another_thread(

@@ -660,7 +660,7 @@ async def test_a_message_that_cannot_be_stored_is_not_acknowledged_and_answered_
     assert [delivery.failure is None for delivery in heard] == [False, False, True]
 
 
-@pytest.mark.parametrize("method", ["is_engaged", "claim_control", "reset", "end_control"])
+@pytest.mark.parametrize("method", ["engaged_by", "claim_control", "reset", "end_control"])
 async def test_a_word_in_a_thread_that_cannot_be_looked_into_is_not_lost(
     slack: FakeSlack, bob: Start, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

@@ -999,25 +999,25 @@ async def test_who_may_not_ask_where_nothing_is_shown_is_told_so_and_the_turn_is
 
 async def test_an_assistant_takes_part_in_a_session_where_somebody_may_ask(fake: FakeOpenAI, database_url: str) -> None:
     async with opened(fake, database_url) as chat:
-        assert not await chat.is_engaged(SESSION)
+        assert not await chat.engaged_by(SESSION)
         await chat.choose(SESSION, SURFACE, "Bob")
-        assert not await chat.is_engaged(SESSION)
+        assert not await chat.engaged_by(SESSION)
         turn = await accepted(chat, "Q1-a")
         await refused(chat, turn)
-        assert not await chat.is_engaged(SESSION)
+        assert not await chat.engaged_by(SESSION)
         await chat.shown(turn)
-        assert not await chat.is_engaged(SESSION)
+        assert not await chat.engaged_by(SESSION)
         turn = await accepted(chat, "Q2-a")
-        assert await chat.is_engaged(SESSION)  # as long as nothing else is known
+        assert await chat.engaged_by(SESSION)  # as long as nothing else is known
         await whole(chat, turn)
         await chat.shown(turn)
-        assert await chat.is_engaged(SESSION)
-        assert not await chat.is_engaged(ELSEWHERE)
+        assert await chat.engaged_by(SESSION)
+        assert not await chat.engaged_by(ELSEWHERE)
         await chat.forget(SESSION)
-        assert not await chat.is_engaged(SESSION)
+        assert not await chat.engaged_by(SESSION)
         turn = await accepted(chat, "Q3-a")
         await refused(chat, turn)
-        assert not await chat.is_engaged(SESSION)
+        assert not await chat.engaged_by(SESSION)
 
 
 async def test_an_assistant_takes_no_part_in_a_session_where_not_even_its_refusal_could_be_shown(
@@ -1028,7 +1028,7 @@ async def test_an_assistant_takes_no_part_in_a_session_where_not_even_its_refusa
         await refused(chat, turn)
         await chat.shown(turn, undeliverable=True)
         assert is_closed(database_url, turn)
-        assert not await chat.is_engaged(SESSION)
+        assert not await chat.engaged_by(SESSION)
 
 
 @pytest.mark.parametrize("undeliverable", [False, True])
@@ -1040,7 +1040,7 @@ async def test_an_assistant_takes_part_in_a_session_where_it_failed(
         turn = await accepted(chat, "Q1-a")
         await failure_of(chat, turn)
         await chat.shown(turn, undeliverable=undeliverable)
-        assert await chat.is_engaged(SESSION)
+        assert await chat.engaged_by(SESSION)
 
 
 # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,363 @@
+"""What people tell Bob to do on Discord: slash commands, "Ask about this", and the buttons under answers.
+
+Buttons and windows are known by what their ids say, so they work after a restart as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bots.discord_heard import Speaker, command_of, here_of, note_to_self, question_of, speaker_of
+from bots.discord_prepare import DiscordPreparing
+from bots.discord_reply import custom_ids_in, turn_of
+from bots.discord_words import SURFACE, Here, person_id, readable
+from bots.responder import Responder
+from core import Chat, Json, NotAccepted, StoreUnavailable, Turn, WrongPassword
+from core.logs import kind_of
+
+logger = logging.getLogger(__name__)
+
+SECONDS_TO_CHECK = 1.5  # of the three that Discord waits
+LONGEST_PROMPT = 6_000
+LONGEST_TYPED = 4_000  # in one field of a window
+
+HELP = """\
+Mention me in a channel and I answer in a thread; reply to me, write to me directly, or use `/ask`.
+`/new` lets this conversation begin anew: I no longer look at what was said before.
+`/stop` ends the answer that is being written.
+`/assistant` lists who can answer, or chooses one.
+`/unlock` asks for a password in a window that nobody else sees; `/lock` takes it back.
+`/forget` erases what I keep of this conversation.
+“Ask about this” is in the menu of every message, under Apps."""
+WAS_RESET = "A new conversation begins here: I no longer look at what was said above."
+NOTHING_HERE = "There is no conversation here yet."
+FORGOTTEN = (
+    "Forgotten: I keep nothing of it any more, and what the language model's provider keeps is being erased. "
+    "Messages in Discord stay."
+)
+NOT_YOURS = (
+    "Only whoever began this conversation with me, or somebody who may manage messages here, can let me forget it."
+)
+STOPPED = "Stopped."
+NOTHING_TO_STOP = "There is no answer being written here."
+NOT_NOW = "Sorry, I cannot store anything right now. Please try again shortly."
+UNKNOWN_ANSWER = "I do not know this answer any more."
+WENT_WRONG = "Sorry, something went wrong on my side. Please try again."
+THANKS = "Thank you for telling me."
+
+Interaction = discord.Interaction[Any]
+Do = Callable[[Interaction], Awaitable[str]]
+
+
+class DiscordCommands:
+    """Carries out what people tell Bob to do on Discord."""
+
+    def __init__(self, chat: Chat, preparing: DiscordPreparing, responder: Responder) -> None:
+        self._chat = chat
+        self._preparing = preparing
+        self._responder = responder
+
+    def tree_for(self, client: discord.Client) -> app_commands.CommandTree[Any]:
+        """The commands, for a client."""
+        tree = app_commands.CommandTree(client)
+
+        def add(name: str, description: str, do: Any) -> None:
+            tree.add_command(app_commands.Command(name=name, description=description, callback=do, **EVERYWHERE))
+
+        async def ask(interaction: Interaction, prompt: app_commands.Range[str, 1, LONGEST_PROMPT]) -> None:
+            await self._ask(interaction, prompt)
+
+        async def assistant(interaction: Interaction, name: str = "") -> None:
+            await self._carry_out(interaction, lambda i: self._choose(i, name))
+
+        async def unlock(interaction: Interaction) -> None:
+            await self._unlock(interaction)
+
+        def control(do: Do, *, ephemeral: bool = True) -> Any:
+            async def callback(interaction: Interaction) -> None:
+                await self._carry_out(interaction, do, ephemeral=ephemeral)
+
+            return callback
+
+        add("ask", "Ask Bob something", app_commands.describe(prompt="What you want to know")(ask))
+        add("new", "Begin a new conversation here", control(self._reset, ephemeral=False))
+        add("stop", "End the answer that is being written here", control(self._stop))
+        add("assistant", "See who can answer, or choose one", app_commands.describe(name="Who is to answer")(assistant))
+        add("unlock", "Open a private assistant with a password", unlock)
+        add("lock", "Take back what you unlocked here", control(self._lock))
+        add("forget", "Erase what Bob keeps of this conversation", control(self._forget))
+        add("help", "What Bob can do", control(_help))
+
+        async def ask_about(interaction: Interaction, message: discord.Message) -> None:
+            await self._ask_about(interaction, message)
+
+        tree.add_command(app_commands.ContextMenu(name="Ask about this", callback=ask_about, **EVERYWHERE))
+        tree.error(self._on_error)
+        return tree
+
+    async def clicked(self, interaction: Interaction) -> None:
+        """Hear of a button that was pressed or a window that was sent."""
+        custom_id = str(_data_of(interaction).get("custom_id") or "")
+        try:
+            if interaction.type is discord.InteractionType.component:
+                await self._pressed(interaction, custom_id)
+            elif interaction.type is discord.InteractionType.modal_submit:
+                await self._sent(interaction, custom_id, _typed(interaction))
+        except Exception as failure:
+            await self._on_error(interaction, failure)
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _ask(
+        self, interaction: Interaction, text: str, *, quoted: Json | None = None, about: Turn | None = None
+    ) -> None:
+        here, speaker = where_and_who(interaction)
+        if refusal := await self._preparing.refusal(here, speaker, SECONDS_TO_CHECK):
+            await _say(interaction, refusal)
+            return
+        note = note_to_self(
+            here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
+            may_post=_may_post(interaction), title=text,
+        )  # fmt: skip
+        session = about.session if about is not None else here.session(message=None, user=speaker.id)
+        question = question_of(text, session, event_id=f"command:{interaction.id}", here=here, reply_to=note)
+        try:
+            await self._responder.hear(question)
+        except NotAccepted as refusal:
+            await _say(interaction, str(refusal))
+            return
+        await _quietly(interaction.response.defer(thinking=True))
+
+    async def _ask_about(self, interaction: Interaction, message: discord.Message) -> None:
+        bot = _our_id(interaction)
+        if message.author.id == bot:
+            turn = await self.turn_shown_by(message)
+            if turn is None:
+                await _say(interaction, "I do not know this answer any more. Reply to it, or quote what you mean.")
+                return
+            await _quietly(interaction.response.send_modal(_window("Ask about this", f"about-turn:{turn.id}", ASK)))
+            return
+        names = {each.id: each.display_name for each in message.mentions}
+        text = readable(message.content, bot, names)
+        if not text:
+            await _say(interaction, "There are no words in this message that I can read.")
+            return
+        read = _field("message", "The message", text[:LONGEST_TYPED], long=True)
+        window = _window("Ask about this", f"about:{message.author.display_name[:80]}", ASK, read)
+        await _quietly(interaction.response.send_modal(window))
+
+    async def turn_shown_by(self, message: discord.Message) -> Turn | None:
+        """The turn whose answer this message of ours shows, as far as the message tells."""
+        for custom_id in custom_ids_in(message):
+            if turn_id := turn_of(custom_id):
+                return await self._chat.turn(turn_id)
+        if message.reference is not None and message.reference.message_id:
+            return await self._chat.turn_of(SURFACE, str(message.reference.message_id))
+        return None
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _carry_out(self, interaction: Interaction, do: Do, *, ephemeral: bool = True) -> None:
+        here, speaker = where_and_who(interaction)
+        if refusal := await self._preparing.refusal(here, speaker, SECONDS_TO_CHECK):
+            await _say(interaction, refusal)
+            return
+        try:
+            async with self._chat.control(SURFACE, f"command:{interaction.id}") as fresh:
+                if fresh:  # else another process of ours does it
+                    await _say(interaction, await do(interaction), ephemeral=ephemeral)
+        except StoreUnavailable:
+            await _say(interaction, NOT_NOW)
+
+    async def _reset(self, interaction: Interaction) -> str:
+        return WAS_RESET if await self._chat.reset(_session(interaction)) else NOTHING_HERE
+
+    async def _stop(self, interaction: Interaction) -> str:
+        turns = await self._chat.open_turns_in(_session(interaction))
+        person = person_id(interaction.user.id)
+        for number, turn in enumerate(turns):
+            if number == 0 or turn.person == person:
+                await self._chat.stop(turn.id)
+        return STOPPED if turns else NOTHING_TO_STOP
+
+    async def _choose(self, interaction: Interaction, name: str) -> str:
+        here, speaker = where_and_who(interaction)
+        public = [assistant.name for assistant in self._chat.assistants if not assistant.private]
+        found = next((each for each in public if each.casefold() == name.strip().casefold()), None)
+        if found is None:
+            unknown = "There is no assistant of that name to choose. " if name.strip() else ""
+            return f"{unknown}These can answer: {', '.join(public)}. `/assistant name` chooses one."
+        if here.kind in ("dm", "thread"):
+            await self._chat.choose(here.session(message=None, user=speaker.id), SURFACE, found)
+            return f"{found} answers here from now on."
+        await self._chat.choose_in(here.place, found)
+        return f"{found} answers in this channel from now on."
+
+    async def _lock(self, interaction: Interaction) -> str:
+        here, speaker = where_and_who(interaction)
+        was_open = await self._chat.lock(person_id(speaker.id), here.place)
+        return "It is locked again here." if was_open else "There is nothing unlocked here."
+
+    async def _forget(self, interaction: Interaction) -> str:
+        session = _session(interaction)
+        starter = await self._chat.starter(session)
+        if starter is None:
+            return NOTHING_HERE
+        if starter != person_id(interaction.user.id) and not interaction.permissions.manage_messages:
+            return NOT_YOURS
+        await self._chat.forget(session)
+        return FORGOTTEN
+
+    async def _unlock(self, interaction: Interaction) -> None:
+        here, speaker = where_and_who(interaction)
+        if refusal := await self._preparing.refusal(here, speaker, SECONDS_TO_CHECK):
+            await _say(interaction, refusal)
+            return
+        await _quietly(interaction.response.send_modal(_window("Unlock", f"unlock:{here.place}", PASSWORD)))
+
+    # ── buttons and windows ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _pressed(self, interaction: Interaction, custom_id: str) -> None:
+        turn_id = turn_of(custom_id)
+        if turn_id is None:
+            return
+        action = custom_id.partition(":")[0]
+        if action == "stop":
+            await self._chat.stop(turn_id)
+            await _quietly(interaction.response.defer())
+            return
+        turn = await self._chat.turn(turn_id)
+        if turn is not None:
+            await self._chat.rate(turn, person_id(interaction.user.id), good=action == "good")
+        await _say(interaction, THANKS if turn is not None else UNKNOWN_ANSWER)
+
+    async def _sent(self, interaction: Interaction, custom_id: str, typed: Mapping[str, str]) -> None:
+        kind, _, about = custom_id.partition(":")
+        if kind == "unlock":
+            await self._try_password(interaction, about, typed.get("password", ""))
+        elif kind == "about":
+            quoted = {"id": None, "name": about, "text": self._chat.redacted(typed.get("message", ""))}
+            await self._ask(interaction, typed.get("question", ""), quoted=quoted)
+        elif kind == "about-turn":
+            turn = await self._chat.turn(about)
+            if turn is None:
+                await _say(interaction, UNKNOWN_ANSWER)
+            else:
+                await self._ask(interaction, typed.get("question", ""), about=turn)
+
+    async def _try_password(self, interaction: Interaction, place: str, typed: str) -> None:
+        here, _ = where_and_who(interaction)
+        try:
+            opened = await self._chat.unlock(person_id(interaction.user.id), place, typed)
+        except (WrongPassword, StoreUnavailable) as refusal:
+            await _say(interaction, str(refusal))
+            return
+        others = "" if here.kind == "dm" else " Others can read what is said here."
+        await _say(interaction, f"{opened.name} answers you here for the next 15 minutes.{others} `/lock` ends it.")
+
+    async def _on_error(self, interaction: Interaction, failure: Exception) -> None:
+        cause = getattr(failure, "original", failure)
+        if isinstance(cause, StoreUnavailable):
+            await _say(interaction, NOT_NOW)
+            return
+        logger.error("a command could not be carried out: %s", kind_of(cause))
+        await _say(interaction, WENT_WRONG)
+
+
+async def _help(_: Interaction) -> str:
+    return HELP
+
+
+def where_and_who(interaction: Interaction) -> tuple[Here, Speaker]:
+    """Where a command is given, and by whom."""
+    here = here_of(interaction.channel, interaction.guild)
+    if interaction.context.dm_channel:
+        here = Here("dm", here.channel, None, None)
+    elif here.kind in ("opens", "dm"):  # a command opens no thread, and somebody else's DM is not ours
+        here = Here("inline", here.channel, None, here.guild)
+    if here.kind != "dm" and here.guild is None:
+        here = Here(here.kind, here.channel, here.parent, interaction.guild_id)
+    return here, speaker_of(interaction.user)
+
+
+def _our_id(interaction: Interaction) -> int:
+    user = interaction.client.user
+    return user.id if user is not None else 0
+
+
+def _session(interaction: Interaction) -> str:
+    here, speaker = where_and_who(interaction)
+    return here.session(message=None, user=speaker.id)
+
+
+def _may_post(interaction: Interaction) -> bool:
+    """Whether we are in the channel ourselves, and not only on the account of whoever gives the command."""
+    if interaction.context.dm_channel:
+        return True
+    ours = interaction.app_permissions
+    is_thread = isinstance(interaction.channel, discord.Thread)
+    may_send = ours.send_messages_in_threads if is_thread else ours.send_messages
+    return interaction.is_guild_integration() and ours.view_channel and may_send
+
+
+async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:
+    await _quietly(
+        interaction.response.send_message(
+            sentence, ephemeral=ephemeral, allowed_mentions=discord.AllowedMentions.none()
+        )
+    )  # fmt: skip
+
+
+async def _quietly(answer: Awaitable[object]) -> None:
+    """Answer an interaction, unless it is too late or another process of ours did."""
+    try:
+        await answer
+    except (discord.HTTPException, discord.InteractionResponded) as refusal:
+        logger.info("an interaction was not answered: %s", getattr(refusal, "code", kind_of(refusal)))
+
+
+def _data_of(interaction: Interaction) -> Json:
+    return {**interaction.data} if interaction.data else {}
+
+
+def _typed(interaction: Interaction) -> dict[str, str]:
+    """What was typed into the fields of a window."""
+    found: dict[str, str] = {}
+
+    def look(components: Any) -> None:
+        for component in components or ():
+            if component.get("custom_id") and "value" in component:
+                found[component["custom_id"]] = str(component["value"] or "")
+            look(component.get("components"))
+            look([component["component"]] if component.get("component") else None)
+
+    look(_data_of(interaction).get("components"))
+    return found
+
+
+def _window(title: str, custom_id: str, *fields: Callable[[], Any]) -> discord.ui.Modal:
+    window = discord.ui.Modal(title=title, custom_id=custom_id, timeout=None)
+    for field in fields:
+        window.add_item(field())
+    window.stop()  # it is heard by its id, so discord.py need not remember it
+    return window
+
+
+def _field(name: str, label: str, default: str = "", *, long: bool = False) -> Callable[[], Any]:
+    style = discord.TextStyle.paragraph if long else discord.TextStyle.short
+    return lambda: discord.ui.TextInput[Any](
+        label=label, custom_id=name, style=style, default=default or None, max_length=LONGEST_TYPED if long else 200
+    )
+
+
+ASK = _field("question", "What do you want to know?", long=True)
+PASSWORD = _field("password", "Password")
+EVERYWHERE: dict[str, Any] = {
+    "allowed_installs": app_commands.AppInstallationType(guild=True, user=True),
+    "allowed_contexts": app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True),
+}

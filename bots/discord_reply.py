@@ -1,0 +1,417 @@
+"""An answer on Discord: posted where the question belongs, and edited while it grows.
+
+Facts relied on (docs.discord.com, and what others measured): a thread opened from a message has that message's id, so
+opening it twice is one thread; a nonce makes a post that is repeated within some minutes one message; a channel takes
+about five edits in five seconds, shared by all answers in it; a command's answer can be edited for 15 minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import discord
+
+from bots.discord_api import (
+    ARCHIVED,
+    NOTHING,
+    SECONDS_A_PLACE_MAY_BE_DOWN,
+    THREAD_EXISTS,
+    UNKNOWN_MESSAGE,
+    DiscordApi,
+    InDoubt,
+    Refused,
+)
+from bots.discord_words import MOST_PARTS, parts_of, shown, title_of, wants_a_file
+from bots.reply import Messages, PostedMessages, State, Undeliverable
+from core import Chat, Json, Turn
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BEFORE_THE_FIRST_WORDS = 0.7
+SECONDS_BETWEEN_EDITS = 1.25
+EDITS, SECONDS_OF_THEIR_WINDOW = 5, 5.0
+SECONDS_OF_TYPING = 8.0  # it is shown for ten
+SECONDS_A_NONCE_COUNTS = 60.0
+SECONDS_A_COMMAND_CAN_BE_ANSWERED = 14 * 60.0
+MOST_MESSAGES_LOOKED_AT = 100
+MINUTES_UNTIL_A_THREAD_IS_ARCHIVED: Literal[1440] = 1440
+CANNOT_SAY_IT_THERE = (
+    "I cannot write where you asked me (it may be locked, or I lack permissions), so this cannot be answered."
+)
+
+
+class Gate:
+    """Lets the answers that grow in one channel be edited in turn, as often as leaves room for the end of each."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self._next_at = 0.0
+        self._one_by_one = asyncio.Lock()
+
+    async def turn(self) -> None:
+        """Come back when one more edit on the way may be made."""
+        async with self._one_by_one:
+            await asyncio.sleep(max(0.0, self._next_at - _now()))
+            gap = SECONDS_OF_THEIR_WINDOW / max(1, EDITS - self.answers)
+            self._next_at = _now() + max(gap, SECONDS_BETWEEN_EDITS)
+
+
+class Gates:
+    """The gates of all channels in which something grows."""
+
+    def __init__(self) -> None:
+        self._gates: defaultdict[int, Gate] = defaultdict(Gate)
+
+    def enter(self, channel: int) -> Gate:
+        """The gate of a channel, for one answer more."""
+        gate = self._gates[channel]
+        gate.answers += 1
+        return gate
+
+    def leave(self, channel: int) -> None:
+        """One answer in a channel has ended."""
+        self._gates[channel].answers -= 1
+        if self._gates[channel].answers == 0:
+            del self._gates[channel]
+
+
+class DiscordReply:
+    """Shows one answer where its question belongs."""
+
+    appends_only = False
+
+    def __init__(self, api: DiscordApi, gates: Gates, chat: Chat, turn: Turn) -> None:
+        assert turn.reply_to is not None
+        self._api = api
+        self._gates = gates
+        self._chat = chat
+        self._turn = turn
+        self._to = turn.reply_to
+        self._grows_in = int((self._to["message"] if self._to["kind"] == "opens" else None) or self._to["channel"])
+        self._gate: Gate
+        self._typing: asyncio.Task[None] | None = None
+        self._posted: PostedMessages | None = None
+
+    async def __aenter__(self) -> DiscordReply:
+        self._gate = self._gates.enter(self._grows_in)
+        if self._to["command"] is None:  # a command's place shows by itself that it is worked on
+            self._typing = asyncio.create_task(self._type())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._gates.leave(self._grows_in)
+        await self._stop_typing()
+        if kind is not None and issubclass(kind, Undeliverable):
+            await self._say_elsewhere()
+
+    async def pause(self) -> None:
+        """Come back when there are some words, and when this channel takes one more edit."""
+        if self._posted is None:
+            await asyncio.sleep(SECONDS_BEFORE_THE_FIRST_WORDS)
+        await self._gate.turn()
+
+    async def show(self, text: str) -> bool:
+        """Show the text so far. False where that is to be tried again."""
+        return not text.strip() or await (await self._messages()).show(shown(self._turn, text))
+
+    async def finish(self, text: str) -> None:
+        """Show the whole text, with buttons to say what one thinks of it."""
+        await (await self._messages()).finish(shown(self._turn, text))
+
+    async def _messages(self) -> PostedMessages:
+        await self._chat.check_hold(self._turn)
+        if self._posted is None:
+            channel = await self._channel()
+            parts = list(self._turn.posted)
+            if self._turn.token > 1:
+                parts = await self._with_strays(channel, parts)
+            place = _Place(self._api, self._chat, self._turn, channel, already=len(parts))
+            await self._stop_typing()
+            self._posted = PostedMessages(place, self._note, parts)
+        return self._posted
+
+    async def _channel(self) -> int:
+        """Where the answer belongs; opens the thread if that is one to be opened, and does without where it cannot."""
+        if self._turn.posted:
+            return int(self._turn.posted[-1]["channel"])
+        channel, message = int(self._to["channel"]), self._to["message"]
+        if self._to["kind"] != "opens":
+            return channel
+        try:
+            await self._api.call(
+                lambda client: client.http.start_thread_with_message(
+                    channel, message, name=title_of(self._turn),
+                    auto_archive_duration=MINUTES_UNTIL_A_THREAD_IS_ARCHIVED,
+                )
+            )  # fmt: skip
+        except Refused as refusal:
+            if refusal.code != THREAD_EXISTS:
+                logger.info("turn %s is answered in the channel, without a thread: %s", self._turn.reference, refusal)
+                return channel
+        return int(message)
+
+    async def _with_strays(self, channel: int, parts: list[Json]) -> list[Json]:
+        """The recorded parts, and those that were posted just before a process died."""
+        strays = await strays_of(self._api, self._chat, self._turn, channel, {part["id"] for part in parts})
+        if strays:
+            logger.warning("turn %s left %d stray messages, which it takes over", self._turn.reference, len(strays))
+            parts = sorted([*parts, *strays], key=lambda part: int(part["id"]))
+            await self._note(parts)
+        return parts
+
+    async def _note(self, parts: Sequence[Json]) -> None:
+        await self._chat.note_posted(self._turn, parts)
+
+    async def _type(self) -> None:
+        while True:
+            await self._api.attempt(lambda client: client.http.send_typing(int(self._to["channel"])))
+            await asyncio.sleep(SECONDS_OF_TYPING)
+
+    async def _stop_typing(self) -> None:
+        if self._typing is not None:
+            self._typing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({self._typing})
+            self._typing = None
+
+    async def _say_elsewhere(self) -> None:
+        """Tell the author where nothing can be said in the place itself: in the thread's channel, or directly."""
+        if self._to["parent"] and self._to["is_public"]:
+            channel = int(self._to["parent"])
+            sentence = f"<@{self._to['user']}> {CANNOT_SAY_IT_THERE}"
+            if await self._api.attempt(lambda client: _post(client, channel, sentence)):
+                return
+        if self._to["guild"]:
+
+            async def write_directly(client: discord.Client) -> bool:
+                direct = await client.http.start_private_message(int(self._to["user"]))
+                return await _post(client, int(direct["id"]), CANNOT_SAY_IT_THERE)
+
+            await self._api.attempt(write_directly)
+
+
+class _Place:
+    """A channel, a thread or a command's answer, as a place of messages that are posted and edited."""
+
+    def __init__(self, api: DiscordApi, chat: Chat, turn: Turn, channel: int, *, already: int) -> None:
+        assert turn.reply_to is not None
+        self._api = api
+        self._chat = chat
+        self._turn = turn
+        self._to = turn.reply_to
+        self._channel = channel
+        self._posts = already
+        self._whole = ""
+        self._number_of_parts = 0
+
+    @property
+    def _most_parts(self) -> int:
+        return MOST_PARTS if self._to["may_post"] else 1
+
+    def parts(self, text: str) -> Sequence[str]:
+        """An answer as the texts of messages."""
+        self._whole = text
+        parts = parts_of(text, most=self._most_parts)
+        self._number_of_parts = len(parts)
+        return parts
+
+    async def post(self, text: str, state: State) -> Json:
+        """Post a message; it is known again by its nonce, and later by what it looks like."""
+        began = _now()
+        while True:
+            await self._chat.check_hold(self._turn)
+            try:
+                part = await self._api.once(lambda client: self._post_once(client, text, state))
+            except InDoubt as doubt:
+                logger.warning("turn %s may have been posted: %s", self._turn.reference, doubt)
+                if _now() - began > SECONDS_A_PLACE_MAY_BE_DOWN:
+                    raise Undeliverable(str(doubt)) from doubt
+            except Refused as refusal:
+                raise Undeliverable(str(refusal)) from refusal
+            else:
+                break
+            await asyncio.sleep(1.0)
+            if _now() - began > SECONDS_A_NONCE_COUNTS:
+                known = {each["id"] for each in self._turn.posted}
+                strays = await strays_of(self._api, self._chat, self._turn, self._channel, known)
+                if strays:
+                    part = strays[-1]
+                    await self.edit(part, text, state)
+                    break
+        self._posts += 1
+        return part
+
+    async def edit(self, message: Json, text: str, state: State) -> None:
+        """Let a message read `text`. One that was deleted meanwhile stays so."""
+        await self._chat.check_hold(self._turn)
+        for is_second in (False, True):
+            try:
+                await self._api.call(lambda client: self._edit_once(client, message, text, state))
+            except Refused as refusal:
+                if refusal.code == UNKNOWN_MESSAGE:
+                    return
+                if refusal.code != ARCHIVED or is_second:
+                    raise Undeliverable(str(refusal)) from refusal
+                await self._api.attempt(
+                    lambda client: client.http.edit_channel(int(message["channel"]), archived=False, reason=None)
+                )
+            else:
+                return
+
+    async def try_edit(self, message: Json, text: str, state: State) -> bool:
+        """Let a message read `text` for now."""
+        await self._chat.check_hold(self._turn)
+        try:
+            await self._api.once(lambda client: self._edit_once(client, message, text, state))
+        except (InDoubt, Refused):
+            return False
+        return True
+
+    async def delete(self, message: Json) -> None:
+        """Remove a message that is too much."""
+        await self._chat.check_hold(self._turn)
+        await self._api.attempt(lambda client: _partial(client, message).delete())
+
+    async def _post_once(self, client: discord.Client, text: str, state: State) -> Json:
+        content = self._content(text, state)
+        if self._posts == 0 and (answer := _answer_to_command(client, self._to)):
+            with contextlib.suppress(discord.NotFound):  # it is too late for that
+                first = await answer.edit_message(ORIGINAL, **content)
+                return {"id": str(first.id), "channel": self._channel, "is_original": True}
+        if file := content.pop("attachments", None):
+            content["files"] = file
+        where = client.get_partial_messageable(self._channel)
+        sent = await where.send(
+            nonce=f"{self._turn.id[:20]}{self._posts}", suppress_embeds=True, mention_author=False,
+            reference=self._reference(), **content,
+        )  # fmt: skip
+        part = {"id": str(sent.id), "channel": self._channel}
+        if sent.content.strip() != text.strip():  # an earlier process posted it, with what it had of the answer
+            await self._edit_once(client, part, text, state)
+        return part
+
+    async def _edit_once(self, client: discord.Client, message: Json, text: str, state: State) -> None:
+        content = self._content(text, state)
+        if message.get("is_original") and (answer := _answer_to_command(client, self._to)):
+            await answer.edit_message(ORIGINAL, **content)
+        else:
+            await _partial(client, message).edit(**content)
+
+    def _reference(self) -> Any:
+        message = self._to["message"]
+        if self._posts or not message or self._to["kind"] == "dm" or self._channel != self._to["channel"]:
+            return None
+        return discord.MessageReference(
+            message_id=int(message), channel_id=int(self._to["channel"]), fail_if_not_exists=False
+        )
+
+    def _content(self, text: str, state: State) -> dict[str, Any]:
+        content: dict[str, Any] = {"content": text, "allowed_mentions": NOTHING, "view": _buttons(self._turn, state)}
+        if state is State.IS_LAST and wants_a_file(self._whole, self._number_of_parts, most=self._most_parts):
+            content["attachments"] = [discord.File(io.BytesIO(self._whole.encode("utf-8", "replace")), "answer.md")]
+        return content
+
+
+ORIGINAL: Any = "@original"  # in the place of a message id: the first answer to a command
+
+
+def _answer_to_command(client: discord.Client, to: Json) -> discord.Webhook | None:
+    """What a command's answer is edited by, for as long as Discord allows that."""
+    command = to["command"]
+    if command is None or time.time() - command["at"] > SECONDS_A_COMMAND_CAN_BE_ANSWERED:
+        return None
+    return discord.Webhook.partial(int(command["application"]), command["token"], client=client)
+
+
+def _partial(client: discord.Client, message: Json) -> discord.PartialMessage:
+    return client.get_partial_messageable(int(message["channel"])).get_partial_message(int(message["id"]))
+
+
+async def _post(client: discord.Client, channel: int, text: str) -> bool:
+    await client.get_partial_messageable(channel).send(text, allowed_mentions=NOTHING)
+    return True
+
+
+async def strays_of(api: DiscordApi, chat: Chat, turn: Turn, channel: int, known: set[str]) -> list[Json]:
+    """Messages that show this turn's answer and that nobody lived to record.
+
+    They carry the turn's id in a button, or refer to its question. In a DM or a thread, where turns are shown one after
+    the other, whatever of ours stands after the question and is no other turn's is this one's.
+    """
+    to = turn.reply_to or {}
+    asked = to["message"]
+    after = discord.Object(int(asked)) if asked else discord.Object(discord.utils.time_snowflake(_at(to)))
+
+    async def look(client: discord.Client) -> list[discord.Message]:
+        where = client.get_partial_messageable(channel)
+        history = where.history(after=after, limit=MOST_MESSAGES_LOOKED_AT, oldest_first=True)
+        return [message async for message in history]
+
+    strays: list[Json] = []
+    for message in await api.attempt(look, seconds=SECONDS_A_PLACE_MAY_BE_DOWN) or ():
+        if str(message.id) in known or message.author.id != to["bot"] or message.type not in OURS_TO_EDIT:
+            continue
+        says_so = turn.id in _turns_in(message) or (
+            asked and message.reference is not None and message.reference.message_id == int(asked)
+        )
+        one_by_one = to["kind"] in ("dm", "thread", "opens") and not message.components
+        if says_so or (one_by_one and await chat.showing(turn.session, str(message.id)) is None):
+            is_original = message.interaction_metadata is not None
+            strays.append({"id": str(message.id), "channel": channel, **({"is_original": True} if is_original else {})})
+    return strays
+
+
+OURS_TO_EDIT = (discord.MessageType.default, discord.MessageType.reply, discord.MessageType.chat_input_command)
+
+
+def _at(to: Json) -> Any:
+    return discord.utils.utcnow() if to["command"] is None else discord.utils.snowflake_time(int(to["command"]["id"]))
+
+
+def _turns_in(message: discord.Message) -> set[str]:
+    return {turn for turn in (turn_of(button) for button in custom_ids_in(message)) if turn}
+
+
+def custom_ids_in(message: discord.Message) -> list[str]:
+    """What the buttons of a message are known by."""
+    rows = [row for row in message.components if isinstance(row, discord.ActionRow)]
+    return [str(getattr(child, "custom_id", None) or "") for row in rows for child in row.children]
+
+
+def turn_of(custom_id: str) -> str | None:
+    """The turn that a button of ours belongs to."""
+    action, _, turn = custom_id.partition(":")
+    return turn if action in BUTTONS and turn else None
+
+
+BUTTONS = {
+    "stop": ("Stop", None, discord.ButtonStyle.secondary, State.GROWS),
+    "good": (None, "👍", discord.ButtonStyle.secondary, State.IS_LAST),
+    "bad": (None, "👎", discord.ButtonStyle.secondary, State.IS_LAST),
+}
+
+
+def _buttons(turn: Turn, state: State) -> discord.ui.View | None:
+    view = discord.ui.View(timeout=None)
+    for action, (label, emoji, style, shown_while) in BUTTONS.items():
+        if state is shown_while:
+            button: discord.ui.Button[Any] = discord.ui.Button(
+                label=label, emoji=emoji, style=style, custom_id=f"{action}:{turn.id}"
+            )
+            view.add_item(button)
+    view.stop()  # clicks are heard by what the buttons are known by, so discord.py need not remember them
+    return view if view.children else None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+_: type[Messages] = _Place

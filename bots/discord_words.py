@@ -1,0 +1,201 @@
+"""Discord's words and ours: what a message asks, where its answer belongs, and text in both directions. All is pure.
+
+Sources: docs.discord.com on the message resource, message formatting and threads (a thread that is opened from a
+message has that message's id).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bots.pages import Context, pages
+from core import Turn
+
+SURFACE = "discord"
+LIMIT = (
+    2_000  # characters of a message; a character outside the basic plane counts as two with some of Discord's clients
+)
+MOST_PARTS = 20
+PARTS_WITHOUT_A_FILE = 8
+WIDEST_TABLE = 110
+LONGEST_NAME_OF_A_FILE = 100
+LONGEST_TITLE = 60
+NO_WORDS = "(no words)"
+OTHERS_CAN_READ_IT = (
+    "_Others here can read the password that you typed. `/unlock` asks for it in a window of your own; you may want to "
+    "delete your message._\n\n"
+)
+THE_REST_IS_IN_THE_FILE = "… The whole answer is in the attached file."
+
+Kind = Literal["dm", "thread", "opens", "inline"]
+
+_MARKUP = re.compile(
+    r"<(?:@!?(?P<user>\d+)|@&(?P<role>\d+)|#(?P<channel>\d+)|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+)>"
+)
+_OPENS_WITH = re.compile(r"\s*<@[!&]?(\d+)>")
+_HEADING = re.compile(r"#{4,6}[ \t]+(.*\S)[ \t#]*")
+_IMAGE = re.compile(r"!(?=\[[^\]\n]*\]\()")
+_BARE_LINK = re.compile(r"\[(https?://[^\]\s]+)\]\(\1/?\)")
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-*:?[ \t]*)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Where something is said: the channel, and around it what rules and sessions go by."""
+
+    kind: Kind
+    channel: int
+    parent: int | None  # of a thread
+    guild: int | None
+
+    @property
+    def place(self) -> str:
+        """Where an assistant is chosen and unlocked: a channel with its threads, or a DM."""
+        return f"discord:{self.parent or self.channel}"
+
+    def session(self, *, message: int | None, user: int) -> str:
+        """The session of what `user` says here, in `message` or in a command."""
+        if self.kind == "dm":
+            return f"discord:dm:{self.channel}"
+        if self.kind == "thread":
+            return f"discord:thread:{self.channel}"
+        if self.kind == "opens" and message is not None:
+            return f"discord:thread:{message}"
+        return f"discord:channel:{self.channel}:user:{user}"
+
+
+def person_id(user: int) -> str:
+    """A person, as the core knows them."""
+    return f"discord:{user}"
+
+
+def opens_with(content: str) -> int | None:
+    """The id of the person or role whose mention a message begins with."""
+    found = _OPENS_WITH.match(content)
+    return int(found[1]) if found else None
+
+
+def readable(content: str, bot: int, names: Mapping[int, str]) -> str:
+    """Discord's markup as people see it, without the mention of us that it begins with.
+
+    `names` are those of people, roles and channels, by their ids.
+    """
+
+    def seen(markup: re.Match[str]) -> str:
+        if markup["emoji"]:
+            return f":{markup['emoji']}:"
+        if markup["command"]:
+            return f"/{markup['command']}"
+        sign = "#" if markup["channel"] else "@"
+        id_ = int(markup["user"] or markup["role"] or markup["channel"])
+        return sign + ("Bob" if id_ == bot else names.get(id_, str(id_)))
+
+    content = re.sub(rf"^\s*(?:<@!?{bot}>[\s,:]*)+", "", content)
+    return _MARKUP.sub(seen, content).strip()
+
+
+def named(file_name: str) -> str:
+    """A file's name as it can be told."""
+    for special in "*_`~<>|\n@":
+        file_name = file_name.replace(special, " ")
+    return " ".join(file_name.split())[:LONGEST_NAME_OF_A_FILE] or "a file"
+
+
+def title_of(turn: Turn) -> str:
+    """A name for the thread that a question opens."""
+    if turn.private or not turn.question:
+        return "A conversation with Bob"
+    line = " ".join(str((turn.reply_to or {}).get("title") or turn.question).partition("\n")[0].split())
+    return line if len(line) <= LONGEST_TITLE else line[: LONGEST_TITLE - 1].rstrip() + "…"
+
+
+def shown(turn: Turn, text: str) -> str:
+    """What a reader sees of a turn's answer: the answer, and before it what has to be said about the question."""
+    to = turn.reply_to or {}
+    before = OTHERS_CAN_READ_IT if turn.said_password and to.get("guild") else ""
+    if to.get("files"):
+        before += f"_I cannot read attachments yet, so I have not seen: {', '.join(to['files'])}_\n\n"
+    return before + text if text.strip() else text
+
+
+def parts_of(text: str, *, most: int = MOST_PARTS) -> list[str]:
+    """An answer as messages of at most 2,000 characters, well-formed; of more than `most`, the rest is left out."""
+    wide = _wide(discord_markdown(text))
+    found: list[str] = []
+    for page in pages(wide, LIMIT):
+        if len(found) == most:
+            room = LIMIT - len(THE_REST_IS_IN_THE_FILE) - 2
+            short = next(iter(pages(found[-1], room)))
+            found[-1] = f"{short.of(found[-1])}\n\n{THE_REST_IS_IN_THE_FILE}"
+            break
+        found.append(page.of(wide))
+    return [narrow for narrow in map(_narrow, found) if narrow.strip()]
+
+
+def wants_a_file(text: str, parts: int, *, most: int = MOST_PARTS) -> bool:
+    """Whether an answer is better read as a file as well."""
+    return parts > min(PARTS_WITHOUT_A_FILE, most) or (parts == most and len(_wide(text)) > most * LIMIT * 0.8)
+
+
+def discord_markdown(text: str) -> str:
+    """Standard Markdown in what Discord shows of it: tables in fences, images as links, three sizes of headings."""
+    lines = text.split("\n")
+    result: list[str] = []
+    context = Context()
+    index = 0
+    while index < len(lines):
+        line = lines[index]
+        if not context.fence and _is_table(lines, index):
+            end = index + 2
+            while end < len(lines) and "|" in lines[end]:
+                end += 1
+            result += _fenced(lines[index:end])
+            index, context = end, Context()
+            continue
+        context = context.after(line)
+        result.append(line if context.fence else _reworded(line))
+        index += 1
+    return "\n".join(result)
+
+
+def _is_table(lines: list[str], index: int) -> bool:
+    return "|" in lines[index] and index + 1 < len(lines) and bool(_RULE.fullmatch(lines[index + 1].rstrip()))
+
+
+def _fenced(table: list[str]) -> Iterable[str]:
+    rows = [_cells(line) for number, line in enumerate(table) if number != 1]
+    columns = max(map(len, rows))
+    widths = [max((len(row[at]) for row in rows if at < len(row)), default=0) for at in range(columns)]
+    if sum(widths) + 3 * columns > WIDEST_TABLE:
+        return ["```", *(line.replace("```", "` ` `") for line in table), "```"]
+    aligned = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
+    return ["```", aligned[0], "-+-".join("-" * width for width in widths), *aligned[1:], "```"]
+
+
+def _cells(line: str) -> list[str]:
+    cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
+    return [re.sub(r"\*\*|`", "", cell.replace("\\|", "|")).strip() for cell in cells]
+
+
+def _reworded(line: str) -> str:
+    if heading := _HEADING.fullmatch(line):
+        bold = heading[1].replace("**", "")
+        return f"**{bold}**"
+    return _BARE_LINK.sub(r"\1", _IMAGE.sub("", line))
+
+
+def _wide(text: str) -> str:
+    """The text with two characters for each that takes two UTF-16 units, so that its length is counted in those."""
+    return _ASTRAL.sub(lambda found: "".join(map(chr, _units(ord(found[0]) - 0x10000))), text)
+
+
+def _units(above: int) -> tuple[int, int]:
+    return 0xD800 + (above >> 10), 0xDC00 + (above & 0x3FF)
+
+
+def _narrow(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

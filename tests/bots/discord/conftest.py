@@ -1,0 +1,151 @@
+"""Discord as people meet Bob there: a bot in the event loop of the test, a Discord and an OpenAI of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import pytest
+
+from bots import discord_bot, discord_reply
+from bots.discord_bot import DiscordBot, connected_discord
+from core import Chat, Settings, open_chat
+from tests.conftest import make_settings
+from tests.core.fixtures.crash import Crash
+from tests.fakes.discord_api import FakeDiscord, Message
+from tests.fakes.openai_api import FakeOpenAI
+
+SECONDS = 20.0  # longer than anything here takes, even on a busy machine
+HI = FakeDiscord.mention  # how people address Bob
+WRITES = ("note_prepared", "note_posted", "close_answered", "close_unanswered", "close_shown")
+
+
+class Bob:
+    """A bot that runs until it is told to end."""
+
+    chat: Chat
+    bot: DiscordBot
+
+    def __init__(self, settings: Settings, discord: FakeDiscord) -> None:
+        self._settings = settings
+        self._discord = discord
+        self._up = asyncio.Event()
+        self._end = asyncio.Event()
+        self._is_killed = False
+        self._serving = asyncio.create_task(self._serve())
+
+    async def start(self) -> None:
+        """Come back once it runs and Discord talks to it."""
+        up = asyncio.create_task(self._up.wait())
+        await asyncio.wait({up, self._serving}, return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+        if self._serving.done():
+            await self._serving
+
+    async def ends(self) -> None:
+        """End as a process does that gets a signal."""
+        self._end.set()
+        await self._serving
+
+    async def dies(self) -> None:
+        """End as a process does that is killed: from here on it begins no call and hardly a write."""
+
+        async def nobody(*_: object, **__: object) -> None:
+            raise asyncio.CancelledError
+
+        for part, names in ((self.bot.api, ["once"]), (self.chat._store, WRITES)):
+            for name in names:
+                assert hasattr(part, name)
+                setattr(part, name, nobody)
+        self._is_killed = True
+        await self.ends()
+
+    async def _serve(self) -> None:
+        try:
+            async with open_chat(self._settings) as self.chat, connected_discord(self._settings, self.chat) as self.bot:
+                with contextlib.suppress(TimeoutError):
+                    await self._discord.until(lambda discord: discord.is_online, SECONDS)
+                self._up.set()
+                await self._end.wait()
+                if self._is_killed:
+                    raise Crash
+        except* Crash:
+            pass
+
+
+class Start(Protocol):
+    """Starts a bot for as long as the block lasts. `settings` are those of the environment, in small letters."""
+
+    def __call__(self, **settings: Any) -> AbstractAsyncContextManager[Bob]: ...
+
+
+@pytest.fixture(autouse=True)
+def _quick_discord(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show news more often than Discord would take them, and do not wait for servers that do not come."""
+    monkeypatch.setattr(discord_reply, "SECONDS_BEFORE_THE_FIRST_WORDS", 0.03)
+    monkeypatch.setattr(discord_reply, "SECONDS_BETWEEN_EDITS", 0.03)
+    monkeypatch.setattr(discord_reply, "SECONDS_OF_THEIR_WINDOW", 0.1)
+    monkeypatch.setattr(discord_bot, "SECONDS_FOR_ONE_MORE_SERVER", 0.05)
+    monkeypatch.setattr(discord_bot, "SHORTEST_PAUSE_SECONDS", 0.1)
+
+
+@pytest.fixture
+def discord(caplog: pytest.LogCaptureFixture) -> Iterator[FakeDiscord]:
+    """A Discord. Nothing here may break its rules, whatever else a test is about."""
+    with FakeDiscord() as running:
+        yield running
+        assert running.violations == []
+    ours = [record for record in caplog.records if record.name.partition(".")[0] in ("bots", "core", "web")]
+    assert [record.getMessage() for record in ours if record.levelno >= logging.ERROR] == []
+
+
+@pytest.fixture
+def bob(fake: FakeOpenAI, discord: FakeDiscord, sqlite_url: str) -> Start:
+    """Bob on this Discord, with this OpenAI. What is started later finds what was stored before."""
+
+    @contextlib.asynccontextmanager
+    async def start(**settings: Any) -> AsyncIterator[Bob]:
+        ours = {"drain_seconds": 0, "discord_token": discord.token, "discord_api_url": discord.url}
+        running = Bob(make_settings(fake, sqlite_url, **{**ours, **settings}), discord)
+        await running.start()
+        try:
+            yield running
+        finally:
+            await running.ends()
+
+    return start
+
+
+# ── what people read ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_whole(message: Message) -> bool:
+    """Whether a message is the last of an answer that has ended: it can be rated."""
+    return any(button.startswith("good:") for button in buttons(message))
+
+
+def buttons(message: Message) -> list[str]:
+    """What the buttons of a message are known by."""
+    rows = message.components or []
+    return [each.get("custom_id", "") for row in rows for each in row.get("components", ())]
+
+
+async def answered(discord: FakeDiscord, message: int, *, parts: int = 1) -> list[str]:
+    """What Bob wrote to a message, once that is whole."""
+    await discord.until(
+        lambda discord: (
+            len(found := discord.reply_messages(message)) >= parts and any(is_whole(each) for each in found)
+        ),
+        SECONDS,
+    )
+    return discord.replies(message)
+
+
+async def answer(discord: FakeDiscord, message: int) -> str:
+    """The only message that Bob wrote to a message, once it is whole."""
+    (text,) = await answered(discord, message)
+    return text
