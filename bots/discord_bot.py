@@ -60,6 +60,8 @@ MENTION_ME = (
     "I can only read messages here that mention me, or that reply to me with the mention switched on. Please say it "
     "again like that."
 )
+SCOPES = ("bot", "applications.commands")
+PERMISSIONS = 309_237_763_136  # view, send (in threads too), open threads, read history, attach, embed, react
 AUTHENTICATION_FAILED, DISALLOWED_INTENTS = 4004, 4014
 
 
@@ -89,7 +91,7 @@ class Client(discord.AutoShardedClient):
 
     async def on_ready(self) -> None:
         self.is_known_to_work = True
-        logger.info("connected to Discord, in %d servers", len(self.guilds))
+        logger.info("connected to Discord, in %d servers; to invite me: %s", len(self.guilds), self._invitation())
         await self._bot.catch_up(self)
 
     async def on_resumed(self) -> None:
@@ -116,6 +118,10 @@ class Client(discord.AutoShardedClient):
 
     async def on_error(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         logger.exception("%s could not be heard for a reason of ours", event)
+
+    def _invitation(self) -> str:
+        permissions = discord.Permissions(PERMISSIONS)
+        return discord.utils.oauth_url(self.application_id or 0, permissions=permissions, scopes=SCOPES)
 
     async def _sync_commands(self) -> None:
         """Send Discord our commands, unless it has them: it takes only so many changes a day."""
@@ -253,12 +259,7 @@ class DiscordBot:
             turn = await self.commands.turn_shown_by(heard.answer_replied_to)
             if turn is not None:
                 session, here = turn.session, Here("inline", here.channel, here.parent, here.guild)
-        note = heard.reply_to(here)
-        note["files"] = [self._chat.redacted(name) or "a file" for name in note["files"]]
-        for secret in (note["quoted"] or {}, note):
-            for name in ("text", "title"):
-                if secret.get(name):
-                    secret[name] = self._chat.redacted(secret[name])
+        note = heard.reply_to(here, self._chat.redacted)
         question = question_of(heard.text, session, event_id=heard.key, here=here, reply_to=note)
         try:
             await self._insist_on_hearing(question)

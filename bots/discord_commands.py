@@ -5,6 +5,7 @@ Buttons and windows are known by what their ids say, so they work after a restar
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -122,16 +123,19 @@ class DiscordCommands:
             return
         note = note_to_self(
             here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
-            may_post=_may_post(interaction), title=text,
+            may_post=_may_post(interaction),
         )  # fmt: skip
         session = about.session if about is not None else here.session(message=None, user=speaker.id)
+        acknowledging = asyncio.create_task(_quietly(interaction.response.defer(thinking=True)))
+        text = readable(text, _our_id(interaction), {})
         question = question_of(text, session, event_id=f"command:{interaction.id}", here=here, reply_to=note)
         try:
             await self._responder.hear(question)
         except NotAccepted as refusal:
-            await _say(interaction, str(refusal))
-            return
-        await _quietly(interaction.response.defer(thinking=True))
+            await acknowledging
+            await _quietly(interaction.edit_original_response(content=str(refusal)))
+        else:
+            await acknowledging
 
     async def _ask_about(self, interaction: Interaction, message: discord.Message) -> None:
         bot = _our_id(interaction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import discord
@@ -56,11 +56,13 @@ class Heard:
         """The session that it belongs to, unless it continues another by replying to it."""
         return self.here.session(message=self.id, user=self.speaker.id)
 
-    def reply_to(self, here: Here) -> Json:
-        """What is needed to answer it."""
+    def reply_to(self, here: Here, redacted: Callable[[str], str]) -> Json:
+        """What is needed to answer it, without any password."""
+        quoted = self.quoted and {**self.quoted, "text": redacted(self.quoted["text"])}
         return note_to_self(
-            here, self.speaker, bot=self.bot, message=self.id, files=self.files, quoted=self.quoted,
-            is_addressed=self.is_addressed, is_public=self.is_public, title=self.text,
+            here, self.speaker, bot=self.bot, message=self.id,
+            files=[redacted(name) or "a file" for name in self.files], quoted=quoted,
+            is_addressed=self.is_addressed, is_public=self.is_public, title=redacted(self.text),
         )  # fmt: skip
 
 

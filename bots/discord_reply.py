@@ -39,6 +39,7 @@ SECONDS_BETWEEN_EDITS = 1.25
 EDITS, SECONDS_OF_THEIR_WINDOW = 5, 5.0
 SECONDS_OF_TYPING = 8.0  # it is shown for ten
 SECONDS_A_NONCE_COUNTS = 60.0
+SECONDS_UNTIL_A_COMMAND_IS_ACKNOWLEDGED = 5.0
 SECONDS_A_COMMAND_CAN_BE_ANSWERED = 14 * 60.0
 MOST_MESSAGES_LOOKED_AT = 100
 MINUTES_UNTIL_A_THREAD_IS_ARCHIVED: Literal[1440] = 1440
@@ -183,10 +184,10 @@ class DiscordReply:
 
     async def _say_elsewhere(self) -> None:
         """Tell the author where nothing can be said in the place itself: in the thread's channel, or directly."""
-        if self._to["parent"] and self._to["is_public"]:
-            channel = int(self._to["parent"])
+        beside = self._to["channel"] if self._to["kind"] == "opens" else self._to["parent"]
+        if beside and self._to["is_public"]:
             sentence = f"<@{self._to['user']}> {CANNOT_SAY_IT_THERE}"
-            if await self._api.attempt(lambda client: _post(client, channel, sentence)):
+            if await self._api.attempt(lambda client: _post(client, int(beside), sentence)):
                 return
         if self._to["guild"]:
 
@@ -282,9 +283,12 @@ class _Place:
     async def _post_once(self, client: discord.Client, text: str, state: State) -> Json:
         content = self._content(text, state)
         if self._posts == 0 and (answer := _answer_to_command(client, self._to)):
-            with contextlib.suppress(discord.NotFound):  # it is too late for that
+            try:
                 first = await answer.edit_message(ORIGINAL, **content)
                 return {"id": str(first.id), "channel": self._channel, "is_original": True}
+            except discord.NotFound:
+                if time.time() - self._to["command"]["at"] < SECONDS_UNTIL_A_COMMAND_IS_ACKNOWLEDGED:
+                    raise InDoubt("the command is not acknowledged yet") from None
         if file := content.pop("attachments", None):
             content["files"] = file
         where = client.get_partial_messageable(self._channel)
@@ -358,13 +362,15 @@ async def strays_of(api: DiscordApi, chat: Chat, turn: Turn, channel: int, known
     for message in await api.attempt(look, seconds=SECONDS_A_PLACE_MAY_BE_DOWN) or ():
         if str(message.id) in known or message.author.id != to["bot"] or message.type not in OURS_TO_EDIT:
             continue
-        says_so = turn.id in _turns_in(message) or (
-            asked and message.reference is not None and message.reference.message_id == int(asked)
-        )
-        one_by_one = to["kind"] in ("dm", "thread", "opens") and not message.components
-        if says_so or (one_by_one and await chat.showing(turn.session, str(message.id)) is None):
-            is_original = message.interaction_metadata is not None
-            strays.append({"id": str(message.id), "channel": channel, **({"is_original": True} if is_original else {})})
+        part: Json = {"id": str(message.id), "channel": channel}
+        answers_to = message.reference.message_id if message.reference is not None else None
+        command = message.interaction_metadata.id if message.interaction_metadata is not None else None
+        if command is not None and to["command"] is not None and command == int(to["command"]["id"]):
+            strays.append({**part, "is_original": True})
+        elif turn.id in _turns_in(message) or (asked and answers_to == int(asked)):
+            strays.append(part)
+        elif to["kind"] in ("dm", "thread", "opens") and not (message.components or answers_to or command):
+            strays += [part] * (await chat.showing(turn.session, part["id"]) is None)
     return strays
 
 

@@ -1043,6 +1043,33 @@ async def test_an_assistant_takes_part_in_a_session_where_it_failed(
         assert await chat.engaged_by(SESSION)
 
 
+async def test_the_first_turn_with_which_an_assistant_takes_part_is_the_first_that_was_not_refused(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with opened(fake, database_url) as chat:
+        await refused(chat, refusal := await accepted(chat, "Q1-a"))
+        await chat.shown(refusal)
+        first = await accepted(chat, "Q2-a")
+        await accepted(chat, "Q3-a")
+        found = await chat.engaged_by(SESSION)
+        assert found is not None
+        assert found.id == first.id
+        assert await chat.turn(first.id) == found
+        assert await chat.turn("nobody's") is None
+
+
+async def test_recent_sessions_are_those_of_a_surface_that_begin_so_the_last_asked_in_first(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with opened(fake, database_url) as chat:
+        for session in ("s:dm:1", "s:dm:2", "s:thread:3", "s_dm:4", "s:dm:1"):
+            await accepted(chat, "Q-a", session)
+        assert await chat.recent_sessions(SURFACE, "s:dm:", seconds=60, most=9) == ["s:dm:1", "s:dm:2"]
+        assert await chat.recent_sessions(SURFACE, "s:dm:", seconds=60, most=1) == ["s:dm:1"]
+        assert await chat.recent_sessions(SURFACE, "s:dm:", seconds=-1, most=9) == []
+        assert await chat.recent_sessions("elsewhere", "s:dm:", seconds=60, most=9) == []
+
+
 # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
