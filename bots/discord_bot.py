@@ -12,6 +12,7 @@ import logging
 import math
 import time
 import weakref
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -158,7 +159,7 @@ class DiscordBot:
         self._owed_since = math.inf
         self._caught_up: set[int] = set()
         self.user = 0
-        self._is_connected = False
+        self.is_connected = asyncio.Event()
         self.api = DiscordApi()
         preparing = DiscordPreparing(self.api, chat, self._allowed, may_read_all=self._may_read_all)
         self.responder = Responder(chat, SURFACE, self._open_reply, preparing)
@@ -301,17 +302,17 @@ class DiscordBot:
     def begins_session(self) -> None:
         """What came since the last session was lost has to be fetched."""
         self._caught_up.clear()
-        self._is_connected = True
+        self.is_connected.set()
 
     def resumes_session(self) -> None:
         """Nothing was missed."""
-        self._is_connected = True
+        self.is_connected.set()
 
     def loses_session(self) -> None:
         """From now on messages may be missed, unless the session is resumed."""
-        if self._is_connected:
+        if self.is_connected.is_set():
             self._missed_since = time.time() - SECONDS_OF_OVERLAP
-        self._is_connected = False
+        self.is_connected.clear()
 
     async def catch_up(self, client: discord.Client) -> None:
         """Take in what was said to us while we were away, in all channels where anything was said at all."""
@@ -394,6 +395,9 @@ async def connected_discord(settings: Settings, chat: Chat, *, alone: bool = Fal
         bot = DiscordBot(settings, chat, tasks)
         connecting = tasks.create_task(_stay_connected(settings, bot, alone=alone))
         async with bot.responder.running(drain_seconds=settings.drain_seconds):
+            heard = asyncio.create_task(bot.is_connected.wait())
+            await asyncio.wait({heard, connecting}, timeout=SECONDS_TO_WAIT_FOR_DISCORD, return_when=FIRST_COMPLETED)
+            heard.cancel()
             yield bot
         await bot.end_background()
         connecting.cancel()
