@@ -13,6 +13,8 @@ from typing import Any
 import discord
 from discord import app_commands
 
+from bots import controls
+from bots.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
 from bots.discord_heard import Speaker, command_of, here_of, note_to_self, question_of, speaker_of
 from bots.discord_prepare import DiscordPreparing
 from bots.discord_reply import custom_ids_in, turn_of
@@ -35,21 +37,9 @@ Mention me in a channel and I answer in a thread; reply to me, write to me direc
 `/unlock` asks for a password in a window that nobody else sees; `/lock` takes it back.
 `/forget` erases what I keep of this conversation.
 “Ask about this” is in the menu of every message, under Apps."""
-WAS_RESET = "A new conversation begins here: I no longer look at what was said above."
-NOTHING_HERE = "There is no conversation here yet."
-FORGOTTEN = (
-    "Forgotten: I keep nothing of it any more, and what the language model's provider keeps is being erased. "
-    "Messages in Discord stay."
-)
-NOT_YOURS = (
-    "Only whoever began this conversation with me, or somebody who may manage messages here, can let me forget it."
-)
 STOPPED = "Stopped."
-NOTHING_TO_STOP = "There is no answer being written here."
-NOT_NOW = "Sorry, I cannot store anything right now. Please try again shortly."
 UNKNOWN_ANSWER = "I do not know this answer any more."
 WENT_WRONG = "Sorry, something went wrong on my side. Please try again."
-THANKS = "Thank you for telling me."
 
 Interaction = discord.Interaction[Any]
 Do = Callable[[Interaction], Awaitable[str]]
@@ -179,28 +169,25 @@ class DiscordCommands:
             await _say(interaction, NOT_NOW)
 
     async def _reset(self, interaction: Interaction) -> str:
-        return WAS_RESET if await self._chat.reset(_session(interaction)) else NOTHING_HERE
+        return await controls.reset(self._chat, _session(interaction))
 
     async def _stop(self, interaction: Interaction) -> str:
         turns = await self._chat.open_turns_in(_session(interaction))
-        person = person_id(interaction.user.id)
-        for number, turn in enumerate(turns):
-            if number == 0 or turn.person == person:
-                await self._chat.stop(turn.id)
-        return STOPPED if turns else NOTHING_TO_STOP
+        return STOPPED if await controls.stop(self._chat, turns, person_id(interaction.user.id)) else NOTHING_TO_STOP
 
     async def _choose(self, interaction: Interaction, name: str) -> str:
         here, speaker = where_and_who(interaction)
-        public = [assistant.name for assistant in self._chat.assistants if not assistant.private]
-        found = next((each for each in public if each.casefold() == name.strip().casefold()), None)
-        if found is None:
-            unknown = "There is no assistant of that name to choose. " if name.strip() else ""
-            return f"{unknown}These can answer: {', '.join(public)}. `/assistant name` chooses one."
-        if here.kind in ("dm", "thread"):
-            await self._chat.choose(here.session(message=None, user=speaker.id), SURFACE, found)
-            return f"{found} answers here from now on."
-        await self._chat.choose_in(here.place, found)
-        return f"{found} answers in this channel from now on."
+        session = here.session(message=None, user=speaker.id)
+        is_one_conversation = here.kind in ("dm", "thread")
+
+        async def choose_it(found: str) -> None:
+            if is_one_conversation:
+                await self._chat.choose(session, SURFACE, found)
+            else:
+                await self._chat.choose_in(here.place, found)
+
+        where = "this conversation" if is_one_conversation else "this channel"
+        return await controls.choose(self._chat, name, choose_it, where=where, how="`/assistant name`")
 
     async def _lock(self, interaction: Interaction) -> str:
         here, speaker = where_and_who(interaction)
@@ -208,14 +195,13 @@ class DiscordCommands:
         return "It is locked again here." if was_open else "There is nothing unlocked here."
 
     async def _forget(self, interaction: Interaction) -> str:
-        session = _session(interaction)
-        starter = await self._chat.starter(session)
-        if starter is None:
-            return NOTHING_HERE
-        if starter != person_id(interaction.user.id) and not interaction.permissions.manage_messages:
-            return NOT_YOURS
-        await self._chat.forget(session)
-        return FORGOTTEN
+        async def is_admin() -> bool:
+            return interaction.permissions.manage_messages
+
+        return await controls.forget(
+            self._chat, _session(interaction), person_id(interaction.user.id), is_admin=is_admin,
+            admins="somebody who may manage messages here", platform="Discord",
+        )  # fmt: skip
 
     async def _unlock(self, interaction: Interaction) -> None:
         here, speaker = where_and_who(interaction)

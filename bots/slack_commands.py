@@ -15,6 +15,8 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bots import controls
+from bots.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
 from bots.slack_api import SlackApi
 from bots.slack_reply import NOTICE
 from bots.slack_words import SURFACE, Said, install_of, person_id, place_id, session_id
@@ -37,15 +39,6 @@ In any channel or direct message, for all its threads:
 • `/bob assistant NAME` chooses who answers.
 • `/bob unlock` asks for a password, in a window that nobody else sees; `/bob lock` takes it back.
 The shortcut “Forget this thread” in a message's menu erases what I keep of it."""
-WAS_RESET = "A new conversation begins here: I no longer look at what was said above."
-NOTHING_TO_RESET = "There is no conversation here yet."
-FORGOTTEN = (
-    "Forgotten: I keep nothing of it any more, and what the language model's provider keeps is being erased. "
-    "Messages in Slack stay."
-)
-NOTHING_TO_STOP = "There is no answer being written here."
-NOT_NOW = "Sorry, I cannot store anything right now. Please try again shortly."
-THANKS = "Thank you for telling me."
 SUGGESTED_PROMPTS = [
     {"title": "What can you do?", "message": "What can you help me with, and what can you not do?"},
     {"title": "Explain something", "message": "Explain to me, as to a new colleague: "},
@@ -138,29 +131,20 @@ class SlackCommands:
         if command == "stop":
             return await self._stop(said)
         if command == "reset":
-            return WAS_RESET if await self._chat.reset(said.session) else NOTHING_TO_RESET
+            return await controls.reset(self._chat, said.session)
         if command == "assistant":
-            return await self._choose(about, lambda name: self._chat.choose(said.session, SURFACE, name), "this thread")
+            return await self._let_choose(
+                about, lambda name: self._chat.choose(said.session, SURFACE, name), "this thread"
+            )
         return HELP
 
     async def _stop(self, said: Said) -> str | None:
         """Stop the answer that is being written, and whatever else this person has asked and waits for."""
         before = [turn for turn in await self._chat.open_turns_in(said.session) if _asked_before(turn, said.ts)]
-        for number, turn in enumerate(before):
-            if number == 0 or turn.person == said.person:
-                await self._chat.stop(turn.id)
-        return None if before else NOTHING_TO_STOP
+        return None if await controls.stop(self._chat, before, said.person) else NOTHING_TO_STOP
 
-    async def _choose(self, name: str, choose: Any, where: str) -> str:
-        public = [assistant.name for assistant in self._chat.assistants if not assistant.private]
-        can_answer = f"These can answer: {', '.join(public)}."
-        if not name:
-            return f"{can_answer} `assistant NAME` chooses one for {where}."
-        found = next((each for each in public if each.casefold() == name.casefold()), None)
-        if found is None:
-            return f"There is no assistant of that name to choose. {can_answer}"
-        await choose(found)
-        return f"{found} answers in {where} from now on."
+    async def _let_choose(self, name: str, choose_it: Callable[[str], Awaitable[None]], where: str) -> str:
+        return await controls.choose(self._chat, name, choose_it, where=where, how="`assistant NAME`")
 
     # ── /bob ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,7 +165,7 @@ class SlackCommands:
                 was_open = await self._chat.lock(person, place)
                 await ack("It is locked again here." if was_open else "There is nothing unlocked here.")
             elif command == "assistant":
-                await ack(await self._choose(about, lambda name: self._chat.choose_in(place, name), "this channel"))
+                await ack(await self._let_choose(about, lambda name: self._chat.choose_in(place, name), "this channel"))
             else:
                 await ack(HELP)
         except StoreUnavailable:
@@ -213,19 +197,13 @@ class SlackCommands:
     async def _on_forget_confirmed(self, ack: AsyncAck, body: Json, view: Json) -> None:
         session, user = view["private_metadata"], body["user"]["id"]
         try:
-            sentence = await self._forget(session, user, person_id(install_of(body), user))
+            sentence = await controls.forget(
+                self._chat, session, person_id(install_of(body), user), is_admin=lambda: self._is_admin(user),
+                admins="an admin of this workspace", platform="Slack",
+            )  # fmt: skip
         except StoreUnavailable:
             sentence = NOT_NOW
         await ack(response_action="update", view=_window("Forget this thread", sentence))
-
-    async def _forget(self, session: str, user: str, person: str) -> str:
-        starter = await self._chat.starter(session)
-        if starter is None:
-            return "I keep nothing of this thread."
-        if person != starter and not await self._is_admin(user):
-            return "Only whoever began this conversation with me, or an admin of this workspace, can let me forget it."
-        await self._chat.forget(session)
-        return FORGOTTEN
 
     async def _is_admin(self, user: str) -> bool:
         try:

@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 
+from bots.controls import NOT_NOW, NOTHING_TO_RESET, NOTHING_TO_STOP, THANKS, WAS_RESET, forgotten
 from bots.slack_commands import (
-    FORGOTTEN,
     HELP,
-    NOT_NOW,
-    NOTHING_TO_RESET,
-    NOTHING_TO_STOP,
     SUGGESTED_PROMPTS,
-    THANKS,
-    WAS_RESET,
 )
 from bots.slack_prepare import OTHERS_CAN_READ_IT
 from core import StoreUnavailable
@@ -436,7 +431,7 @@ async def test_whoever_began_a_conversation_or_an_admin_can_let_bob_forget_it(
         ts = slack.says("U1", "C1", f"{HI} confidential")
         await settled(slack, "C1", ts)
         (answer,) = slack.bot_messages("C1", ts)
-        assert await forgets(slack, user, "C1", answer.ts) == FORGOTTEN
+        assert await forgets(slack, user, "C1", answer.ts) == forgotten("Slack")
         assert "confidential" not in contents(sqlite_url)
         await fake.until(lambda fake: not [c for c in fake.conversations.values() if c.items])
         assert slack.replies("C1", ts) == ["You asked: Ada: confidential."]
@@ -455,7 +450,7 @@ async def test_others_cannot_let_bob_forget_a_conversation(slack: FakeSlack, bob
 async def test_of_a_thread_that_bob_does_not_know_there_is_nothing_to_forget(slack: FakeSlack, bob: Start) -> None:
     async with bob():
         ts = slack.says("U1", "C1", "lunch?")
-        assert await forgets(slack, "U1", "C1", ts) == "I keep nothing of this thread."
+        assert await forgets(slack, "U1", "C1", ts) == "I keep nothing of this conversation."
 
 
 async def test_nothing_is_forgotten_before_it_is_confirmed(slack: FakeSlack, bob: Start, sqlite_url: str) -> None:
@@ -476,7 +471,7 @@ async def test_a_thread_can_be_forgotten_while_it_is_answered(
     async with bob():
         ts = slack.says("U1", "C1", f"{HI} confidential")
         await shown(slack, "C1", ts, "Confidential words.")
-        assert await forgets(slack, "U1", "C1", ts) == FORGOTTEN
+        assert await forgets(slack, "U1", "C1", ts) == forgotten("Slack")
         await fake.until(lambda fake: fake.active == 0)
         await slack.until(lambda slack: slack.sessions["C1", ts] == "active")
         assert "onfidential" not in contents(sqlite_url)
