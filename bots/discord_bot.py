@@ -92,7 +92,9 @@ class Client(discord.AutoShardedClient):
 
     async def on_ready(self) -> None:
         self.is_known_to_work = True
-        logger.info("connected to Discord, in %d servers; to invite me: %s", len(self.guilds), self._invitation())
+        reads = what_is_read(may_read_all=self.intents.message_content)
+        logger.info("connected to Discord, in %d servers; Bob %s", len(self.guilds), reads)
+        logger.info("to invite Bob: %s", self._invitation())
         await self._bot.catch_up(self)
 
     async def on_resumed(self) -> None:
@@ -489,9 +491,9 @@ async def check_discord(settings: Settings) -> None:
         logger.warning("Discord does not answer yet as it should: %s", kind_of(failure))
 
 
-def what_is_read(settings: Settings) -> str:
+def what_is_read(*, may_read_all: bool) -> str:
     """Which messages we can read, in a few words."""
-    return "reads all messages" if settings.discord_message_content else "reads mentions, replies and DMs only"
+    return "reads all messages" if may_read_all else "reads mentions, replies and DMs only"
 
 
 def main() -> None:

@@ -157,7 +157,7 @@ def _slack(settings: Settings) -> str:
 
 
 def _discord(settings: Settings) -> str:
-    return f", Discord ({what_is_read(settings)})" if settings.discord else ""
+    return f", Discord ({what_is_read(may_read_all=settings.discord_message_content)})" if settings.discord else ""
 
 
 def _described(url: str) -> str:
