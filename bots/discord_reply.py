@@ -210,7 +210,7 @@ class _Place:
         self._channel = channel
         self._posts = already
         self._whole = ""
-        self._number_of_parts = 0
+        self._parts: Sequence[str] = ()
 
     @property
     def _most_parts(self) -> int:
@@ -219,9 +219,8 @@ class _Place:
     def parts(self, text: str) -> Sequence[str]:
         """An answer as the texts of messages."""
         self._whole = text
-        parts = parts_of(text, most=self._most_parts)
-        self._number_of_parts = len(parts)
-        return parts
+        self._parts = parts_of(text, most=self._most_parts)
+        return self._parts
 
     async def post(self, text: str, state: State) -> Json:
         """Post a message; it is known again by its nonce, and later by what it looks like."""
@@ -309,16 +308,16 @@ class _Place:
             await _partial(client, message).edit(**content)
 
     def _reference(self) -> Any:
-        message = self._to["message"]
-        if self._posts or not message or self._to["kind"] == "dm" or self._channel != self._to["channel"]:
-            return None
+        message, kind = self._to["message"], self._to["kind"]
+        if not message or kind == "dm" or self._channel != self._to["channel"] or (self._posts and kind == "thread"):
+            return None  # elsewhere others' answers may come between, so each message says what it answers
         return discord.MessageReference(
             message_id=int(message), channel_id=int(self._to["channel"]), fail_if_not_exists=False
         )
 
     def _content(self, text: str, state: State) -> dict[str, Any]:
         content: dict[str, Any] = {"content": text, "allowed_mentions": NOTHING, "view": _buttons(self._turn, state)}
-        if state is State.IS_LAST and wants_a_file(self._whole, self._number_of_parts, most=self._most_parts):
+        if state is State.IS_LAST and wants_a_file(self._parts):
             content["attachments"] = [discord.File(io.BytesIO(self._whole.encode("utf-8", "replace")), "answer.md")]
         return content
 

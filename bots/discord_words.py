@@ -7,7 +7,7 @@ message has that message's id).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,7 +36,7 @@ _MARKUP = re.compile(
     r"<(?:@!?(?P<user>\d+)|@&(?P<role>\d+)|#(?P<channel>\d+)|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+)>"
 )
 _OPENS_WITH = re.compile(r"\s*<@[!&]?(\d+)>")
-_HEADING = re.compile(r"#{4,6}[ \t]+(.*\S)[ \t#]*")
+_HEADING = re.compile(r"#{4,6}[ \t]+(.*?\S)(?:[ \t]+#+)?[ \t]*")
 _IMAGE = re.compile(r"!(?=\[[^\]\n]*\]\()")
 _BARE_LINK = re.compile(r"\[(https?://[^\]\s]+)\]\(\1/?\)")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
@@ -136,9 +136,9 @@ def parts_of(text: str, *, most: int = MOST_PARTS) -> list[str]:
     return [narrow for narrow in map(_narrow, found) if narrow.strip()]
 
 
-def wants_a_file(text: str, parts: int, *, most: int = MOST_PARTS) -> bool:
-    """Whether an answer is better read as a file as well."""
-    return parts > min(PARTS_WITHOUT_A_FILE, most) or (parts == most and len(_wide(text)) > most * LIMIT * 0.8)
+def wants_a_file(parts: Sequence[str]) -> bool:
+    """Whether an answer in these parts is better read as a file as well, or is not whole without one."""
+    return len(parts) > PARTS_WITHOUT_A_FILE or (bool(parts) and parts[-1].endswith(THE_REST_IS_IN_THE_FILE))
 
 
 def discord_markdown(text: str) -> str:

@@ -1,7 +1,11 @@
-"""`make bench`: figures, each against a baseline in the same run."""
+"""`make bench`: figures, each against a baseline in the same run. `python -m tests.bench discord` is one of them."""
 
-from tests.bench import slack, throughput, tokens
+import importlib
+import sys
 
-throughput.main()
-tokens.main()
-slack.main()
+BENCHES = ("throughput", "tokens", "slack", "discord")
+
+for name in sys.argv[1:] or BENCHES:
+    if name not in BENCHES:
+        sys.exit(f"There is no {name!r} among {', '.join(BENCHES)}.")
+    importlib.import_module(f"tests.bench.{name}").main()  # none sees the apps that another one adds to measure

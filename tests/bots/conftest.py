@@ -123,7 +123,7 @@ def slack(caplog: pytest.LogCaptureFixture) -> Iterator[FakeSlack]:
         yield running
         assert running.violations == []
         assert running.impatience == []
-    ours = [record for record in caplog.records if record.name.partition(".")[0] in ("bots", "core", "web")]
+    ours = [record for record in caplog.get_records("call") if record.name.partition(".")[0] in ("bots", "core", "web")]
     assert [record.getMessage() for record in ours if record.levelno >= logging.ERROR] == []
 
 
