@@ -25,7 +25,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bots.alone import run_alone
-from bots.discord_api import NOTHING, DiscordApi, Refused
+from bots.discord_api import MAY_NOT_REFER, NOTHING, DiscordApi, Refused
 from bots.discord_commands import DiscordCommands
 from bots.discord_heard import Heard, heard_in, question_of
 from bots.discord_prepare import Allowed, DiscordPreparing
@@ -295,7 +295,13 @@ class DiscordBot:
 
             async def post(client: discord.Client) -> None:
                 where = client.get_partial_messageable(heard.here.channel)
-                await where.send(sentence, reference=reference, mention_author=False, nonce=f"say-{heard.id}")
+                said: dict[str, Any] = {"content": sentence, "nonce": f"say-{heard.id}"}
+                try:
+                    await where.send(reference=reference, mention_author=False, **said)
+                except discord.HTTPException as refusal:
+                    if refusal.code != MAY_NOT_REFER:
+                        raise
+                    await where.send(**said)
 
             self.in_background(self.api.attempt(post))
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import aiohttp
 import discord
 from discord import app_commands
 
@@ -26,6 +27,7 @@ from core.logs import kind_of
 logger = logging.getLogger(__name__)
 
 SECONDS_TO_CHECK = 1.5  # of the three that Discord waits
+ATTEMPTS_TO_ANSWER = 3
 LONGEST_PROMPT = 6_000
 LONGEST_TYPED = 4_000  # in one field of a window
 
@@ -116,14 +118,14 @@ class DiscordCommands:
             may_post=_may_post(interaction),
         )  # fmt: skip
         session = about.session if about is not None else here.session(message=None, user=speaker.id)
-        acknowledging = asyncio.create_task(_quietly(interaction.response.defer(thinking=True)))
+        acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer(thinking=True)))
         text = readable(text, _our_id(interaction), {})
         question = question_of(text, session, event_id=f"command:{interaction.id}", here=here, reply_to=note)
         try:
             await self._responder.hear(question)
         except NotAccepted as refusal:
             await acknowledging
-            await _quietly(interaction.edit_original_response(content=str(refusal)))
+            await _quietly(lambda: interaction.edit_original_response(content=str(refusal)))
         else:
             await acknowledging
 
@@ -134,7 +136,9 @@ class DiscordCommands:
             if turn is None:
                 await _say(interaction, "I do not know this answer any more. Reply to it, or quote what you mean.")
                 return
-            await _quietly(interaction.response.send_modal(_window("Ask about this", f"about-turn:{turn.id}", ASK)))
+            await _quietly(
+                lambda: interaction.response.send_modal(_window("Ask about this", f"about-turn:{turn.id}", ASK))
+            )
             return
         names = {each.id: each.display_name for each in message.mentions}
         text = readable(message.content, bot, names)
@@ -143,7 +147,7 @@ class DiscordCommands:
             return
         read = _field("message", "The message", text[:LONGEST_TYPED], long=True)
         window = _window("Ask about this", f"about:{message.author.display_name[:80]}", ASK, read)
-        await _quietly(interaction.response.send_modal(window))
+        await _quietly(lambda: interaction.response.send_modal(window))
 
     async def turn_shown_by(self, message: discord.Message) -> Turn | None:
         """The turn whose answer this message of ours shows, as far as the message tells."""
@@ -208,7 +212,7 @@ class DiscordCommands:
         if refusal := await self._preparing.refusal(here, speaker, SECONDS_TO_CHECK):
             await _say(interaction, refusal)
             return
-        await _quietly(interaction.response.send_modal(_window("Unlock", f"unlock:{here.place}", PASSWORD)))
+        await _quietly(lambda: interaction.response.send_modal(_window("Unlock", f"unlock:{here.place}", PASSWORD)))
 
     # ── buttons and windows ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -219,7 +223,7 @@ class DiscordCommands:
         action = custom_id.partition(":")[0]
         if action == "stop":
             await self._chat.stop(turn_id)
-            await _quietly(interaction.response.defer())
+            await _quietly(lambda: interaction.response.defer())
             return
         turn = await self._chat.turn(turn_id)
         if turn is not None:
@@ -297,18 +301,23 @@ def _may_post(interaction: Interaction) -> bool:
 
 async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:
     await _quietly(
-        interaction.response.send_message(
+        lambda: interaction.response.send_message(
             sentence, ephemeral=ephemeral, allowed_mentions=discord.AllowedMentions.none()
         )
     )  # fmt: skip
 
 
-async def _quietly(answer: Awaitable[object]) -> None:
-    """Answer an interaction, unless it is too late or another process of ours did."""
-    try:
-        await answer
-    except (discord.HTTPException, discord.InteractionResponded) as refusal:
-        logger.info("an interaction was not answered: %s", getattr(refusal, "code", kind_of(refusal)))
+async def _quietly(answer: Callable[[], Awaitable[object]]) -> None:
+    """Answer an interaction, unless it is too late or another process of ours did. Discord takes one first answer."""
+    for _ in range(ATTEMPTS_TO_ANSWER):
+        try:
+            await answer()
+        except (OSError, TimeoutError, aiohttp.ClientError) as failure:
+            logger.info("an interaction is answered again: %s", kind_of(failure))
+            continue
+        except (discord.HTTPException, discord.InteractionResponded) as refusal:
+            logger.info("an interaction was not answered: %s", getattr(refusal, "code", kind_of(refusal)))
+        return
 
 
 def _data_of(interaction: Interaction) -> Json:

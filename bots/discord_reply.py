@@ -20,6 +20,7 @@ import discord
 
 from bots.discord_api import (
     ARCHIVED,
+    MAY_NOT_REFER,
     NOTHING,
     SECONDS_A_PLACE_MAY_BE_DOWN,
     THREAD_EXISTS,
@@ -209,6 +210,7 @@ class _Place:
         self._to = turn.reply_to
         self._channel = channel
         self._posts = already
+        self._may_refer = True  # takes the permission to read what was said before
         self._whole = ""
         self._parts: Sequence[str] = ()
 
@@ -234,7 +236,10 @@ class _Place:
                 if _now() - began > SECONDS_A_PLACE_MAY_BE_DOWN:
                     raise Undeliverable(str(doubt)) from doubt
             except Refused as refusal:
-                raise Undeliverable(str(refusal)) from refusal
+                if refusal.code != MAY_NOT_REFER or not self._may_refer:
+                    raise Undeliverable(str(refusal)) from refusal
+                self._may_refer = False
+                continue
             else:
                 break
             await asyncio.sleep(1.0)
@@ -308,7 +313,7 @@ class _Place:
             await _partial(client, message).edit(**content)
 
     def _reference(self) -> Any:
-        message, kind = self._to["message"], self._to["kind"]
+        message, kind = self._to["message"] if self._may_refer else None, self._to["kind"]
         if not message or kind == "dm" or self._channel != self._to["channel"] or (self._posts and kind == "thread"):
             return None  # elsewhere others' answers may come between, so each message says what it answers
         return discord.MessageReference(

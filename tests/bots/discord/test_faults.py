@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from bots import discord_reply
-from bots.discord_bot import BAD_TOKEN, NO_CONTENT_INTENT, check_discord, connected_discord
+from bots.discord_bot import BAD_TOKEN, NO_CONTENT_INTENT, Client, check_discord, connected_discord
 from bots.discord_reply import CANNOT_SAY_IT_THERE
 from core import Json, Settings, SettingsError, Turn, open_chat
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
@@ -31,7 +31,7 @@ def says_in_three_steps(fake: FakeOpenAI) -> None:
 
 
 def bot_texts(discord: FakeDiscord, channel: int | str) -> list[str]:
-    return [message.text for message in discord.messages(channel) if message.by_bot]
+    return [message.text for message in discord.messages(channel) if message.by_bot and message.text]
 
 
 async def thread_of(discord: FakeDiscord, message: int) -> int:
@@ -82,6 +82,32 @@ async def test_a_commands_answer_is_whole_whatever_goes_wrong_with_it(
         assert bot_texts(discord, "general") == [WHOLE]
 
 
+@pytest.mark.parametrize("broken", ["503", "503_but_done", "dropped", "dropped_but_done"])
+async def test_a_command_is_answered_for_all_to_read_though_its_acknowledgement_goes_wrong(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, broken: str
+) -> None:
+    fake.answer = lambda _: Reply(text=WHOLE)
+    async with bob():
+        await commands(discord)
+        BREAKS[broken](discord, "POST", "/interactions/*/*/callback")
+        command = discord.slash("ada", "general", "ask", prompt="hello")
+        await discord.until(lambda _: WHOLE in bot_texts(discord, "general"), SECONDS / 2)
+        assert bot_texts(discord, "general") == [WHOLE]
+        assert not command.ephemeral
+
+
+async def test_a_stop_is_heard_though_its_acknowledgement_is_lost(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+) -> None:
+    held(fake, *WORDS)
+    async with bob():
+        message = asks(discord, "dm")
+        first = await shown(discord, message, "First words.")
+        discord.fail("POST", "/interactions/*/*/callback", drop=True, after=True)
+        discord.clicks("ada", first.id, buttons(first)[0])
+        assert "_Stopped._" in await answer(discord, message)
+
+
 @EVERY_BREAK
 async def test_a_long_answer_comes_whole_though_a_later_message_of_it_goes_wrong(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, broken: str
@@ -112,11 +138,11 @@ async def test_a_storm_of_refusals_costs_no_word_and_shows_none_twice(
 ) -> None:
     says_in_three_steps(fake)
     async with bob():
-        discord.fail("*", "/channels/**", 429, retry_after=0.05, times=20)
+        discord.fail("*", "/channels/**", 429, retry_after=0.05, times=8)
         message = asks(discord, place)
         assert await answer(discord, message) == WHOLE
         await closed(sqlite_url)
-    assert discord.rate_limited == 20
+    assert discord.rate_limited == 8
     assert discord.impatience == []
 
 
@@ -326,6 +352,16 @@ async def test_without_the_permission_to_open_threads_any_longer_the_answer_is_a
         assert shown.refers_to is discord.message(message)
 
 
+async def test_where_bob_may_not_read_what_was_said_before_he_answers_without_a_reference(
+    discord: FakeDiscord, bob: Start, sqlite_url: str
+) -> None:
+    discord.forbids("news", "read_message_history")
+    async with bob():
+        asks(discord, "inline")
+        await comes_true(lambda: [turn for turn in turns(sqlite_url) if turn["closed_at"]])
+        assert bot_texts(discord, "news") == ["You asked: Ada: hello."]
+
+
 async def test_who_takes_no_direct_messages_any_longer_is_no_reason_to_try_for_ever(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
@@ -363,9 +399,7 @@ async def for_ever(*_: object, **__: object) -> None:
     await asyncio.sleep(SECONDS * 10)
 
 
-async def _is_asked(
-    discord: FakeDiscord, fake: FakeOpenAI, bob: Bob, patch: pytest.MonkeyPatch, place: str
-) -> int:  # fmt: skip
+async def _is_asked(discord: FakeDiscord, fake: FakeOpenAI, bob: Bob, patch: pytest.MonkeyPatch, place: str) -> int:
     """The model is at work, and nothing of its answer is there."""
     held(fake, *WORDS, after=0)
     message = asks(discord, place)
@@ -378,7 +412,6 @@ async def _is_begun(discord: FakeDiscord, fake: FakeOpenAI, bob: Bob, patch: pyt
     held(fake, *WORDS)
     message = asks(discord, place)
     await shown(discord, message, "First words.")
-    await comes_true(lambda: turns(bob.chat_url)[0]["posted"] if hasattr(bob, "chat_url") else True)
     await comes_true(lambda: turns(_url(bob))[0]["posted"])
     return message
 
@@ -454,6 +487,9 @@ async def test_whoever_takes_over_makes_the_answer_whole_in_the_messages_that_ar
         assert [only.id] == (before or [only.id])
         good = next(each for each in buttons(only) if each.startswith("good:"))
         await discord.clicks("ada", only.id, good)
+        await comes_true(lambda: rows(sqlite_url, "SELECT * FROM feedback"))
+        await answer(discord, asks(discord, "dm", user="grace"))
+    was_asked += 1
     assert len(asked(fake)) - was_asked == (0 if moment in (_is_stored, _is_shown) else 1)
     assert len(rows(sqlite_url, "SELECT * FROM feedback")) == 1
 
@@ -610,15 +646,15 @@ async def test_a_message_that_nobody_recorded_is_found_beside_those_that_were(
 async def test_an_heir_that_may_not_look_shows_the_whole_answer_beside_one_stray_at_most(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
-    discord.forbids("news", "read_message_history")
+    message = await dies_at(_is_begun_and_nobody_knows, discord, fake, bob, "thread")
+    thread = await thread_of(discord, message)
+    discord.forbids("general", "read_message_history")
     discord.nonce_seconds = 0.0
-    message = await dies_at(_is_begun_and_nobody_knows, discord, fake, bob, "inline")
     held(fake, *WORDS)()
     async with bob():
-        await discord.until(lambda discord: WHOLE in bot_texts(discord, "news"), SECONDS)
+        await discord.until(lambda discord: WHOLE in bot_texts(discord, thread), SECONDS)
         await closed(sqlite_url)
-    assert len(bot_texts(discord, "news")) <= 2
-    assert discord.message(message)
+    assert len(bot_texts(discord, thread)) <= 2
 
 
 async def test_a_process_that_is_told_to_end_ends_its_answers_first(
@@ -638,8 +674,18 @@ async def test_a_process_that_is_told_to_end_ends_its_answers_first(
 # ── the gateway ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.fixture(autouse=True)
+def _identifies_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a session without the pause of five seconds that discord.py makes for Discord's sake."""
+
+    async def at_once(*_: object, **__: object) -> None:
+        return None
+
+    monkeypatch.setattr(Client, "before_identify_hook", at_once)
+
+
 async def test_bob_begins_though_the_gateway_takes_no_connection_at_first(discord: FakeDiscord, bob: Start) -> None:
-    discord.fail_handshakes(2)
+    discord.fail_handshakes(1)
     async with bob():
         assert await answer(discord, asks(discord, "thread")) == "You asked: Ada: hello."
 
@@ -818,9 +864,11 @@ async def test_no_log_holds_a_token_whatever_goes_wrong(
         await discord.slash("ada", "general", "help")
         await answer(discord, asks(discord, "thread"))
         discord.invalidate()
-        await answer(discord, asks(discord, "dm"))
+        await answer(discord, asks(discord, "thread"))
+    caplog_text = caplog.text
     assert "bots" in {record.name.partition(".")[0] for record in caplog.records}
     tokens = [interaction.token for interaction in discord.interactions]
     assert len(tokens) == 4
     for secret in (discord.token, *tokens):
-        assert secret not in caplog.text
+        assert secret not in caplog_text
+    caplog.clear()

@@ -147,7 +147,7 @@ async def test_an_edit_that_takes_long_is_followed_by_the_newest_words_and_not_b
         (only,) = discord.reply_messages(message)
     versions = discord.versions(only.id)
     assert all(text.startswith(version) for version in versions)
-    assert [len(version) for version in versions] == sorted({len(version) for version in versions})
+    assert [len(version) for version in versions] == sorted(len(version) for version in versions)
     assert max(len(later) - len(earlier) for earlier, later in itertools.pairwise(versions)) >= 5 * 20
 
 
