@@ -45,7 +45,7 @@ class Measured:
 def main() -> None:
     os.sched_setaffinity(0, {HERE})
     print(
-        f"\n{TOKENS} tokens in {MODEL_SECONDS:.0f} s of model time, asked for in one channel, median of {ROUNDS} rounds (SQLite)"
+        f"\n{TOKENS} tokens in {MODEL_SECONDS:.0f} s of model time, in one channel, median of {ROUNDS} rounds (SQLite)"
     )
     columns = f"{'/model':>8s}{'/plain':>8s}{'after last token s':>20s}{'edits':>7s}{'429s':>6s}"
     print(f"{'':24s}{'whole after s':>15s}{columns}")
