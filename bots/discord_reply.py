@@ -61,8 +61,12 @@ class Gate:
         """Come back when one more edit on the way may be made."""
         async with self._one_by_one:
             await asyncio.sleep(max(0.0, self._next_at - _now()))
-            gap = SECONDS_OF_THEIR_WINDOW / max(1, EDITS - self.answers)
-            self._next_at = _now() + max(gap, SECONDS_BETWEEN_EDITS)
+            self.hold()
+
+    def hold(self) -> None:
+        """Let nobody edit for as long as belongs between two edits."""
+        gap = SECONDS_OF_THEIR_WINDOW / max(1, EDITS - self.answers)
+        self._next_at = _now() + max(gap, SECONDS_BETWEEN_EDITS)
 
 
 class Gates:
@@ -114,10 +118,12 @@ class DiscordReply:
             await self._say_elsewhere()
 
     async def pause(self) -> None:
-        """Come back when there are some words, and when this channel takes one more edit."""
-        if self._posted is None:
+        """Come back when there are some words, and then each time that this channel takes one more edit."""
+        if self._posted is None:  # posts have limits of their own
             await asyncio.sleep(SECONDS_BEFORE_THE_FIRST_WORDS)
-        await self._gate.turn()
+            self._gate.hold()
+        else:
+            await self._gate.turn()
 
     async def show(self, text: str) -> bool:
         """Show the text so far. False where that is to be tried again."""

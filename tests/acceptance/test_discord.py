@@ -349,7 +349,7 @@ async def test_at_a_signal_an_answer_is_written_to_its_end_first(
 
 
 async def test_what_is_not_written_when_the_time_to_end_is_over_the_next_process_writes(
-    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, settings: dict[str, str]
 ) -> None:
     held(fake)
     async with bob(DRAIN_SECONDS="0") as running:
@@ -359,6 +359,7 @@ async def test_what_is_not_written_when_the_time_to_end_is_over_the_next_process
         fake.answer = lambda asked: "".join(HALVES)
         await running.start()
         assert await answer(discord, message) == "".join(HALVES)
+        await closed(settings["DATABASE_URL"])  # or the end, which waits for nothing here, leaves that to the next
 
 
 async def test_a_signal_ends_a_process_that_waits_for_discord(

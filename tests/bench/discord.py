@@ -36,6 +36,7 @@ MODULES = {PLAIN: "tests.bench.plain_discord", BOB: "bots.discord_bot", BOB_IN_T
 class Measured:
     """The last of some answers that were asked for at once."""
 
+    first_words: float  # seconds until there is something to read of each
     seconds: float  # until it is whole
     after_the_model: float  # of these, since the model had said its last token
     edits: float  # of each answer
@@ -47,7 +48,7 @@ def main() -> None:
     print(
         f"\n{TOKENS} tokens in {MODEL_SECONDS:.0f} s of model time, in one channel, median of {ROUNDS} rounds (SQLite)"
     )
-    columns = f"{'/model':>8s}{'/plain':>8s}{'after last token s':>20s}{'edits':>7s}{'429s':>6s}"
+    columns = f"{'/model':>8s}{'/plain':>8s}{'after last token s':>20s}{'first words s':>15s}{'edits':>7s}{'429s':>6s}"
     print(f"{'':24s}{'whole after s':>15s}{columns}")
     for streams in (1, 3):
         rounds = [{name: measure(name, streams) for name in MODULES} for _ in range(ROUNDS)]
@@ -56,11 +57,12 @@ def main() -> None:
             of_name = [each[name] for each in rounds]
             whole = statistics.median(each.seconds for each in of_name)
             after = statistics.median(each.after_the_model for each in of_name)
+            first = statistics.median(each.first_words for each in of_name)
             edits = statistics.median(each.edits for each in of_name)
             refused = max(each.refused for each in of_name)
             print(
                 f"{f'{streams} at once: {name}':24s}{whole:15.2f}{whole / MODEL_SECONDS:8.2f}{whole / plain:8.2f}"
-                f"{after:20.2f}{edits:7.1f}{refused:6d}",
+                f"{after:20.2f}{first:15.2f}{edits:7.1f}{refused:6d}",
                 flush=True,
             )
 
@@ -74,12 +76,14 @@ def measure(name: str, streams: int) -> Measured:
             discord.enforce_limits()
             began = time.monotonic()
             asked = [discord.says(person, "general", f"{discord.mention} hello") for person in PEOPLE[:streams]]
+            discord.wait_for(lambda discord: all(map(discord.replies, asked)), SECONDS)
+            first = time.monotonic()
             model.wait_for(lambda model: len(model.responses) == streams and not model.active, SECONDS)
             said = time.monotonic()
             discord.wait_for(lambda discord: all(discord.replies(each) == [ANSWER.strip()] for each in asked), SECONDS)
             whole = time.monotonic()
             edits = sum(len(message.texts) - 1 for each in asked for message in discord.reply_messages(each))
-            return Measured(whole - began, whole - said, edits / streams, discord.rate_limited)
+            return Measured(first - began, whole - began, whole - said, edits / streams, discord.rate_limited)
 
 
 @contextlib.contextmanager
