@@ -11,15 +11,17 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from core.errors import StartError
+from core.store.archive import Archive
 from core.store.clock import Clock
 from core.store.database import Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
 from core.store.guesses import Guesses
+from core.store.keys import Keys
 from core.store.ledger import Begun, Chosen, Decide, EventKnown, Ledger, Plan, ThreadState, Transcript
 from core.store.liveness import Hear, HostLiveness, ServerLiveness
 from core.store.migrations import SchemaTooNew, migrate
 from core.store.places import Places
-from core.turns import Finished, Outcome, Question, Turn
+from core.turns import ApiKey, Exchange, Finished, Outcome, Question, SessionSummary, Turn
 
 __all__ = [
     "Begun", "Chosen", "DatabaseURLError", "DueErasure", "Plan", "SchemaTooNew", "Store", "ThreadFate", "ThreadState",
@@ -53,13 +55,15 @@ class Store:
         self._erase_after = erase_after
         self._liveness: HostLiveness | ServerLiveness
         if database.dialect == "sqlite":
-            self._liveness = HostLiveness(sqlite_path(database.engine.url))
+            self._liveness = HostLiveness(sqlite_path(database.engine.url), clock)
         else:
             self._liveness = ServerLiveness(database.engine.url, clock)
         self._ledger = Ledger(database.engine.dialect, clock, self._liveness.holder)
         self._guesses = Guesses(database.dialect, clock)
         self._erasures = Erasures(database.engine.dialect, clock)
         self._places = Places(database.dialect, clock)
+        self._archive = Archive(database.dialect, clock)
+        self._keys = Keys(clock)
         self.hears_others = database.dialect == "postgresql"
         self.description = "SQLite" if database.dialect == "sqlite" else "PostgreSQL"
 
@@ -85,8 +89,11 @@ class Store:
             await asyncio.to_thread(database.close)
 
     async def answers(self) -> None:
-        """Come back if the database takes writes; raise StoreUnavailable if not."""
-        await self._db.write(lambda c: c.execute(sa.select(1)).scalar())
+        """Come back if the database takes writes; raise StoreUnavailable if not.
+
+        Something is really written: a full disk takes commits as long as they change nothing.
+        """
+        await self._db.write(lambda c: self._liveness.write(c, self._hold_seconds))
 
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -95,7 +102,7 @@ class Store:
         question: Question,
         *,
         turn_id: str,
-        unlocked: tuple[str, Chosen] | None,
+        unlocked: tuple[str, Chosen | None] | None,
         wrong: int,
         choose: Callable[[str | None, str | None], Chosen],
         max_waiting: int,
@@ -103,9 +110,9 @@ class Store:
     ) -> Turn | None:
         """Make a question durable as a turn of its session. None means that its event was accepted before.
 
-        `unlocked` is the text without its password and the assistant that it opens, if it says one; `wrong` counts the
-        words that looked like one. Where too many were wrong lately the text stays as it is. `choose` says who answers
-        otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
+        `unlocked` is the text without its password and the assistant that it opens here, if it says one; `wrong` counts
+        the words that looked like one. Where too many were wrong lately the text stays as it is. `choose` says who
+        answers otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
         `instead_of` is a failed turn of the same event, to be asked anew.
         Raises Overloaded.
         """
@@ -153,15 +160,15 @@ class Store:
         decide: Decide,
         scope: str,
         lives_here: bool,
-        again: bool,
+        attempts: int,
         max_attempts: int,
         deadline: float,
     ) -> Begun | None:
         """Begin to ask a turn, or None while an earlier one of its session is open. See `Ledger.begin`."""
         return await self._db.write(
             lambda c: self._ledger.begin(
-                c, turn, decide=decide, scope=scope, lives_here=lives_here, again=again, max_attempts=max_attempts,
-                deadline=deadline, erase_after=self._erase_after,
+                c, turn, decide=decide, scope=scope, lives_here=lives_here, attempts=attempts,
+                max_attempts=max_attempts, deadline=deadline, erase_after=self._erase_after,
             )
         )  # fmt: skip
 
@@ -318,6 +325,48 @@ class Store:
 
         return await self._db.read(look)
 
+    # ── looking up, for people ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def issue_session(self, session: str, surface: str) -> SessionSummary:
+        """Make a session with a name that nobody can guess."""
+        return await self._db.write(lambda c: self._archive.issue(c, session, surface))
+
+    async def session(self, session: str) -> SessionSummary | None:
+        """What is known of a session; None where there is none, or it was forgotten."""
+        return await self._db.read(lambda c: self._archive.summary(c, session))
+
+    async def sessions(self, prefix: str, *, after: str | None, limit: int) -> Sequence[SessionSummary]:
+        """The sessions whose name begins so, the newest first, from after the one with the name `after`."""
+        return await self._db.read(lambda c: self._archive.summaries(c, prefix, after=after, limit=limit))
+
+    async def exchanges(self, session: str, *, private: bool, before: int | None, limit: int) -> Sequence[Exchange]:
+        """The last turns of a session since it was reset, in order. See `Archive.exchanges`."""
+        return await self._db.read(
+            lambda c: self._archive.exchanges(c, session, private=private, before=before, limit=limit)
+        )
+
+    # ── keys of the web API ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def add_key(self, key: ApiKey, digest: str) -> bool:
+        """Store a key by its digest. False where there is one of that name already."""
+        return await self._db.write(lambda c: self._keys.add(c, key, digest))
+
+    async def key_with(self, digest: str) -> ApiKey | None:
+        """The key with this digest, unless it was revoked."""
+        return await self._db.read(lambda c: self._keys.by_digest(c, digest))
+
+    async def keys(self) -> Sequence[ApiKey]:
+        """Every key that was ever made, the oldest first."""
+        return await self._db.read(self._keys.all)
+
+    async def has_keys(self) -> bool:
+        """Whether a key was ever made."""
+        return await self._db.read(self._keys.any)
+
+    async def revoke_key(self, which: str) -> Sequence[ApiKey]:
+        """Revoke the keys with this id or name; those that were not revoked yet."""
+        return await self._db.write(lambda c: self._keys.revoke(c, which))
+
     # ── holding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def tick(self, surfaces: Collection[str], in_flight: Collection[str], running: Collection[str]) -> Tick:
@@ -347,6 +396,11 @@ class Store:
     async def release(self, turn_ids: Collection[str]) -> None:
         """Let go of these turns, for any process of their surfaces to take."""
         await self._db.write(lambda c: self._ledger.release(c, turn_ids))
+
+    async def prune(self) -> None:
+        """Forget the idempotency keys of turns that were closed a week ago, some at a time."""
+        while await self._db.write(self._ledger.prune):
+            pass
 
     # ── erasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

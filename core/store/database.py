@@ -7,12 +7,14 @@ makes durable writes cheap) and one reader thread. PostgreSQL has a few threads 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +31,15 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
+Tidy = Callable[[sa.Connection], None]
 
 SQLITE_BATCH = 64
 POSTGRESQL_THREADS = 6
 BUSY_TIMEOUT_MS = 10_000
+SECONDS_BETWEEN_TRIES_AT_A_NEW_FILE = 0.02
+SECONDS_BETWEEN_NEW_LOGS = 5.0
+LARGE_LOG_BYTES = 32 * 2**20
+LARGEST_IDLE_LOG_BYTES = 16 * 2**20  # of the write-ahead log, once a long reader has let it grow
 _REPEATABLE = {"40001", "40P01"}  # serialization failure, deadlock: PostgreSQL asks to repeat the transaction
 
 
@@ -54,11 +61,13 @@ class _Job:
 class Lane:
     """A thread with a connection, that does units of work in order and commits up to `batch` of them at once.
 
-    In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along.
+    In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along. `tidy` is done
+    after each commit.
     """
 
-    def __init__(self, engine: sa.Engine, *, batch: int) -> None:
+    def __init__(self, engine: sa.Engine, *, batch: int, tidy: Tidy | None = None) -> None:
         self._engine = engine
+        self._tidy = tidy
         self._batch = batch
         self._closing = threading.Lock()
         self._closed = False
@@ -99,6 +108,8 @@ class Lane:
                         _fail_all(jobs, error.__cause__ or error if isinstance(error, _LostBeforeCommit) else error)
                         break
             _settle(jobs)
+            if self._tidy is not None and connection is not None:
+                self._tidy(connection)
         _discard(connection)
 
     def _take(self) -> list[_Job]:
@@ -244,15 +255,18 @@ def open_database(url: str) -> Database:
 
     Raises DatabaseURLError for any other. Does not connect yet.
     """
+    parsed = _parsed(url)
+    return _open_sqlite(parsed) if parsed.drivername == "sqlite" else _open_postgresql(parsed)
+
+
+def _parsed(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except SQLAlchemyError as error:
         raise DatabaseURLError("DATABASE_URL is no URL of a database.") from error
-    if parsed.drivername == "sqlite":
-        return _open_sqlite(parsed)
-    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return _open_postgresql(parsed)
-    raise DatabaseURLError("DATABASE_URL must begin with sqlite:/// or postgresql://.")
+    if parsed.drivername not in ("sqlite", "postgresql", "postgres", "postgresql+psycopg"):
+        raise DatabaseURLError("DATABASE_URL must begin with sqlite:/// or postgresql://.")
+    return parsed
 
 
 def sqlite_path(url: sa.URL) -> Path:
@@ -264,20 +278,58 @@ def sqlite_path(url: sa.URL) -> Path:
 
 def _open_sqlite(url: sa.URL) -> Database:
     path = sqlite_path(url)
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise DatabaseURLError(f"The database file cannot be opened: {error.strerror}.") from error
-    engine = _sqlite_engine(path, begin="BEGIN IMMEDIATE")
-    readers = _sqlite_engine(path, begin="BEGIN")
+    _make_file(path)
+    engine = sqlite_engine(path, begin="BEGIN IMMEDIATE")
+    readers = sqlite_engine(path, begin="BEGIN")
     return Database(
         engine=engine,
-        writes=[Lane(engine, batch=SQLITE_BATCH)],
+        writes=[Lane(engine, batch=SQLITE_BATCH, tidy=LogKeeper(path))],
         reads=[Lane(readers, batch=SQLITE_BATCH)],
     )
 
 
-def _sqlite_engine(path: Path, *, begin: str) -> sa.Engine:
+class LogKeeper:
+    """Begins SQLite's write-ahead log anew where it has grown large: readers that never rest keep SQLite from it.
+
+    Writing waits for the present readers then, for a second at most.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._log = path.with_name(path.name + "-wal")
+        self._not_before = 0.0
+
+    def __call__(self, connection: sa.Connection) -> None:
+        """Look at the log, and do what is to be done."""
+        if time.monotonic() < self._not_before:
+            return
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with contextlib.suppress(OSError, sqlite3.Error):
+            if self._log.stat().st_size < LARGE_LOG_BYTES:
+                return
+            self._not_before = time.monotonic() + SECONDS_BETWEEN_NEW_LOGS
+            driver.execute("PRAGMA busy_timeout=1000")
+            try:
+                driver.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            finally:
+                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+
+def engine_at(url: str, *, may_be_new: bool) -> sa.Engine:
+    """The database at `url` for one reader or writer alone, without threads. Raises DatabaseURLError."""
+    parsed = _parsed(url)
+    if parsed.drivername != "sqlite":
+        return _postgresql_engine(parsed)
+    path = sqlite_path(parsed)
+    if may_be_new:
+        _make_file(path)
+    elif not path.exists():
+        raise DatabaseURLError("There is no database at DATABASE_URL.")
+    return sqlite_engine(path, begin="BEGIN IMMEDIATE" if may_be_new else "BEGIN")
+
+
+def sqlite_engine(path: Path, *, begin: str) -> sa.Engine:
+    """An SQLite file, whose transactions begin with `begin`."""
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         poolclass=NullPool,
@@ -288,9 +340,10 @@ def _sqlite_engine(path: Path, *, begin: str) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # else the driver begins transactions on its own, and too late
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        _keep_a_log(connection)
         for setting in (
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
-            "journal_mode=WAL",
+            f"journal_size_limit={LARGEST_IDLE_LOG_BYTES}",
             "synchronous=FULL",  # NORMAL may lose acknowledged commits with the power
             "foreign_keys=ON",
             "secure_delete=ON",  # what is forgotten is overwritten
@@ -304,13 +357,37 @@ def _sqlite_engine(path: Path, *, begin: str) -> sa.Engine:
     return engine
 
 
-def _open_postgresql(url: sa.URL) -> Database:
-    engine = sa.create_engine(
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Write ahead. Where others begin that with a new file, SQLite is locked at once, whatever the timeout says."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(SECONDS_BETWEEN_TRIES_AT_A_NEW_FILE)
+
+
+def _make_file(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise DatabaseURLError(f"The database file cannot be opened: {error.strerror}.") from error
+
+
+def _postgresql_engine(url: sa.URL) -> sa.Engine:
+    return sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={"application_name": "bob", "connect_timeout": 5, **KEEPALIVES},
     )
+
+
+def _open_postgresql(url: sa.URL) -> Database:
+    engine = _postgresql_engine(url)
     lanes = [Lane(engine, batch=1) for _ in range(POSTGRESQL_THREADS)]
     return Database(engine=engine, writes=lanes, reads=lanes)
 

@@ -5,6 +5,7 @@ The kernel frees the lock with the process, however it ends, so no clock is invo
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -64,14 +65,13 @@ class LockFiles:
         return self._folder / f"{holder}.lock"
 
     def _host_id(self) -> str:
-        path = self._folder / "host"
-        try:
-            with path.open("x", encoding="ascii") as file:
-                file.write(secrets.token_hex(8))
-        except FileExistsError:
-            pass
-        # Whoever made the file may not have written it yet; an empty name only means that nobody shares it.
-        return path.read_text(encoding="ascii") or secrets.token_hex(8)
+        path, ours = self._folder / "host", self._folder / f"host-{secrets.token_hex(8)}"
+        if not path.exists():
+            ours.write_text(secrets.token_hex(8), encoding="ascii")
+            with contextlib.suppress(FileExistsError):  # somebody else was first
+                os.link(ours, path)  # so it is there with its contents or not at all
+            ours.unlink()
+        return path.read_text(encoding="ascii")
 
 
 def _is_at(path: Path, file: int) -> bool:

@@ -29,6 +29,8 @@ feedback = Feedback.__table__  # type: ignore[attr-defined]
 
 CHANNEL = "bob"  # what processes tell each other through PostgreSQL
 PAGE = 100
+KEY_IS_KNOWN_SECONDS = 7 * 86_400.0
+PRUNED_AT_ONCE = 1_000
 _ACCEPTED = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "holder",
     "reply_to", "said_password",
@@ -107,7 +109,12 @@ class Ledger:
         self._insert = insert
         now = clock.now
         counted = insert(sessions).values(
-            name=sa.bindparam("name"), surface=sa.bindparam("surface"), turns=1, begins=1, created_at=now
+            name=sa.bindparam("name"),
+            surface=sa.bindparam("surface"),
+            turns=1,
+            begins=1,
+            issued=False,
+            created_at=now,
         )
         self._count_turn = Prepared(
             counted.on_conflict_do_update(index_elements=["name"], set_={"turns": sessions.c.turns + 1}).returning(
@@ -265,7 +272,7 @@ class Ledger:
         decide: Decide,
         scope: str,
         lives_here: bool,
-        again: bool,
+        attempts: int,
         max_attempts: int,
         deadline: float,
         erase_after: float,
@@ -273,7 +280,7 @@ class Ledger:
         """Begin to ask a turn, or None while an earlier one of its session is open.
 
         `decide` says what the thread needs. One that is kept is marked in doubt, since it is about to be written to;
-        any other is retired here and now. `again` repeats within one hold, which is no new attempt.
+        any other is retired here and now. `attempts` is what this one counts for; 0 where it repeats within one hold.
         """
         fence = {"turn": turn.id, "hold": turn.token}
         found = self._look.first(connection, **fence)
@@ -285,9 +292,9 @@ class Ledger:
             return Begun(None, stop=True)
         if not turn.question:
             return Begun(None)
-        if found.attempts >= max_attempts and not again:
+        if found.attempts >= max_attempts and attempts:
             return Begun(None, given_up=True)
-        attempt = self._attempt.first(connection, **fence, new_attempts=0 if again else 1, **self._clock.params())
+        attempt = self._attempt.first(connection, **fence, new_attempts=attempts, **self._clock.params())
         if attempt is None:  # it was taken over since we looked
             raise HoldLost
         state = None
@@ -447,6 +454,10 @@ class Ledger:
         """Reset the session and blank what was said in it. Open turns end. None where there is no such session."""
         if not self.reset(connection, session, erase_after=erase_after):
             return None
+        # One where nothing was asked is gone by that; any other is while nothing is kept of it, and is ours if asked.
+        connection.execute(
+            sa.update(sessions).where(sessions.c.name == session, sessions.c.turns == 0).values(issued=False)
+        )
         which = turns.c.session_id == sa.select(sessions.c.id).where(sessions.c.name == session).scalar_subquery()
         ended = connection.execute(sa.select(turns.c.id).where(which, turns.c.closed_at.is_(None))).scalars().all()
         connection.execute(
@@ -515,9 +526,27 @@ class Ledger:
         connection.execute(
             sa.update(turns)
             .where(turns.c.id.in_(turn_ids), turns.c.holder == self._holder, turns.c.closed_at.is_(None))
-            .values(holder=None, token=turns.c.token + 1)
+            .values(holder=None, token=turns.c.token + 1, attempts=0)  # they killed nobody
         )
         self._notify(connection, "released")
+
+    def prune(self, connection: sa.Connection) -> int:
+        """Forget the keys of some turns that were closed long ago and have no place on a platform; how many it were.
+
+        Where answers are shown on a platform the event is the message that asked, by which replies to it are known.
+        """
+        old = (
+            sa.select(turns.c.id)
+            .where(
+                turns.c.event_id.is_not(None),
+                turns.c.reply_to.is_(None),
+                turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN),
+                turns.c.closed_at < self._clock.now - KEY_IS_KNOWN_SECONDS,
+            )
+            .limit(PRUNED_AT_ONCE)
+        )
+        pruned = sa.update(turns).where(turns.c.id.in_(old)).values(event_id=None)
+        return connection.execute(pruned, self._clock.params()).rowcount
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -587,7 +616,7 @@ class Ledger:
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _transcript(self, connection: sa.Connection, turn: Turn, after: int) -> Iterator[Told]:
-        """What the turn's assistant may see of its session, newest first: the one place where privacy is decided.
+        """What the turn's assistant may see of its session, newest first: the one place where that is decided.
 
         A private assistant sees everything; a public one only what was said with public assistants.
         """

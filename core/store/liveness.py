@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from core.store.clock import Clock
 from core.store.database import KEEPALIVES
@@ -29,6 +32,7 @@ logger = logging.getLogger(__name__)
 holders = Holder.__table__  # type: ignore[attr-defined]
 
 RECONNECT_SECONDS = 5.0
+LONGEST_SILENCE_SECONDS = 3.0  # between two renewals, which are due every second
 LONGEST_PAUSE_BETWEEN_TRIES = 1.0
 FORGET_HOLDERS_AFTER_SECONDS = 86_400.0
 
@@ -38,8 +42,9 @@ Hear = Callable[[str], None]
 class HostLiveness:
     """Liveness by lock files alone, for SQLite: all its processes are on one host."""
 
-    def __init__(self, database_file: Path) -> None:
+    def __init__(self, database_file: Path, clock: Clock) -> None:
         self.holder = secrets.token_hex(8)
+        self._clock = clock
         self._files = LockFiles(database_file.with_name(database_file.name + "-holders"))
 
     async def start(self, hear: Hear) -> None:
@@ -49,12 +54,27 @@ class HostLiveness:
     def renew(self, connection: sa.Connection, seconds: float) -> None:
         """Nothing to renew: the lock lasts as long as the process."""
 
+    def write(self, connection: sa.Connection, seconds: float) -> None:
+        """Write something about us."""
+        connection.execute(
+            sa.delete(holders).where(holders.c.held_until < self._clock.now - FORGET_HOLDERS_AFTER_SECONDS),
+            self._clock.params(),
+        )
+        ours = {"held_until": self._clock.now, "host": self._files.host, "lock": 0}
+        connection.execute(
+            sqlite.insert(holders)
+            .values(id=self.holder, **ours)
+            .on_conflict_do_update(index_elements=["id"], set_=ours),
+            self._clock.params(),
+        )
+
     def dead(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
         """Those of `candidates` whose process has ended."""
         return {holder for holder in candidates if self._files.is_dead(holder)}
 
     def leave(self, connection: sa.Connection) -> None:
-        """Nothing to remove."""
+        """Remove what was written."""
+        connection.execute(sa.delete(holders).where(holders.c.id == self.holder))
 
     async def close(self) -> None:
         """Be dead to everybody."""
@@ -70,6 +90,7 @@ class ServerLiveness:
         self._clock = clock
         self._lock = secrets.randbits(62)
         self._files = LockFiles(shared_folder())
+        self._in_touch = self._in_touch_since = -math.inf
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, hear: Hear) -> None:
@@ -83,6 +104,10 @@ class ServerLiveness:
 
     def renew(self, connection: sa.Connection, seconds: float) -> None:
         """Hold on for `seconds` more."""
+        now = time.monotonic()
+        if now - self._in_touch > LONGEST_SILENCE_SECONDS:
+            self._in_touch_since = now
+        self._in_touch = now
         until = self._clock.now + seconds
         renewed = connection.execute(
             sa.update(holders)
@@ -97,24 +122,39 @@ class ServerLiveness:
                 )
             )
 
+    def write(self, connection: sa.Connection, seconds: float) -> None:
+        """Write something about us."""
+        self.renew(connection, seconds)
+
     def dead(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
-        """Those of `candidates` that have lapsed."""
+        """Those of `candidates` that have lapsed.
+
+        Whoever was out of touch with the database itself judges nobody by the clock for a while: when PostgreSQL comes
+        back after an outage all have lapsed, and the first to reach it must not take over from the living.
+        """
         connection.execute(
             sa.delete(holders).where(holders.c.held_until < self._clock.now - FORGET_HOLDERS_AFTER_SECONDS)
         )
         now, lock = self._clock.now, sa.text(_LOCK_IS_HELD)
+        # A row that its owner is renewing is passed over: whoever waited for it could deadlock with him.
+        changed = (
+            sa.select(holders.c.id)
+            .where(holders.c.id.in_(candidates), holders.c.free_since.is_(None) != lock)
+            .with_for_update(skip_locked=True)
+        )
         connection.execute(
             sa.update(holders)
-            .where(holders.c.id.in_(candidates))
+            .where(holders.c.id.in_(changed))
             .values(free_since=sa.case((lock, None), else_=sa.func.coalesce(holders.c.free_since, now)))
         )
+        may_judge = time.monotonic() - self._in_touch_since >= RECONNECT_SECONDS
         lapsed = sa.or_(holders.c.held_until < now, holders.c.free_since < now - RECONNECT_SECONDS)
         known = connection.execute(
             sa.select(holders.c.id, holders.c.host, lapsed.label("lapsed")).where(holders.c.id.in_(candidates))
         ).all()
         dead = set(candidates) - {row.id for row in known}
         for row in known:
-            if row.lapsed or (row.host == self._files.host and self._files.is_dead(row.id)):
+            if (may_judge and row.lapsed) or (row.host == self._files.host and self._files.is_dead(row.id)):
                 dead.add(row.id)
         return dead
 

@@ -22,6 +22,7 @@ class ChatSession(SQLModel, table=True):
     turns: int = Field(default=0)  # how many turns were accepted; the next one's number is one more
     begins: int = Field(default=1)  # the first turn of the visible transcript; a reset moves it
     assistant: str | None = None  # chosen for this session
+    issued: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})  # we made its name
     created_at: float
 
 
@@ -38,7 +39,7 @@ class Turn(SQLModel, table=True):
               postgresql_where=text("closed_at IS NULL")),
     )  # fmt: skip
 
-    id: str = Field(primary_key=True)  # 128 random bits: whoever knows it may stop the turn
+    id: str = Field(primary_key=True)  # 128 random bits: whoever knows it may follow the turn and stop it
     session_id: int = Field(foreign_key="chat_session.id", sa_type=Number)
     number: int
     surface: str
@@ -53,7 +54,7 @@ class Turn(SQLModel, table=True):
     outcome: str | None = None
     holder: str | None = None  # the process at work on it; None: released, free for any
     token: int = Field(default=1)  # one more with each taking over; fences every write
-    attempts: int = Field(default=0)  # how often a holder began to ask
+    attempts: int = Field(default=0)  # how often a holder began to ask, and more where it answered nothing else then
     stop: bool = Field(default=False)  # a person wants it to end
     accepted_at: float
     started_at: float | None = None  # when it was first begun; its deadline counts from here
@@ -166,8 +167,23 @@ class Lockout(SQLModel, table=True):
     until: float
 
 
+class ApiKey(SQLModel, table=True):
+    """A key of the web API. The key itself is nowhere."""
+
+    __tablename__: ClassVar[str] = "api_key"
+
+    id: str = Field(primary_key=True)  # the beginning of its digest, to talk about it
+    name: str  # whose it is; the sessions that are asked with it are theirs
+    digest: str = Field(unique=True)  # SHA-256, in hexadecimal
+    publishable: bool  # it stands in web pages, so it opens only what was asked with it, and only from `origins`
+    private: bool  # whether it may use private assistants
+    origins: str  # separated by spaces
+    created_at: float
+    revoked_at: float | None = None
+
+
 class Holder(SQLModel, table=True):
-    """A process that holds turns, as other hosts see it. Only PostgreSQL needs it: SQLite knows by lock files."""
+    """A process that holds turns, as other hosts see it. On SQLite it only shows whether anything can be written."""
 
     __tablename__: ClassVar[str] = "holder"
 

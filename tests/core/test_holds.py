@@ -22,14 +22,16 @@ import sqlalchemy as sa
 import core
 from core import Chat, HoldLost, Outcome, Question, Turn
 from core.store.holders import LockFiles
+from core.store.liveness import RECONNECT_SECONDS
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import connected, rows
 from tests.core.fixtures.process import SESSION
 from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
+from tests.stopwatch import stopwatch
 
 WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-SECONDS = 20.0  # for what has no bound of its own, on a busy machine
+SECONDS = 60.0  # for what has no bound of its own, on a busy machine
 
 
 class Process:
@@ -137,8 +139,10 @@ class Heir:
         await self._has(self.texts, count, within)
 
     async def _has(self, what: Sequence[object], count: int, seconds: float) -> None:
-        async with asyncio.timeout(seconds):
+        with stopwatch() as watch:
             while len(what) < count:
+                if watch.seconds > seconds:
+                    raise TimeoutError
                 await asyncio.sleep(0.01)
                 if self._task.done():
                     await self._task
@@ -272,10 +276,10 @@ async def test_on_postgresql_a_paused_process_loses_its_turns_and_stores_no_answ
         assert [await other.says(), await other.says()] == [{"lost": first}, {"lost": second}]
         ours.open()
         await heir.has_answered(2)
-    stored = rows(database_url, "SELECT number, answer, outcome, attempts FROM turn ORDER BY number")
+    stored = rows(database_url, "SELECT number, answer, outcome FROM turn ORDER BY number")
     assert stored == [
-        {"number": 1, "answer": "Ours.", "outcome": Outcome.ANSWERED, "attempts": 2},
-        {"number": 2, "answer": "Ours.", "outcome": Outcome.ANSWERED, "attempts": 1},
+        {"number": 1, "answer": "Ours.", "outcome": Outcome.ANSWERED},
+        {"number": 2, "answer": "Ours.", "outcome": Outcome.ANSWERED},
     ]
 
 
@@ -300,7 +304,8 @@ async def test_on_sqlite_a_paused_process_keeps_its_turns(fake: FakeOpenAI, sqli
 
 async def test_a_living_process_keeps_its_turns_however_long_they_take(fake: FakeOpenAI, database_url: str) -> None:
     gate = held_answers(fake)
-    seconds = 4.5 if database_url.startswith("postgresql") else 2.0  # SQLite's holds have no clock
+    # SQLite's holds have no clock; and on PostgreSQL nobody judges by it who has not been in touch for a while.
+    seconds = RECONNECT_SECONDS + 1.5 if database_url.startswith("postgresql") else 2.0
     async with (
         opened(fake, database_url, hold_seconds=3) as one,
         opened(fake, database_url, hold_seconds=3) as two,

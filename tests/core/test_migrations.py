@@ -20,7 +20,7 @@ from sqlmodel import SQLModel
 
 import core.store.migrations
 from core import Question, StartError, Turn
-from core.store.database import Database, open_database
+from core.store.database import Database, open_database, sqlite_engine
 from core.store.migrations import HEAD, SchemaTooNew, migrate
 from tests.conftest import opened
 from tests.core.fixtures.database import change, connected, rows
@@ -238,3 +238,20 @@ def test_a_first_step_that_fails_leaves_an_empty_database_empty(database_url: st
     with pytest.raises(sa.exc.DBAPIError):
         migrate_to(database_url)
     assert tables(database_url) == ["holder"]
+
+
+def test_many_that_come_to_a_new_file_at_once_all_get_in(tmp_path: Path) -> None:
+    for number in range(60):
+        path = tmp_path / f"{number}.db"
+        path.touch()
+        together = threading.Barrier(8)
+
+        def come(path: Path = path, together: threading.Barrier = together) -> None:
+            engine = sqlite_engine(path, begin="BEGIN IMMEDIATE")
+            together.wait()
+            with engine.begin() as connection:
+                connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS here (number INTEGER)")
+
+        with ThreadPoolExecutor(8) as pool:
+            for each in [pool.submit(come) for _ in range(8)]:
+                each.result()

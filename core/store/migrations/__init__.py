@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from core.errors import StartError
 
-HEAD = "0003"  # the newest step; a test compares it with `versions/`
+HEAD = "0004"  # the newest step; a test compares it with `versions/`
 _ADVISORY_LOCK = 0x626F6200
 _alone_in_this_process = threading.Lock()  # Alembic keeps the running migration in its modules
 
@@ -33,11 +33,12 @@ def migrate(engine: sa.Engine, target: str = HEAD) -> None:
     with _alone_in_this_process, engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # SQLite's transaction is the only writer already
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-        if _present(connection) != target:
+        if present(connection) != target:
             _upgrade(connection, target)
 
 
-def _present(connection: sa.Connection) -> str | None:
+def present(connection: sa.Connection) -> str | None:
+    """The step that the schema is at; None where there is no schema of ours."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
@@ -52,8 +53,8 @@ def _upgrade(connection: sa.Connection, target: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
-    present = _present(connection)
+    at = present(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if present is not None and present not in known:
+    if at is not None and at not in known:
         raise SchemaTooNew
     command.upgrade(config, target)

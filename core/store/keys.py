@@ -1,0 +1,65 @@
+"""The keys of the web API, by their digests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.store.clock import Clock
+from core.store.tables import ApiKey as KeyTable
+from core.turns import ApiKey
+
+keys = KeyTable.__table__  # type: ignore[attr-defined]
+
+
+class Keys:
+    """The statements over keys."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def add(self, connection: sa.Connection, key: ApiKey, digest: str) -> bool:
+        """Store a key. False where there is one of that name already."""
+        taken = sa.select(keys.c.id).where(keys.c.name == key.name, keys.c.revoked_at.is_(None))
+        if connection.execute(taken).first() is not None:
+            return False
+        connection.execute(
+            sa.insert(keys).values(
+                id=key.id, name=key.name, digest=digest, publishable=key.publishable, private=key.private,
+                origins=" ".join(key.origins), created_at=self._clock.now,
+            ),
+            self._clock.params(),
+        )  # fmt: skip
+        return True
+
+    def by_digest(self, connection: sa.Connection, digest: str) -> ApiKey | None:
+        """The key with this digest, unless it was revoked."""
+        row = connection.execute(sa.select(keys).where(keys.c.digest == digest, keys.c.revoked_at.is_(None))).first()
+        return None if row is None else _key(row)
+
+    def all(self, connection: sa.Connection) -> Sequence[ApiKey]:
+        """Every key that was ever made, the oldest first."""
+        return [_key(row) for row in connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.id))]
+
+    def any(self, connection: sa.Connection) -> bool:
+        """Whether a key was ever made."""
+        return connection.execute(sa.select(keys.c.id).limit(1)).first() is not None
+
+    def revoke(self, connection: sa.Connection, which: str) -> Sequence[ApiKey]:
+        """Revoke the keys with this id or name; those that were not revoked yet."""
+        revoked = (
+            sa.update(keys)
+            .where(sa.or_(keys.c.id == which, keys.c.name == which), keys.c.revoked_at.is_(None))
+            .values(revoked_at=self._clock.now)
+            .returning(*keys.c)
+        )
+        return [_key(row) for row in connection.execute(revoked, self._clock.params())]
+
+
+def _key(row: sa.Row[Any]) -> ApiKey:
+    return ApiKey(
+        id=row.id, name=row.name, publishable=row.publishable, private=row.private, origins=tuple(row.origins.split()),
+        created_at=row.created_at, revoked_at=row.revoked_at,
+    )  # fmt: skip
