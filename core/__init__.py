@@ -2,6 +2,7 @@
 
 from core.answer import Answer
 from core.answering import Prepare
+from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey, open_api_keys
 from core.assistants import Assistant, Assistants, AssistantsFileError
 from core.bootstrap import open_chat
 from core.chat import Chat
@@ -17,15 +18,19 @@ from core.errors import (
     StartError,
     StoreUnavailable,
     UnknownAssistant,
+    UnknownSession,
     WrongPassword,
 )
 from core.logs import configure_logging
 from core.settings import SEED_PASSWORD, Settings, SettingsError, load_settings
-from core.turns import Finished, Json, Outcome, Preparation, Question, Turn
+from core.store.backup import back_up, restore_from
+from core.turns import ApiKey, Exchange, Finished, Json, Outcome, Preparation, Question, SessionSummary, Turn
 
 __all__ = [
-    "SEED_PASSWORD", "Answer", "AnswerFailed", "Assistant", "Assistants", "AssistantsFileError", "BadQuestion", "Chat",
-    "ChatError", "EventReused", "Finished", "HoldLost", "Json", "NotAccepted", "NotAllowed", "Outcome", "Overloaded",
-    "Preparation", "Prepare", "Question", "Settings", "SettingsError", "StartError", "StoreUnavailable", "Turn",
-    "UnknownAssistant", "WrongPassword", "configure_logging", "load_settings", "open_chat",
+    "OPEN_NAMESPACE", "SEED_PASSWORD", "Answer", "AnswerFailed", "ApiKey", "ApiKeys", "Assistant", "Assistants",
+    "AssistantsFileError", "BadQuestion", "Chat", "ChatError", "EventReused", "Exchange", "Finished", "HoldLost",
+    "Json", "NoSuchKey", "NotAccepted", "NotAllowed", "Outcome", "Overloaded", "Preparation", "Prepare", "Question",
+    "SessionSummary", "Settings", "SettingsError", "StartError", "StoreUnavailable", "Turn", "UnknownAssistant",
+    "UnknownSession", "WrongPassword", "back_up", "configure_logging", "load_settings", "open_api_keys", "open_chat",
+    "restore_from",
 ]  # fmt: skip

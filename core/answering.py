@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from core.answer import Answer
 from core.assistants import Assistant, Assistants
@@ -33,8 +34,10 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 0.1  # at another process's turns, where it cannot tell us
 SECONDS_BETWEEN_LOOKS_WHEN_TOLD = 1.0  # where it can, but may not have known yet that we wait
-SECONDS_TO_INSIST = 60.0
+IDLE_LOOKS_AT_THE_END = 10
+SECONDS_TO_INSIST = 120.0
 SECONDS_TO_PREPARE = 60.0
+PREPARED_AT_ONCE_OF_A_SESSION = 3  # one that floods may not use up what a platform lets us look at for all
 LONGEST_PAUSE_SECONDS = 2.0
 
 NOTHING_TO_ANSWER = "There is nothing left in your message that I could answer."
@@ -59,15 +62,19 @@ class Answering:
         passwords: Passwords,
         tasks: asyncio.TaskGroup,
         max_at_once: int,
+        max_at_once_of_a_person: int,
     ) -> None:
         self.line = Line()
-        self.in_hand: set[str] = set()
+        self.in_hand: dict[str, str] = {}  # and their sessions
         self._store = store
         self._threads = threads
         self._assistants = assistants
         self._passwords = passwords
         self._tasks = tasks
         self._asking = asyncio.Semaphore(max_at_once)
+        self._max_at_once_of_a_person = max_at_once_of_a_person
+        self._preparing: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._asking_for: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._answers: dict[str, Answer] = {}
         self._work_on: dict[str, asyncio.Task[None]] = {}
         self._following: set[asyncio.Task[None]] = set()
@@ -76,6 +83,7 @@ class Answering:
         self._shown: dict[str, asyncio.Event] = {}
         self._stopped: set[str] = set()
         self._lost: set[str] = set()
+        self._hurry = asyncio.Event()
 
     @property
     def is_full(self) -> bool:
@@ -123,12 +131,12 @@ class Answering:
         elif bell := self._bells.get(turn_id):
             bell.set()
 
-    def take(self, turn_id: str) -> None:
+    def take(self, turn: Turn) -> None:
         """Take a turn in hand. What was heard of it before is about another hold."""
-        self.in_hand.add(turn_id)
-        if turn_id not in self._work_on:
-            self._lost.discard(turn_id)
-            self._stopped.discard(turn_id)
+        self.in_hand[turn.id] = turn.session
+        if turn.id not in self._work_on:
+            self._lost.discard(turn.id)
+            self._stopped.discard(turn.id)
 
     def shown(self, turn_id: str) -> None:
         """The turn's answer is shown, and it is closed."""
@@ -149,14 +157,35 @@ class Answering:
 
     async def end(self, seconds: float) -> None:
         """Let what is in hand come to its end for so long, and let go of the rest, for any process to take."""
-        if self._work_on:
-            await asyncio.wait(self._work_on.values(), timeout=max(0.0, seconds))
+        async with asyncio.TaskGroup() as waiting:
+            ends = waiting.create_task(self._at_rest()), waiting.create_task(self._hurried())
+            await asyncio.wait(ends, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+            for each in ends:
+                each.cancel()
         if self.in_hand:
             logger.warning("%d turns are left to other processes", len(self.in_hand))
             with contextlib.suppress(StoreUnavailable):  # else they are found when this process is gone
                 await self._store.release(list(self.in_hand))
         for task in [*self._work_on.values(), *self._following]:
             task.cancel()
+
+    async def _hurried(self) -> None:
+        await self._hurry.wait()
+
+    async def _at_rest(self) -> None:
+        """Come back once nothing is in hand, also what was being accepted; or what is has nobody at work on it."""
+        idle_looks = 0
+        while self.in_hand and idle_looks < IDLE_LOOKS_AT_THE_END:
+            if self._work_on:
+                idle_looks = 0
+                await asyncio.wait(self._work_on.values())
+            else:
+                idle_looks += 1
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def hurry(self) -> None:
+        """Let whatever waits for an end wait no longer."""
+        self._hurry.set()
 
     async def without_password(self, turn: Turn, text: str) -> str:
         """A text that belongs to a turn, without a password in it."""
@@ -199,20 +228,22 @@ class Answering:
             self._work_on.pop(turn.id, None)
             self._bells.pop(turn.id, None)
             self._shown.pop(turn.id, None)
-            self.in_hand.discard(turn.id)
+            self.in_hand.pop(turn.id, None)
             self._stopped.discard(turn.id)
             self._lost.discard(turn.id)
 
     async def _take_its_turn(self, turn: Turn, answer: Answer, prepare: Prepare | None, bell: asyncio.Event) -> None:
         try:
             if prepare and turn.context is None:
-                with contextlib.suppress(TimeoutError):  # it is closed below if it was stopped, else asked as it is
-                    turn = await self._stoppable(turn, SECONDS_TO_PREPARE, self._prepare(turn, prepare))
+                async with self._preparing.setdefault(turn.session, asyncio.Semaphore(PREPARED_AT_ONCE_OF_A_SESSION)):
+                    with contextlib.suppress(TimeoutError):  # it is closed below if it was stopped, else asked as it is
+                        turn = await self._stoppable(turn, SECONDS_TO_PREPARE, self._prepare(turn, prepare))
             begun = None
             while begun is None:
                 bell.clear()
-                async with self._asking:
-                    begun = await self._work(turn, answer)
+                if self.line.is_first(turn.session_id, turn.number) or turn.id in self._stopped | self._lost:
+                    async with self._asking_of(turn.person), self._asking:
+                        begun = await self._work(turn, answer)
                 if begun is None:
                     await self._wait_in_line(turn, bell)
         except NotAllowed as refused:
@@ -234,6 +265,12 @@ class Answering:
         await self._store.note_prepared(turn)
         return turn
 
+    def _asking_of(self, person: str | None) -> contextlib.AbstractAsyncContextManager[object]:
+        """Room for one more turn of a person; there is room where nobody knows whose it is."""
+        if person is None:
+            return contextlib.nullcontext()
+        return self._asking_for.setdefault(person, asyncio.Semaphore(self._max_at_once_of_a_person))
+
     async def _wait_in_line(self, turn: Turn, bell: asyncio.Event) -> None:
         seconds = None
         if self.line.is_first(turn.session_id, turn.number):  # so a turn of another process is before it
@@ -251,7 +288,8 @@ class Answering:
             assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
             await self._fail(turn, answer, assistant_is_gone, "untouched")
             return Begun(None)
-        begun = await self._threads.begin(turn, assistant)
+        alone = all(session == turn.session for session in self.in_hand.values())
+        begun = await self._threads.begin(turn, assistant, alone=alone)
         if begun is None:
             return None
         if begun.stop:

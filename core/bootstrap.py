@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from dotenv import dotenv_values
 
+from core.api_keys import ApiKeys, configured_keys
 from core.assistants import Assistants
 from core.chat import Chat
 from core.language_model import LanguageModel
@@ -32,6 +33,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
     """
     assistants = Assistants.load(settings.assistants_file)
     passwords = Passwords(list(_passwords(settings, assistants)))
+    configured = configured_keys(settings.api_keys.get_secret_value())
     chats: list[Chat] = []
 
     def hear(message: str) -> None:
@@ -58,13 +60,18 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             threads=threads,
             assistants=assistants,
             passwords=passwords,
+            keys=ApiKeys(store, configured),
             tasks=tasks,
             max_question_characters=settings.max_question_characters,
             max_at_once=settings.max_turns_at_once,
+            max_at_once_of_a_person=settings.max_turns_at_once_of_a_person,
             max_waiting=settings.max_turns_waiting,
         )
         chats.append(chat)
-        chores = [tasks.create_task(chat.keep_ticking()), tasks.create_task(threads.keep_erasing())]
+        chores = [
+            tasks.create_task(work)
+            for work in (chat.keep_ticking(), chat.keep_pruning(), threads.keep_erasing(), threads.check_model())
+        ]
         try:
             yield chat
             await chat.drain(settings.drain_seconds)

@@ -12,9 +12,11 @@ import logging
 import math
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from core.answer import Answer
 from core.answering import Answering, Prepare, insist
+from core.api_keys import ApiKeys
 from core.assistants import Assistant, Assistants
 from core.errors import (
     BadQuestion,
@@ -23,17 +25,20 @@ from core.errors import (
     Overloaded,
     StoreUnavailable,
     UnknownAssistant,
+    UnknownSession,
     WrongPassword,
 )
 from core.password import Passwords
 from core.store import Chosen, Store
 from core.threads import Threads
-from core.turns import Outcome, Question, Turn, new_turn_id
+from core.turns import Exchange, Outcome, Question, SessionSummary, Turn, new_session_name, new_turn_id
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_TICKS = 1.0
 UNLOCKED_SECONDS = 900.0
+ACCEPTED_AT_ONCE_OF_A_SESSION = 4  # what floods stands in a line of its own before it stands in everybody's
+SECONDS_BETWEEN_PRUNINGS = 3_600.0
 LONGEST_SILENCE_SECONDS = 2.0  # of our ticks, until we look whether a turn is still ours
 
 
@@ -50,12 +55,15 @@ class Chat:
         threads: Threads,
         assistants: Assistants,
         passwords: Passwords,
+        keys: ApiKeys,
         tasks: asyncio.TaskGroup,
         max_question_characters: int,
         max_at_once: int,
+        max_at_once_of_a_person: int,
         max_waiting: int,
     ) -> None:
         self.assistants = assistants
+        self.keys = keys
         self._store = store
         self._threads = threads
         self._passwords = passwords
@@ -68,11 +76,13 @@ class Chat:
             passwords=passwords,
             tasks=tasks,
             max_at_once=max_at_once,
+            max_at_once_of_a_person=max_at_once_of_a_person,
         )
         self._ticked = -math.inf
         self._abandoned: dict[str, asyncio.Queue[Turn]] = {}
         self._look_around = asyncio.Event()
         self._ticking = asyncio.Lock()
+        self._accepting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._draining_since = math.inf
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -92,23 +102,28 @@ class Chat:
     async def _accept(self, question: Question, instead_of: Turn | None) -> Turn | None:
         self._check(question)
         reading = self._passwords.read(question.text)
-        unlocked = (reading.text, Chosen(reading.unlocks, private=True)) if reading.unlocks else None
+        unlocked = None
+        if reading.unlocks:
+            unlocked = reading.text, Chosen(reading.unlocks, private=True) if question.may_unlock else None
         turn_id = new_turn_id()
-        self._answering.in_hand.add(turn_id)  # before it is stored, so that it is never taken for a stranded one
+        self._answering.in_hand[turn_id] = (
+            question.session
+        )  # before it is stored, so that it is never taken for a stranded one
         turn = None
         try:
-            turn = await self._store.accept(
-                question,
-                turn_id=turn_id,
-                unlocked=unlocked,
-                wrong=reading.wrong,
-                choose=self._choose,
-                max_waiting=self._max_waiting,
-                instead_of=instead_of.id if instead_of else None,
-            )
+            async with self._accepting.setdefault(question.session, asyncio.Semaphore(ACCEPTED_AT_ONCE_OF_A_SESSION)):
+                turn = await self._store.accept(
+                    question,
+                    turn_id=turn_id,
+                    unlocked=unlocked,
+                    wrong=reading.wrong,
+                    choose=self._choose,
+                    max_waiting=self._max_waiting,
+                    instead_of=instead_of.id if instead_of else None,
+                )
         finally:
             if turn is None:
-                self._answering.in_hand.discard(turn_id)
+                self._answering.in_hand.pop(turn_id, None)
         if turn is None:
             logger.info("duplicate of an event on %s", question.surface)
         else:
@@ -129,7 +144,9 @@ class Chat:
         # A retry may not be the place to try passwords at: wrong words count, and only the right one finds its turn.
         counts = bool(reading.unlocks or reading.wrong)
         may_unlock = counts and await self._store.may_unlock(question, reading.wrong)
-        said = (reading.text, reading.unlocks) if may_unlock and reading.unlocks else (question.text, None)
+        said: tuple[str, str | None] = question.text, None
+        if may_unlock and reading.unlocks:
+            said = (reading.text, reading.unlocks if question.may_unlock else None)
         if (turn.question, turn.assistant if turn.private else None) != said:
             raise EventReused
         return turn
@@ -156,7 +173,7 @@ class Chat:
         except (HoldLost, StoreUnavailable):
             logger.warning("turn %s could not be closed here", turn.reference)
         finally:
-            self._answering.in_hand.discard(turn.id)
+            self._answering.in_hand.pop(turn.id, None)
             self._answering.line.ring(turn.session_id)
 
     async def note_posted(self, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
@@ -326,6 +343,30 @@ class Chat:
         """Those of these events that became turns, or controls within the last day."""
         return await self._store.known_events(surface, event_ids)
 
+    # ── looking up, for people ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def issue_session(self, surface: str, prefix: str) -> SessionSummary:
+        """Make a session with a name that nobody can guess, after `prefix`: whoever knows it may read it."""
+        return await self._store.issue_session(prefix + new_session_name(), surface)
+
+    async def session(self, session: str) -> SessionSummary:
+        """What is known of a session. Raises UnknownSession."""
+        summary = await self._store.session(session)
+        if summary is None:
+            raise UnknownSession
+        return summary
+
+    async def sessions(self, prefix: str, *, after: str | None, limit: int) -> Sequence[SessionSummary]:
+        """The sessions whose name begins so, the newest first, from after the one with the name `after`."""
+        return await self._store.sessions(prefix, after=after, limit=limit)
+
+    async def exchanges(self, session: str, *, private: bool, before: int | None, limit: int) -> Sequence[Exchange]:
+        """The last turns of a session since it was reset, in order; those with a number under `before`.
+
+        Without `private` nothing is told of what was said in turns of private assistants.
+        """
+        return await self._store.exchanges(session, private=private, before=before, limit=limit)
+
     # ── health and life ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -333,8 +374,13 @@ class Chat:
         """Whether this process is about to end and takes nothing new."""
         return self._draining_since < math.inf
 
+    @property
+    def model_status(self) -> str:
+        """How things stand with the language model, in a few words: "ok", if no question is held back."""
+        return self._threads.breaker.status
+
     async def check_store(self) -> None:
-        """Come back if the store answers; raise StoreUnavailable if not."""
+        """Come back if the store takes writes; raise StoreUnavailable if not."""
         await self._store.answers()
 
     async def tick(self) -> None:
@@ -349,7 +395,7 @@ class Chat:
                 self._answering.lose(turn_id)
             for turn in tick.taken:
                 logger.warning("turn %s taken over on %s", turn.reference, turn.surface)
-                self._answering.take(turn.id)
+                self._answering.take(turn)
                 self._abandoned[turn.surface].put_nowait(turn)
 
     async def keep_ticking(self) -> None:
@@ -365,6 +411,13 @@ class Chat:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SECONDS_BETWEEN_TICKS):
                     await self._look_around.wait()
+
+    async def keep_pruning(self) -> None:
+        """Forget now and then, for ever, which requests were asked long ago."""
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN_PRUNINGS)
+            with contextlib.suppress(StoreUnavailable):  # it can wait
+                await self._store.prune()
 
     def hear(self, message: str) -> None:
         """Take in what another process said through the database; an empty message stands for missed ones."""
@@ -382,6 +435,8 @@ class Chat:
         """Take nothing new: every further question is refused with Overloaded. With `at_once`, wait for nothing."""
         now = asyncio.get_running_loop().time()
         self._draining_since = -math.inf if at_once else min(now, self._draining_since)
+        if at_once:
+            self._answering.hurry()
 
     async def drain(self, seconds: float) -> None:
         """Let running turns end until `seconds` after draining began, and leave the rest to other processes."""

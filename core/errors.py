@@ -6,6 +6,7 @@
         EventReused         the same event came with another text
         Overloaded          too much waits already; carries `retry_after` seconds
         UnknownAssistant    no public assistant of that name
+        UnknownSession      no session of that name, or one that may not be looked up
         WrongPassword       a password asked for in a modal opens nothing
         StoreUnavailable    the database failed
       AnswerFailed        the turn was stored and ended without an answer
@@ -65,6 +66,12 @@ class UnknownAssistant(NotAccepted):
     sentence = "There is no such assistant to choose here."
 
 
+class UnknownSession(NotAccepted):
+    """There is no such session, or whoever asks may not look it up."""
+
+    sentence = "There is no such session."
+
+
 class WrongPassword(NotAccepted):
     """The password opens nothing, or was tried too often."""
 
@@ -86,6 +93,9 @@ class HoldLost(ChatError):
 class AnswerFailed(ChatError):
     """The turn ended without an answer."""
 
+    status = "unavailable"  # of the language model, in health
+    for_operators = "The language model fails."
+
     sentence = "Sorry, I could not finish that answer. Please ask again."
 
 
@@ -105,12 +115,16 @@ class ModelQuotaExhausted(AnswerFailed):
     """The account at the provider has no money or quota left. An operator has to act."""
 
     sentence = "Sorry, the language model's account is used up. Please tell whoever runs this assistant."
+    status = "quota exhausted"
+    for_operators = "The account at the language model's provider is used up."
 
 
 class ModelMisconfigured(AnswerFailed):
     """The provider refused our key, our model or our parameters. An operator has to act."""
 
     sentence = "Sorry, the language model refuses this assistant's set-up. Please tell whoever runs this assistant."
+    status = "refused"
+    for_operators = "The language model's provider refuses our key (OPENAI_API_KEY) or our model."
 
 
 class QuestionRefused(AnswerFailed):

@@ -46,6 +46,8 @@ class ModelTrouble(Exception):
     `failure` is what a person is told if nothing helps. `wrote_nothing`: the conversation is certainly as it was.
     `retry`: asking again may help, after `retry_after` seconds if that is known. `thread_is_useless`: the conversation
     is gone or broken, so a new one helps. `locked`: it is busy with another response. `too_long`: less history helps.
+    `blames` says what is wrong beyond this question: the server, which may recover, or the key or the model, where an
+    operator has to act.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class ModelTrouble(Exception):
         thread_is_useless: bool = False,
         locked: bool = False,
         too_long: bool = False,
+        blames: Literal["", "server", "key", "model"] = "",
     ) -> None:
         super().__init__(cause)
         self.failure = failure
@@ -69,6 +72,7 @@ class ModelTrouble(Exception):
         self.thread_is_useless = thread_is_useless
         self.locked = locked
         self.too_long = too_long
+        self.blames = blames
 
 
 class Conversations(Protocol):
@@ -97,6 +101,9 @@ class LanguageModel(Protocol):
 
     def answer(self, ask: Ask) -> AsyncIterator[str | ResponseStarted | Finished]:
         """Pieces of text as they are written, then Finished. Raises ModelTrouble; without Finished it is no answer."""
+
+    async def check(self) -> None:
+        """Come back unless our key is refused, as far as a small request tells. Raises ModelTrouble."""
 
     async def close(self) -> None:
         """Let go of connections."""

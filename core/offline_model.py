@@ -29,6 +29,9 @@ class OfflineModel:
             await asyncio.sleep(SECONDS_BETWEEN_WORDS)
         yield Finished(text, usage=Usage(sum(len(said.text) for said in ask.messages) // 4, len(text) // 4))
 
+    async def check(self) -> None:
+        """There is no key."""
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -24,7 +24,7 @@ import re
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import aiohttp
 import httpx2
@@ -111,7 +111,15 @@ class OpenAIModel:
             raise _connection_trouble(error) from error
         except openai.OpenAIError as error:
             raise trouble_of(error) from error
-        raise ModelTrouble(ModelUnavailable(), "the stream ended without a terminal event", retry=True)
+        raise ModelTrouble(ModelUnavailable(), "the stream ended without a terminal event", retry=True, blames="server")
+
+    async def check(self) -> None:
+        """Look for a conversation that is not there: whoever is told so has a key that counts. Raises ModelTrouble.
+
+        Other servers need not know conversations, nor want a key, so they are not asked.
+        """
+        if self._is_openai:
+            await _deleted(_reply(self._client.conversations.retrieve("conv_0"), object))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -142,7 +150,7 @@ class OpenAIModel:
                 )
             )
         if response.content_type != "text/event-stream":
-            raise ModelTrouble(ModelUnavailable(), "the reply is no event stream", retry=True)
+            raise ModelTrouble(ModelUnavailable(), "the reply is no event stream", retry=True, blames="server")
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         assistant = ask.assistant
@@ -212,9 +220,9 @@ async def _reply(call: Awaitable[Any], kind: type[T]) -> T:
     except openai.OpenAIError as error:
         raise trouble_of(error) from error
     except (AttributeError, TypeError, ValueError) as error:
-        raise ModelTrouble(ModelUnavailable(), "the reply cannot be read", retry=True) from error
+        raise ModelTrouble(ModelUnavailable(), "the reply cannot be read", retry=True, blames="server") from error
     if isinstance(reply, str) or not isinstance(reply, kind):
-        raise ModelTrouble(ModelUnavailable(), "the reply is something else", retry=True)
+        raise ModelTrouble(ModelUnavailable(), "the reply is something else", retry=True, blames="server")
     return reply
 
 
@@ -315,7 +323,7 @@ def trouble_of(error: openai.OpenAIError) -> ModelTrouble:
         # Its transport calls every lost connection a connect timeout, so what it was is read below that.
         below = error.__cause__
         return _connection_trouble(below.__cause__ if below is not None and below.__cause__ is not None else error)
-    return ModelTrouble(ModelUnavailable(), kind_of(error), retry=True)
+    return ModelTrouble(ModelUnavailable(), kind_of(error), retry=True, blames="server")
 
 
 def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
@@ -325,10 +333,11 @@ def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
         cause += f", request {request_id}"
     retry_after = _retry_after(error.response.headers)
     if status >= 500 or status in (408, 409):
-        return ModelTrouble(ModelUnavailable(), cause, retry=True, retry_after=retry_after)
+        blames: Literal["", "server"] = "" if status == 409 else "server"
+        return ModelTrouble(ModelUnavailable(), cause, retry=True, retry_after=retry_after, blames=blames)
     if status == 429:
         if {error.code, error.type} & _QUOTA or code.endswith("_spend_limit_exceeded"):
-            return ModelTrouble(ModelQuotaExhausted(), cause, wrote_nothing=True)
+            return ModelTrouble(ModelQuotaExhausted(), cause, wrote_nothing=True, blames="key")
         return ModelTrouble(ModelBusy(), cause, wrote_nothing=True, retry=True, retry_after=retry_after)
     if code == "conversation_locked":
         return ModelTrouble(ModelBusy(), cause, wrote_nothing=True, retry=True, retry_after=retry_after, locked=True)
@@ -336,6 +345,10 @@ def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
         return ModelTrouble(TooLong(), cause, wrote_nothing=True, too_long=True)
     if _is_about_the_conversation(error):
         return ModelTrouble(ModelUnavailable(), cause, wrote_nothing=True, retry=True, thread_is_useless=True)
+    if status == 401:
+        return ModelTrouble(ModelMisconfigured(), cause, wrote_nothing=True, blames="key")
+    if code == "model_not_found":
+        return ModelTrouble(ModelMisconfigured(), cause, wrote_nothing=True, blames="model")
     return ModelTrouble(_failure_of(code, ModelMisconfigured()), cause, wrote_nothing=True)
 
 
@@ -351,9 +364,10 @@ def _failure(error: Mapping[str, Any]) -> ModelTrouble:
     if code in _TOO_LONG:
         return ModelTrouble(TooLong(), cause, too_long=True)
     if code in _QUOTA:
-        return ModelTrouble(ModelQuotaExhausted(), cause)
+        return ModelTrouble(ModelQuotaExhausted(), cause, blames="key")
     failure = _failure_of(code, ModelUnavailable())
-    return ModelTrouble(failure, cause, retry=code in _PASSING or code in ("", "error"))
+    may_help = code in _PASSING or code in ("", "error")
+    return ModelTrouble(failure, cause, retry=may_help, blames="server" if code == "server_error" else "")
 
 
 def _failure_of(code: str, otherwise: AnswerFailed) -> AnswerFailed:
@@ -363,7 +377,7 @@ def _failure_of(code: str, otherwise: AnswerFailed) -> AnswerFailed:
 
 def _connection_trouble(error: BaseException) -> ModelTrouble:
     never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    return ModelTrouble(ModelUnavailable(), kind_of(error), wrote_nothing=never_sent, retry=True)
+    return ModelTrouble(ModelUnavailable(), kind_of(error), wrote_nothing=never_sent, retry=True, blames="server")
 
 
 def _retry_after(headers: httpx2.Headers) -> float | None:

@@ -37,8 +37,8 @@ def start_warnings(settings: Settings, *, serving: bool) -> Iterator[str]:
         yield f"PRIVATE_BOB_PASSWORD is short: {SHORTEST_PASSWORD_OF_DIGITS} digits or more are harder to guess."
     if not serving:
         return
-    if not is_loopback(settings.host):
-        yield f"Anybody who reaches {settings.host} can ask, and reads a session whose id he knows."
+    if not is_loopback(settings.host) and not settings.api_keys.get_secret_value():
+        yield f"Without a key (API_KEYS, or `bob keys new`) anybody who reaches {settings.host} can ask."
     if settings.cors_allow_credentials and "*" in settings.cors_allow_origins:
         yield (
             "CORS_ALLOW_CREDENTIALS with any origin lets every website act with its visitors' cookies. "

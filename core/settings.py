@@ -43,6 +43,12 @@ class Settings(BaseSettings):
     database_url: SecretStr = SecretStr("sqlite:///bob.db")
     assistants_file: Path | None = None
     private_bob_password: SecretStr = SecretStr(SEED_PASSWORD)
+    api_keys: SecretStr = SecretStr("")
+    chat_page_key: str = ""
+    max_requests_per_minute_of_a_key: Annotated[int, Field(ge=0)] | None = None
+    max_requests_per_minute_of_an_address: Annotated[int, Field(ge=0)] | None = None
+    max_turns_at_once_of_a_key: Annotated[int, Field(ge=0)] | None = None
+    max_turns_at_once_of_an_address: Annotated[int, Field(ge=0)] | None = None
     cors_allow_origins: Words = ("*",)
     cors_allow_credentials: bool = False
     host: str = "127.0.0.1"
@@ -66,6 +72,7 @@ class Settings(BaseSettings):
     discord_catch_up_seconds: Annotated[float, Field(ge=0)] = 3_600.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_turns_at_once: Annotated[int, Field(ge=1)] = 1_000
+    max_turns_at_once_of_a_person: Annotated[int, Field(ge=1)] = 20
     max_turns_waiting: Annotated[int, Field(ge=1)] = 100
     max_question_characters: Annotated[int, Field(ge=1)] = 32_000
     max_body_bytes: Annotated[int, Field(ge=1_000)] = 1_000_000
@@ -148,6 +155,7 @@ class Settings(BaseSettings):
             self.openai_api_key.get_secret_value(), self.private_bob_password.get_secret_value(),
             self.slack_bot_token.get_secret_value(), self.slack_app_token.get_secret_value(),
             self.slack_signing_secret.get_secret_value(), self.discord_token.get_secret_value(),
+            *(entry.rpartition(":")[2] for entry in _words(self.api_keys.get_secret_value())),
         ]  # fmt: skip
         if credentials := re.search("://[^:/@]*:([^@]*)@", self.database_url.get_secret_value()):
             values += [credentials[1], unquote(credentials[1])]

@@ -18,6 +18,7 @@ from itertools import islice
 
 from core.answer import Answer
 from core.assistants import Assistant
+from core.breaker import Breaker
 from core.errors import StoreUnavailable
 from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said
 from core.store import Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
@@ -27,7 +28,10 @@ logger = logging.getLogger(__name__)
 
 MOST_TRIES = 4
 MOST_TRIES_ON_A_LOCKED_THREAD = 3
-MOST_ATTEMPTS = 20  # a deploy that goes wrong kills more often than a question that does
+# A turn that was begun this often without an end is given up, since it may be what kills the process. What kills it
+# while other sessions are answered as well is more likely a deploy that goes wrong, or another question.
+MOST_ATTEMPTS = 5
+MOST_ATTEMPTS_IN_COMPANY = 20
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
@@ -76,19 +80,41 @@ class Threads:
         self._conversations = None if local else model.conversations
         self._deadline = deadline
         self._erasable = asyncio.Event()
+        self.breaker = Breaker()
+
+    async def check_model(self) -> None:
+        """Find out, and say, whether the provider refuses our key."""
+        try:
+            await self._model.check()
+        except ModelTrouble as trouble:
+            if trouble.blames == "key":
+                self.breaker.learn("", trouble)
+            else:
+                logger.warning("the language model does not answer yet as it should: %s", trouble.cause)
 
     async def begin(
-        self, turn: Turn, assistant: Assistant, *, again: bool = False, rebuild: bool = False, budget: int | None = None
+        self,
+        turn: Turn,
+        assistant: Assistant,
+        *,
+        alone: bool = True,
+        again: bool = False,
+        rebuild: bool = False,
+        budget: int | None = None,
     ) -> Begun | None:
-        """Begin a turn and decide what its thread needs; None while an earlier turn of its session is open."""
+        """Begin a turn and decide what its thread needs; None while an earlier turn of its session is open.
+
+        `alone`: this process answers no other session now.
+        """
         limit = budget or assistant.token_budget
 
         def decide(state: ThreadState | None, transcript: Transcript) -> Plan:
             return self._decide(turn, assistant, limit, None if rebuild else state, transcript)
 
         begun = await self._store.begin(
-            turn, decide=decide, scope=self._model.scope, lives_here=self._conversations is None, again=again,
-            max_attempts=MOST_ATTEMPTS, deadline=self._deadline,
+            turn, decide=decide, scope=self._model.scope, lives_here=self._conversations is None,
+            attempts=0 if again else MOST_ATTEMPTS_IN_COMPANY // MOST_ATTEMPTS if alone else 1,
+            max_attempts=MOST_ATTEMPTS_IN_COMPANY, deadline=self._deadline,
         )  # fmt: skip
         if begun and begun.plan and not begun.plan.keep:
             self._erasable.set()
@@ -107,7 +133,8 @@ class Threads:
             assert begun.plan is not None
             told = _Told(begun.conversation_id, begun.plan.holds)
             try:
-                return await self._try(turn, assistant, begun, answer, told)
+                with self.breaker.passing(assistant.model, patient=tries > 1):
+                    return await self._try(turn, assistant, begun, answer, told)
             except ModelTrouble as trouble:
                 logger.info("turn %s, try %d: %s", turn.reference, tries, trouble.cause)
                 rebuild = _needs_another_thread(trouble, tries)

@@ -26,8 +26,13 @@ TOLD_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcome.
 Json = dict[str, Any]
 
 
+def new_session_name() -> str:
+    """128 random bits in hexadecimal: whoever knows the name of a session that we made may read it."""
+    return secrets.token_hex(16)
+
+
 def new_turn_id() -> str:
-    """128 random bits in hexadecimal: whoever knows a turn's id may stop it."""
+    """128 random bits in hexadecimal: who knows a turn's id may follow and stop it, with the key it was asked with."""
     return secrets.token_hex(16)
 
 
@@ -40,7 +45,8 @@ class Question:
     against. `place` is what a session is in (a channel, a DM), where an assistant may be chosen for all of them or
     unlocked for a person. `reply_to` is the surface's note to itself on where the answer is to be shown: a turn with it
     stays open until the surface says that it was shown; without it, stored is shown. A question that is not `may_wait`
-    is refused with Overloaded where too much waits already.
+    is refused with Overloaded where too much waits already. A password in one that is not `may_unlock` opens nothing,
+    and is taken out all the same.
     """
 
     surface: str
@@ -52,6 +58,7 @@ class Question:
     place: str | None = None
     reply_to: Mapping[str, Any] | None = None
     may_wait: bool = True
+    may_unlock: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +134,52 @@ class Finished:
     text: str
     outcome: Outcome = Outcome.ANSWERED
     usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """A session, as people look it up.
+
+    `turns` counts those since it was last reset, `assistant` is the one that was chosen for it. Whoever knows the name
+    of one that was `issued` may read it. Times are seconds since 1970.
+    """
+
+    session: str
+    turns: int
+    assistant: str | None
+    created_at: float
+    asked_at: float | None
+    issued: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A turn, as people read it in a transcript. Of a private one that they may not read nothing is said but that."""
+
+    turn_id: str | None
+    number: int
+    question: str | None
+    answer: str | None
+    error: str | None
+    outcome: Outcome | None  # None: it is still to be answered
+    assistant: str
+    private: bool
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key of the web API, without the key itself.
+
+    Sessions belong to its `name`. A `publishable` one may stand in web pages: it is taken from `origins` only, and
+    opens no list and no transcript but of sessions whose name we made. `private` says whether it may use private
+    assistants.
+    """
+
+    id: str
+    name: str
+    publishable: bool = False
+    private: bool = True
+    origins: tuple[str, ...] = ()
+    created_at: float | None = None  # None: it is one of API_KEYS
+    revoked_at: float | None = None

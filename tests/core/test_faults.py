@@ -492,11 +492,13 @@ async def test_a_locked_conversation_is_waited_for_and_kept(fake: FakeOpenAI, sq
 async def test_what_certainly_was_not_written_keeps_the_conversation(fake: FakeOpenAI, sqlite_url: str) -> None:
     async with opened(fake, sqlite_url) as chat:
         await ask(chat, "Q1-a")
-        for refusal in (status(429), status(401), status(400, "invalid_prompt"), status(429, "insufficient_quota")):
+    for refusal in (status(429), status(401), status(400, "invalid_prompt"), status(429, "insufficient_quota")):
+        async with opened(fake, sqlite_url) as chat:
             scripted = fake.fail("POST", "/responses", refusal, times=None)
             with pytest.raises(AnswerFailed):
                 await ask(chat, "Q2-a")
             scripted.cancel()
+    async with opened(fake, sqlite_url) as chat:
         assert await ask(chat, "Q3-a") == remembered("Q1-a", "Q3-a")
     assert len(fake.conversations) == 1
 

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from core import AnswerFailed, Chat, Outcome, Question, Turn, chat, threads
+from core import AnswerFailed, Chat, Outcome, Question, Turn, chat
 from core.errors import ModelMisconfigured
 from tests.conftest import KEY, PASSWORD, opened
 from tests.fakes.openai_api import Delay, FakeOpenAI, Fault, Recorded, Reply, Scripted, Stall, Status
@@ -247,10 +247,7 @@ async def test_a_crash_while_threads_are_kept_here_is_no_reason_to_forget(fake: 
         assert (await chat.answering(turn).whole()).text == remembered("Q0-a", "Q1-a", "Q2-a", "Q90-a")
 
 
-async def test_one_crash_after_the_other_tells_nothing_twice_and_ends(
-    fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(threads, "MOST_ATTEMPTS", 5)
+async def test_one_crash_after_the_other_tells_nothing_twice_and_ends(fake: FakeOpenAI, sqlite_url: str) -> None:
     await leave_at(fake, sqlite_url, "asking, done", "Q90-a", 1)
     ended: list[type[BaseException]] = []
     while not ended:
@@ -356,7 +353,7 @@ async def test_a_private_question_is_not_answered_by_an_assistant_that_was_made_
 async def test_failed_turns_are_never_told(mode: str, fake: FakeOpenAI, database_url: str, tmp_path: Path) -> None:
     async with opened(fake, database_url, openai_threads=mode, assistants_file=assistants_toml(tmp_path)) as chat:
         await ask(chat, "Q1-a")
-        for number, fault in enumerate((Status(400), Status(429, "insufficient_quota")), 2):
+        for number, fault in enumerate((Status(400), Status(429, headers={"Retry-After": "99"})), 2):
             fake.fail("POST", "/responses", fault)
             with pytest.raises(AnswerFailed):
                 await ask(chat, f"Q{number}-a")

@@ -1,0 +1,161 @@
+"""Who may use the web API: keys that are set as API_KEYS, and keys that were made and are stored by their digests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from core.errors import StartError
+from core.settings import Settings, SettingsError
+from core.store import Store
+from core.turns import ApiKey
+
+SECONDS_A_LOOK_COUNTS = 2.0  # so long a revoked key may still be taken
+MOST_LOOKS = 10_000
+LETTERS_OF_AN_ID = 12
+_HOSTNAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")  # as browsers write it, or IPv6
+SECRET_PREFIX, PUBLISHABLE_PREFIX = "bob-secret-", "bob-public-"
+OPEN_NAMESPACE = "public"  # in whose name is asked without a key
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
+
+
+class NoSuchKey(Exception):
+    """The key is none of ours, or was revoked."""
+
+
+class ApiKeys:
+    """The keys of the web API. Without any, and while none was ever made, the API is open.
+
+    Methods raise StoreUnavailable where the database fails.
+    """
+
+    def __init__(self, store: Store, configured: Mapping[str, ApiKey]) -> None:
+        self._store = store
+        self._configured = configured
+        self._looked: dict[str, tuple[float, ApiKey | None]] = {}
+        self._looked_for_any = -SECONDS_A_LOOK_COUNTS
+        self._any = bool(configured)
+
+    async def required(self) -> bool:
+        """Whether a key is needed. Once one was made it always is, also when the last one was revoked."""
+        now = asyncio.get_running_loop().time()
+        if not self._any and now - self._looked_for_any >= SECONDS_A_LOOK_COUNTS:
+            self._any = await self._store.has_keys()
+            self._looked_for_any = now
+        return self._any
+
+    async def find(self, presented: str) -> ApiKey:
+        """What is known of a key that somebody presents. Raises NoSuchKey."""
+        digest = digest_of(presented)
+        found = None
+        for each, key in self._configured.items():  # all of them, so that the time taken tells nothing
+            if hmac.compare_digest(each, digest):
+                found = key
+        found = found or await self._stored(digest)
+        if found is None:
+            raise NoSuchKey
+        return found
+
+    async def make(self, name: str, *, private: bool, origins: Sequence[str]) -> tuple[str, ApiKey]:
+        """A new key, which is told this once, and what is stored of it: a publishable one, if it has `origins`.
+
+        Raises StartError where it cannot be.
+        """
+        check_name(name)
+        secret = (PUBLISHABLE_PREFIX if origins else SECRET_PREFIX) + secrets.token_urlsafe(32)
+        digest = digest_of(secret)
+        key = ApiKey(
+            digest[:LETTERS_OF_AN_ID], name, publishable=bool(origins), private=private,
+            origins=tuple(map(origin_of, origins)),
+        )  # fmt: skip
+        if any(each.name == name for each in self._configured.values()) or not await self._store.add_key(key, digest):
+            raise StartError(f"There is a key {name} already. Its sessions would belong to both: revoke it first.")
+        return secret, key
+
+    async def all(self) -> Sequence[ApiKey]:
+        """Those of API_KEYS, and every key that was ever made, the oldest first."""
+        return [*self._configured.values(), *await self._store.keys()]
+
+    async def revoke(self, which: str) -> Sequence[ApiKey]:
+        """Take no more the keys with this name or id; which ones that were."""
+        return await self._store.revoke_key(which)
+
+    async def _stored(self, digest: str) -> ApiKey | None:
+        now = asyncio.get_running_loop().time()
+        until, key = self._looked.get(digest, (now, None))
+        if until > now:
+            return key
+        key = await self._store.key_with(digest)
+        if len(self._looked) >= MOST_LOOKS:
+            self._looked.clear()
+        self._looked[digest] = now + SECONDS_A_LOOK_COUNTS, key
+        return key
+
+
+def digest_of(key: str) -> str:
+    """How a key is stored. Keys are long and random, so nothing slower is needed against guessing."""
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+
+
+def configured_keys(api_keys: str) -> Mapping[str, ApiKey]:
+    """The keys that API_KEYS lists, by their digests. Raises SettingsError, with no key in it.
+
+    Each entry is `name:key`, or a key alone, which goes by the beginning of its digest.
+    """
+    found: dict[str, ApiKey] = {}
+    for entry in api_keys.replace(",", " ").split():
+        name, colon, secret = entry.partition(":")
+        if not colon:
+            name, secret = f"key-{digest_of(entry)[:LETTERS_OF_AN_ID]}", entry
+        if not secret:
+            raise SettingsError("API_KEYS: an entry has no key. Each is a key, or name:key.")
+        try:
+            check_name(name)
+        except StartError as error:
+            raise SettingsError(f"API_KEYS: {error}") from None
+        digest = digest_of(secret)
+        if digest in found:
+            raise SettingsError("API_KEYS: a key is there twice.")
+        if any(key.name == name for key in found.values()):
+            raise SettingsError(f"API_KEYS: there are two keys of the name {name}.")
+        found[digest] = ApiKey(digest[:LETTERS_OF_AN_ID], name)
+    return found
+
+
+def check_name(name: str) -> None:
+    """Come back if keys may have this name. Raises StartError."""
+    if not _NAME.fullmatch(name) or name == OPEN_NAMESPACE:
+        raise StartError(f"A key's name is up to 40 letters, digits, - and _, and not {OPEN_NAMESPACE}.")
+
+
+def origin_of(address: str) -> str:
+    """The origin of a web page, as browsers write it. Raises StartError."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+        hostname = (parts.hostname or "").encode("idna").decode()
+    except ValueError:
+        parts, port, hostname = urlsplit(""), None, ""
+    is_a_host = _HOSTNAME.fullmatch(hostname) is not None
+    if parts.scheme not in ("http", "https") or not is_a_host or parts.path not in ("", "/") or parts.query:
+        raise StartError("An origin is like https://www.example.com or http://localhost:8080, with no path.")
+    default = {"http": 80, "https": 443}[parts.scheme]
+    host = f"[{hostname}]" if ":" in hostname else hostname
+    return f"{parts.scheme}://{host}" + ("" if port in (None, default) else f":{port}")
+
+
+@contextlib.asynccontextmanager
+async def open_api_keys(settings: Settings) -> AsyncIterator[ApiKeys]:
+    """The keys alone, for whoever makes and revokes them. Raises StartError."""
+    database_url = settings.database_url.get_secret_value()
+    async with Store.open(
+        database_url, hear=lambda _: None, hold_seconds=settings.hold_seconds, erase_after=0
+    ) as store:
+        yield ApiKeys(store, configured_keys(settings.api_keys.get_secret_value()))

@@ -1,0 +1,165 @@
+"""Who asks much does not slow others, and nobody is judged by a clock that nobody could reach."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from core import Chat, Preparation, Question, StoreUnavailable, Turn
+from core.store import Store
+from core.store.ledger import KEY_IS_KNOWN_SECONDS
+from tests.conftest import new_postgresql_database, opened
+from tests.core.fixtures.crash import crashing
+from tests.core.fixtures.database import change, rows
+from tests.core.test_holds import Heir
+from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
+
+SURFACE = "slack"
+SECONDS = 10.0
+
+
+async def accepted(chat: Chat, text: str, session: str, person: str | None = None, surface: str = SURFACE) -> Turn:
+    to = {"channel": session} if surface == SURFACE else None
+    question = Question(surface=surface, session=f"{surface}:{session}", text=text, person=person, reply_to=to)
+    turn = await chat.accept(question)
+    assert turn is not None
+    return turn
+
+
+def held(fake: FakeOpenAI) -> Gate:
+    """Hold answers back in their middle until the gate is opened."""
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=(f"You asked: {asked.question}", "."), gate=gate)
+    return gate
+
+
+async def show(chat: Chat, turn: Turn) -> str:
+    """Wait for the answer of a turn, and have it shown."""
+    async with asyncio.timeout(SECONDS):
+        text = (await chat.answering(turn).whole()).text
+        await chat.shown(turn)
+        return text
+
+
+async def test_of_a_session_that_floods_a_few_turns_are_prepared_at_once(fake: FakeOpenAI, sqlite_url: str) -> None:
+    at_once, most = 0, 0
+
+    async def prepare(_: Turn) -> Preparation:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return Preparation()
+
+    async with opened(fake, sqlite_url) as chat:
+        turns = [await accepted(chat, f"Q{number}-a", "flood") for number in range(20)]
+        for turn in turns:
+            chat.answering(turn, prepare=prepare)
+        for turn in turns:
+            await show(chat, turn)
+    assert most == 3
+
+
+async def test_a_person_has_so_many_questions_asked_at_once_and_others_are_not_held_up(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    gate = held(fake)
+    async with opened(fake, sqlite_url, max_turns_at_once_of_a_person=2) as chat:
+        hers = [await accepted(chat, f"Q{number}-a", f"{number}", person="slack:T1:U1") for number in range(5)]
+        for turn in hers:
+            chat.answering(turn)
+        await fake.until(lambda _: gate.waiting == 2)
+        his = await accepted(chat, "Q1-b", "other", person="slack:T1:U2")
+        chat.answering(his)
+        await fake.until(lambda _: gate.waiting == 3)
+        assert [marker for marker in ("Q0-a", "Q1-a", "Q2-a", "Q1-b") if marker in fake.texts()] == [
+            "Q0-a", "Q1-a", "Q1-b",
+        ]  # fmt: skip
+        gate.open()
+        assert [await show(chat, turn) for turn in (*hers, his)] == [
+            *(f"You asked: Q{number}-a." for number in range(5)), "You asked: Q1-b.",
+        ]  # fmt: skip
+
+
+async def test_a_turn_that_dies_in_company_is_asked_more_often_than_one_that_dies_alone(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    fake.fail("POST", "/responses", Stall(), times=None, when=lambda request: b"Q1-a" in request.body)
+    asked = 0
+    for life in range(6):
+        async with crashing(fake, sqlite_url) as chat, Heir(chat) as heir:
+            if life == 0:
+                for session in "ab":
+                    turn = await accepted(chat, "Q1-a", session, surface="web")
+                    chat.answering(turn)
+            else:
+                await heir.has_taken(2)
+            asked += 2
+            await fake.until(lambda fake, wanted=asked: requests(fake) == wanted)  # type: ignore[misc]
+    assert [row["outcome"] for row in rows(sqlite_url, "SELECT outcome FROM turn")] == [None, None]
+
+
+def requests(fake: FakeOpenAI) -> int:
+    return sum(request.path == "/responses" for request in fake.requests)
+
+
+async def test_the_key_of_a_request_is_known_for_a_week_after_its_answer(fake: FakeOpenAI, database_url: str) -> None:
+    async with opened(fake, database_url) as chat:
+        for key in ("old", "young", "shown"):
+            to = {"channel": "1"} if key == "shown" else None
+            question = Question(surface="web", session=f"web:public:{key}", text="Q1-a", event_id=key, reply_to=to)
+            turn = await chat.accept(question)
+            assert turn is not None
+            await chat.answering(turn).whole()
+            if to:
+                await chat.shown(turn)
+        for key, days in (("old", 1), ("young", -1), ("shown", 1)):
+            change(
+                database_url, "UPDATE turn SET closed_at = closed_at - :age WHERE event_id = :key",
+                age=KEY_IS_KNOWN_SECONDS + 86_400 * days, key=key,
+            )  # fmt: skip
+        await chat._store.prune()
+        assert await chat.known_events("web", ["old", "young", "shown"]) == {"young", "shown"}
+    assert len(rows(database_url, "SELECT id FROM turn WHERE answer <> ''")) == 3
+
+
+async def test_after_an_outage_of_postgresql_nobody_takes_over_from_the_living(
+    fake: FakeOpenAI, postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database_url = new_postgresql_database(postgresql)
+    gate, tick, is_away = held(fake), Store.tick, True
+
+    async def away(self: Store, *args: Any) -> Any:
+        if is_away:
+            raise StoreUnavailable
+        return await tick(self, *args)
+
+    lapsed = "SELECT id FROM holder WHERE held_until < extract(epoch FROM clock_timestamp())"
+    async with (
+        opened(fake, database_url, hold_seconds=3) as chat,
+        opened(fake, database_url, hold_seconds=3) as other,
+        Heir(chat) as heir,
+        Heir(other) as other_heir,
+    ):
+        turns = [await accepted(each, "Q1-a", f"{number}", surface="web") for number, each in enumerate((chat, other))]
+        for each, turn in zip((chat, other), turns, strict=True):
+            each.answering(turn)
+        await fake.until(lambda _: gate.waiting == 2)
+        monkeypatch.setattr(Store, "tick", away)
+        await until(lambda: len(rows(database_url, lapsed)) == 2)
+        is_away = False
+        await until(lambda: rows(database_url, lapsed) == [])
+        gate.open()
+        for each, turn in zip((chat, other), turns, strict=True):
+            assert (await each.following(turn).whole()).text == "You asked: Q1-a."
+        assert heir.turns == other_heir.turns == []
+    assert [row["token"] for row in rows(database_url, "SELECT token FROM turn")] == [1, 1]
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not condition():  # noqa: ASYNC110 - it is the database that tells
+            await asyncio.sleep(0.02)
