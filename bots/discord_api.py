@@ -15,11 +15,10 @@ from typing import TypeVar
 import aiohttp
 import discord
 
-from bots.reply import Undeliverable
+from bots.reply import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, Undeliverable
 
 logger = logging.getLogger(__name__)
 
-SECONDS_A_PLACE_MAY_BE_DOWN = 600.0
 SECONDS_OF_A_CALL = 90.0  # with all repetitions of discord.py's; cutting those short is not safe for its own state
 LONGEST_PAUSE_SECONDS = 15.0
 
@@ -31,10 +30,6 @@ NOTHING = discord.AllowedMentions.none()
 
 T = TypeVar("T")
 Make = Callable[[discord.Client], Awaitable[T]]
-
-
-class InDoubt(Exception):
-    """The call may have been carried out and may not."""
 
 
 class Refused(Exception):

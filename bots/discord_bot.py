@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
 import weakref
 from asyncio import FIRST_COMPLETED
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import discord
@@ -33,16 +32,18 @@ from bots.discord_reply import DiscordReply, Gates
 from bots.discord_words import SURFACE, Here
 from bots.reply import Undeliverable
 from bots.responder import Responder
-from core import BadQuestion, Chat, NotAccepted, Overloaded, Settings, SettingsError, StoreUnavailable, Turn
+from core import BadQuestion, Chat, Overloaded, Settings, SettingsError, StoreUnavailable, Turn
 from core.logs import kind_of
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SECONDS_TO_WAIT_FOR_DISCORD = 30.0
 SECONDS_FOR_ONE_MORE_SERVER = 2.0  # to be told of by Discord, at the beginning of a session
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 SECONDS_OF_A_GOOD_CONNECTION = 600.0
-SECONDS_TO_INSIST = 60.0
+SECONDS_BETWEEN_TRIES = 0.5  # to take in what the store did not take
 SECONDS_TO_END = 3.0
 SECONDS_TO_READ_A_CHANNEL = 15.0
 SECONDS_OF_OVERLAP = 60.0  # what is fetched again when a session was lost, to be sure
@@ -110,11 +111,11 @@ class Client(discord.AutoShardedClient):
         await self._bot.hear_edit(payload.message)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
-        await self._bot.hear_deletion(payload.message_id)
+        await self._bot.hear_deletion(payload.message_id, payload.channel_id)
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         for message in payload.message_ids:
-            await self._bot.hear_deletion(message)
+            await self._bot.hear_deletion(message, payload.channel_id)
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         await self._bot.commands.clicked(interaction)
@@ -140,7 +141,7 @@ class Client(discord.AutoShardedClient):
 
 
 class DiscordBot:
-    """Hears what people say on Discord, and answers. To be made by `open_discord`."""
+    """Hears what people say on Discord, and answers. To be made by `connected_discord`."""
 
     def __init__(self, settings: Settings, chat: Chat, tasks: asyncio.TaskGroup) -> None:
         def ids(words: tuple[str, ...]) -> frozenset[int]:
@@ -158,8 +159,8 @@ class DiscordBot:
         self._gates = Gates()
         self._in_order: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
         self._missed_since = time.time() - self._catch_up_seconds
-        self._owed_since = math.inf
         self._caught_up: set[int] = set()
+        self._deleted: set[int] = set()
         self.user = 0
         self.is_connected = asyncio.Event()
         self.api = DiscordApi()
@@ -193,53 +194,79 @@ class DiscordBot:
                 return
             if heard.is_addressed or heard.here.kind == "thread" or self._is_in_a_free_channel(heard):
                 await self._catch_up_in(message.channel, before=message.id)
-            await self._hear(heard)
+            await self._insist(lambda: self._hear(heard))
 
     async def hear_edit(self, message: discord.Message) -> None:
         """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now."""
         if message.edited_at is None:  # links that unfold come as edits too
             return
         async with self._turn_in(message.channel.id):
-            heard = self._heard_in(message)
-            if heard is None:
-                return
-            turn = await self._chat.turn_of(SURFACE, heard.key)
-            if turn is None:
-                if heard.mentions_us:
-                    await self._hear(heard)
-                return
-            if turn.over or not heard.text:
-                return
-            async with self._chat.control(SURFACE, f"edit:{heard.key}:{message.edited_at.timestamp()}") as fresh:
-                if fresh:
-                    with contextlib.suppress(BadQuestion):  # then what was asked first is answered
-                        await self._chat.amend(turn, heard.text)
+            heard, key = self._heard_in(message), f"edit:{message.id}:{message.edited_at.timestamp()}"
+            if heard is not None:
+                await self._insist(lambda: self._hear_edit(heard, key))
 
-    async def hear_deletion(self, message: int) -> None:
+    async def hear_deletion(self, message: int, channel: int) -> None:
         """Stop answering a message that was deleted."""
-        turn = await self._chat.turn_of(SURFACE, str(message))
-        if turn is not None and not turn.over:
-            await self._chat.stop(turn.id)
+
+        async def stop() -> None:
+            turn = await self._chat.turn_of(SURFACE, str(message))
+            if turn is not None and not turn.over:
+                await self._chat.stop(turn.id)
+
+        self._deleted.add(message)  # at once, for what is heard of it while it stands in line itself
+        try:
+            async with self._turn_in(channel):
+                await self._insist(stop)
+        finally:
+            self._deleted.discard(message)
 
     @contextlib.asynccontextmanager
     async def _turn_in(self, channel: int) -> AsyncIterator[None]:
         lock = self._in_order.setdefault(channel, asyncio.Lock())
         async with lock:
-            yield
+            try:
+                yield
+            except StoreUnavailable:
+                logger.warning("what was said in a channel is left to the next process")
+
+    async def _insist(self, take_in: Callable[[], Awaitable[T]]) -> T:
+        """Take something in, again and again while the store does not: Discord does not say it a second time.
+
+        Raises StoreUnavailable where this process ends; what was said is fetched by the next one.
+        """
+        while True:
+            try:
+                return await take_in()
+            except (StoreUnavailable, Overloaded) as refusal:
+                if self._chat.draining:
+                    raise StoreUnavailable from None
+                logger.warning("what was said cannot be taken in yet: %s", kind_of(refusal))
+            await asyncio.sleep(SECONDS_BETWEEN_TRIES)
 
     def _heard_in(self, message: discord.Message) -> Heard | None:
         return heard_in(message, self.user, may_read_all=self._may_read_all)
 
     async def _hear(self, heard: Heard) -> None:
-        if not heard.is_addressed and not await self._is_meant_for_us(heard):
+        if heard.id in self._deleted or not (heard.is_addressed or await self._is_meant_for_us(heard)):
             return
         refusal = self._allowed.refusal(heard.here, heard.speaker)
         if refusal is None and heard.is_hidden:
             await self._say_once(heard, MENTION_ME, f"mention-me:{heard.here.channel}")
         elif refusal is None:
             await self._accept(heard)
-        elif heard.is_addressed:
+        elif heard.is_addressed and not await self._chat.known_events(SURFACE, [heard.key]):
             await self._say_once(heard, refusal, heard.key)
+
+    async def _hear_edit(self, heard: Heard, key: str) -> None:
+        turn = await self._chat.turn_of(SURFACE, heard.key)
+        if turn is None:
+            if heard.mentions_us:
+                await self._hear(heard)
+        elif heard.text and not turn.over:
+            async with self._chat.control(SURFACE, key) as fresh:
+                if fresh:
+                    with contextlib.suppress(BadQuestion):  # then what was asked first is answered
+                        await self._chat.amend(turn, heard.text)
 
     async def _is_meant_for_us(self, heard: Heard) -> bool:
         """Whether it needs no mention: in a thread where we take part, and in a channel that is ours."""
@@ -265,24 +292,9 @@ class DiscordBot:
         note = heard.reply_to(here, self._chat.redacted)
         question = question_of(heard.text, session, event_id=heard.key, here=here, reply_to=note)
         try:
-            await self._insist_on_hearing(question)
+            await self.responder.hear(question)
         except BadQuestion as bad:
             await self._say_once(heard, str(bad), heard.key)
-        except NotAccepted as refusal:
-            logger.warning("a message was not taken in: %s", kind_of(refusal))
-            self._owed_since = min(self._owed_since, discord.utils.snowflake_time(heard.id).timestamp() - 1)
-            self._caught_up.discard(heard.here.channel)
-
-    async def _insist_on_hearing(self, question: Any) -> None:
-        """Accept a question, also from a store that does not answer for a while: Discord does not say it again."""
-        deadline = asyncio.get_running_loop().time() + SECONDS_TO_INSIST
-        while True:
-            try:
-                return await self.responder.hear(question)
-            except (StoreUnavailable, Overloaded):
-                if self._chat.draining or asyncio.get_running_loop().time() > deadline:
-                    raise
-            await asyncio.sleep(0.5)
 
     async def _say_once(self, heard: Heard, sentence: str, key: str) -> None:
         """Say something to somebody, in the background; the next time with this key, nothing."""
@@ -329,12 +341,8 @@ class DiscordBot:
         at_once = asyncio.Semaphore(CHANNELS_AT_ONCE)
 
         async def look(channel: Any) -> None:
-            async with at_once:
-                try:
-                    async with self._turn_in(channel.id):
-                        await self._catch_up_in(channel)
-                except StoreUnavailable:
-                    logger.warning("what was missed in a channel could not be taken in")
+            async with at_once, self._turn_in(channel.id):
+                await self._catch_up_in(channel)
 
         channels = [*self._channels_to_look_in(client), *await self._dms_to_look_in(client)]
         async with asyncio.TaskGroup() as looking:
@@ -352,10 +360,14 @@ class DiscordBot:
 
     async def _dms_to_look_in(self, client: discord.Client) -> list[Any]:
         """The DMs of the last weeks: Discord lists none."""
-        try:
-            sessions = await self._chat.recent_sessions(
+
+        async def recent_sessions() -> Sequence[str]:
+            return await self._chat.recent_sessions(
                 SURFACE, "discord:dm:", seconds=DAYS_A_DM_IS_REMEMBERED * 86_400, most=MOST_DMS_LOOKED_AT
             )
+
+        try:
+            sessions = await self._insist(recent_sessions)
         except StoreUnavailable:
             return []
         ids = [int(session.rpartition(":")[2]) for session in sessions]
@@ -363,7 +375,7 @@ class DiscordBot:
         return [channel for channel in found if channel is not None]
 
     def _since(self) -> discord.Object:
-        earliest = max(min(self._missed_since, self._owed_since), time.time() - self._catch_up_seconds)
+        earliest = max(self._missed_since, time.time() - self._catch_up_seconds)
         return discord.Object(discord.utils.time_snowflake(datetime.fromtimestamp(earliest, UTC)))
 
     async def _catch_up_in(self, channel: Any, *, before: int | None = None) -> None:
@@ -371,25 +383,32 @@ class DiscordBot:
         if channel.id in self._caught_up or not self._catch_up_seconds:
             return
         self._caught_up.add(channel.id)
+        try:
+            messages = await self._missed_in(channel, before)
+            all_heard = [heard for heard in map(self._heard_in, messages) if heard is not None]
+            keys = [heard.key for heard in all_heard]
+            known = await self._insist(lambda: self._chat.known_events(SURFACE, keys))
+            for heard in all_heard:
+                if heard.key not in known:
+                    await self._insist(partial(self._hear, heard))
+        except BaseException as failure:
+            self._caught_up.discard(channel.id)
+            if not isinstance(failure, Undeliverable):
+                raise
+            logger.warning("what was missed in a channel could not be read: %s", failure)
+
+    async def _missed_in(self, channel: Any, before: int | None) -> Sequence[discord.Message]:
+        """What was said in a channel while we were away, in order; of too much, the end. Raises Undeliverable."""
         since, until = self._since(), discord.Object(before) if before else None
 
         async def read(client: discord.Client) -> list[discord.Message]:
-            history = channel.history(limit=MOST_MESSAGES_OF_A_CHANNEL, after=since, before=until, oldest_first=True)
-            return [message async for message in history]
+            history = channel.history(limit=MOST_MESSAGES_OF_A_CHANNEL, after=since, before=until, oldest_first=False)
+            return [message async for message in history][::-1]
 
         try:
-            messages = await self.api.call(read, seconds=SECONDS_TO_READ_A_CHANNEL)
+            return await self.api.call(read, seconds=SECONDS_TO_READ_A_CHANNEL)
         except Refused:  # we may not read what was said here before
-            return
-        except Undeliverable as failure:
-            logger.warning("what was missed in a channel could not be read: %s", failure)
-            self._caught_up.discard(channel.id)
-            return
-        all_heard = [heard for heard in map(self._heard_in, messages) if heard is not None]
-        known = await self._chat.known_events(SURFACE, [heard.key for heard in all_heard])
-        for heard in all_heard:
-            if heard.key not in known:
-                await self._hear(heard)
+            return []
 
 
 @contextlib.asynccontextmanager

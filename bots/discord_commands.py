@@ -16,6 +16,7 @@ from discord import app_commands
 
 from bots import controls
 from bots.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
+from bots.discord_api import NOTHING
 from bots.discord_heard import Speaker, command_of, here_of, note_to_self, question_of, speaker_of
 from bots.discord_prepare import DiscordPreparing
 from bots.discord_reply import custom_ids_in, turn_of
@@ -104,15 +105,21 @@ class DiscordCommands:
         except Exception as failure:
             await self._on_error(interaction, failure)
 
+    async def _is_refused(self, interaction: Interaction) -> bool:
+        """Whether this person may not do anything here; they are told so."""
+        refusal = await self._preparing.refusal(*where_and_who(interaction), SECONDS_TO_CHECK)
+        if refusal is not None:
+            await _say(interaction, refusal)
+        return refusal is not None
+
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _ask(
         self, interaction: Interaction, text: str, *, quoted: Json | None = None, about: Turn | None = None
     ) -> None:
-        here, speaker = where_and_who(interaction)
-        if refusal := await self._preparing.refusal(here, speaker, SECONDS_TO_CHECK):
-            await _say(interaction, refusal)
+        if await self._is_refused(interaction):
             return
+        here, speaker = where_and_who(interaction)
         note = note_to_self(
             here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
             may_post=_may_post(interaction),
@@ -120,12 +127,13 @@ class DiscordCommands:
         session = about.session if about is not None else here.session(message=None, user=speaker.id)
         acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer(thinking=True)))
         text = readable(text, _our_id(interaction), {})
-        question = question_of(text, session, event_id=f"command:{interaction.id}", here=here, reply_to=note)
+        question = question_of(text, session, event_id=_event_of(interaction.id), here=here, reply_to=note)
         try:
             await self._responder.hear(question)
         except NotAccepted as refusal:
+            sentence = str(refusal)
             await acknowledging
-            await _quietly(lambda: interaction.edit_original_response(content=str(refusal)))
+            await _quietly(lambda: interaction.edit_original_response(content=sentence))
         else:
             await acknowledging
 
@@ -134,7 +142,7 @@ class DiscordCommands:
         if message.author.id == bot:
             turn = await self.turn_shown_by(message)
             if turn is None:
-                await _say(interaction, "I do not know this answer any more. Reply to it, or quote what you mean.")
+                await _say(interaction, f"{UNKNOWN_ANSWER} Reply to it, or quote what you mean.")
                 return
             await _quietly(
                 lambda: interaction.response.send_modal(_window("Ask about this", f"about-turn:{turn.id}", ASK))
@@ -154,6 +162,8 @@ class DiscordCommands:
         for custom_id in custom_ids_in(message):
             if turn_id := turn_of(custom_id):
                 return await self._chat.turn(turn_id)
+        if message.interaction_metadata is not None:
+            return await self._chat.turn_of(SURFACE, _event_of(message.interaction_metadata.id))
         if message.reference is not None and message.reference.message_id:
             return await self._chat.turn_of(SURFACE, str(message.reference.message_id))
         return None
@@ -161,12 +171,10 @@ class DiscordCommands:
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _carry_out(self, interaction: Interaction, do: Do, *, ephemeral: bool = True) -> None:
-        here, speaker = where_and_who(interaction)
-        if refusal := await self._preparing.refusal(here, speaker, SECONDS_TO_CHECK):
-            await _say(interaction, refusal)
+        if await self._is_refused(interaction):
             return
         try:
-            async with self._chat.control(SURFACE, f"command:{interaction.id}") as fresh:
+            async with self._chat.control(SURFACE, _event_of(interaction.id)) as fresh:
                 if fresh:  # else another process of ours does it
                     await _say(interaction, await do(interaction), ephemeral=ephemeral)
         except StoreUnavailable:
@@ -208,10 +216,9 @@ class DiscordCommands:
         )  # fmt: skip
 
     async def _unlock(self, interaction: Interaction) -> None:
-        here, speaker = where_and_who(interaction)
-        if refusal := await self._preparing.refusal(here, speaker, SECONDS_TO_CHECK):
-            await _say(interaction, refusal)
+        if await self._is_refused(interaction):
             return
+        here, _ = where_and_who(interaction)
         await _quietly(lambda: interaction.response.send_modal(_window("Unlock", f"unlock:{here.place}", PASSWORD)))
 
     # ── buttons and windows ──────────────────────────────────────────────────────────────────────────────────────────
@@ -233,7 +240,8 @@ class DiscordCommands:
     async def _sent(self, interaction: Interaction, custom_id: str, typed: Mapping[str, str]) -> None:
         kind, _, about = custom_id.partition(":")
         if kind == "unlock":
-            await self._try_password(interaction, about, typed.get("password", ""))
+            password = typed.get("password", "")
+            await self._carry_out(interaction, lambda each: self._try_password(each, about, password))
         elif kind == "about":
             quoted = {"id": None, "name": about, "text": self._chat.redacted(typed.get("message", ""))}
             await self._ask(interaction, typed.get("question", ""), quoted=quoted)
@@ -244,15 +252,14 @@ class DiscordCommands:
             else:
                 await self._ask(interaction, typed.get("question", ""), about=turn)
 
-    async def _try_password(self, interaction: Interaction, place: str, typed: str) -> None:
+    async def _try_password(self, interaction: Interaction, place: str, typed: str) -> str:
         here, _ = where_and_who(interaction)
         try:
             opened = await self._chat.unlock(person_id(interaction.user.id), place, typed)
-        except (WrongPassword, StoreUnavailable) as refusal:
-            await _say(interaction, str(refusal))
-            return
+        except WrongPassword as refusal:
+            return str(refusal)
         others = "" if here.kind == "dm" else " Others can read what is said here."
-        await _say(interaction, f"{opened.name} answers you here for the next 15 minutes.{others} `/lock` ends it.")
+        return f"{opened.name} answers you here for the next 15 minutes.{others} `/lock` ends it."
 
     async def _on_error(self, interaction: Interaction, failure: Exception) -> None:
         cause = getattr(failure, "original", failure)
@@ -261,6 +268,10 @@ class DiscordCommands:
             return
         logger.error("a command could not be carried out: %s", kind_of(cause))
         await _say(interaction, WENT_WRONG)
+
+
+def _event_of(interaction: int) -> str:
+    return f"command:{interaction}"
 
 
 async def _help(_: Interaction) -> str:
@@ -300,11 +311,7 @@ def _may_post(interaction: Interaction) -> bool:
 
 
 async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:
-    await _quietly(
-        lambda: interaction.response.send_message(
-            sentence, ephemeral=ephemeral, allowed_mentions=discord.AllowedMentions.none()
-        )
-    )  # fmt: skip
+    await _quietly(lambda: interaction.response.send_message(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING))
 
 
 async def _quietly(answer: Callable[[], Awaitable[object]]) -> None:
@@ -312,7 +319,7 @@ async def _quietly(answer: Callable[[], Awaitable[object]]) -> None:
     for _ in range(ATTEMPTS_TO_ANSWER):
         try:
             await answer()
-        except (OSError, TimeoutError, aiohttp.ClientError) as failure:
+        except (OSError, TimeoutError, aiohttp.ClientError, RuntimeError) as failure:  # a closed client: RuntimeError
             logger.info("an interaction is answered again: %s", kind_of(failure))
             continue
         except (discord.HTTPException, discord.InteractionResponded) as refusal:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import discord
 
-from bots.discord_words import NO_WORDS, SURFACE, Here, named, opens_with, person_id, readable
+from bots.discord_words import SURFACE, Here, named, opens_with, person_id, readable
+from bots.words import NO_WORDS
 from core import Json, Question
 
 HEARD_TYPES = (discord.MessageType.default, discord.MessageType.reply)
@@ -39,7 +40,7 @@ class Heard:
     is_hidden: bool  # Discord keeps its words from us
     is_public: bool
     answer_replied_to: discord.Message | None  # of ours
-    quoted: Json | None  # somebody else's message that it replies to
+    quoted: Json | None  # somebody else's message that it replies to, or what it forwards
 
     @property
     def key(self) -> str:

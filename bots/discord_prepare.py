@@ -14,7 +14,8 @@ from bots.discord_api import DiscordApi, Refused
 from bots.discord_heard import Heard, Speaker, heard_in
 from bots.discord_words import SURFACE, Here
 from bots.reply import Undeliverable
-from core import Chat, Json, NotAllowed, Preparation, Turn
+from bots.words import as_asked
+from core import Chat, Json, NotAllowed, Outcome, Preparation, Turn
 
 SECONDS_TO_CHECK = 20.0
 SECONDS_A_MEMBER_IS_KNOWN = 300.0
@@ -74,7 +75,7 @@ class DiscordPreparing:
         if refusal is not None:
             raise NotAllowed(refusal if to["addressed"] else "")
         return Preparation(
-            _asked(turn, to), "\n\n".join(filter(None, [await self._earlier(turn, to), await self._quoted(to)]))
+            _asked(turn, to), "\n\n".join(filter(None, [await self._earlier(turn, to), await self._quoted(turn, to)]))
         )
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,10 +132,13 @@ class DiscordPreparing:
 
     # ── what was said before ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _quoted(self, to: Json) -> str:
-        """The message that the question replies to, unless it is a turn already."""
+    async def _quoted(self, turn: Turn, to: Json) -> str:
+        """The message that the question replies to, unless it is part of the conversation or was said in private."""
         quoted = to["quoted"]
-        if quoted is None or (quoted["id"] and await self._chat.known_events(SURFACE, [quoted["id"]])):
+        if quoted is None:
+            return ""
+        asked = await self._chat.turn_of(SURFACE, quoted["id"]) if quoted["id"] else None
+        if asked is not None and not _may_be_told(asked, turn):
             return ""
         return (
             f"The message that this is about{', from ' + quoted['name'] if quoted['name'] else ''}:\n{quoted['text']}"
@@ -171,10 +175,13 @@ class DiscordPreparing:
         return [each for each in heard if each is not None]
 
 
+def _may_be_told(asked: Turn, turn: Turn) -> bool:
+    if asked.private or asked.outcome is Outcome.FORGOTTEN:
+        return False
+    return asked.session != turn.session or asked.outcome is Outcome.REFUSED
+
+
 def _asked(turn: Turn, to: Json) -> str:
     if not turn.question:
         return ""
-    question = turn.question
-    if to["files"]:
-        question += f"\n\n(Attached, and not readable for you: {', '.join(to['files'])})"
-    return question if to["kind"] == "dm" else f"{to['name']}: {question}"
+    return as_asked(turn.question, to["files"], speaker=None if to["kind"] == "dm" else to["name"])

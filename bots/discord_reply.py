@@ -22,15 +22,13 @@ from bots.discord_api import (
     ARCHIVED,
     MAY_NOT_REFER,
     NOTHING,
-    SECONDS_A_PLACE_MAY_BE_DOWN,
     THREAD_EXISTS,
     UNKNOWN_MESSAGE,
     DiscordApi,
-    InDoubt,
     Refused,
 )
 from bots.discord_words import MOST_PARTS, parts_of, shown, title_of, wants_a_file
-from bots.reply import Messages, PostedMessages, State, Undeliverable
+from bots.reply import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, Messages, PostedMessages, State, Undeliverable
 from core import Chat, Json, Turn
 
 logger = logging.getLogger(__name__)
@@ -140,7 +138,7 @@ class DiscordReply:
             parts = list(self._turn.posted)
             if self._turn.token > 1:
                 parts = await self._with_strays(channel, parts)
-            place = _Place(self._api, self._chat, self._turn, channel, already=len(parts))
+            place = _Place(self._api, self._chat, self._turn, channel, parts)
             await self._stop_typing()
             self._posted = PostedMessages(place, self._note, parts)
         return self._posted
@@ -208,14 +206,14 @@ class DiscordReply:
 class _Place:
     """A channel, a thread or a command's answer, as a place of messages that are posted and edited."""
 
-    def __init__(self, api: DiscordApi, chat: Chat, turn: Turn, channel: int, *, already: int) -> None:
+    def __init__(self, api: DiscordApi, chat: Chat, turn: Turn, channel: int, posted: Sequence[Json]) -> None:
         assert turn.reply_to is not None
         self._api = api
         self._chat = chat
         self._turn = turn
         self._to = turn.reply_to
         self._channel = channel
-        self._posts = already
+        self._known = {part["id"] for part in posted}
         self._may_refer = True  # takes the permission to read what was said before
         self._whole = ""
         self._parts: Sequence[str] = ()
@@ -234,7 +232,6 @@ class _Place:
         """Post a message; it is known again by its nonce, and later by what it looks like."""
         began = _now()
         while True:
-            await self._chat.check_hold(self._turn)
             try:
                 part = await self._api.once(lambda client: self._post_once(client, text, state))
             except InDoubt as doubt:
@@ -250,18 +247,16 @@ class _Place:
                 break
             await asyncio.sleep(1.0)
             if _now() - began > SECONDS_A_NONCE_COUNTS:
-                known = {each["id"] for each in self._turn.posted}
-                strays = await strays_of(self._api, self._chat, self._turn, self._channel, known)
+                strays = await strays_of(self._api, self._chat, self._turn, self._channel, self._known)
                 if strays:
                     part = strays[-1]
                     await self.edit(part, text, state)
                     break
-        self._posts += 1
+        self._known.add(part["id"])
         return part
 
     async def edit(self, message: Json, text: str, state: State) -> None:
         """Let a message read `text`. One that was deleted meanwhile stays so."""
-        await self._chat.check_hold(self._turn)
         for is_second in (False, True):
             try:
                 await self._api.call(lambda client: self._edit_once(client, message, text, state))
@@ -278,7 +273,6 @@ class _Place:
 
     async def try_edit(self, message: Json, text: str, state: State) -> bool:
         """Let a message read `text` for now."""
-        await self._chat.check_hold(self._turn)
         try:
             await self._api.once(lambda client: self._edit_once(client, message, text, state))
         except (InDoubt, Refused):
@@ -291,8 +285,9 @@ class _Place:
         await self._api.attempt(lambda client: _partial(client, message).delete())
 
     async def _post_once(self, client: discord.Client, text: str, state: State) -> Json:
+        await self._chat.check_hold(self._turn)
         content = self._content(text, state)
-        if self._posts == 0 and (answer := _answer_to_command(client, self._to)):
+        if not self._known and (answer := _answer_to_command(client, self._to)):
             try:
                 first = await answer.edit_message(ORIGINAL, **content)
                 return {"id": str(first.id), "channel": self._channel, "is_original": True}
@@ -303,7 +298,7 @@ class _Place:
             content["files"] = file
         where = client.get_partial_messageable(self._channel)
         sent = await where.send(
-            nonce=f"{self._turn.id[:20]}{self._posts}", suppress_embeds=True, mention_author=False,
+            nonce=f"{self._turn.id[:20]}{len(self._known)}", suppress_embeds=True, mention_author=False,
             reference=self._reference(), **content,
         )  # fmt: skip
         part = {"id": str(sent.id), "channel": self._channel}
@@ -312,6 +307,7 @@ class _Place:
         return part
 
     async def _edit_once(self, client: discord.Client, message: Json, text: str, state: State) -> None:
+        await self._chat.check_hold(self._turn)
         content = self._content(text, state)
         if message.get("is_original") and (answer := _answer_to_command(client, self._to)):
             await answer.edit_message(ORIGINAL, **content)
@@ -320,7 +316,7 @@ class _Place:
 
     def _reference(self) -> Any:
         message, kind = self._to["message"] if self._may_refer else None, self._to["kind"]
-        if not message or kind == "dm" or self._channel != self._to["channel"] or (self._posts and kind == "thread"):
+        if not message or kind == "dm" or self._channel != self._to["channel"] or (self._known and kind == "thread"):
             return None  # elsewhere others' answers may come between, so each message says what it answers
         return discord.MessageReference(
             message_id=int(message), channel_id=int(self._to["channel"]), fail_if_not_exists=False

@@ -11,19 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bots.pages import Context, pages
+from bots import words
+from bots.pages import Context, is_table_rule, pages
 from core import Turn
 
 SURFACE = "discord"
-LIMIT = (
-    2_000  # characters of a message; a character outside the basic plane counts as two with some of Discord's clients
-)
+LIMIT = 2_000  # UTF-16 units of a message, which are never fewer than the characters that Discord counts
 MOST_PARTS = 20
 PARTS_WITHOUT_A_FILE = 8
 WIDEST_TABLE = 110
-LONGEST_NAME_OF_A_FILE = 100
 LONGEST_TITLE = 60
-NO_WORDS = "(no words)"
 OTHERS_CAN_READ_IT = (
     "_Others here can read the password that you typed. `/unlock` asks for it in a window of your own; you may want to "
     "delete your message._\n\n"
@@ -40,7 +37,6 @@ _HEADING = re.compile(r"#{4,6}[ \t]+(.*?\S)(?:[ \t]+#+)?[ \t]*")
 _IMAGE = re.compile(r"!(?=\[[^\]\n]*\]\()")
 _BARE_LINK = re.compile(r"\[(https?://[^\]\s]+)\]\(\1/?\)")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
-_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-*:?[ \t]*)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +96,21 @@ def readable(content: str, bot: int, names: Mapping[int, str]) -> str:
 
 def named(file_name: str) -> str:
     """A file's name as it can be told."""
-    for special in "*_`~<>|\n@":
-        file_name = file_name.replace(special, " ")
-    return " ".join(file_name.split())[:LONGEST_NAME_OF_A_FILE] or "a file"
+    return words.plain_name(file_name, "*_`~<>|\n@") or "a file"
 
 
 def title_of(turn: Turn) -> str:
     """A name for the thread that a question opens."""
     if turn.private or not turn.question:
         return "A conversation with Bob"
-    line = " ".join(str((turn.reply_to or {}).get("title") or turn.question).partition("\n")[0].split())
-    return line if len(line) <= LONGEST_TITLE else line[: LONGEST_TITLE - 1].rstrip() + "…"
+    return words.first_line(str((turn.reply_to or {}).get("title") or turn.question), LONGEST_TITLE)
 
 
 def shown(turn: Turn, text: str) -> str:
     """What a reader sees of a turn's answer: the answer, and before it what has to be said about the question."""
     to = turn.reply_to or {}
-    before = OTHERS_CAN_READ_IT if turn.said_password and to.get("guild") else ""
-    if to.get("files"):
-        before += f"_I cannot read attachments yet, so I have not seen: {', '.join(to['files'])}_\n\n"
-    return before + text if text.strip() else text
+    warning = OTHERS_CAN_READ_IT if turn.said_password and to.get("guild") else ""
+    return warning + words.unread_files(to.get("files") or ()) + text if text.strip() else text
 
 
 def parts_of(text: str, *, most: int = MOST_PARTS) -> list[str]:
@@ -163,7 +154,7 @@ def discord_markdown(text: str) -> str:
 
 
 def _is_table(lines: list[str], index: int) -> bool:
-    return "|" in lines[index] and index + 1 < len(lines) and bool(_RULE.fullmatch(lines[index + 1].rstrip()))
+    return "|" in lines[index] and index + 1 < len(lines) and is_table_rule(lines[index + 1])
 
 
 def _fenced(table: list[str]) -> Iterable[str]:

@@ -53,7 +53,7 @@ class Context:
         if self.opening and "|" in bare:
             return self
         head = f"{self.line_before}\n{bare}\n"
-        if "|" in self.line_before and len(head) <= LONGEST_OPENING and _TABLE_RULE.fullmatch(bare.rstrip()):
+        if "|" in self.line_before and len(head) <= LONGEST_OPENING and is_table_rule(bare):
             return Context(opening=head)
         return Context(line_before=bare)
 
@@ -73,6 +73,11 @@ class Page:
         if not self.ends_in.fence:
             body = body.rstrip()
         return self.begins_in.opening + body + self.ends_in.closing(body)
+
+
+def is_table_rule(line: str) -> bool:
+    """Whether a line is the one below a table's head."""
+    return _TABLE_RULE.fullmatch(line.rstrip()) is not None
 
 
 def pages(text: str, limit: int) -> Iterator[Page]:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum, auto
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from core import Json
 
-Note = Callable[[Sequence[Json]], Awaitable[None]]
+SECONDS_A_PLACE_MAY_BE_DOWN = 600.0
+
+Note = Callable[[Sequence[Json]], Coroutine[Any, Any, None]]
 
 
 class Undeliverable(Exception):
     """The place where the answer belongs does not take it: for good, or for longer than is worth waiting."""
+
+
+class InDoubt(Exception):
+    """A call may have been carried out and may not."""
 
 
 class State(Enum):
@@ -67,7 +73,7 @@ class Messages(Protocol):
         """Remove a message, if it is still there."""
 
     async def try_edit(self, message: Json, text: str, state: State) -> bool:
-        """Let a message read `text` for now. False, without any waiting, where that did not work out at once."""
+        """Let a message read `text` for now. False where that did not work out; it is not repeated here."""
 
 
 class PostedMessages:
@@ -103,7 +109,7 @@ class PostedMessages:
             state = end if index == len(wanted) - 1 else State.IS_FULL
             if index >= len(self._posted):
                 self._posted.append(await self._messages.post(part, state))
-                await asyncio.shield(self._note(self._posted))
+                await _to_the_end(self._note(self._posted))
                 self._read.append((part, state))
             elif self._read[index] != (part, state):
                 self._read[index] = None
@@ -115,3 +121,10 @@ class PostedMessages:
         if end is State.IS_LAST:
             del self._read[len(wanted) :]
         return True
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do something that goes on where whoever waits for it is cancelled; what it raises then concerns nobody."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.shield(task)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from slack_sdk.errors import SlackApiError
@@ -17,12 +17,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bots.pace import Pace
-from bots.reply import Undeliverable
+from bots.reply import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, Undeliverable
 from core import Json
 
 logger = logging.getLogger(__name__)
 
-SECONDS_A_PLACE_MAY_BE_DOWN = 600.0
 SECONDS_OF_AN_ATTEMPT = 15.0
 LONGEST_PAUSE_SECONDS = 15.0
 RETRY_AFTER_SECONDS = 1.0  # where Slack refuses for its rate and does not say for how long
@@ -60,12 +59,11 @@ _PACES = {
 _POSTS_PER_MINUTE, _POSTS_AT_ONCE = 60, 4  # in one channel
 
 
+Fence = Callable[[], Awaitable[None]]
+
+
 class RateLimited(Exception):
     """The call was not made, or refused for its rate, and whoever makes it has something better to do than to wait."""
-
-
-class InDoubt(Exception):
-    """The call may have been carried out and may not."""
 
 
 class Refused(Exception):
@@ -89,13 +87,18 @@ class SlackApi:
         for method, (per_minute, burst) in _PACES.items():
             self._paces[method] = Pace(per_minute, burst)
 
-    async def call(self, method: str, **arguments: Any) -> Json:
-        """Call a method as soon as its rate allows, again after a 429, and after a failure if that is safe."""
+    async def call(self, method: str, *, fence: Fence | None = None, **arguments: Any) -> Json:
+        """Call a method as soon as its rate allows, again after a 429, and after a failure if that is safe.
+
+        Right before each call `fence` may raise: what was true before the waiting need not be true any more.
+        """
         pace = self._pace(method, arguments)
         started = asyncio.get_running_loop().time()
         pause = 0.25
         while True:
             await pace.turn()
+            if fence is not None:
+                await fence()
             try:
                 return await self._try(method, arguments, pace)
             except RateLimited:

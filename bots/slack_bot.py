@@ -29,6 +29,7 @@ from bots.slack_reply import SlackReply
 from bots.slack_socket import Socket
 from bots.slack_status import Statuses
 from bots.slack_words import SURFACE, Said, said_in
+from bots.words import NO_WORDS
 from core import BadQuestion, Chat, Json, NotAccepted, Question, Settings, SettingsError, Turn
 from core.logs import kind_of
 
@@ -44,7 +45,6 @@ BAD_TOKEN = (
     "token_expired",
     "token_revoked",
 )
-NO_WORDS = "(no words)"
 
 
 class SlackBot:
@@ -161,7 +161,11 @@ class SlackBot:
                     self._commands.say(said, str(bad))
 
     async def _is_in_a_thread_of_ours(self, said: Said) -> bool:
-        return self._follows_up and said.is_follow_up and await self._chat.engaged_by(said.session) is not None
+        if not (self._follows_up and said.is_follow_up):
+            return False
+        first = await self._chat.engaged_by(said.session)
+        # What was said before it, but is delivered late, was told along with it.
+        return first is not None and float((first.reply_to or {}).get("ts", 0)) < float(said.ts)
 
     def _question(self, said: Said) -> Question:
         reply_to = said.reply_to

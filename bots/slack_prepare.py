@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from bots.reply import Undeliverable
-from bots.slack_api import InDoubt, Refused, SlackApi
+from bots.reply import InDoubt, Undeliverable
+from bots.slack_api import Refused, SlackApi
 from bots.slack_status import Statuses
 from bots.slack_words import HEARD_SUBTYPES, SURFACE, is_for_us, people_in, readable, title_of, with_names
+from bots.words import as_asked
 from core import Chat, Json, NotAllowed, Preparation, Turn
 
 SECONDS_TO_CHECK = 20.0
@@ -192,10 +193,8 @@ class SlackPreparing:
 def _asked(turn: Turn, to: Json, names: Mapping[str, str]) -> str:
     if not turn.question:
         return ""
-    question = with_names(turn.question, names)
-    if to["files"]:
-        question += f"\n\n(Attached, and not readable for you: {', '.join(to['files'])})"
-    return question if to["kind"] == "im" else f"{names[to['user']]}: {question}"
+    speaker = None if to["kind"] == "im" else names[to["user"]]
+    return as_asked(with_names(turn.question, names), to["files"], speaker=speaker)
 
 
 def _told(earlier: list[tuple[str, str]], names: Mapping[str, str]) -> str:

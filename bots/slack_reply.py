@@ -12,8 +12,16 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from bots.pages import Context, Page, after, certain, context_at, first_page, texts_of_pages
-from bots.reply import Messages, Note, PostedMessages, State, Undeliverable
-from bots.slack_api import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, RateLimited, Refused, SlackApi
+from bots.reply import (
+    SECONDS_A_PLACE_MAY_BE_DOWN,
+    InDoubt,
+    Messages,
+    Note,
+    PostedMessages,
+    State,
+    Undeliverable,
+)
+from bots.slack_api import RateLimited, Refused, SlackApi
 from bots.slack_status import SECONDS_TO_WAIT, Statuses
 from bots.slack_words import fallback, shown
 from core import Chat, Json, Turn
@@ -276,13 +284,12 @@ class _Stream:
         return True
 
     async def _end(self, text: str, page: Page, **more: object) -> None:
-        await self._check_hold()
         body = text[self._start : page.end]
         rest = text[self._sent : page.end]
         rest = (rest if page.ends_in.fence else rest.rstrip()) + page.ends_in.closing(body)
         if rest:
             more["markdown_text"] = rest
-        await self._call(self._api.call, "chat.stopStream", **more)
+        await self._call(self._api.call, "chat.stopStream", fence=self._check_hold, **more)
         self._is_live = False
 
     async def _call(self, call: Call, method: str, **arguments: object) -> None:
@@ -316,11 +323,10 @@ class _Thread:
         deadline = _now() + SECONDS_A_PLACE_MAY_BE_DOWN
         content = _content(text, state)
         while True:
-            await self.check_hold()
             try:
                 posted = await self._api.call(
-                    "chat.postMessage", channel=self._reply_to["channel"], thread_ts=self._reply_to["thread"],
-                    unfurl_links=False, unfurl_media=False, **content,
+                    "chat.postMessage", fence=self.check_hold, channel=self._reply_to["channel"],
+                    thread_ts=self._reply_to["thread"], unfurl_links=False, unfurl_media=False, **content,
                 )  # fmt: skip
             except InDoubt as doubt:
                 logger.warning("turn %s may have been posted: %s", self._turn.reference, doubt)
@@ -340,14 +346,13 @@ class _Thread:
 
     async def edit(self, message: Json, text: str, state: State) -> None:
         """Let a message read `text`. One that was deleted meanwhile, or may not be edited any more, stays so."""
-        await self.check_hold()
         self._remember(message["ts"])
         where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
         contents = [_content(text, state), _content(text, state), {"markdown_text": text}]
         error = ""
         for content in contents:
             try:
-                await self._api.call("chat.update", **where, **content)
+                await self._api.call("chat.update", fence=self.check_hold, **where, **content)
             except Refused as refusal:
                 error = refusal.error
                 logger.info("turn %s could not be edited: %s", self._turn.reference, error)
@@ -364,7 +369,7 @@ class _Thread:
         await self.check_hold()
         where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
         await self._end_stream(where)
-        await self._api.attempt("chat.delete", **where)
+        await self._api.attempt("chat.delete", fence=self.check_hold, **where)
 
     async def try_edit(self, message: Json, text: str, state: State) -> bool:
         """Let a message read `text` for now, if the rate allows that at once."""

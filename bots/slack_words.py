@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bots import words
 from core import Json, Turn
 
 SURFACE = "slack"
 HEARD_SUBTYPES = (None, "file_share", "thread_broadcast", "me_message")
-LONGEST_NAME_OF_A_FILE = 100
+LONGEST_TITLE = 80
 SLACKBOT = "USLACKBOT"
 
 _MARKUP = re.compile(r"<([^<>\s][^<>]*)>")
@@ -192,8 +193,7 @@ def shown(turn: Turn, text: str, *, whole: bool) -> str:
 
 def unread_files(turn: Turn) -> str:
     """A line about what was attached and cannot be read."""
-    files = (turn.reply_to or {}).get("files")
-    return f"_I cannot read attachments yet, so I have not seen: {', '.join(files)}_\n\n" if files else ""
+    return words.unread_files((turn.reply_to or {}).get("files") or ())
 
 
 def fallback(text: str) -> str:
@@ -204,8 +204,7 @@ def fallback(text: str) -> str:
 
 def title_of(question: str) -> str:
     """A title for a conversation that begins with this question."""
-    line = " ".join(question.strip().partition("\n")[0].split())
-    return line if len(line) <= 80 else line[:79].rstrip() + "…"
+    return words.first_line(question, LONGEST_TITLE)
 
 
 def _seen(markup: re.Match[str]) -> str:
@@ -223,7 +222,4 @@ def _seen(markup: re.Match[str]) -> str:
 
 
 def _described(file: Mapping[str, Any]) -> str:
-    name = str(file.get("title") or file.get("name") or "a file without a name")
-    for special in "*_`~<>|\n":
-        name = name.replace(special, " ")
-    return " ".join(name.split())[:LONGEST_NAME_OF_A_FILE]
+    return words.plain_name(str(file.get("title") or file.get("name") or "a file without a name"), "*_`~<>|\n")

@@ -15,9 +15,8 @@ import uvicorn
 
 from bots import slack_reply
 from bots.slack_bot import SlackBot, connected_slack
-from core import Chat, Settings, open_chat
+from tests.bots.running import RunningBob
 from tests.conftest import make_settings
-from tests.core.fixtures.crash import Crash
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.fakes.slack_api import FakeSlack, Message
@@ -28,76 +27,30 @@ SECONDS = 20.0  # longer than anything here takes, even on a busy machine
 BOT = FakeSlack.bot_user
 HI = f"<@{BOT}>"  # how people address Bob
 
-WRITES = ("note_prepared", "note_posted", "close_answered", "close_unanswered", "close_shown")
-
 Over = Literal["socket", "http"]
 
 
-class Bob:
-    """A bot that runs until it is told to end."""
+class Bob(RunningBob):
+    """A bot in Slack."""
 
-    chat: Chat
     slack: SlackBot
+    url = ""
+    """Where Slack delivers over HTTP."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.url = ""
-        """Where Slack delivers over HTTP."""
-        self.up = asyncio.Event()
-        self._settings = settings
-        self._serving = asyncio.create_task(self._serve())
-        self._end = asyncio.Event()
-        self._is_killed = False
-
-    @property
-    def database_url(self) -> str:
-        return self._settings.database_url.get_secret_value()
-
-    async def start(self) -> None:
-        """Come back once it runs."""
-        up = asyncio.create_task(self.up.wait())
-        await asyncio.wait({up, self._serving}, return_when=asyncio.FIRST_COMPLETED)
-        up.cancel()
-        if self._serving.done():
-            await self._serving
-
-    async def ends(self) -> None:
-        """End as a process does that gets a signal."""
-        self._end.set()
-        await self._serving
-
-    async def dies(self) -> None:
-        """End as a process does that is killed: from here on it begins no call and hardly a write."""
-
-        async def nobody(*_: object, **__: object) -> None:
-            raise asyncio.CancelledError
-
-        for part, names in ((self.slack._api, ["_try"]), (self.chat._store, WRITES)):
-            for name in names:
-                assert hasattr(part, name)
-                setattr(part, name, nobody)
-        self._is_killed = True
-        await self.ends()
-
-    async def _serve(self) -> None:
-        try:
-            async with open_chat(self._settings) as self.chat, self._opened_slack() as self.slack:
-                self.up.set()
-                await self._end.wait()
-                if self._is_killed:
-                    raise Crash
-        except* Crash:
-            pass
+    def _calls(self) -> tuple[object, Sequence[str]]:
+        return self.slack._api, ["_try"]
 
     @contextlib.asynccontextmanager
-    async def _opened_slack(self) -> AsyncIterator[SlackBot]:
-        if self._settings.slack == "socket":
-            async with connected_slack(self._settings, self.chat) as bot:
-                yield bot
+    async def _opened(self) -> AsyncIterator[None]:
+        if self.settings.slack == "socket":
+            async with connected_slack(self.settings, self.chat) as self.slack:
+                yield
         else:
-            app = create_app(self._settings, self.chat)
+            app = create_app(self.settings, self.chat)
             async with _served(app) as site:
                 self.url = f"{site}/slack/events"
-                yield app.state.slack
+                self.slack = app.state.slack
+                yield
 
 
 class Start(Protocol):

@@ -10,9 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bots import slack_api, slack_bot, slack_reply
-from core import Json, Turn
+from core import HoldLost, Json, Turn
 from tests.bots.conftest import (
     HI,
     SECONDS,
@@ -608,3 +609,20 @@ async def test_a_process_that_is_told_to_end_ends_its_answers_first(
         await ending
         assert await answered(slack, "C1", ts) == WHOLE
         await closed(sqlite_url)
+
+
+async def test_who_loses_a_turn_while_a_call_stands_in_line_does_not_make_it(slack: FakeSlack) -> None:
+    api = slack_api.SlackApi(AsyncWebClient(token=slack.bot_token, base_url=slack.url, retry_handlers=[]))
+    lost = asyncio.Event()
+
+    async def fence() -> None:
+        if lost.is_set():
+            raise HoldLost
+
+    where = {"channel": "C1", "markdown_text": "an answer"}
+    await api.call("chat.postMessage", fence=fence, **where)
+    api._pace("chat.postMessage", where).hold(0.3)
+    asyncio.get_running_loop().call_later(0.1, lost.set)
+    with pytest.raises(HoldLost):
+        await api.call("chat.postMessage", fence=fence, **where)
+    assert len(calls(slack, "chat.postMessage")) == 1

@@ -602,6 +602,22 @@ async def test_what_was_said_before_is_read_without_a_password_in_it(
     assert PASSWORD not in fake.texts() + contents(sqlite_url)
 
 
+async def test_what_was_said_before_the_first_mention_of_a_thread_is_no_follow_up_however_late_it_is_delivered(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str
+) -> None:
+    async with bob():
+        ts = slack.says("U1", "C1", "one")
+        delivered, slack.events = slack.events, set()
+        late = slack.says("U2", "C1", "two", thread_ts=ts)
+        slack.events = delivered
+        slack.says("U1", "C1", f"{HI} three", thread_ts=ts)
+        await answered(slack, "C1", ts)
+        slack.tell_app({"type": "message", "channel": "C1", "user": "U2", "text": "two", "ts": late, "thread_ts": ts})
+        await slack.idle()
+    assert len(turns(sqlite_url)) == 1
+    assert asked(fake) == ["Earlier in this thread:\nAda: one\nGrace: two\n\nAda: three"]
+
+
 @pytest.mark.parametrize("scope", ["channels:history", None])
 async def test_where_the_thread_cannot_be_read_the_question_is_asked_without_it(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, scope: str | None

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from bots.slack_commands import COMMANDS, command_in
 from bots.slack_words import (
-    LONGEST_NAME_OF_A_FILE,
     SLACKBOT,
     Said,
     fallback,
@@ -30,6 +29,7 @@ from bots.slack_words import (
     unread_files,
     with_names,
 )
+from bots.words import LONGEST_NAME_OF_A_FILE
 from core import Json, Turn
 from core.password import Password, Passwords
 

@@ -19,6 +19,7 @@ from tests.fakes.discord_faults import Fault, Limits, Script, Verdict
 from tests.fakes.discord_gateway import Gateway
 from tests.fakes.discord_rest import Handler, Request
 from tests.fakes.discord_state import State
+from tests.fakes.ports import kept_port
 from tests.fakes.slack_changes import Changes
 
 BASE = "/api/v10"
@@ -143,8 +144,8 @@ class Server:
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.05)
         await runner.setup()
         for number, port in enumerate(self.ports):
-            await web.TCPSite(runner, "127.0.0.1", port, backlog=4096, reuse_address=True).start()
-            self.ports[number] = runner.addresses[number][1]
+            self.ports[number] = port or kept_port(self)
+            await web.TCPSite(runner, "127.0.0.1", self.ports[number], backlog=4096, reuse_port=True).start()
         self._state.url = f"http://127.0.0.1:{self.ports[0]}/"
         self.gateway.resume_url = f"ws://127.0.0.1:{self.ports[2]}"
         return runner

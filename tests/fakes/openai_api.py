@@ -51,6 +51,7 @@ from tests.fakes.openai_model import (
 from tests.fakes.openai_routes import OPERATIONS, Recorded, body_of, check_operation, operate, recorded
 from tests.fakes.openai_state import ApiError, Conversation, Run, State, StoredResponse
 from tests.fakes.openai_wire import Request, Wire
+from tests.fakes.ports import kept_port
 
 __all__ = [
     "Asked",
@@ -159,8 +160,9 @@ class FakeOpenAI:
     async def _serve(self, port: int, started: threading.Event) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         new_wire = partial(Wire, self._handle, self._wires)
-        server = await self._loop.create_server(new_wire, "127.0.0.1", port, backlog=4096)
-        self.port = server.sockets[0].getsockname()[1]
+        is_kept = port in (0, self.port)
+        self.port = port or kept_port(self)
+        server = await self._loop.create_server(new_wire, "127.0.0.1", self.port, backlog=4096, reuse_port=is_kept)
         started.set()
         await self._stopping.wait()
         server.close()

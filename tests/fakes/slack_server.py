@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.fakes import slack_chat as chat
+from tests.fakes.ports import kept_port
 from tests.fakes.slack_changes import Changes
 from tests.fakes.slack_delivery import Deliveries
 from tests.fakes.slack_events import RESPONSE_URL_USES
@@ -126,9 +127,8 @@ class Server:
         )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.05)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096, reuse_address=True)
-        await site.start()
-        self.port = runner.addresses[0][1]
+        self.port = port or kept_port(self)
+        await web.TCPSite(runner, "127.0.0.1", self.port, backlog=4096, reuse_port=True).start()
         self._state.url = f"http://127.0.0.1:{self.port}/"
         return runner
 

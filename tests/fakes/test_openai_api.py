@@ -114,7 +114,7 @@ def with_client(fake: FakeOpenAI, work: Callable[[AsyncOpenAI], Awaitable[T]]) -
     """Let OpenAI's own library do some work."""
 
     async def go() -> T:
-        async with AsyncOpenAI(base_url=fake.base_url, api_key="sk-test", max_retries=0, timeout=3) as client:
+        async with AsyncOpenAI(base_url=fake.base_url, api_key="sk-test", max_retries=0, timeout=10) as client:
             return await work(client)
 
     return asyncio.run(go())

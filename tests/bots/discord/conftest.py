@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -13,68 +12,34 @@ import pytest
 
 from bots import discord_bot, discord_reply
 from bots.discord_bot import DiscordBot, connected_discord
-from core import Chat, Settings, open_chat
+from core import Settings
+from tests.bots.running import RunningBob
 from tests.conftest import make_settings
-from tests.core.fixtures.crash import Crash
 from tests.fakes.discord_api import FakeDiscord, Message
 from tests.fakes.openai_api import FakeOpenAI
 
 SECONDS = 20.0  # longer than anything here takes, even on a busy machine
 HI = FakeDiscord.mention  # how people address Bob
-WRITES = ("note_prepared", "note_posted", "close_answered", "close_unanswered", "close_shown")
 
 
-class Bob:
-    """A bot that runs until it is told to end."""
+class Bob(RunningBob):
+    """A bot on Discord, which talks to it once it runs."""
 
-    chat: Chat
     bot: DiscordBot
 
     def __init__(self, settings: Settings, discord: FakeDiscord) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._discord = discord
-        self._up = asyncio.Event()
-        self._end = asyncio.Event()
-        self._is_killed = False
-        self._serving = asyncio.create_task(self._serve())
 
-    async def start(self) -> None:
-        """Come back once it runs and Discord talks to it."""
-        up = asyncio.create_task(self._up.wait())
-        await asyncio.wait({up, self._serving}, return_when=asyncio.FIRST_COMPLETED)
-        up.cancel()
-        if self._serving.done():
-            await self._serving
+    def _calls(self) -> tuple[object, Sequence[str]]:
+        return self.bot.api, ["once"]
 
-    async def ends(self) -> None:
-        """End as a process does that gets a signal."""
-        self._end.set()
-        await self._serving
-
-    async def dies(self) -> None:
-        """End as a process does that is killed: from here on it begins no call and hardly a write."""
-
-        async def nobody(*_: object, **__: object) -> None:
-            raise asyncio.CancelledError
-
-        for part, names in ((self.bot.api, ["once"]), (self.chat._store, WRITES)):
-            for name in names:
-                assert hasattr(part, name)
-                setattr(part, name, nobody)
-        self._is_killed = True
-        await self.ends()
-
-    async def _serve(self) -> None:
-        try:
-            async with open_chat(self._settings) as self.chat, connected_discord(self._settings, self.chat) as self.bot:
-                with contextlib.suppress(TimeoutError):
-                    await self._discord.until(lambda discord: discord.is_online, SECONDS)
-                self._up.set()
-                await self._end.wait()
-                if self._is_killed:
-                    raise Crash
-        except* Crash:
-            pass
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[None]:
+        async with connected_discord(self.settings, self.chat) as self.bot:
+            with contextlib.suppress(TimeoutError):
+                await self._discord.until(lambda discord: discord.is_online, SECONDS)
+            yield
 
 
 class Start(Protocol):

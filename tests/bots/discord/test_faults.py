@@ -412,7 +412,7 @@ async def _is_begun(discord: FakeDiscord, fake: FakeOpenAI, bob: Bob, patch: pyt
     held(fake, *WORDS)
     message = asks(discord, place)
     await shown(discord, message, "First words.")
-    await comes_true(lambda: turns(_url(bob))[0]["posted"])
+    await comes_true(lambda: turns(bob.database_url)[0]["posted"])
     return message
 
 
@@ -432,10 +432,10 @@ async def _is_stored(discord: FakeDiscord, fake: FakeOpenAI, bob: Bob, patch: py
     let_go = held(fake, *WORDS)
     message = asks(discord, place)
     await shown(discord, message, "First words.")
-    await comes_true(lambda: turns(_url(bob))[0]["posted"])
+    await comes_true(lambda: turns(bob.database_url)[0]["posted"])
     patch.setattr(bob.bot.api, "once", for_ever)
     let_go()
-    await comes_true(lambda: turns(_url(bob))[0]["outcome"])
+    await comes_true(lambda: turns(bob.database_url)[0]["outcome"])
     return message
 
 
@@ -446,10 +446,6 @@ async def _is_shown(discord: FakeDiscord, fake: FakeOpenAI, bob: Bob, patch: pyt
     message = asks(discord, place)
     await answer(discord, message)
     return message
-
-
-def _url(bob: Bob) -> str:
-    return bob._settings.database_url.get_secret_value()
 
 
 MOMENTS: list[Moment] = [_is_asked, _is_begun, _is_begun_and_nobody_knows, _is_stored, _is_shown]

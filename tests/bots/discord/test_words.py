@@ -13,7 +13,6 @@ from bots.discord_heard import Speaker
 from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, Allowed
 from bots.discord_words import (
     LIMIT,
-    LONGEST_NAME_OF_A_FILE,
     LONGEST_TITLE,
     MOST_PARTS,
     OTHERS_CAN_READ_IT,
@@ -32,6 +31,7 @@ from bots.discord_words import (
     title_of,
     wants_a_file,
 )
+from bots.words import LONGEST_NAME_OF_A_FILE
 from core import Turn
 from tests.bots.test_pages import ANYTHING, documents, is_closed
 
