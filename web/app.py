@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
@@ -14,12 +15,29 @@ from bots.slack_bot import open_slack
 from core import Chat, Settings, StoreUnavailable, open_chat
 from web.addresses import networks
 from web.ask import answer_abandoned, ask_routes
-from web.limits import AnnouncedBodyLimit
+from web.callers import Callers
+from web.docs import docs_routes
+from web.headers import SafeHeaders
+from web.limits import AnnouncedBodyLimit, PromptBody
 from web.pages import page_routes
 from web.problems import Unexpected, answer_with_sentences
+from web.rates import Rates
+from web.sessions import session_routes
 from web.slack import slack_routes
 
 WELCOME = "Welcome to the OpenAI Threaded Assistant API!"
+
+status_routes = APIRouter()
+
+
+class _WebApp(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        described = super().openapi()
+        chat: Chat | None = getattr(self.state, "chat", None)
+        if chat is not None:
+            public = [assistant.name for assistant in chat.assistants if not assistant.private]
+            described["components"]["schemas"]["Choice"]["properties"]["assistant"]["enum"] = public
+        return described
 
 
 def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
@@ -37,19 +55,27 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
             finally:
                 chore.cancel()
 
-    app = FastAPI(
+    app = _WebApp(
         title="Bob",
         description="One assistant on Slack, Discord and your website. Every session keeps its thread.",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         telemetry={"tracing": False, "metrics": False},
     )
-    answer_with_sentences(app)
-    app.include_router(ask_routes(networks(settings.trusted_proxies), settings.max_body_bytes))
-    app.include_router(page_routes)
+    rates = Rates(settings)
+    app.state.callers = Callers(networks(settings.trusted_proxies), rates)
+    routers = [
+        ask_routes(rates, settings.max_body_bytes), session_routes(settings.max_body_bytes), status_routes, docs_routes,
+        page_routes(settings.chat_page_key),
+    ]  # fmt: skip
     if settings.slack == "http":
-        app.include_router(slack_routes(settings.max_body_bytes))
-    _add_status_routes(app)
+        routers.append(slack_routes(settings.max_body_bytes))
+    for router in routers:
+        app.include_router(router)
+    answer_with_sentences(app, routers)
     app.add_middleware(AnnouncedBodyLimit, most=settings.max_body_bytes)
+    app.add_middleware(PromptBody)
     app.add_middleware(Unexpected)
     app.add_middleware(
         CORSMiddleware,
@@ -57,34 +83,38 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
         allow_credentials=settings.cors_allow_credentials,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["Retry-After"],
+        expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
     )
+    app.add_middleware(SafeHeaders)
     return app
 
 
-def _add_status_routes(app: FastAPI) -> None:
-    @app.head("/", include_in_schema=False)
-    @app.get("/", summary="Say hello")
-    async def root() -> dict[str, str]:
-        """Say what this is."""
-        return {"message": WELCOME}
+@status_routes.head("/", include_in_schema=False)
+@status_routes.get("/", summary="Say hello")
+async def root() -> dict[str, str]:
+    """Say what this is."""
+    return {"message": WELCOME}
 
-    @app.head("/healthz", include_in_schema=False)
-    @app.get("/healthz", summary="Is this process alive?")
-    async def healthz(request: Request) -> dict[str, str]:
-        """Always 200 while the process lives; `store` says whether its database answers."""
-        return {"status": "ok", "store": "ok" if await _store_answers(request.app.state.chat) else "unavailable"}
 
-    @app.head("/readyz", include_in_schema=False)
-    @app.get("/readyz", summary="Should this process get traffic?", responses={503: {"description": "Not now."}})
-    async def readyz(request: Request) -> JSONResponse:
-        """200 while questions can be stored and the process is not about to end, else 503."""
-        chat: Chat = request.app.state.chat
-        if chat.draining:
-            return JSONResponse({"status": "draining"}, status_code=503)
-        if not await _store_answers(chat):
-            return JSONResponse({"status": "store unavailable"}, status_code=503)
-        return JSONResponse({"status": "ready"})
+@status_routes.head("/healthz", include_in_schema=False)
+@status_routes.get("/healthz", summary="Is this process alive?")
+async def healthz(request: Request) -> dict[str, str]:
+    """Always 200 while the process lives; `store` and `model` say whether its database and its model answer."""
+    chat: Chat = request.app.state.chat
+    store = "ok" if await _store_answers(chat) else "unavailable"
+    return {"status": "ok", "store": store, "model": chat.model_status}
+
+
+@status_routes.head("/readyz", include_in_schema=False)
+@status_routes.get("/readyz", summary="Should this process get traffic?", responses={503: {"description": "Not now."}})
+async def readyz(request: Request) -> JSONResponse:
+    """200 while questions can be stored and the process is not about to end, else 503."""
+    chat: Chat = request.app.state.chat
+    if chat.draining:
+        return JSONResponse({"status": "draining"}, status_code=503)
+    if not await _store_answers(chat):
+        return JSONResponse({"status": "store unavailable"}, status_code=503)
+    return JSONResponse({"status": "ready"})
 
 
 async def _store_answers(chat: Chat) -> bool:

@@ -1,37 +1,36 @@
-"""`POST /ask` and `POST /turns/{turn_id}/stop`: questions over HTTP, answered as JSON or as server-sent events."""
+"""Questions over HTTP, answered as JSON or as server-sent events."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from core import Answer, Chat, ChatError, Outcome, Question, Turn
-from web.addresses import Network, client_address
-from web.problems import problem
+from core import Answer, Chat, Outcome, Question, Turn
+from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable
+from web.problems import UnknownTurn, problems
+from web.rates import Rates
+from web.streams import EVENT_STREAM, EventStream, wants_events
 
-SURFACE = "web"
-NAMESPACE = "public"
-SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
-EVENT_STREAM = "text/event-stream"
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must hold printable characters only")
-    return text
+ASKED_ANEW = (Outcome.FAILED, Outcome.INTERRUPTED)  # by whoever asks with the same key again
 
 
 class AskBody(BaseModel):
     """A question in a session."""
 
-    session_id: Annotated[str, Field(min_length=1, max_length=200, examples=["12345"]), AfterValidator(_printable)]
-    user_input: Annotated[str, Field(min_length=1, examples=["Hello, how are you?"])]
+    session_id: Annotated[Printable, Field(min_length=1, max_length=200, examples=["12345"])]
+    user_input: Annotated[
+        str,
+        # The core says what is wrong with a question that is blank; here its readers are told before.
+        Field(
+            min_length=1,
+            json_schema_extra={"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"},
+            examples=["Hello, how are you?"],
+        ),
+    ]
 
 
 class AskReply(BaseModel):
@@ -39,12 +38,6 @@ class AskReply(BaseModel):
 
     session_id: Annotated[str, Field(examples=["12345"])]
     response: Annotated[str, Field(examples=["Hello! I am fine. What can I do for you?"])]
-
-
-class Problem(BaseModel):
-    """Why there is no answer."""
-
-    detail: Annotated[str, Field(examples=["Sorry, the language model could not be reached or broke off."])]
 
 
 class Stopping(BaseModel):
@@ -55,36 +48,53 @@ class Stopping(BaseModel):
 
 
 _STREAM_EXAMPLE = """event: turn
+id: 0-00000000
 data: {"turn_id": "0f…"}
 
 event: delta
+id: 7-0b4b1a5c
 data: {"text": "Hello! "}
 
 event: delta
+id: 17-5d0b1f8e
 data: {"text": "I am fine."}
 
 event: done
 data: {"session_id": "12345", "response": "Hello! I am fine.", "assistant": "Bob"}
 """
+_AS_EVENTS: dict[str, Any] = {EVENT_STREAM: {"example": _STREAM_EXAMPLE}}
 _ASK_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The whole answer; with `Accept: text/event-stream` the same as it is written.",
-        "content": {EVENT_STREAM: {"schema": {"type": "string"}, "example": _STREAM_EXAMPLE}},
+        "content": _AS_EVENTS,
     },
-    413: {"model": Problem, "description": "The body is too large."},
-    422: {"model": Problem, "description": "The question cannot be asked as it is."},
-    500: {"model": Problem, "description": "The language model failed. Asking again with the same key is safe."},
-    503: {"model": Problem, "description": "Too much is waiting, or nothing can be stored. See Retry-After."},
+    **problems(401, 403, 408, 413, 429),
+    **problems(422, why="The question cannot be asked as it is."),
+    **problems(500, why="The language model failed. Asking again with the same key is safe."),
+    **problems(503, why="Too much is waiting, or nothing can be stored. See Retry-After."),
 }
+TurnId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+LastEventId = Annotated[
+    str | None,
+    Header(
+        description="The id of the last event that was received: the stream goes on from there, and its first event "
+        "says after how many characters (`from`).",
+        max_length=100,
+    ),
+]
 
 
-def ask_routes(trusted: Sequence[Network], max_body_bytes: int) -> APIRouter:
-    """The routes, for requests that come through `trusted` proxies with at most so large a body."""
+def ask_routes(rates: Rates, max_body_bytes: int) -> APIRouter:
+    """The routes, for bodies of at most so many bytes."""
     routes = APIRouter(max_body_size=max_body_bytes)
 
-    @routes.post("/ask", response_model=AskReply, responses=_ASK_RESPONSES, summary="Ask the assistant")
+    @routes.post(
+        "/ask", response_model=AskReply, responses=_ASK_RESPONSES, openapi_extra=WITH_OR_WITHOUT_A_KEY,
+        summary="Ask the assistant",
+    )  # fmt: skip
     async def ask(
         request: Request,
+        caller: Calling,
         body: AskBody,
         idempotency_key: Annotated[
             str | None,
@@ -95,6 +105,7 @@ def ask_routes(trusted: Sequence[Network], max_body_bytes: int) -> APIRouter:
                 "gets that answer. After a failure it is asked anew.",
             ),
         ] = None,
+        last_event_id: LastEventId = None,
     ) -> Any:
         """Ask in a session, which keeps its thread. A password in `user_input` chooses the private assistant.
 
@@ -103,35 +114,62 @@ def ask_routes(trusted: Sequence[Network], max_body_bytes: int) -> APIRouter:
         chat: Chat = request.app.state.chat
         question = Question(
             surface=SURFACE,
-            session=f"{SURFACE}:{NAMESPACE}:{body.session_id}",
+            session=caller.session(body.session_id),
             text=body.user_input,
-            event_id=_event_id(body.session_id, idempotency_key),
-            address=client_address(request, trusted),
+            event_id=_event_id(caller, body.session_id, idempotency_key),
+            address=caller.address,
             may_wait=False,
+            may_unlock=caller.may_unlock,
         )
-        turn, answer = await _answer(chat, question)
-        if EVENT_STREAM in request.headers.get("accept", ""):
-            headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-            return StreamingResponse(_events(body.session_id, turn, answer), media_type=EVENT_STREAM, headers=headers)
+        had_room = rates.has_room(caller.subjects)
+        if not had_room and not await _is_asked_already(chat, question):
+            rates.check_room(caller.subjects)
+            had_room = True  # it came meanwhile
+        if wants_events(request):
+            rates.check_streams()  # before a question is accepted that nobody could hear of
+        with rates.asking(caller.subjects):
+            turn, answer = await _answer(chat, question)
+            rates.note(caller.subjects, answer)
+        if wants_events(request):
+            return EventStream(rates, caller, turn, answer, last_event_id, had_room=had_room)
         finished = await answer.whole()
         return JSONResponse({"session_id": body.session_id, "response": finished.text})
 
     @routes.post(
         "/turns/{turn_id}/stop",
         response_model=Stopping,
-        responses={
-            404: {"model": Problem, "description": "There is no such turn, or it has ended."},
-            422: {"model": Problem, "description": "That is no id of a turn."},
-            503: {"model": Problem, "description": "The store does not answer. See Retry-After."},
-        },
+        responses=problems(401, 403, 429, 503)
+        | problems(404, why="There is no such turn, or it has ended.")
+        | problems(422, why="That is no id of a turn."),
+        openapi_extra=WITH_OR_WITHOUT_A_KEY,
         summary="Stop an answer",
     )
-    async def stop(request: Request, turn_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]) -> Any:
+    async def stop(request: Request, caller: Calling, turn_id: TurnId) -> Any:
         """End the answer of a turn, whose id the stream's `turn` event told. What was written so far is the answer."""
         chat: Chat = request.app.state.chat
+        await _turn_of(chat, caller, turn_id)
         if not await chat.stop(turn_id):
-            return problem(404, "There is no such turn, or it has ended already.")
+            raise UnknownTurn
         return Stopping(turn_id=turn_id)
+
+    @routes.get(
+        "/turns/{turn_id}/events",
+        response_class=StreamingResponse,
+        responses={200: {"description": "The answer, as it is written.", "content": _AS_EVENTS}}
+        | problems(401, 403, 429, 503)
+        | problems(404, why="There is no such turn.")
+        | problems(422, why="That is no id of a turn."),
+        openapi_extra=WITH_OR_WITHOUT_A_KEY,
+        summary="Follow an answer",
+    )
+    async def follow(
+        request: Request, caller: Calling, turn_id: TurnId, last_event_id: LastEventId = None
+    ) -> StreamingResponse:
+        """The events of a turn that was asked before, whoever listens to it already, to its end."""
+        chat: Chat = request.app.state.chat
+        turn = await _turn_of(chat, caller, turn_id)
+        rates.check_room(caller.subjects)  # before anything is begun
+        return EventStream(rates, caller, turn, chat.following(turn), last_event_id, had_room=False)
 
     return routes
 
@@ -145,11 +183,24 @@ async def answer_abandoned(chat: Chat) -> None:
             chat.answering(turn)
 
 
+async def _turn_of(chat: Chat, caller: Caller, turn_id: str) -> Turn:
+    turn = await chat.turn(turn_id)
+    if turn is None or not caller.owns(turn):
+        raise UnknownTurn
+    return turn
+
+
+async def _is_asked_already(chat: Chat, question: Question) -> bool:
+    """Whether this is a retry that begins nothing, so that it needs no room."""
+    earlier = await chat.turn_of(question.surface, question.event_id) if question.event_id else None
+    return earlier is not None and earlier.outcome not in ASKED_ANEW
+
+
 async def _answer(chat: Chat, question: Question) -> tuple[Turn, Answer]:
     turn = await chat.accept(question)
     if turn is None:
         earlier = await chat.earlier(question)
-        if earlier.outcome in (Outcome.FAILED, Outcome.INTERRUPTED):
+        if earlier.outcome in ASKED_ANEW:
             turn = await chat.accept(question, instead_of=earlier)
         if turn is None:
             earlier = await chat.earlier(question)
@@ -157,29 +208,7 @@ async def _answer(chat: Chat, question: Question) -> tuple[Turn, Answer]:
     return turn, chat.answering(turn)
 
 
-async def _events(session_id: str, turn: Turn, answer: Answer) -> AsyncIterator[bytes]:
-    yield _event("turn", {"turn_id": turn.id})
-    sent = 0
-    try:
-        async for text in answer.growing(at_least_every=SECONDS_BETWEEN_SIGNS_OF_LIFE):
-            if len(text) > sent:
-                answer.pin()
-                yield _event("delta", {"text": text[sent:]})
-                sent = len(text)
-            else:
-                yield b": still at work\n\n"
-        finished = await answer.whole()
-    except ChatError as failure:
-        yield _event("error", {"detail": failure.sentence})
-    else:
-        yield _event("done", {"session_id": session_id, "response": finished.text, "assistant": turn.assistant})
-
-
-def _event(name: str, data: dict[str, str]) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
-
-
-def _event_id(session_id: str, key: str | None) -> str | None:
+def _event_id(caller: Caller, session_id: str, key: str | None) -> str | None:
     if key is None:
         return None
-    return hashlib.sha256(f"{NAMESPACE}\0{session_id}\0{key}".encode()).hexdigest()
+    return hashlib.sha256(f"{caller.whose}\0{session_id}\0{key}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The command line: `bob run`, `bob chat`."""
+"""The command line: `bob run`, `bob chat`, `bob keys`, `bob backup`, `bob restore`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -19,17 +21,26 @@ import uvicorn
 from bots.discord_bot import check_discord, connected_discord, what_is_read
 from bots.slack_bot import check_slack, connected_slack
 from core import (
+    ApiKeys,
     Chat,
     Settings,
     SettingsError,
     StartError,
+    back_up,
     configure_logging,
     load_settings,
+    open_api_keys,
     open_chat,
+    restore_from,
 )
 from core.process import calm_garbage_collector, is_loopback, start_warnings
 from web.app import create_app
+from web.heads import BoundedHead
 from web.terminal import converse
+
+T = TypeVar("T")
+
+SECONDS_FOR_SLOW_CLIENTS = 2  # to take what is written, when all is answered
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,6 +68,84 @@ def chat(session: str) -> None:
         asyncio.run(converse(settings, session))
 
 
+@main.group()
+def keys() -> None:
+    """Who may use the web API. Once a key was made it takes requests with a key only."""
+
+
+@keys.command("new")
+@click.argument("name")
+@click.option("--origin", "origins", multiple=True, help="Make a publishable key, for web pages of this origin.")
+@click.option("--no-private", is_flag=True, help="Let passwords open nothing to it, and show it no private turns.")
+def new_key(name: str, origins: tuple[str, ...], no_private: bool) -> None:
+    """Make a key of this NAME, and print it: it is shown this once.
+
+    Sessions belong to the name: a key that takes the place of a revoked one goes on with them.
+    """
+
+    async def make(api_keys: ApiKeys) -> str:
+        secret, _ = await api_keys.make(name, private=not no_private, origins=origins)
+        return secret
+
+    click.echo(_with_keys(make))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show the keys there are and were, but not what they are."""
+    for key in _with_keys(lambda api_keys: api_keys.all()):
+        since = "in API_KEYS" if key.created_at is None else f"made {_day(key.created_at)}"
+        until = "" if key.revoked_at is None else f", revoked {_day(key.revoked_at)}"
+        kind = f"publishable on {' '.join(key.origins)}" if key.publishable else "secret"
+        click.echo(f"{key.id}  {key.name:20} {kind}{'' if key.private else ', not private'}; {since}{until}")
+
+
+@keys.command("revoke")
+@click.argument("which", metavar="NAME|ID")
+def revoke_key(which: str) -> None:
+    """Take a key no more, from two seconds on, in all processes. Its sessions stay."""
+    revoked = _with_keys(lambda api_keys: api_keys.revoke(which))
+    if not revoked:
+        raise click.ClickException("There is no such key to revoke. Those of API_KEYS are revoked there.")
+    for key in revoked:
+        click.echo(f"Revoked {key.id} {key.name}.")
+
+
+def _with_keys(work: Callable[[ApiKeys], Awaitable[T]]) -> T:
+    settings = _settings(log_level="warning")
+
+    async def with_keys() -> T:
+        async with open_api_keys(settings) as api_keys:
+            return await work(api_keys)
+
+    with _plain_errors():
+        return asyncio.run(with_keys())
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(file: Path) -> None:
+    """Copy the whole database, also while it is in use, into FILE, and check the copy."""
+    settings = _settings()
+    with _plain_errors(sentence="Nothing was backed up."):
+        copied = back_up(settings.database_url.get_secret_value(), file)
+    click.echo(f"{file} holds {copied.turns:,} turns of {copied.sessions:,} sessions.")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(file: Path) -> None:
+    """Copy a backup from FILE into the empty database at DATABASE_URL, of either kind."""
+    settings = _settings()
+    with _plain_errors(sentence="Nothing was restored."):
+        copied = restore_from(settings.database_url.get_secret_value(), file)
+    click.echo(f"Restored {copied.turns:,} turns of {copied.sessions:,} sessions.")
+
+
 async def _serve(settings: Settings) -> None:
     if settings.offline and not is_loopback(settings.host):
         raise SettingsError(
@@ -70,27 +159,35 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _serve_at(listening: socket.socket, settings: Settings) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        chat = await stack.enter_async_context(open_chat(settings))
-        if settings.slack == "socket":
-            await stack.enter_async_context(connected_slack(settings, chat))
-        if settings.discord:
-            await stack.enter_async_context(connected_discord(settings, chat))
+    async with open_chat(settings) as chat, asyncio.TaskGroup() as tasks:
         config = uvicorn.Config(
             create_app(settings, chat),
             log_config=None,
             access_log=False,
             proxy_headers=False,  # we read them ourselves, as far as TRUSTED_PROXIES allows
             server_header=False,
-            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+            http=BoundedHead,
+            timeout_graceful_shutdown=SECONDS_FOR_SLOW_CLIENTS,
         )
         server = _Server(config, settings, chat)
-        calm_garbage_collector()
-        loop = asyncio.get_running_loop()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(each, server.end)
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says at info level, we say better
-        await server.serve(sockets=[listening])
+        async with contextlib.AsyncExitStack() as bots:
+            if settings.discord:
+                await bots.enter_async_context(connected_discord(settings, chat))
+            if settings.slack == "socket":  # last, since it is left first: its sockets are closed before anything ends
+                await bots.enter_async_context(connected_slack(settings, chat))
+            calm_garbage_collector()
+            for each in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(each, server.end)
+            logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says at info level, we say better
+            serving = tasks.create_task(server.serve(sockets=[listening]))
+            ending = tasks.create_task(server.ending.wait())
+            await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        # Whoever asks while answers are written to their end is told to ask elsewhere.
+        await chat.drain(settings.drain_seconds)
+        # From here on it cuts off whoever is slow, and would tell of each with a stack trace.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        server.should_exit = True
+        ending.cancel()
 
 
 def _listening(settings: Settings) -> socket.socket:
@@ -111,6 +208,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._settings = settings
         self._chat = chat
+        self.ending = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -127,9 +225,9 @@ class _Server(uvicorn.Server):
 
     def end(self) -> None:
         """End once running answers are written; at the second call, now."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        self.force_exit = self.ending.is_set()
         self._chat.begin_draining(at_once=self.force_exit)
+        self.ending.set()
 
 
 def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:
@@ -175,12 +273,12 @@ def _settings(**overrides: str) -> Settings:
 
 
 @contextlib.contextmanager
-def _plain_errors(kinds: Sequence[type[Exception]] = (SettingsError, StartError)) -> Iterator[None]:
+def _plain_errors(*, sentence: str = "Bob cannot start.") -> Iterator[None]:
     try:
         yield
-    except tuple(kinds) as error:
-        click.echo(f"Bob cannot start. {error}", err=True)
+    except StartError as error:
+        click.echo(f"{sentence} {error}", err=True)
         sys.exit(2)
     except OSError as error:
-        click.echo(f"Bob cannot start. {error.strerror or type(error).__name__}.", err=True)
+        click.echo(f"{sentence} {error.strerror or type(error).__name__}.", err=True)
         sys.exit(2)

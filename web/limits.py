@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.problems import problem
 
 TIMES_THE_LIMIT = 16
 SECONDS_TO_THROW_AWAY = 5.0
+SECONDS_FOR_A_BODY = 30.0
 
 
 class AnnouncedBodyLimit:
@@ -48,3 +50,31 @@ class AnnouncedBodyLimit:
             size += len(message.get("body", b""))
             if not message.get("more_body"):
                 return
+
+
+class PromptBody:
+    """Waits for a request's body only so long, however slowly it comes. Whoever reads it gets HTTPException."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        deadline = asyncio.get_running_loop().time() + SECONDS_FOR_A_BODY
+        is_there = False
+
+        async def receive_in_time() -> Message:
+            nonlocal is_there
+            if is_there:  # what comes then is that the client has left, whenever he does
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "The body took too long to arrive.", {"Connection": "close"}) from None
+            is_there = not message.get("more_body", False)
+            return message
+
+        await self._app(scope, receive_in_time, send)

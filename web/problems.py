@@ -4,29 +4,78 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core import BadQuestion, ChatError, EventReused, HoldLost, Overloaded, StoreUnavailable, UnknownAssistant
+from core import (
+    BadQuestion,
+    ChatError,
+    EventReused,
+    HoldLost,
+    Overloaded,
+    StoreUnavailable,
+    UnknownAssistant,
+    UnknownSession,
+)
 
 logger = logging.getLogger(__name__)
 
 NO_JSON = "The body is no valid JSON."
 UNEXPECTED = "Sorry, something went wrong on our side."
+_USUAL = {
+    401: "An API key is needed, and none was sent that is known here.",
+    403: "That key does not open this.",
+    404: "There is no such session, or this key does not open it.",
+    408: "The body took too long to arrive.",
+    413: "The body is too large.",
+    429: "Too many requests, or too much is under way for this caller. See Retry-After.",
+    503: "The store does not answer, or this process is about to end. See Retry-After.",
+}
+_RETRY_AFTER = {"description": "Seconds until a retry makes sense.", "schema": {"type": "integer"}, "required": True}
+_AUTHENTICATE = {"description": "How to say who calls.", "schema": {"type": "string"}, "required": True}
+_NAMED_HEADERS: dict[int, Any] = {
+    401: {"WWW-Authenticate": _AUTHENTICATE},
+    429: {"Retry-After": _RETRY_AFTER},
+    503: {"Retry-After": _RETRY_AFTER},
+}
 _STATUS: dict[type[ChatError], int] = {
     BadQuestion: 422,
     EventReused: 422,
-    UnknownAssistant: 404,
+    UnknownAssistant: 422,
+    UnknownSession: 404,
     Overloaded: 503,
     StoreUnavailable: 503,
     HoldLost: 503,
 }
 _SECONDS_UNTIL_A_RETRY = {StoreUnavailable: 5, HoldLost: 1}
+
+
+class Problem(BaseModel):
+    """Why a request was not carried out, in a sentence that may be shown."""
+
+    detail: Annotated[str, Field(examples=["Sorry, the language model could not be reached or broke off."])]
+
+
+class UnknownTurn(HTTPException):
+    """There is no such turn, it has ended, or it is somebody else's."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "There is no such turn, or it has ended already.")
+
+
+def problems(*statuses: int, why: str = "") -> dict[int | str, dict[str, Any]]:
+    """These statuses in the API's description; `why` in place of what is usually said of them."""
+    return {
+        status: {"model": Problem, "description": why or _USUAL[status], "headers": _NAMED_HEADERS.get(status, {})}
+        for status in statuses
+    }
 
 
 def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -41,8 +90,9 @@ def chat_problem(error: ChatError) -> JSONResponse:
     return problem(_STATUS.get(type(error), 500), error.sentence, headers)
 
 
-def answer_with_sentences(app: FastAPI) -> None:
-    """Let every error of `app` be a sentence."""
+def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Let every error of `app`, which has these routers, be a sentence."""
+    routes = [route for router in (*routers, app.router) for route in router.routes if isinstance(route, Route)]
 
     async def on_chat_error(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ChatError)
@@ -52,8 +102,10 @@ def answer_with_sentences(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return problem(422, _sentence(error.errors()))
 
-    async def on_http(_request: Request, error: Exception) -> JSONResponse:
+    async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if error.status_code == 405:
+            return problem(405, "That cannot be done here.", {"Allow": ", ".join(_methods_at(routes, request))})
         if error.status_code == 400:  # how FastAPI says that it could not decode the body
             return problem(422, NO_JSON)
         return problem(error.status_code, str(error.detail), dict(error.headers) if error.headers else None)
@@ -61,6 +113,12 @@ def answer_with_sentences(app: FastAPI) -> None:
     app.add_exception_handler(ChatError, on_chat_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def _methods_at(routes: Sequence[Route], request: Request) -> Sequence[str]:
+    """What can be done with the address of a request. Starlette names what the first of its routes there can do."""
+    first = next((route.path for route in routes if route.matches(request.scope)[0] is not Match.NONE), None)
+    return sorted({method for route in routes if route.path == first for method in route.methods or ()})
 
 
 def _sentence(errors: Sequence[Any]) -> str:

@@ -18,6 +18,7 @@ from core import Chat
 from tests.conftest import make_settings
 from tests.fakes.openai_api import FakeOpenAI
 from web.app import create_app
+from web.heads import BoundedHead
 
 SECONDS = 20.0  # for what has no bound of its own, on a busy machine
 ORIGIN = "https://shop.example"
@@ -31,6 +32,7 @@ class Stream:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
         self.comments = 0
+        self.last_id = ""
 
     async def next(self) -> Event:
         """The name and the data of the next event."""
@@ -68,8 +70,10 @@ class Stream:
             elif line != "\n":
                 lines.append(line.rstrip("\n"))
             elif lines:
-                name, data = lines
-                return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+                fields = dict(line.split(": ", 1) for line in lines)
+                assert set(fields) - {"id"} == {"event", "data"}, lines
+                self.last_id = fields.get("id", self.last_id)
+                return fields["event"], json.loads(fields["data"])
         assert not lines, "the stream was cut in the middle of an event"
         return None
 
@@ -157,7 +161,7 @@ async def served(
     server = _Server(
         uvicorn.Config(
             app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", server_header=False,
-            proxy_headers=proxy_headers, timeout_graceful_shutdown=1,
+            proxy_headers=proxy_headers, http=BoundedHead, timeout_graceful_shutdown=1,
         )
     )  # fmt: skip
     serving = asyncio.create_task(server.serve())

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.acceptance.processes import BOB, SECONDS, Nursery, ask, bob, free_por
 from tests.conftest import PASSWORD, new_postgresql_database
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply
+from tests.stopwatch import stopwatch
 
 Environment = Callable[..., dict[str, str]]
 
@@ -51,6 +51,8 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "no port": ({"PORT": "many"}, "PORT"),
     "a port that is too large": ({"PORT": "65536"}, "PORT"),
     "no network": ({"TRUSTED_PROXIES": "everybody"}, "TRUSTED_PROXIES"),
+    "a key without a key": ({"API_KEYS": "alice:hunter2hunter2 bob:"}, "API_KEYS"),
+    "two keys of a name": ({"API_KEYS": "alice:hunter2hunter2 alice:hunter3hunter3"}, "API_KEYS"),
     "no host": ({"HOST": "nowhere.invalid"}, ""),
     "no address of ours": ({"HOST": "192.0.2.1"}, ""),
     "an unknown way to keep threads": ({"OPENAI_THREADS": "assistants"}, "OPENAI_THREADS"),
@@ -191,10 +193,10 @@ async def test_a_signal_ends_it_at_once_when_nothing_runs(
 ) -> None:
     async with bob(environment(), tmp_path) as process:
         await process.served()
-        begun = time.monotonic()
-        process.signal(number)
-        assert await process.over() == 0
-    assert time.monotonic() - begun < 3
+        with stopwatch() as watch:
+            process.signal(number)
+            assert await process.over() == 0
+    assert watch.seconds < 3
     assert "Traceback" not in process.text
 
 
@@ -207,23 +209,22 @@ async def test_a_signal_lets_a_running_answer_end_and_reach_its_caller(
         asking = asyncio.create_task(ask(http, await process.served(), "Q1-a"))
         await fake.until(lambda _: gate.waiting == 1)
         process.signal(signal.SIGTERM)
-        await refuses_connections(process.url)
+        await not_ready(http, process.url)
+        async with http.post(f"{process.url}/ask", json={"session_id": "2", "user_input": "Q2-a"}) as refused:
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
         gate.open()
         assert await asking == "Half, rest."
         assert await process.over() == 0
     assert "Traceback" not in process.text
 
 
-async def refuses_connections(url: str) -> None:
-    """Come back once nobody listens there any more."""
-    port = int(url.rpartition(":")[2])
+async def not_ready(http: aiohttp.ClientSession, url: str) -> None:
+    """Come back once no traffic is wanted there any more."""
     async with asyncio.timeout(SECONDS):
         while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                return
-            writer.close()
+            async with http.get(f"{url}/readyz") as response:
+                if response.status == 503:
+                    return
             await asyncio.sleep(0.01)
 
 
@@ -240,10 +241,9 @@ async def test_a_signal_ends_it_within_the_drain_and_the_next_start_answers_what
         body = {"session_id": "1", "user_input": "Q1-a"}
         asking = asyncio.create_task(_whole(http, url, body, accept))
         await fake.until(lambda _: gate.waiting == 1)
-        begun = time.monotonic()
-        process.signal(signal.SIGTERM)
-        assert await process.over() == 0
-        took = time.monotonic() - begun
+        with stopwatch() as watch:
+            process.signal(signal.SIGTERM)
+            assert await process.over() == 0
         await asyncio.wait({asking})
         asking.exception()  # however it ended for him
     assert "Traceback" not in process.text
@@ -251,12 +251,38 @@ async def test_a_signal_ends_it_within_the_drain_and_the_next_start_answers_what
     fake.answer = lambda asked: "At last."
     async with bob(settings, tmp_path) as process, aiohttp.ClientSession() as http:
         assert await ask(http, await process.served(), "Q1-a", key="k") == "At last."
-    assert took < 3.5
+    assert watch.seconds < 3.5
 
 
 async def _whole(http: aiohttp.ClientSession, url: str, body: dict[str, str], headers: dict[str, str]) -> str:
     async with http.post(f"{url}/ask", json=body, headers=headers) as response:
         return await response.text()
+
+
+async def test_slow_clients_cannot_hold_the_exit_back(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path
+) -> None:
+    fake.answer = lambda asked: "many words " * 50_000
+    body = b'{"session_id": "1", "user_input": "Q1-a"}'
+    head = (
+        b"POST /ask HTTP/1.1\r\nHost: bob\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    async with bob(environment(DRAIN_SECONDS="1"), tmp_path) as process:
+        port = int((await process.served()).rpartition(":")[2])
+        writers = []
+        for sent in (head + body, head + body[:10], head[:20]) * 3:  # they never read, and most never end what they say
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+            writer.write(sent)
+            writers.append(writer)
+        await process.says("answered")
+        with stopwatch() as watch:
+            process.signal(signal.SIGTERM)
+            assert await process.over() == 0
+        for writer in writers:
+            writer.transport.abort()
+    assert watch.seconds < 1 + 2 + 3
+    assert "Traceback" not in process.text
 
 
 async def test_a_second_signal_ends_it_now(fake: FakeOpenAI, environment: Environment, tmp_path: Path) -> None:
@@ -267,14 +293,13 @@ async def test_a_second_signal_ends_it_now(fake: FakeOpenAI, environment: Enviro
         asking = asyncio.create_task(_whole(http, url, {"session_id": "1", "user_input": "Q1-a"}, {}))
         await fake.until(lambda _: gate.waiting == 1)
         process.signal(signal.SIGTERM)
-        await refuses_connections(url)
-        begun = time.monotonic()
-        process.signal(signal.SIGTERM)
-        await process.over()
-        took = time.monotonic() - begun
+        await not_ready(http, url)
+        with stopwatch() as watch:
+            process.signal(signal.SIGTERM)
+            await process.over()
         await asyncio.wait({asking})
         asking.exception()
-    assert took < 3
+    assert watch.seconds < 3
 
 
 # ── bob chat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -325,3 +350,37 @@ def test_chat_asks_the_private_assistant_and_warns_at_its_start(environment: Env
 def test_chat_ends_with_its_input_also_when_nothing_was_said(environment: Environment, tmp_path: Path) -> None:
     ended = chat(environment, tmp_path, "")
     assert (ended.returncode, "Traceback" in ended.stderr) == (0, False)
+
+
+# ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, tmp_path: Path) -> None:
+    settings = environment()
+    made = [
+        run(settings, tmp_path, "keys", "new", name, *more)
+        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/", "--no-private"])
+    ]
+    alice, shop = (each.stdout.strip() for each in made)
+    assert len({alice, shop}) == 2
+    assert min(len(alice), len(shop)) > 40
+    listed = run(settings, tmp_path, "keys", "list").stdout
+    assert alice not in listed
+    assert [line.split()[1] for line in listed.splitlines()] == ["alice", "shop"]
+    assert "publishable on https://shop.example, not private" in listed
+    assert run(settings, tmp_path, "keys", "revoke", "alice").stdout.endswith(" alice.\n")
+    assert "revoked" in run(settings, tmp_path, "keys", "list").stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("new", "a:b"), ("new", "public"), ("new", "set"), ("new", "x", "--origin", "example"), ("revoke", "nobody")],
+)
+def test_a_key_that_cannot_be_made_or_revoked_is_one_sentence(
+    environment: Environment, tmp_path: Path, arguments: Sequence[str]
+) -> None:
+    refused = run(environment(API_KEYS="set:a-key-for-tests"), tmp_path, "keys", *arguments)
+    assert refused.returncode != 0
+    assert refused.stdout == ""
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "a-key-for-tests" not in refused.stderr

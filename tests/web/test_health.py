@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 from tests.conftest import new_postgresql_database
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.web.conftest import Site, served
+from web.pages import FOLDER
 
 
 @contextmanager
@@ -31,7 +33,7 @@ def no_connections(server: str, database_url: str) -> Iterator[None]:
 
 async def test_a_process_that_serves_is_alive_and_ready(database_url: str) -> None:
     async with served(None, database_url) as site:
-        assert await site.get("/healthz") == (200, {"status": "ok", "store": "ok"})
+        assert await site.get("/healthz") == (200, {"status": "ok", "store": "ok", "model": "ok"})
         assert await site.get("/readyz") == (200, {"status": "ready"})
 
 
@@ -59,7 +61,7 @@ async def test_a_process_whose_database_is_gone_is_alive_and_not_ready_until_it_
         await site.answer("hello")
         with no_connections(postgresql, database_url):
             assert await site.get("/readyz") == (503, {"status": "store unavailable"})
-            assert await site.get("/healthz") == (200, {"status": "ok", "store": "unavailable"})
+            assert await site.get("/healthz") == (200, {"status": "ok", "store": "unavailable", "model": "ok"})
             async with site.post({"session_id": "1", "user_input": "lost?"}) as response:
                 assert response.status == 503
                 assert int(response.headers["Retry-After"]) >= 1
@@ -90,7 +92,13 @@ async def is_ready(site: Site) -> None:
 
 # ── the chat page ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-FILES = {"/chat": "text/html", "/static/chat.js": "text/javascript", "/static/chat.css": "text/css"}
+KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+FILES = {
+    f"/static/{path.relative_to(FOLDER).as_posix()}": KINDS[path.suffix]
+    for path in FOLDER.rglob("*")
+    if path.suffix in (".js", ".css") and path.name != "widget.js"
+}
+SERVED = {"/chat": "text/html", "/widget.js": "text/javascript", **FILES}
 
 
 async def page(site: Site, path: str) -> str:
@@ -99,19 +107,19 @@ async def page(site: Site, path: str) -> str:
         return await response.text()
 
 
-@pytest.mark.parametrize(("path", "kind"), FILES.items())
-async def test_the_chat_page_runs_only_its_own_code_and_talks_only_to_its_own_server(
-    sqlite_url: str, path: str, kind: str
-) -> None:
-    async with served(None, sqlite_url) as site, site.http.get(path) as response:
-        assert (response.status, response.content_type) == (200, kind)
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert response.headers["Referrer-Policy"] == "no-referrer"
-        policy = dict(part.split(" ", 1) for part in response.headers["Content-Security-Policy"].split("; "))
-    assert policy["default-src"] == "'none'"
-    assert policy["script-src"] == policy["connect-src"] == policy["style-src"] == "'self'"
-    assert "unsafe" not in str(policy)
-    assert "*" not in str(policy)
+async def test_the_chat_page_runs_only_its_own_code_and_talks_only_to_its_own_server(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        for path, kind in SERVED.items():
+            async with site.http.get(path) as response:
+                assert (response.status, response.content_type) == (200, kind)
+                assert response.headers["X-Content-Type-Options"] == "nosniff"
+                assert response.headers["Referrer-Policy"] == "no-referrer"
+                policy = dict(part.split(" ", 1) for part in response.headers["Content-Security-Policy"].split("; "))
+            assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+            assert policy["script-src"] == policy["connect-src"] == policy["style-src"] == "'self'"
+            assert (policy["require-trusted-types-for"], policy["trusted-types"]) == ("'script'", "'none'")
+            assert "unsafe" not in str(policy)
+            assert "*" not in str(policy)
 
 
 async def test_the_chat_page_needs_nothing_that_is_not_served_and_nothing_that_its_policy_forbids(
@@ -120,15 +128,58 @@ async def test_the_chat_page_needs_nothing_that_is_not_served_and_nothing_that_i
     async with served(None, sqlite_url) as site:
         html = await page(site, "/chat")
         linked = [urljoin("/chat", link) for link in re.findall(r"""(?:src|href)=["']?([^"' >]+)""", html)]
-        assert sorted(link for link in linked if not link.startswith("data:")) == sorted(set(FILES) - {"/chat"})
+        assert sorted(link for link in linked if not link.startswith("data:")) == sorted(FILES)
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", html)
-        script = await page(site, "/static/chat.js")
-        assert not re.search(
-            r"\.innerHTML|\.outerHTML|document\.write|insertAdjacentHTML|\beval\(|new Function", script
-        )
+        for path in SERVED.keys() - {"/chat", "/static/vendor/marked.esm.js"}:
+            script = (await page(site, path)).replace("http://www.w3.org/2000/svg", "")
+            assert not re.search(
+                r"\.innerHTML|\.outerHTML|document\.write|insertAdjacentHTML|\beval\(|new Function|DOMParser|https?://\w",
+                script.replace("https://bob.example/widget.js", ""),
+            )
 
 
-@pytest.mark.parametrize("name", ["chat.html", "../pages.py", "..%2fpages.py", "%2e%2e%2fpages.py", "chat.js%00", ""])
+async def test_other_sites_may_load_what_the_widget_needs_but_not_the_page(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        for path in SERVED:
+            async with site.http.get(path, headers={"Origin": "https://shop.example"}) as response:
+                readers = "same-origin" if path == "/chat" else "cross-origin"
+                assert response.headers["Cross-Origin-Resource-Policy"] == readers
+                assert response.headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_a_file_is_packed_and_sent_only_if_it_has_changed(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        for path in SERVED:
+            async with site.http.get(path, headers={"Accept-Encoding": "gzip"}) as response:
+                assert response.headers["Cache-Control"] == "no-cache"
+                assert response.headers["Content-Encoding"] == "gzip"
+                assert "Accept-Encoding" in response.headers["Vary"]
+                tag, content = response.headers["ETag"], await response.read()
+            async with site.http.get(path, headers={"Accept-Encoding": "identity"}) as response:
+                assert response.headers["ETag"] != tag
+                assert await response.read() == content
+            for known in (tag, f'"other", W/{tag}', "*"):
+                head = {"Accept-Encoding": "gzip", "If-None-Match": known}
+                async with site.http.get(path, headers=head) as response:
+                    assert (response.status, await response.read()) == (304, b"")
+            async with site.http.get(path, headers={"If-None-Match": '"other"'}) as response:
+                assert response.status == 200
+
+
+def test_the_code_of_others_is_what_it_says_it_is() -> None:
+    told = re.findall(r"\| `(.+?)` \| (\S+)==(\S+) \| `([0-9a-f]{64})` \|", (FOLDER / "vendor/README.md").read_text())
+    assert {name for name, *_ in told} == {path.name for path in (FOLDER / "vendor").glob("*.js")}
+    for name, package, version, digest in told:
+        content = (FOLDER / "vendor" / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+        assert f"{package} v{version}".encode() in content[:200]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["chat.html", "widget.js", "chat.png", "vendor/README.md", "vendor/LICENSE", "vendor", "../pages.py",
+     "..%2fpages.py", "%2e%2e%2fpages.py", "vendor/../../pages.py", "chat.js%00", "", "/etc/passwd"],
+)  # fmt: skip
 async def test_nothing_else_is_served_from_the_folder_or_around_it(sqlite_url: str, name: str) -> None:
     async with served(None, sqlite_url) as site, site.http.get(f"/static/{name}") as response:
         assert response.status == 404
@@ -138,7 +189,13 @@ async def test_nothing_else_is_served_from_the_folder_or_around_it(sqlite_url: s
 async def test_what_looks_whether_it_lives_may_ask_for_the_head_alone(sqlite_url: str) -> None:
     async with served(None, sqlite_url) as site:
         async with asyncio.timeout(10):
-            for path in ("/", "/healthz", "/readyz", "/chat"):
+            for path in ("/", "/healthz", "/readyz", *SERVED):
                 async with site.http.head(path) as response:
                     assert response.status == 200
                     assert await response.read() == b""
+
+
+async def test_the_page_sends_its_key_along_and_nothing_can_be_smuggled_in_with_it(sqlite_url: str) -> None:
+    async with served(None, sqlite_url, chat_page_key='a-key" onload="x<y') as site:
+        html = await page(site, "/chat")
+    assert '<body data-key="a-key&quot; onload=&quot;x&lt;y" class' in html

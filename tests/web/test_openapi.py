@@ -11,9 +11,18 @@ from jsonschema import Draft202012Validator
 from tests.fakes.openai_api import FakeOpenAI, Status
 from tests.web.conftest import Site, served
 
+OF_A_SESSION = {"401", "403", "404", "422", "429", "503"}
 STATUSES = {
-    ("post", "/ask"): {"200", "413", "422", "500", "503"},
-    ("post", "/turns/{turn_id}/stop"): {"200", "404", "422", "503"},
+    ("post", "/ask"): {"200", "401", "403", "408", "413", "422", "429", "500", "503"},
+    ("post", "/turns/{turn_id}/stop"): {"200", *OF_A_SESSION},
+    ("get", "/turns/{turn_id}/events"): {"200", *OF_A_SESSION},
+    ("post", "/sessions"): {"201", "401", "403", "429", "503"},
+    ("get", "/sessions"): {"200", *OF_A_SESSION},
+    ("get", "/sessions/{session_id}"): {"200", *OF_A_SESSION},
+    ("get", "/sessions/{session_id}/turns"): {"200", *OF_A_SESSION},
+    ("delete", "/sessions/{session_id}"): {"204", *OF_A_SESSION},
+    ("post", "/sessions/{session_id}/reset"): {"204", *OF_A_SESSION},
+    ("put", "/sessions/{session_id}/assistant"): {"200", "408", "413", *OF_A_SESSION},
     ("get", "/readyz"): {"200", "503"},
     ("get", "/healthz"): {"200"},
     ("get", "/"): {"200"},
@@ -92,9 +101,23 @@ async def test_the_example_can_be_sent_and_is_answered_as_described(fake: FakeOp
         assert "event: done" in operation["responses"]["200"]["content"]["text/event-stream"]["example"]
 
 
+@pytest.mark.parametrize(
+    "question", ["", " \t\n", "\0", " \0 ", "a\0b", "\0a", "a\0", "a", " a b\n", "\x01", "é", "🐈"]
+)
+async def test_a_question_that_fits_the_description_is_taken_and_any_other_is_not(
+    fake: FakeOpenAI, sqlite_url: str, question: str
+) -> None:
+    async with served(fake, sqlite_url) as site:
+        body = {"session_id": "1", "user_input": question}
+        schema = (await description(site))["components"]["schemas"]["AskBody"]
+        async with site.post(body) as response:
+            assert (response.status == 200) == validator({"components": {}}, schema).is_valid(body)
+
+
 async def test_it_describes_the_idempotency_key(sqlite_url: str) -> None:
     async with served(None, sqlite_url) as site:
-        (parameter,) = (await description(site))["paths"]["/ask"]["post"]["parameters"]
+        parameters = (await description(site))["paths"]["/ask"]["post"]["parameters"]
+    (parameter,) = (each for each in parameters if each["name"] == "idempotency-key")
     assert (parameter["in"], parameter["name"].lower(), parameter["required"]) == ("header", "idempotency-key", False)
 
 
@@ -125,6 +148,20 @@ async def test_errors_are_what_it_says_they_are(
 
 async def test_the_pages_of_the_description_are_served(sqlite_url: str) -> None:
     async with served(None, sqlite_url) as site:
-        for path in ("/docs", "/redoc"):
+        for path in ("/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"):
             async with site.http.get(path) as response:
-                assert (response.status, response.content_type) == (200, "text/html")
+                assert response.status == 200
+                assert "script-src 'self';" in response.headers["Content-Security-Policy"]
+        async with site.http.get("/docs/start.py") as response:
+            assert response.status == 404
+
+
+async def test_whoever_does_something_else_with_it_is_told_what_can_be_done(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site, site.http.post("/openapi.json") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+
+
+async def test_it_names_the_assistants_that_may_be_chosen_and_no_private_one(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        described = await description(site)
+    assert described["components"]["schemas"]["Choice"]["properties"]["assistant"]["enum"] == ["Bob"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-import web.ask
+import web.streams
 from tests.acceptance.processes import bob
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import rows
@@ -230,7 +230,7 @@ async def test_what_a_reader_beside_a_killed_process_was_shown_is_not_taken_back
 async def test_while_nothing_is_written_comments_keep_the_connection_alive(
     fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web.ask, "SECONDS_BETWEEN_SIGNS_OF_LIFE", 0.02)
+    monkeypatch.setattr(web.streams, "SECONDS_BETWEEN_SIGNS_OF_LIFE", 0.02)
     gate = held_answers(fake)
     async with served(fake, sqlite_url) as site, site.stream("Q1-a") as stream:
         await stream.until("delta")
@@ -245,7 +245,7 @@ async def test_while_nothing_is_written_comments_keep_the_connection_alive(
 async def test_comments_keep_a_reader_alive_who_waits_in_line(
     fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web.ask, "SECONDS_BETWEEN_SIGNS_OF_LIFE", 0.02)
+    monkeypatch.setattr(web.streams, "SECONDS_BETWEEN_SIGNS_OF_LIFE", 0.02)
     gate = held_answers(fake)
     async with served(fake, sqlite_url) as site, site.stream("Q1-a") as first:
         await first.until("delta")

@@ -1,0 +1,204 @@
+"""Sessions over HTTP: made, listed, read, begun anew and deleted by those whose they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, Field
+
+from core import Chat, Exchange, SessionSummary
+from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, Trusted
+from web.problems import problems
+
+MOST_OF_A_PAGE = 100
+BIGGEST_NUMBER = 2**31 - 1
+_ID = "3f1c9f0e6b7a4d21a0c5e8d9b2f46c71"
+_TIME = "2026-11-22T10:30:00Z"
+
+
+class Session(BaseModel):
+    """A conversation."""
+
+    session_id: Annotated[str, Field(examples=[_ID])]
+    turns: Annotated[int, Field(description="Questions since it was last reset.", examples=[3])]
+    assistant: Annotated[str | None, Field(description="Which one was chosen for it, if any.", examples=["Bob"])]
+    created_at: Annotated[datetime, Field(examples=[_TIME])]
+    asked_at: Annotated[datetime | None, Field(description="When the last question came.", examples=[_TIME])]
+
+    @classmethod
+    def of(cls, summary: SessionSummary, caller: Caller) -> Self:
+        """What a caller is told of a session."""
+        return cls(
+            session_id=caller.session_id(summary.session), turns=summary.turns, assistant=summary.assistant,
+            created_at=_time(summary.created_at), asked_at=summary.asked_at and _time(summary.asked_at),
+        )  # fmt: skip
+
+
+class SessionPage(BaseModel):
+    """Some of the sessions, the newest first."""
+
+    sessions: list[Session]
+    more: Annotated[bool, Field(description="Whether there are more, after the last of these.", examples=[False])]
+
+
+class TranscriptTurn(BaseModel):
+    """A question and what became of it.
+
+    Of a private one that this key may not read, `turn_id`, `question`, `answer` and `error` are null.
+    """
+
+    turn_id: Annotated[str | None, Field(examples=[_ID])]
+    number: Annotated[int, Field(description="Its place in the session.", examples=[1])]
+    question: Annotated[str | None, Field(examples=["Hello, how are you?"])]
+    answer: Annotated[str | None, Field(examples=["Hello! I am fine."])]
+    error: Annotated[str | None, Field(description="What was said in place of an answer.", examples=[None])]
+    outcome: Annotated[str | None, Field(description="How it ended; null: it is under way.", examples=["answered"])]
+    assistant: Annotated[str, Field(examples=["Bob"])]
+    private: Annotated[bool, Field(description="Whether a private assistant was asked.", examples=[False])]
+    asked_at: Annotated[datetime, Field(examples=[_TIME])]
+
+    @classmethod
+    def of(cls, exchange: Exchange) -> Self:
+        """What is told of a turn."""
+        return cls(
+            turn_id=exchange.turn_id, number=exchange.number, question=exchange.question, answer=exchange.answer,
+            error=exchange.error, outcome=exchange.outcome, assistant=exchange.assistant, private=exchange.private,
+            asked_at=_time(exchange.asked_at),
+        )  # fmt: skip
+
+
+class Transcript(BaseModel):
+    """The last turns of a session, in order."""
+
+    turns: list[TranscriptTurn]
+    more: Annotated[bool, Field(description="Whether there are earlier ones, before the first of these.")]
+
+
+class Choice(BaseModel):
+    """Which assistant is to answer."""
+
+    assistant: Annotated[str, Field(min_length=1, max_length=100, examples=["Bob"])]
+
+
+SessionId = Annotated[
+    Printable, Path(min_length=1, max_length=200, description="As it was given to `/ask`.", examples=["12345"])
+]
+Limit = Annotated[int, Query(ge=1, le=MOST_OF_A_PAGE, description="At most so many.")]
+
+
+def session_routes(max_body_bytes: int) -> APIRouter:
+    """The routes. Whoever has no secret key reaches only sessions whose id we made."""
+    routes = APIRouter(max_body_size=max_body_bytes, tags=["sessions"], responses=problems(401, 403, 429, 503))
+    unknown = problems(404) | problems(422, why="That cannot be the id of a session, or a parameter is wrong.")
+
+    @routes.post("/sessions", status_code=201, openapi_extra=WITH_OR_WITHOUT_A_KEY, summary="Begin a session")
+    async def begin(request: Request, caller: Calling) -> Session:
+        """A session with an id that nobody can guess: whoever knows it may go on with it, read it and delete it.
+
+        `/ask` takes ids of your own making as well; those open their transcript to a secret key only.
+        """
+        chat: Chat = request.app.state.chat
+        return Session.of(await chat.issue_session(SURFACE, caller.namespace), caller)
+
+    @routes.get(
+        "/sessions", responses=problems(422, why="A parameter is wrong.") | problems(404), summary="List sessions"
+    )
+    async def list_sessions(
+        request: Request,
+        caller: Trusted,
+        limit: Limit = 20,
+        after: Annotated[
+            Printable | None,
+            Query(max_length=200, description="The `session_id` of the last one of the page before."),
+        ] = None,
+    ) -> SessionPage:
+        """The sessions of this key's name, the newest first."""
+        chat: Chat = request.app.state.chat
+        name = None
+        if after is not None:
+            name = (await chat.session(caller.session(after))).session
+        found = await chat.sessions(caller.namespace, after=name, limit=limit + 1)
+        return SessionPage(sessions=[Session.of(each, caller) for each in found[:limit]], more=len(found) > limit)
+
+    @routes.get(
+        "/sessions/{session_id:path}/turns",
+        responses=unknown,
+        openapi_extra=WITH_OR_WITHOUT_A_KEY,
+        summary="Read a session",
+    )
+    async def read(
+        request: Request,
+        caller: Calling,
+        session_id: SessionId,
+        limit: Limit = 20,
+        before: Annotated[
+            int | None,
+            Query(ge=1, le=BIGGEST_NUMBER, description="The `number` of the first one of the page after."),
+        ] = None,
+    ) -> Transcript:
+        """The last turns since the session was reset, in order.
+
+        What was said with private assistants is told to secret keys that may use them.
+        """
+        chat: Chat = request.app.state.chat
+        session = await _session(chat, caller, session_id)
+        found = await chat.exchanges(session, private=caller.reads_private, before=before, limit=limit + 1)
+        return Transcript(turns=[TranscriptTurn.of(each) for each in found[-limit:]], more=len(found) > limit)
+
+    @routes.post("/sessions/{session_id:path}/reset", status_code=204, responses=unknown, summary="Reset a session")
+    async def reset(request: Request, caller: Trusted, session_id: SessionId) -> None:
+        """Let the session begin anew: assistants are told nothing any more of what was said so far."""
+        chat: Chat = request.app.state.chat
+        await chat.reset(await _session(chat, caller, session_id))
+
+    @routes.put(
+        "/sessions/{session_id:path}/assistant",
+        responses=problems(408, 413)
+        | problems(404)
+        | problems(422, why="There is no such public assistant, or that cannot be the id of a session."),
+        summary="Choose the assistant of a session",
+    )
+    async def choose(request: Request, caller: Trusted, session_id: SessionId, choice: Choice) -> Session:
+        """Let a public assistant answer from the next question on. Private ones are opened by their passwords only."""
+        chat: Chat = request.app.state.chat
+        session = await _session(chat, caller, session_id)
+        await chat.choose(session, SURFACE, choice.assistant)
+        return Session.of(await chat.session(session), caller)
+
+    @routes.get(
+        "/sessions/{session_id:path}",
+        responses=unknown,
+        openapi_extra=WITH_OR_WITHOUT_A_KEY,
+        summary="Look at a session",
+    )
+    async def look(request: Request, caller: Calling, session_id: SessionId) -> Session:
+        """What is known of a session."""
+        chat: Chat = request.app.state.chat
+        return Session.of(await chat.session(await _session(chat, caller, session_id)), caller)
+
+    @routes.delete(
+        "/sessions/{session_id:path}",
+        status_code=204,
+        responses=unknown,
+        openapi_extra=WITH_OR_WITHOUT_A_KEY,
+        summary="Delete a session",
+    )
+    async def delete(request: Request, caller: Calling, session_id: SessionId) -> None:
+        """Erase what was said in the session, here and at OpenAI. What is under way in it ends."""
+        chat: Chat = request.app.state.chat
+        await chat.forget(await _session(chat, caller, session_id))
+
+    return routes
+
+
+async def _session(chat: Chat, caller: Caller, session_id: str) -> str:
+    """The name of a session that the caller may read. Raises UnknownSession."""
+    summary = await chat.session(caller.session(session_id))
+    caller.check_may_read(summary.issued)
+    return summary.session
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

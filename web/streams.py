@@ -1,0 +1,100 @@
+"""Answers as server-sent events, which whoever lost the connection can take up where he lost it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from core import Answer, ChatError, Turn
+from web.callers import Caller
+from web.rates import Rates
+
+SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
+EVENT_STREAM = "text/event-stream"
+
+
+def wants_events(request: Request) -> bool:
+    """Whether the answer is wanted as it is written."""
+    return EVENT_STREAM in request.headers.get("accept", "")
+
+
+class EventStream(StreamingResponse):
+    """The answer as it is written, from after the event that the client has received last.
+
+    Counts as under way while it is sent; instead of sending it raises HTTPException where too much is already.
+    """
+
+    def __init__(
+        self, rates: Rates, caller: Caller, turn: Turn, answer: Answer, last_event_id: str | None, *, had_room: bool
+    ) -> None:
+        super().__init__(
+            _events(caller.session_id(turn.session), turn, answer, last_event_id or ""),
+            media_type=EVENT_STREAM,
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+        self._rates = rates
+        self._subjects = caller.subjects
+        self._answer = answer
+        self._had_room = had_room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._rates.streaming(self._subjects, self._answer, had_room=self._had_room):
+            await super().__call__(scope, receive, send)
+
+
+async def _events(session_id: str, turn: Turn, answer: Answer, last: str) -> AsyncIterator[bytes]:
+    known = _Prefix.told_by(last, answer.text)
+    if known.length:
+        answer.pin()
+    goes_on: dict[str, str | int] = {"from": known.length} if last else {}
+    yield _event("turn", {"turn_id": turn.id, **goes_on}, known.id)
+    try:
+        async for text in answer.growing(at_least_every=SECONDS_BETWEEN_SIGNS_OF_LIFE):
+            if len(text) > known.length:
+                answer.pin()
+                piece = text[known.length :]
+                known = known.longer_by(piece)
+                yield _event("delta", {"text": piece}, known.id)
+            else:
+                yield b": still at work\n\n"
+        finished = await answer.whole()
+    except ChatError as failure:
+        yield _event("error", {"detail": failure.sentence})
+    else:
+        yield _event("done", {"session_id": session_id, "response": finished.text, "assistant": turn.assistant})
+
+
+class _Prefix:
+    """How much of an answer a client has, told by its length and a checksum: an heir may have begun the answer anew."""
+
+    def __init__(self, length: int = 0, checksum: int = 0) -> None:
+        self.length = length
+        self._checksum = checksum
+
+    @classmethod
+    def told_by(cls, event_id: str, text: str) -> _Prefix:
+        """The part of `text` that a client has whose last event had this id; nothing where it has another text."""
+        length, _, _ = event_id.partition("-")
+        if not (length.isascii() and length.isdecimal() and len(length) < 10 and int(length) <= len(text)):
+            return cls()
+        prefix = cls().longer_by(text[: int(length)])
+        return prefix if prefix.id == event_id else cls()
+
+    def longer_by(self, piece: str) -> _Prefix:
+        """It, and what comes next."""
+        return _Prefix(self.length + len(piece), zlib.crc32(piece.encode("utf-8", "surrogatepass"), self._checksum))
+
+    @property
+    def id(self) -> str:
+        """What an event is called after which a client has this much."""
+        return f"{self.length}-{self._checksum:08x}"
+
+
+def _event(name: str, data: dict[str, str | int], event_id: str = "") -> bytes:
+    identified = f"id: {event_id}\n" if event_id else ""
+    return f"event: {name}\n{identified}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
