@@ -1,212 +1,412 @@
-const PAUSES = [1, 2, 4, 8]; // seconds before each retry
-const LOST = "The connection was lost.";
-const SILENCE = 45_000; // the server gives a sign of life every 15 s
+// The chat as people see it, on a page of its own or in a widget.
 
-const ids = ["log", "form", "input", "send", "stop", "fresh", "status", "message"];
-const [log, form, input, send, stop, fresh, status, template] = ids.map((id) => document.getElementById(id));
+import { Api } from "./api.js";
+import { Conversation } from "./conversation.js";
+import { h, icon } from "./dom.js";
+import { Markdown } from "./markdown.js";
+import { Memory } from "./memory.js";
+import { wordsIn } from "./words.js";
 
-let session, running;
-let atEnd = true, last = 0;
+const BASE = new URL("../", import.meta.url);
+const NEAR_THE_END = 48;
 
-// crypto.randomUUID exists on secure origins only; Bob may well be at http://bob.lan.
-function random() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+/** Whether there is a keyboard with a Shift key, as far as one can tell. On a phone an Enter begins a line. */
+const types = () => !matchMedia("(pointer: coarse)").matches;
+
+/**
+ * Puts a chat into `place`. `options`: assistant, title, greeting, language, key, color and onColor, and `close`,
+ * which is called when somebody wants the chat to close, if it can.
+ */
+export function mount(place, options = {}) {
+  return new Chat(place, options);
 }
 
-function begin(anew) {
-  log.replaceChildren(log.firstElementChild);
-  mark();
-  input.focus();
-  try {
-    session = (!anew && localStorage.bobSession) || random();
-    localStorage.bobSession = session;
-  } catch {
-    session = random();
-    status.textContent = "This browser stores nothing: reloading ends the conversation.";
+class Chat {
+  #conversation;
+  #memory;
+  #words;
+  #name;
+  #isNamed; // by whoever put the chat here
+  #shown = new Map(); // what shows each turn
+  #atEnd = true;
+  #last = 0; // where it was scrolled to
+  #height = 0; // at which the end was last put into view
+  #parts;
+  #ending = new AbortController();
+
+  constructor(place, options) {
+    const { language, words } = wordsIn([options.language, ...navigator.languages].filter(Boolean));
+    this.#words = words;
+    this.#name = options.assistant || "Bob";
+    this.#isNamed = !!options.assistant;
+    this.#parts = this.#build(options, language);
+    place.append(this.#parts.root);
+    this.#memory = new Memory(`bob ${BASE.href} ${options.key || ""}`.trim(), () => this.#conversation.refresh());
+    this.#conversation = new Conversation(new Api(BASE, options.key), this.#memory, this, words);
+    this.#listen();
+    this.#conversation.open();
+    if (!this.#memory.lasts) this.notice(words.noStorage);
   }
-}
 
-async function ask(question, message) {
-  const run = { question, message };
-  const retry = message.querySelector("button");
-  mark(run);
-  show(message, "Answering…");
-  message.ariaBusy = "true";
-  try {
-    const { response, assistant } = await persist(run);
-    // First: a screen reader then hears the answer once, not its pieces.
-    message.ariaBusy = null;
-    show(message, assistant, response || "(Stopped before an answer.)");
-  } catch (problem) {
-    message.ariaBusy = null;
-    retry.hidden = problem.status < 429;
-    retry.onclick = () => ask(question, message);
-    show(message, "No complete answer", undefined, problem.status ? problem.message : LOST);
-    if (retry.hidden && running === run) input.value ||= question.user_input;
+  focus() {
+    this.#parts.input.focus();
   }
-  if (running === run) mark();
-}
 
-/** Repeats after a lost connection: the same key is the same answer. */
-async function persist(run) {
-  for (let tries = 0; ; tries++) {
-    try {
-      return await attempt(run);
-    } catch (problem) {
-      // 500 is Bob's last word; 502 to 504 pass.
-      if (run.stopping || tries === PAUSES.length || problem.status <= 500) throw problem;
-      const seconds = Math.max(PAUSES[tries], problem.pause || 0);
-      say(run, `${problem.status ? "Bob is busy." : LOST} Trying again in ${seconds} s…`);
-      await new Promise((wake) => setTimeout((run.wake = wake), seconds * 1000));
+  // ── what is there ────────────────────────────────────────────────────────
+
+  #build({ title, greeting, color, onColor, close }, language) {
+    const words = this.#words;
+    const name = this.#name;
+    const button = (given, ...children) => h("button", { type: "button", ...given }, ...children);
+    const drawn = (what, label, given) => button({ "aria-label": label, title: label, ...given }, icon(what));
+    const tool = (what, label, click) => drawn(what, label, { class: "tool", click });
+    const parts = {
+      fresh: tool("fresh", words.fresh, () => this.#begin()),
+      erase: tool("erase", words.erase, () => this.#askWhetherToErase()),
+      eraseYes: button({ class: "danger", click: () => this.#erase() }, words.eraseYes),
+      eraseNo: button({ click: () => this.#keep() }, words.eraseNo),
+      earlier: button({ class: "earlier", hidden: true, click: () => this.#earlier() }, words.earlier),
+      hello: h(
+        "section",
+        { class: "hello" },
+        h("p", { class: "hello-name" }, words.hello(name)),
+        h("p", { dir: "auto" }, greeting || words.greeting),
+      ),
+      turns: h("div", { class: "turns" }),
+      newest: drawn("down", words.newest, { class: "newest", hidden: true, click: () => this.#toEnd() }),
+      input: h("textarea", {
+        rows: "1",
+        dir: "auto",
+        "aria-label": words.question,
+        placeholder: words.placeholder(name),
+        enterkeyhint: types() ? "send" : "enter",
+      }),
+      send: drawn("send", words.send, { class: "send", click: () => this.#send() }),
+      stop: drawn("stop", words.stop, { class: "send stop", hidden: true, click: () => this.#conversation.stop() }),
+      notice: h("p", { class: "notice" }),
+      hint: h("p", { class: "hint" }, words.hint),
+      live: h("p", { class: "unseen", "aria-live": "polite", role: "status" }),
+    };
+    parts.sure = h(
+      "div",
+      { class: "sure", role: "alertdialog", "aria-label": words.erase, hidden: true },
+      h("p", {}, words.eraseSure),
+      h("div", { class: "choice" }, parts.eraseNo, parts.eraseYes),
+    );
+    parts.log = h(
+      "div",
+      { class: "log", role: "region", "aria-label": words.conversation, tabindex: "0" },
+      h("div", { class: "page" }, parts.earlier, parts.hello, parts.turns),
+    );
+    parts.root = h(
+      "div",
+      { class: close ? "bob in-widget" : "bob", lang: language },
+      h(
+        close ? "div" : "header", // a widget's landmarks would be taken for the page's
+        { class: "head" },
+        h("span", { class: "mark" }, icon("bob")),
+        h(close ? "h2" : "h1", { class: "title", dir: "auto" }, title || name),
+        parts.fresh,
+        parts.erase,
+        close ? tool("close", words.close, close) : null,
+      ),
+      parts.sure,
+      h(close ? "div" : "main", { class: "middle" }, parts.log, parts.newest),
+      h("div", { class: "foot" }, h("div", { class: "composer" }, parts.input, parts.send, parts.stop), parts.notice, parts.hint),
+      parts.live,
+    );
+    if (color) {
+      parts.root.classList.add("own-color");
+      parts.root.style.setProperty("--accent", color);
+      parts.root.style.setProperty("--on-accent", onColor);
     }
+    return parts;
   }
-}
 
-async function attempt(run) {
-  const { key, ...body } = run.question;
-  const connection = new AbortController();
-  let silence;
-  const alive = () => {
-    clearTimeout(silence);
-    silence = setTimeout(() => connection.abort(), SILENCE);
-  };
-  alive();
-  try {
-    const reply = await fetch("ask", {
-      method: "POST",
-      headers: { Accept: "text/event-stream", "Content-Type": "application/json", "Idempotency-Key": key },
-      body: JSON.stringify(body),
-      signal: connection.signal,
+  #listen() {
+    const { input, log, root, turns } = this.#parts;
+    const { signal } = this.#ending;
+    input.addEventListener("keydown", (event) => {
+      // Not event.key: an Enter that chooses a word in an input method is 229 here.
+      if (event.keyCode !== 13 || event.shiftKey || !types()) return;
+      event.preventDefault();
+      this.#send();
     });
-    if (!reply.ok) {
-      const { detail = "Bob cannot be reached." } = await reply.json().catch(() => ({}));
-      throw refusal(detail, reply.status, Number(reply.headers.get("Retry-After")));
+    input.addEventListener("input", () => this.#fit());
+    root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.isComposing || this.#parts.sure.hidden) return;
+      event.stopPropagation();
+      this.#keep();
+    });
+    log.addEventListener("scroll", () => {
+      // What has grown or shrunk since scrolls too; only at the same height it was somebody.
+      if (this.#atEnd && log.scrollHeight !== this.#height) this.#followEnd();
+      else this.#atEnd = (this.#atEnd && log.scrollTop >= this.#last) || this.#isNearTheEnd;
+      this.#last = log.scrollTop;
+      this.#parts.newest.hidden = this.#atEnd;
+    });
+    const watch = new ResizeObserver(() => this.#followEnd());
+    watch.observe(log);
+    watch.observe(turns);
+    const look = () => document.visibilityState === "visible" && this.#conversation.refresh();
+    document.addEventListener("visibilitychange", look, { signal });
+    addEventListener("pageshow", (event) => event.persisted && look(), { signal });
+    addEventListener("online", () => this.#conversation.reconnect(), { signal });
+  }
+
+  // ── what the conversation tells ──────────────────────────────────────────
+
+  changed() {
+    const { turns, hello, earlier, send, stop, erase, fresh } = this.#parts;
+    const conversation = this.#conversation;
+    for (const [turn, shown] of this.#shown) {
+      if (conversation.turns.includes(turn)) continue;
+      this.#rescueFocus(shown.article);
+      shown.article.remove();
+      this.#shown.delete(turn);
     }
-    let text = "";
-    for await (const { name, data } of events(reply.body, alive)) {
-      if (name === "done") return data;
-      if (name === "error") throw refusal(data.detail, 500);
-      if (name === "turn") {
-        run.turn = data.turn_id;
-        if (run.stopping) requestStop(run);
-        else say(run, "");
-      }
-      // An earlier attempt's text stays until now.
-      if (name === "delta") show(run.message, "Answering…", (text += data.text));
+    let next = turns.firstChild;
+    for (const turn of conversation.turns) {
+      const { article } = this.#draw(turn);
+      if (article === next) next = next.nextSibling;
+      else turns.insertBefore(article, next);
     }
-    throw new Error("the stream ended early");
-  } finally {
-    clearTimeout(silence);
-    connection.abort();
+    hello.hidden = conversation.more;
+    earlier.hidden = !conversation.more;
+    const running = !!conversation.running;
+    const focused = this.#focused;
+    const isThere = new Map([
+      [send, !running],
+      [stop, running],
+      [erase, !conversation.isEmpty],
+      [fresh, !conversation.isEmpty],
+    ]);
+    for (const [button, is] of isThere) {
+      button.hidden = !is;
+      if (!is && focused === button) this.focus();
+    }
+    this.#followEnd();
+  }
+
+  grew(turn) {
+    this.#draw(turn);
+  }
+
+  ended(turn) {
+    const { answer } = this.#draw(turn);
+    const name = this.#nameFor(turn);
+    this.#announce(turn.error ?? `${name}: ${spoken(answer) || this.#words.noAnswer}`);
+  }
+
+  refused(turn, sentence) {
+    const { input } = this.#parts;
+    if (input.value.trim()) input.value = `${turn.question}\n${input.value}`;
+    else input.value = turn.question;
+    this.#fit();
+    this.notice(sentence);
+    this.focus();
+  }
+
+  notice(text) {
+    const { notice } = this.#parts;
+    if (notice.textContent === text) return;
+    notice.textContent = text;
+    if (text) this.#announce(text);
+  }
+
+  troubled(isBusy, seconds) {
+    const words = this.#words;
+    this.notice(`${isBusy ? words.busy(this.#name) : words.lost} ${words.again(seconds)}`);
+  }
+
+  // ── what people do ───────────────────────────────────────────────────────
+
+  #send() {
+    const { input } = this.#parts;
+    const question = input.value.trim();
+    if (!question || this.#conversation.running) return;
+    input.value = "";
+    this.#fit();
+    this.notice("");
+    this.#parts.live.textContent = "";
+    this.#atEnd = true;
+    this.#conversation.ask(question);
+    this.focus();
+    this.#toEnd();
+  }
+
+  #begin() {
+    this.#keep();
+    this.#conversation.begin();
+    this.#atEnd = true;
+    this.focus();
+  }
+
+  #askWhetherToErase() {
+    this.#parts.sure.hidden = false;
+    this.#parts.eraseNo.focus();
+  }
+
+  #keep() {
+    if (this.#parts.sure.hidden) return;
+    this.#parts.sure.hidden = true;
+    if (this.#parts.erase.hidden) this.focus();
+    else this.#parts.erase.focus();
+  }
+
+  async #erase() {
+    this.#parts.sure.hidden = true;
+    this.focus();
+    try {
+      await this.#conversation.erase();
+      this.notice(this.#words.erased);
+    } catch (problem) {
+      this.notice(problem.status ? problem.message || this.#words.broken : this.#words.unreachable(this.#name));
+    }
+  }
+
+  async #earlier() {
+    const { log, earlier } = this.#parts;
+    const fromEnd = log.scrollHeight - log.scrollTop;
+    earlier.disabled = true;
+    try {
+      await this.#conversation.earlier();
+      this.#atEnd = false;
+      log.scrollTop = log.scrollHeight - fromEnd;
+      if (earlier.hidden) log.focus();
+    } catch {
+      this.notice(this.#words.noHistory);
+    }
+    earlier.disabled = false;
+  }
+
+  // ── small things ─────────────────────────────────────────────────────────
+
+  #draw(turn) {
+    let shown = this.#shown.get(turn);
+    if (!shown) {
+      shown = new Shown(this.#words, {
+        retry: () => {
+          if (this.#conversation.running) return;
+          this.#atEnd = true;
+          this.focus();
+          this.#conversation.retry(turn);
+        },
+        announce: (text) => this.#announce(text),
+        drawn: () => this.#followEnd(),
+      });
+      this.#shown.set(turn, shown);
+    }
+    shown.update(turn, this.#nameFor(turn));
+    return shown;
+  }
+
+  #nameFor({ assistant, isPrivate }) {
+    return (this.#isNamed && !isPrivate ? this.#name : assistant) || this.#name;
+  }
+
+  #announce(text) {
+    this.#parts.live.textContent = text;
+  }
+
+  get #focused() {
+    return this.#parts.root.getRootNode().activeElement;
+  }
+
+  #rescueFocus(part) {
+    if (part.contains(this.#focused)) this.focus();
+  }
+
+  /** Stays at the end, unless somebody has scrolled up to read. */
+  #followEnd() {
+    const { log, newest } = this.#parts;
+    if (this.#atEnd) {
+      log.scrollTop = log.scrollHeight;
+      this.#height = log.scrollHeight;
+      this.#last = log.scrollTop;
+    } else newest.hidden = this.#isNearTheEnd;
+  }
+
+  get #isNearTheEnd() {
+    const { log } = this.#parts;
+    return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_THE_END;
+  }
+
+  #toEnd() {
+    this.#atEnd = true;
+    this.#parts.newest.hidden = true;
+    this.#followEnd();
+  }
+
+  #fit() {
+    const { input } = this.#parts;
+    input.style.setProperty("height", "auto");
+    input.style.setProperty("height", `${input.scrollHeight}px`);
   }
 }
 
-function refusal(sentence, status, pause) {
-  return Object.assign(new Error(sentence), { status, pause });
-}
+/** The nodes that show a turn. */
+class Shown {
+  #words;
+  #parts;
+  #markdown;
+  #text = null;
+  #wasRunning = null;
 
-/** Server-sent events; EventSource cannot POST. */
-async function* events(body, alive) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  let name = "";
-  let data = [];
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    alive();
-    // A "\r" at the very end may be half of a "\r\n".
-    const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
-    rest = lines.pop();
-    for (const line of lines) {
-      const [, field, content] = /^([^:]*):? ?(.*)$/s.exec(line);
-      if (field === "event") name = content;
-      if (field === "data") data.push(content);
-      if (line) continue;
-      if (data.length) yield { name, data: JSON.parse(data.join("\n")) };
-      name = "";
-      data = [];
-    }
+  constructor(words, { retry, announce, drawn }) {
+    this.#words = words;
+    const parts = {
+      question: h("p", { class: "said", dir: "auto" }),
+      who: h("h2", { class: "who" }),
+      answer: h("div", { class: "answer", dir: "auto" }),
+      waiting: h("p", { class: "waiting" }, h("span"), h("span"), h("span")),
+      note: h("p", { class: "note" }),
+      sentence: h("p", { dir: "auto" }),
+      retry: h("button", { type: "button", click: retry }, words.retry),
+    };
+    parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question);
+    parts.trouble = h("div", { class: "trouble" }, parts.sentence, parts.retry);
+    parts.reply = h("div", { class: "reply" }, parts.who, parts.answer, parts.waiting, parts.note, parts.trouble);
+    this.article = h("article", { class: "turn" }, parts.you, parts.reply);
+    this.answer = parts.answer;
+    this.#parts = parts;
+    this.#markdown = new Markdown(parts.answer, { words, announce, drawn });
+  }
+
+  update(turn, name) {
+    const { question, you, who, waiting, note, trouble, sentence } = this.#parts;
+    const words = this.#words;
+    const isHidden = turn.isPrivate && turn.question === null;
+    const isEmpty = !turn.text.trim();
+    you.hidden = turn.question === null;
+    if (question.textContent !== turn.question) question.textContent = turn.question;
+    who.replaceChildren(...(turn.isPrivate ? [icon("lock")] : []), name);
+    this.article.classList.toggle("private", turn.isPrivate);
+    this.article.ariaBusy = turn.isRunning ? "true" : null;
+    waiting.hidden = !turn.isRunning || !isEmpty;
+    waiting.title = words.writing(name);
+    note.textContent = "";
+    if (isHidden) note.textContent = words.privateTurn;
+    else if (!turn.isRunning && !turn.error && isEmpty) note.textContent = words.noAnswer;
+    else if (turn.outcome === "stopped") note.textContent = words.stopped;
+    note.hidden = !note.textContent;
+    trouble.hidden = turn.state !== "failed";
+    sentence.textContent = turn.error || words.failed;
+    this.#write(turn);
+  }
+
+  #write({ text, isRunning }) {
+    if (text === this.#text && isRunning === this.#wasRunning) return;
+    this.#text = text;
+    this.#wasRunning = isRunning;
+    if (isRunning) this.#markdown.grow(text);
+    else this.#markdown.show(text);
   }
 }
 
-function halt() {
-  running.stopping = true;
-  say(running, "Stopping…");
-  requestStop(running);
-  running.wake?.();
+/** An answer as it is read out. */
+function spoken(answer) {
+  const copy = answer.cloneNode(true);
+  for (const head of copy.querySelectorAll(".code-head")) head.remove();
+  return Array.from(copy.children, (block) => block.textContent.trim()).join("\n").trim();
 }
-
-function requestStop({ turn }) {
-  // Without a turn yet, its event asks for this.
-  if (turn) fetch(`turns/${turn}/stop`, { method: "POST" }).catch(() => {});
-}
-
-function add(kind) {
-  log.append(template.content.cloneNode(true));
-  log.lastElementChild.className = kind;
-  return log.lastElementChild;
-}
-
-function show(message, who, text, trouble = "") {
-  const [label, place, { firstElementChild: sentence }] = message.children;
-  const shown = place.textContent;
-  label.textContent = who;
-  message.classList.toggle("private", who === "Private-Bob");
-  sentence.textContent = trouble;
-  // Appending leaves alone what somebody has selected.
-  if (message.ariaBusy && text?.startsWith(shown)) place.append(text.slice(shown.length));
-  else place.textContent = text ?? shown;
-  follow();
-}
-
-/** Stays at the end, unless somebody has scrolled up to read. */
-function follow() {
-  if (atEnd) log.scrollTop = log.scrollHeight;
-}
-
-function say(run, sentence) {
-  if (running === run) status.textContent = sentence;
-}
-
-function mark(run) {
-  const focused = document.activeElement;
-  running = run;
-  status.textContent = "";
-  send.hidden = !!run;
-  stop.hidden = !run;
-  if (focused.matches("[hidden], article button")) input.focus();
-}
-
-form.onsubmit = (event) => {
-  event.preventDefault();
-  const user_input = input.value.trim();
-  if (running || !user_input) return;
-  input.value = "";
-  atEnd = true;
-  show(add("you"), "You", user_input);
-  ask({ session_id: session, user_input, key: random() }, add("bob"));
-};
-
-input.onkeydown = (event) => {
-  // Not event.key: an Enter that chooses a word in an input method is 229 here.
-  if (event.keyCode !== 13 || event.shiftKey) return;
-  event.preventDefault();
-  form.requestSubmit();
-};
-
-log.onscroll = () => {
-  atEnd = (atEnd && log.scrollTop >= last) || log.scrollHeight - log.scrollTop - log.clientHeight < 48;
-  last = log.scrollTop;
-};
-new ResizeObserver(follow).observe(log); // the input grows
-
-stop.onclick = halt;
-fresh.onclick = () => {
-  if (running) halt(); // nobody could read it any more
-  begin(true);
-};
-
-document.querySelector("img").src = document.querySelector("[rel=icon]").href;
-begin();

@@ -1,0 +1,340 @@
+"""The widget on pages of others, which may look like anything and forbid nearly everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tests.fakes.openai_api import FakeOpenAI, Reply
+from tests.web.browser.conftest import Chat, Visitor
+
+LAUNCH = "bob-chat .launch"
+PANEL = "bob-chat .panel"
+RICH = (
+    "# Title\n\nSome `code` and a [link](https://x.example/).\n\n```py\nx = 1\n```\n\n|a|b|\n|-|-|\n|1|2|\n\n- [x] done"
+)
+HOSTILE = """
+  * { display: none !important; color: red !important; font-size: 50px !important; background: yellow !important;
+      border: 9px solid blue !important; margin: 30px !important; position: static !important; float: left !important;
+      opacity: .1 !important; transform: rotate(9deg) !important; text-transform: uppercase !important;
+      visibility: hidden !important; letter-spacing: 9px !important; transition: none !important; zoom: 2 !important;
+      direction: rtl !important;
+      --paper: red; --ink: red !important; --accent: red !important; --side: 99px !important; }
+  bob-chat, bob-chat * { display: none !important; } ::part(x) { color: red !important; }
+  html, body { display: block !important; }
+  html { font-size: 62.5% !important; opacity: 1 !important; transform: none !important; zoom: 1 !important; }
+  body { filter: blur(3px) !important; overflow: hidden !important; }
+"""
+
+
+@contextlib.asynccontextmanager
+async def page_of_others(markup: str, policy: str = "", doctype: str = "<!doctype html>") -> AsyncIterator[str]:
+    """A web page of another origin than Bob's: its address."""
+    html = f"{doctype}<html lang=en><title>Shop</title><link rel=icon href=data:,><body>{markup}"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        content = html.encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(content)}\r\nConnection: close\r\n"
+        head += f"Content-Security-Policy: {policy}\r\n" if policy else ""
+        writer.write(head.encode() + b"\r\n" + content)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://localhost:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+
+
+@contextlib.asynccontextmanager
+async def embedded(
+    visitor: Visitor,
+    attributes: str = "",
+    *,
+    markup: str = "<h1>Shop</h1>",
+    style: str = "",
+    policy: str = "",
+    doctype: str = "<!doctype html>",
+    times: int = 1,
+) -> AsyncIterator[Chat]:
+    """A page of others with the widget, which is not opened yet."""
+    script = f'<script src="{visitor.site.url}/widget.js" defer {attributes}></script>' * times
+    look = f"<style>{style}</style>" if style else ""
+    async with page_of_others(f"{look}{markup}{script}", policy.replace("BOB", visitor.site.url), doctype) as url:
+        tab = await visitor.context.new_page()
+        await tab.goto(url)
+        await tab.locator(LAUNCH).first.wait_for()
+        yield Chat(tab)
+
+
+async def open_it(chat: Chat) -> None:
+    await chat.tab.locator(LAUNCH).click()
+    await chat.input.wait_for()
+
+
+async def test_it_loads_nothing_until_it_is_opened_and_then_only_from_bob(visiting: Any) -> None:
+    async with visiting() as visitor, embedded(visitor) as chat:
+        await chat.tab.wait_for_load_state("networkidle")
+        assert [url for url in visitor.requested if url.startswith(visitor.site.url)] == [
+            f"{visitor.site.url}/widget.js"
+        ]
+        before = len(visitor.requested)
+        await open_it(chat)
+        assert await chat.asked("Q1-a") == "You asked: Q1-a."
+        assert all(url.startswith(visitor.site.url) for url in visitor.requested[before:])
+
+
+async def test_it_works_where_only_bobs_origin_may_run_scripts_and_be_talked_to(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    fake.answer = lambda asked: RICH
+    policy = (
+        "default-src 'none'; script-src BOB; connect-src BOB; base-uri 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    async with visiting(expected="'data:,'") as visitor, embedded(visitor, policy=policy) as chat:  # the page's icon
+        await open_it(chat)
+        assert "Title" in await chat.asked("Q1-a")
+        color = await chat.tab.locator(".send").first.evaluate("(button) => getComputedStyle(button).backgroundColor")
+        assert color == "rgb(23, 112, 95)"
+
+
+async def test_a_table_looks_like_the_text_around_it_also_on_a_page_without_a_doctype(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    fake.answer = lambda asked: "a\n\n|b|\n|-|\n|c|"
+    look = "(node) => (({ color, lineHeight, textAlign }) => [color, lineHeight, textAlign])(getComputedStyle(node))"
+    async with visiting(color_scheme="dark") as visitor, embedded(visitor, doctype="") as chat:
+        await open_it(chat)
+        await chat.asked("Q1-a")
+        text, table = [await chat.tab.locator(f"bob-chat .answer {tag}").evaluate(look) for tag in ("p", "table")]
+    assert table[0] == text[0]
+    assert table[2] == text[2]
+    assert table[1] != "normal"
+
+
+async def test_it_stays_open_from_page_to_page_until_it_is_closed(visiting: Any) -> None:
+    async with visiting() as visitor, embedded(visitor) as chat:
+        await open_it(chat)
+        await chat.asked("Q1-a")
+        await chat.tab.reload()
+        await chat.input.wait_for()
+        await chat.tab.locator(LAUNCH).click()
+        await chat.tab.reload()
+        await chat.tab.locator(LAUNCH).wait_for()
+        assert await chat.tab.locator(LAUNCH).get_attribute("aria-expanded") == "false"
+
+
+async def test_no_style_of_the_page_gets_in_and_none_gets_out(visiting: Any, fake: FakeOpenAI) -> None:
+    fake.answer = lambda asked: RICH
+    look = """() => {
+      const styles = (nodes) => [...nodes].map((node) => {
+        const style = getComputedStyle(node);
+        const names = [...style].filter((name) => !name.startsWith("--"));
+        const all = Object.fromEntries(names.map((name) => [name, style[name]]));
+        return [node.localName, node.className, all, node.getBoundingClientRect().toJSON()];
+      });
+      return styles(document.querySelector("bob-chat").shadowRoot.querySelectorAll("*"));
+    }"""
+    outside = (
+        "() => JSON.stringify([...document.querySelectorAll('h1, body')].map((node) => ({...getComputedStyle(node)})))"
+    )
+    async with visiting() as visitor:
+        seen = []
+        for style in ("", HOSTILE):
+            async with embedded(visitor, style=style) as chat:
+                before = await chat.tab.evaluate(outside)
+                await open_it(chat)
+                await chat.asked("Q1-a")
+                await chat.tab.mouse.move(0, 0)
+                await chat.until(
+                    "() => document.querySelector('bob-chat').shadowRoot.getAnimations({subtree: true}).length === 0"
+                )
+                seen.append(await chat.tab.evaluate(look))
+                assert await chat.tab.evaluate(outside) == before
+    assert len(seen[0]) > 60
+    for plain, hostile in zip(*seen, strict=True):
+        assert hostile == plain
+
+
+async def test_everything_can_be_done_with_the_keyboard(visiting: Any) -> None:
+    focused = "() => document.activeElement.shadowRoot?.activeElement?.className"
+    async with visiting() as visitor, embedded(visitor) as chat:
+        keys = chat.tab.keyboard
+        launch = chat.tab.locator(LAUNCH)
+        await keys.press("Tab")
+        assert await chat.tab.evaluate(focused) == "launch"
+        assert await launch.get_attribute("aria-expanded") == "false"
+        await keys.press("Enter")
+        await chat.input.wait_for()
+        await chat.until("() => root.activeElement?.localName === 'textarea'")
+        assert await launch.get_attribute("aria-expanded") == "true"
+        await keys.type("Q1-a")
+        await keys.press("Enter")
+        await chat.settled(1)
+        await keys.press("Escape")
+        assert not await chat.tab.locator(PANEL).is_visible()
+        assert await chat.tab.evaluate(focused) == "launch"
+        await keys.press("Space")
+        await chat.until("() => root.activeElement?.localName === 'textarea'")
+        for _ in range(3):  # back over the conversation and Close
+            await keys.press("Shift+Tab")
+        reached = await chat.tab.evaluate("() => document.activeElement.shadowRoot.activeElement.ariaLabel")
+        assert reached == "Delete conversation"
+        await keys.press("Enter")
+        await keys.press("Tab")
+        await keys.press("Enter")
+        await chat.until("() => !all('.turn').length")
+        await chat.until("() => root.activeElement?.localName === 'textarea'")
+
+
+async def test_escape_in_the_question_about_deleting_does_not_close_the_widget(visiting: Any) -> None:
+    async with visiting() as visitor, embedded(visitor) as chat:
+        await open_it(chat)
+        await chat.asked("Q1-a")
+        await chat.button("Delete conversation").click()
+        await chat.tab.keyboard.press("Escape")
+        assert await chat.tab.locator(PANEL).is_visible()
+        assert not await chat.button("Keep").is_visible()
+
+
+async def test_what_is_typed_in_it_is_no_shortcut_of_the_page(visiting: Any) -> None:
+    async with visiting() as visitor, embedded(visitor) as chat:
+        await chat.tab.evaluate(
+            "() => { window.keys = []; onkeydown = onkeyup = onkeypress = ({ key }) => keys.push(key); }"
+        )
+        await open_it(chat)
+        await chat.tab.keyboard.type("/s")
+        assert await chat.tab.evaluate("window.keys") == []
+        assert await chat.input.input_value() == "/s"
+
+
+async def test_its_options_are_taken_from_its_script(visiting: Any, fake: FakeOpenAI) -> None:
+    options = 'data-title="Help &lt;b&gt;" data-color="#ffd400" data-greeting="Moin!" data-assistant="Roberta"'
+    options += ' data-position="left" data-language="de-AT" data-open'
+    async with visiting() as visitor, embedded(visitor, options) as chat:
+        await chat.input.wait_for()
+        assert await chat.tab.locator(".title").inner_text() == "Help <b>"
+        assert await chat.tab.locator(".hello").inner_text() == "Hallo, ich bin Roberta.\n\nMoin!"
+        assert await chat.tab.locator(".bob").get_attribute("lang") == "de"
+        assert await chat.input.get_attribute("placeholder") == "Frag Roberta…"
+        assert await chat.tab.locator(LAUNCH).get_attribute("aria-label") == "Help <b>"
+        for place in (LAUNCH, PANEL):
+            assert await chat.tab.locator(place).evaluate("(part) => part.getBoundingClientRect().right") < 500
+        for place in (LAUNCH, ".send >> nth=0"):
+            look = "(button) => [getComputedStyle(button).backgroundColor, getComputedStyle(button).color]"
+            assert await chat.tab.locator(place).evaluate(look) == ["rgb(255, 212, 0)", "rgb(0, 0, 0)"]
+        assert await chat.tab.evaluate("document.activeElement.localName") == "body"  # nobody asked for the focus
+        await chat.asked("Q1-a")
+        await chat.asked("Q1-b 973808")
+        await chat.tab.locator(".private").wait_for()
+        assert await chat.tab.locator(".who").all_inner_texts() == ["Roberta", "Private-Bob"]
+
+
+async def test_options_that_make_no_sense_are_ignored_with_one_warning(visiting: Any) -> None:
+    options = (
+        'data-title=" " data-color="red; background: url(//evil.example)" data-position="top" data-language="&lt;" '
+    )
+    options += 'data-open="perhaps" data-key="a b"'
+    async with visiting(expected="ignores") as visitor, embedded(visitor, options) as chat:
+        assert not await chat.tab.locator(PANEL).is_visible()
+        await open_it(chat)
+        assert await chat.tab.locator(".title").inner_text() == "Bob"
+        assert await chat.asked("Q1-a") == "You asked: Q1-a."
+        (warning,) = visitor.problems
+        for name in ("title", "color", "position", "language", "open", "key"):
+            assert f"data-{name}" in warning
+        assert "evil" not in warning
+
+
+CONTRAST = """(button) => {
+  const light = (color) => {
+    const parts = color.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
+    const [r, g, b] = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  };
+  const { color, backgroundColor } = getComputedStyle(button);
+  const [one, other] = [light(color), light(backgroundColor)];
+  return Math.max(one, other) / Math.min(one, other);
+}"""
+
+
+async def test_any_color_leaves_the_writing_on_it_readable(visiting: Any) -> None:
+    async with visiting() as visitor:
+        for color in ("#000", "white", "#777", "#ff0000", "rgb(0 128 255)", "hsl(60 100% 50%)", "#17705f"):
+            async with embedded(visitor, f'data-color="{color}"') as chat:
+                assert await chat.tab.locator(LAUNCH).evaluate(CONTRAST) >= 4.5
+
+
+async def test_two_script_tags_are_one_widget(visiting: Any) -> None:
+    async with visiting() as visitor, embedded(visitor, times=2) as chat:
+        assert await chat.tab.locator("bob-chat").count() == 1
+
+
+async def test_a_key_goes_with_every_request_to_the_api_and_to_nothing_else(visiting: Any) -> None:
+    sent: dict[str, str | None] = {}
+    open_to_all = {"Access-Control-Allow-Origin": "*"}
+    done = 'event: done\ndata: {"response": "yes", "assistant": "Bob"}\n\n'
+    as_events = {**open_to_all, "Content-Type": "text/event-stream"}
+    async with visiting() as visitor, embedded(visitor, 'data-key="pk-test-1"') as chat:
+        chat.tab.on("request", lambda request: sent.update({request.url: request.headers.get("authorization")}))
+        await chat.tab.route(
+            "**/sessions", lambda route: route.fulfill(status=201, json={"session_id": "5" * 32}, headers=open_to_all)
+        )
+        await chat.tab.route("**/ask", lambda route: route.fulfill(body=done, headers=as_events))
+        await open_it(chat)
+        assert await chat.asked("Q1-a") == "yes"
+    api = {url: key for url, key in sent.items() if url.endswith(("/sessions", "/ask"))}
+    assert list(api.values()) == ["Bearer pk-test-1"] * 2
+    assert {key for url, key in sent.items() if url not in api} <= {None}
+
+
+async def test_a_conversation_goes_on_when_the_page_is_loaded_again(visiting: Any, fake: FakeOpenAI) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("The first half, ", "and the second."), gate=gate)
+    async with visiting() as visitor, embedded(visitor) as chat:
+        await open_it(chat)
+        await chat.ask("Q1-a")
+        await chat.shows("The first half,")
+        await chat.tab.reload()
+        await chat.input.wait_for()
+        await chat.shows("The first half,")
+        gate.open()
+        await chat.settled(1)
+        assert await chat.answers.all_inner_texts() == ["The first half, and the second."]
+
+
+async def test_what_could_not_be_loaded_is_loaded_at_the_next_click(visiting: Any) -> None:
+    async with visiting(expected="") as visitor, embedded(visitor) as chat:
+        await chat.tab.route("**/chat.css", lambda route: route.abort(), times=1)
+        await chat.tab.locator(LAUNCH).click()
+        await chat.tab.locator(f"{LAUNCH}.failed").wait_for()
+        await open_it(chat)
+        assert await chat.asked("Q1-a") == "You asked: Q1-a."
+        visitor.problems.clear()
+
+
+async def test_code_can_be_copied_without_https(visiting: Any, fake: FakeOpenAI) -> None:
+    fake.answer = lambda asked: "```py\nx = 1\ny = 2\n```"
+    async with visiting() as visitor, embedded(visitor) as chat:
+        await chat.tab.evaluate("() => Object.defineProperty(window, 'isSecureContext', { value: false })")
+        await open_it(chat)
+        await chat.asked("Q1-a")
+        await chat.button("Copy").click()
+        await chat.button("Copied").wait_for()
+        await chat.input.press("Control+v")
+        assert await chat.input.input_value() == "x = 1\ny = 2"
+
+
+async def test_on_a_small_screen_it_fills_it_and_can_be_closed(visiting: Any) -> None:
+    async with visiting(viewport={"width": 360, "height": 640}) as visitor, embedded(visitor) as chat:
+        await open_it(chat)
+        assert await chat.tab.locator(PANEL).bounding_box() == {"x": 0, "y": 0, "width": 360, "height": 640}
+        assert not await chat.tab.locator(LAUNCH).is_visible()
+        await chat.button("Close").click()
+        assert await chat.tab.locator(LAUNCH).is_visible()
+        assert await chat.tab.evaluate("document.activeElement.shadowRoot.activeElement.className") == "launch"

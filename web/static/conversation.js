@@ -1,0 +1,475 @@
+// A conversation: its turns as far as they are known here, and those that are being answered.
+
+import { Refusal } from "./api.js";
+
+const PAUSES = [1, 2, 4, 8, 15]; // seconds before each try; the last goes on
+const LONGEST_PAUSE = 120; // who is told to wait longer is told so
+const USUAL = "Bob";
+const REFUSED = new Set([400, 401, 403, 404, 405, 413, 415, 422]);
+
+/** One question and its answer. `state`: "running", "ended", "failed". */
+class Turn {
+  id = null;
+  number = null;
+  key = null;
+  question = null;
+  text = "";
+  error = null;
+  assistant = null;
+  outcome = null;
+  isPrivate = false;
+  state = "running";
+  stopping = false;
+  following = false; // whether a stream of ours shows it
+  lastEvent = null;
+  movedOn = false;
+
+  constructor(given) {
+    Object.assign(this, given);
+  }
+
+  get isRunning() {
+    return this.state === "running";
+  }
+}
+
+export class Conversation {
+  turns = [];
+  more = false;
+  #api;
+  #memory;
+  #view;
+  #words;
+  #session = null; // the one whose turns these are
+  #era = new AbortController(); // ends when another conversation begins
+  #wakers = new Set();
+  #links = new Set(); // streams that are open
+  #loading = null;
+
+  /** `view` is told what happens: changed(), grew(turn), ended(turn), refused(turn, sentence), notice(text),
+   * and troubled(isBusy, seconds) before another try. */
+  constructor(api, memory, view, words) {
+    this.#api = api;
+    this.#memory = memory;
+    this.#view = view;
+    this.#words = words;
+  }
+
+  get running() {
+    return this.turns.find((turn) => turn.isRunning && (turn.id || turn.key));
+  }
+
+  get isEmpty() {
+    return !this.turns.length;
+  }
+
+  /** Shows what is known of the conversation, goes on with what runs, and keeps trying while it cannot. */
+  async open() {
+    this.#session = this.#memory.session;
+    const { signal } = this.#era;
+    for (const entry of this.#memory.running) this.#adopt(entry);
+    this.#view.changed();
+    for (let tries = 0; this.#session && !signal.aborted; tries++) {
+      try {
+        await this.#load();
+        this.#view.notice("");
+        break;
+      } catch (problem) {
+        if (signal.aborted || !this.#passes(problem)) {
+          this.#view.notice(sentenceOf(problem) || this.#words.noHistory);
+          break;
+        }
+        await this.#pause(tries, problem, signal);
+      }
+    }
+    if (!signal.aborted) this.#goOn();
+  }
+
+  /** Learns what other tabs and devices have done. */
+  async refresh() {
+    for (const wake of this.#wakers) wake();
+    if (this.#memory.session !== this.#session) {
+      const begunHere = !this.#session && this.running;
+      if (begunHere) return;
+      this.#clear();
+      await this.open();
+      return;
+    }
+    if (!this.#session) return;
+    const { signal } = this.#era;
+    try {
+      await this.#load();
+    } catch {
+      return; // it was not asked for
+    }
+    if (signal.aborted) return;
+    for (const entry of this.#memory.running) if (entry.turn) this.#adopt(entry);
+    this.#goOn();
+  }
+
+  /** The network is another one: what is open may be dead without anybody having been told. */
+  reconnect() {
+    for (const link of this.#links) link.abort();
+    this.refresh();
+  }
+
+  async earlier() {
+    const { signal } = this.#era;
+    const before = Math.min(...this.turns.map(({ number }) => number ?? Infinity));
+    const page = await this.#api.turns(this.#session, before);
+    if (signal.aborted) return;
+    this.#merge(page.turns);
+    this.more = page.more;
+    this.#view.changed();
+  }
+
+  ask(question) {
+    const turn = new Turn({ question, key: random() });
+    this.turns.push(turn);
+    this.#memory.note({ key: turn.key, text: question });
+    this.#view.changed();
+    this.#follow(turn);
+  }
+
+  retry(turn) {
+    if (!turn.key) turn = this.#askedAnew(turn);
+    Object.assign(turn, { id: null, number: null, lastEvent: null, state: "running", stopping: false });
+    Object.assign(turn, { text: "", error: null, outcome: null });
+    this.turns = [...this.turns.filter((other) => other !== turn), turn];
+    this.#memory.note({ key: turn.key, text: turn.question });
+    this.#view.changed();
+    this.#follow(turn);
+  }
+
+  stop() {
+    for (const turn of this.turns.filter(({ isRunning }) => isRunning)) {
+      turn.stopping = true;
+      this.#requestStop(turn);
+    }
+    this.#view.notice(this.#words.stopping);
+    for (const wake of this.#wakers) wake();
+  }
+
+  /** Leaves this conversation for a new one. What runs is stopped: nobody could read it any more. */
+  begin() {
+    if (this.running) this.stop();
+    this.#memory.leave();
+    this.#clear();
+  }
+
+  async erase() {
+    const session = this.#session ?? this.#memory.session;
+    try {
+      if (session) await this.#api.erase(session);
+    } catch (problem) {
+      if (problem.status !== 404) throw problem;
+    }
+    if (this.#memory.session === session) this.#memory.leave();
+    this.#clear();
+  }
+
+  close() {
+    this.#era.abort();
+  }
+
+  // ── the transcript ───────────────────────────────────────────────────────
+
+  #clear() {
+    this.#era.abort();
+    this.#era = new AbortController();
+    this.#wakers.clear();
+    this.#loading = null;
+    this.#session = this.#memory.session;
+    this.turns = [];
+    this.more = false;
+    this.#view.notice("");
+    this.#view.changed();
+  }
+
+  /** Reads the newest turns; whoever asks while it does so gets a reading that began later. */
+  #load() {
+    if (this.#loading) {
+      this.#loading.again = true;
+      return this.#loading.done;
+    }
+    const loading = { again: true };
+    const read = async () => {
+      try {
+        while (loading.again) {
+          loading.again = false;
+          await this.#loadNow();
+        }
+      } finally {
+        if (this.#loading === loading) this.#loading = null;
+      }
+    };
+    this.#loading = loading;
+    loading.done = read();
+    return loading.done;
+  }
+
+  async #loadNow() {
+    const { signal } = this.#era;
+    const session = this.#session;
+    if (!session) return;
+    try {
+      const page = await this.#api.turns(session);
+      if (signal.aborted) return;
+      const known = this.turns.some(({ number }) => number !== null);
+      this.#merge(page.turns, { newest: true });
+      if (!known) this.more = page.more;
+      this.#view.changed();
+    } catch (problem) {
+      if (signal.aborted) return;
+      if (problem.status !== 404) throw problem;
+      // It was deleted elsewhere, or it has expired.
+      if (this.#memory.session === session) this.#memory.leave();
+      this.#clear();
+    }
+  }
+
+  /** Makes ours what the server says of some turns. */
+  #merge(told, { newest = false } = {}) {
+    const isAskedAgain = (each, at) => each.error && each.question && told[at + 1]?.question === each.question;
+    const shown = told.filter((each, at) => !isAskedAgain(each, at));
+    const ids = new Set(shown.map((each) => each.turn_id));
+    const numbers = new Set(shown.map((each) => each.number));
+    const here = this.turns.filter((turn) => turn.id && turn.number === null && !ids.has(turn.id));
+    for (const each of shown.toReversed()) {
+      const turn =
+        this.turns.find(({ id }) => id && id === each.turn_id) ??
+        this.turns.find(({ number }) => number === each.number) ??
+        // A private turn is told without its id. The newest must be those that were asked here.
+        (each.private && !each.turn_id ? here.pop() : undefined) ??
+        this.#added();
+      this.#update(turn, each);
+    }
+    if (newest && shown.length) {
+      const first = shown[0].number;
+      this.turns = this.turns.filter(({ number }) => number === null || number < first || numbers.has(number));
+    }
+    this.turns.sort((one, other) => (one.number ?? Infinity) - (other.number ?? Infinity) || 0);
+  }
+
+  #added() {
+    const turn = new Turn({});
+    this.turns.push(turn);
+    return turn;
+  }
+
+  #update(turn, told) {
+    turn.number = told.number;
+    turn.id ??= told.turn_id;
+    turn.isPrivate = told.private;
+    turn.assistant = told.assistant;
+    turn.question ??= told.question;
+    if (told.outcome === null) return; // the stream knows more
+    if (told.private && !told.turn_id) {
+      if (!turn.following) turn.state = "ended";
+      return;
+    }
+    turn.outcome = told.outcome;
+    turn.error = told.error;
+    if (!told.error || told.answer !== null) turn.text = told.answer ?? ""; // else what came before it broke off stays
+    const wasRunning = turn.following;
+    turn.state = told.error ? "failed" : "ended";
+    if (turn.key) this.#memory.ended(turn.key);
+    if (wasRunning) {
+      for (const wake of this.#wakers) wake();
+      this.#view.notice("");
+      this.#view.ended(turn);
+    }
+  }
+
+  // ── the answer as it is written ──────────────────────────────────────────
+
+  /** A question that this browser asked, perhaps in another tab or before a reload. */
+  #adopt({ key, text, turn: id }) {
+    const known = this.turns.find((turn) => turn.key === key || (id && turn.id === id));
+    if (known) {
+      known.key = key;
+      known.id ??= id ?? null;
+      if (!known.isRunning) this.#memory.ended(key);
+      return;
+    }
+    this.turns.push(new Turn({ key, question: text, id: id ?? null }));
+  }
+
+  #askedAnew(failed) {
+    this.turns = this.turns.filter((turn) => turn !== failed);
+    return new Turn({ question: failed.question, key: random() });
+  }
+
+  #goOn() {
+    for (const turn of this.turns) {
+      if (turn.isRunning && !turn.following && (turn.id || turn.key)) this.#follow(turn);
+    }
+    this.#view.changed();
+  }
+
+  async #follow(turn) {
+    const { signal } = this.#era;
+    turn.following = true;
+    for (let tries = 0; turn.isRunning && !signal.aborted; tries++) {
+      const heard = turn.lastEvent;
+      if (tries && turn.stopping && !turn.id) {
+        this.#refuse(turn, new Refusal("", 0)); // withdrawn
+        break;
+      }
+      const link = new AbortController();
+      this.#links.add(link);
+      try {
+        await this.#attempt(turn, AbortSignal.any([signal, link.signal]));
+        break;
+      } catch (problem) {
+        if (signal.aborted || !turn.isRunning) break;
+        if (turn.lastEvent !== heard) tries = 0;
+        if (link.signal.aborted) continue;
+        if (problem.status === 404 && turn.id) await this.#missing(turn);
+        else if (problem.status === 404 && !turn.movedOn) this.#moveOn(turn);
+        else if (!this.#passes(problem)) this.#refuse(turn, problem);
+        else {
+          await this.#pause(tries, problem, signal);
+          if (turn.isRunning && !signal.aborted) this.#view.notice(this.#words.reconnecting);
+        }
+      } finally {
+        this.#links.delete(link);
+      }
+    }
+    turn.following = false;
+    if (!signal.aborted) this.#view.changed();
+  }
+
+  async #attempt(turn, signal) {
+    const { lastEvent: after } = turn;
+    let text = null; // what is kept of an earlier attempt's; it stays in view until there is more
+    for await (const { name, id, data } of await this.#opened(turn, after, signal)) {
+      if (signal.aborted || !turn.isRunning) return;
+      if (name === "turn") {
+        this.#know(turn, data.turn_id);
+        text = firstCharacters(turn.text, data.from ?? 0);
+        this.#view.notice(turn.stopping ? this.#words.stopping : "");
+      } else if (name === "delta") {
+        turn.text = text = (text ?? "") + data.text;
+        this.#view.grew(turn);
+      } else if (name === "done") {
+        this.#end(turn, data);
+        return;
+      } else if (name === "error") {
+        throw new Refusal(data.detail, 500);
+      }
+      if (id) turn.lastEvent = id;
+    }
+    throw new TypeError("the stream ended early");
+  }
+
+  async #opened(turn, after, signal) {
+    if (turn.id) return this.#api.follow({ turn: turn.id, after, signal });
+    const session = this.#memory.session ?? this.#memory.begin(await this.#api.newSession());
+    if (!signal.aborted) this.#session = session;
+    return this.#api.ask({ session, text: turn.question, key: turn.key, after, signal });
+  }
+
+  #know(turn, id) {
+    if (turn.id !== id) {
+      turn.id = id;
+      this.turns = this.turns.filter((other) => other === turn || other.id !== id);
+      if (turn.key) this.#memory.note({ key: turn.key, text: turn.question, turn: id });
+    }
+    if (turn.stopping) this.#requestStop(turn);
+    this.#view.changed();
+  }
+
+  #end(turn, { response, assistant }) {
+    turn.text = response;
+    turn.assistant = assistant ?? turn.assistant;
+    // Only the transcript tells whether an assistant is a private one; the usual one is not.
+    if (assistant !== USUAL) this.#load().catch(() => {});
+    turn.state = "ended";
+    if (turn.stopping) turn.outcome = "stopped";
+    if (turn.key) this.#memory.ended(turn.key);
+    this.#view.notice("");
+    this.#view.ended(turn);
+  }
+
+  /** Bob has said his last word, and it is no answer. */
+  #refuse(turn, problem) {
+    if (turn.key) this.#memory.ended(turn.key);
+    const sentence = problem.status ? sentenceOf(problem) || this.#words.broken : "";
+    this.#view.notice("");
+    if (turn.id || problem.status === 500) {
+      turn.state = "failed";
+      turn.error = sentence;
+      this.#view.ended(turn);
+    } else {
+      this.turns = this.turns.filter((other) => other !== turn);
+      turn.state = "failed";
+      this.#view.refused(turn, sentence);
+    }
+  }
+
+  /** Its events are not there (any more): the transcript says what became of it. */
+  async #missing(turn) {
+    await this.#load().catch(() => {});
+    if (!turn.isRunning) return;
+    if (turn.key && turn.question && this.turns.includes(turn)) turn.id = null; // ask: the same key is the same question
+    else {
+      this.turns = this.turns.filter((other) => other !== turn);
+      turn.state = "failed";
+    }
+  }
+
+  /** The session is gone, so this becomes the first question of a new one. */
+  #moveOn(turn) {
+    turn.movedOn = true;
+    this.#memory.leave();
+    this.#memory.note({ key: turn.key, text: turn.question });
+    this.#session = null;
+    this.turns = [turn];
+    this.more = false;
+  }
+
+  #requestStop({ id }) {
+    if (id) this.#api.stop(id).catch(() => {}); // else its first event asks for it
+  }
+
+  // ── trouble ──────────────────────────────────────────────────────────────
+
+  #passes(problem) {
+    if (!(problem instanceof Refusal)) return true;
+    return !REFUSED.has(problem.status) && problem.status !== 500 && problem.pause <= LONGEST_PAUSE;
+  }
+
+  async #pause(tries, problem, signal) {
+    const seconds = Math.max(PAUSES[Math.min(tries, PAUSES.length - 1)], problem.pause || 0);
+    this.#view.troubled(problem instanceof Refusal, seconds);
+    await new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", wake);
+        this.#wakers.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, seconds * 1000);
+      signal.addEventListener("abort", wake);
+      this.#wakers.add(wake);
+    });
+  }
+}
+
+function sentenceOf(problem) {
+  return problem instanceof Refusal ? problem.message : "";
+}
+
+/** The first of a text's characters as the server counts them: code points. */
+export function firstCharacters(text, count) {
+  let end = 0;
+  for (; count > 0 && end < text.length; count--) end += text.codePointAt(end) > 0xffff ? 2 : 1;
+  return text.slice(0, end);
+}
+
+// crypto.randomUUID exists on secure origins only; Bob may well be at one without https.
+function random() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

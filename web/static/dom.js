@@ -1,0 +1,58 @@
+// Nodes, made without ever parsing a string as HTML.
+
+/** An element. `given` are its attributes; functions among them listen, and null, undefined and false leave one out. */
+export function h(tag, given = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(given)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value != null && value !== false) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+const SHAPES = {
+  bob: "M10.5 11.5v3.2M17.5 11.5v3.2M9.5 18.6q4.5 3.8 9 0",
+  fresh: "M14 5.5H8A2.5 2.5 0 0 0 5.5 8v12A2.5 2.5 0 0 0 8 22.5h12a2.5 2.5 0 0 0 2.5-2.5v-6M21 4.6l2.4 2.4-8.6 8.6-3 .6.6-3z",
+  erase: "M5.5 8h17M11 8V5.5h6V8M8 8l.9 14.5h10.2L20 8M12 12v6.5M16 12v6.5",
+  close: "M7.5 7.5l13 13M20.5 7.5l-13 13",
+  send: "M14 22V6.5M7.5 13 14 6.5l6.5 6.5",
+  stop: "M9 9h10v10H9z",
+  down: "M14 6v15.5M7.5 15l6.5 6.5 6.5-6.5",
+  lock: "M8 13h12v9H8zM10.5 13v-3a3.5 3.5 0 0 1 7 0v3",
+};
+
+/** A line drawing that is part of what stands beside it, so that screen readers skip it. */
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [attribute, value] of Object.entries({ viewBox: "0 0 28 28", class: "icon", "aria-hidden": "true" })) {
+    svg.setAttribute(attribute, value);
+  }
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", SHAPES[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** Puts text on the clipboard. Without https there is no clipboard API, but what is selected can be copied. */
+export async function copy(text, near) {
+  if (window.isSecureContext && navigator.clipboard) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      // a frame may not have the permission; the selection below needs none
+    }
+  }
+  const area = h("textarea", { class: "unseen", readonly: true, tabindex: "-1", "aria-hidden": "true" });
+  area.value = text;
+  near.after(area);
+  area.select();
+  try {
+    return document.execCommand("copy");
+  } finally {
+    area.remove();
+    near.focus();
+  }
+}
