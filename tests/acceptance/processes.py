@@ -165,15 +165,14 @@ class Nursery:
         return process
 
 
-class InSlack:
-    """Bob in Slack: one process after the other on one database, served by `bob run` or by a bot alone."""
+class Served:
+    """Bob as one process after the other on one database, served by `bob run` or by a bot alone (a module's name)."""
 
-    def __init__(self, nursery: Nursery, slack: FakeSlack, transport: Transport, settings: Mapping[str, str]) -> None:
+    def __init__(self, nursery: Nursery, settings: Mapping[str, str], bot: str) -> None:
         self.processes: list[Process] = []
+        self.bot = bot
         self._nursery = nursery
-        self._slack = slack
-        self._settings = {"PORT": "0", **slack_settings(slack, transport), **settings}
-        self._bot = "" if transport == "http" else "bots.slack_bot"
+        self._settings = settings
 
     @property
     def process(self) -> Process:
@@ -186,9 +185,8 @@ class InSlack:
         return "\n".join(process.text for process in self.processes)
 
     async def begin(self, **more: str) -> Process:
-        """Start a process, with more settings maybe; Slack delivers to it once it is served."""
-        self.processes.append(await self._nursery.start({**self._settings, **more}, bot=self._bot))
-        self.process.on_served = lambda _: self.listen()
+        """Start a process, with more settings maybe."""
+        self.processes.append(await self._nursery.start({**self._settings, **more}, bot=self.bot))
         return self.process
 
     async def start(self, **more: str) -> Process:
@@ -196,10 +194,6 @@ class InSlack:
         process = await self.begin(**more)
         await process.served()
         return process
-
-    def listen(self) -> None:
-        """Have Slack deliver to the latest process, if it delivers over HTTP."""
-        self._slack.deliver_to(None if self._bot else f"{self.process.url}/slack/events")
 
     async def kill(self) -> None:
         """Kill the latest process, and come back when it is gone."""
@@ -209,6 +203,25 @@ class InSlack:
         """Have the latest process end, and come back when it is gone."""
         self.process.signal(signal.SIGTERM)
         assert await self.process.over() == 0, self.process.text
+
+
+class InSlack(Served):
+    """Bob in Slack, which delivers to him over HTTP or over sockets."""
+
+    def __init__(self, nursery: Nursery, slack: FakeSlack, transport: Transport, settings: Mapping[str, str]) -> None:
+        bot = "" if transport == "http" else "bots.slack_bot"
+        super().__init__(nursery, {"PORT": "0", **slack_settings(slack, transport), **settings}, bot)
+        self._slack = slack
+
+    async def begin(self, **more: str) -> Process:
+        """Start a process, with more settings maybe; Slack delivers to it once it is served."""
+        process = await super().begin(**more)
+        process.on_served = lambda _: self.listen()
+        return process
+
+    def listen(self) -> None:
+        """Have Slack deliver to the latest process, if it delivers over HTTP."""
+        self._slack.deliver_to(None if self.bot else f"{self.process.url}/slack/events")
 
 
 @contextlib.asynccontextmanager

@@ -10,14 +10,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import aiohttp
 import pytest
 
-from tests.acceptance.processes import Nursery, Process, ask, executed
+from tests.acceptance.processes import Nursery, Served, ask, executed
 from tests.bots.conftest import closed, turns
 from tests.bots.discord.conftest import HI, is_whole
 from tests.core.fixtures.database import rows
@@ -33,46 +32,10 @@ HALVES = ("First words. ", "Last words.")
 WORDS = [f"word{n} " for n in range(60)]
 
 
-@dataclass
-class InDiscord:
-    """Bob in Discord: processes on one database, `bob run` or the bot alone."""
-
-    nursery: Nursery
-    settings: dict[str, str]
-    bot: str
-    processes: list[Process] = field(default_factory=list)
-
-    @property
-    def process(self) -> Process:
-        """The latest process."""
-        return self.processes[-1]
-
-    @property
-    def said(self) -> str:
-        """Everything that its processes have said."""
-        return "\n".join(process.text for process in self.processes)
-
-    async def begin(self, **more: str) -> Process:
-        """Start a process, with more settings maybe."""
-        self.processes.append(await self.nursery.start({**self.settings, **more}, bot=self.bot))
-        return self.process
-
-    async def start(self, **more: str) -> Process:
-        """Start a process, and come back once it is served."""
-        process = await self.begin(**more)
-        await process.served()
-        return process
-
-    async def end(self) -> None:
-        """Have the latest process end, and come back when it is gone."""
-        self.process.signal(signal.SIGTERM)
-        assert await self.process.over() == 0, self.process.text
-
-
 class Start(Protocol):
     """Starts Bob in Discord, for as long as the block lasts. `settings` are those of the environment."""
 
-    def __call__(self, **settings: str) -> AbstractAsyncContextManager[InDiscord]: ...
+    def __call__(self, **settings: str) -> AbstractAsyncContextManager[Served]: ...
 
 
 @pytest.fixture
@@ -104,9 +67,9 @@ def bob(discord: FakeDiscord, settings: dict[str, str], bot: str, tmp_path: Path
     """Bob in this Discord. In the end he leaves nothing undone, nothing said that is secret, and exits with 0."""
 
     @contextlib.asynccontextmanager
-    async def start(**more: str) -> AsyncIterator[InDiscord]:
+    async def start(**more: str) -> AsyncIterator[Served]:
         async with Nursery(tmp_path) as nursery:
-            running = InDiscord(nursery, {**settings, **more}, bot)
+            running = Served(nursery, {**settings, **more}, bot)
             await running.start()
             yield running
             await running.end()
@@ -329,6 +292,17 @@ async def test_a_token_that_is_taken_back_ends_the_bot_alone_and_not_the_web(
             assert await ask(http, url, "Q1-a") == "You asked: Q1-a."
         assert "Traceback" not in process.text
         assert before not in process.text
+
+
+async def test_a_bot_alone_whose_intent_is_taken_away_says_so_and_ends(
+    discord: FakeDiscord, settings: dict[str, str], tmp_path: Path
+) -> None:
+    async with executed(settings, tmp_path, sys.executable, "-m", ALONE) as process:
+        await process.served()
+        discord.close_connections(4014)
+        assert await process.over() == 2
+        assert process.lines[-1].startswith("Bob cannot go on.")
+        assert "Traceback" not in process.text
 
 
 # ── how a process ends ───────────────────────────────────────────────────────────────────────────────────────────────

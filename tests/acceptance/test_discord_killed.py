@@ -1,18 +1,16 @@
-"""Discord with the shipped commands as processes: started, refused, ended and killed in mid-answer."""
+"""Bob on Discord killed again and again: each message gets one whole answer all the same, in order."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.processes import Nursery, executed
+from tests.acceptance.processes import Nursery
 from tests.bots.conftest import closed
 from tests.bots.discord.conftest import HI, is_whole
 from tests.core.fixtures.database import rows
@@ -42,79 +40,6 @@ async def answered(discord: FakeDiscord, *messages: int) -> None:
     await discord.until(
         lambda discord: all(any(map(is_whole, discord.reply_messages(message))) for message in messages), SECONDS
     )
-
-
-@pytest.mark.parametrize("bot", ["", BOT])
-async def test_the_shipped_commands_answer_and_end_at_a_signal(
-    discord: FakeDiscord, settings: dict[str, str], tmp_path: Path, bot: str
-) -> None:
-    async with Nursery(tmp_path) as nursery:
-        process = await nursery.start(settings, bot=bot)
-        await process.served()
-        mention = discord.says("ada", "general", f"{HI} one")
-        direct = discord.says("ada", discord.dm("ada"), "two")
-        await answered(discord, mention, direct)
-        assert discord.replies(mention) + discord.replies(direct) == ["You asked: Ada: one.", "You asked: two."]
-        process.signal(signal.SIGTERM)
-        assert await process.over() == 0
-        said_meanwhile = discord.says("grace", "general", f"{HI} three")
-        process = await nursery.start(settings, bot=bot)
-        await answered(discord, said_meanwhile)
-        assert discord.replies(said_meanwhile) == ["You asked: Grace: three."]
-        assert "reads mentions, replies and DMs only" in process.text
-        assert discord.token not in process.text
-
-
-async def test_a_token_that_discord_refuses_ends_the_bot_with_one_sentence(
-    discord: FakeDiscord, settings: dict[str, str], tmp_path: Path
-) -> None:
-    refused = {**settings, "DISCORD_TOKEN": "not-the-token"}
-    async with executed(refused, tmp_path, sys.executable, "-m", BOT) as process:
-        assert await process.over() == 2
-        assert process.lines[-1] == "Bob cannot start. Discord refuses DISCORD_TOKEN."
-        assert "not-the-token" not in process.text
-    assert len(discord.calls) == 1
-
-
-async def test_an_intent_that_is_not_switched_on_ends_the_bot_with_one_sentence(
-    discord: FakeDiscord, settings: dict[str, str], tmp_path: Path
-) -> None:
-    async with executed(
-        {**settings, "DISCORD_MESSAGE_CONTENT": "true"}, tmp_path, sys.executable, "-m", BOT
-    ) as process:
-        assert await process.over() == 2
-        assert "switch on Message Content Intent" in process.lines[-1]
-
-
-async def test_a_bot_alone_whose_intent_is_taken_away_says_so_and_ends(
-    discord: FakeDiscord, settings: dict[str, str], tmp_path: Path
-) -> None:
-    async with executed(settings, tmp_path, sys.executable, "-m", BOT) as process:
-        await process.served()
-        discord.close_connections(4014)
-        assert await process.over() == 2
-        assert process.lines[-1].startswith("Bob cannot go on.")
-        assert "Traceback" not in process.text
-
-
-# ── killed ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_an_answer_that_is_cut_off_by_kill_9_is_made_whole_by_the_next_process(
-    discord: FakeDiscord, fake: FakeOpenAI, settings: dict[str, str], tmp_path: Path
-) -> None:
-    words = [f"word{n} " for n in range(60)]
-    fake.answer = lambda asked: Reply(pieces=[f"To {asked.question}: ", *words], delay=0.05)
-    async with Nursery(tmp_path) as nursery:
-        process = await nursery.start(settings, bot=BOT)
-        await process.served()
-        message = discord.says("ada", "general", f"{HI} one")
-        await discord.until(lambda discord: "word9" in "".join(discord.replies(message)), SECONDS)
-        await process.kill()
-        await nursery.start(settings, bot=BOT)
-        await answered(discord, message)
-    assert discord.replies(message) == [f"To Ada: one: {''.join(words)}".strip()]
-    assert rows(settings["DATABASE_URL"], "SELECT outcome FROM turn") == [{"outcome": "answered"}]
 
 
 async def test_a_post_that_nobody_lived_to_record_is_the_answer(

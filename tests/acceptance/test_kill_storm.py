@@ -20,6 +20,9 @@ from tests.fakes.openai_api import Asked, FakeOpenAI, Reply
 
 Environment = Callable[..., dict[str, str]]
 
+# A connection of the test's own client that is cut while it is being made is left to the garbage collector by asyncio.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 KILLS = 30
 SESSIONS = 8
 SECONDS_TO_ANSWER = 120.0

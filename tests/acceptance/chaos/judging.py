@@ -1,0 +1,79 @@
+"""The judge stands outside of the processes: he reads what the model was told and what people were shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.acceptance.chaos.answers import Answer, answer_in, is_apology
+from tests.acceptance.chaos.talks import SECONDS_TO_ANSWER, Crowd, Event, Talk, WebTalk
+from tests.acceptance.chaos.verdict import Verdict
+from tests.acceptance.chaos.world import World
+from tests.core.fixtures.database import rows
+
+# discord.py does so where a connection was cut before its session had begun; Discord then has it begin one.
+RESUMED_TOO_EARLY = "RESUME at the URL for new sessions, not at resume_gateway_url"
+
+
+async def judge(trial: str, world: World, crowd: Crowd, *, may_apologise: bool = False) -> Verdict:
+    """Count what became of everything that was asked, and have the processes end."""
+    verdict = Verdict(trial, world.seed, events=crowd.asked, kills=world.fleet.kills)
+    for talk in crowd.talks:
+        if isinstance(talk, WebTalk):
+            verdict.doubled += await talk.ask_again()
+    await world.fleet.close()
+    for talk in crowd.talks:
+        _judge_talk(talk, verdict)
+    _judge_patience(crowd, verdict)
+    verdict.told_twice = len(world.openai.questions_told_twice())
+    verdict.asked_again = sum(times - 1 for times in world.model.asked.values())
+    verdict.faults += [*world.fleet.faults, *world.openai.violations, *world.slack.violations]
+    verdict.faults += [each for each in world.discord.violations if each != RESUMED_TOO_EARLY]
+    if deadlocks := _deadlocks(world.settings["DATABASE_URL"]):
+        verdict.faults.append(f"PostgreSQL had to break {deadlocks} deadlocks, each after a second")
+    if verdict.apologies and not may_apologise:
+        verdict.faults.append("it apologised for nothing")
+    return verdict
+
+
+def _judge_patience(crowd: Crowd, verdict: Verdict) -> None:
+    """Note the slowest answer, and those that nobody would have waited for."""
+    took = [each.answered_at - each.said_at for talk in crowd.talks for each in talk.events if each.answered_at]
+    verdict.measured["slowest answer"] = f"{max(took, default=0.0):.1f} s"
+    if crowd.open:
+        late = " ".join(event.question for event in crowd.open)
+        verdict.faults.append(f"no answer within {SECONDS_TO_ANSWER:.0f} s: {late}")
+
+
+def _judge_talk(talk: Talk, verdict: Verdict) -> None:
+    texts = talk.shown()
+    answers = [answer for answer in map(answer_in, texts) if answer]
+    apologies = sum(map(is_apology, texts))
+    without = len(talk.events) - len({answer.question for answer in answers})
+    verdict.apologies += apologies
+    verdict.lost += max(0, without - apologies)
+    verdict.doubled += len(answers) - len({answer.question for answer in answers})
+    verdict.strays += len(texts) - len(answers) - apologies
+    verdict.reordered += _reordered(talk, answers)
+
+
+def _reordered(talk: Talk, answers: Sequence[Answer]) -> int:
+    """How many answers stand in the wrong place, or were given by a model that knew of other questions before."""
+    events = {event.question: event for event in talk.events}
+    wrong = 0
+    for at, answer in enumerate(answers):
+        above = [events[each.question] for each in answers[:at]]
+        expected = (*(each.question for each in answers[:at]), answer.question)
+        wrong += answer.known != expected or not _stands_below(talk, events[answer.question], above)
+    return wrong
+
+
+def _stands_below(talk: Talk, event: Event, above: Sequence[Event]) -> bool:
+    return all(talk.in_order(each, event) for each in above)
+
+
+def _deadlocks(database_url: str) -> int:
+    """How often processes waited for each other. A crash of PostgreSQL makes it forget that."""
+    if not database_url.startswith("postgresql"):
+        return 0
+    counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    return int(rows(database_url, counted)[0]["deadlocks"])
