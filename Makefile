@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run install test check bench lock
+.PHONY: run install test check check-api bench chaos broken lock
 
 run: $(VENV)/.runtime ## serve everything that is configured
 	$(BIN)/bob run
@@ -20,8 +20,17 @@ check: $(VENV)/.installed ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check-api: $(VENV)/.installed ## 20,000 requests made up from the API's description
+	$(BIN)/python -m tests.check_api
+
 bench: $(VENV)/.installed ## figures, each against a baseline in the same run
 	$(BIN)/python -m tests.bench
+
+chaos: $(VENV)/.installed ## the long storms of kills, pauses, cuts and crashes (half an hour)
+	$(BIN)/python -m tests.acceptance.chaos
+
+broken: $(VENV)/.installed ## break every promise on purpose, one at a time, and see the suite notice
+	$(BIN)/python -m tests.broken
 
 lock: $(VENV)/.installed ## choose versions anew, for every Python and platform
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q -U \

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHES = ("throughput", "tokens", "slack", "discord")
+BENCHES = ("throughput", "tokens", "slack", "discord", "turns", "streams")
 
 for name in sys.argv[1:] or BENCHES:
     if name not in BENCHES:

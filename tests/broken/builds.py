@@ -1,0 +1,153 @@
+"""What is broken in each build, and the tests that have to notice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenBuild:
+    """A change of one file that breaks a promise, and tests of which at least one has to fail because of it."""
+
+    name: str
+    breaks: str
+    file: str
+    before: str
+    after: str
+    tests: Sequence[str]
+
+    def broken(self, source: str) -> str:
+        """The file's text with the promise broken. Raises ValueError unless there is exactly one place to break."""
+        if source.count(self.before) != 1:
+            raise ValueError(
+                f"{self.name}: what is to be broken in {self.file} is there {source.count(self.before)} times"
+            )
+        return source.replace(self.before, self.after)
+
+
+BUILDS = (
+    BrokenBuild(
+        "acknowledged-before-the-commit",
+        "Slack is told that an event arrived before it is stored",
+        "bots/slack_bot.py",
+        "            await self._hear(body, event)\n        except NotAccepted",
+        "            self._hearing = asyncio.ensure_future(self._hear(body, event))\n        except NotAccepted",
+        ["tests/bots/test_slack_gating.py::test_a_message_that_cannot_be_stored_is_not_acknowledged_and_answered_when_it_comes_again"],
+    ),
+    BrokenBuild(
+        "writes-without-a-fence",
+        "who lost a turn still writes to it",
+        "core/store/ledger.py",
+        'turns.c.id == sa.bindparam("turn"), turns.c.token == sa.bindparam("hold"), turns.c.closed_at.is_(None)',
+        'turns.c.id == sa.bindparam("turn"), sa.bindparam("hold") > 0, turns.c.closed_at.is_(None)',
+        ["tests/core/test_holds.py", "-k", "paused_process_loses or taken_over_while_it_is_begun"],
+    ),
+    BrokenBuild(
+        "posts-without-a-fence",
+        "who lost a turn while it was out of touch still shows it",
+        "core/chat.py",
+        "        if not self._answering.holds(turn.id):\n            raise HoldLost\n",
+        "",
+        ["tests/core/test_shown.py", "-k", "cut_off_while_another_took"],
+    ),
+    BrokenBuild(
+        "events-are-not-told-apart",
+        "an event that is delivered again is another turn",
+        "core/store/ledger.py",
+        '"event_id": question.event_id,',
+        '"event_id": question.event_id and f"{question.event_id}:{turn_id}",',
+        ["tests/core/test_ledger.py", "-k", "delivered"],
+    ),
+    BrokenBuild(
+        "holds-are-not-renewed",
+        "a living process loses its turns to another host once its first hold lapses",
+        "core/store/liveness.py",
+        ".values(held_until=until, free_since=None)",
+        ".values(free_since=None)",
+        ["tests/core/test_holds.py", "-k", "living_process_keeps"],
+    ),
+    BrokenBuild(
+        "threads-in-doubt-go-on",
+        "a conversation that may contain the question is asked it again",
+        "core/threads.py",
+        "same_privacy and not state.in_doubt and state.scope",
+        "same_privacy and state.scope",
+        ["tests/core/test_threads.py", "-k", "crash_in_an_old_thread"],
+    ),
+    BrokenBuild(
+        "answers-are-told-as-new",
+        "an answered turn is not marked as contained in its conversation, and is told once more",
+        "core/store/ledger.py",
+        '.values(told=sa.bindparam("new_told"), tokens=sa.bindparam("new_tokens"), in_doubt=False)',
+        '.values(told=sa.bindparam("new_told") - 1, tokens=sa.bindparam("new_tokens"), in_doubt=False)',
+        ["tests/core/test_threads.py", "-k", "take_turns_in_a_session"],
+    ),
+    BrokenBuild(
+        "nobody-stands-in-line",
+        "a question is asked while an earlier one of its session is open in another process",
+        "core/store/ledger.py",
+        "        if found.waits and not found.stop:\n            return None\n",
+        "",
+        ["tests/core/test_shown.py", "tests/core/test_ledger.py", "-k", "next_turn"],
+    ),
+    BrokenBuild(
+        "closed-before-shown",
+        "a turn is over once its answer is stored, so nobody shows what a dead process did not",
+        "core/store/ledger.py",
+        "closed_at=sa.case((turns.c.reply_to.is_(None), now)),",
+        "closed_at=now,",
+        ["tests/core/test_shown.py", "-k", "not_shown_before_a_crash"],
+    ),
+    BrokenBuild(
+        "the-dead-are-not-found",
+        "what a killed process held stays with it",
+        "core/store/liveness.py",
+        "return {holder for holder in candidates if self._files.is_dead(holder)}",
+        "return {holder for holder in candidates if holder not in candidates}",
+        ["tests/core/test_holds.py", "-k", "killed_process_left and sqlite"],
+    ),
+    BrokenBuild(
+        "what-was-released-is-not-taken",
+        "what a leaving process lets go of is answered by nobody",
+        "core/store/ledger.py",
+        "abandoned = sa.or_(turns.c.holder.is_(None), turns.c.holder.in_(dead), turns.c.id.in_(stranded))",
+        "abandoned = sa.or_(turns.c.holder.in_(dead), turns.c.id.in_(stranded))",
+        ["tests/core/test_holds.py", "-k", "lets_go"],
+    ),
+    BrokenBuild(
+        "posts-are-not-recorded",
+        "an heir does not know what was posted, and posts the answer a second time",
+        "bots/reply.py",
+        "                await _to_the_end(self._note(self._posted))\n",
+        "",
+        ["tests/bots/test_reply.py"],
+    ),
+    BrokenBuild(
+        "public-assistants-see-everything",
+        "Bob is told what was said with Private-Bob",
+        "core/store/ledger.py",
+        "                    *(() if turn.private else (turns.c.private.is_(False),)),\n",
+        "",
+        ["tests/core/test_privacy.py", "-k", "these_histories or kept_apart"],
+    ),
+    BrokenBuild(
+        "the-password-is-stored",
+        "the password goes into the database and to the model",
+        "core/store/__init__.py",
+        "                    text, chosen = unlocked\n",
+        "                    chosen = unlocked[1]\n",
+        ["tests/core/test_privacy.py", "-k", "these_histories"],
+    ),
+    BrokenBuild(
+        "never-given-up",
+        "a question that kills its process is asked for ever",
+        "core/store/ledger.py",
+        "        if found.attempts >= max_attempts and attempts:\n            return Begun(None, given_up=True)\n",
+        "",
+        ["tests/core/test_ledger.py", "-k", "begun_too_often"],
+    ),
+)  # fmt: skip
