@@ -20,6 +20,8 @@ import pytest
 from core import Chat, Settings, open_chat
 from tests.fakes.openai_api import FakeOpenAI
 
+pytest_plugins = ["tests.once_more"]
+
 KEY = "sk-test"
 PASSWORD = "973808"
 

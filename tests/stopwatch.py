@@ -16,6 +16,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.paused = 0.0  # the seconds that it left out
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -23,7 +24,9 @@ class Stopwatch:
         last = time.monotonic()
         while not self._over.wait(LAP_SECONDS):
             now = time.monotonic()
-            self.seconds += min(now - last, LONGEST_LAP_SECONDS)
+            lap = min(now - last, LONGEST_LAP_SECONDS)
+            self.seconds += lap
+            self.paused += now - last - lap
             last = now
 
     def stop(self) -> None:

@@ -160,7 +160,7 @@ async def test_a_public_assistant_is_chosen_and_a_private_one_or_an_unknown_one_
 
 
 async def test_what_is_deleted_is_gone_here_and_at_openai(fake: FakeOpenAI, database_url: str) -> None:
-    async with served(fake, database_url, turn_deadline_seconds=1, **WITH_KEY) as site:
+    async with served(fake, database_url, **WITH_KEY) as site:
         session = await begun(site)
         await site.answer("Q1-a", session, **ALICE)
         assert len(fake.conversations) == 1
