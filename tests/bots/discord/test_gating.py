@@ -591,7 +591,7 @@ async def test_whoever_has_none_of_the_listed_roles_is_told_so_once_and_only_if_
         tells(discord, refused)
         discord.says("grace", thread, "and I?")
         await comes_true(lambda: len(asked(fake)) == 2)
-        await closed(database_url=sqlite_url)
+        await comes_true(lambda: all(turn["closed_at"] for turn in turns(sqlite_url)))
         assert bot_texts(discord, thread).count(NOT_ON_THE_LIST) == 1
     assert [question.rpartition("\n")[2] for question in asked(fake)] == ["Ada: hello", "Grace: and I?"]
 
