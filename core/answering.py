@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -71,6 +71,8 @@ class Answering:
         self._assistants = assistants
         self._passwords = passwords
         self._tasks = tasks
+        self._impatient: set[str] = set()  # those in hand whose askers are refused where too much waits
+        self._max_at_once = max_at_once
         self._asking = asyncio.Semaphore(max_at_once)
         self._max_at_once_of_a_person = max_at_once_of_a_person
         self._preparing: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -83,12 +85,13 @@ class Answering:
         self._shown: dict[str, asyncio.Event] = {}
         self._stopped: set[str] = set()
         self._lost: set[str] = set()
+        self._taken: dict[str, tuple[Turn, Callable[[Turn], None]]] = {}  # while an earlier hold is at work on them
         self._hurry = asyncio.Event()
 
     @property
     def is_full(self) -> bool:
-        """Whether as many turns are asked as may be at once."""
-        return self._asking.locked()
+        """Whether as many turns are asked as may be at once, or are in hand of those that may not wait for that."""
+        return self._asking.locked() or len(self._impatient) >= self._max_at_once
 
     @property
     def at_work_on(self) -> list[str]:
@@ -98,6 +101,17 @@ class Answering:
     def holds(self, turn_id: str) -> bool:
         """Whether the turn is in hand and not known to be lost."""
         return turn_id in self.in_hand and turn_id not in self._lost
+
+    def take_in_hand(self, turn_id: str, session: str, *, may_wait: bool = True) -> None:
+        """Begin to have a turn in hand. One that may not wait needs room: see `is_full`."""
+        self.in_hand[turn_id] = session
+        if not may_wait:
+            self._impatient.add(turn_id)
+
+    def put_down(self, turn_id: str) -> None:
+        """Have a turn in hand no longer."""
+        self.in_hand.pop(turn_id, None)
+        self._impatient.discard(turn_id)
 
     def answer(self, turn: Turn, prepare: Prepare | None) -> Answer:
         """Answer a turn in the background; the same turn has one answer."""
@@ -131,12 +145,16 @@ class Answering:
         elif bell := self._bells.get(turn_id):
             bell.set()
 
-    def take(self, turn: Turn) -> None:
-        """Take a turn in hand. What was heard of it before is about another hold."""
-        self.in_hand[turn.id] = turn.session
-        if turn.id not in self._work_on:
+    def take(self, turn: Turn, hand_over: Callable[[Turn], None]) -> None:
+        """Take a turn over, and hand it over once nothing is at work on it for an earlier hold of ours."""
+        self.take_in_hand(turn.id, turn.session)
+        if turn.id in self._work_on:
+            self._taken[turn.id] = turn, hand_over
+            self.lose(turn.id)
+        else:  # what was heard of it before is about another hold
             self._lost.discard(turn.id)
             self._stopped.discard(turn.id)
+            hand_over(turn)
 
     def shown(self, turn_id: str) -> None:
         """The turn's answer is shown, and it is closed."""
@@ -149,11 +167,6 @@ class Answering:
             self._lost.add(turn_id)
             self.stop(turn_id)
             self.shown(turn_id)
-
-    async def laid_down(self, turn_id: str) -> None:
-        """Come back once no task is at work on the turn."""
-        if work := self._work_on.get(turn_id):
-            await asyncio.wait({work})
 
     async def end(self, seconds: float) -> None:
         """Let what is in hand come to its end for so long, and let go of the rest, for any process to take."""
@@ -228,21 +241,24 @@ class Answering:
             self._work_on.pop(turn.id, None)
             self._bells.pop(turn.id, None)
             self._shown.pop(turn.id, None)
-            self.in_hand.pop(turn.id, None)
             self._stopped.discard(turn.id)
             self._lost.discard(turn.id)
+            if taken := self._taken.pop(turn.id, None):
+                self.take(*taken)
+            else:
+                self.put_down(turn.id)
 
     async def _take_its_turn(self, turn: Turn, answer: Answer, prepare: Prepare | None, bell: asyncio.Event) -> None:
         try:
             if prepare and turn.context is None:
-                async with self._preparing.setdefault(turn.session, asyncio.Semaphore(PREPARED_AT_ONCE_OF_A_SESSION)):
+                async with self._room(turn, self._preparing_of(turn.session)):
                     with contextlib.suppress(TimeoutError):  # it is closed below if it was stopped, else asked as it is
                         turn = await self._stoppable(turn, SECONDS_TO_PREPARE, self._prepare(turn, prepare))
             begun = None
             while begun is None:
                 bell.clear()
                 if self.line.is_first(turn.session_id, turn.number) or turn.id in self._stopped | self._lost:
-                    async with self._asking_of(turn.person), self._asking:
+                    async with self._room(turn, *self._asking_of(turn.person), self._asking):
                         begun = await self._work(turn, answer)
                 if begun is None:
                     await self._wait_in_line(turn, bell)
@@ -265,11 +281,25 @@ class Answering:
         await self._store.note_prepared(turn)
         return turn
 
-    def _asking_of(self, person: str | None) -> contextlib.AbstractAsyncContextManager[object]:
-        """Room for one more turn of a person; there is room where nobody knows whose it is."""
-        if person is None:
-            return contextlib.nullcontext()
-        return self._asking_for.setdefault(person, asyncio.Semaphore(self._max_at_once_of_a_person))
+    def _preparing_of(self, session: str) -> asyncio.Semaphore:
+        return self._preparing.setdefault(session, asyncio.Semaphore(PREPARED_AT_ONCE_OF_A_SESSION))
+
+    def _asking_of(self, person: str | None) -> Iterator[asyncio.Semaphore]:
+        if person is not None:  # else nobody knows whose it is
+            yield self._asking_for.setdefault(person, asyncio.Semaphore(self._max_at_once_of_a_person))
+
+    @contextlib.asynccontextmanager
+    async def _room(self, turn: Turn, *bounds: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Room for one more turn within all bounds. A turn that is stopped or lost needs none, and waits no longer."""
+
+        async def enter() -> None:
+            for bound in bounds:
+                await entered.enter_async_context(bound)
+
+        async with contextlib.AsyncExitStack() as entered:
+            with contextlib.suppress(TimeoutError):
+                await self._stoppable(turn, None, enter())
+            yield
 
     async def _wait_in_line(self, turn: Turn, bell: asyncio.Event) -> None:
         seconds = None
@@ -322,8 +352,8 @@ class Answering:
             fate = self._threads.fate_of(result.finished.outcome)
             await self._finish(turn, answer, result.finished, fate, result)
 
-    async def _stoppable(self, turn: Turn, seconds: float, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` for up to `seconds`, or until somebody stops the turn: either way TimeoutError."""
+    async def _stoppable(self, turn: Turn, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work`, for up to `seconds` if any, or until somebody stops the turn: either way TimeoutError."""
         async with asyncio.timeout(seconds) as scope:
             self._scopes[turn.id] = scope
             try:

@@ -106,9 +106,8 @@ class Chat:
         if reading.unlocks:
             unlocked = reading.text, Chosen(reading.unlocks, private=True) if question.may_unlock else None
         turn_id = new_turn_id()
-        self._answering.in_hand[turn_id] = (
-            question.session
-        )  # before it is stored, so that it is never taken for a stranded one
+        # Before it is stored, so that it is never taken for a stranded one.
+        self._answering.take_in_hand(turn_id, question.session, may_wait=question.may_wait)
         turn = None
         try:
             async with self._accepting.setdefault(question.session, asyncio.Semaphore(ACCEPTED_AT_ONCE_OF_A_SESSION)):
@@ -123,7 +122,7 @@ class Chat:
                 )
         finally:
             if turn is None:
-                self._answering.in_hand.pop(turn_id, None)
+                self._answering.put_down(turn_id)
         if turn is None:
             logger.info("duplicate of an event on %s", question.surface)
         else:
@@ -173,7 +172,7 @@ class Chat:
         except (HoldLost, StoreUnavailable):
             logger.warning("turn %s could not be closed here", turn.reference)
         finally:
-            self._answering.in_hand.pop(turn.id, None)
+            self._answering.put_down(turn.id)
             self._answering.line.ring(turn.session_id)
 
     async def note_posted(self, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
@@ -196,7 +195,7 @@ class Chat:
 
         Another process may have it only if we have not ticked for a while, and then this waits for a tick.
         """
-        if asyncio.get_running_loop().time() - self._ticked > LONGEST_SILENCE_SECONDS:
+        while asyncio.get_running_loop().time() - self._ticked > LONGEST_SILENCE_SECONDS:
             await self.tick()
         if not self._answering.holds(turn.id):
             raise HoldLost
@@ -224,11 +223,9 @@ class Chat:
         with the assistant that was chosen for it. Raises BadQuestion.
         """
         self._check_text(text)
-        async with self._ticking:  # so that it is taken over when nothing here is at work on it any more
-            if not await self._store.amend(turn.id, await self._answering.without_password(turn, text)):
-                return False
-            self._answering.lose(turn.id)
-            await self._answering.laid_down(turn.id)
+        if not await self._store.amend(turn.id, await self._answering.without_password(turn, text)):
+            return False
+        self._answering.lose(turn.id)
         self._look_around.set()
         return True
 
@@ -387,16 +384,16 @@ class Chat:
         """Show that this process lives, take over what dead ones left, and hear of stops."""
         async with self._ticking:  # else what one tick has just taken over looks stranded to the other
             surfaces = [] if self.draining else list(self._abandoned)
+            began = asyncio.get_running_loop().time()
             tick = await self._store.tick(surfaces, self._answering.in_hand, self._answering.at_work_on)
+            self._ticked = began  # what it says was true then; its answer may have been on its way for long
             for turn_id in tick.stopped:
                 self._answering.stop(turn_id)
-            self._ticked = asyncio.get_running_loop().time()
             for turn_id in tick.lost:
                 self._answering.lose(turn_id)
             for turn in tick.taken:
                 logger.warning("turn %s taken over on %s", turn.reference, turn.surface)
-                self._answering.take(turn)
-                self._abandoned[turn.surface].put_nowait(turn)
+                self._answering.take(turn, self._abandoned[turn.surface].put_nowait)
 
     async def keep_ticking(self) -> None:
         """Tick about every second, for ever, and at once for a surface that begins."""

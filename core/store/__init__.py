@@ -387,10 +387,12 @@ class Store:
             lost = self._ledger.lost(c, missing, holder) if missing else []
             return dead, stranded, [row.id for row in mine if row.stop], lost, None in found
 
-        dead, stranded, stopped, lost, released = await self._db.read(look)
+        dead, stranded, stopped, lost, released = await self._db.tick(look)
         taken: Sequence[Turn] = ()
         if surfaces and (dead or stranded or released):
-            taken = await self._db.write(lambda c: self._ledger.take(c, surfaces, dead=dead, stranded=stranded))
+            taken = await self._db.tick(
+                lambda c: self._ledger.take(c, surfaces, dead=dead, stranded=stranded), changes_turns=True
+            )
         return Tick(taken, stopped, lost)
 
     async def release(self, turn_ids: Collection[str]) -> None:

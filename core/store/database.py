@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -36,6 +37,8 @@ Tidy = Callable[[sa.Connection], None]
 SQLITE_BATCH = 64
 POSTGRESQL_THREADS = 6
 BUSY_TIMEOUT_MS = 10_000
+IDLE_IN_TRANSACTION_MS = 2_000  # a unit of work takes milliseconds
+LOCK_TIMEOUT_MS = 5_000  # longer than whoever stands still can keep a lock
 SECONDS_BETWEEN_TRIES_AT_A_NEW_FILE = 0.02
 SECONDS_BETWEEN_NEW_LOGS = 5.0
 LARGE_LOG_BYTES = 32 * 2**20
@@ -212,10 +215,13 @@ def _resolve(jobs: list[_Job]) -> None:
 class Database:
     """One database: where writes and reads are queued, and what differs between the two kinds."""
 
-    def __init__(self, *, engine: sa.Engine, writes: Sequence[Lane], reads: Sequence[Lane]) -> None:
+    def __init__(
+        self, *, engine: sa.Engine, writes: Sequence[Lane], reads: Sequence[Lane], ticks: tuple[Lane, Lane]
+    ) -> None:
         self.engine = engine
         self._writes = writes
         self._reads = reads
+        self._ticks_read, self._ticks_write = ticks
         self._turn = itertools.count()
 
     @property
@@ -235,6 +241,10 @@ class Database:
         """Run `work`, which changes nothing, on what is committed."""
         return self._reads[next(self._turn) % len(self._reads)].submit(work)
 
+    def tick(self, work: Work[T], *, changes_turns: bool = False) -> asyncio.Future[T]:
+        """Run what shows that this process lives: it stands behind no other work that PostgreSQL lets wait."""
+        return (self._ticks_write if changes_turns else self._ticks_read).submit(work)
+
     def overwrite_log(self) -> None:
         """Leave nothing of earlier contents in SQLite's write-ahead log. Waits for the disk."""
         if self.dialect == "sqlite":
@@ -245,7 +255,7 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued and let go of the database. Waits for it."""
-        for lane in {*self._writes, *self._reads}:
+        for lane in {*self._writes, *self._reads, self._ticks_read, self._ticks_write}:
             lane.close()
         self.engine.dispose()
 
@@ -281,11 +291,9 @@ def _open_sqlite(url: sa.URL) -> Database:
     _make_file(path)
     engine = sqlite_engine(path, begin="BEGIN IMMEDIATE")
     readers = sqlite_engine(path, begin="BEGIN")
-    return Database(
-        engine=engine,
-        writes=[Lane(engine, batch=SQLITE_BATCH, tidy=LogKeeper(path))],
-        reads=[Lane(readers, batch=SQLITE_BATCH)],
-    )
+    writer = Lane(engine, batch=SQLITE_BATCH, tidy=LogKeeper(path))
+    reader = Lane(readers, batch=SQLITE_BATCH)
+    return Database(engine=engine, writes=[writer], reads=[reader], ticks=(reader, writer))
 
 
 class LogKeeper:
@@ -387,9 +395,29 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
 
 
 def _open_postgresql(url: sa.URL) -> Database:
-    engine = _postgresql_engine(url)
-    lanes = [Lane(engine, batch=1) for _ in range(POSTGRESQL_THREADS)]
-    return Database(engine=engine, writes=lanes, reads=lanes)
+    engine, impatient = _postgresql_engine(url), _postgresql_engine(url)
+    event.listen(impatient, "connect", _wait_for_nobody)
+    lanes = [Lane(impatient, batch=1) for _ in range(POSTGRESQL_THREADS)]
+    ticks = Lane(impatient, batch=1)
+    return Database(engine=engine, writes=lanes, reads=lanes, ticks=(ticks, ticks))
+
+
+def _wait_for_nobody(connection: psycopg.Connection[Any], _record: object) -> None:
+    """Let a process that stands still or is cut off in the middle of its work hold up nobody else's.
+
+    Its transaction is undone, and what it locked is free again. If it goes on, its work is done anew.
+    """
+    settings = {
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "tcp_keepalives_idle": KEEPALIVES["keepalives_idle"],
+        "tcp_keepalives_interval": KEEPALIVES["keepalives_interval"],
+        "tcp_keepalives_count": KEEPALIVES["keepalives_count"],
+        "tcp_user_timeout": KEEPALIVES["tcp_user_timeout"],
+    }
+    for name, value in settings.items():  # not as an option of the connection, which poolers refuse
+        connection.execute(f"SET SESSION {name} = {value}".encode())
+    connection.commit()
 
 
 # A peer that vanished without a word is noticed within 8 s, not after the kernel's two hours.

@@ -20,8 +20,6 @@ class LockFiles:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._held: dict[str, int] = {}
-        for path in folder.glob("*.lock"):
-            self.is_dead(path.stem)  # which removes what the dead left
         self.host = self._host_id()
 
     def hold(self, holder: str) -> None:
@@ -36,15 +34,19 @@ class LockFiles:
                 return
             os.close(file)
 
-    def is_dead(self, holder: str) -> bool:
-        """Whether `holder` held a file here and holds it no more; also True where it has none here."""
+    def bury(self) -> list[str]:
+        """Remove what the dead left here; who they were."""
+        return [path.stem for path in self._folder.glob("*.lock") if self.is_dead(path.stem)]
+
+    def is_dead(self, holder: str) -> bool | None:
+        """Whether `holder` holds its file here no more, which is removed then. None where it has none."""
         if holder in self._held:
             return False
         path = self._path(holder)
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return True
+            return None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

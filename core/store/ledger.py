@@ -27,6 +27,7 @@ threads = Thread.__table__  # type: ignore[attr-defined]
 erasures = Erasure.__table__  # type: ignore[attr-defined]
 feedback = Feedback.__table__  # type: ignore[attr-defined]
 
+SECONDS_FOR_AN_HEIR = 120.0  # at least, up to the deadline: nobody was at work while the process or its clock was away
 CHANNEL = "bob"  # what processes tell each other through PostgreSQL
 PAGE = 100
 KEY_IS_KNOWN_SECONDS = 7 * 86_400.0
@@ -170,7 +171,7 @@ class Ledger:
                 attempts=turns.c.attempts + sa.bindparam("new_attempts"),
                 started_at=sa.func.coalesce(turns.c.started_at, now),
             )
-            .returning((turns.c.started_at - now).label("age")),
+            .returning((now - turns.c.started_at).label("age")),
             dialect,
         )
         self._doubt = Prepared(
@@ -313,7 +314,7 @@ class Ledger:
         return Begun(
             plan,
             conversation_id=state.conversation_id if keeps and state else None,
-            seconds_left=deadline + attempt.age,
+            seconds_left=min(deadline, max(deadline - attempt.age, SECONDS_FOR_AN_HEIR)),
         )
 
     def adopt(

@@ -46,6 +46,7 @@ class HostLiveness:
         self.holder = secrets.token_hex(8)
         self._clock = clock
         self._files = LockFiles(database_file.with_name(database_file.name + "-holders"))
+        self._files.bury()
 
     async def start(self, hear: Hear) -> None:
         """Come alive. SQLite's processes tell each other nothing, so `hear` is never called."""
@@ -69,8 +70,8 @@ class HostLiveness:
         )
 
     def dead(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
-        """Those of `candidates` whose process has ended."""
-        return {holder for holder in candidates if self._files.is_dead(holder)}
+        """Those of `candidates` whose process has ended. Whoever has no file was found dead before."""
+        return {holder for holder in candidates if self._files.is_dead(holder) is not False}
 
     def leave(self, connection: sa.Connection) -> None:
         """Remove what was written."""
@@ -91,6 +92,7 @@ class ServerLiveness:
         self._lock = secrets.randbits(62)
         self._files = LockFiles(shared_folder())
         self._in_touch = self._in_touch_since = -math.inf
+        self._has_buried = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, hear: Hear) -> None:
@@ -121,6 +123,9 @@ class ServerLiveness:
                     id=self.holder, host=self._files.host, lock=self._lock, held_until=until, free_since=None
                 )
             )
+        if not self._has_buried:
+            self._have_died(connection, self._files.bury())
+            self._has_buried = True
 
     def write(self, connection: sa.Connection, seconds: float) -> None:
         """Write something about us."""
@@ -153,10 +158,14 @@ class ServerLiveness:
             sa.select(holders.c.id, holders.c.host, lapsed.label("lapsed")).where(holders.c.id.in_(candidates))
         ).all()
         dead = set(candidates) - {row.id for row in known}
-        for row in known:
-            if (may_judge and row.lapsed) or (row.host == self._files.host and self._files.is_dead(row.id)):
-                dead.add(row.id)
-        return dead
+        buried = [row.id for row in known if row.host == self._files.host and self._files.is_dead(row.id)]
+        self._have_died(connection, buried)
+        return {*dead, *buried, *(row.id for row in known if may_judge and row.lapsed)}
+
+    def _have_died(self, connection: sa.Connection, buried: Collection[str]) -> None:
+        """Let everybody know, since their files are gone, and that is no proof: others tidy up /tmp as well."""
+        if buried:
+            connection.execute(sa.delete(holders).where(holders.c.id.in_(buried)))
 
     def leave(self, connection: sa.Connection) -> None:
         """Be dead to everybody."""

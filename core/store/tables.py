@@ -57,7 +57,7 @@ class Turn(SQLModel, table=True):
     attempts: int = Field(default=0)  # how often a holder began to ask, and more where it answered nothing else then
     stop: bool = Field(default=False)  # a person wants it to end
     accepted_at: float
-    started_at: float | None = None  # when it was first begun; its deadline counts from here
+    started_at: float | None = None  # when it was first begun; its deadline counts from here, see `SECONDS_FOR_AN_HEIR`
     closed_at: float | None = None  # None: open, until the answer has been shown
     reply_to: str | None = Field(default=None, sa_type=Text)  # JSON: where the surface shows the answer; None: nowhere
     posted: str | None = Field(default=None, sa_type=Text)  # JSON: the messages that show it

@@ -406,7 +406,6 @@ def served_with_slack(
         "DATABASE_URL": database_url,
         "PORT": "0",
         "TMPDIR": str(folder),
-        "TURN_DEADLINE_SECONDS": str(3 * AHEAD),  # after which a question that was begun is given up, not answered
     }
     return Served(nursery, environment(**settings, **slack_settings(slack, "socket")), __name__)
 

@@ -106,7 +106,7 @@ BUILDS = (
         "the-dead-are-not-found",
         "what a killed process held stays with it",
         "core/store/liveness.py",
-        "return {holder for holder in candidates if self._files.is_dead(holder)}",
+        "return {holder for holder in candidates if self._files.is_dead(holder) is not False}",
         "return {holder for holder in candidates if holder not in candidates}",
         ["tests/core/test_holds.py", "-k", "killed_process_left and sqlite"],
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core import Chat, Preparation, Question, StoreUnavailable, Turn
+from core import Chat, HoldLost, Outcome, Overloaded, Preparation, Question, StoreUnavailable, Turn
 from core.store import Store
 from core.store.ledger import KEY_IS_KNOWN_SECONDS
 from tests.conftest import new_postgresql_database, opened
@@ -82,6 +82,61 @@ async def test_a_person_has_so_many_questions_asked_at_once_and_others_are_not_h
         assert [await show(chat, turn) for turn in (*hers, his)] == [
             *(f"You asked: Q{number}-a." for number in range(5)), "You asked: Q1-b.",
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["amended", "stopped", "forgotten"])
+async def test_a_turn_that_waits_for_room_needs_none_to_be_stopped_and_holds_up_nothing_else(
+    how: str, fake: FakeOpenAI, database_url: str
+) -> None:
+    gate = held(fake)
+    async with opened(fake, database_url, max_turns_at_once_of_a_person=1) as chat, Heir(chat, SURFACE) as heir:
+        first = await accepted(chat, "Q0-a", "1", person="slack:T1:U1")
+        chat.answering(first)
+        await fake.until(lambda _: gate.waiting == 1)
+        waiting = await accepted(chat, "Q1-b", "2", person="slack:T1:U1")
+        answer = chat.answering(waiting)
+        async with asyncio.timeout(SECONDS):
+            while waiting.id not in chat._answering._scopes:  # noqa: ASYNC110 - it says to nobody that it waits
+                await asyncio.sleep(0)
+            if how == "stopped":
+                await chat.stop(waiting.id)
+                assert (await answer.whole()).outcome == Outcome.STOPPED
+            else:
+                await (chat.amend(waiting, "Q2-c") if how == "amended" else chat.forget(waiting.session))
+                with pytest.raises(HoldLost):
+                    await answer.whole()
+            await chat.tick()
+            if how == "amended":
+                await heir.has_taken(1)
+        gate.open()
+        await show(chat, first)
+        if how == "amended":
+            await heir.has_answered(1)
+            assert heir.texts == ["You asked: Q2-c."]
+    assert "Q1-b" not in fake.texts()
+
+
+async def test_of_questions_that_may_not_wait_a_process_has_so_many_in_hand_and_refuses_the_rest(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    gate = held(fake)
+    async with opened(fake, sqlite_url, max_turns_at_once=10) as chat:
+
+        async def ask(number: int) -> Turn | None:
+            try:
+                question = Question("web", f"web:public:{number % 5}", f"Q{number}-a", may_wait=False)
+                return await chat.accept(question)
+            except Overloaded:
+                return None
+
+        for numbers in (range(50), range(50, 100)):
+            turns = [turn for turn in await asyncio.gather(*map(ask, numbers)) if turn]
+            assert len(turns) == 10
+            answers = [chat.answering(turn) for turn in turns]
+            assert await ask(100) is None
+            gate.open()
+            for answer in answers:
+                await answer.whole()
 
 
 async def test_a_turn_that_dies_in_company_is_asked_more_often_than_one_that_dies_alone(

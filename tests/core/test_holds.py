@@ -21,16 +21,20 @@ import sqlalchemy as sa
 
 import core
 from core import Chat, HoldLost, Outcome, Question, Turn
+from core.chat import LONGEST_SILENCE_SECONDS
+from core.store import Store, liveness
+from core.store.database import open_database
 from core.store.holders import LockFiles
 from core.store.liveness import RECONNECT_SECONDS
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
-from tests.core.fixtures.database import connected, rows
+from tests.core.fixtures.database import change, connected, rows
 from tests.core.fixtures.process import SESSION
 from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
 from tests.stopwatch import stopwatch
 
 WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+LAPSES_WITHIN_TEN_SECONDS = "SELECT id FROM holder WHERE held_until < extract(epoch FROM clock_timestamp()) + 10"
 SECONDS = 60.0  # for what has no bound of its own, on a busy machine
 
 
@@ -96,10 +100,17 @@ def held_answers(fake: FakeOpenAI) -> Gate:
     return gate
 
 
-async def accepted(chat: Chat, text: str) -> Turn:
-    turn = await chat.accept(Question("web", SESSION, text))
+async def accepted(chat: Chat, text: str, session: str = SESSION) -> Turn:
+    turn = await chat.accept(Question("web", session, text))
     assert turn is not None
     return turn
+
+
+async def until_there_is(database_url: str, query: str) -> None:
+    """Come back once the query finds something."""
+    async with asyncio.timeout(SECONDS):
+        while not rows(database_url, query):  # noqa: ASYNC110 - it is the database that tells
+            await asyncio.sleep(0.01)
 
 
 class Heir:
@@ -227,9 +238,9 @@ async def test_a_turn_that_is_taken_over_while_it_is_begun_is_no_longer_answered
         with connected(database_url) as thief:
             thief.execute(sa.text("UPDATE turn SET holder = 'thief', token = token + 1"))
             answer = chat.answering(turn)
-            async with asyncio.timeout(SECONDS):  # it has found the turn its own, and waits to write on it
-                while not rows(database_url, WAITING_FOR_A_LOCK):  # noqa: ASYNC110 - it is the database that tells
-                    await asyncio.sleep(0.01)
+            await until_there_is(
+                database_url, WAITING_FOR_A_LOCK
+            )  # it has found the turn its own, and is to write on it
         with pytest.raises(HoldLost):
             await answer.whole()
     assert "for a reason of ours" not in caplog.text
@@ -299,6 +310,74 @@ async def test_on_sqlite_a_paused_process_keeps_its_turns(fake: FakeOpenAI, sqli
     assert rows(sqlite_url, "SELECT answer, token FROM turn") == [{"answer": "Theirs: Q1-a", "token": 1}]
 
 
+async def test_whoever_stands_still_in_the_middle_of_its_work_holds_up_nobody_else_for_long(
+    fake: FakeOpenAI, postgresql: str
+) -> None:
+    database_url = new_postgresql_database(postgresql)
+    async with opened(fake, database_url) as chat, Heir(chat) as heir:
+        await chat.answering(await accepted(chat, "Q1-a")).whole()
+        paused = open_database(database_url)
+        stands, goes_on = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def stand_still(connection: sa.Connection) -> None:
+            connection.execute(sa.text("UPDATE chat_session SET turns = turns"))
+            loop.call_soon_threadsafe(stands.set)
+            goes_on.wait()
+
+        try:
+            at_work = paused.write(stand_still)
+            await stands.wait()
+            held_up = asyncio.create_task(accepted(chat, "Q2-a"))
+            await until_there_is(database_url, WAITING_FOR_A_LOCK)
+            others = [accepted(chat, f"Q1-{number}", f"web:public:other {number}") for number in range(20)]
+            async with asyncio.timeout(SECONDS):
+                for turn in [*await asyncio.gather(*others), await held_up]:
+                    assert (await chat.answering(turn).whole()).text.startswith(f"You asked: {turn.question}.")
+            assert rows(database_url, LAPSES_WITHIN_TEN_SECONDS) == []
+        finally:
+            goes_on.set()
+            await asyncio.gather(at_work, return_exceptions=True)
+            await asyncio.to_thread(paused.close)
+        assert heir.turns == []
+
+
+async def test_who_hears_late_that_its_turns_were_its_own_looks_again_before_it_shows_anything(
+    fake: FakeOpenAI, postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database_url = new_postgresql_database(postgresql)
+    held_answers(fake)
+    tick, is_late, may_arrive = Store.tick, False, asyncio.Event()
+
+    async with opened(fake, database_url) as chat, opened(fake, database_url) as other:
+        turn = await accepted(chat, "Q1-a")
+        chat.answering(turn)
+        await fake.until(lambda fake: fake.active == 1)
+        store, on_its_way = chat._store, asyncio.Event()
+
+        async def late(self: Store, *args: Any) -> Any:
+            found = await tick(self, *args)
+            if self is store and is_late:
+                on_its_way.set()
+                await may_arrive.wait()
+            return found
+
+        monkeypatch.setattr(Store, "tick", late)
+        is_late = True
+        await on_its_way.wait()
+        await asyncio.sleep(LONGEST_SILENCE_SECONDS)
+        change(database_url, "UPDATE turn SET holder = NULL, token = token + 1")
+        is_late = False
+        async with Heir(other) as heir:
+            await heir.has_taken(1)
+            before = chat._ticked
+            may_arrive.set()
+            while chat._ticked == before:  # noqa: ASYNC110 - nobody is told
+                await asyncio.sleep(0)
+            with pytest.raises(HoldLost):
+                await chat.check_hold(turn)
+
+
 # ── the living ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -319,6 +398,36 @@ async def test_a_living_process_keeps_its_turns_however_long_they_take(fake: Fak
         gate.open()
         assert [(await answer.whole()).text for answer in answers] == ["Theirs: Q1-a", "Theirs: Q2-a"]
     assert [row["token"] for row in rows(database_url, "SELECT token FROM turn")] == [1, 1]
+
+
+async def test_on_postgresql_a_living_process_keeps_its_turns_when_somebody_tidies_up_its_lock_file(
+    fake: FakeOpenAI, postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database_url = new_postgresql_database(postgresql)
+    monkeypatch.setattr(liveness, "shared_folder", lambda: tmp_path / "locks")
+    gate = held_answers(fake)
+    async with opened(fake, database_url) as one, opened(fake, database_url) as two, Heir(two) as heir:
+        answer = one.answering(await accepted(one, "Q1-a"))
+        await fake.until(lambda fake: fake.active == 1)
+        for file in (tmp_path / "locks").glob("*.lock"):
+            file.unlink()
+        with pytest.raises(TimeoutError):
+            await heir.has_taken(1, within=3)
+        gate.open()
+        assert (await answer.whole()).text == "Theirs: Q1-a"
+
+
+async def test_whoever_finds_the_dead_first_lets_all_others_know(
+    fake: FakeOpenAI, database_url: str, tmp_path: Path
+) -> None:
+    held_answers(fake)
+    async with process(fake, database_url, ["Q1-a"]) as other:
+        await other.kill()
+    async with opened(fake, database_url):  # which serves another surface
+        pass
+    fake.answer = lambda asked: "Ours."
+    async with opened(fake, database_url) as chat, Heir(chat) as heir:
+        await heir.has_answered(1, within=2)
 
 
 async def test_turns_that_a_leaving_process_lets_go_are_taken_at_once(fake: FakeOpenAI, database_url: str) -> None:
@@ -382,22 +491,22 @@ def test_a_holder_lives_until_it_lets_go(tmp_path: Path) -> None:
     mine.hold("two")
     assert [files.is_dead(name) for files in (mine, theirs) for name in ("one", "two")] == [False] * 4
     mine.release("one")
-    assert [files.is_dead(name) for files in (mine, theirs) for name in ("one", "two")] == [True, False] * 2
+    assert [files.is_dead(name) for files in (mine, theirs) for name in ("one", "two")] == [None, False] * 2
     mine.release("two")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["host"]
 
 
-def test_a_holder_that_never_was_is_dead(tmp_path: Path) -> None:
-    assert LockFiles(tmp_path).is_dead("nobody")
+def test_of_a_holder_without_a_file_nothing_is_known(tmp_path: Path) -> None:
+    assert LockFiles(tmp_path).is_dead("nobody") is None
 
 
 def test_a_name_can_be_held_again_after_it_was_let_go(tmp_path: Path) -> None:
     mine, theirs = LockFiles(tmp_path), LockFiles(tmp_path)
     for _ in range(3):
         mine.hold("one")
-        assert not theirs.is_dead("one")
+        assert theirs.is_dead("one") is False
         mine.release("one")
-        assert theirs.is_dead("one")
+        assert theirs.is_dead("one") is None
 
 
 def test_the_file_that_a_dead_holder_left_is_removed(tmp_path: Path) -> None:
@@ -407,12 +516,12 @@ def test_the_file_that_a_dead_holder_left_is_removed(tmp_path: Path) -> None:
     assert not (tmp_path / "one.lock").exists()
 
 
-def test_whoever_comes_removes_the_files_of_all_the_dead_and_of_nobody_else(tmp_path: Path) -> None:
+def test_who_buries_the_dead_removes_the_files_of_all_of_them_and_of_nobody_else(tmp_path: Path) -> None:
     mine = LockFiles(tmp_path)
     mine.hold("one")
     for name in ("two", "three"):
         (tmp_path / f"{name}.lock").touch()
-    LockFiles(tmp_path)
+    assert sorted(LockFiles(tmp_path).bury()) == ["three", "two"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["host", "one.lock"]
     mine.release("one")
 
@@ -448,7 +557,7 @@ def test_eight_holders_that_come_go_and_look_at_each_other_are_never_wrong(tmp_p
                     wrong.append(f"{other} lives and was called dead")
             alive.remove(name)
             mine.release(name)
-            if not theirs.is_dead(name):
+            if theirs.is_dead(name) is False:
                 wrong.append(f"{name} is dead and was called alive")
 
     with ThreadPoolExecutor(8) as threads:
@@ -463,7 +572,7 @@ def test_whoever_comes_while_others_clean_up_keeps_its_file(tmp_path: Path) -> N
 
     def clean_up(_: int) -> None:
         while not over.is_set():
-            LockFiles(tmp_path)
+            LockFiles(tmp_path).bury()
 
     with ThreadPoolExecutor(5) as threads:
         cleaning = threads.map(clean_up, range(5))

@@ -26,6 +26,7 @@ from core import (
     Turn,
     UnknownAssistant,
 )
+from core.store import Store
 from tests.conftest import PASSWORD, new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, contents, rows
@@ -751,16 +752,42 @@ async def test_a_turn_whose_deadline_passes_ends_in_a_sentence_and_the_next_one_
         assert await ask(chat, "Q2-a") == "You asked: Q2-a."
 
 
-async def test_a_deadline_counts_from_the_first_attempt_whoever_made_it(fake: FakeOpenAI, database_url: str) -> None:
+@pytest.mark.parametrize("seconds", [-7200, 7200])
+async def test_whoever_takes_a_turn_over_gives_it_no_more_than_the_deadline(
+    fake: FakeOpenAI, database_url: str, seconds: int
+) -> None:
+    fake.fail("POST", "/responses", Stall(), times=2)
+    async with crashing(fake, database_url) as chat:
+        chat.answering(await accepted(chat, "Q1-a"))
+        await fake.until(lambda fake: fake.active == 1)
+    change(database_url, "UPDATE turn SET started_at = started_at - :seconds", seconds=seconds)
+    async with opened(fake, database_url, turn_deadline_seconds=1) as chat:
+        with pytest.raises(AnswerFailed, match="the answer took too long"):
+            await whole(chat, await taken_over(chat))
+
+
+@pytest.mark.parametrize(("age", "left"), [(0, 300), (100, 200), (181, 120), (9_999, 120), (-9_999, 300)])
+async def test_a_deadline_counts_from_the_first_attempt_but_leaves_an_heir_two_minutes(
+    fake: FakeOpenAI, database_url: str, age: int, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake.fail("POST", "/responses", Stall())
     async with crashing(fake, database_url) as chat:
         chat.answering(await accepted(chat, "Q1-a"))
         await fake.until(lambda fake: fake.active == 1)
-    change(database_url, "UPDATE turn SET started_at = started_at - 301")
+    change(database_url, "UPDATE turn SET started_at = started_at - :age", age=age)
+    began: list[float] = []
+    begin = Store.begin
+
+    async def begins(self: Store, *args: Any, **named: Any) -> Any:
+        begun = await begin(self, *args, **named)
+        assert begun is not None
+        began.append(begun.seconds_left)
+        return begun
+
+    monkeypatch.setattr(Store, "begin", begins)
     async with opened(fake, database_url) as chat:
-        with pytest.raises(AnswerFailed, match="the answer took too long"):
-            await whole(chat, await taken_over(chat))
-    assert requests_for_answers(fake) == 1
+        assert (await whole(chat, await taken_over(chat))).text == "You asked: Q1-a."
+    assert began == [pytest.approx(left, abs=20)]
 
 
 async def test_leaving_ends_within_its_time_and_cancels_what_still_runs(fake: FakeOpenAI, database_url: str) -> None:
