@@ -37,6 +37,7 @@ SECONDS_BETWEEN_LOOKS_WHEN_TOLD = 1.0  # where it can, but may not have known ye
 IDLE_LOOKS_AT_THE_END = 10
 SECONDS_TO_INSIST = 120.0
 SECONDS_TO_PREPARE = 60.0
+SECONDS_TO_RELEASE = 1.0
 PREPARED_AT_ONCE_OF_A_SESSION = 3  # one that floods may not use up what a platform lets us look at for all
 LONGEST_PAUSE_SECONDS = 2.0
 
@@ -177,8 +178,9 @@ class Answering:
                 each.cancel()
         if self.in_hand:
             logger.warning("%d turns are left to other processes", len(self.in_hand))
-            with contextlib.suppress(StoreUnavailable):  # else they are found when this process is gone
-                await self._store.release(list(self.in_hand))
+            with contextlib.suppress(StoreUnavailable, TimeoutError):  # else they are found when this process is gone
+                async with asyncio.timeout(SECONDS_TO_RELEASE):
+                    await self._store.release(list(self.in_hand))
         for task in [*self._work_on.values(), *self._following]:
             task.cancel()
 

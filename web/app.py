@@ -17,6 +17,7 @@ from web.addresses import networks
 from web.ask import answer_abandoned, ask_routes
 from web.callers import Callers
 from web.docs import docs_routes
+from web.ending import draining_on_signals
 from web.headers import SafeHeaders
 from web.limits import AnnouncedBodyLimit, PromptBody
 from web.pages import page_routes
@@ -46,7 +47,11 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            app.state.chat = chat or await stack.enter_async_context(open_chat(settings))
+            if chat is None:
+                app.state.chat = await stack.enter_async_context(open_chat(settings))
+                stack.enter_context(draining_on_signals(app.state.chat, settings.drain_seconds))
+            else:
+                app.state.chat = chat
             if settings.slack == "http":
                 app.state.slack = await stack.enter_async_context(open_slack(settings, app.state.chat))
             chore = asyncio.create_task(answer_abandoned(app.state.chat))

@@ -35,12 +35,11 @@ from core import (
 )
 from core.process import calm_garbage_collector, is_loopback, start_warnings
 from web.app import create_app
+from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead
 from web.terminal import converse
 
 T = TypeVar("T")
-
-SECONDS_FOR_SLOW_CLIENTS = 2  # to take what is written, when all is answered
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from core.errors import StartError
+from core.errors import StartError, StoreUnavailable
 from core.store.archive import Archive
 from core.store.clock import Clock
-from core.store.database import Database, DatabaseURLError, open_database, sqlite_path
+from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
 from core.store.guesses import Guesses
 from core.store.keys import Keys
@@ -82,7 +82,9 @@ class Store:
             try:
                 await store._db.write(lambda c: store._liveness.renew(c, hold_seconds))
                 yield store
-                await store._db.write(store._liveness.leave)
+                with contextlib.suppress(StoreUnavailable, TimeoutError):  # else it is found that we are gone
+                    async with asyncio.timeout(SECONDS_TO_SAY_GOODBYE):
+                        await store._db.tick(store._liveness.leave, changes_turns=True)
             finally:
                 await store._liveness.close()
         finally:

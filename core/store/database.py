@@ -37,6 +37,7 @@ Tidy = Callable[[sa.Connection], None]
 SQLITE_BATCH = 64
 POSTGRESQL_THREADS = 6
 BUSY_TIMEOUT_MS = 10_000
+SECONDS_TO_SAY_GOODBYE = 0.5  # to a database that may not answer; a shutdown takes this thrice, and has 30 s in all
 IDLE_IN_TRANSACTION_MS = 2_000  # a unit of work takes milliseconds
 LOCK_TIMEOUT_MS = 5_000  # longer than whoever stands still can keep a lock
 SECONDS_BETWEEN_TRIES_AT_A_NEW_FILE = 0.02
@@ -90,11 +91,14 @@ class Lane:
         return future
 
     def close(self) -> None:
-        """End the thread once the queued work is done. Waits for it."""
+        """Take no more, and end the thread once the queued work is done."""
         with self._closing:
             self._closed = True
             self._jobs.put(None)
-        self._thread.join(timeout=BUSY_TIMEOUT_MS / 1000)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the thread, for so long."""
+        self._thread.join(timeout=seconds)
 
     def _run(self) -> None:
         connection: sa.Connection | None = None
@@ -254,9 +258,13 @@ class Database:
                 driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Finish what is queued and let go of the database. Waits for it."""
-        for lane in {*self._writes, *self._reads, self._ticks_read, self._ticks_write}:
+        """Finish what is queued and let go of the database. Waits for it, though not for one that does not answer."""
+        lanes = {*self._writes, *self._reads, self._ticks_read, self._ticks_write}
+        for lane in lanes:
             lane.close()
+        end = time.monotonic() + SECONDS_TO_SAY_GOODBYE
+        for lane in lanes:
+            lane.join(max(0.0, end - time.monotonic()))
         self.engine.dispose()
 
 

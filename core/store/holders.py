@@ -61,6 +61,10 @@ class LockFiles:
     def release(self, holder: str) -> None:
         """Unlock and remove the file of `holder`."""
         self._path(holder).unlink(missing_ok=True)
+        self.unlock(holder)
+
+    def unlock(self, holder: str) -> None:
+        """Let everybody find that `holder` is dead."""
         os.close(self._held.pop(holder))
 
     def _path(self, holder: str) -> Path:

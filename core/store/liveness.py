@@ -8,7 +8,6 @@ with its connection, has been free for longer than a reconnect takes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import secrets
@@ -22,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from core.store.clock import Clock
-from core.store.database import KEEPALIVES
+from core.store.database import KEEPALIVES, SECONDS_TO_SAY_GOODBYE
 from core.store.holders import LockFiles, shared_folder
 from core.store.ledger import CHANNEL
 from core.store.tables import Holder
@@ -175,9 +174,8 @@ class ServerLiveness:
         """Stop listening and let the advisory lock go."""
         if self._task:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        await asyncio.to_thread(self._files.release, self.holder)
+            await asyncio.wait({self._task}, timeout=SECONDS_TO_SAY_GOODBYE)
+        await asyncio.to_thread(self._files.unlock, self.holder)
 
     async def _keep_listening(self, hear: Hear, listening: asyncio.Event) -> None:
         pause = 0.05

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import resource
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +23,8 @@ import pytest
 
 from core import Chat, Question, offline_model
 from core.store import database
+from tests.acceptance.chaos.postgres import socket_of, through
+from tests.acceptance.chaos.proxy import wire_to
 from tests.acceptance.processes import InSlack, Nursery, Process, Served, ask, slack_settings
 from tests.bots.conftest import comes_true, is_settled
 from tests.conftest import new_postgresql_database, opened
@@ -408,6 +411,45 @@ def served_with_slack(
         "TMPDIR": str(folder),
     }
     return Served(nursery, environment(**settings, **slack_settings(slack, "socket")), __name__)
+
+
+# ── an end while the database does not answer ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("is_asked", [False, True], ids=["idle", "asked"])
+@pytest.mark.parametrize("trouble", ["locked", "cut off"])
+async def test_a_process_ends_in_time_though_its_database_does_not_answer(
+    trouble: str, is_asked: bool, fake: FakeOpenAI, environment: Environment, postgresql: str, tmp_path: Path
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
+    async with contextlib.AsyncExitStack() as stack:
+        nursery = await stack.enter_async_context(Nursery(tmp_path))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        settings = {"TMPDIR": str(tmp_path), "PORT": "0", "DRAIN_SECONDS": "2"}
+        if trouble == "cut off":
+            url = new_postgresql_database(postgresql)
+            wire = await stack.enter_async_context(wire_to(socket_of(url)))
+            settings["DATABASE_URL"] = through(wire.port, url)
+        process = await nursery.start(environment(**settings))
+        await process.served()
+        if is_asked:
+            asking = asyncio.create_task(ask(http, process.url, "Q1-a"))
+            await fake.until(lambda _: gate.waiting == 1, SECONDS)
+        if trouble == "cut off":
+            await wire.cut()
+        else:
+            other = sqlite3.connect(tmp_path / "bob.db", isolation_level=None)
+            stack.callback(other.close)
+            other.execute("BEGIN EXCLUSIVE")
+        gate.open()
+        with stopwatch() as watch:
+            process.signal(signal.SIGTERM)
+            assert await process.over() == 0
+        if is_asked:
+            await asyncio.gather(asking, return_exceptions=True)
+    assert watch.seconds < 2 + 5
+    assert "Traceback" not in process.text
 
 
 # ── a host that is gone for good ─────────────────────────────────────────────────────────────────────────────────────

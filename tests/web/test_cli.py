@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.acceptance.processes import BOB, SECONDS, Nursery, ask, bob, free_port
+from tests.acceptance.processes import BOB, SECONDS, Nursery, ask, bob, executed, free_port
 from tests.conftest import PASSWORD, new_postgresql_database
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply
@@ -300,6 +301,46 @@ async def test_a_second_signal_ends_it_now(fake: FakeOpenAI, environment: Enviro
         await asyncio.wait({asking})
         asking.exception()
     assert watch.seconds < 3
+
+
+# ── a plain uvicorn ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+UVICORN = (sys.executable, "-m", "uvicorn", "web.main:app", "--port", "0")
+
+
+async def test_a_plain_uvicorn_lets_a_running_answer_end_as_well(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
+    async with executed(environment(), tmp_path, *UVICORN) as process, aiohttp.ClientSession() as http:
+        asking = asyncio.create_task(ask(http, await process.served(), "Q1-a"))
+        await fake.until(lambda _: gate.waiting == 1)
+        process.signal(signal.SIGTERM)
+        await process.says("Shutting down")
+        gate.open()
+        assert await asking == "Half, rest."
+        await process.over()
+    assert "Traceback" not in process.text
+
+
+async def test_a_plain_uvicorn_ends_within_the_drain_as_well(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path, sqlite_url: str
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
+    settings = environment(DRAIN_SECONDS="1")
+    async with executed(settings, tmp_path, *UVICORN) as process, aiohttp.ClientSession() as http:
+        url = await process.served()
+        asking = asyncio.create_task(_whole(http, url, {"session_id": "1", "user_input": "Q1-a"}, {}))
+        await fake.until(lambda _: gate.waiting == 1)
+        with stopwatch() as watch:
+            process.signal(signal.SIGTERM)
+            await process.over()
+        await asyncio.wait({asking})
+        asking.exception()
+    assert watch.seconds < 1 + 2 + 3
+    assert [row["holder"] for row in rows(sqlite_url, "SELECT holder FROM turn")] == [None]
 
 
 # ── bob chat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
