@@ -301,7 +301,12 @@ class _Noting:
         if failure is not None:
             self._note()
         if self._noted is not None:
-            await self._noted
+            try:
+                await self._noted
+            except StoreUnavailable:
+                if failure is not None:
+                    raise
+                self._noted = None  # it is noted with the answer, which waits until the store is back
 
     @property
     def missing(self) -> str | None:

@@ -210,7 +210,8 @@ class Store:
         """
 
         def work(c: sa.Connection) -> None:
-            self._ledger.close_answered(c, turn, finished)
+            if not self._ledger.close_answered(c, turn, finished):
+                return
             if response_id is not None and conversation_id is not None:
                 self._erasures.note_response(c, response_id, conversation_id)
             if thread == "told":
@@ -226,8 +227,7 @@ class Store:
         def work(c: sa.Connection) -> None:
             if outcome is Outcome.REFUSED:
                 self._ledger.blank(c, turn)
-            self._ledger.close_unanswered(c, turn, outcome, sentence)
-            if thread == "retired":
+            if self._ledger.close_unanswered(c, turn, outcome, sentence) and thread == "retired":
                 self._retire(c, turn)
 
         await self._db.write(work)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from core.store.clock import Clock
 from core.store.prepared import Prepared
@@ -30,9 +31,10 @@ class Erasures:
     """What is to be erased, and when."""
 
     def __init__(self, dialect: sa.Dialect, clock: Clock) -> None:
+        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
         self._clock = clock
         columns: dict[str, sa.BindParameter[str]] = {name: sa.bindparam(name) for name in ("id", "conversation_id")}
-        self._note = Prepared(sa.insert(responses).values(columns), dialect)
+        self._note = Prepared(insert(responses).values(columns).on_conflict_do_nothing(), dialect)
 
     def note_response(self, connection: sa.Connection, response_id: str, conversation_id: str) -> None:
         """Record that the provider keeps this response."""

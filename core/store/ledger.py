@@ -182,7 +182,7 @@ class Ledger:
         )
         self._close = Prepared(
             sa.update(turns)
-            .where(mine)
+            .where(mine, turns.c.outcome.is_(None))
             .values(
                 answer=sa.bindparam("new_answer"),
                 error=sa.bindparam("new_error"),
@@ -346,9 +346,9 @@ class Ledger:
 
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def close_answered(self, connection: sa.Connection, turn: Turn, finished: Finished) -> None:
-        """Store the answer, and close the turn where it need not be shown."""
-        self._close_turn(connection, turn, finished.outcome, answer=finished.text, usage=finished.usage)
+    def close_answered(self, connection: sa.Connection, turn: Turn, finished: Finished) -> bool:
+        """Store the answer, and close the turn where it need not be shown. False where this hold did so before."""
+        return self._close_turn(connection, turn, finished.outcome, answer=finished.text, usage=finished.usage)
 
     def tell(self, connection: sa.Connection, turn: Turn, finished: Finished, conversation_id: str | None) -> None:
         """Record that the turn's thread contains it, unless the thread is another one by now."""
@@ -361,9 +361,9 @@ class Ledger:
             new_tokens=finished.usage.input_tokens + finished.usage.output_tokens,
         )
 
-    def close_unanswered(self, connection: sa.Connection, turn: Turn, outcome: Outcome, sentence: str | None) -> None:
+    def close_unanswered(self, connection: sa.Connection, turn: Turn, outcome: Outcome, sentence: str | None) -> bool:
         """Record why there is no answer; `sentence` is what the person is told. As `close_answered`."""
-        self._close_turn(connection, turn, outcome, error=sentence)
+        return self._close_turn(connection, turn, outcome, error=sentence)
 
     def blank(self, connection: sa.Connection, turn: Turn) -> None:
         """Keep nothing of what was said."""
@@ -379,7 +379,11 @@ class Ledger:
         if undeliverable:
             refused = turns.c.outcome == Outcome.REFUSED
             values["outcome"] = sa.case((refused, turns.c.outcome), else_=Outcome.UNDELIVERABLE)
-        self._change(connection, turn, **values)
+        try:
+            self._change(connection, turn, **values)
+        except HoldLost:
+            if not self._did(connection, turn, turns.c.closed_at.is_not(None)):
+                raise
         self._tell_of_closing(connection, turn)
 
     def settle(self, connection: sa.Connection, turn: Turn, told: int | None, tokens: int) -> None:
@@ -660,7 +664,7 @@ class Ledger:
         answer: str | None = None,
         error: str | None = None,
         usage: Usage | None = None,
-    ) -> None:
+    ) -> bool:
         usage = usage or Usage()
         closed = self._close.first(
             connection,
@@ -674,9 +678,17 @@ class Ledger:
             **self._clock.params(),
         )
         if closed is None:
+            if self._did(connection, turn, turns.c.outcome == outcome):
+                return False
             raise HoldLost
         if turn.reply_to is None:
             self._tell_of_closing(connection, turn)
+        return True
+
+    def _did(self, connection: sa.Connection, turn: Turn, *what: sa.ColumnElement[bool]) -> bool:
+        """Whether this hold wrote that before: whoever does not hear of a commit writes again."""
+        written = sa.select(turns.c.id).where(turns.c.id == turn.id, turns.c.token == turn.token, *what)
+        return connection.execute(written).first() is not None
 
     def _change(self, connection: sa.Connection, turn: Turn, **values: Any) -> None:
         changed = connection.execute(

@@ -23,6 +23,7 @@ from core import (
     Overloaded,
     Preparation,
     Question,
+    StoreUnavailable,
     Turn,
     UnknownAssistant,
 )
@@ -254,6 +255,80 @@ async def test_a_turn_that_comes_while_the_one_before_it_is_being_closed_does_no
         assert not first.over
         async with asyncio.timeout(5):
             assert await second.whole()
+
+
+# ── commits that nobody hears of ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def unheard(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Let the connection be lost once, between a commit and the news of it."""
+    write, lost = getattr(Store, method), False
+
+    async def writes(self: Store, *args: Any, **named: Any) -> Any:
+        nonlocal lost
+        written = await write(self, *args, **named)
+        if not lost:
+            lost = True
+            raise StoreUnavailable
+        return written
+
+    monkeypatch.setattr(Store, method, writes)
+
+
+@pytest.mark.parametrize("reply_to", [None, {"channel": "1"}], ids=["stored", "shown"])
+async def test_an_answer_whose_commit_nobody_heard_of_is_the_answer_and_counts_once(
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch, reply_to: dict[str, str] | None
+) -> None:
+    unheard(monkeypatch, "close_answered")
+    unheard(monkeypatch, "close_shown")
+    async with opened(fake, database_url) as chat:
+        turn = await chat.accept(Question("web", SESSION, "Q1-a", reply_to=reply_to))
+        assert turn is not None
+        answer = chat.answering(turn)
+        finished = await answer.whole()
+        assert finished.text == "You asked: Q1-a."
+        if reply_to:
+            await chat.shown(turn)
+        assert await ask(chat, "Q2-a") == "You asked: Q2-a. Before that you asked: Q1-a."
+    stored = rows(database_url, "SELECT answer, outcome, input_tokens FROM turn WHERE number = 1")
+    assert stored == [
+        {"answer": "You asked: Q1-a.", "outcome": "answered", "input_tokens": finished.usage.input_tokens}
+    ]
+    assert len(fake.conversations) == 1
+
+
+async def test_a_failure_whose_commit_nobody_heard_of_is_said_once(
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unheard(monkeypatch, "close_unanswered")
+    refuse_next_question(fake)
+    async with opened(fake, database_url) as chat:
+        with pytest.raises(AnswerFailed, match="the language model's rules"):
+            await ask(chat, "Q1-a")
+        assert await ask(chat, "Q2-a") == "You asked: Q2-a."
+
+
+async def test_an_answer_outlives_that_its_response_could_not_be_noted_while_it_grew(
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
+    note, failed = Store.note_response, asyncio.Event()
+
+    def away(self: Store, *_: str) -> asyncio.Future[None]:
+        monkeypatch.setattr(Store, "note_response", note)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_exception(StoreUnavailable())
+        failed.set()
+        return future
+
+    monkeypatch.setattr(Store, "note_response", away)
+    async with opened(fake, database_url) as chat:
+        answer = chat.answering(await accepted(chat, "Q1-a"))
+        await failed.wait()
+        gate.open()
+        assert (await answer.whole()).text == "Half, rest."
+    assert [row["id"] for row in rows(database_url, "SELECT id FROM stored_response")] == list(fake.responses)
 
 
 # ── failures are ends, and may be asked anew ─────────────────────────────────────────────────────────────────────────
