@@ -225,6 +225,11 @@ class Answering:
         bell = self._bells[turn.id] = self.line.join(turn.session_id, turn.number)
         shown = self._shown[turn.id] = asyncio.Event()
         try:
+            if turn.over and turn.given_up:
+                await insist(lambda again: self._store.close_shown(turn, undeliverable=True, again=again))
+                logger.error("turn %s is given up: too many processes died while it was shown", turn.reference)
+                answer.fail(HoldLost())
+                return
             if turn.over:
                 _show_stored(turn, answer)
             else:
@@ -252,7 +257,7 @@ class Answering:
 
     async def _take_its_turn(self, turn: Turn, answer: Answer, prepare: Prepare | None, bell: asyncio.Event) -> None:
         try:
-            if prepare and turn.context is None:
+            if prepare and turn.context is None and not turn.given_up:
                 async with self._room(turn, self._preparing_of(turn.session)):
                     with contextlib.suppress(TimeoutError):  # it is closed below if it was stopped, else asked as it is
                         turn = await self._stoppable(turn, SECONDS_TO_PREPARE, self._prepare(turn, prepare))
@@ -320,8 +325,7 @@ class Answering:
             assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
             await self._fail(turn, answer, assistant_is_gone, "untouched")
             return Begun(None)
-        alone = all(session == turn.session for session in self.in_hand.values())
-        begun = await self._threads.begin(turn, assistant, alone=alone)
+        begun = await self._threads.begin(turn, assistant)
         if begun is None:
             return None
         if begun.stop:
@@ -370,8 +374,8 @@ class Answering:
     ) -> None:
         conversation_id, response_id = (result.conversation_id, result.response_id) if result else (None, None)
         await insist(
-            lambda: self._store.close_answered(
-                turn, finished, thread=thread, conversation_id=conversation_id, response_id=response_id
+            lambda again: self._store.close_answered(
+                turn, finished, thread=thread, conversation_id=conversation_id, response_id=response_id, again=again
             )
         )
         answer.finish(finished)
@@ -386,7 +390,9 @@ class Answering:
     async def _end_unanswered(
         self, turn: Turn, answer: Answer, failure: AnswerFailed, outcome: Outcome, thread: ThreadFate
     ) -> None:
-        await insist(lambda: self._store.close_unanswered(turn, outcome, failure.sentence, thread=thread))
+        await insist(
+            lambda again: self._store.close_unanswered(turn, outcome, failure.sentence, thread=thread, again=again)
+        )
         answer.fail(failure)
         logger.warning("turn %s %s: %s", turn.reference, outcome, kind_of(failure))
         if thread == "retired":
@@ -407,14 +413,19 @@ class Answering:
             _show_stored(now or turn, answer)
 
 
-async def insist(write: Callable[[], Awaitable[None]]) -> None:
-    """Write, again and again for a minute while the store does not answer: what was answered is worth it."""
+async def insist(write: Callable[[bool], Awaitable[None]]) -> None:
+    """Write, again and again for two minutes while the store does not answer: what was answered is worth it.
+
+    `write` is told whether it was tried before: nobody may have heard then that it was committed.
+    """
+    again = False
     pause = 0.05
     deadline = asyncio.get_running_loop().time() + SECONDS_TO_INSIST
     while True:
         try:
-            return await write()
+            return await write(again)
         except StoreUnavailable:
+            again = True
             if asyncio.get_running_loop().time() > deadline:
                 raise
         await asyncio.sleep(pause)

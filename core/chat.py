@@ -40,6 +40,7 @@ UNLOCKED_SECONDS = 900.0
 ACCEPTED_AT_ONCE_OF_A_SESSION = 4  # what floods stands in a line of its own before it stands in everybody's
 SECONDS_BETWEEN_PRUNINGS = 3_600.0
 LONGEST_SILENCE_SECONDS = 2.0  # of our ticks, until we look whether a turn is still ours
+LONGEST_TICK_SECONDS = 4.0  # less than it takes until another process may take a turn that is held
 
 
 class Chat:
@@ -177,11 +178,11 @@ class Chat:
 
     async def note_posted(self, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
         """Record the messages that show the turn's answer, for whoever takes it over. Raises HoldLost."""
-        await insist(lambda: self._store.note_posted(turn, posted))
+        await insist(lambda _: self._store.note_posted(turn, posted))
 
     async def shown(self, turn: Turn, *, undeliverable: bool = False) -> None:
         """Close a turn with a `reply_to`: its answer is shown, or cannot be. Raises HoldLost."""
-        await insist(lambda: self._store.close_shown(turn, undeliverable=undeliverable))
+        await insist(lambda again: self._store.close_shown(turn, undeliverable=undeliverable, again=again))
         if undeliverable:
             logger.warning("turn %s undeliverable", turn.reference)
         self._answering.shown(turn.id)
@@ -195,8 +196,10 @@ class Chat:
 
         Another process may have it only if we have not ticked for a while, and then this waits for a tick.
         """
-        while asyncio.get_running_loop().time() - self._ticked > LONGEST_SILENCE_SECONDS:
+        longest = LONGEST_SILENCE_SECONDS
+        while asyncio.get_running_loop().time() - self._ticked > longest:
             await self.tick()
+            longest = LONGEST_TICK_SECONDS  # what it said may be old when it arrives
         if not self._answering.holds(turn.id):
             raise HoldLost
 

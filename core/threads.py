@@ -28,10 +28,6 @@ logger = logging.getLogger(__name__)
 
 MOST_TRIES = 4
 MOST_TRIES_ON_A_LOCKED_THREAD = 3
-# A turn that was begun this often without an end is given up, since it may be what kills the process. What kills it
-# while other sessions are answered as well is more likely a deploy that goes wrong, or another question.
-MOST_ATTEMPTS = 5
-MOST_ATTEMPTS_IN_COMPANY = 20
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
@@ -97,25 +93,22 @@ class Threads:
         turn: Turn,
         assistant: Assistant,
         *,
-        alone: bool = True,
-        again: bool = False,
         rebuild: bool = False,
         budget: int | None = None,
     ) -> Begun | None:
-        """Begin a turn and decide what its thread needs; None while an earlier turn of its session is open.
-
-        `alone`: this process answers no other session now.
-        """
+        """Begin a turn and decide what its thread needs; None while an earlier turn of its session is open."""
         limit = budget or assistant.token_budget
 
         def decide(state: ThreadState | None, transcript: Transcript) -> Plan:
             return self._decide(turn, assistant, limit, None if rebuild else state, transcript)
 
         begun = await self._store.begin(
-            turn, decide=decide, scope=self._model.scope, lives_here=self._conversations is None,
-            attempts=0 if again else MOST_ATTEMPTS_IN_COMPANY // MOST_ATTEMPTS if alone else 1,
-            max_attempts=MOST_ATTEMPTS_IN_COMPANY, deadline=self._deadline,
-        )  # fmt: skip
+            turn,
+            decide=decide,
+            scope=self._model.scope,
+            lives_here=self._conversations is None,
+            deadline=self._deadline,
+        )
         if begun and begun.plan and not begun.plan.keep:
             self._erasable.set()
         return begun
@@ -148,7 +141,7 @@ class Threads:
                     raise
             answer.replace("")
             await asyncio.sleep(pause)
-            again = await self.begin(turn, assistant, again=True, rebuild=rebuild, budget=budget)
+            again = await self.begin(turn, assistant, rebuild=rebuild, budget=budget)
             if again is None or again.plan is None:
                 raise Stopped
             begun = again

@@ -23,6 +23,11 @@ class Outcome(StrEnum):
 
 
 TOLD_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcome.UNDELIVERABLE)
+# A turn that was in hand this often when its process died is given up, since it may be what kills it. What kills it
+# while turns of other sessions are in hand as well is more likely a deploy that goes wrong, or one of them.
+MOST_ATTEMPTS = 5
+MOST_ATTEMPTS_IN_COMPANY = 20
+
 Json = dict[str, Any]
 
 
@@ -87,6 +92,12 @@ class Turn:
     answer: str | None = None
     error: str | None = None
     outcome: Outcome | None = None
+    attempts: int = 0  # that ended with their process; one that had nothing else in hand counts for several
+
+    @property
+    def given_up(self) -> bool:
+        """Whether too many processes died with it in hand to ask it again; or, once it is over, to show it again."""
+        return self.attempts >= MOST_ATTEMPTS_IN_COMPANY * (2 if self.over else 1)
 
     @property
     def over(self) -> bool:

@@ -162,15 +162,13 @@ class Store:
         decide: Decide,
         scope: str,
         lives_here: bool,
-        attempts: int,
-        max_attempts: int,
         deadline: float,
     ) -> Begun | None:
         """Begin to ask a turn, or None while an earlier one of its session is open. See `Ledger.begin`."""
         return await self._db.write(
             lambda c: self._ledger.begin(
-                c, turn, decide=decide, scope=scope, lives_here=lives_here, attempts=attempts,
-                max_attempts=max_attempts, deadline=deadline, erase_after=self._erase_after,
+                c, turn, decide=decide, scope=scope, lives_here=lives_here, deadline=deadline,
+                erase_after=self._erase_after,
             )
         )  # fmt: skip
 
@@ -202,15 +200,16 @@ class Store:
         thread: ThreadFate,
         conversation_id: str | None = None,
         response_id: str | None = None,
+        again: bool = False,
     ) -> None:
         """Store the answer, and close the turn unless it has a `reply_to` and is still to be shown.
 
         `conversation_id` is the thread it is in where `thread` is "told"; `response_id` is kept beside it and not noted
-        yet.
+        yet. `again`: this hold may have done so before; then that stands.
         """
 
         def work(c: sa.Connection) -> None:
-            if not self._ledger.close_answered(c, turn, finished):
+            if not self._ledger.close_answered(c, turn, finished, again=again):
                 return
             if response_id is not None and conversation_id is not None:
                 self._erasures.note_response(c, response_id, conversation_id)
@@ -221,13 +220,15 @@ class Store:
 
         await self._db.write(work)
 
-    async def close_unanswered(self, turn: Turn, outcome: Outcome, sentence: str | None, *, thread: ThreadFate) -> None:
+    async def close_unanswered(
+        self, turn: Turn, outcome: Outcome, sentence: str | None, *, thread: ThreadFate, again: bool = False
+    ) -> None:
         """Record why there is no answer; `sentence` is what the person is told. It closes as with `close_answered`."""
 
         def work(c: sa.Connection) -> None:
             if outcome is Outcome.REFUSED:
                 self._ledger.blank(c, turn)
-            if self._ledger.close_unanswered(c, turn, outcome, sentence) and thread == "retired":
+            if self._ledger.close_unanswered(c, turn, outcome, sentence, again=again) and thread == "retired":
                 self._retire(c, turn)
 
         await self._db.write(work)
@@ -236,9 +237,9 @@ class Store:
         """Record the messages that show the turn's answer."""
         await self._db.write(lambda c: self._ledger.note_posted(c, turn, posted))
 
-    async def close_shown(self, turn: Turn, *, undeliverable: bool) -> None:
-        """Close a turn whose answer is stored: it was shown, or cannot be."""
-        await self._db.write(lambda c: self._ledger.close_shown(c, turn, undeliverable=undeliverable))
+    async def close_shown(self, turn: Turn, *, undeliverable: bool, again: bool = False) -> None:
+        """Close a turn whose answer is stored: it was shown, or cannot be. `again`: as with `close_answered`."""
+        await self._db.write(lambda c: self._ledger.close_shown(c, turn, undeliverable=undeliverable, again=again))
 
     # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,7 +19,17 @@ from core.store.clock import Clock
 from core.store.prepared import Prepared
 from core.store.tables import ChatSession, Erasure, Feedback, Thread
 from core.store.tables import Turn as TurnTable
-from core.turns import TOLD_OUTCOMES, Finished, Outcome, Question, Told, Turn, Usage
+from core.turns import (
+    MOST_ATTEMPTS,
+    MOST_ATTEMPTS_IN_COMPANY,
+    TOLD_OUTCOMES,
+    Finished,
+    Outcome,
+    Question,
+    Told,
+    Turn,
+    Usage,
+)
 
 sessions = ChatSession.__table__  # type: ignore[attr-defined]
 turns = TurnTable.__table__  # type: ignore[attr-defined]
@@ -32,13 +42,14 @@ CHANNEL = "bob"  # what processes tell each other through PostgreSQL
 PAGE = 100
 KEY_IS_KNOWN_SECONDS = 7 * 86_400.0
 PRUNED_AT_ONCE = 1_000
+ATTEMPT_ALONE = MOST_ATTEMPTS_IN_COMPANY // MOST_ATTEMPTS
 _ACCEPTED = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "holder",
     "reply_to", "said_password",
 )  # fmt: skip
 _TURN = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "token",
-    "reply_to", "posted", "said_password", "context", "answer", "error", "outcome",
+    "reply_to", "posted", "said_password", "context", "answer", "error", "outcome", "attempts",
 )  # fmt: skip
 _THREAD = ("conversation_id", "scope", "private", "begins", "told", "tokens", "in_doubt")
 
@@ -144,7 +155,6 @@ class Ledger:
         self._look = Prepared(
             sa.select(
                 turns.c.stop,
-                turns.c.attempts,
                 sessions.c.begins.label("session_begins"),
                 sa.exists()
                 .where(
@@ -164,13 +174,10 @@ class Ledger:
             .where(mine),
             dialect,
         )
-        self._attempt = Prepared(
+        self._start = Prepared(
             sa.update(turns)
             .where(mine)
-            .values(
-                attempts=turns.c.attempts + sa.bindparam("new_attempts"),
-                started_at=sa.func.coalesce(turns.c.started_at, now),
-            )
+            .values(started_at=sa.func.coalesce(turns.c.started_at, now))
             .returning((now - turns.c.started_at).label("age")),
             dialect,
         )
@@ -273,15 +280,13 @@ class Ledger:
         decide: Decide,
         scope: str,
         lives_here: bool,
-        attempts: int,
-        max_attempts: int,
         deadline: float,
         erase_after: float,
     ) -> Begun | None:
         """Begin to ask a turn, or None while an earlier one of its session is open.
 
         `decide` says what the thread needs. One that is kept is marked in doubt, since it is about to be written to;
-        any other is retired here and now. `attempts` is what this one counts for; 0 where it repeats within one hold.
+        any other is retired here and now.
         """
         fence = {"turn": turn.id, "hold": turn.token}
         found = self._look.first(connection, **fence)
@@ -293,10 +298,10 @@ class Ledger:
             return Begun(None, stop=True)
         if not turn.question:
             return Begun(None)
-        if found.attempts >= max_attempts and attempts:
+        if turn.given_up:
             return Begun(None, given_up=True)
-        attempt = self._attempt.first(connection, **fence, new_attempts=attempts, **self._clock.params())
-        if attempt is None:  # it was taken over since we looked
+        started = self._start.first(connection, **fence, **self._clock.params())
+        if started is None:  # it was taken over since we looked
             raise HoldLost
         state = None
         if found.thread_scope is not None:
@@ -314,7 +319,7 @@ class Ledger:
         return Begun(
             plan,
             conversation_id=state.conversation_id if keeps and state else None,
-            seconds_left=min(deadline, max(deadline - attempt.age, SECONDS_FOR_AN_HEIR)),
+            seconds_left=min(deadline, max(deadline - started.age, SECONDS_FOR_AN_HEIR)),
         )
 
     def adopt(
@@ -346,9 +351,14 @@ class Ledger:
 
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def close_answered(self, connection: sa.Connection, turn: Turn, finished: Finished) -> bool:
-        """Store the answer, and close the turn where it need not be shown. False where this hold did so before."""
-        return self._close_turn(connection, turn, finished.outcome, answer=finished.text, usage=finished.usage)
+    def close_answered(self, connection: sa.Connection, turn: Turn, finished: Finished, *, again: bool) -> bool:
+        """Store the answer, and close the turn where it need not be shown.
+
+        False where this is done `again`, and was done by this hold before.
+        """
+        return self._close_turn(
+            connection, turn, finished.outcome, again=again, answer=finished.text, usage=finished.usage
+        )
 
     def tell(self, connection: sa.Connection, turn: Turn, finished: Finished, conversation_id: str | None) -> None:
         """Record that the turn's thread contains it, unless the thread is another one by now."""
@@ -361,9 +371,11 @@ class Ledger:
             new_tokens=finished.usage.input_tokens + finished.usage.output_tokens,
         )
 
-    def close_unanswered(self, connection: sa.Connection, turn: Turn, outcome: Outcome, sentence: str | None) -> bool:
+    def close_unanswered(
+        self, connection: sa.Connection, turn: Turn, outcome: Outcome, sentence: str | None, *, again: bool
+    ) -> bool:
         """Record why there is no answer; `sentence` is what the person is told. As `close_answered`."""
-        return self._close_turn(connection, turn, outcome, error=sentence)
+        return self._close_turn(connection, turn, outcome, again=again, error=sentence)
 
     def blank(self, connection: sa.Connection, turn: Turn) -> None:
         """Keep nothing of what was said."""
@@ -373,7 +385,7 @@ class Ledger:
         """Record the messages that show the turn's answer."""
         self._change(connection, turn, posted=json.dumps([dict(part) for part in posted]))
 
-    def close_shown(self, connection: sa.Connection, turn: Turn, *, undeliverable: bool) -> None:
+    def close_shown(self, connection: sa.Connection, turn: Turn, *, undeliverable: bool, again: bool) -> None:
         """Close a turn whose answer is stored: it was shown, or cannot be."""
         values: dict[str, Any] = {"closed_at": self._clock.now}
         if undeliverable:
@@ -382,7 +394,7 @@ class Ledger:
         try:
             self._change(connection, turn, **values)
         except HoldLost:
-            if not self._did(connection, turn, turns.c.closed_at.is_not(None)):
+            if not (again and self._did(connection, turn, turns.c.closed_at.is_not(None))):
                 raise
         self._tell_of_closing(connection, turn)
 
@@ -517,21 +529,36 @@ class Ledger:
     ) -> list[Turn]:
         """Take over the open turns of these surfaces that are released, held by the dead, or `stranded` here."""
         abandoned = sa.or_(turns.c.holder.is_(None), turns.c.holder.in_(dead), turns.c.id.in_(stranded))
+        alone = self._at_one_session(connection, dead) if dead else []
+        ended = sa.case((turns.c.holder.in_(alone), ATTEMPT_ALONE), (turns.c.holder.in_(dead), 1), else_=0)
         taken = connection.execute(
             sa.update(turns)
             .where(turns.c.closed_at.is_(None), turns.c.surface.in_(surfaces), abandoned)
-            .values(holder=self._holder, token=turns.c.token + 1)
+            .values(holder=self._holder, token=turns.c.token + 1, attempts=turns.c.attempts + ended)
             .returning(turns.c.id)
         ).scalars()
         found = self._select(connection, turns.c.id.in_(list(taken)))
         return sorted(found, key=lambda turn: (turn.session_id, turn.number))
+
+    def _at_one_session(self, connection: sa.Connection, holders: Collection[str]) -> Sequence[str]:
+        """Those of these holders whose open turns are all of one session."""
+        return (
+            connection.execute(
+                sa.select(turns.c.holder)
+                .where(turns.c.holder.in_(holders), turns.c.closed_at.is_(None))
+                .group_by(turns.c.holder)
+                .having(sa.func.count(sa.distinct(turns.c.session_id)) == 1)
+            )
+            .scalars()
+            .all()
+        )
 
     def release(self, connection: sa.Connection, turn_ids: Collection[str]) -> None:
         """Let go of these turns, for any process of their surfaces to take."""
         connection.execute(
             sa.update(turns)
             .where(turns.c.id.in_(turn_ids), turns.c.holder == self._holder, turns.c.closed_at.is_(None))
-            .values(holder=None, token=turns.c.token + 1, attempts=0)  # they killed nobody
+            .values(holder=None, token=turns.c.token + 1)
         )
         self._notify(connection, "released")
 
@@ -661,6 +688,7 @@ class Ledger:
         turn: Turn,
         outcome: Outcome,
         *,
+        again: bool,
         answer: str | None = None,
         error: str | None = None,
         usage: Usage | None = None,
@@ -678,7 +706,7 @@ class Ledger:
             **self._clock.params(),
         )
         if closed is None:
-            if self._did(connection, turn, turns.c.outcome == outcome):
+            if again and self._did(connection, turn, turns.c.outcome == outcome):
                 return False
             raise HoldLost
         if turn.reply_to is None:

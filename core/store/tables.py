@@ -54,7 +54,7 @@ class Turn(SQLModel, table=True):
     outcome: str | None = None
     holder: str | None = None  # the process at work on it; None: released, free for any
     token: int = Field(default=1)  # one more with each taking over; fences every write
-    attempts: int = Field(default=0)  # how often a holder began to ask, and more where it answered nothing else then
+    attempts: int = Field(default=0)  # that ended with their process; see `turns.MOST_ATTEMPTS`
     stop: bool = Field(default=False)  # a person wants it to end
     accepted_at: float
     started_at: float | None = None  # when it was first begun; its deadline counts from here, see `SECONDS_FOR_AN_HEIR`

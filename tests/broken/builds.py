@@ -146,7 +146,7 @@ BUILDS = (
         "never-given-up",
         "a question that kills its process is asked for ever",
         "core/store/ledger.py",
-        "        if found.attempts >= max_attempts and attempts:\n            return Begun(None, given_up=True)\n",
+        "        if turn.given_up:\n            return Begun(None, given_up=True)\n",
         "",
         ["tests/core/test_ledger.py", "-k", "begun_too_often"],
     ),

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 import core
 from core import Chat, HoldLost, Outcome, Question, Turn
-from core.chat import LONGEST_SILENCE_SECONDS
+from core.chat import LONGEST_TICK_SECONDS
 from core.store import Store, liveness
 from core.store.database import open_database
 from core.store.holders import LockFiles
@@ -365,7 +365,7 @@ async def test_who_hears_late_that_its_turns_were_its_own_looks_again_before_it_
         monkeypatch.setattr(Store, "tick", late)
         is_late = True
         await on_its_way.wait()
-        await asyncio.sleep(LONGEST_SILENCE_SECONDS)
+        await asyncio.sleep(LONGEST_TICK_SECONDS)
         change(database_url, "UPDATE turn SET holder = NULL, token = token + 1")
         is_late = False
         async with Heir(other) as heir:

@@ -812,6 +812,42 @@ async def test_a_turn_that_was_begun_too_often_is_given_up(fake: FakeOpenAI, dat
         assert await ask(chat, "Q2-a") == "You asked: Q2-a."
 
 
+async def test_a_turn_whose_process_dies_each_time_while_it_is_prepared_is_given_up(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    prepared = 0
+
+    async def never(_: Turn) -> Preparation:
+        nonlocal prepared
+        prepared += 1
+        await asyncio.Event().wait()
+        return Preparation()
+
+    for life in range(5):
+        async with crashing(fake, database_url) as chat:
+            chat.answering(await taken_over(chat) if life else await accepted(chat, "Q1-a"), prepare=never)
+            await comes_true(lambda lives=life + 1: prepared == lives)  # type: ignore[misc]
+    async with opened(fake, database_url) as chat:
+        with pytest.raises(AnswerFailed, match="gave it up"):
+            await chat.answering(await taken_over(chat), prepare=never).whole()
+    assert prepared == 5
+
+
+async def test_a_turn_that_a_living_process_lets_go_of_is_never_given_up(fake: FakeOpenAI, database_url: str) -> None:
+    held_answers(fake)
+    async with opened(fake, database_url) as chat:
+        turn = await accepted(chat, "Q1-a")
+        for again in range(1, 7):
+            answer = chat.answering(turn)
+            await comes_true(lambda again=again: requests_for_answers(fake) == again)  # type: ignore[misc]
+            chat.let_go(turn)
+            with pytest.raises(HoldLost):
+                await answer.whole()
+            turn = await taken_over(chat)
+        fake.answer = lambda asked: "At last."
+        assert (await whole(chat, turn)).text == "At last."
+
+
 async def test_a_turn_whose_deadline_passes_ends_in_a_sentence_and_the_next_one_is_answered(
     fake: FakeOpenAI, database_url: str
 ) -> None:

@@ -28,9 +28,10 @@ from core.assistants import Assistant
 from core.errors import HoldLost, Overloaded
 from core.language_model import Conversations
 from core.store import Begun, Chosen, Store, ThreadFate, Tick, liveness
+from core.store.ledger import ATTEMPT_ALONE
 from core.store.liveness import HostLiveness
-from core.threads import MOST_ATTEMPTS, MOST_ATTEMPTS_IN_COMPANY, Threads
-from core.turns import TOLD_OUTCOMES, Finished, Outcome, Question, Told, Turn
+from core.threads import Threads
+from core.turns import MOST_ATTEMPTS_IN_COMPANY, TOLD_OUTCOMES, Finished, Outcome, Question, Told, Turn
 from tests.core.fixtures.database import new_engine
 
 STEPS = int(os.environ.get("BOB_LEDGER_STEPS", "0"))
@@ -484,11 +485,10 @@ class LedgerMachine(RuleBasedStateMachine):
         entry, session = self._entry(hold), self.expected.sessions[hold.turn.session]
         hold.lay_down()
         hold.local = how % 7 == 0
-        alone, again = how % 2 == 0, how % 3 == 0
         threads = Threads(hold.process.store, Provider(self.surface), local=hold.local, deadline=300.0)
         assistant = Assistant(name=entry.assistant, model="m", instructions="i", token_budget=BUDGET)
         try:
-            begun = self._run(threads.begin(hold.turn, assistant, alone=alone, again=again))
+            begun = self._run(threads.begin(hold.turn, assistant))
         except HoldLost:
             assert not self._is_valid(hold)
             return
@@ -501,12 +501,11 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self._is_first(hold) or begun.stop
         assert begun.stop == entry.stop
         assert begun.given_up == (
-            not entry.stop and entry.question != "" and entry.attempts >= MOST_ATTEMPTS_IN_COMPANY and not again
+            not entry.stop and entry.question != "" and entry.attempts >= MOST_ATTEMPTS_IN_COMPANY
         )
         assert (begun.plan is None) == (entry.stop or begun.given_up or not entry.question)
         if begun.plan is None:
             return
-        entry.attempts += 0 if again else MOST_ATTEMPTS_IN_COMPANY // MOST_ATTEMPTS if alone else 1
         key = (entry.session, entry.assistant)
         thread = self.expected.threads.get(key)
         goes_on = (
@@ -669,7 +668,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._run(process.store.release(ids))
         for entry in [self.expected.turns[turn_id] for turn_id in ids]:
             if entry.holder == process.holder and not entry.closed:
-                entry.holder, entry.attempts = None, 0
+                entry.holder = None
                 entry.token += 1
 
     @rule(who=any_one)
@@ -693,6 +692,7 @@ class LedgerMachine(RuleBasedStateMachine):
         to_take = [entry for entry in open_ones if entry.holder not in alive or entry.id in ours - process.in_hand]
         missing = [self.expected.turns[turn_id] for turn_id in process.in_hand - ours]
         lost = {e.id for e in missing if e.holder != process.holder or e.outcome == Outcome.FORGOTTEN}
+        ended = {entry.id: self._attempts_that_ended(entry, by=process) for entry in to_take}
         tick = self._run(self.world.look_around(process, [self.surface] if serves else []))
         assert set(tick.stopped) == {turn_id for turn_id in ours if self.expected.turns[turn_id].stop}
         assert set(tick.lost) == lost
@@ -701,10 +701,21 @@ class LedgerMachine(RuleBasedStateMachine):
         assert in_order == sorted(in_order)
         process.in_hand -= lost
         for turn in tick.taken:
+            assert turn.attempts == self.expected.turns[turn.id].attempts + ended[turn.id]
             self._take(process, turn)
+
+    def _attempts_that_ended(self, entry: Entry, *, by: Process) -> int:
+        """How many it counts for that this turn is taken over now."""
+        if entry.holder in (None, by.holder):
+            return 0
+        held = {
+            each.session for each in self.expected.turns.values() if not each.closed and each.holder == entry.holder
+        }
+        return ATTEMPT_ALONE if len(held) == 1 else 1
 
     def _take(self, process: Process, turn: Turn) -> None:
         entry = self.expected.turns[turn.id]
+        entry.attempts = turn.attempts
         entry.holder = process.holder
         entry.token += 1
         assert turn.token == entry.token

@@ -387,6 +387,21 @@ async def test_what_is_inherited_after_every_crash_is_asked_once(fake: FakeOpenA
     assert requests_for_answers(fake) == 1
 
 
+async def test_an_answer_whose_process_dies_each_time_it_is_shown_is_given_up_and_the_line_goes_on(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with crashing(fake, database_url) as chat:
+        await whole(chat, await accepted(chat, "Q1-a"))
+    for _ in range(9):
+        async with crashing(fake, database_url) as chat:
+            assert (await whole(chat, await taken_over(chat))).text == "You asked: Q1-a."
+    async with opened(fake, database_url) as chat:
+        with pytest.raises(HoldLost):
+            await whole(chat, await taken_over(chat))
+        assert (await whole(chat, await accepted(chat, "Q2-a"))).text.startswith("You asked: Q2-a.")
+    assert rows(database_url, "SELECT outcome FROM turn WHERE number = 1") == [{"outcome": "undeliverable"}]
+
+
 # ── places that take nothing ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -496,7 +511,8 @@ async def test_a_question_that_was_changed_while_it_waited_is_asked_as_it_is_now
         answers = [chat.answering(turn) for turn in turns]
         await fake.until(lambda fake: fake.active == 1)
         assert await chat.amend(turns[1], "Q9-a")
-        assert isinstance(answers[1].failure, HoldLost)
+        with pytest.raises(HoldLost):
+            await answers[1].whole()
         again = await taken_over(chat)
         assert (again.id, again.question, again.number) == (turns[1].id, "Q9-a", 2)
         assert again.reply_to == REPLY_TO
