@@ -32,8 +32,8 @@ from core.turns import Finished, Outcome, Preparation, Turn
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LOOKS = 0.1  # at another process's turns, where it cannot tell us
-SECONDS_BETWEEN_LOOKS_WHEN_TOLD = 1.0  # where it can, but may not have known yet that we wait
+SECONDS_BETWEEN_LOOKS = 0.1  # at other processes' turns, where they cannot tell us
+SECONDS_BETWEEN_LOOKS_WHEN_TOLD = 0.5  # where they can, but may not have known yet that we wait
 IDLE_LOOKS_AT_THE_END = 10
 SECONDS_TO_INSIST = 120.0
 SECONDS_TO_PREPARE = 60.0
@@ -80,7 +80,10 @@ class Answering:
         self._asking_for: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._answers: dict[str, Answer] = {}
         self._work_on: dict[str, asyncio.Task[None]] = {}
-        self._following: set[asyncio.Task[None]] = set()
+        self._followed: dict[str, Answer] = {}  # by other processes
+        self._behind_others: dict[str, asyncio.Event] = {}  # turns of ours that wait for turns of other processes
+        self._looking: asyncio.Task[None] | None = None
+        self._copying: set[asyncio.Task[None]] = set()
         self._scopes: dict[str, asyncio.Timeout] = {}
         self._bells: dict[str, asyncio.Event] = {}
         self._shown: dict[str, asyncio.Event] = {}
@@ -126,13 +129,12 @@ class Answering:
         """The answer to a turn, whatever process is at work on it."""
         if turn.id in self._answers:
             return self._answers[turn.id]
-        answer = Answer(turn.id)
         if turn.over:
+            answer = Answer(turn.id)
             _show_stored(turn, answer)
-        else:
-            task = self._start(answer, self._follow(turn, answer))
-            self._following.add(task)
-            task.add_done_callback(self._following.discard)
+            return answer
+        answer = self._followed.setdefault(turn.id, Answer(turn.id))
+        self._begin_looking()
         return answer
 
     def stop(self, turn_id: str) -> None:
@@ -181,8 +183,10 @@ class Answering:
             with contextlib.suppress(StoreUnavailable, TimeoutError):  # else they are found when this process is gone
                 async with asyncio.timeout(SECONDS_TO_RELEASE):
                     await self._store.release(list(self.in_hand))
-        for task in [*self._work_on.values(), *self._following]:
+        for task in [*self._work_on.values(), *self._copying]:
             task.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def _hurried(self) -> None:
         await self._hurry.wait()
@@ -309,12 +313,13 @@ class Answering:
             yield
 
     async def _wait_in_line(self, turn: Turn, bell: asyncio.Event) -> None:
-        seconds = None
         if self.line.is_first(turn.session_id, turn.number):  # so a turn of another process is before it
-            seconds = SECONDS_BETWEEN_LOOKS_WHEN_TOLD if self._store.hears_others else SECONDS_BETWEEN_LOOKS
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await bell.wait()
+            self._behind_others[turn.id] = bell
+            self._begin_looking()
+        try:
+            await bell.wait()
+        finally:
+            self._behind_others.pop(turn.id, None)
 
     async def _work(self, turn: Turn, answer: Answer) -> Begun | None:
         """Take a turn from its beginning to its end, or give back None while it has to wait."""
@@ -398,19 +403,45 @@ class Answering:
         if thread == "retired":
             self._threads.look_for_erasures()
 
-    async def _follow(self, turn: Turn, answer: Answer) -> None:
-        now: Turn | None = turn
+    # ── what other processes do ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin_looking(self) -> None:
+        if self._looking is None or self._looking.done():
+            self._looking = self._tasks.create_task(self._look_at_others())
+
+    async def _look_at_others(self) -> None:
+        """Look, for all turns at once, until nobody waits for other processes any more."""
+        pause = SECONDS_BETWEEN_LOOKS_WHEN_TOLD if self._store.hears_others else SECONDS_BETWEEN_LOOKS
         try:
-            while now is not None and not now.over:
-                if (mine := self._answers.get(turn.id)) is not None:  # taken over by this process meanwhile
-                    await _copy(mine, answer)
-                    return
-                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-                now = await self._store.by_id(turn.id)
+            while self._followed or self._behind_others:
+                for turn_id in self._followed.keys() & self._answers.keys():  # taken over by this process meanwhile
+                    self._begin_copying(self._answers[turn_id], self._followed.pop(turn_id))
+                await self._look_once()
+                await asyncio.sleep(pause)
+        finally:
+            for answer in self._followed.values():
+                answer.fail(HoldLost())
+            self._followed.clear()
+
+    async def _look_once(self) -> None:
+        try:
+            over, first = await self._store.passed(list(self._followed), list(self._behind_others))
         except StoreUnavailable as failure:
-            answer.fail(failure)
-        else:
-            _show_stored(now or turn, answer)
+            for answer in self._followed.values():
+                answer.fail(failure)
+            self._followed.clear()
+            return
+        for turn in over:
+            if followed := self._followed.pop(turn.id, None):
+                _show_stored(turn, followed)
+        for turn_id in first:
+            if bell := self._behind_others.get(turn_id):
+                bell.set()
+
+    def _begin_copying(self, source: Answer, target: Answer) -> None:
+        task = self._start(target, _copy(source, target))
+        self._copying.add(task)
+        task.add_done_callback(self._copying.discard)
 
 
 async def insist(write: Callable[[bool], Awaitable[None]]) -> None:

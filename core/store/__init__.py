@@ -398,6 +398,14 @@ class Store:
             )
         return Tick(taken, stopped, lost)
 
+    async def passed(
+        self, followed: Collection[str], waiting: Collection[str]
+    ) -> tuple[Sequence[Turn], Collection[str]]:
+        """Those `followed` turns that are over, and which of those `waiting` have no open turn before them any more."""
+        return await self._db.read(
+            lambda c: (self._ledger.over(c, followed), self._ledger.first_in_line(c, waiting) if waiting else ())
+        )
+
     async def release(self, turn_ids: Collection[str]) -> None:
         """Let go of these turns, for any process of their surfaces to take."""
         await self._db.write(lambda c: self._ledger.release(c, turn_ids))

@@ -10,6 +10,7 @@ import fcntl
 import os
 import secrets
 import tempfile
+import time
 from pathlib import Path
 
 
@@ -34,9 +35,13 @@ class LockFiles:
                 return
             os.close(file)
 
-    def bury(self) -> list[str]:
-        """Remove what the dead left here; who they were."""
-        return [path.stem for path in self._folder.glob("*.lock") if self.is_dead(path.stem)]
+    def bury(self, *, age: float = 0.0) -> None:
+        """Remove what the dead left here who came to life at least `age` seconds ago."""
+        latest = time.time() - age
+        for path in self._folder.glob("*.lock"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime <= latest:
+                    self.is_dead(path.stem)
 
     def is_dead(self, holder: str) -> bool | None:
         """Whether `holder` holds its file here no more, which is removed then. None where it has none."""

@@ -582,6 +582,20 @@ class Ledger:
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def over(self, connection: sa.Connection, turn_ids: Collection[str]) -> list[Turn]:
+        """Those of these turns that are over."""
+        return self._select(connection, turns.c.id.in_(turn_ids), turns.c.outcome.is_not(None)) if turn_ids else []
+
+    def first_in_line(self, connection: sa.Connection, turn_ids: Collection[str]) -> Sequence[str]:
+        """Those of these turns that no earlier one of their session is open before."""
+        earlier = turns.alias("earlier")
+        waits = sa.exists().where(
+            earlier.c.session_id == turns.c.session_id,
+            earlier.c.number < turns.c.number,
+            earlier.c.closed_at.is_(None),
+        )
+        return connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(turn_ids), ~waits)).scalars().all()
+
     def open_turns_in(self, connection: sa.Connection, session: str) -> list[Turn]:
         """The open turns of a session, in order."""
         found = self._select(connection, sessions.c.name == session, turns.c.closed_at.is_(None))

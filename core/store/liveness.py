@@ -90,8 +90,9 @@ class ServerLiveness:
         self._clock = clock
         self._lock = secrets.randbits(62)
         self._files = LockFiles(shared_folder())
+        # What others left lately may belong to another database, where it is still to be found by its own.
+        self._files.bury(age=FORGET_HOLDERS_AFTER_SECONDS)
         self._in_touch = self._in_touch_since = -math.inf
-        self._has_buried = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, hear: Hear) -> None:
@@ -122,9 +123,6 @@ class ServerLiveness:
                     id=self.holder, host=self._files.host, lock=self._lock, held_until=until, free_since=None
                 )
             )
-        if not self._has_buried:
-            self._have_died(connection, self._files.bury())
-            self._has_buried = True
 
     def write(self, connection: sa.Connection, seconds: float) -> None:
         """Write something about us."""
@@ -158,13 +156,9 @@ class ServerLiveness:
         ).all()
         dead = set(candidates) - {row.id for row in known}
         buried = [row.id for row in known if row.host == self._files.host and self._files.is_dead(row.id)]
-        self._have_died(connection, buried)
-        return {*dead, *buried, *(row.id for row in known if may_judge and row.lapsed)}
-
-    def _have_died(self, connection: sa.Connection, buried: Collection[str]) -> None:
-        """Let everybody know, since their files are gone, and that is no proof: others tidy up /tmp as well."""
-        if buried:
+        if buried:  # their files are gone, and that is no proof to others, since /tmp is tidied up by anybody
             connection.execute(sa.delete(holders).where(holders.c.id.in_(buried)))
+        return {*dead, *buried, *(row.id for row in known if may_judge and row.lapsed)}
 
     def leave(self, connection: sa.Connection) -> None:
         """Be dead to everybody."""

@@ -139,6 +139,36 @@ async def test_of_questions_that_may_not_wait_a_process_has_so_many_in_hand_and_
                 await answer.whole()
 
 
+async def test_however_many_wait_for_turns_of_another_process_one_look_serves_them_all(
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, passed, looks, at_once = held(fake), Store.passed, [], 0
+
+    async def look(self: Store, followed: Any, waiting: Any) -> Any:
+        nonlocal at_once
+        looks.append((len(followed), len(waiting)))
+        at_once += 1
+        assert at_once == 1
+        try:
+            return await passed(self, followed, waiting)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(Store, "passed", look)
+    async with opened(fake, database_url) as other, opened(fake, database_url) as chat:
+        turn = await accepted(other, "Q1-a", "1", surface="web")
+        other.answering(turn)
+        await fake.until(lambda _: gate.waiting == 1)
+        following = [chat.following(turn) for _ in range(50)]
+        after = chat.answering(await accepted(chat, "Q2-a", "1", surface="web"))
+        await until(lambda: looks.count((1, 1)) == 3)
+        gate.open()
+        async with asyncio.timeout(SECONDS):
+            assert {(await answer.whole()).text for answer in following} == {"You asked: Q1-a."}
+            assert (await after.whole()).text == "You asked: Q2-a."
+    assert set(looks) <= {(1, 0), (0, 1), (1, 1)}
+
+
 async def test_a_turn_that_dies_in_company_is_asked_more_often_than_one_that_dies_alone(
     fake: FakeOpenAI, sqlite_url: str
 ) -> None:
