@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 import weakref
 from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -42,7 +44,7 @@ T = TypeVar("T")
 SECONDS_TO_WAIT_FOR_DISCORD = 30.0
 SECONDS_FOR_ONE_MORE_SERVER = 2.0  # to be told of by Discord, at the beginning of a session
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
-SECONDS_OF_A_GOOD_CONNECTION = 600.0
+SECONDS_OF_A_GOOD_CONNECTION = 120.0  # Discord takes a thousand sessions a day, and then changes the token
 SECONDS_BETWEEN_TRIES = 0.5  # to take in what the store did not take
 SECONDS_TO_END = 3.0
 SECONDS_TO_READ_A_CHANNEL = 15.0
@@ -74,7 +76,7 @@ class Client(discord.AutoShardedClient):
         intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=may_read_all)
         super().__init__(
             intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=60.0,
-            chunk_guilds_at_startup=False, guild_ready_timeout=SECONDS_FOR_ONE_MORE_SERVER,
+            chunk_guilds_at_startup=False, guild_ready_timeout=SECONDS_FOR_ONE_MORE_SERVER, http_trace=_dates_to(bot),
         )  # fmt: skip
         self._bot = bot
         self._tree = bot.commands.tree_for(self)
@@ -97,6 +99,10 @@ class Client(discord.AutoShardedClient):
         logger.info("connected to Discord, in %d servers; Bob %s", len(self.guilds), reads)
         logger.info("to invite Bob: %s", self._invitation())
         await self._bot.catch_up(self)
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        if self.is_known_to_work:  # else it is one of those that Discord tells of at the beginning
+            await self._bot.catch_up(self, [guild])
 
     async def on_resumed(self) -> None:
         self._bot.resumes_session()
@@ -158,7 +164,9 @@ class DiscordBot:
         self._background: set[asyncio.Task[object]] = set()
         self._gates = Gates()
         self._in_order: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._missed_since = time.time() - self._catch_up_seconds
+        self._behind_discord = 0.0  # seconds that our clock is behind Discord's
+        self._heard_until = -math.inf  # by Discord's clock, as all times here
+        self._missed_since = -math.inf
         self._caught_up: set[int] = set()
         self._deleted: set[int] = set()
         self.user = 0
@@ -170,7 +178,7 @@ class DiscordBot:
 
     def in_background(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something that nobody waits for."""
-        task = self._tasks.create_task(work)
+        task = self._tasks.create_task(_carried_out(work))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -188,6 +196,7 @@ class DiscordBot:
 
     async def hear(self, message: discord.Message) -> None:
         """Take in a message, after those that came before it in its channel."""
+        self._heard_until = max(self._heard_until, discord.utils.snowflake_time(message.id).timestamp())
         async with self._turn_in(message.channel.id):
             heard = self._heard_in(message)
             if heard is None:
@@ -330,12 +339,19 @@ class DiscordBot:
 
     def loses_session(self) -> None:
         """From now on messages may be missed, unless the session is resumed."""
-        if self.is_connected.is_set():
-            self._missed_since = time.time() - SECONDS_OF_OVERLAP
+        if self.is_connected.is_set():  # it may be long gone, if this machine stood still
+            self._missed_since = self._heard_until - SECONDS_OF_OVERLAP
         self.is_connected.clear()
 
-    async def catch_up(self, client: discord.Client) -> None:
-        """Take in what was said to us while we were away, in all channels where anything was said at all."""
+    def hears_time(self, seconds: float) -> None:
+        """Go by Discord's clock, not by this machine's, where it comes to what was said when."""
+        self._behind_discord = seconds - time.time()
+
+    async def catch_up(self, client: discord.Client, guilds: Sequence[discord.Guild] | None = None) -> None:
+        """Take in what was said to us while we were away, in all channels where anything was said at all.
+
+        Of all servers and DMs, or of these `guilds`.
+        """
         if not self._catch_up_seconds:
             return
         at_once = asyncio.Semaphore(CHANNELS_AT_ONCE)
@@ -344,15 +360,19 @@ class DiscordBot:
             async with at_once, self._turn_in(channel.id):
                 await self._catch_up_in(channel)
 
-        channels = [*self._channels_to_look_in(client), *await self._dms_to_look_in(client)]
+        if guilds is None:
+            channels = [*await self._dms_to_look_in(client), *self._channels_to_look_in(client.guilds)]
+        else:
+            channels = list(self._channels_to_look_in(guilds))
+            self._caught_up -= {channel.id for channel in channels}
         async with asyncio.TaskGroup() as looking:
             for channel in channels[:MOST_CHANNELS_LOOKED_AT]:
                 looking.create_task(look(channel))
 
-    def _channels_to_look_in(self, client: discord.Client) -> Iterator[Any]:
+    def _channels_to_look_in(self, guilds: Sequence[discord.Guild]) -> Iterator[Any]:
         since = self._since().id
         places: list[Any] = []
-        for guild in client.guilds:
+        for guild in guilds:
             places += [*guild.text_channels, *guild.voice_channels, *guild.stage_channels, *guild.threads]
         for channel in sorted(places, key=lambda each: each.last_message_id or 0, reverse=True):
             if (channel.last_message_id or 0) > since:
@@ -375,7 +395,7 @@ class DiscordBot:
         return [channel for channel in found if channel is not None]
 
     def _since(self) -> discord.Object:
-        earliest = max(self._missed_since, time.time() - self._catch_up_seconds)
+        earliest = max(self._missed_since, time.time() + self._behind_discord - self._catch_up_seconds)
         return discord.Object(discord.utils.time_snowflake(datetime.fromtimestamp(earliest, UTC)))
 
     async def _catch_up_in(self, channel: Any, *, before: int | None = None) -> None:
@@ -385,17 +405,28 @@ class DiscordBot:
         self._caught_up.add(channel.id)
         try:
             messages = await self._missed_in(channel, before)
-            all_heard = [heard for heard in map(self._heard_in, messages) if heard is not None]
+            all_heard = list(self._readable(messages))
             keys = [heard.key for heard in all_heard]
             known = await self._insist(lambda: self._chat.known_events(SURFACE, keys))
             for heard in all_heard:
                 if heard.key not in known:
                     await self._insist(partial(self._hear, heard))
-        except BaseException as failure:
+        except (Undeliverable, discord.DiscordException) as failure:
             self._caught_up.discard(channel.id)
-            if not isinstance(failure, Undeliverable):
-                raise
-            logger.warning("what was missed in a channel could not be read: %s", failure)
+            logger.warning("what was missed in a channel could not be read: %s", kind_of(failure))
+        except BaseException:
+            self._caught_up.discard(channel.id)
+            raise
+
+    def _readable(self, messages: Sequence[discord.Message]) -> Iterator[Heard]:
+        for message in messages:
+            try:
+                heard = self._heard_in(message)
+            except Exception:
+                logger.exception("a missed message could not be read for a reason of ours")
+                continue
+            if heard is not None:
+                yield heard
 
     async def _missed_in(self, channel: Any, before: int | None) -> Sequence[discord.Message]:
         """What was said in a channel while we were away, in order; of too much, the end. Raises Undeliverable."""
@@ -454,10 +485,30 @@ async def _stay_connected(settings: Settings, bot: DiscordBot, *, alone: bool) -
             bot.loses_session()
             with contextlib.suppress(Exception):
                 await asyncio.shield(client.close())
-        if client.is_known_to_work or time.monotonic() - began > SECONDS_OF_A_GOOD_CONNECTION:
+        if time.monotonic() - began > SECONDS_OF_A_GOOD_CONNECTION:
             pause = SHORTEST_PAUSE_SECONDS
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+async def _carried_out(work: Coroutine[Any, Any, object]) -> None:
+    """Do something whose failure may not end everything else."""
+    try:
+        await work
+    except Exception as failure:
+        logger.error("something in the background failed for a reason of ours: %s", kind_of(failure))
+
+
+def _dates_to(bot: DiscordBot) -> aiohttp.TraceConfig:
+    """Let the bot hear the time that Discord says with each answer."""
+
+    async def hear_date(_: aiohttp.ClientSession, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            bot.hears_time(parsedate_to_datetime(ended.response.headers["Date"]).timestamp())
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(hear_date)
+    return trace
 
 
 def _go_to(api_url: str) -> None:

@@ -34,8 +34,9 @@ _MARKUP = re.compile(
 )
 _OPENS_WITH = re.compile(r"\s*<@[!&]?(\d+)>")
 _HEADING = re.compile(r"#{4,6}[ \t]+(.*?\S)(?:[ \t]+#+)?[ \t]*")
-_IMAGE = re.compile(r"!(?=\[[^\]\n]*\]\()")
-_BARE_LINK = re.compile(r"\[(https?://[^\]\s]+)\]\(\1/?\)")
+# Bounded and without a bracket in brackets, so that no text makes them slow.
+_IMAGE = re.compile(r"!(?=\[[^\[\]\n]{0,1000}\]\()")
+_BARE_LINK = re.compile(r"\[(https?://[^\[\]\s]{1,2000})\]\(\1/?\)")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 

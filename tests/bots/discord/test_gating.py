@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -1135,6 +1137,79 @@ async def test_what_a_lost_session_was_never_told_is_answered_once_in_a_new_one(
         await once_each(discord, sqlite_url, *known, *missed)
         assert len(discord.sessions) == 2
         await hushed(discord, "news", sqlite_url, turns_before=6)
+
+
+@pytest.mark.parametrize("seconds", [-7200, 120, 7200])
+async def test_a_clock_that_is_wrong_lets_nothing_be_missed(
+    discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    wrong = SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic)
+    monkeypatch.setattr(discord_bot, "time", wrong)
+    missed = [discord.says("ada", "news", f"{HI} one", ago=30)]
+    async with bob():
+        await once_each(discord, sqlite_url, *missed)
+        missed.append(discord.says("ada", "news", f"{HI} two", told=False))
+        discord.invalidate()
+        await once_each(discord, sqlite_url, *missed)
+
+
+async def test_what_was_said_while_this_machine_stood_still_is_answered(
+    discord: FakeDiscord, bob: Start, sqlite_url: str
+) -> None:
+    async with bob():
+        said = [discord.says("ada", "news", f"{HI} one", ago=600)]
+        await answer(discord, said[0])
+        said.append(discord.says("ada", "news", f"{HI} two", ago=300, told=False))
+        discord.invalidate()
+        await once_each(discord, sqlite_url, *said)
+
+
+async def test_a_server_that_was_away_is_caught_up_when_it_is_back(
+    discord: FakeDiscord, bob: Start, sqlite_url: str
+) -> None:
+    async with bob():
+        said = [discord.says("ada", "general", f"{HI} one")]
+        await answer(discord, said[0])
+        guild = discord.channel("general").guild
+        assert guild is not None
+        discord.tell_app("GUILD_DELETE", {"id": str(guild.id), "unavailable": True})
+        said.append(discord.says("ada", "general", f"{HI} two", told=False))
+        discord.tell_app("GUILD_CREATE", {**discord._state.guild_create(guild), "unavailable": False})
+        await once_each(discord, sqlite_url, *said)
+
+
+async def test_a_channel_that_cannot_be_caught_up_for_a_reason_of_ours_keeps_no_other_from_it(
+    discord: FakeDiscord,
+    bob: Start,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = [discord.says("ada", channel, f"{HI} one") for channel in ("general", "news", "help")]
+    hear = discord_bot.DiscordBot._heard_in
+
+    def hears(self: discord_bot.DiscordBot, message: Any) -> Any:
+        if message.id == said[0]:
+            raise KeyError
+        return hear(self, message)
+
+    monkeypatch.setattr(discord_bot.DiscordBot, "_heard_in", hears)
+    async with bob():
+        said.append(discord.says("ada", "general", f"{HI} two"))
+        await once_each(discord, sqlite_url, *said[1:])
+    caplog.clear()
+
+
+async def test_commands_that_cannot_be_told_for_a_reason_of_ours_end_nothing_else(
+    discord: FakeDiscord, bob: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> bool:
+        raise KeyError
+
+    monkeypatch.setattr(discord_bot, "_are_the_same", fails)
+    async with bob():
+        assert await answer(discord, discord.says("ada", "general", f"{HI} one")) == "You asked: Ada: one."
+    caplog.clear()
 
 
 async def test_a_session_that_is_resumed_is_told_everything_and_nothing_is_fetched(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -481,3 +482,10 @@ def test_whoever_cannot_be_judged_at_once_is_looked_for(here: Here, roles: set[i
 def test_without_a_list_everybody_may_ask(here: Here, roles: set[int] | None) -> None:
     assert Allowed().refusal(here, Speaker(5, "Ada", roles)) is None
     assert not Allowed().needs_a_look(here, Speaker(5, "Ada", roles))
+
+
+@pytest.mark.parametrize("text", ["![", "[http://", "[http://a](http://", "![" * 3 + "a"])
+def test_no_text_takes_long_to_be_rewritten(text: str) -> None:
+    begun = time.process_time()
+    parts_of(text * (30_000 // len(text)))
+    assert time.process_time() - begun < 0.3  # it is 0.01; what is quadratic takes more than a second
