@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -72,7 +73,8 @@ class Answering:
         self._assistants = assistants
         self._passwords = passwords
         self._tasks = tasks
-        self._impatient: set[str] = set()  # those in hand whose askers are refused where too much waits
+        self._impatient: Counter[str] = Counter()  # sessions whose askers are refused where too much waits
+        self._cannot_wait: set[str] = set()  # which turns those are
         self._max_at_once = max_at_once
         self._asking = asyncio.Semaphore(max_at_once)
         self._max_at_once_of_a_person = max_at_once_of_a_person
@@ -92,10 +94,13 @@ class Answering:
         self._taken: dict[str, tuple[Turn, Callable[[Turn], None]]] = {}  # while an earlier hold is at work on them
         self._hurry = asyncio.Event()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many turns are asked as may be at once, or are in hand of those that may not wait for that."""
-        return self._asking.locked() or len(self._impatient) >= self._max_at_once
+    def is_full(self, session: str) -> bool:
+        """Whether a turn of a session that may not wait for others than its own would have to.
+
+        As many are asked as may be at once then, or are about to be: one of each session that has such turns in hand.
+        """
+        is_one_more = session not in self._impatient
+        return self._asking.locked() or (is_one_more and len(self._impatient) >= self._max_at_once)
 
     @property
     def at_work_on(self) -> list[str]:
@@ -110,12 +115,17 @@ class Answering:
         """Begin to have a turn in hand. One that may not wait needs room: see `is_full`."""
         self.in_hand[turn_id] = session
         if not may_wait:
-            self._impatient.add(turn_id)
+            self._cannot_wait.add(turn_id)
+            self._impatient[session] += 1
 
     def put_down(self, turn_id: str) -> None:
         """Have a turn in hand no longer."""
-        self.in_hand.pop(turn_id, None)
-        self._impatient.discard(turn_id)
+        session = self.in_hand.pop(turn_id, None)
+        if session is not None and turn_id in self._cannot_wait:
+            self._cannot_wait.discard(turn_id)
+            self._impatient[session] -= 1
+            if not self._impatient[session]:
+                del self._impatient[session]
 
     def answer(self, turn: Turn, prepare: Prepare | None) -> Answer:
         """Answer a turn in the background; the same turn has one answer."""

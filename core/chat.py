@@ -449,7 +449,7 @@ class Chat:
         if self.draining:
             raise Overloaded("I am about to restart. Please try again shortly.", retry_after=2)
         self._check_text(question.text)
-        if not question.may_wait and self._answering.is_full:
+        if not question.may_wait and self._answering.is_full(question.session):
             raise Overloaded
 
     def _check_text(self, text: str) -> None:

@@ -122,9 +122,9 @@ async def test_of_questions_that_may_not_wait_a_process_has_so_many_in_hand_and_
     gate = held(fake)
     async with opened(fake, sqlite_url, max_turns_at_once=10) as chat:
 
-        async def ask(number: int) -> Turn | None:
+        async def ask(number: int, text: str | None = None) -> Turn | None:
             try:
-                question = Question("web", f"web:public:{number % 5}", f"Q{number}-a", may_wait=False)
+                question = Question("web", f"web:public:{number}", text or f"Q{number}-a", may_wait=False)
                 return await chat.accept(question)
             except Overloaded:
                 return None
@@ -134,6 +134,9 @@ async def test_of_questions_that_may_not_wait_a_process_has_so_many_in_hand_and_
             assert len(turns) == 10
             answers = [chat.answering(turn) for turn in turns]
             assert await ask(100) is None
+            behind = await ask(int(turns[0].session.rpartition(":")[2]), "Q0-b")  # it only waits in its own line
+            assert behind is not None
+            answers.append(chat.answering(behind))
             gate.open()
             for answer in answers:
                 await answer.whole()
