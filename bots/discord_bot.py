@@ -26,6 +26,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bots.alone import run_alone
+from bots.background import background
 from bots.discord_api import MAY_NOT_REFER, NOTHING, DiscordApi, Refused
 from bots.discord_commands import DiscordCommands
 from bots.discord_heard import Heard, heard_in, question_of
@@ -46,7 +47,6 @@ SECONDS_FOR_ONE_MORE_SERVER = 2.0  # to be told of by Discord, at the beginning 
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 SECONDS_OF_A_GOOD_CONNECTION = 120.0  # Discord takes a thousand sessions a day, and then changes the token
 SECONDS_BETWEEN_TRIES = 0.5  # to take in what the store did not take
-SECONDS_TO_END = 3.0
 SECONDS_TO_READ_A_CHANNEL = 15.0
 SECONDS_OF_OVERLAP = 60.0  # what is fetched again when a session was lost, to be sure
 DAYS_A_DM_IS_REMEMBERED = 30
@@ -161,7 +161,6 @@ class DiscordBot:
         self._allowed = Allowed(
             ids(settings.discord_guilds), ids(settings.discord_channels), ids(settings.discord_roles)
         )
-        self._background: set[asyncio.Task[object]] = set()
         self._gates = Gates()
         self._in_order: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
         self._behind_discord = 0.0  # seconds that our clock is behind Discord's
@@ -178,16 +177,7 @@ class DiscordBot:
 
     def in_background(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something that nobody waits for."""
-        task = self._tasks.create_task(_carried_out(work))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def end_background(self) -> None:
-        """Let what is done in the background end, as far as that is soon."""
-        if self._background:
-            await asyncio.wait(self._background, timeout=SECONDS_TO_END)
-        for task in self._background:
-            task.cancel()
+        self._tasks.create_task(_carried_out(work))
 
     def _open_reply(self, turn: Turn) -> DiscordReply:
         return DiscordReply(self.api, self._gates, self._chat, turn)
@@ -449,15 +439,17 @@ async def connected_discord(settings: Settings, chat: Chat, *, alone: bool = Fal
     Where that has become pointless it ends, and the block goes on; unless it is `alone`: then it raises SettingsError.
     """
     _go_to(settings.discord_api_url)
-    async with asyncio.TaskGroup() as tasks:
-        bot = DiscordBot(settings, chat, tasks)
-        connecting = tasks.create_task(_stay_connected(settings, bot, alone=alone))
-        async with bot.responder.running(drain_seconds=settings.drain_seconds):
-            heard = asyncio.create_task(bot.is_connected.wait())
-            await asyncio.wait({heard, connecting}, timeout=SECONDS_TO_WAIT_FOR_DISCORD, return_when=FIRST_COMPLETED)
-            heard.cancel()
-            yield bot
-        await bot.end_background()
+    async with asyncio.TaskGroup() as connection:
+        async with background() as tasks:
+            bot = DiscordBot(settings, chat, tasks)
+            connecting = connection.create_task(_stay_connected(settings, bot, alone=alone))
+            async with bot.responder.running(drain_seconds=settings.drain_seconds):
+                heard = asyncio.create_task(bot.is_connected.wait())
+                await asyncio.wait(
+                    {heard, connecting}, timeout=SECONDS_TO_WAIT_FOR_DISCORD, return_when=FIRST_COMPLETED
+                )
+                heard.cancel()
+                yield bot
         connecting.cancel()
 
 

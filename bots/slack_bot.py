@@ -21,6 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bots.alone import run_alone
+from bots.background import background
 from bots.responder import Responder
 from bots.slack_api import SlackApi
 from bots.slack_commands import SlackCommands, command_in
@@ -183,7 +184,7 @@ class SlackBot:
 async def open_slack(settings: Settings, chat: Chat) -> AsyncIterator[SlackBot]:
     """Slack's bot, answering for as long as the block lasts; deliveries come through `SlackBot.take_in`."""
     timeout = aiohttp.ClientTimeout(total=SECONDS_FOR_A_CALL)
-    async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as tasks:
+    async with aiohttp.ClientSession(timeout=timeout) as session, background() as tasks:
         bot = SlackBot(settings, chat, session, tasks)
         async with bot.responder.running(drain_seconds=settings.drain_seconds):
             yield bot

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bots import slack_api, slack_reply, slack_status
+from bots import background, slack_api, slack_reply, slack_status
 from tests.bots.conftest import (
     BOT,
     HI,
@@ -521,6 +521,21 @@ async def test_a_sign_that_cannot_be_set_holds_up_no_answer(
         await slack.until(lambda slack: slack.replies("D1", ts) == ["You asked: hello."], 5)
         slack.says("U1", "D1", "and now?", thread_ts=ts)
         await slack.until(lambda slack: len(slack.replies("D1", ts)) == 2, 5)
+
+
+async def test_a_sign_that_cannot_be_set_does_not_hold_up_the_end_of_the_process(
+    slack: FakeSlack, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slack_status, "SECONDS_TO_WAIT", 0.2)
+    monkeypatch.setattr(background, "SECONDS_TO_END", 0.2)
+    slack.fail("chat.startStream", "feature_not_enabled", times=None)
+    slack.fail("agents.sessions.setStatus", status=503, times=None)
+    async with bob() as running:
+        ts = slack.says("U1", "D1", "hello")
+        await answered(slack, "D1", ts)
+        await closed(sqlite_url)
+        async with asyncio.timeout(5):
+            await running.ends()
 
 
 # ── titles ───────────────────────────────────────────────────────────────────────────────────────────────────────────
