@@ -413,11 +413,11 @@ class Chat:
                     await self._look_around.wait()
 
     async def keep_pruning(self) -> None:
-        """Forget now and then, for ever, which requests were asked long ago."""
+        """Forget now and then, for ever, which requests and guesses were made long ago; at once for the first time."""
         while True:
-            await asyncio.sleep(SECONDS_BETWEEN_PRUNINGS)
             with contextlib.suppress(StoreUnavailable):  # it can wait
                 await self._store.prune()
+            await asyncio.sleep(SECONDS_BETWEEN_PRUNINGS)
 
     def hear(self, message: str) -> None:
         """Take in what another process said through the database; an empty message stands for missed ones."""

@@ -411,9 +411,13 @@ class Store:
         await self._db.write(lambda c: self._ledger.release(c, turn_ids))
 
     async def prune(self) -> None:
-        """Forget the idempotency keys of turns that were closed a week ago, some at a time."""
-        while await self._db.write(self._ledger.prune):
-            pass
+        """Forget the idempotency keys of turns that were closed a week ago, and guesses that count no more.
+
+        That is done some at a time, for others to write between.
+        """
+        for prune in (self._ledger.prune, self._guesses.prune):
+            while await self._db.write(prune):
+                pass
 
     # ── erasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

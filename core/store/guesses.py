@@ -24,6 +24,7 @@ MOST_WRONG_WORDS_OF_ALL = 600
 MOST_TRIES_IN_A_MODAL = 5
 MODAL_WINDOW_SECONDS = 900.0
 EVERYBODY = "everybody"
+PRUNED_AT_ONCE = 1_000
 _ADVISORY_LOCK = 0x626F6201
 
 
@@ -40,8 +41,8 @@ class Guesses:
 
         The words count before the decision, so one message cannot both reach the bound and slip past it.
         """
-        if self._one_at_a_time and wrong:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        if wrong:
+            self._stand_in_line(connection)
         digests = {digest(subject): MOST_WRONG_WORDS for subject in subjects}
         digests[digest(EVERYBODY)] = MOST_WRONG_WORDS_OF_ALL
         locked_out = connection.execute(
@@ -56,14 +57,25 @@ class Guesses:
 
     def may_try(self, connection: sa.Connection, person: str) -> bool:
         """Count a try at a password that was asked for in a modal; whether it may still be right."""
-        if self._one_at_a_time:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        self._stand_in_line(connection)
         subject = digest(f"modal:{person}")
         self._drop_older(connection, subject, MODAL_WINDOW_SECONDS)
         if self._sum(connection, subject) >= MOST_TRIES_IN_A_MODAL:
             return False
         self._add(connection, subject, 1)
         return True
+
+    def prune(self, connection: sa.Connection) -> int:
+        """Forget lockouts that are over and some of the words that count no more; how many entries these were."""
+        self._stand_in_line(connection)
+        longest = max(WINDOW_SECONDS, MODAL_WINDOW_SECONDS)
+        old = sa.select(guesses.c.id).where(guesses.c.at < self._clock.now - longest).limit(PRUNED_AT_ONCE)
+        connection.execute(sa.delete(lockouts).where(lockouts.c.until <= self._clock.now), self._clock.params())
+        return connection.execute(sa.delete(guesses).where(guesses.c.id.in_(old)), self._clock.params()).rowcount
+
+    def _stand_in_line(self, connection: sa.Connection) -> None:
+        if self._one_at_a_time:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
 
     def _counts(self, connection: sa.Connection, subject: str, wrong: int, bound: int) -> bool:
         self._add(connection, subject, wrong)

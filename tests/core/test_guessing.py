@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from core import Chat, EventReused, Preparation, Question, Turn
+from core.store import guesses
 from tests.conftest import PASSWORD, new_postgresql_database, opened
 from tests.core.fixtures.database import change, rows
 from tests.fakes.openai_api import FakeOpenAI
@@ -228,13 +230,42 @@ async def test_what_was_prepared_is_no_place_to_guess_at_either(
         assert not await crowd.unlocks(chat, person="U7")
 
 
+async def what_counts_no_more_is_forgotten(database_url: str) -> None:
+    """Come back once it is."""
+    now = time.time()
+    past = f"SELECT subject FROM guess WHERE at < {now - HOUR} UNION SELECT subject FROM lockout WHERE until < {now}"
+    async with asyncio.timeout(10):
+        while rows(database_url, past):  # noqa: ASYNC110 - it is the database that tells
+            await asyncio.sleep(0.02)
+
+
+async def test_what_counts_no_more_is_forgotten_at_the_next_start_and_what_counts_is_kept(
+    database_url: str, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guesses, "PRUNED_AT_ONCE", 5)  # of some thirty
+    async with opened(None, database_url) as chat:
+        for _ in range(10):
+            await crowd.guess(chat, 1)
+        await crowd.guess(chat, BOUND, person="U7")
+        change(database_url, "UPDATE guess SET at = at - :hour", hour=HOUR + 1)
+        change(database_url, "UPDATE lockout SET until = until - :hour", hour=HOUR + 1)
+        await crowd.guess(chat, BOUND - 1, person="U8")
+        await crowd.guess(chat, BOUND, person="U9")
+    async with opened(None, database_url) as chat:
+        await what_counts_no_more_is_forgotten(database_url)
+        assert not await crowd.unlocks(chat, person="U9")
+        assert await crowd.unlocks(chat, person="U8")
+        await crowd.guess(chat, 1, person="U8")
+        assert not await crowd.unlocks(chat, person="U8")
+
+
 async def test_what_is_counted_names_nobody(database_url: str, crowd: Crowd) -> None:
     who = {"person": "slack:T1:U7", "session": "web:public:1", "address": "203.0.113.7"}
     async with opened(None, database_url) as chat:
         await crowd.guess(chat, BOUND, **who)
         await crowd.guess(chat, 3, person="slack:T1:U7-too", session="web:public:1-too", address="203.0.113.77")
-    guesses, lockouts = rows(database_url, "SELECT * FROM guess"), rows(database_url, "SELECT * FROM lockout")
-    assert len(guesses) == 20 + 4
+    counted, lockouts = rows(database_url, "SELECT * FROM guess"), rows(database_url, "SELECT * FROM lockout")
+    assert len(counted) == 20 + 4
     assert len(lockouts) == 3
     for name in (*who.values(), "U7", "203.0.113"):
-        assert name not in repr(guesses) + repr(lockouts)
+        assert name not in repr(counted) + repr(lockouts)
