@@ -1,8 +1,9 @@
 """A circuit breaker before the language model: while it fails, questions fail at once and leave it alone.
 
-After five failures in a row that are its own (5xx, silence, broken connections) a model gets one question at a time to
-try it with, after growing pauses. What only an operator can set right (an exhausted quota, a refused key, a model that
-is not there) is asked about twice, since providers err, and then no more until Bob is started again.
+After five failures in a row that are its own (5xx, silence, broken connections, garbage) a model gets one question at a
+time to try it with, after growing pauses, until it begins to answer one. What only an operator can set right (an
+exhausted quota, a refused key, a model that is not there) is asked about twice, since providers err, and then no more
+until Bob is started again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from core.errors import AnswerFailed, ModelUnavailable
 from core.language_model import ModelTrouble
@@ -104,10 +105,11 @@ class Breaker:
         return "unavailable" if any(circuit.pause for circuit in self._circuits.values()) else "ok"
 
     @contextlib.contextmanager
-    def passing(self, model: str, *, patient: bool) -> Iterator[None]:
+    def passing(self, model: str, *, patient: bool) -> Iterator[Callable[[], None]]:
         """Let the block ask the model, and learn from how that ends. Raises ModelTrouble where it may not.
 
-        With `patient` that says when it may be tried again, for a question that was asked before.
+        The block calls what it is given when words of an answer come, so that a trial holds nobody back until its end.
+        With `patient` the trouble says when it may be tried again, for a question that was asked before.
         """
         circuit = self._circuits[model]
         if refusal := self._refusals.final or circuit.refusals.final:
@@ -118,8 +120,15 @@ class Breaker:
                 retry_after=seconds,
             )  # fmt: skip
         is_trial = circuit.on_trial = circuit.pause > 0
+
+        def it_answers() -> None:
+            nonlocal is_trial
+            if is_trial:
+                is_trial = circuit.on_trial = False
+                self._close(model)  # the failures still count: what answers may break off, again and again
+
         try:
-            yield
+            yield it_answers
         except ModelTrouble as trouble:
             self.learn(model, trouble)
             raise
@@ -146,10 +155,15 @@ class Breaker:
             case "":
                 self._works(model)
 
-    def _works(self, model: str) -> None:
+    def _close(self, model: str) -> None:
         circuit = self._circuits[model]
-        self._refusals.clear()
-        circuit.refusals.clear()
         if circuit.pause:
             logger.warning("the model %s answers again", model)
-        circuit.failures, circuit.pause = 0, 0.0
+        circuit.pause = 0.0
+
+    def _works(self, model: str) -> None:
+        circuit = self._circuits[model]
+        self._close(model)
+        self._refusals.clear()
+        circuit.refusals.clear()
+        circuit.failures = 0

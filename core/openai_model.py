@@ -57,6 +57,13 @@ ITEMS_PER_PAGE = 100
 
 _QUOTA = {"insufficient_quota", "credit_balance_exhausted", "organization_usage_limit_exceeded"}
 _TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
+_NO_PERMISSION = {
+    "insufficient_permissions",
+    "missing_scope",
+    "permission_denied",
+    "permission_error",
+    "unsupported_country_region_territory",
+}
 _PASSING = {"server_error", "rate_limit_exceeded", "slow_down", "server_is_overloaded", "vector_store_timeout"}
 _UNREAD = {
     b"response.in_progress",
@@ -345,11 +352,17 @@ def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
         return ModelTrouble(TooLong(), cause, wrote_nothing=True, too_long=True)
     if _is_about_the_conversation(error):
         return ModelTrouble(ModelUnavailable(), cause, wrote_nothing=True, retry=True, thread_is_useless=True)
-    if status == 401:
+    if status == 401 or (status == 403 and _is_about_the_key(error)):
         return ModelTrouble(ModelMisconfigured(), cause, wrote_nothing=True, blames="key")
     if code == "model_not_found":
         return ModelTrouble(ModelMisconfigured(), cause, wrote_nothing=True, blames="model")
     return ModelTrouble(_failure_of(code, ModelMisconfigured()), cause, wrote_nothing=True)
+
+
+def _is_about_the_key(error: openai.APIStatusError) -> bool:
+    """Whether a 403 concerns us, whatever we ask: some servers refuse single questions with it."""
+    named = {str(error.code), str(error.type)} & _NO_PERMISSION
+    return bool(named) or "insufficient permissions" in error.message.lower()
 
 
 def _is_about_the_conversation(error: openai.APIStatusError) -> bool:
@@ -420,7 +433,8 @@ def _event(data: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(data)
     except ValueError as error:
-        raise ModelTrouble(ModelUnavailable(), "an event of the stream is no JSON", retry=True) from error
+        cause = "an event of the stream is no JSON"
+        raise ModelTrouble(ModelUnavailable(), cause, retry=True, blames="server") from error
     return event if isinstance(event, dict) else None
 
 

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -126,8 +126,8 @@ class Threads:
             assert begun.plan is not None
             told = _Told(begun.conversation_id, begun.plan.holds)
             try:
-                with self.breaker.passing(assistant.model, patient=tries > 1):
-                    return await self._try(turn, assistant, begun, answer, told)
+                with self.breaker.passing(assistant.model, patient=tries > 1) as it_answers:
+                    return await self._try(turn, assistant, begun, answer, told, it_answers)
             except ModelTrouble as trouble:
                 logger.info("turn %s, try %d: %s", turn.reference, tries, trouble.cause)
                 rebuild = _needs_another_thread(trouble, tries)
@@ -199,7 +199,10 @@ class Threads:
 
     # ── one try ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _try(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer, told: _Told) -> Result:
+    async def _try(
+        self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer, told: _Told,
+        it_answers: Callable[[], None],
+    ) -> Result:  # fmt: skip
         assert begun.plan is not None
         question = Said("user", _asked(turn))
         messages = [question]
@@ -208,7 +211,7 @@ class Threads:
         else:
             await self._catch_up(turn, begun.plan.tell, told)
         ask = Ask(assistant, messages, _asker(turn), told.conversation_id)
-        finished, response_id = await self._listen(ask, answer)
+        finished, response_id = await self._listen(ask, answer, it_answers)
         if finished.usage.input_tokens == 0:
             finished.usage = self.estimate(begun, finished.text)
         return Result(finished, told.conversation_id, response_id)
@@ -224,11 +227,12 @@ class Threads:
             told.number = batch[-1].number
             told.tokens += sum(map(_tokens, batch))
 
-    async def _listen(self, ask: Ask, answer: Answer) -> tuple[Finished, str | None]:
+    async def _listen(self, ask: Ask, answer: Answer, it_answers: Callable[[], None]) -> tuple[Finished, str | None]:
         finished: Finished | None = None
         async with _Noting(self._store, ask.conversation_id) as noting:
             async for news in self._model.answer(ask):
                 if isinstance(news, str):
+                    it_answers()
                     answer.grow(news)
                 elif isinstance(news, Finished):
                     finished = news

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import Chat, Question, breaker, threads
+from core import Answer, Chat, Question, breaker, threads
 from core.errors import AnswerFailed, ModelMisconfigured, ModelQuotaExhausted, ModelUnavailable
 from tests.conftest import KEY, opened
-from tests.fakes.openai_api import FakeOpenAI, Fault, Stall, Status
+from tests.fakes.openai_api import DropMidStream, FakeOpenAI, Fault, Garbage, Reply, Stall, Status
 
 ASSISTANTS = """
 [[assistant]]
@@ -129,11 +130,72 @@ async def test_a_stopped_trial_lets_the_next_question_be_the_trial(
         assert await ask(chat, "Q1-a") == "You asked: Q1-a."
 
 
+async def test_nobody_is_held_back_any_more_once_the_answer_to_a_trial_begins(
+    fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.01)
+    async with opened(fake, sqlite_url, openai_threads="local") as chat:
+        scripted = fake.fail("POST", "/responses", Status(500), times=None)
+        while chat.model_status == "ok":
+            await fails(chat, ModelUnavailable)
+        scripted.cancel()
+        gate = fake.gate()
+        fake.answer = lambda asked: Reply(pieces=("First words.", " Last words."), gate=gate)
+        trial = await begins(chat)
+        assert chat.model_status == "ok"
+        fake.answer = lambda asked: "An answer."
+        assert await ask(chat, "Q2-a", "web:public:2") == "An answer."
+        assert gate.waiting == 1
+        gate.open()
+        assert (await trial.whole()).text == "First words. Last words."
+
+
+async def begins(chat: Chat) -> Answer:
+    """Ask now and then until an answer begins."""
+    while True:
+        turn = await chat.accept(Question(surface="web", session="web:public:1", text="Q1-a"))
+        assert turn is not None
+        answer = chat.answering(turn)
+        with contextlib.suppress(ModelUnavailable):
+            async for _ in answer.growing():
+                return answer
+
+
+@pytest.mark.parametrize("fault", [DropMidStream(), Garbage(), Garbage(after_pieces=0)])
+async def test_a_model_whose_answers_break_off_is_left_alone_as_well_also_after_a_trial(
+    fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.01)
+    async with opened(fake, sqlite_url, openai_threads="local") as chat:
+        fake.fail("POST", "/responses", fault, times=None)
+        for _ in range(2):
+            await fails(chat, ModelUnavailable)
+        assert chat.model_status == "unavailable"
+        before = asked(fake)
+        while asked(fake) == before:
+            await fails(chat, ModelUnavailable)
+        assert chat.model_status == "unavailable"
+
+
+async def test_answers_without_a_word_hold_nothing_back(fake: FakeOpenAI, sqlite_url: str) -> None:
+    async with opened(fake, sqlite_url) as chat:
+        fake.answer = lambda asked: Reply(silent=True)
+        for _ in range(6):
+            await fails(chat, ModelUnavailable)
+        assert chat.model_status == "ok"
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "status"),
     [
         (Status(429, "insufficient_quota"), ModelQuotaExhausted, "quota exhausted"),
         (Status(401, "invalid_api_key"), ModelMisconfigured, "refused"),
+        (
+            Status(403, "unsupported_country_region_territory", "request_forbidden"),
+            ModelMisconfigured,
+            "refused",
+        ),
+        (Status(403, message="You have insufficient permissions for this."), ModelMisconfigured, "refused"),
     ],
 )
 @pytest.mark.parametrize("mode", ["conversations", "local"])
@@ -197,7 +259,7 @@ async def test_a_refused_key_is_said_at_the_start_before_anybody_asks(
     assert "OPENAI_API_KEY" in caplog.text
 
 
-@pytest.mark.parametrize("fault", [Status(400, "invalid_prompt"), Status(429), Status(409)])
+@pytest.mark.parametrize("fault", [Status(400, "invalid_prompt"), Status(429), Status(409), Status(403, "flagged")])
 async def test_what_is_about_one_question_or_passes_soon_holds_nothing_back(
     fake: FakeOpenAI, sqlite_url: str, fault: Fault
 ) -> None:
