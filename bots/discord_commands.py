@@ -154,7 +154,7 @@ class DiscordCommands:
             await _say(interaction, "There are no words in this message that I can read.")
             return
         read = _field("message", "The message", text[:LONGEST_TYPED], long=True)
-        window = _window("Ask about this", f"about:{message.author.display_name[:80]}", ASK, read)
+        window = _window("Ask about this", f"about:{message.id}:{speaker_of(message.author).name[:70]}", ASK, read)
         await _quietly(lambda: interaction.response.send_modal(window))
 
     async def turn_shown_by(self, message: discord.Message) -> Turn | None:
@@ -243,7 +243,8 @@ class DiscordCommands:
             password = typed.get("password", "")
             await self._carry_out(interaction, lambda each: self._try_password(each, about, password))
         elif kind == "about":
-            quoted = {"id": None, "name": about, "text": self._chat.redacted(typed.get("message", ""))}
+            message, _, name = about.partition(":")
+            quoted = {"id": message, "name": name, "text": self._chat.redacted(typed.get("message", ""))}
             await self._ask(interaction, typed.get("question", ""), quoted=quoted)
         elif kind == "about-turn":
             turn = await self._chat.turn(about)

@@ -179,9 +179,9 @@ def _files_of(message: discord.Message) -> Iterator[str]:
 def _quoted(
     message: discord.Message, replied_to: discord.Message | None, bot: int, names: Mapping[int, str]
 ) -> Json | None:
-    for snapshot in message.message_snapshots:
-        if snapshot.content:
-            return {"id": None, "name": "", "text": readable(snapshot.content, bot, names)[:LONGEST_QUOTE]}
+    if message.message_snapshots and message.reference is not None:  # whose it is Discord does not tell
+        text = readable(message.message_snapshots[0].content, bot, names)[:LONGEST_QUOTE]
+        return {"id": str(message.reference.message_id), "name": "", "text": text}
     if replied_to is None or not replied_to.content:
         return None
     names = {**names, **{each.id: each.display_name for each in replied_to.mentions}}

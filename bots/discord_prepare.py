@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import discord
@@ -25,6 +25,7 @@ LONGEST_EARLIER_MESSAGE = 2_000
 
 ANOTHER_PLACE = "Sorry, I am not set up to answer here."
 NOT_ON_THE_LIST = "Sorry, you do not have a role that I may answer."
+NOT_TO_BE_TOLD = "(The message that this is about is left out: it was said in private, or has been forgotten.)"
 NOT_SURE = "Sorry, I could not find out whether I may answer you. Please ask again in a minute."
 
 
@@ -74,8 +75,10 @@ class DiscordPreparing:
         refusal = await self.refusal(here, Speaker(to["user"], to["name"], to["roles"]), SECONDS_TO_CHECK)
         if refusal is not None:
             raise NotAllowed(refusal if to["addressed"] else "")
+        earlier, quoted = await self._earlier(turn, to), await self._quoted(turn, to)
+        is_left_out = quoted == NOT_TO_BE_TOLD and _is_forward(to["quoted"])
         return Preparation(
-            _asked(turn, to), "\n\n".join(filter(None, [await self._earlier(turn, to), await self._quoted(turn, to)]))
+            _asked(turn, to, [] if is_left_out else to["files"]), "\n\n".join(filter(None, [earlier, quoted]))
         )
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,16 +136,26 @@ class DiscordPreparing:
     # ── what was said before ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def _quoted(self, turn: Turn, to: Json) -> str:
-        """The message that the question replies to, unless it is part of the conversation or was said in private."""
+        """The message that the question is about, unless it is part of the conversation or was said in private."""
         quoted = to["quoted"]
         if quoted is None:
             return ""
-        asked = await self._chat.turn_of(SURFACE, quoted["id"]) if quoted["id"] else None
-        if asked is not None and not _may_be_told(asked, turn):
+        said = await self._said_in(quoted) if quoted["id"] else None
+        if said is not None and not _may_be_told(said, turn):
+            return NOT_TO_BE_TOLD
+        is_known = said is not None and said.session == turn.session and said.outcome is not Outcome.REFUSED
+        if not quoted["text"] or (is_known and to["command"] is None):  # a command means one message of many
             return ""
         return (
             f"The message that this is about{', from ' + quoted['name'] if quoted['name'] else ''}:\n{quoted['text']}"
         )
+
+    async def _said_in(self, quoted: Json) -> Turn | None:
+        """The turn of which a quoted message is the question or, where it may be one of ours, shows the answer."""
+        asked = await self._chat.turn_of(SURFACE, quoted["id"])
+        if asked is None and _is_forward(quoted):
+            return await self._chat.showing(None, quoted["id"])
+        return asked
 
     async def _earlier(self, turn: Turn, to: Json) -> str:
         """What was said in this thread since we last read it, but for what is a turn already and what Bob wrote."""
@@ -175,13 +188,18 @@ class DiscordPreparing:
         return [each for each in heard if each is not None]
 
 
-def _may_be_told(asked: Turn, turn: Turn) -> bool:
-    if asked.private or asked.outcome is Outcome.FORGOTTEN:
+def _may_be_told(said: Turn, turn: Turn) -> bool:
+    """Whether what was said in a turn may be told in another: a private assistant knows its own session anyway."""
+    if said.outcome is Outcome.FORGOTTEN:
         return False
-    return asked.session != turn.session or asked.outcome is Outcome.REFUSED
+    return not said.private or (turn.private and said.session == turn.session)
 
 
-def _asked(turn: Turn, to: Json) -> str:
+def _is_forward(quoted: Json) -> bool:
+    return not quoted["name"]
+
+
+def _asked(turn: Turn, to: Json, files: Sequence[str]) -> str:
     if not turn.question:
         return ""
-    return as_asked(turn.question, to["files"], speaker=None if to["kind"] == "dm" else to["name"])
+    return as_asked(turn.question, files, speaker=None if to["kind"] == "dm" else to["name"])

@@ -327,8 +327,11 @@ class Chat:
         """The open turns of a session, in order."""
         return await self._store.open_turns_in(session)
 
-    async def showing(self, session: str, message: str) -> Turn | None:
-        """The turn of a session whose answer is shown by this message (a value in `Turn.posted`), if any."""
+    async def showing(self, session: str | None, message: str) -> Turn | None:
+        """The turn of a session whose answer is shown by this message (a value in `Turn.posted`), if any.
+
+        Without a session all are searched, which takes its time.
+        """
         return await self._store.showing(session, message)
 
     async def before(self, turn: Turn) -> Turn | None:

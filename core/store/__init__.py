@@ -300,8 +300,8 @@ class Store:
         """The open turns of a session, in order."""
         return await self._db.read(lambda c: self._ledger.open_turns_in(c, session))
 
-    async def showing(self, session: str, message: str) -> Turn | None:
-        """The turn of a session whose answer is shown by this message, if any."""
+    async def showing(self, session: str | None, message: str) -> Turn | None:
+        """The turn of a session, or of any, whose answer is shown by this message, if any."""
         return await self._db.read(lambda c: self._ledger.showing(c, session, message))
 
     async def before(self, turn: Turn) -> Turn | None:

@@ -601,9 +601,10 @@ class Ledger:
         found = self._select(connection, sessions.c.name == session, turns.c.closed_at.is_(None))
         return sorted(found, key=lambda turn: turn.number)
 
-    def showing(self, connection: sa.Connection, session: str, message: str) -> Turn | None:
-        """The turn of a session whose answer is shown by this message, if any."""
-        found = self._select(connection, sessions.c.name == session, turns.c.posted.contains(message, autoescape=True))
+    def showing(self, connection: sa.Connection, session: str | None, message: str) -> Turn | None:
+        """The turn of a session, or of any, whose answer is shown by this message, if any."""
+        there = () if session is None else (sessions.c.name == session,)
+        found = self._select(connection, *there, turns.c.posted.contains(message, autoescape=True))
         return next((turn for turn in found if any(message in part.values() for part in turn.posted)), None)
 
     def before(self, connection: sa.Connection, turn: Turn) -> Turn | None:

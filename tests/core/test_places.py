@@ -524,6 +524,10 @@ async def test_a_message_shows_one_turn_of_its_session_and_a_part_of_its_name_sh
             assert await chat.showing(SESSION, message) is None, message
         for session, message in ((OTHER_SESSION, "1.12"), ("slack:T1:C1", "1.12"), ("nowhere", "1.14")):
             assert await chat.showing(session, message) is None
+        anywhere = await chat.showing(None, "1.14")
+        assert anywhere is not None
+        assert anywhere.id == elsewhere.id
+        assert await chat.showing(None, "1.1%") is None
 
 
 async def test_a_message_still_shows_its_turn_when_that_is_closed_and_until_it_shows_another_part(

@@ -16,7 +16,7 @@ from bots.controls import (
     forgotten,
 )
 from bots.discord_commands import HELP, STOPPED
-from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE
+from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD
 from bots.discord_words import OTHERS_CAN_READ_IT, THE_REST_IS_IN_THE_FILE
 from core import StoreUnavailable
 from core.store import Store
@@ -530,6 +530,36 @@ async def test_a_password_in_what_is_asked_about_is_told_to_nobody(
     assert [turn["assistant"] for turn in turns(sqlite_url)] == ["Bob"]
     assert PASSWORD not in contents(sqlite_url)
     assert PASSWORD not in fake.texts()
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_ask_about_this_does_not_tell_what_was_said_to_a_private_assistant(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, *, edited: bool
+) -> None:
+    changed = {"message": "the treasure"} if edited else {}
+    async with bob(private_bob_password=PASSWORD):
+        await ready(discord)
+        private = await mentions(discord, "ada", "news", f"{PASSWORD} where is the treasure?")
+        public = await mentions(discord, "ada", "news", "where is Tom?")
+        for message, more in ((private, changed), (public, {})):
+            window = await discord.context_menu("grace", message, MENU)
+            await answered(discord, discord.submits("grace", window, {"question": "why?", **more}))
+    about_nothing, about_tom = asked(fake)[2:]
+    assert about_nothing == f"{NOT_TO_BE_TOLD}\n\nGrace: why?"
+    assert about_tom == "The message that this is about, from Ada:\nwhere is Tom?\n\nGrace: why?"
+
+
+async def test_ask_about_this_means_one_message_of_a_conversation(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+) -> None:
+    async with bob():
+        await ready(discord)
+        first = discord.says("ada", "dm", "where is Tom?")
+        await answer(discord, first)
+        await answer(discord, discord.says("ada", "dm", "and the dog?"))
+        window = await discord.context_menu("ada", first, MENU)
+        await answered(discord, discord.submits("ada", window, {"question": "why?"}))
+    assert asked(fake)[2] == "The message that this is about, from Ada:\nwhere is Tom?\n\nwhy?"
 
 
 async def test_asked_about_an_answer_of_his_bob_goes_on_with_its_conversation_also_after_a_restart(

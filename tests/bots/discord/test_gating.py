@@ -11,7 +11,7 @@ import pytest
 
 from bots import discord_bot
 from bots.discord_bot import MENTION_ME
-from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE
+from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD
 from bots.discord_words import OTHERS_CAN_READ_IT
 from core import Json, StoreUnavailable
 from core.store import Store
@@ -741,7 +741,34 @@ async def test_what_somebody_asked_in_another_conversation_can_be_quoted_unless_
             await answer(discord, discord.says("grace", "general", f"{HI} explain", reply_to=quoted))
     about_tom, about_nothing = asked(fake)[2:]
     assert about_tom == "The message that this is about, from Ada:\nwhere is Tom?\n\nGrace: explain"
-    assert about_nothing == "Grace: explain"
+    assert about_nothing == f"{NOT_TO_BE_TOLD}\n\nGrace: explain"
+
+
+@pytest.mark.parametrize("channel", ["general", "news", "dm"])
+async def test_what_was_said_to_or_by_a_private_assistant_is_not_told_where_it_is_forwarded(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, channel: str
+) -> None:
+    said = lines(90)
+    fake.answer = lambda asked: "\n".join(said) if "treasure" in asked.question else "Nothing."
+    file = File("map-of-the-treasure.png", b"png")
+    async with bob(private_bob_password=PASSWORD):
+        private = discord.says("ada", channel, f"{HI} {PASSWORD} where is the treasure?", attachments=[file])
+        await discord.until(lambda discord: any(map(is_whole, discord.reply_messages(private))), SECONDS)
+        for forwarded in (private, *(each.id for each in discord.reply_messages(private))):
+            await answer(discord, discord.forwards("grace", "dm", forwarded))
+        await answer(discord, discord.says("grace", "dm", "what is in it?"))
+    told = [f"{NOT_TO_BE_TOLD}\n\n(no words)"] * 4
+    assert asked(fake)[1:] == [*told, "what is in it?"]
+
+
+async def test_an_answer_that_anybody_may_know_is_told_where_it_is_forwarded(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+) -> None:
+    async with bob():
+        message = discord.says("ada", "news", f"{HI} where is Tom?")
+        await answer(discord, message)
+        await answer(discord, discord.forwards("grace", "dm", discord.reply_messages(message)[0].id))
+    assert asked(fake)[1] == "The message that this is about:\nYou asked: Ada: where is Tom?.\n\n(no words)"
 
 
 async def test_what_people_said_in_a_thread_before_is_told_to_whoever_is_asked_into_it(
