@@ -1,14 +1,15 @@
 """What people tell Bob to do on Discord: slash commands, "Ask about this", and the buttons under answers.
 
-Buttons and windows are known by what their ids say, so they work after a restart as well.
+Buttons and windows are known by what their ids say, so they work after a restart as well. Discord waits three seconds
+for a first answer; where the store takes longer it is asked for more time, and that answer is edited later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import aiohttp
 import discord
@@ -28,6 +29,7 @@ from core.logs import kind_of
 logger = logging.getLogger(__name__)
 
 SECONDS_TO_CHECK = 1.5  # of the three that Discord waits
+SECONDS_UNTIL_DEFERRED = 1.0  # of the rest
 ATTEMPTS_TO_ANSWER = 3
 LONGEST_PROMPT = 6_000
 LONGEST_TYPED = 4_000  # in one field of a window
@@ -46,6 +48,7 @@ WENT_WRONG = "Sorry, something went wrong on my side. Please try again."
 
 Interaction = discord.Interaction[Any]
 Do = Callable[[Interaction], Awaitable[str]]
+T = TypeVar("T")
 
 
 class DiscordCommands:
@@ -128,19 +131,24 @@ class DiscordCommands:
         acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer(thinking=True)))
         text = readable(text, _our_id(interaction), {})
         question = question_of(text, session, event_id=_event_of(interaction.id), here=here, reply_to=note)
+        sentence = None
         try:
             await self._responder.hear(question)
         except NotAccepted as refusal:
             sentence = str(refusal)
+        finally:
             await acknowledging
-            await _quietly(lambda: interaction.edit_original_response(content=sentence))
-        else:
-            await acknowledging
+        if sentence is not None:
+            await _edit(interaction, sentence)
 
     async def _ask_about(self, interaction: Interaction, message: discord.Message) -> None:
         bot = _our_id(interaction)
         if message.author.id == bot:
-            turn = await self.turn_shown_by(message)
+            try:
+                async with asyncio.timeout(SECONDS_UNTIL_DEFERRED):  # a window is the first answer or none
+                    turn = await self.turn_shown_by(message)
+            except TimeoutError:
+                raise StoreUnavailable from None
             if turn is None:
                 await _say(interaction, f"{UNKNOWN_ANSWER} Reply to it, or quote what you mean.")
                 return
@@ -174,11 +182,23 @@ class DiscordCommands:
         if await self._is_refused(interaction):
             return
         try:
-            async with self._chat.control(SURFACE, _event_of(interaction.id)) as fresh:
-                if fresh:  # else another process of ours does it
-                    await _say(interaction, await do(interaction), ephemeral=ephemeral)
+            sentence = await _in_time(interaction, self._once(interaction, do), ephemeral=ephemeral)
         except StoreUnavailable:
             await _say(interaction, NOT_NOW)
+            return
+        if sentence is not None:  # else another process of ours does it
+            await _say_done(interaction, sentence, ephemeral=ephemeral)
+
+    async def _once(self, interaction: Interaction, do: Do) -> str | None:
+        sentence = None
+        try:
+            async with self._chat.control(SURFACE, _event_of(interaction.id)) as fresh:
+                if fresh:
+                    sentence = await do(interaction)
+        except StoreUnavailable:
+            if sentence is None:  # else it was carried out, and only that is not noted
+                raise
+        return sentence
 
     async def _reset(self, interaction: Interaction) -> str:
         return await controls.reset(self._chat, _session(interaction))
@@ -229,13 +249,18 @@ class DiscordCommands:
             return
         action = custom_id.partition(":")[0]
         if action == "stop":
-            await self._chat.stop(turn_id)
             await _quietly(lambda: interaction.response.defer())
+            await self._chat.stop(turn_id)
             return
+        rating = self._rate(turn_id, person_id(interaction.user.id), good=action == "good")
+        await _say_done(interaction, await _in_time(interaction, rating, ephemeral=True))
+
+    async def _rate(self, turn_id: str, person: str, *, good: bool) -> str:
         turn = await self._chat.turn(turn_id)
-        if turn is not None:
-            await self._chat.rate(turn, person_id(interaction.user.id), good=action == "good")
-        await _say(interaction, THANKS if turn is not None else UNKNOWN_ANSWER)
+        if turn is None:
+            return UNKNOWN_ANSWER
+        await self._chat.rate(turn, person, good=good)
+        return THANKS
 
     async def _sent(self, interaction: Interaction, custom_id: str, typed: Mapping[str, str]) -> None:
         kind, _, about = custom_id.partition(":")
@@ -247,7 +272,7 @@ class DiscordCommands:
             quoted = {"id": message, "name": name, "text": self._chat.redacted(typed.get("message", ""))}
             await self._ask(interaction, typed.get("question", ""), quoted=quoted)
         elif kind == "about-turn":
-            turn = await self._chat.turn(about)
+            turn = await _in_time(interaction, self._chat.turn(about), ephemeral=False)
             if turn is None:
                 await _say(interaction, UNKNOWN_ANSWER)
             else:
@@ -311,12 +336,48 @@ def _may_post(interaction: Interaction) -> bool:
     return interaction.is_guild_integration() and ours.view_channel and may_send
 
 
-async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:
-    await _quietly(lambda: interaction.response.send_message(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING))
+async def _in_time(interaction: Interaction, work: Coroutine[Any, Any, T], *, ephemeral: bool) -> T:
+    """What `work` gives. Where that takes a while, Discord is asked for more time."""
+    working = asyncio.create_task(work)
+    try:
+        await asyncio.wait({working}, timeout=SECONDS_UNTIL_DEFERRED)
+        if not working.done():
+            await _quietly(lambda: interaction.response.defer(ephemeral=ephemeral, thinking=True))
+        return await working
+    finally:
+        working.cancel()
 
 
-async def _quietly(answer: Callable[[], Awaitable[object]]) -> None:
-    """Answer an interaction, unless it is too late or another process of ours did. Discord takes one first answer."""
+async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> bool:
+    """Answer with a sentence. False where Discord does not take it."""
+    if (
+        interaction.response.type is discord.InteractionResponseType.deferred_message_update
+    ):  # its original is the answer
+        return await _quietly(
+            lambda: interaction.followup.send(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING)
+        )
+    if interaction.response.is_done():
+        return await _edit(interaction, sentence)
+    return await _quietly(
+        lambda: interaction.response.send_message(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING)
+    )
+
+
+async def _say_done(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:
+    """Say what was done, also where another process of ours asked for more time to do it."""
+    if not await _say(interaction, sentence, ephemeral=ephemeral):
+        await _edit(interaction, sentence)
+
+
+async def _edit(interaction: Interaction, sentence: str) -> bool:
+    return await _quietly(lambda: interaction.edit_original_response(content=sentence, allowed_mentions=NOTHING))
+
+
+async def _quietly(answer: Callable[[], Awaitable[object]]) -> bool:
+    """Answer an interaction, unless it is too late or another process of ours did. Discord takes one first answer.
+
+    Gives whether Discord took this one.
+    """
     for _ in range(ATTEMPTS_TO_ANSWER):
         try:
             await answer()
@@ -325,7 +386,9 @@ async def _quietly(answer: Callable[[], Awaitable[object]]) -> None:
             continue
         except (discord.HTTPException, discord.InteractionResponded) as refusal:
             logger.info("an interaction was not answered: %s", getattr(refusal, "code", kind_of(refusal)))
-        return
+            return False
+        return True
+    return False
 
 
 def _data_of(interaction: Interaction) -> Json:

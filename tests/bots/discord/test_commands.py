@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bots import discord_commands
 from bots.controls import (
     NOT_NOW,
     NOTHING_KEPT,
@@ -123,6 +127,22 @@ async def shown(discord: FakeDiscord, message: int) -> Message:
     """The first message of Bob's in answer to another."""
     await discord.until(lambda discord: discord.reply_messages(message), SECONDS)
     return discord.reply_messages(message)[0]
+
+
+def lingers(monkeypatch: pytest.MonkeyPatch, *methods: str) -> asyncio.Event:
+    """Let the store do some things only once it may."""
+    may = asyncio.Event()
+
+    def late(method: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+        async def wait(*args: Any, **kwargs: Any) -> object:
+            await may.wait()
+            return await method(*args, **kwargs)
+
+        return wait
+
+    for method in methods:
+        monkeypatch.setattr(Store, method, late(getattr(Store, method)))
+    return may
 
 
 def breaks(monkeypatch: pytest.MonkeyPatch, *methods: str) -> None:
@@ -756,6 +776,103 @@ async def test_two_processes_count_a_wrong_password_once(discord: FakeDiscord, b
         assert "Private-Bob" in await unlocks(discord, "ada", "general")
 
 
+# ── a store that takes its time ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("command", ["new", "stop", "assistant", "lock", "forget", "help"])
+async def test_a_command_is_acknowledged_in_time_though_the_store_takes_longer(
+    discord: FakeDiscord, bob: Start, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    async with bob():
+        await ready(discord)
+        at_once = discord.slash("ada", "general", command)
+        sentence = await read(discord, at_once)
+        may = lingers(monkeypatch, "claim_control")
+        given = await discord.slash("ada", "general", command)
+        assert given.deferred
+        assert given.ephemeral == at_once.ephemeral
+        may.set()
+        assert await read(discord, given) == sentence
+        assert len(given.messages) == 1
+
+
+async def test_a_window_and_a_rating_are_acknowledged_in_time_though_the_store_takes_longer(
+    discord: FakeDiscord, bob: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bob(private_bob_password=PASSWORD):
+        await ready(discord)
+        whole = await shown(discord, await mentions(discord, "ada", "news", "one"))
+        unlocking = await discord.slash("ada", "news", "unlock")
+        asking = await discord.context_menu("grace", whole.id, MENU)
+        may = lingers(monkeypatch, "by_id", "may_try")
+        unlocked = await discord.submits("ada", unlocking, {"password": PASSWORD})
+        rated = await discord.clicks("ada", whole.id, button(whole, "good"))
+        sent = await discord.submits("grace", asking, {"question": "two"})
+        assert unlocked.deferred
+        assert rated.deferred
+        assert sent.deferred
+        may.set()
+        assert "Private-Bob" in await told_alone(discord, unlocked)
+        assert await told_alone(discord, rated) == THANKS
+        assert (await answered(discord, sent)).startswith("You asked: Grace: two.")
+        assert not sent.ephemeral
+
+
+async def test_a_stop_button_is_acknowledged_before_the_store_is_asked(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(fake)
+    async with bob():
+        message = discord.says("ada", "general", f"{HI} hello")
+        growing = await shown(discord, message)
+        may = lingers(monkeypatch, "stop")
+        click = await discord.clicks("ada", growing.id, button(growing, "stop"))
+        assert click.deferred
+        may.set()
+        assert await answer(discord, message) == "First words. \n\n_Stopped._"
+
+
+async def test_the_menu_of_an_answer_says_in_time_that_the_store_takes_longer(
+    discord: FakeDiscord, bob: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bob():
+        await ready(discord)
+        whole = await shown(discord, await mentions(discord, "ada", "news", "hello"))
+        lingers(monkeypatch, "by_id")
+        assert await told_alone(discord, discord.context_menu("ada", whole.id, MENU)) == NOT_NOW
+
+
+async def test_what_a_command_led_to_is_told_though_the_store_cannot_note_that_it_was_done(
+    discord: FakeDiscord, bob: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bob():
+        await ready(discord)
+        await asks(discord, "ada", "general", "one")
+        breaks(monkeypatch, "end_control")
+        assert await gives(discord, "ada", "general", "new") == WAS_RESET
+
+
+async def test_of_two_processes_one_may_ask_for_time_and_the_other_say_what_the_command_led_to(
+    discord: FakeDiscord, bob: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, claim, may = asyncio.Event(), Store.claim_control, asyncio.Event()
+
+    async def claims(store: Store, *about: str) -> float | None:
+        if not first.is_set():  # it is stuck, and asks for time
+            first.set()
+            await may.wait()
+        else:
+            await discord.until(lambda discord: discord.interactions[-1].deferred, SECONDS)
+        return await claim(store, *about)
+
+    async with bob(), bob():
+        await two(discord)
+        monkeypatch.setattr(Store, "claim_control", claims)
+        monkeypatch.setattr(discord_commands, "SECONDS_UNTIL_DEFERRED", 0.3)
+        assert await gives(discord, "ada", "general", "new") == NOTHING_TO_RESET
+        may.set()
+
+
 # ── a store that fails ───────────────────────────────────────────────────────────────────────────────────────────────
 
 STORES = {
@@ -799,6 +916,8 @@ async def test_a_button_and_a_menu_that_cannot_be_heard_say_so(
         held(fake)
         growing = await shown(discord, discord.says("ada", "general", f"{HI} hello"))
         breaks(monkeypatch, "by_id", "stop")
-        for message, action in ((whole, "good"), (growing, "stop")):
-            assert await told_alone(discord, discord.clicks("ada", message.id, button(message, action))) == NOT_NOW
+        assert await told_alone(discord, discord.clicks("ada", whole.id, button(whole, "good"))) == NOT_NOW
+        stop = discord.clicks("ada", growing.id, button(growing, "stop"))
+        assert await read(discord, stop) == NOT_NOW
+        assert stop.messages[0].is_ephemeral
         assert await told_alone(discord, discord.context_menu("ada", whole.id, MENU)) == NOT_NOW
