@@ -245,12 +245,15 @@ class DiscordCommands:
 
     async def _pressed(self, interaction: Interaction, custom_id: str) -> None:
         turn_id = turn_of(custom_id)
-        if turn_id is None:
+        if turn_id is None or await self._is_refused(interaction):
             return
         action = custom_id.partition(":")[0]
         if action == "stop":
-            await _quietly(lambda: interaction.response.defer())
-            await self._chat.stop(turn_id)
+            acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer()))
+            try:
+                await self._chat.stop(turn_id)
+            finally:
+                await acknowledging
             return
         rating = self._rate(turn_id, person_id(interaction.user.id), good=action == "good")
         await _say_done(interaction, await _in_time(interaction, rating, ephemeral=True))
@@ -350,17 +353,14 @@ async def _in_time(interaction: Interaction, work: Coroutine[Any, Any, T], *, ep
 
 async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> bool:
     """Answer with a sentence. False where Discord does not take it."""
-    if (
-        interaction.response.type is discord.InteractionResponseType.deferred_message_update
-    ):  # its original is the answer
+    first = interaction.response
+    if first.type is discord.InteractionResponseType.deferred_message_update:  # what could be edited is the answer
         return await _quietly(
             lambda: interaction.followup.send(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING)
         )
-    if interaction.response.is_done():
+    if first.is_done():
         return await _edit(interaction, sentence)
-    return await _quietly(
-        lambda: interaction.response.send_message(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING)
-    )
+    return await _quietly(lambda: first.send_message(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING))
 
 
 async def _say_done(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:

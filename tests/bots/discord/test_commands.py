@@ -642,6 +642,29 @@ async def test_a_whole_answer_can_be_rated_by_everybody_and_the_last_word_of_eac
     assert {row["person"]: bool(row["good"]) for row in found} == {ada: False, grace: True}
 
 
+async def test_buttons_are_refused_where_or_to_whom_bob_may_not_answer(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
+) -> None:
+    engineers = next(role.id for role in discord.guild("alpha").roles.values() if role.name == "engineers")
+    async with bob():
+        elsewhere = await shown(discord, await mentions(discord, "ada", "news", "hello"))
+        direct = await shown(discord, await mentions(discord, "root", "dm", "hello"))
+    held(fake)
+    async with bob(discord_channels=str(discord.channel("general").id), discord_roles=str(engineers)):
+        message = discord.says("ada", "general", f"{HI} hello")
+        growing = await shown(discord, message)
+        for who, pressed, action, sentence in (
+            ("root", growing, "stop", NOT_ON_THE_LIST),
+            ("ada", elsewhere, "good", ANOTHER_PLACE),
+            ("root", direct, "bad", NOT_ON_THE_LIST),
+        ):
+            click = discord.clicks(who, pressed.id, button(pressed, action))
+            assert await told_alone(discord, click) == sentence
+        assert not rows(sqlite_url, "SELECT * FROM feedback")
+        await discord.clicks("grace", growing.id, button(growing, "stop"))
+        assert await answer(discord, message) == "First words. \n\n_Stopped._"
+
+
 async def test_the_answer_to_a_command_has_the_same_buttons(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
