@@ -21,7 +21,7 @@ class Speaker:
     """Who says something. `roles` is None where Discord did not tell."""
 
     id: int
-    name: str
+    name: str  # as the model is told it: nobody else has the same
     roles: Collection[int] | None
 
 
@@ -118,7 +118,13 @@ def here_of(channel: object, guild: discord.Guild | None) -> Here:
 def speaker_of(author: discord.User | discord.Member) -> Speaker:
     """Who says something, with what Discord told of their roles."""
     roles = {role.id for role in author.roles} if isinstance(author, discord.Member) else None
-    return Speaker(author.id, " ".join(author.display_name.split()), roles)
+    return Speaker(author.id, _name_of(author), roles)
+
+
+def _name_of(author: discord.User | discord.Member) -> str:
+    shown = " ".join(author.display_name.split())
+    # Several people may be shown by one name, also one that somebody has chosen to pass for another.
+    return shown if shown.casefold() == author.name.casefold() else f"{shown} ({author.name})"
 
 
 def note_to_self(
@@ -186,4 +192,4 @@ def _quoted(
         return None
     names = {**names, **{each.id: each.display_name for each in replied_to.mentions}}
     text = readable(replied_to.content, bot, names)[:LONGEST_QUOTE]
-    return {"id": str(replied_to.id), "name": " ".join(replied_to.author.display_name.split()), "text": text}
+    return {"id": str(replied_to.id), "name": _name_of(replied_to.author), "text": text}

@@ -798,7 +798,17 @@ async def test_speakers_are_told_by_the_names_that_they_have_where_they_speak(
         await answer(discord, discord.says("grace", "general", f"{HI} one"))
         await answer(discord, discord.says("grace", "lobby", f"{HI} two"))
         await answer(discord, discord.says("grace", "dm", "three"))
-    assert asked(fake) == ["Amazing Grace: one", "Grace: two", "three"]
+    assert asked(fake) == ["Amazing Grace (grace): one", "Grace: two", "three"]
+
+
+async def test_two_people_of_the_same_name_are_told_apart(discord: FakeDiscord, fake: FakeOpenAI, bob: Start) -> None:
+    discord.guild("alpha").members[discord.user("grace").id].nick = "Ada"
+    async with bob():
+        thread = discord.says("ada", "general", f"{HI} I must not eat nuts")
+        await answer(discord, thread)
+        discord.says("grace", thread, f"{HI} what must I not eat?")
+        await answers(discord, thread, 2)
+    assert asked(fake) == ["Ada: I must not eat nuts", "Ada (grace): what must I not eat?"]
 
 
 # ── edits and deletions ──────────────────────────────────────────────────────────────────────────────────────────────
