@@ -204,8 +204,13 @@ class DiscordCommands:
         return await controls.reset(self._chat, _session(interaction))
 
     async def _stop(self, interaction: Interaction) -> str:
-        turns = await self._chat.open_turns_in(_session(interaction))
-        return STOPPED if await controls.stop(self._chat, turns, person_id(interaction.user.id)) else NOTHING_TO_STOP
+        here, speaker = where_and_who(interaction)
+        person = person_id(speaker.id)
+        turns = list(await self._chat.open_turns_in(here.session(message=None, user=speaker.id)))
+        for turn in await self._chat.open_turns_asked_by(person):  # what was asked here may be answered in a thread
+            if (turn.reply_to or {}).get("channel") == here.channel:
+                turns.append(turn)
+        return STOPPED if await controls.stop(self._chat, turns, person) else NOTHING_TO_STOP
 
     async def _choose(self, interaction: Interaction, name: str) -> str:
         here, speaker = where_and_who(interaction)

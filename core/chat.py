@@ -327,6 +327,10 @@ class Chat:
         """The open turns of a session, in order."""
         return await self._store.open_turns_in(session)
 
+    async def open_turns_asked_by(self, person: str) -> Sequence[Turn]:
+        """The open turns of a person, in whatever sessions."""
+        return await self._store.open_turns_asked_by(person)
+
     async def showing(self, session: str | None, message: str) -> Turn | None:
         """The turn of a session whose answer is shown by this message (a value in `Turn.posted`), if any.
 

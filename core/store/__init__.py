@@ -300,6 +300,10 @@ class Store:
         """The open turns of a session, in order."""
         return await self._db.read(lambda c: self._ledger.open_turns_in(c, session))
 
+    async def open_turns_asked_by(self, person: str) -> list[Turn]:
+        """The open turns of a person, in whatever sessions."""
+        return await self._db.read(lambda c: self._ledger.open_turns_asked_by(c, person))
+
     async def showing(self, session: str | None, message: str) -> Turn | None:
         """The turn of a session, or of any, whose answer is shown by this message, if any."""
         return await self._db.read(lambda c: self._ledger.showing(c, session, message))

@@ -601,6 +601,10 @@ class Ledger:
         found = self._select(connection, sessions.c.name == session, turns.c.closed_at.is_(None))
         return sorted(found, key=lambda turn: turn.number)
 
+    def open_turns_asked_by(self, connection: sa.Connection, person: str) -> list[Turn]:
+        """The open turns of a person, in whatever sessions."""
+        return self._select(connection, turns.c.person == person, turns.c.closed_at.is_(None))
+
     def showing(self, connection: sa.Connection, session: str | None, message: str) -> Turn | None:
         """The turn of a session, or of any, whose answer is shown by this message, if any."""
         there = () if session is None else (sessions.c.name == session,)

@@ -563,6 +563,20 @@ async def test_the_open_turns_of_a_session_come_in_order_and_are_those_that_are_
         assert await chat.open_turns_in(SESSION) == []
 
 
+async def test_the_open_turns_of_a_person_are_those_in_all_sessions_that_are_not_shown(database_url: str) -> None:
+    async with opened(None, database_url) as chat:
+        turns = [
+            await accepted(chat, session=session, person=ULRICA, reply_to=REPLY_TO)
+            for session in (SESSION, OTHER_SESSION)
+        ]
+        await accepted(chat, person=RODERICK, reply_to=REPLY_TO)
+        assert {turn.id for turn in await chat.open_turns_asked_by(ULRICA)} == {turn.id for turn in turns}
+        await chat.answering(turns[0]).whole()
+        await chat.shown(turns[0])
+        assert [turn.id for turn in await chat.open_turns_asked_by(ULRICA)] == [turns[1].id]
+        assert await chat.open_turns_asked_by("slack:T1:U") == []
+
+
 async def test_the_turn_before_is_the_one_before_in_the_same_session(database_url: str) -> None:
     async with opened(None, database_url) as chat:
         first = await accepted(chat, "Q1", reply_to=REPLY_TO)

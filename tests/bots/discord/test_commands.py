@@ -348,6 +348,23 @@ async def test_stop_ends_what_is_being_written_in_a_thread_whoever_asked(
         assert await told_alone(discord, discord.slash("grace", thread, "stop")) == NOTHING_TO_STOP
 
 
+async def test_stop_in_a_channel_ends_the_answers_to_ones_own_mentions_there_also_in_their_threads(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+) -> None:
+    held(fake)
+    async with bob():
+        await ready(discord)
+        ours = [discord.says("ada", "general", f"{HI} {n}") for n in range(2)]
+        others = [discord.says("ada", "help", f"{HI} hello"), discord.says("grace", "general", f"{HI} hello")]
+        growing = [await shown(discord, message) for message in (*ours, *others)]
+        assert await told_alone(discord, discord.slash("root", "general", "stop")) == NOTHING_TO_STOP
+        assert await told_alone(discord, discord.slash("ada", "general", "stop")) == STOPPED
+        for message in ours:
+            assert await answer(discord, message) == "First words. \n\n_Stopped._"
+        assert not any(map(is_whole, growing[2:]))
+        assert await told_alone(discord, discord.slash("ada", "general", "stop")) == NOTHING_TO_STOP
+
+
 @pytest.mark.parametrize("channel", ["general", "dm", "trip", "elsewhere"])
 async def test_stop_ends_the_answer_to_ones_own_command(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, channel: str
