@@ -27,7 +27,15 @@ from bots.discord_api import (
     DiscordApi,
     Refused,
 )
-from bots.discord_words import MOST_PARTS, parts_of, shown, title_of, wants_a_file
+from bots.discord_words import (
+    MOST_PARTS,
+    THE_REST_DOES_NOT_FIT,
+    THE_REST_IS_IN_THE_FILE,
+    parts_of,
+    shown,
+    title_of,
+    wants_a_file,
+)
 from bots.reply import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, Messages, PostedMessages, State, Undeliverable
 from core import Chat, Json, Turn
 
@@ -215,6 +223,7 @@ class _Place:
         self._channel = channel
         self._known = {part["id"] for part in posted}
         self._may_refer = True  # takes the permission to read what was said before
+        self._may_attach = True
         self._whole = ""
         self._parts: Sequence[str] = ()
 
@@ -239,9 +248,12 @@ class _Place:
                 if _now() - began > SECONDS_A_PLACE_MAY_BE_DOWN:
                     raise Undeliverable(str(doubt)) from doubt
             except Refused as refusal:
-                if refusal.code != MAY_NOT_REFER or not self._may_refer:
+                if refusal.code == MAY_NOT_REFER and self._may_refer:
+                    self._may_refer = False
+                elif self._attaches(state):
+                    self._may_attach = False
+                else:
                     raise Undeliverable(str(refusal)) from refusal
-                self._may_refer = False
                 continue
             else:
                 break
@@ -257,17 +269,22 @@ class _Place:
 
     async def edit(self, message: Json, text: str, state: State) -> None:
         """Let a message read `text`. One that was deleted meanwhile stays so."""
-        for is_second in (False, True):
+        is_second = False
+        while True:
             try:
                 await self._api.call(lambda client: self._edit_once(client, message, text, state))
             except Refused as refusal:
                 if refusal.code == UNKNOWN_MESSAGE:
                     return
-                if refusal.code != ARCHIVED or is_second:
+                if refusal.code == ARCHIVED and not is_second:
+                    is_second = True
+                    await self._api.attempt(
+                        lambda client: client.http.edit_channel(int(message["channel"]), archived=False, reason=None)
+                    )
+                elif self._attaches(state):
+                    self._may_attach = False
+                else:
                     raise Undeliverable(str(refusal)) from refusal
-                await self._api.attempt(
-                    lambda client: client.http.edit_channel(int(message["channel"]), archived=False, reason=None)
-                )
             else:
                 return
 
@@ -323,10 +340,15 @@ class _Place:
         )
 
     def _content(self, text: str, state: State) -> dict[str, Any]:
+        if not self._may_attach:
+            text = text.replace(THE_REST_IS_IN_THE_FILE, THE_REST_DOES_NOT_FIT)
         content: dict[str, Any] = {"content": text, "allowed_mentions": NOTHING, "view": _buttons(self._turn, state)}
-        if state is State.IS_LAST and wants_a_file(self._parts):
+        if self._attaches(state):
             content["attachments"] = [discord.File(io.BytesIO(self._whole.encode("utf-8", "replace")), "answer.md")]
         return content
+
+    def _attaches(self, state: State) -> bool:
+        return self._may_attach and state is State.IS_LAST and wants_a_file(self._parts)
 
 
 ORIGINAL: Any = "@original"  # in the place of a message id: the first answer to a command

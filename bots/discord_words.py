@@ -26,6 +26,7 @@ OTHERS_CAN_READ_IT = (
     "delete your message._\n\n"
 )
 THE_REST_IS_IN_THE_FILE = "… The whole answer is in the attached file."
+THE_REST_DOES_NOT_FIT = "… The rest does not fit here."  # where no file may be attached; not longer than the other
 
 Kind = Literal["dm", "thread", "opens", "inline"]
 

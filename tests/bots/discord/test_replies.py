@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from bots import discord_reply
-from bots.discord_words import LIMIT, THE_REST_IS_IN_THE_FILE
+from bots.discord_words import LIMIT, MOST_PARTS, THE_REST_DOES_NOT_FIT, THE_REST_IS_IN_THE_FILE
 from core.process import calm_garbage_collector
 from tests.bots.conftest import closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, answered, buttons, is_whole
@@ -209,6 +209,21 @@ async def test_an_answer_of_many_messages_is_a_file_as_well(
     found = [file for each in discord.reply_messages(message) for file in each.files]
     assert [file.name for file in found] == files
     assert [file.content.decode() for file in found] == [text] * len(files)
+
+
+@pytest.mark.parametrize("place", ["news", "general"])
+@pytest.mark.parametrize(("number", "fits"), [(400, True), (1_000, False)], ids=["whole", "too long"])
+async def test_where_no_file_may_be_attached_all_messages_are_shown_without_one(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, place: str, number: int, fits: bool
+) -> None:
+    text = "\n".join(lines(number))
+    fake.answer = lambda _: Reply(pieces=[text])
+    discord.forbids(place, "attach_files")
+    async with bob():
+        parts = await answered(discord, discord.says("ada", place, f"{HI} hello"), parts=8)
+        await closed(sqlite_url)
+    said = "\n".join(parts)
+    assert said == text if fits else (len(parts) == MOST_PARTS and said.endswith(THE_REST_DOES_NOT_FIT))
 
 
 async def test_messages_that_an_edited_question_needs_no_more_are_removed(
