@@ -101,7 +101,8 @@ class Client(discord.AutoShardedClient):
         await self._bot.catch_up(self)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        if self.is_known_to_work:  # else it is one of those that Discord tells of at the beginning
+        self._bot.hears_of(guild)
+        if self.is_known_to_work:  # else all are caught up soon
             await self._bot.catch_up(self, [guild])
 
     async def on_resumed(self) -> None:
@@ -333,6 +334,10 @@ class DiscordBot:
             self._missed_since = self._heard_until - SECONDS_OF_OVERLAP
         self.is_connected.clear()
 
+    def hears_of(self, guild: discord.Guild) -> None:
+        """A server may have been away, so what was said there since has to be fetched."""
+        self._caught_up -= {channel.id for channel in _places_in(guild)}
+
     def hears_time(self, seconds: float) -> None:
         """Go by Discord's clock, not by this machine's, where it comes to what was said when."""
         self._behind_discord = seconds - time.time()
@@ -354,16 +359,13 @@ class DiscordBot:
             channels = [*await self._dms_to_look_in(client), *self._channels_to_look_in(client.guilds)]
         else:
             channels = list(self._channels_to_look_in(guilds))
-            self._caught_up -= {channel.id for channel in channels}
         async with asyncio.TaskGroup() as looking:
             for channel in channels[:MOST_CHANNELS_LOOKED_AT]:
                 looking.create_task(look(channel))
 
     def _channels_to_look_in(self, guilds: Sequence[discord.Guild]) -> Iterator[Any]:
         since = self._since().id
-        places: list[Any] = []
-        for guild in guilds:
-            places += [*guild.text_channels, *guild.voice_channels, *guild.stage_channels, *guild.threads]
+        places = [place for guild in guilds for place in _places_in(guild)]
         for channel in sorted(places, key=lambda each: each.last_message_id or 0, reverse=True):
             if (channel.last_message_id or 0) > since:
                 yield channel
@@ -481,6 +483,10 @@ async def _stay_connected(settings: Settings, bot: DiscordBot, *, alone: bool) -
             pause = SHORTEST_PAUSE_SECONDS
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _places_in(guild: discord.Guild) -> list[Any]:
+    return [*guild.text_channels, *guild.voice_channels, *guild.stage_channels, *guild.threads]
 
 
 async def _carried_out(work: Coroutine[Any, Any, object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -166,6 +167,7 @@ def test_both_databases_of_the_first_version_hold_the_same(database_url: str, tm
 async def test_conversations_go_on_where_they_were_before_an_upgrade(fake: FakeOpenAI, database_url: str) -> None:
     await asyncio.to_thread(make_first_version, database_url)
     change(database_url, "UPDATE turn SET holder = NULL WHERE closed_at IS NULL")
+    change(database_url, "UPDATE turn SET closed_at = :now WHERE closed_at IS NOT NULL", now=time.time())
     async with opened(fake, database_url) as chat:
         abandoned = chat.abandoned("web")
         async with asyncio.timeout(10):

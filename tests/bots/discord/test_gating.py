@@ -1190,17 +1190,6 @@ async def test_a_clock_that_is_wrong_lets_nothing_be_missed(
         await once_each(discord, sqlite_url, *missed)
 
 
-async def test_what_was_said_while_this_machine_stood_still_is_answered(
-    discord: FakeDiscord, bob: Start, sqlite_url: str
-) -> None:
-    async with bob():
-        said = [discord.says("ada", "news", f"{HI} one", ago=600)]
-        await answer(discord, said[0])
-        said.append(discord.says("ada", "news", f"{HI} two", ago=300, told=False))
-        discord.invalidate()
-        await once_each(discord, sqlite_url, *said)
-
-
 async def test_a_server_that_was_away_is_caught_up_when_it_is_back(
     discord: FakeDiscord, bob: Start, sqlite_url: str
 ) -> None:
