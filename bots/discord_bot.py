@@ -14,6 +14,7 @@ import time
 import weakref
 from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -244,7 +245,7 @@ class DiscordBot:
             await asyncio.sleep(SECONDS_BETWEEN_TRIES)
 
     def _heard_in(self, message: discord.Message) -> Heard | None:
-        return heard_in(message, self.user, may_read_all=self._may_read_all)
+        return heard_in(message, self.user, may_read_all=self._may_read_all, masked=self._chat.masked)
 
     async def _hear(self, heard: Heard) -> None:
         if heard.id in self._deleted or not (heard.is_addressed or await self._is_meant_for_us(heard)):
@@ -289,8 +290,8 @@ class DiscordBot:
             turn = await self.commands.turn_shown_by(heard.answer_replied_to)
             if turn is not None:
                 session, here = turn.session, Here("inline", here.channel, here.parent, here.guild)
-        note = heard.reply_to(here, self._chat.redacted)
-        question = question_of(heard.text, session, event_id=heard.key, here=here, reply_to=note)
+        heard = replace(heard, here=here)
+        question = question_of(heard.text, session, event_id=heard.key, here=here, reply_to=heard.reply_to)
         try:
             await self.responder.hear(question)
         except BadQuestion as bad:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import aiohttp
@@ -23,7 +24,7 @@ from bots.discord_prepare import DiscordPreparing
 from bots.discord_reply import custom_ids_in, turn_of
 from bots.discord_words import SURFACE, Here, person_id, readable
 from bots.responder import Responder
-from core import Chat, Json, NotAccepted, StoreUnavailable, Turn, WrongPassword
+from core import Chat, Json, NotAccepted, PasswordsClosed, StoreUnavailable, Turn, WrongPassword
 from core.logs import kind_of
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class DiscordCommands:
         if await self._is_refused(interaction):
             return
         here, speaker = where_and_who(interaction)
+        speaker = replace(speaker, name=self._chat.masked(speaker.name))
         note = note_to_self(
             here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
             may_post=_may_post(interaction),
@@ -162,7 +164,9 @@ class DiscordCommands:
             await _say(interaction, "There are no words in this message that I can read.")
             return
         read = _field("message", "The message", text[:LONGEST_TYPED], long=True)
-        window = _window("Ask about this", f"about:{message.id}:{speaker_of(message.author).name[:70]}", ASK, read)
+        window = _window(
+            "Ask about this", f"about:{message.id}:{speaker_of(message.author, self._chat.masked).name[:70]}", ASK, read
+        )
         await _quietly(lambda: interaction.response.send_modal(window))
 
     async def turn_shown_by(self, message: discord.Message) -> Turn | None:
@@ -277,7 +281,11 @@ class DiscordCommands:
             await self._carry_out(interaction, lambda each: self._try_password(each, about, password))
         elif kind == "about":
             message, _, name = about.partition(":")
-            quoted = {"id": message, "name": name, "text": self._chat.redacted(typed.get("message", ""))}
+            quoted = {
+                "id": message,
+                "name": self._chat.masked(name),
+                "text": self._chat.masked(typed.get("message", "")),
+            }
             await self._ask(interaction, typed.get("question", ""), quoted=quoted)
         elif kind == "about-turn":
             turn = await _in_time(interaction, self._chat.turn(about), ephemeral=False)
@@ -289,8 +297,8 @@ class DiscordCommands:
     async def _try_password(self, interaction: Interaction, place: str, typed: str) -> str:
         here, _ = where_and_who(interaction)
         try:
-            opened = await self._chat.unlock(person_id(interaction.user.id), place, typed)
-        except WrongPassword as refusal:
+            opened = await self._chat.unlock(person_id(interaction.user.id), place, SURFACE, typed)
+        except (WrongPassword, PasswordsClosed) as refusal:
             return str(refusal)
         others = "" if here.kind == "dm" else " Others can read what is said here."
         return f"{opened.name} answers you here for the next 15 minutes.{others} `/lock` ends it."
@@ -321,7 +329,7 @@ def where_and_who(interaction: Interaction) -> tuple[Here, Speaker]:
         here = Here("inline", here.channel, None, here.guild)
     if here.kind != "dm" and here.guild is None:
         here = Here(here.kind, here.channel, here.parent, interaction.guild_id)
-    return here, speaker_of(interaction.user)
+    return here, speaker_of(interaction.user, str)
 
 
 def _our_id(interaction: Interaction) -> int:

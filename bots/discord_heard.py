@@ -10,10 +10,12 @@ import discord
 
 from bots.discord_words import SURFACE, Here, named, opens_with, person_id, readable
 from bots.words import NO_WORDS
-from core import Json, Question
+from core import Frame, Json, Question
 
 HEARD_TYPES = (discord.MessageType.default, discord.MessageType.reply)
 LONGEST_QUOTE = 4_000
+
+Mask = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +59,25 @@ class Heard:
         """The session that it belongs to, unless it continues another by replying to it."""
         return self.here.session(message=self.id, user=self.speaker.id)
 
-    def reply_to(self, here: Here, redacted: Callable[[str], str]) -> Json:
-        """What is needed to answer it, without any password."""
-        quoted = self.quoted and {**self.quoted, "text": redacted(self.quoted["text"])}
+    @property
+    def reply_to(self) -> Json:
+        """What is needed to answer it."""
         return note_to_self(
-            here, self.speaker, bot=self.bot, message=self.id,
-            files=[redacted(name) or "a file" for name in self.files], quoted=quoted,
-            is_addressed=self.is_addressed, is_public=self.is_public, title=redacted(self.text),
+            self.here, self.speaker, bot=self.bot, message=self.id, files=self.files, quoted=self.quoted,
+            is_addressed=self.is_addressed, is_public=self.is_public,
         )  # fmt: skip
 
 
-def heard_in(message: discord.Message, bot: int, *, may_read_all: bool) -> Heard | None:
-    """What a person says in this message; None where it is nobody's, or nothing that was said."""
+def heard_in(message: discord.Message, bot: int, *, may_read_all: bool, masked: Mask) -> Heard | None:
+    """What a person says in this message; None where it is nobody's, or nothing that was said.
+
+    What nobody said to us with it (names, files, quotes) is `masked`, so that it is no place for passwords.
+    """
     if message.author.bot or message.webhook_id is not None or message.type not in HEARD_TYPES:
         return None
-    names = {each.id: each.display_name for each in message.mentions}
-    names |= {each.id: each.name for each in message.role_mentions}
-    names |= {each.id: str(getattr(each, "name", each.id)) for each in message.channel_mentions}
+    names = {each.id: masked(each.display_name) for each in message.mentions}
+    names |= {each.id: masked(each.name) for each in message.role_mentions}
+    names |= {each.id: masked(str(getattr(each, "name", each.id))) for each in message.channel_mentions}
     our_roles = {role.id for role in message.role_mentions if role.tags is not None and role.tags.bot_id == bot}
     replied_to = message.reference.resolved if message.reference is not None else None
     replied_to = replied_to if isinstance(replied_to, discord.Message) else None
@@ -86,17 +90,17 @@ def heard_in(message: discord.Message, bot: int, *, may_read_all: bool) -> Heard
     return Heard(
         id=message.id,
         bot=bot,
-        speaker=speaker_of(message.author),
+        speaker=speaker_of(message.author, masked),
         here=here,
         text=text,
-        files=tuple(_files_of(message)),
+        files=tuple(map(masked, _files_of(message))),
         mentions_us=mentions_us,
         is_for_somebody_else=(first is not None and first != bot and first not in our_roles)
         or (replied_to is not None and not is_to_us and not mentions_us),
         is_hidden=is_hidden,
         is_public=message.channel.type is not discord.ChannelType.private_thread,
         answer_replied_to=replied_to if is_to_us else None,
-        quoted=_quoted(message, replied_to if not is_to_us else None, bot, names),
+        quoted=_quoted(message, replied_to if not is_to_us else None, bot, names, masked),
     )
 
 
@@ -115,10 +119,10 @@ def here_of(channel: object, guild: discord.Guild | None) -> Here:
     return Here("inline", channel_id, None, guild_id)
 
 
-def speaker_of(author: discord.User | discord.Member) -> Speaker:
+def speaker_of(author: discord.User | discord.Member, masked: Mask) -> Speaker:
     """Who says something, with what Discord told of their roles."""
     roles = {role.id for role in author.roles} if isinstance(author, discord.Member) else None
-    return Speaker(author.id, _name_of(author), roles)
+    return Speaker(author.id, masked(_name_of(author)), roles)
 
 
 def _name_of(author: discord.User | discord.Member) -> str:
@@ -139,14 +143,13 @@ def note_to_self(
     is_addressed: bool = True,
     is_public: bool = True,
     may_post: bool = True,
-    title: str = "",
 ) -> Json:
     """What is needed to answer a question, as it is stored with it."""
     return {
         "kind": here.kind, "channel": here.channel, "parent": here.parent, "guild": here.guild, "bot": bot,
         "message": message, "command": command, "user": speaker.id, "name": speaker.name,
         "roles": None if speaker.roles is None else sorted(speaker.roles), "files": list(files), "quoted": quoted,
-        "addressed": is_addressed, "is_public": is_public, "may_post": may_post, "title": title[:200],
+        "addressed": is_addressed, "is_public": is_public, "may_post": may_post,
     }  # fmt: skip
 
 
@@ -163,6 +166,7 @@ def question_of(text: str, session: str, *, event_id: str, here: Here, reply_to:
     return Question(
         surface=SURFACE, session=session, text=text or NO_WORDS, event_id=event_id,
         person=person_id(reply_to["user"]), place=here.place, reply_to=reply_to,
+        frame=Frame(reply_to["name"], reply_to["files"]),
     )  # fmt: skip
 
 
@@ -183,13 +187,13 @@ def _files_of(message: discord.Message) -> Iterator[str]:
 
 
 def _quoted(
-    message: discord.Message, replied_to: discord.Message | None, bot: int, names: Mapping[int, str]
+    message: discord.Message, replied_to: discord.Message | None, bot: int, names: Mapping[int, str], masked: Mask
 ) -> Json | None:
     if message.message_snapshots and message.reference is not None:  # whose it is Discord does not tell
         text = readable(message.message_snapshots[0].content, bot, names)[:LONGEST_QUOTE]
-        return {"id": str(message.reference.message_id), "name": "", "text": text}
+        return {"id": str(message.reference.message_id), "name": "", "text": masked(text)}
     if replied_to is None or not replied_to.content:
         return None
     names = {**names, **{each.id: each.display_name for each in replied_to.mentions}}
     text = readable(replied_to.content, bot, names)[:LONGEST_QUOTE]
-    return {"id": str(replied_to.id), "name": _name_of(replied_to.author), "text": text}
+    return {"id": str(replied_to.id), "name": masked(_name_of(replied_to.author)), "text": masked(text)}

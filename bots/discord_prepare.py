@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 import discord
 
@@ -14,10 +15,11 @@ from bots.discord_api import DiscordApi, Refused
 from bots.discord_heard import Heard, Speaker, heard_in
 from bots.discord_words import SURFACE, Here
 from bots.reply import Undeliverable
-from bots.words import as_asked
-from core import Chat, Json, NotAllowed, Outcome, Preparation, Turn
+from bots.words import EARLIER_IN_THIS_THREAD
+from core import Chat, Frame, Json, NotAllowed, Outcome, Preparation, Remarks, Turn
 
 SECONDS_TO_CHECK = 20.0
+SECONDS_TO_WARN = 3.0
 SECONDS_A_MEMBER_IS_KNOWN = 300.0
 MOST_MEMBERS = 10_000
 EARLIER_MESSAGES = 50
@@ -25,7 +27,12 @@ LONGEST_EARLIER_MESSAGE = 2_000
 
 ANOTHER_PLACE = "Sorry, I am not set up to answer here."
 NOT_ON_THE_LIST = "Sorry, you do not have a role that I may answer."
-NOT_TO_BE_TOLD = "(The message that this is about is left out: it was said in private, or has been forgotten.)"
+THE_MESSAGE_THIS_IS_ABOUT = "The message that this is about"
+NOT_TO_BE_TOLD = Remarks(f"{THE_MESSAGE_THIS_IS_ABOUT} is left out: it was said in private, or has been forgotten.")
+OTHERS_CAN_READ_IT = (
+    "Others can read the password that you typed in the server. `/unlock` asks for it in a window of your own; you may "
+    "want to delete your message."
+)
 NOT_SURE = "Sorry, I could not find out whether I may answer you. Please ask again in a minute."
 
 
@@ -75,10 +82,13 @@ class DiscordPreparing:
         refusal = await self.refusal(here, Speaker(to["user"], to["name"], to["roles"]), SECONDS_TO_CHECK)
         if refusal is not None:
             raise NotAllowed(refusal if to["addressed"] else "")
+        if turn.said_password and to["guild"]:
+            await self._api.attempt(partial(_write_to, to["user"], OTHERS_CAN_READ_IT), seconds=SECONDS_TO_WARN)
         earlier, quoted = await self._earlier(turn, to), await self._quoted(turn, to)
         is_left_out = quoted == NOT_TO_BE_TOLD and _is_forward(to["quoted"])
         return Preparation(
-            _asked(turn, to, [] if is_left_out else to["files"]), "\n\n".join(filter(None, [earlier, quoted]))
+            frame=Frame(to["name"], [] if is_left_out else to["files"]),
+            remarks=[each for each in (earlier, quoted) if each is not None],
         )
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,20 +145,18 @@ class DiscordPreparing:
 
     # ── what was said before ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _quoted(self, turn: Turn, to: Json) -> str:
+    async def _quoted(self, turn: Turn, to: Json) -> Remarks | None:
         """The message that the question is about, unless it is part of the conversation or was said in private."""
         quoted = to["quoted"]
         if quoted is None:
-            return ""
+            return None
         said = await self._said_in(quoted) if quoted["id"] else None
         if said is not None and not _may_be_told(said, turn):
             return NOT_TO_BE_TOLD
         is_known = said is not None and said.session == turn.session and said.outcome is not Outcome.REFUSED
         if not quoted["text"] or (is_known and to["command"] is None):  # a command means one message of many
-            return ""
-        return (
-            f"The message that this is about{', from ' + quoted['name'] if quoted['name'] else ''}:\n{quoted['text']}"
-        )
+            return None
+        return Remarks(THE_MESSAGE_THIS_IS_ABOUT, [(quoted["name"], quoted["text"])])
 
     async def _said_in(self, quoted: Json) -> Turn | None:
         """The turn of which a quoted message is the question or, where it may be one of ours, shows the answer."""
@@ -157,22 +165,22 @@ class DiscordPreparing:
             return await self._chat.showing(None, quoted["id"])
         return asked
 
-    async def _earlier(self, turn: Turn, to: Json) -> str:
+    async def _earlier(self, turn: Turn, to: Json) -> Remarks | None:
         """What was said in this thread since we last read it, but for what is a turn already and what Bob wrote."""
         if not self._may_read_all or to["kind"] != "thread" or not to["message"] or not to["addressed"]:
-            return ""
+            return None
         before = await self._chat.before(turn)
         since = (before.reply_to or {}).get("message") if before is not None else None
         if before is not None and since is None:
-            return ""
+            return None
         found = await self._api.attempt(lambda client: self._messages_before(client, to, since)) or []
         known = await self._chat.known_events(SURFACE, [each.key for each in found])
-        lines = [
-            f"{each.speaker.name}: {each.text[:LONGEST_EARLIER_MESSAGE]}"
+        said = [
+            (each.speaker.name, each.text[:LONGEST_EARLIER_MESSAGE])
             for each in found
             if each.key not in known and each.text and not each.is_addressed
         ]
-        return "Earlier in this thread:\n" + "\n".join(lines) if lines else ""
+        return Remarks(EARLIER_IN_THIS_THREAD, said) if said else None
 
     async def _messages_before(self, client: discord.Client, to: Json, since: int | None) -> list[Heard]:
         thread = client.get_partial_messageable(to["channel"])
@@ -184,22 +192,25 @@ class DiscordPreparing:
         if since is None and to["parent"]:
             with contextlib.suppress(discord.NotFound, discord.Forbidden):  # opened from a message, it has its id
                 messages.append(await client.get_partial_messageable(to["parent"]).fetch_message(to["channel"]))
-        heard = (heard_in(message, to["bot"], may_read_all=True) for message in reversed(messages))
+        heard = (
+            heard_in(message, to["bot"], may_read_all=True, masked=self._chat.masked) for message in reversed(messages)
+        )
         return [each for each in heard if each is not None]
 
 
 def _may_be_told(said: Turn, turn: Turn) -> bool:
     """Whether what was said in a turn may be told in another: a private assistant knows its own session anyway."""
-    if said.outcome is Outcome.FORGOTTEN:
+    if said.outcome is Outcome.FORGOTTEN or said.unread:
         return False
-    return not said.private or (turn.private and said.session == turn.session)
+    is_in_its_circle = turn.private and (said.circle, said.session) == (turn.circle, turn.session)
+    return not said.private or is_in_its_circle
 
 
 def _is_forward(quoted: Json) -> bool:
     return not quoted["name"]
 
 
-def _asked(turn: Turn, to: Json, files: Sequence[str]) -> str:
-    if not turn.question:
-        return ""
-    return as_asked(turn.question, files, speaker=None if to["kind"] == "dm" else to["name"])
+async def _write_to(user: int, sentence: str, client: discord.Client) -> None:
+    """Tell somebody something where nobody else reads it."""
+    direct = await client.http.start_private_message(user)
+    await client.get_partial_messageable(int(direct["id"])).send(sentence, suppress_embeds=True)

@@ -161,7 +161,7 @@ class DiscordReply:
         try:
             await self._api.call(
                 lambda client: client.http.start_thread_with_message(
-                    channel, message, name=title_of(self._turn),
+                    channel, message, name=title_of(self._turn, self._chat.masked),
                     auto_archive_duration=MINUTES_UNTIL_A_THREAD_IS_ARCHIVED,
                 )
             )  # fmt: skip

@@ -7,7 +7,7 @@ message has that message's id).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,10 +21,6 @@ MOST_PARTS = 20
 PARTS_WITHOUT_A_FILE = 8
 WIDEST_TABLE = 110
 LONGEST_TITLE = 60
-OTHERS_CAN_READ_IT = (
-    "_Others here can read the password that you typed. `/unlock` asks for it in a window of your own; you may want to "
-    "delete your message._\n\n"
-)
 THE_REST_IS_IN_THE_FILE = "… The whole answer is in the attached file."
 THE_REST_DOES_NOT_FIT = "… The rest does not fit here."  # where no file may be attached; not longer than the other
 
@@ -101,18 +97,16 @@ def named(file_name: str) -> str:
     return words.plain_name(file_name, "*_`~<>|\n@") or "a file"
 
 
-def title_of(turn: Turn) -> str:
-    """A name for the thread that a question opens."""
+def title_of(turn: Turn, masked: Callable[[str], str]) -> str:
+    """A name for the thread that a question opens. It is shown, so it tells nothing of passwords."""
     if turn.private or not turn.question:
         return "A conversation with Bob"
-    return words.first_line(str((turn.reply_to or {}).get("title") or turn.question), LONGEST_TITLE)
+    return words.first_line(masked(turn.question), LONGEST_TITLE)
 
 
 def shown(turn: Turn, text: str) -> str:
     """What a reader sees of a turn's answer: the answer, and before it what has to be said about the question."""
-    to = turn.reply_to or {}
-    warning = OTHERS_CAN_READ_IT if turn.said_password and to.get("guild") else ""
-    return warning + words.unread_files(to.get("files") or ()) + text if text.strip() else text
+    return words.above_the_answer(turn) + text if text.strip() else text
 
 
 def parts_of(text: str, *, most: int = MOST_PARTS) -> list[str]:

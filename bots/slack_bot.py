@@ -31,7 +31,7 @@ from bots.slack_socket import Socket
 from bots.slack_status import Statuses
 from bots.slack_words import SURFACE, Said, said_in
 from bots.words import NO_WORDS
-from core import BadQuestion, Chat, Json, NotAccepted, Question, Settings, SettingsError, Turn
+from core import BadQuestion, Chat, Frame, Json, NotAccepted, Question, Settings, SettingsError, Turn
 from core.logs import kind_of
 
 logger = logging.getLogger(__name__)
@@ -170,10 +170,10 @@ class SlackBot:
 
     def _question(self, said: Said) -> Question:
         reply_to = said.reply_to
-        reply_to["files"] = [self._chat.redacted(name) or "a file" for name in said.files]
+        reply_to["files"] = [self._chat.masked(name) for name in said.files]
         return Question(
             surface=SURFACE, session=said.session, text=said.text or NO_WORDS, event_id=said.key, person=said.person,
-            place=said.place, reply_to=reply_to,
+            place=said.place, reply_to=reply_to, frame=Frame(said.user, reply_to["files"]),
         )  # fmt: skip
 
     def _open_reply(self, turn: Turn) -> SlackReply:

@@ -20,7 +20,7 @@ from bots.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
 from bots.slack_api import SlackApi
 from bots.slack_reply import NOTICE
 from bots.slack_words import SURFACE, Said, install_of, person_id, place_id, session_id
-from core import BadQuestion, Chat, Json, StoreUnavailable, Turn, WrongPassword
+from core import BadQuestion, Chat, Json, PasswordsClosed, StoreUnavailable, Turn, WrongPassword
 
 logger = logging.getLogger(__name__)
 
@@ -175,8 +175,8 @@ class SlackCommands:
         typed = view["state"]["values"]["password"]["typed"].get("value") or ""
         try:
             person = person_id(install_of(body), body["user"]["id"])
-            opened = await self._chat.unlock(person, view["private_metadata"], typed)
-        except (WrongPassword, StoreUnavailable) as refusal:
+            opened = await self._chat.unlock(person, view["private_metadata"], SURFACE, typed)
+        except (WrongPassword, PasswordsClosed, StoreUnavailable) as refusal:
             await ack(response_action="errors", errors={"password": str(refusal)})
         else:
             sentence = (

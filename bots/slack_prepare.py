@@ -11,8 +11,8 @@ from bots.reply import InDoubt, Undeliverable
 from bots.slack_api import Refused, SlackApi
 from bots.slack_status import Statuses
 from bots.slack_words import HEARD_SUBTYPES, SURFACE, is_for_us, people_in, readable, title_of, with_names
-from bots.words import as_asked
-from core import Chat, Json, NotAllowed, Preparation, Turn
+from bots.words import EARLIER_IN_THIS_THREAD
+from core import Chat, Frame, Json, NotAllowed, Preparation, Remarks, Turn
 
 SECONDS_TO_CHECK = 20.0
 SECONDS_A_GROUP_IS_KNOWN = 300.0
@@ -82,8 +82,13 @@ class SlackPreparing:
         mentioned = people_in(turn.question).union(*(people_in(text) for _, text in earlier))
         names = await self._names_of({to["user"], *mentioned, *(user for user, _ in earlier)})
         if turn.number == 1 and not turn.private and turn.question:
-            await self._statuses.name(to, title_of(with_names(turn.question, names)))
-        return Preparation(_asked(turn, to, names), _told(earlier, names))
+            await self._statuses.name(to, title_of(self._chat.masked(with_names(turn.question, names))))
+        said = [(names[user], with_names(text, names)) for user, text in earlier]
+        return Preparation(
+            question=with_names(turn.question, names),
+            frame=Frame(names[to["user"]], to["files"]),
+            remarks=[Remarks(EARLIER_IN_THIS_THREAD, said)] if said else [],
+        )
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,17 +193,3 @@ class SlackPreparing:
             return False
         after = since is None or float(message["ts"]) > float(since)
         return bool(message.get("user")) and after and float(message["ts"]) < float(to["ts"])
-
-
-def _asked(turn: Turn, to: Json, names: Mapping[str, str]) -> str:
-    if not turn.question:
-        return ""
-    speaker = None if to["kind"] == "im" else names[to["user"]]
-    return as_asked(with_names(turn.question, names), to["files"], speaker=speaker)
-
-
-def _told(earlier: list[tuple[str, str]], names: Mapping[str, str]) -> str:
-    if not earlier:
-        return ""
-    lines = [f"{names[user]}: {with_names(text, names)}" for user, text in earlier]
-    return "Earlier in this thread:\n" + "\n".join(lines)

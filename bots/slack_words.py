@@ -188,12 +188,7 @@ def shown(turn: Turn, text: str, *, whole: bool) -> str:
     answer = harmless(text, whole=whole)
     if bot:
         answer = re.sub(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", "Bob", answer)
-    return unread_files(turn) + answer if answer else answer
-
-
-def unread_files(turn: Turn) -> str:
-    """A line about what was attached and cannot be read."""
-    return words.unread_files((turn.reply_to or {}).get("files") or ())
+    return words.above_the_answer(turn) + answer if answer else answer
 
 
 def fallback(text: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from core import Turn
 
 NO_WORDS = "(no words)"  # a question that is a file, or a mention and nothing else
+EARLIER_IN_THIS_THREAD = "Earlier in this thread, the oldest first"
 LONGEST_NAME_OF_A_FILE = 100
 
 
@@ -15,16 +16,13 @@ def plain_name(name: str, markup: str) -> str:
     return " ".join(name.split())[:LONGEST_NAME_OF_A_FILE]
 
 
-def unread_files(files: Sequence[str]) -> str:
-    """What a person is told of files that cannot be read."""
-    return f"_I cannot read attachments yet, so I have not seen: {', '.join(files)}_\n\n" if files else ""
-
-
-def as_asked(question: str, files: Sequence[str], *, speaker: str | None) -> str:
-    """A question as the model is told it: by whom, where others take part, and with what it cannot read."""
-    if files:
-        question += f"\n\n(Attached, and not readable for you: {', '.join(files)})"
-    return question if speaker is None else f"{speaker}: {question}"
+def above_the_answer(turn: Turn) -> str:
+    """What a person is told before the answer itself: that it is private, or is not any more, and what was not read."""
+    mark = f"🔒 _{turn.assistant}_\n\n" if turn.private else ""
+    if turn.lapsed and not turn.private:
+        mark = f"_{turn.lapsed} is locked again here, so this is answered by {turn.assistant}._\n\n"
+    files = (turn.reply_to or {}).get("files") or ()
+    return mark + (f"_I cannot read attachments yet, so I have not seen: {', '.join(files)}_\n\n" if files else "")
 
 
 def first_line(text: str, most: int) -> str:

@@ -12,15 +12,18 @@ from core.errors import (
     ChatError,
     EventReused,
     HoldLost,
+    NoPrivateHere,
     NotAccepted,
     NotAllowed,
     Overloaded,
+    PasswordsClosed,
     StartError,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
     WrongPassword,
 )
+from core.frames import Frame, Remarks
 from core.logs import configure_logging
 from core.settings import SEED_PASSWORD, Settings, SettingsError, load_settings
 from core.store.backup import back_up, restore_from
@@ -28,8 +31,9 @@ from core.turns import ApiKey, Exchange, Finished, Json, Outcome, Preparation, Q
 
 __all__ = [
     "OPEN_NAMESPACE", "SEED_PASSWORD", "Answer", "AnswerFailed", "ApiKey", "ApiKeys", "Assistant", "Assistants",
-    "AssistantsFileError", "BadQuestion", "Chat", "ChatError", "EventReused", "Exchange", "Finished", "HoldLost",
-    "Json", "NoSuchKey", "NotAccepted", "NotAllowed", "Outcome", "Overloaded", "Preparation", "Prepare", "Question",
+    "AssistantsFileError", "BadQuestion", "Chat", "ChatError", "EventReused", "Exchange", "Finished", "Frame",
+    "HoldLost", "Json", "NoPrivateHere", "NoSuchKey", "NotAccepted", "NotAllowed", "Outcome", "Overloaded",
+    "PasswordsClosed", "Preparation", "Prepare", "Question", "Remarks",
     "SessionSummary", "Settings", "SettingsError", "StartError", "StoreUnavailable", "Turn", "UnknownAssistant",
     "UnknownSession", "WrongPassword", "back_up", "configure_logging", "load_settings", "open_api_keys", "open_chat",
     "restore_from",

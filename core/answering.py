@@ -21,6 +21,7 @@ from core.errors import (
     ModelMisconfigured,
     NotAllowed,
     OutOfTime,
+    PasswordsClosed,
     StoreUnavailable,
 )
 from core.language_model import ModelTrouble
@@ -216,14 +217,6 @@ class Answering:
         """Let whatever waits for an end wait no longer."""
         self._hurry.set()
 
-    async def without_password(self, turn: Turn, text: str) -> str:
-        """A text that belongs to a turn, without a password in it."""
-        text = text.replace("\0", "")  # which PostgreSQL does not take
-        reading = self._passwords.read(text)
-        if (reading.unlocks or reading.wrong) and await self._store.may_unlock(turn, reading.wrong):
-            return reading.text
-        return text
-
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, answer: Answer, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -294,10 +287,13 @@ class Answering:
     async def _prepare(self, turn: Turn, prepare: Prepare) -> Turn:
         preparation = await prepare(turn)
         question = turn.question if preparation.question is None else preparation.question
+        frame = preparation.frame or turn.frame
+        remarks = "\n\n".join(each.framed(self._passwords.masked) for each in preparation.remarks)
         turn = replace(
             turn,
-            question=await self.without_password(turn, question),
-            context=await self.without_password(turn, preparation.context),
+            question=self._passwords.masked(question.replace("\0", ""), said=turn.question),  # PostgreSQL takes no NUL
+            frame=frame and frame.masked(self._passwords.masked),
+            context=remarks.replace("\0", ""),
         )
         await self._store.note_prepared(turn)
         return turn
@@ -336,7 +332,7 @@ class Answering:
         if turn.id in self._lost:
             raise HoldLost
         assistant = self._assistants.get(turn.assistant)
-        if assistant is None or (turn.private and not assistant.private):
+        if assistant is None or (turn.private and assistant.circle != (turn.circle or assistant.circle or "")):
             assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
             await self._fail(turn, answer, assistant_is_gone, "untouched")
             return Begun(None)
@@ -347,6 +343,9 @@ class Answering:
             await self._finish(turn, answer, Finished("", Outcome.STOPPED), "untouched")
         elif begun.given_up:
             await self._fail(turn, answer, GivenUp(), "untouched")
+        elif turn.unread:
+            closed = NotAllowed(PasswordsClosed.sentence)
+            await self._end_unanswered(turn, answer, closed, Outcome.REFUSED, "untouched")
         elif not turn.question:
             said = _heard(assistant.name) if turn.private else NOTHING_TO_ANSWER
             await self._finish(turn, answer, Finished(said), "untouched")

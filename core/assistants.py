@@ -46,6 +46,11 @@ class Assistant(BaseModel):
     private: bool = False
     password_from: Text | None = None
 
+    @property
+    def circle(self) -> str | None:
+        """What the private assistants have in common that know the same password: its variable. None: it is public."""
+        return self.password_from
+
     @model_validator(mode="after")
     def _private_and_password_go_together(self) -> Self:
         if self.private != (self.password_from is not None):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from dotenv import dotenv_values
 
@@ -32,7 +32,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
     to other processes.
     """
     assistants = Assistants.load(settings.assistants_file)
-    passwords = Passwords(list(_passwords(settings, assistants)))
+    passwords = load_passwords(settings, assistants)
     configured = configured_keys(settings.api_keys.get_secret_value())
     chats: list[Chat] = []
 
@@ -90,14 +90,16 @@ def _language_model(settings: Settings) -> LanguageModel:
     )
 
 
-def _passwords(settings: Settings, assistants: Assistants) -> Iterator[Password]:
+def load_passwords(settings: Settings, assistants: Assistants) -> Passwords:
+    """The password of each circle that has one set; it opens the first assistant of its circle. Raises WeakPassword."""
     environment = {**dotenv_values(".env"), **os.environ}
-    for assistant in assistants:
-        if assistant.password_from is None:
-            continue
-        if assistant.password_from == PRIVATE_BOB_PASSWORD:
+    circles = {each.circle: each.name for each in reversed(list(assistants)) if each.circle is not None}
+    found: list[Password] = []
+    for variable, opens in reversed(circles.items()):
+        if variable == PRIVATE_BOB_PASSWORD:
             secret = settings.private_bob_password.get_secret_value()
         else:
-            secret = environment.get(assistant.password_from) or ""
+            secret = environment.get(variable) or ""
         if secret.strip():
-            yield Password(secret, assistant.name)
+            found.append(Password(secret, opens, name=variable))
+    return Passwords(found)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -22,13 +23,15 @@ from core.errors import (
     BadQuestion,
     EventReused,
     HoldLost,
+    NoPrivateHere,
     Overloaded,
+    PasswordsClosed,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
     WrongPassword,
 )
-from core.password import Passwords
+from core.password import Passwords, Reading
 from core.store import Chosen, Store
 from core.threads import Threads
 from core.turns import Exchange, Outcome, Question, SessionSummary, Turn, new_session_name, new_turn_id
@@ -91,7 +94,8 @@ class Chat:
     async def accept(self, question: Question, *, instead_of: Turn | None = None) -> Turn | None:
         """Make a question durable. None means that its event was accepted before.
 
-        `instead_of` is a failed turn of the same event, to be asked anew. Raises BadQuestion, Overloaded.
+        `instead_of` is a failed turn of the same event, to be asked anew. Raises BadQuestion, Overloaded,
+        PasswordsClosed, NoPrivateHere.
         """
         try:
             return await self._accept(question, instead_of)
@@ -102,10 +106,7 @@ class Chat:
 
     async def _accept(self, question: Question, instead_of: Turn | None) -> Turn | None:
         self._check(question)
-        reading = self._passwords.read(question.text)
-        unlocked = None
-        if reading.unlocks:
-            unlocked = reading.text, Chosen(reading.unlocks, private=True) if question.may_unlock else None
+        reading = self._read(question)
         turn_id = new_turn_id()
         # Before it is stored, so that it is never taken for a stranded one.
         self._answering.take_in_hand(turn_id, question.session, may_wait=question.may_wait)
@@ -115,8 +116,8 @@ class Chat:
                 turn = await self._store.accept(
                     question,
                     turn_id=turn_id,
-                    unlocked=unlocked,
-                    wrong=reading.wrong,
+                    reading=reading,
+                    opened=self._opened(reading),
                     choose=self._choose,
                     max_waiting=self._max_waiting,
                     instead_of=instead_of.id if instead_of else None,
@@ -140,14 +141,16 @@ class Chat:
         turn = await self._store.by_event(question.surface, question.event_id)
         if turn is None:
             raise StoreUnavailable
-        reading = self._passwords.read(question.text)
-        # A retry may not be the place to try passwords at: wrong words count, and only the right one finds its turn.
-        counts = bool(reading.unlocks or reading.wrong)
-        may_unlock = counts and await self._store.may_unlock(question, reading.wrong)
-        said: tuple[str, str | None] = question.text, None
-        if may_unlock and reading.unlocks:
-            said = (reading.text, reading.unlocks if question.may_unlock else None)
-        if (turn.question, turn.assistant if turn.private else None) != said:
+        # What it holds in its text counted when it was asked. Anything else is a guess like any other: a retry may not
+        # be the place to try passwords at, and only the right one finds the turn that it opened.
+        reading, counted = self._read(question), self._passwords.read(turn.question).candidates
+        guessed = replace(reading, candidates=reading.candidates - counted, wrong=reading.wrong - counted)
+        closed = await self._store.seconds_closed(question, guessed) if guessed.candidates else None
+        if closed is not None:
+            raise PasswordsClosed(retry_after=math.ceil(closed))
+        if reading.opens and not question.may_unlock:
+            raise NoPrivateHere
+        if (turn.question, turn.assistant if turn.private else None) != (reading.text, reading.opens):
             raise EventReused
         return turn
 
@@ -223,11 +226,14 @@ class Chat:
         """Ask another text instead, where its author has changed it. False once there is an answer.
 
         The turn is let go of and taken over like one of a dead process: what was shown of it is shown anew. It stays
-        with the assistant that was chosen for it. Raises BadQuestion.
+        with the assistant that was chosen for it, unless the new text holds a password. Raises BadQuestion.
         """
         self._check_text(text)
-        if not await self._store.amend(turn.id, await self._answering.without_password(turn, text)):
+        reading = self._passwords.read(text)
+        amended = await self._store.amend(turn, reading, self._opened(reading))
+        if amended == "too late":
             return False
+        logger.info("turn %s %s", turn.reference, amended)
         self._answering.lose(turn.id)
         self._look_around.set()
         return True
@@ -263,17 +269,18 @@ class Chat:
             raise UnknownAssistant
         await self._store.choose_in(place, chosen.name)
 
-    async def unlock(self, person: str, place: str, password: str) -> Assistant:
-        """Let the private assistant that this password opens answer this person in this place, for 15 minutes.
+    async def unlock(self, person: str, place: str, surface: str, typed: str) -> Assistant:
+        """Let the private assistant whose password is typed here answer this person in this place, for 15 minutes.
 
-        Raises WrongPassword, also for the right one after five tries within 15 minutes.
+        Raises WrongPassword, and PasswordsClosed, also for the right one, where too many were wrong lately.
         """
-        may_be_right = await self._store.may_try(person)
-        unlocks = self._passwords.read(password).unlocks
-        assistant = self.assistants.get(unlocks) if unlocks and may_be_right else None
+        reading = self._passwords.read_whole(typed)
+        said = await self._store.unlock(person, place, surface, reading, seconds=UNLOCKED_SECONDS)
+        assistant = self.assistants.get(reading.opens) if reading.opens and said == "opened" else None
+        if isinstance(said, PasswordsClosed):
+            raise said
         if assistant is None:
             raise WrongPassword
-        await self._store.unlock(person, place, assistant.name, seconds=UNLOCKED_SECONDS)
         return assistant
 
     async def lock(self, person: str, place: str) -> bool:
@@ -284,9 +291,9 @@ class Chat:
         """Record what a person thinks of the answer; the last word counts."""
         await self._store.rate(turn.id, person, good=good)
 
-    def redacted(self, text: str) -> str:
-        """The text without a password, for what is stored beside a question."""
-        return self._passwords.read(text).text
+    def masked(self, text: str) -> str:
+        """What nobody said to us just now, with a mask over whatever might be a password: to be stored or shown."""
+        return self._passwords.masked(text)
 
     @contextlib.asynccontextmanager
     async def control(self, surface: str, event_id: str) -> AsyncIterator[bool]:
@@ -386,6 +393,10 @@ class Chat:
         """How things stand with the language model, in a few words: "ok", if no question is held back."""
         return self._threads.breaker.status
 
+    async def are_passwords_closed(self) -> bool:
+        """Whether something was not read within the last hour, since too many words in it might be passwords."""
+        return await self._store.are_passwords_closed()
+
     async def check_store(self) -> None:
         """Come back if the store takes writes; raise StoreUnavailable if not."""
         await self._store.answers()
@@ -431,8 +442,8 @@ class Chat:
         subject, _, about = message.partition(" ")
         if subject == "stop":
             self._answering.stop(about)
-        elif subject == "lost":
-            self._answering.lose(about)
+        elif subject == "lost":  # it may be ours again by now, so it is the database that says
+            self._look_around.set()
         elif subject == "closed":
             self._answering.line.ring(int(about))
         else:
@@ -467,11 +478,20 @@ class Chat:
         if "\0" in text:
             raise BadQuestion("The question contains a NUL character.")
 
+    def _read(self, question: Question) -> Reading:
+        """What the text of a question says. Where it may open nothing, the right password is a guess as well."""
+        reading = self._passwords.read(question.text)
+        return reading if question.may_unlock else replace(reading, wrong=reading.candidates)
+
+    def _opened(self, reading: Reading) -> Chosen | None:
+        private = self.assistants.get(reading.opens) if reading.opens else None
+        return None if private is None else Chosen(private.name, private.circle)
+
     def _choose(self, unlocked: str | None, choice: str | None) -> Chosen:
         private = self.assistants.get(unlocked) if unlocked else None
         if private is not None and private.private:
-            return Chosen(private.name, private=True)
+            return Chosen(private.name, private.circle)
         assistant = self.assistants.get(choice) if choice else None
         if assistant is None or assistant.private:
             assistant = self.assistants.default
-        return Chosen(assistant.name, private=False)
+        return Chosen(assistant.name)

@@ -7,7 +7,9 @@
         Overloaded          too much waits already; carries `retry_after` seconds
         UnknownAssistant    no public assistant of that name
         UnknownSession      no session of that name, or one that may not be looked up
-        WrongPassword       a password asked for in a modal opens nothing
+        WrongPassword       a password asked for in a window opens nothing
+        PasswordsClosed     too many words that may be passwords; carries `retry_after` seconds
+        NoPrivateHere       a password was said where it may open nothing
         StoreUnavailable    the database failed
       AnswerFailed        the turn was stored and ended without an answer
         ModelBusy, ModelUnavailable, ModelQuotaExhausted, ModelMisconfigured,
@@ -73,9 +75,34 @@ class UnknownSession(NotAccepted):
 
 
 class WrongPassword(NotAccepted):
-    """The password opens nothing, or was tried too often."""
+    """The password opens nothing."""
 
-    sentence = "That password opens nothing, or it was tried too often. Please wait a few minutes and try again."
+    sentence = "That password opens nothing."
+
+
+class PasswordsClosed(NotAccepted):
+    """Too many words that may be passwords came lately, so nothing is read that holds more of them.
+
+    What was said is asked of nobody and kept nowhere, whether a password is in it or not.
+    """
+
+    sentence = (
+        "Too many numbers that could be a password were said within an hour. So I asked nobody this, and kept nothing "
+        "of it. Please say it without such numbers, or again in an hour."
+    )
+
+    def __init__(self, sentence: str | None = None, *, retry_after: int = 3600) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
+class NoPrivateHere(NotAccepted):
+    """A password was said by somebody who may not ask private assistants. It is asked of nobody and kept nowhere."""
+
+    sentence = (
+        "This holds the password of a private assistant, who cannot be asked from here. So I asked nobody this, and "
+        "kept nothing of it."
+    )
 
 
 class StoreUnavailable(NotAccepted):

@@ -23,11 +23,13 @@ class Said:
 class Ask:
     """One question to a language model.
 
-    `messages` is what the conversation does not contain yet, with the question last; without a conversation it is all
-    there is. `asker` tells one person from another and says nothing about them.
+    `instructions` go with it and become part of no conversation. `messages` is what the conversation does not contain
+    yet, with the question last; without a conversation it is all there is. `asker` tells one person from another and
+    says nothing about them.
     """
 
     assistant: Assistant
+    instructions: str
     messages: Sequence[Said]
     asker: str
     conversation_id: str | None = None

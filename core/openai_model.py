@@ -163,7 +163,7 @@ class OpenAIModel:
         assistant = ask.assistant
         body: dict[str, Any] = {
             "model": assistant.model,
-            "instructions": assistant.instructions,
+            "instructions": ask.instructions,
             "input": _items(ask.messages),
             "stream": True,
         }

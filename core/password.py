@@ -1,113 +1,206 @@
 """Passwords in what people say: found, taken out, and never an oracle.
 
 A password counts as a whole word: what stands before and after it is no letter and no digit. Text is read as people see
-it: compatibility forms (full-width digits) and invisible characters make no difference.
+it: compatibility forms, digits of other scripts, combining marks (keycaps among them) and invisible characters make no
+difference.
 
-A password of digits only has a *shape*: a word of as many digits. Other words of that shape are wrong guesses, which
-the store counts; more than three different ones are a list, where nothing is a password. Any other password is too long
-to be guessed and needs no counting.
+There are three kinds. The *published* default protects nothing. A *PIN* is digits that can be guessed, so every word of
+as many digits is a *candidate*: wrong ones count, and where nobody said a text to us just now all of them are masked
+alike. A *strong* password cannot be guessed, so only itself is looked for.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
+import secrets
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import accumulate
 
 from core.errors import StartError
+from core.settings import SEED_PASSWORD
 
-LONGEST_LIST_THAT_IS_A_GUESS = 3
-FEWEST_LETTERS_OR_DIGITS = 10
+MASK = "••••••"
+FEWEST_DIGITS = 6
+LONGEST = 200
+STRONG_GUESSES = 10**12  # by zxcvbn's estimate of how many a guesser needs, who knows words, dates and keyboards
+MOST_RATED = 72  # characters; zxcvbn takes no more, and what follows only makes it stronger
+LONGEST_FORM = 4  # of one character, once it is read as people see it; some ligatures stand for whole sentences
+MOST_REMEMBERED = 20_000
+GENERATED_GROUPS, LETTERS_OF_A_GROUP = 4, 5
+READABLE = "abcdefghijkmnpqrstuvwxyz23456789"  # without those that look like others
 
 _LETTER_OR_DIGIT = r"[^\W_]"
-# Letters and marks that show nothing although Unicode does not class them as format characters (Cf).
-_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | frozenset(map(chr, range(0xFE00, 0xFE10)))
+# What shows nothing, although Unicode does not class it as a format character (Cf) or a mark (M).
+_INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2065") | frozenset(
+    map(chr, [*range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000)])
+)
 
 
 class WeakPassword(StartError):
-    """A configured password that is neither digits only nor long enough. The message does not hold it."""
+    """A configured password that is neither digits nor strong. The message does not hold it, but offers another."""
+
+
+class Kind(Enum):
+    """How far a password protects, and so what its look-alikes mean."""
+
+    PUBLISHED = "published"
+    PIN = "PIN"
+    STRONG = "strong"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a text says once its passwords are understood.
 
-    `unlocks` names the private assistant whose password was said, `text` is what is left without it (empty where
-    nothing else was said), and `wrong` is the number of different words that look like a password and are none.
+    `opens` names the private assistant whose password was said, `text` is what is left without any password (empty
+    where nothing else was said). `candidates` are the different words that might be somebody's PIN, the right one
+    among them; `wrong` are those that are none.
     """
 
     text: str
-    unlocks: str | None = None
-    wrong: int = 0
+    opens: str | None = None
+    candidates: frozenset[str] = frozenset()
+    wrong: frozenset[str] = frozenset()
 
 
 class Password:
-    """One private assistant's password.
+    """The password of a circle, set in the variable `name`; it opens the assistant `opens`.
 
-    Raises WeakPassword unless it is of digits only or has ten letters or digits.
+    Raises WeakPassword where it is neither six digits nor hard to guess.
     """
 
-    def __init__(self, secret: str, assistant: str) -> None:
-        visible = "".join(letter for letter, _ in _seen(secret.strip()))
-        digits_only = re.fullmatch("[0-9]+", visible) is not None
-        if not digits_only and sum(letter.isalnum() for letter in visible) < FEWEST_LETTERS_OR_DIGITS:
-            raise WeakPassword(
-                f"The password of {assistant} must be of digits only or hold at least "
-                f"{FEWEST_LETTERS_OR_DIGITS} letters or digits."
-            )
-        self.assistant = assistant
+    def __init__(self, secret: str, opens: str, *, name: str) -> None:
+        visible = secret.strip().translate(_SEEN)
+        self.opens = opens
+        self.name = name
+        self.kind = _kind_of(visible, name)
+        self.length = len(visible)
         self._secret = visible.encode()
-        # Each place where a word of the password's length stands alone; overlapping places too.
-        body = f"[0-9]{{{len(visible)}}}" if digits_only else f".{{{len(visible)}}}"
-        self._candidate = re.compile(rf"(?<!{_LETTER_OR_DIGIT})(?=({body})(?!{_LETTER_OR_DIGIT}))", re.DOTALL)
-        self.has_shape = digits_only
+        # Each place where a text of the password's length stands between what is no letter and no digit.
+        self._places = re.compile(rf"(?<!{_LETTER_OR_DIGIT})(?=(.{{{len(visible)}}})(?!{_LETTER_OR_DIGIT}))", re.DOTALL)
 
-    def candidates(self, visible: str) -> Iterator[tuple[int, int, str]]:
-        """Start, end and text of every word in `visible` that might be this password."""
-        for match in self._candidate.finditer(visible):
-            yield match.start(1), match.end(1), match[1]
+    def is_(self, word: str) -> bool:
+        """Whether `word`, as it is seen, is the password, compared in constant time."""
+        return hmac.compare_digest(word.encode(errors="surrogatepass"), self._secret)
 
-    def matches(self, word: str) -> bool:
-        """Whether `word` is the password, compared in constant time."""
-        return hmac.compare_digest(word.encode(), self._secret)
+    def spans(self, visible: str) -> list[tuple[int, int]]:
+        """Where the password stands in `visible`."""
+        return [match.span(1) for match in self._places.finditer(visible) if self.is_(match[1])]
 
 
 class Passwords:
-    """All the passwords there are."""
+    """All the passwords there are. Raises WeakPassword where two circles have the same."""
 
     def __init__(self, passwords: Sequence[Password] = ()) -> None:
-        self._passwords = passwords
+        self._all = passwords
+        self._pins = [each for each in passwords if each.kind is Kind.PIN]
+        self._others = [each for each in passwords if each.kind is not Kind.PIN]
+        for index, each in enumerate(passwords):
+            for other in passwords[:index]:
+                if each.is_(other._secret.decode(errors="surrogatepass")):
+                    raise WeakPassword(f"{other.name} and {each.name} are the same: one would open the other's door.")
+        shapes = "|".join(f"[0-9]{{{length}}}" for length in sorted({each.length for each in self._pins}))
+        self._candidate = re.compile(rf"(?<!{_LETTER_OR_DIGIT})(?:{shapes})(?!{_LETTER_OR_DIGIT})")
+
+    def __iter__(self) -> Iterator[Password]:
+        return iter(self._all)
 
     def read(self, text: str) -> Reading:
-        """What `text` says: which assistant it unlocks, without the password, and how many guesses were wrong."""
-        said, wrong = self._find(text)
-        if not said:
-            return Reading(text, wrong=wrong)
-        rest, left = text, said
-        while left:  # what stands around a password of several words may be that password again
-            rest = _without(rest, [span for _, span in left])
-            left, _ = self._find(rest)
-        return Reading("" if _says_nothing(rest) else rest, unlocks=said[0][0], wrong=wrong)
+        """What somebody says to us."""
+        visible = text.translate(_SEEN)
+        found = self._find(visible)
+        candidates, wrong = frozenset(found.candidates), frozenset(found.candidates - found.right)
+        if not found.places:
+            return Reading(text, candidates=candidates, wrong=wrong)
+        rest = _replaced(text, visible, found.places, "")
+        # What stood around a password of several words may be that password again.
+        again = rest.translate(_SEEN)
+        rest = _replaced(rest, again, self._find(again).places, MASK)
+        return Reading(
+            text="" if _says_nothing(rest) else rest,
+            opens=next(each.opens for each in self._all if each in found.said),
+            candidates=candidates,
+            wrong=wrong,
+        )
 
-    def _find(self, text: str) -> tuple[list[tuple[str, tuple[int, int]]], int]:
-        """Assistants and the places of their passwords, and the number of different wrong words."""
-        if not self._passwords:
-            return [], 0
-        visible, places = _as_seen(text)
-        words = [
-            (password, word, (places[start], places[end - 1] + 1))
-            for password in self._passwords
-            for start, end, word in password.candidates(visible)
-        ]
-        right = [(password, word, span) for password, word, span in words if password.matches(word)]
-        shaped = {word for password, word, _ in words if password.has_shape}
-        if len(shaped) > LONGEST_LIST_THAT_IS_A_GUESS:
-            right = [(password, word, span) for password, word, span in right if not password.has_shape]
-            shaped = set()
-        wrong = len(shaped - {word for _, word, _ in right})
-        return [(password.assistant, span) for password, _, span in right], wrong
+    def read_whole(self, typed: str) -> Reading:
+        """What somebody types where a password was asked for: nothing but one, or nothing."""
+        word = typed.strip().translate(_SEEN).strip()
+        opens = [each.opens for each in self._all if each.is_(word)]
+        candidates = frozenset([word] if self._pins and self._candidate.fullmatch(word) else [])
+        return Reading("", opens[0] if opens else None, candidates, frozenset() if opens else candidates)
+
+    def masked(self, text: str, *, said: str = "") -> str:
+        """What nobody said to us just now, with a mask for each word that might be a password, right or wrong alike.
+
+        But for wrong ones that somebody `said` as well: those counted.
+        """
+        visible = text.translate(_SEEN)
+        found = self._find(visible)
+        counted = self.read(said).wrong if said and found.wrong_places else frozenset()
+        wrong = [(start, end) for start, end in found.wrong_places if visible[start:end] not in counted]
+        return _replaced(text, visible, sorted([*found.places, *wrong]), MASK)
+
+    def _find(self, visible: str) -> _Found:
+        found = _Found()
+        for password in self._others:
+            if spans := password.spans(visible):
+                found.said.add(password)
+                found.places += spans
+        if self._pins:
+            for match in self._candidate.finditer(_blanked(visible, found.places)):
+                found.candidates.add(match[0])
+                if said := [pin for pin in self._pins if pin.is_(match[0])]:
+                    found.said.update(said)
+                    found.right.add(match[0])
+                    found.places.append(match.span())
+                else:
+                    found.wrong_places.append(match.span())
+        found.places.sort()
+        return found
+
+
+@dataclass(slots=True)
+class _Found:
+    """Whose passwords stand in a text and where, and what else looks like a PIN."""
+
+    said: set[Password] = field(default_factory=set)
+    places: list[tuple[int, int]] = field(default_factory=list)
+    candidates: set[str] = field(default_factory=set)
+    right: set[str] = field(default_factory=set)
+    wrong_places: list[tuple[int, int]] = field(default_factory=list)
+
+
+def generated_password() -> str:
+    """A strong password that can be read aloud and typed: twenty letters and digits, 100 random bits."""
+    groups = ("".join(secrets.choice(READABLE) for _ in range(LETTERS_OF_A_GROUP)) for _ in range(GENERATED_GROUPS))
+    return "-".join(groups)
+
+
+def _kind_of(visible: str, name: str) -> Kind:
+    if visible == SEED_PASSWORD:
+        return Kind.PUBLISHED
+    if len(visible) <= LONGEST and _guesses(visible) >= STRONG_GUESSES:
+        return Kind.STRONG
+    if re.fullmatch("[0-9]+", visible) and FEWEST_DIGITS <= len(visible) <= LONGEST:
+        return Kind.PIN
+    raise WeakPassword(
+        f"{name} is too easy to guess, or longer than {LONGEST} characters. Set one that is not, for example "
+        f"{generated_password()} (`bob password` makes another), or a PIN of {FEWEST_DIGITS} digits or more."
+    )
+
+
+def _guesses(visible: str) -> float:
+    if not any(letter.isalnum() for letter in visible):
+        return 0
+    from zxcvbn import zxcvbn  # its lists of words take a while to load, and most starts do not need them
+
+    return float(zxcvbn(visible[:MOST_RATED])["guesses"])
 
 
 def _says_nothing(text: str) -> bool:
@@ -115,29 +208,52 @@ def _says_nothing(text: str) -> bool:
     return not any(unicodedata.category(letter)[0] in "LNS" for letter in text)
 
 
-def _seen(text: str) -> Iterator[tuple[str, int]]:
-    for place, letter in enumerate(text):
-        if unicodedata.category(letter) == "Cf" or letter in _INVISIBLE:
-            continue
-        for plain in unicodedata.normalize("NFKC", letter):
-            yield plain, place
+class _AsSeen(dict[int, str]):
+    """How each character is seen, as a table for `str.translate`."""
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= MOST_REMEMBERED:
+            self.clear()
+        plain = unicodedata.normalize("NFKD", chr(code))
+        seen = self[code] = "".join(map(_seen, plain))[:LONGEST_FORM]
+        return seen
 
 
-def _as_seen(text: str) -> tuple[str, Sequence[int]]:
-    if text.isascii():
-        return text, range(len(text))
-    pairs = list(_seen(text))
-    return "".join(letter for letter, _ in pairs), [place for _, place in pairs]
+def _seen(letter: str) -> str:
+    category = unicodedata.category(letter)
+    is_control = category == "Cc" and not letter.isspace()
+    if category == "Cf" or category[0] == "M" or is_control or letter in _INVISIBLE:
+        return ""
+    digit = unicodedata.digit(letter, None)
+    return letter if digit is None else str(digit)
 
 
-def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+_SEEN = _AsSeen()
+
+
+def _blanked(visible: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text with nothing that could be read in these places, which may overlap."""
+    blanked, at = [], 0
+    for start, end in sorted(spans):
+        blanked += [visible[at:start], " " * (end - max(start, at))]
+        at = max(at, end)
+    return "".join([*blanked, visible[at:]])
+
+
+def _replaced(text: str, visible: str, spans: Sequence[tuple[int, int]], by: str) -> str:
+    """The text with `by` in these places of what is `visible` of it; without it, no gap is left either."""
+    if not spans:
+        return text
+    ends = [] if text == visible else list(accumulate(len(_SEEN[ord(letter)]) for letter in text))
     kept: list[str] = []
     at = 0
-    for start, end in sorted(spans):
+    for start, end in spans:
+        if ends:  # with the marks that stand on the last character
+            start, end = bisect_right(ends, start), bisect_right(ends, end)
         if start < at:
             continue
-        kept.append(text[at:start])
+        kept += [text[at:start], by]
         alone = start == 0 or text[start - 1].isspace()
-        at = end + 1 if alone and text[end : end + 1] == " " else end
+        at = end + 1 if not by and alone and text[end : end + 1] == " " else end
     kept.append(text[at:])
-    return "".join(kept).strip()
+    return "".join(kept) if by else "".join(kept).strip()

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from core import frames
 from core.answer import Answer
 from core.assistants import Assistant
 from core.breaker import Breaker
 from core.errors import StoreUnavailable
+from core.frames import as_told
 from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said
 from core.store import Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
 from core.turns import Finished, Outcome, Told, Turn, Usage
@@ -210,7 +212,7 @@ class Threads:
             messages = [*_messages(begun.plan.tell), question]
         else:
             await self._catch_up(turn, begun.plan.tell, told)
-        ask = Ask(assistant, messages, _asker(turn), told.conversation_id)
+        ask = Ask(assistant, _instructions(turn, assistant), messages, _asker(turn), told.conversation_id)
         finished, response_id = await self._listen(ask, answer, it_answers)
         if finished.usage.input_tokens == 0:
             finished.usage = self.estimate(begun, finished.text)
@@ -254,7 +256,7 @@ class Threads:
             if new is not None and costs <= budget:
                 tell = _oldest_first(transcript(state.begins - 1)) if self._conversations is None else new
                 return Plan(keep=True, begins=state.begins, tell=tell, holds=state.tokens, costs=costs)
-        holds = tokens_in(assistant.instructions)
+        holds = tokens_in(_instructions(turn, assistant))
         newest = _newest_within(transcript(0), budget // 2 - holds - question)
         costs = holds + sum(map(_tokens, newest)) + question
         return Plan(
@@ -264,7 +266,7 @@ class Threads:
     def _may_go_on(self, state: ThreadState, turn: Turn) -> bool:
         where = (state.conversation_id is None) == (self._conversations is None)
         # An assistant that was private for a while must not go on, as a public one, with what it was told then.
-        same_privacy = state.private == turn.private
+        same_privacy = state.private == turn.private and state.circle == turn.circle
         return where and same_privacy and not state.in_doubt and state.scope == self._model.scope
 
     async def _wait_for_erasures(self, seconds: float | None) -> None:
@@ -361,7 +363,12 @@ def _messages(turns: Sequence[Told]) -> list[Said]:
 
 
 def _asked(turn: Turn) -> str:
-    return f"{turn.context}\n\n{turn.question}" if turn.context else turn.question
+    question = as_told(turn.question, turn.frame)
+    return f"{turn.context}\n\n{question}" if turn.context else question
+
+
+def _instructions(turn: Turn, assistant: Assistant) -> str:
+    return assistant.instructions if turn.frame is None else f"{assistant.instructions}\n\n{frames.INSTRUCTIONS}"
 
 
 def _asker(turn: Turn) -> str:

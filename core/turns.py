@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from core.frames import Frame, Remarks
+
 
 class Outcome(StrEnum):
     """How a turn ended. Each accepted turn ends in exactly one of these."""
@@ -50,8 +52,8 @@ class Question:
     against. `place` is what a session is in (a channel, a DM), where an assistant may be chosen for all of them or
     unlocked for a person. `reply_to` is the surface's note to itself on where the answer is to be shown: a turn with it
     stays open until the surface says that it was shown; without it, stored is shown. A question that is not `may_wait`
-    is refused with Overloaded where too much waits already. A password in one that is not `may_unlock` opens nothing,
-    and is taken out all the same.
+    is refused with Overloaded where too much waits already, and one that is not `may_unlock` with NoPrivateHere where
+    it holds a password. `frame` tells who asks, where a model is to tell several people apart.
     """
 
     surface: str
@@ -62,6 +64,7 @@ class Question:
     address: str | None = None
     place: str | None = None
     reply_to: Mapping[str, Any] | None = None
+    frame: Frame | None = None
     may_wait: bool = True
     may_unlock: bool = True
 
@@ -71,7 +74,8 @@ class Turn:
     """A question in its place in a session: what was stored, as it was when it was read.
 
     `posted` lists the messages that show the answer, in the surface's own words; `said_password` tells that the text
-    itself unlocked the assistant.
+    itself unlocked the assistant. `circle` is that of a private turn. Of an `unread` one nothing was kept, since no
+    password could be taken when it came. `lapsed` is a private assistant whose unlock had just lapsed.
     """
 
     id: str
@@ -88,6 +92,10 @@ class Turn:
     reply_to: Json | None = None
     posted: Sequence[Json] = ()
     said_password: bool = False
+    circle: str | None = None
+    unread: bool = False
+    lapsed: str | None = None
+    frame: Frame | None = None
     context: str | None = None
     answer: str | None = None
     error: str | None = None
@@ -112,13 +120,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What a surface fetched before a turn is asked.
+    """What a surface fetched before a turn is asked, and what nobody said to us just now.
 
-    `question` is the text as its readers shall know it (None: as it is), `context` what was said around it.
+    `question` is the text as its readers shall know it (None: as it is), `frame` who asks it (None: as it is known),
+    `remarks` what was said around it. Whatever in it might be a password is masked before anything else is done.
     """
 
     question: str | None = None
-    context: str = ""
+    frame: Frame | None = None
+    remarks: Sequence[Remarks] = ()
 
 
 @dataclass(frozen=True, slots=True)

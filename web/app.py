@@ -27,6 +27,7 @@ from web.sessions import session_routes
 from web.slack import slack_routes
 
 WELCOME = "Welcome to the OpenAI Threaded Assistant API!"
+SECONDS_FOR_THE_STORE = 2.0  # to say whether it answers
 
 status_routes = APIRouter()
 
@@ -104,10 +105,18 @@ async def root() -> dict[str, str]:
 @status_routes.head("/healthz", include_in_schema=False)
 @status_routes.get("/healthz", summary="Is this process alive?")
 async def healthz(request: Request) -> dict[str, str]:
-    """Always 200 while the process lives; `store` and `model` say whether its database and its model answer."""
+    """Always 200 while the process lives; `store` and `model` say whether its database and its model answer.
+
+    `passwords` are "closed" for an hour after something was not read, since too many words in it might be a PIN.
+    """
     chat: Chat = request.app.state.chat
-    store = "ok" if await _store_answers(chat) else "unavailable"
-    return {"status": "ok", "store": store, "model": chat.model_status}
+    state = {"status": "ok", "store": "unavailable", "model": chat.model_status, "passwords": "unknown"}
+    if await _store_answers(chat):
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(SECONDS_FOR_THE_STORE):
+                state["passwords"] = "closed" if await chat.are_passwords_closed() else "ok"
+                state["store"] = "ok"
+    return state
 
 
 @status_routes.head("/readyz", include_in_schema=False)
@@ -124,7 +133,7 @@ async def readyz(request: Request) -> JSONResponse:
 
 async def _store_answers(chat: Chat) -> bool:
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(SECONDS_FOR_THE_STORE):
             await chat.check_store()
     except (StoreUnavailable, TimeoutError):
         return False

@@ -19,7 +19,9 @@ from core import (
     ChatError,
     EventReused,
     HoldLost,
+    NoPrivateHere,
     Overloaded,
+    PasswordsClosed,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
@@ -50,6 +52,8 @@ _STATUS: dict[type[ChatError], int] = {
     EventReused: 422,
     UnknownAssistant: 422,
     UnknownSession: 404,
+    NoPrivateHere: 403,
+    PasswordsClosed: 429,
     Overloaded: 503,
     StoreUnavailable: 503,
     HoldLost: 503,
@@ -85,7 +89,9 @@ def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -
 
 def chat_problem(error: ChatError) -> JSONResponse:
     """The response to an error of the core; AnswerFailed is a 500."""
-    seconds = error.retry_after if isinstance(error, Overloaded) else _SECONDS_UNTIL_A_RETRY.get(type(error))
+    seconds = _SECONDS_UNTIL_A_RETRY.get(type(error))
+    if isinstance(error, Overloaded | PasswordsClosed):
+        seconds = error.retry_after
     headers = {"Retry-After": str(seconds)} if seconds is not None else None
     return problem(_STATUS.get(type(error), 500), error.sentence, headers)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from core.errors import StartError, StoreUnavailable
+from core.errors import NoPrivateHere, PasswordsClosed, StartError, StoreUnavailable
+from core.password import Reading
 from core.store.archive import Archive
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
-from core.store.guesses import Guesses
+from core.store.guesses import Guesses, budgets_of
 from core.store.keys import Keys
 from core.store.ledger import Begun, Chosen, Decide, EventKnown, Ledger, Plan, ThreadState, Transcript
 from core.store.liveness import Hear, HostLiveness, ServerLiveness
@@ -24,12 +26,13 @@ from core.store.places import Places
 from core.turns import ApiKey, Exchange, Finished, Outcome, Question, SessionSummary, Turn
 
 __all__ = [
-    "Begun", "Chosen", "DatabaseURLError", "DueErasure", "Plan", "SchemaTooNew", "Store", "ThreadFate", "ThreadState",
-    "Tick", "Transcript",
+    "Amended", "Begun", "Chosen", "DatabaseURLError", "DueErasure", "Plan", "SchemaTooNew", "Store", "ThreadFate",
+    "ThreadState", "Tick", "Transcript",
 ]  # fmt: skip
 
 # What becomes of a thread when its turn closes: it contains the turn, it is thrown away, or nothing happened to it.
 ThreadFate = Literal["told", "retired", "untouched"]
+Amended = Literal["amended", "unread", "too late"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,46 +107,60 @@ class Store:
         question: Question,
         *,
         turn_id: str,
-        unlocked: tuple[str, Chosen | None] | None,
-        wrong: int,
+        reading: Reading,
+        opened: Chosen | None,
         choose: Callable[[str | None, str | None], Chosen],
         max_waiting: int,
         instead_of: str | None = None,
     ) -> Turn | None:
         """Make a question durable as a turn of its session. None means that its event was accepted before.
 
-        `unlocked` is the text without its password and the assistant that it opens here, if it says one; `wrong` counts
-        the words that looked like one. Where too many were wrong lately the text stays as it is. `choose` says who
-        answers otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
-        `instead_of` is a failed turn of the same event, to be asked anew.
-        Raises Overloaded.
+        `reading` is what its text says, and `opened` the private assistant that it opens. `choose` says who answers
+        otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
+        `instead_of` is a failed turn of the same event, to be asked anew. What cannot be read is a turn of which
+        nothing is kept, where it has a `reply_to`.
+        Raises Overloaded, and PasswordsClosed and NoPrivateHere where nobody would see the turn.
         """
 
-        def work(c: sa.Connection) -> Turn | None:
-            text, chosen = question.text, None
-            if wrong or unlocked:
-                may_unlock = self._guesses.may_unlock(c, _subjects(question), wrong)
-                if unlocked and may_unlock:
-                    text, chosen = unlocked
-            opened, by_place = None, None
+        def work(c: sa.Connection) -> Turn | PasswordsClosed | NoPrivateHere:
+            closed = None
+            if reading.candidates and instead_of is None:  # else they counted when it was asked first
+                if question.event_id and self._ledger.by_event(c, question.surface, question.event_id):
+                    raise EventKnown
+                closed = self._guesses.seconds_closed(c, budgets_of(question), reading)
+            if closed is not None and question.reply_to is None:
+                return PasswordsClosed(retry_after=math.ceil(closed))
+            if closed is None and opened is not None and not question.may_unlock:
+                return NoPrivateHere()
+            chosen = opened if closed is None else None
+            unlocked, lapsed, by_place = None, None, None
             if question.place is not None and chosen is None:
-                opened = self._places.unlocked(c, question.person, question.place) if question.person else None
+                unlocked, lapsed = self._places.unlocked(c, question.person, question.place)
                 by_place = self._places.assistant_of(c, question.place)
             if instead_of is not None:
                 self._ledger.set_aside(c, instead_of)
             return self._ledger.accept(
-                c, question, turn_id=turn_id, text=text, max_waiting=max_waiting, said_password=chosen is not None,
-                choose=lambda by_session: chosen or choose(opened, by_session or by_place),
+                c, question, turn_id=turn_id, text=reading.text if closed is None else "", max_waiting=max_waiting,
+                said_password=chosen is not None, unread=closed is not None, lapsed=lapsed,
+                choose=lambda by_session: chosen or choose(unlocked, by_session or by_place),
             )  # fmt: skip
 
         try:
-            return await self._db.write(work, in_line=question.session)
+            accepted = await self._db.write(work, in_line=question.session)
         except EventKnown:
             return None
+        if isinstance(accepted, Turn):
+            return accepted
+        raise accepted
 
-    async def may_unlock(self, said_by: Question | Turn, wrong: int) -> bool:
-        """Count wrong words; whether a password that was said along with them counts."""
-        return await self._db.write(lambda c: self._guesses.may_unlock(c, _subjects(said_by), wrong))
+    async def seconds_closed(self, said_by: Question | Turn, reading: Reading) -> float | None:
+        """Count the wrong candidates of a text and read on: None. Or seconds until it could be read."""
+        budgets = budgets_of(said_by)
+        return await self._db.write(lambda c: self._guesses.seconds_closed(c, budgets, reading))
+
+    async def are_passwords_closed(self) -> bool:
+        """Whether any text was not read within the last hour, since too many words in it might have been passwords."""
+        return await self._db.read(self._guesses.are_closed_somewhere)
 
     async def by_event(self, surface: str, event_id: str) -> Turn | None:
         """The turn that this event became, if it was accepted."""
@@ -247,9 +264,22 @@ class Store:
         """Mark a turn to be stopped. False where it is closed or unknown."""
         return await self._db.write(lambda c: self._ledger.stop(c, turn_id))
 
-    async def amend(self, turn_id: str, text: str) -> bool:
-        """Let a turn that is not answered yet ask another text, and let go of it. False where it is too late."""
-        return await self._db.write(lambda c: self._ledger.amend(c, turn_id, text))
+    async def amend(self, turn: Turn, reading: Reading, opened: Chosen | None) -> Amended:
+        """Let a turn that is not answered yet ask another text, and let go of it.
+
+        `opened` is the private assistant that the text opens, whose the turn is then.
+        """
+
+        def work(c: sa.Connection) -> Amended:
+            if not self._ledger.may_be_amended(c, turn):
+                return "too late"
+            closed = self._guesses.seconds_closed(c, budgets_of(turn), reading) is not None
+            text, opens = ("", None) if closed else (reading.text, opened)
+            if not self._ledger.amend(c, turn, text, unread=closed, opened=opens, erase_after=self._erase_after):
+                return "too late"
+            return "unread" if closed else "amended"
+
+        return await self._db.write(work)
 
     async def reset(self, session: str) -> bool:
         """Begin the session's visible transcript at its next turn. False where there is no such session."""
@@ -270,13 +300,22 @@ class Store:
         """Let `assistant` answer in the sessions of this place from now on."""
         await self._db.write(lambda c: self._places.choose(c, place, assistant))
 
-    async def may_try(self, person: str) -> bool:
-        """Count a try at a password in a modal; whether it may still be right."""
-        return await self._db.write(lambda c: self._guesses.may_try(c, person))
+    async def unlock(
+        self, person: str, place: str, surface: str, reading: Reading, *, seconds: float
+    ) -> Literal["opened", "wrong"] | PasswordsClosed:
+        """Let the private assistant that a typed password opens answer this person in this place for `seconds`."""
+        budgets = budgets_of(Question(surface, place, "", person=person))
 
-    async def unlock(self, person: str, place: str, assistant: str, *, seconds: float) -> None:
-        """Let a private assistant answer this person in this place for `seconds`."""
-        await self._db.write(lambda c: self._places.unlock(c, person, place, assistant, seconds=seconds))
+        def work(c: sa.Connection) -> Literal["opened", "wrong"] | PasswordsClosed:
+            closed = self._guesses.seconds_closed(c, budgets, reading)
+            if closed is not None:
+                return PasswordsClosed(retry_after=math.ceil(closed))
+            if reading.opens is None:
+                return "wrong"
+            self._places.unlock(c, person, place, reading.opens, seconds=seconds)
+            return "opened"
+
+        return await self._db.write(work)
 
     async def lock(self, person: str, place: str) -> bool:
         """Take back what this person unlocked here. False where there was nothing."""
@@ -419,7 +458,7 @@ class Store:
 
         That is done some at a time, for others to write between.
         """
-        for prune in (self._ledger.prune, self._guesses.prune):
+        for prune in (self._ledger.prune, self._guesses.prune, self._places.prune):
             while await self._db.write(prune):
                 pass
 
@@ -455,12 +494,3 @@ def _bring_up_to_date(database: Database) -> None:
     except sa.exc.DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         raise StartError(f"The database at DATABASE_URL does not answer as it should: {reason}") from error
-
-
-def _subjects(said_by: Question | Turn) -> list[str]:
-    subjects = [f"session:{said_by.session}"]
-    if said_by.person:
-        subjects.append(f"person:{said_by.person}")
-    if isinstance(said_by, Question) and said_by.address:
-        subjects.append(f"address:{said_by.address}")
-    return subjects

@@ -1,4 +1,4 @@
-"""How often somebody guessed at a password, and who may unlock nothing for a while.
+"""How many words that might be a password somebody may still say, before what they say is read no more.
 
 Subjects are stored as digests: which person or address it was matters to nobody.
 """
@@ -6,106 +6,123 @@ Subjects are stored as digests: which person or address it was matters to nobody
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from core.password import Reading
 from core.store.clock import Clock
 from core.store.tables import Guess, Lockout
+from core.turns import Question, Turn
+
+logger = logging.getLogger(__name__)
 
 guesses = Guess.__table__  # type: ignore[attr-defined]
 lockouts = Lockout.__table__  # type: ignore[attr-defined]
 
 WINDOW_SECONDS = 3600.0
-LOCKOUT_SECONDS = 3600.0
-MOST_WRONG_WORDS = 60
-MOST_WRONG_WORDS_OF_ALL = 600
-MOST_TRIES_IN_A_MODAL = 5
-MODAL_WINDOW_SECONDS = 900.0
-EVERYBODY = "everybody"
+MOST_WRONG_WORDS = 20  # of a person
+MOST_WRONG_WORDS_OF_AN_ADDRESS = 200
+MOST_WRONG_WORDS_OF_A_SURFACE = 600
 PRUNED_AT_ONCE = 1_000
-_ADVISORY_LOCK = 0x626F6201
+
+Budgets = Mapping[str, int]
+
+
+def budgets_of(said_by: Question | Turn) -> Budgets:
+    """Whose budgets a text is read from, and how large each is.
+
+    Nobody else's words are taken from a person's own. Where nobody knows who asks, as on an open website, a session at
+    an address is a person, and the address has a larger budget for all of them.
+    """
+    address = said_by.address if isinstance(said_by, Question) else None
+    budgets = {f"surface:{said_by.surface}": MOST_WRONG_WORDS_OF_A_SURFACE}
+    if address is not None:
+        budgets[f"address:{address}"] = MOST_WRONG_WORDS_OF_AN_ADDRESS
+    own = f"person:{said_by.person}" if said_by.person else f"session:{said_by.session} {address or ''}"
+    return {own: MOST_WRONG_WORDS, **budgets}
 
 
 class Guesses:
-    """Counts wrong words, an hour at a time."""
+    """Counts wrong candidates, and tells when there are too many."""
 
     def __init__(self, dialect: str, clock: Clock) -> None:
         self._clock = clock
         self._upsert = postgresql.insert if dialect == "postgresql" else sqlite.insert
         self._one_at_a_time = dialect == "postgresql"
 
-    def may_unlock(self, connection: sa.Connection, subjects: Sequence[str], wrong: int) -> bool:
-        """Count `wrong` words against each subject and everybody; whether a password said now may unlock.
+    def seconds_closed(self, connection: sa.Connection, budgets: Budgets, reading: Reading) -> float | None:
+        """Count the wrong candidates of a text, and read on: None. Or seconds until it could be read.
 
-        The words count before the decision, so one message cannot both reach the bound and slip past it.
+        Which it is depends on how many candidates there are and on nothing else, so that it tells nobody which of them
+        is right. What is not read counts nothing.
         """
-        if wrong:
-            self._stand_in_line(connection)
-        digests = {digest(subject): MOST_WRONG_WORDS for subject in subjects}
-        digests[digest(EVERYBODY)] = MOST_WRONG_WORDS_OF_ALL
-        locked_out = connection.execute(
-            sa.select(lockouts.c.subject).where(
-                lockouts.c.subject.in_(list(digests)), lockouts.c.until > self._clock.now
-            ),
-            self._clock.params(),
-        ).first()
-        if locked_out is not None:
-            return False
-        return not wrong or all([self._counts(connection, subject, wrong, bound) for subject, bound in digests.items()])
+        if not reading.candidates:
+            return None
+        waits = {
+            name: self._wait(connection, digest(name), most, len(reading.candidates))
+            for name, most in sorted(budgets.items())  # whoever locks several does so in the same order
+        }
+        if closed := [name for name, wait in waits.items() if wait]:
+            for name in closed:
+                self._note_closing(connection, digest(name))
+            logger.warning("passwords closed for %s: what holds more candidates is not read", ", ".join(closed))
+            return max(waits.values())
+        for name in budgets if reading.wrong else ():
+            connection.execute(
+                sa.insert(guesses).values(subject=digest(name), at=self._clock.now, words=len(reading.wrong)),
+                self._clock.params(),
+            )
+        return None
 
-    def may_try(self, connection: sa.Connection, person: str) -> bool:
-        """Count a try at a password that was asked for in a modal; whether it may still be right."""
-        self._stand_in_line(connection)
-        subject = digest(f"modal:{person}")
-        self._drop_older(connection, subject, MODAL_WINDOW_SECONDS)
-        if self._sum(connection, subject) >= MOST_TRIES_IN_A_MODAL:
-            return False
-        self._add(connection, subject, 1)
-        return True
+    def are_closed_somewhere(self, connection: sa.Connection) -> bool:
+        """Whether any text was not read within the last hour."""
+        found = sa.select(lockouts.c.subject).where(lockouts.c.until > self._clock.now).limit(1)
+        return connection.execute(found, self._clock.params()).first() is not None
 
     def prune(self, connection: sa.Connection) -> int:
-        """Forget lockouts that are over and some of the words that count no more; how many entries these were."""
-        self._stand_in_line(connection)
-        longest = max(WINDOW_SECONDS, MODAL_WINDOW_SECONDS)
-        old = sa.select(guesses.c.id).where(guesses.c.at < self._clock.now - longest).limit(PRUNED_AT_ONCE)
+        """Forget closings that are over and some of the words that count no more; how many entries these were."""
+        old = sa.select(guesses.c.id).where(guesses.c.at < self._clock.now - WINDOW_SECONDS).limit(PRUNED_AT_ONCE)
         connection.execute(sa.delete(lockouts).where(lockouts.c.until <= self._clock.now), self._clock.params())
         return connection.execute(sa.delete(guesses).where(guesses.c.id.in_(old)), self._clock.params()).rowcount
 
-    def _stand_in_line(self, connection: sa.Connection) -> None:
-        if self._one_at_a_time:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+    def _wait(self, connection: sa.Connection, subject: str, most: int, candidates: int) -> float:
+        """Seconds until this budget has room for so many; 0 if it has."""
+        if candidates > most:
+            return WINDOW_SECONDS
+        counted = self._counted(connection, subject)
+        # Who is far from the end of a budget that many share waits for none of them.
+        if self._one_at_a_time and (most == MOST_WRONG_WORDS or 2 * sum(words for _, words in counted) > most):
+            key = int.from_bytes(bytes.fromhex(subject)[:8], "big", signed=True)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+            counted = self._counted(connection, subject)
+        excess = sum(words for _, words in counted) + candidates - most
+        for age, words in counted if excess > 0 else ():  # the oldest first, which are the first to count no more
+            excess -= words
+            if excess <= 0:
+                return max(1.0, WINDOW_SECONDS - age)
+        return 0.0
 
-    def _counts(self, connection: sa.Connection, subject: str, wrong: int, bound: int) -> bool:
-        self._add(connection, subject, wrong)
-        self._drop_older(connection, subject, WINDOW_SECONDS)
-        if self._sum(connection, subject) < bound:
-            return True
-        until = self._clock.now + LOCKOUT_SECONDS
+    def _counted(self, connection: sa.Connection, subject: str) -> list[tuple[float, int]]:
+        """How long ago this subject said how many wrong words, within the last hour; the oldest first."""
+        age = (self._clock.now - guesses.c.at).label("age")
+        found = (
+            sa.select(age, guesses.c.words)
+            .where(guesses.c.subject == subject, guesses.c.at > self._clock.now - WINDOW_SECONDS)
+            .order_by(guesses.c.at)
+        )
+        return [(row.age, row.words) for row in connection.execute(found, self._clock.params())]
+
+    def _note_closing(self, connection: sa.Connection, subject: str) -> None:
+        until = self._clock.now + WINDOW_SECONDS
         connection.execute(
             self._upsert(lockouts)
             .values(subject=subject, until=until)
             .on_conflict_do_update(index_elements=["subject"], set_={"until": until}),
             self._clock.params(),
         )
-        connection.execute(sa.delete(guesses).where(guesses.c.subject == subject))
-        return False
-
-    def _add(self, connection: sa.Connection, subject: str, words: int) -> None:
-        connection.execute(
-            sa.insert(guesses).values(subject=subject, at=self._clock.now, words=words), self._clock.params()
-        )
-
-    def _drop_older(self, connection: sa.Connection, subject: str, seconds: float) -> None:
-        connection.execute(
-            sa.delete(guesses).where(guesses.c.subject == subject, guesses.c.at < self._clock.now - seconds),
-            self._clock.params(),
-        )
-
-    def _sum(self, connection: sa.Connection, subject: str) -> int:
-        found = sa.select(sa.func.coalesce(sa.func.sum(guesses.c.words), 0)).where(guesses.c.subject == subject)
-        return int(connection.execute(found).scalar_one())
 
 
 def digest(subject: str) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import HoldLost, Overloaded
+from core.frames import Frame, as_told
 from core.store.clock import Clock
 from core.store.prepared import Prepared
 from core.store.tables import ChatSession, Erasure, Feedback, Thread
@@ -45,13 +46,14 @@ PRUNED_AT_ONCE = 1_000
 ATTEMPT_ALONE = MOST_ATTEMPTS_IN_COMPANY // MOST_ATTEMPTS
 _ACCEPTED = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "holder",
-    "reply_to", "said_password",
+    "reply_to", "said_password", "circle", "unread", "lapsed", "frame",
 )  # fmt: skip
 _TURN = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "token",
-    "reply_to", "posted", "said_password", "context", "answer", "error", "outcome", "attempts",
+    "reply_to", "posted", "said_password", "circle", "unread", "lapsed", "frame", "context", "answer", "error",
+    "outcome", "attempts",
 )  # fmt: skip
-_THREAD = ("conversation_id", "scope", "private", "begins", "told", "tokens", "in_doubt")
+_THREAD = ("conversation_id", "scope", "private", "circle", "begins", "told", "tokens", "in_doubt")
 
 
 class EventKnown(Exception):
@@ -65,6 +67,7 @@ class ThreadState:
     conversation_id: str | None
     scope: str
     private: bool
+    circle: str | None
     begins: int
     told: int
     tokens: int
@@ -104,10 +107,15 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The assistant that a turn belongs to."""
+    """The assistant that a turn belongs to, and the circle of a private one."""
 
     name: str
-    private: bool
+    circle: str | None = None
+
+    @property
+    def private(self) -> bool:
+        """Whether what is said with it is told to its circle alone."""
+        return self.circle is not None
 
 
 class Ledger:
@@ -224,6 +232,8 @@ class Ledger:
         choose: Callable[[str | None], Chosen],
         max_waiting: int,
         said_password: bool = False,
+        unread: bool = False,
+        lapsed: str | None = None,
     ) -> Turn:
         """Store a question at the end of its session's line. Raises EventKnown or Overloaded, and stores nothing."""
         session = self._count_turn.first(
@@ -247,12 +257,16 @@ class Ledger:
             "holder": self._holder,
             "reply_to": None if question.reply_to is None else json.dumps(dict(question.reply_to)),
             "said_password": said_password,
+            "circle": chosen.circle,
+            "unread": unread,
+            "lapsed": None if chosen.private else lapsed,
+            "frame": _frame_as_json(question.frame),
         }
         if self._add_turn.first(connection, **values, **self._clock.params()) is None:
             raise EventKnown
-        del values["holder"], values["reply_to"]
+        del values["holder"], values["reply_to"], values["frame"]
         reply_to = None if question.reply_to is None else dict(question.reply_to)
-        return Turn(**values, session=question.session, token=1, reply_to=reply_to)
+        return Turn(**values, session=question.session, token=1, reply_to=reply_to, frame=question.frame)
 
     def set_aside(self, connection: sa.Connection, turn_id: str) -> None:
         """Free the event of a failed turn, so that it can be asked anew."""
@@ -347,7 +361,7 @@ class Ledger:
 
     def note_prepared(self, connection: sa.Connection, turn: Turn) -> None:
         """Store what was fetched before asking."""
-        self._change(connection, turn, question=turn.question, context=turn.context)
+        self._change(connection, turn, question=turn.question, context=turn.context, frame=_frame_as_json(turn.frame))
 
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -379,7 +393,7 @@ class Ledger:
 
     def blank(self, connection: sa.Connection, turn: Turn) -> None:
         """Keep nothing of what was said."""
-        self._change(connection, turn, question="", context="")
+        self._change(connection, turn, question="", context="", frame=None)
 
     def note_posted(self, connection: sa.Connection, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
         """Record the messages that show the turn's answer."""
@@ -443,17 +457,37 @@ class Ledger:
             self._notify(connection, f"stop {turn_id}")
         return marked is not None
 
-    def amend(self, connection: sa.Connection, turn_id: str, text: str) -> bool:
-        """Let a turn that is not answered yet ask another text, and let go of it. False where it is too late."""
+    def may_be_amended(self, connection: sa.Connection, turn: Turn) -> bool:
+        """Whether a turn is not answered yet and nobody has stopped it."""
+        found = sa.select(turns.c.id).where(*_amendable(turn))
+        return connection.execute(found).first() is not None
+
+    def amend(
+        self, connection: sa.Connection, turn: Turn, text: str, *, unread: bool, opened: Chosen | None,
+        erase_after: float,
+    ) -> bool:  # fmt: skip
+        """Let a turn that is not answered yet ask another text, and let go of it. False where it is too late.
+
+        With `opened` it belongs to that assistant from now on; what another may have begun to be told is retired.
+        """
+        values: dict[str, Any] = {
+            "question": text, "unread": unread, "context": None, "holder": None, "token": turns.c.token + 1,
+            "attempts": 0, "started_at": None,
+        }  # fmt: skip
+        if opened is not None:
+            values |= {
+                "assistant": opened.name, "private": True, "circle": opened.circle, "said_password": True,
+                "lapsed": None,
+            }  # fmt: skip
         amended = connection.execute(
-            sa.update(turns)
-            .where(turns.c.id == turn_id, turns.c.outcome.is_(None), turns.c.stop.is_(False))
-            .values(question=text, context=None, holder=None, token=turns.c.token + 1, attempts=0, started_at=None)
-            .returning(turns.c.id)
+            sa.update(turns).where(*_amendable(turn)).values(values).returning(turns.c.id)
         ).first()
-        if amended is not None:
-            self._notify(connection, f"lost {turn_id}")
-        return amended is not None
+        if amended is None:
+            return False
+        if opened is not None and opened.name != turn.assistant:
+            self.retire(connection, turn.session_id, turn.assistant, erase_after=erase_after)
+        self._notify(connection, "lost")
+        return True
 
     def reset(self, connection: sa.Connection, session: str, *, erase_after: float) -> bool:
         """Begin the session's visible transcript at its next turn. False where there is no such session."""
@@ -480,7 +514,7 @@ class Ledger:
         connection.execute(
             sa.update(turns).where(which).values(
                 question="", answer=None, context=None, error=None, person=None, outcome=Outcome.FORGOTTEN,
-                reply_to=None, posted=None,
+                reply_to=None, posted=None, frame=None,
                 closed_at=sa.func.coalesce(turns.c.closed_at, self._clock.now), token=turns.c.token + 1,
             ),
             self._clock.params(),
@@ -669,12 +703,12 @@ class Ledger:
     def _transcript(self, connection: sa.Connection, turn: Turn, after: int) -> Iterator[Told]:
         """What the turn's assistant may see of its session, newest first: the one place where that is decided.
 
-        A private assistant sees everything; a public one only what was said with public assistants.
+        Everybody sees what was said with public assistants, and a private one what was said in its circle as well.
         """
         below = turn.number
         while below > after + 1:
             page = connection.execute(
-                sa.select(turns.c.number, turns.c.question, turns.c.answer)
+                sa.select(turns.c.number, turns.c.question, turns.c.frame, turns.c.answer)
                 .where(
                     turns.c.session_id == turn.session_id,
                     turns.c.number > after,
@@ -682,22 +716,28 @@ class Ledger:
                     turns.c.outcome.in_(TOLD_OUTCOMES),
                     turns.c.question != "",
                     turns.c.answer != "",
-                    *(() if turn.private else (turns.c.private.is_(False),)),
+                    sa.or_(turns.c.private.is_(False), *self._of_its_circle(turn)),
                 )
                 .order_by(turns.c.number.desc())
                 .limit(PAGE)
             ).all()
             for row in page:
-                yield Told(row.number, row.question, row.answer)
+                yield Told(row.number, as_told(row.question, _frame_of(row.frame)), row.answer)
             if len(page) < PAGE:
                 return
             below = page[-1].number
 
+    def _of_its_circle(self, turn: Turn) -> Iterator[sa.ColumnElement[bool]]:
+        if turn.circle is not None:
+            yield turns.c.circle == turn.circle
+        if turn.private:  # of what was said before circles were recorded, each private assistant sees its own
+            yield sa.and_(turns.c.circle.is_(None), turns.c.assistant == turn.assistant)
+
     def _set_thread(self, connection: sa.Connection, turn: Turn, *, scope: str, plan: Plan) -> None:
         connection.execute(
             sa.insert(threads).values(
-                session_id=turn.session_id, assistant=turn.assistant, private=turn.private, scope=scope,
-                conversation_id=None, begins=plan.begins, told=plan.begins - 1, in_doubt=False, tokens=0,
+                session_id=turn.session_id, assistant=turn.assistant, private=turn.private, circle=turn.circle,
+                scope=scope, conversation_id=None, begins=plan.begins, told=plan.begins - 1, in_doubt=False, tokens=0,
             )
         )  # fmt: skip
 
@@ -786,4 +826,17 @@ def _turn(row: sa.RowMapping) -> Turn:
     values["outcome"] = Outcome(row["outcome"]) if row["outcome"] else None
     values["reply_to"] = json.loads(row["reply_to"]) if row["reply_to"] else None
     values["posted"] = json.loads(row["posted"]) if row["posted"] else ()
+    values["frame"] = _frame_of(row["frame"])
     return Turn(**values)
+
+
+def _amendable(turn: Turn) -> Sequence[sa.ColumnElement[bool]]:
+    return turns.c.id == turn.id, turns.c.outcome.is_(None), turns.c.stop.is_(False)
+
+
+def _frame_as_json(frame: Frame | None) -> str | None:
+    return None if frame is None else json.dumps(asdict(frame))
+
+
+def _frame_of(stored: str | None) -> Frame | None:
+    return None if stored is None else Frame(**json.loads(stored))

@@ -15,6 +15,7 @@ unlocks = Unlock.__table__  # type: ignore[attr-defined]
 feedback = Feedback.__table__  # type: ignore[attr-defined]
 controls = Control.__table__  # type: ignore[attr-defined]
 
+LAPSE_IS_TOLD_SECONDS = 7 * 86_400.0
 CLAIM_SECONDS = 10.0  # after which whoever claimed a control and did not carry it out has died
 CONTROL_IS_KNOWN_SECONDS = 86_400.0  # Slack delivers an event for the last time after some six minutes
 
@@ -38,18 +39,25 @@ class Places:
             .on_conflict_do_update(index_elements=["name"], set_={"assistant": assistant})
         )
 
-    def unlocked(self, connection: sa.Connection, person: str, place: str) -> str | None:
-        """The private assistant that this person has unlocked here."""
-        return connection.execute(
-            sa.select(unlocks.c.assistant).where(
-                unlocks.c.person == person, unlocks.c.place == place, unlocks.c.until > self._clock.now
-            ),
+    def unlocked(self, connection: sa.Connection, person: str | None, place: str) -> tuple[str | None, str | None]:
+        """The private assistant that this person has unlocked here; or else the one whose unlock has lapsed.
+
+        A lapse is told once.
+        """
+        here = (unlocks.c.person == person, unlocks.c.place == place)
+        found = connection.execute(
+            sa.select(unlocks.c.assistant, (unlocks.c.until > self._clock.now).label("is_open")).where(*here),
             self._clock.params(),
-        ).scalar()
+        ).first()
+        if found is None:
+            return None, None
+        if found.is_open:
+            return found.assistant, None
+        connection.execute(sa.delete(unlocks).where(*here))
+        return None, found.assistant
 
     def unlock(self, connection: sa.Connection, person: str, place: str, assistant: str, *, seconds: float) -> None:
         """Let `assistant` answer this person here for `seconds`."""
-        connection.execute(sa.delete(unlocks).where(unlocks.c.until < self._clock.now), self._clock.params())
         until = self._clock.now + seconds
         connection.execute(
             self._insert(unlocks)
@@ -57,6 +65,11 @@ class Places:
             .on_conflict_do_update(index_elements=["person", "place"], set_={"assistant": assistant, "until": until}),
             self._clock.params(),
         )
+
+    def prune(self, connection: sa.Connection) -> int:
+        """Forget unlocks that lapsed long ago and whose person asked nothing since; how many these were."""
+        old = sa.delete(unlocks).where(unlocks.c.until < self._clock.now - LAPSE_IS_TOLD_SECONDS)
+        return connection.execute(old, self._clock.params()).rowcount
 
     def lock(self, connection: sa.Connection, person: str, place: str) -> bool:
         """Take back what this person unlocked here. False where there was nothing."""

@@ -62,6 +62,10 @@ class Turn(SQLModel, table=True):
     reply_to: str | None = Field(default=None, sa_type=Text)  # JSON: where the surface shows the answer; None: nowhere
     posted: str | None = Field(default=None, sa_type=Text)  # JSON: the messages that show it
     said_password: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    circle: str | None = None  # of the private assistant; NULL if it is public, or was asked before circles were kept
+    unread: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})  # nothing of it was kept
+    lapsed: str | None = None  # a private assistant whose unlock had lapsed when it was asked
+    frame: str | None = Field(default=None, sa_type=Text)  # JSON: who asks, as a model is told; NULL: one person alone
     input_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     output_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
@@ -76,6 +80,7 @@ class Thread(SQLModel, table=True):
     session_id: int = Field(foreign_key="chat_session.id", sa_type=Number)
     assistant: str
     private: bool  # whether it may hold private turns
+    circle: str | None = None  # and whose
     scope: str  # which provider and key it lives under
     conversation_id: str | None = Field(default=None, unique=True)
     begins: int  # the first turn it contains
@@ -153,18 +158,18 @@ class Guess(SQLModel, table=True):
     __table_args__ = (Index("ix_guess_subject_at", "subject", "at"),)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=Number)
-    subject: str  # a digest of the person, session or address they count against
+    subject: str  # a digest of the person, address or surface they count against
     at: float
     words: int
 
 
 class Lockout(SQLModel, table=True):
-    """Somebody whose text unlocks nothing for a while."""
+    """Somebody of whom a text was not read, since too many words in it might have been passwords."""
 
     __tablename__: ClassVar[str] = "lockout"
 
     subject: str = Field(primary_key=True)
-    until: float
+    until: float  # an hour after it last was so
 
 
 class ApiKey(SQLModel, table=True):

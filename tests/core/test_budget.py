@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core import AnswerFailed, Chat, Outcome, Preparation, Question, Turn, openai_model
+from core import AnswerFailed, Chat, Outcome, Preparation, Question, Remarks, Turn, openai_model
 from core.threads import tokens_in
 from core.turns import Usage
 from tests.conftest import opened
@@ -151,7 +151,7 @@ async def test_what_was_prepared_for_a_question_counts_too(
     mode: str, fake: FakeOpenAI, sqlite_url: str, tmp_path: Path
 ) -> None:
     async def prepare(turn: Turn) -> Preparation:
-        return Preparation(context=PARAGRAPH * 100)  # 1,000 tokens
+        return Preparation(remarks=[Remarks(PARAGRAPH * 100)])  # 1,000 tokens
 
     reader = fake.answer = Reader()
     async with opened(fake, sqlite_url, openai_threads=mode, assistants_file=assistants_toml(tmp_path, 6_000)) as chat:

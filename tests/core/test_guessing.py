@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core import Chat, EventReused, Preparation, Question, Turn
+from core import Chat, EventReused, Preparation, Question, Remarks, Turn
 from core.store import guesses
 from tests.conftest import PASSWORD, new_postgresql_database, opened
 from tests.core.fixtures.database import change, rows
@@ -220,7 +220,7 @@ async def test_what_was_prepared_is_no_place_to_guess_at_either(
     fake: FakeOpenAI, database_url: str, crowd: Crowd
 ) -> None:
     async def fetch(_: Turn) -> Preparation:
-        return Preparation(context=f"Somebody wrote {crowd.wrong_words(3)}.")
+        return Preparation(remarks=[Remarks("Earlier", [("Ann", f"Somebody wrote {crowd.wrong_words(3)}.")])])
 
     async with opened(fake, database_url) as chat:
         await crowd.guess(chat, BOUND - 3, person="U7")

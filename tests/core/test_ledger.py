@@ -23,6 +23,7 @@ from core import (
     Overloaded,
     Preparation,
     Question,
+    Remarks,
     StoreUnavailable,
     Turn,
     UnknownAssistant,
@@ -666,7 +667,7 @@ async def test_what_is_forgotten_is_in_no_byte_of_the_database_and_erased_at_ope
     fake.answer = lambda asked: " ".join([asked.question] * 3)
 
     async def fetch(_: Turn) -> Preparation:
-        return Preparation(context=f"Somebody wrote {secret} in a file.")
+        return Preparation(remarks=[Remarks("Earlier", [("Ann", f"Somebody wrote {secret} in a file.")])])
 
     async with opened(fake, database_url) as chat:
         for n in range(4):
@@ -954,29 +955,30 @@ async def test_what_was_prepared_is_read_before_the_question_and_stored_once(
 
     async def fetch(turn: Turn) -> Preparation:
         asked_to_prepare.append(turn.id)
-        return Preparation(context="Earlier in this channel: the sea is blue.")
+        return Preparation(remarks=[Remarks("Earlier", [("Ann", "The sea is blue.")])])
 
     fake.fail("POST", "/responses", Stall())
     async with crashing(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
         chat.answering(turn, prepare=fetch)
         await fake.until(lambda fake: fake.active == 1)
-    assert rows(database_url, "SELECT context FROM turn") == [{"context": (await fetch(turn)).context}]
+    framed = 'Earlier:\n"Ann" wrote:\n> The sea is blue.'
+    assert rows(database_url, "SELECT context FROM turn") == [{"context": framed}]
     async with opened(fake, database_url) as chat:
         answer = chat.answering(await taken_over(chat), prepare=fetch)
-        expected = "You asked: Earlier in this channel: the sea is blue.\n\nQ1-a."
+        expected = f"You asked: {framed}\n\nQ1-a."
         assert (await answer.whole()).text == expected
-    assert asked_to_prepare == [turn.id] * 2  # the second one is this test's
+    assert asked_to_prepare == [turn.id]
 
 
 async def test_what_was_prepared_holds_no_password(fake: FakeOpenAI, database_url: str) -> None:
     async def fetch(_: Turn) -> Preparation:
-        return Preparation(context=f"They wrote: {PASSWORD} opens it.")
+        return Preparation(remarks=[Remarks("Earlier", [("Ann", f"They wrote: {PASSWORD} opens it.")])])
 
     async with opened(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
         finished = await chat.answering(turn, prepare=fetch).whole()
-    assert finished.text == "You asked: They wrote: opens it.\n\nQ1-a."
+    assert finished.text == 'You asked: Earlier:\n"Ann" wrote:\n> They wrote: •••••• opens it.\n\nQ1-a.'
     assert PASSWORD not in contents(database_url)
     assert PASSWORD not in fake.texts()
     assert rows(database_url, "SELECT assistant FROM turn") == [{"assistant": "Bob"}]  # somebody else said it

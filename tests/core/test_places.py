@@ -63,7 +63,7 @@ async def ask(chat: Chat, text: str, **more: Any) -> str:
 
 async def unlocks(chat: Chat, password: str = PASSWORD, *, person: str = ULRICA, place: str = PLACE) -> bool:
     try:
-        await chat.unlock(person, place, password)
+        await chat.unlock(person, place, "slack", password)
     except WrongPassword:
         return False
     return True
@@ -93,7 +93,7 @@ async def test_what_a_person_unlocked_answers_that_person_in_that_place_and_nobo
 ) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
         assert await who_answers(chat) == "Bob"
-        assert (await chat.unlock(ULRICA, PLACE, PASSWORD)).name == "Private-Bob"
+        assert (await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)).name == "Private-Bob"
         turn = await accepted(chat)
         assert (turn.assistant, turn.private, turn.said_password) == ("Private-Bob", True, False)
         assert await who_answers(chat, session=OTHER_SESSION) == "Private-Bob"
@@ -107,8 +107,8 @@ async def test_what_a_person_unlocked_answers_that_person_in_that_place_and_nobo
 
 async def test_several_people_unlock_several_places_for_themselves(database_url: str) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
-        await chat.unlock(ULRICA, PLACE, PASSWORD)
-        await chat.unlock(RODERICK, OTHER_PLACE, PASSWORD)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+        await chat.unlock(RODERICK, OTHER_PLACE, "slack", PASSWORD)
         for person, place, assistant in (
             (ULRICA, PLACE, "Private-Bob"),
             (ULRICA, OTHER_PLACE, "Bob"),
@@ -121,7 +121,7 @@ async def test_several_people_unlock_several_places_for_themselves(database_url:
 async def test_it_is_unlocked_for_fifteen_minutes(database_url: str) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
         begun = time.time()
-        await chat.unlock(ULRICA, PLACE, PASSWORD)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
         (row,) = rows(database_url, "SELECT until FROM unlock")
         assert begun + 15 * MINUTE - 1 < row["until"] < time.time() + 15 * MINUTE + 1
         change(database_url, "UPDATE unlock SET until = until - :seconds", seconds=14 * MINUTE)
@@ -132,7 +132,7 @@ async def test_it_is_unlocked_for_fifteen_minutes(database_url: str) -> None:
 
 async def test_it_is_unlocked_across_restarts_and_processes(database_url: str) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
-        await chat.unlock(ULRICA, PLACE, PASSWORD)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
         async with opened(None, database_url, private_bob_password=PASSWORD) as other:
             assert await who_answers(other) == "Private-Bob"
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
@@ -142,12 +142,12 @@ async def test_it_is_unlocked_across_restarts_and_processes(database_url: str) -
 async def test_to_unlock_again_begins_the_fifteen_minutes_anew(database_url: str) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
         for _ in range(2):
-            await chat.unlock(ULRICA, PLACE, PASSWORD)
+            await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
             change(database_url, "UPDATE unlock SET until = until - :seconds", seconds=14 * MINUTE)
             assert await who_answers(chat) == "Private-Bob"
         change(database_url, "UPDATE unlock SET until = until - :seconds", seconds=2 * MINUTE)
         assert await who_answers(chat) == "Bob"
-        await chat.unlock(ULRICA, PLACE, PASSWORD)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
         assert await who_answers(chat) == "Private-Bob"
     assert len(rows(database_url, "SELECT * FROM unlock")) == 1
 
@@ -156,7 +156,7 @@ async def test_to_lock_ends_it_for_that_person_in_that_place(database_url: str) 
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
         assert not await chat.lock(ULRICA, PLACE)
         for person, place in ((ULRICA, PLACE), (ULRICA, OTHER_PLACE), (RODERICK, PLACE)):
-            await chat.unlock(person, place, PASSWORD)
+            await chat.unlock(person, place, "slack", PASSWORD)
         assert await chat.lock(ULRICA, PLACE)
         assert await who_answers(chat) == "Bob"
         assert await who_answers(chat, place=OTHER_PLACE) == "Private-Bob"
@@ -170,7 +170,7 @@ async def test_a_turn_stays_with_whom_it_was_accepted_for_when_the_unlock_is_ove
     fake.answer = lambda asked: asked.instructions
     async with opened(fake, database_url, private_bob_password=PASSWORD) as chat:
         public = await accepted(chat, "Q1-a")
-        await chat.unlock(ULRICA, PLACE, PASSWORD)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
         private = await accepted(chat, "Q2-a")
         await chat.lock(ULRICA, PLACE)
         answers = [chat.answering(turn) for turn in (public, private)]
@@ -191,7 +191,7 @@ async def test_what_was_unlocked_and_is_gone_or_no_longer_private_does_not_answe
     database_url: str, assistants: Settings, eve: str
 ) -> None:
     async with opened(None, database_url, **assistants(ANN, BEN, EVE)) as chat:
-        await chat.unlock(ULRICA, PLACE, PASSWORD)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
         assert await who_answers(chat) == "Eve"
     async with opened(None, database_url, **assistants(ANN, BEN, eve)) as chat:
         turn = await accepted(chat)
@@ -218,7 +218,7 @@ async def test_nothing_that_was_said_while_it_was_unlocked_is_told_to_the_public
     fake.answer = answer
     async with opened(fake, database_url, private_bob_password=PASSWORD, openai_threads=threads) as chat:
         await ask(chat, "Q1-a")
-        await chat.unlock(ULRICA, PLACE, PASSWORD)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
         await ask(chat, "Q2-a hush")
         before = len(fake.requests)
         await ask(chat, "Q3-a", person=RODERICK)
@@ -229,7 +229,7 @@ async def test_nothing_that_was_said_while_it_was_unlocked_is_told_to_the_public
         for request in fake.requests[before:]:
             assert b"hush" not in request.body
             assert b"secret" not in request.body
-        await chat.unlock(ULRICA, PLACE, PASSWORD)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
         await ask(chat, "Q6-a")
     assert read == [
         ["Q1-a"], ["Q1-a", "Q2-a"], ["Q1-a", "Q3-a"], ["Q1-a", "Q3-a", "Q4-a"], ["Q1-a", "Q3-a", "Q4-a", "Q5-a"],
@@ -243,7 +243,7 @@ async def test_a_password_that_unlocks_a_place_is_neither_stored_nor_logged_nor_
     caplog.set_level(logging.DEBUG)
     async with opened(fake, database_url, private_bob_password=PASSWORD) as chat:
         assert not await unlocks(chat, WRONG)
-        await chat.unlock(ULRICA, PLACE, f" {PASSWORD}\n")
+        await chat.unlock(ULRICA, PLACE, "slack", f" {PASSWORD}\n")
         await ask(chat, "Q1-a")
         assert not await unlocks(chat, WRONG)
         await chat.lock(ULRICA, PLACE)
@@ -261,7 +261,7 @@ async def test_a_wrong_password_unlocks_nothing(database_url: str, assistants: S
     async with opened(None, database_url, **assistants(ANN, EVE, SAM)) as chat:
         for person, wrong in enumerate(("", " ", WRONG, PASSWORD[:-1], PASSWORD + "0", "open the garden", "Eve", "\0")):
             with pytest.raises(WrongPassword):
-                await chat.unlock(f"person-{person}", PLACE, wrong)
+                await chat.unlock(f"person-{person}", PLACE, "slack", wrong)
             assert await who_answers(chat, person=f"person-{person}") == "Ann"
     assert rows(database_url, "SELECT * FROM unlock") == []
 
@@ -284,7 +284,7 @@ async def test_a_refusal_does_not_tell_whether_the_password_was_right(database_u
         sentences = set()
         for password in (*[WRONG] * (MOST_TRIES + 1), PASSWORD):
             with pytest.raises(WrongPassword) as refusal:
-                await chat.unlock(ULRICA, PLACE, password)
+                await chat.unlock(ULRICA, PLACE, "slack", password)
             sentences.add(str(refusal.value))
     assert len(sentences) == 1
 
@@ -348,7 +348,7 @@ async def test_the_password_goes_before_an_unlock_and_that_before_the_session_th
         await chat.choose(SESSION, "slack", "Cat")
         assert await who_answers(chat) == "Cat"
         assert await who_answers(chat, session=OTHER_SESSION) == "Ben"
-        await chat.unlock(ULRICA, PLACE, PASSWORD)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
         assert await who_answers(chat) == "Eve"
         turn = await accepted(chat, password)
         assert (turn.assistant, turn.said_password) == ("Sam", True)

@@ -22,6 +22,7 @@ from core import (
     Overloaded,
     Preparation,
     Question,
+    Remarks,
     Turn,
 )
 from core import chat as chat_module
@@ -560,7 +561,7 @@ async def test_a_question_that_was_changed_while_it_was_asked_is_asked_anew_and_
 
 async def test_a_question_that_was_changed_is_prepared_anew(fake: FakeOpenAI, database_url: str) -> None:
     async def prepare(turn: Turn) -> Preparation:
-        return Preparation(question=f"Ulrica: {turn.question}", context=f"They said {turn.question[1]}.")
+        return Preparation(question=f"Ulrica: {turn.question}", remarks=[Remarks(f"They said {turn.question[1]}.")])
 
     held_answers(fake)
     async with opened(fake, database_url) as chat:
@@ -858,7 +859,7 @@ async def test_a_question_that_was_prepared_is_the_one_that_is_asked_stored_and_
     fake: FakeOpenAI, database_url: str
 ) -> None:
     async def prepare(turn: Turn) -> Preparation:
-        return Preparation(question=f"Ulrica: {turn.question}", context="The sea is blue.")
+        return Preparation(question=f"Ulrica: {turn.question}", remarks=[Remarks("The sea is blue.")])
 
     async with opened(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
@@ -897,7 +898,7 @@ async def test_no_password_passes_through_a_prepared_question_or_what_was_said_a
     fake: FakeOpenAI, database_url: str
 ) -> None:
     async def prepare(_: Turn) -> Preparation:
-        return Preparation(question=f"Q1-a {PASSWORD} please", context=f"They wrote: ({PASSWORD}) opens it.")
+        return Preparation(question=f"Q1-a {PASSWORD} please", remarks=[Remarks(f"They wrote: ({PASSWORD}) opens it.")])
 
     async with opened(fake, database_url, private_bob_password=PASSWORD) as chat:
         turn = await accepted(chat, "Q1-a")
