@@ -54,7 +54,7 @@ class Remarks:
 
     def framed(self, mask: Mask) -> str:
         """All of it in a frame, with a mask over what might be a password."""
-        lines = [f"{self.title}:" if self.said else self.title]
+        lines = [mask(f"{self.title}:" if self.said else self.title)]
         for speaker, text in self.said:
             lines += [f"{_name(mask(speaker))} wrote:" if speaker else "Somebody wrote:", _quoted(mask(text))]
         return "\n".join(lines)
