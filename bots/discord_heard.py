@@ -166,7 +166,7 @@ def question_of(text: str, session: str, *, event_id: str, here: Here, reply_to:
     return Question(
         surface=SURFACE, session=session, text=text or NO_WORDS, event_id=event_id,
         person=person_id(reply_to["user"]), place=here.place, reply_to=reply_to,
-        frame=Frame(reply_to["name"], reply_to["files"]),
+        frame=Frame("" if here.kind == "dm" else reply_to["name"], reply_to["files"]),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import discord
@@ -82,12 +82,12 @@ class DiscordPreparing:
         refusal = await self.refusal(here, Speaker(to["user"], to["name"], to["roles"]), SECONDS_TO_CHECK)
         if refusal is not None:
             raise NotAllowed(refusal if to["addressed"] else "")
-        if turn.said_password and to["guild"]:
+        if turn.said_password and to["guild"] and to["message"]:  # what a command is given is not shown
             await self._api.attempt(partial(_write_to, to["user"], OTHERS_CAN_READ_IT), seconds=SECONDS_TO_WARN)
         earlier, quoted = await self._earlier(turn, to), await self._quoted(turn, to)
         is_left_out = quoted == NOT_TO_BE_TOLD and _is_forward(to["quoted"])
         return Preparation(
-            frame=Frame(to["name"], [] if is_left_out else to["files"]),
+            frame=replace(turn.frame or Frame(), attached=[] if is_left_out else to["files"]),
             remarks=[each for each in (earlier, quoted) if each is not None],
         )
 

@@ -173,7 +173,7 @@ class SlackBot:
         reply_to["files"] = [self._chat.masked(name) for name in said.files]
         return Question(
             surface=SURFACE, session=said.session, text=said.text or NO_WORDS, event_id=said.key, person=said.person,
-            place=said.place, reply_to=reply_to, frame=Frame(said.user, reply_to["files"]),
+            place=said.place, reply_to=reply_to, frame=Frame("" if said.kind == "im" else said.user, reply_to["files"]),
         )  # fmt: skip
 
     def _open_reply(self, turn: Turn) -> SlackReply:

@@ -86,7 +86,7 @@ class SlackPreparing:
         said = [(names[user], with_names(text, names)) for user, text in earlier]
         return Preparation(
             question=with_names(turn.question, names),
-            frame=Frame(names[to["user"]], to["files"]),
+            frame=Frame("" if to["kind"] == "im" else names[to["user"]], to["files"]),
             remarks=[Remarks(EARLIER_IN_THIS_THREAD, said)] if said else [],
         )
 

@@ -25,14 +25,18 @@ Mask = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a language model is told around a question: who asks it, and what it came with that cannot be read."""
+    """What a language model is told around a question: who asks it, and what it came with that cannot be read.
 
-    speaker: str
+    The speaker has no name where nobody else can speak.
+    """
+
+    speaker: str = ""
     attached: Sequence[str] = ()
 
     def around(self, question: str) -> str:
         """The question in its frame."""
-        framed = f"{_name(self.speaker)} writes:\n{_quoted(question)}"
+        speaker = _name(self.speaker) if self.speaker else "The person you talk to"
+        framed = f"{speaker} writes:\n{_quoted(question)}"
         if self.attached:
             framed += f"\nAttached, and not readable for you: {', '.join(map(_name, self.attached))}"
         return framed

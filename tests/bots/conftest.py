@@ -18,6 +18,7 @@ from bots.slack_bot import SlackBot, connected_slack
 from tests.bots.running import RunningBob
 from tests.conftest import make_settings
 from tests.core.fixtures.database import rows
+from tests.fakes.frames import unframed
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.fakes.slack_api import FakeSlack, Message
 from web.app import create_app
@@ -221,7 +222,8 @@ def calls(slack: FakeSlack, *methods: str) -> list[dict[str, Any]]:
 def asked(fake: FakeOpenAI) -> list[str]:
     """What the model was asked, in order, as it reads it."""
     requests = [request for request in fake.requests if (request.method, request.template) == ("POST", "/responses")]
-    return [str(request.json["input"][-1]["content"]) for request in requests if isinstance(request.json, dict)]
+    texts = [str(request.json["input"][-1]["content"]) for request in requests if isinstance(request.json, dict)]
+    return [unframed(text) for text in texts]
 
 
 def held(fake: FakeOpenAI, *pieces: str, after: int = 1) -> Callable[[], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -26,7 +27,6 @@ from bots.slack_words import (
     session_id,
     shown,
     title_of,
-    unread_files,
     with_names,
 )
 from bots.words import LONGEST_NAME_OF_A_FILE
@@ -361,15 +361,21 @@ def a_turn(**reply_to: Any) -> Turn:
 
 def test_an_answer_says_first_which_files_were_not_read() -> None:
     turn = a_turn(files=["Plan", "Picture"])
-    assert unread_files(turn) == "_I cannot read attachments yet, so I have not seen: Plan, Picture_\n\n"
-    assert shown(turn, "Hello", whole=True) == f"{unread_files(turn)}Hello"
-    assert shown(turn, "Hel", whole=False) == f"{unread_files(turn)}Hel"
+    unread = "_I cannot read attachments yet, so I have not seen: Plan, Picture_\n\n"
+    assert shown(turn, "Hello", whole=True) == f"{unread}Hello"
+    assert shown(turn, "Hel", whole=False) == f"{unread}Hel"
+
+
+def test_an_answer_says_first_who_answers_where_that_is_private_or_not_private_any_more() -> None:
+    private = replace(a_turn(), assistant="Private-Bob", private=True, circle="PRIVATE_BOB_PASSWORD")
+    assert shown(private, "Hello", whole=True) == "🔒 _Private-Bob_\n\nHello"
+    lapsed = replace(a_turn(), lapsed="Private-Bob")
+    assert shown(lapsed, "Hel", whole=False) == "_Private-Bob is locked again here, so this is answered by Bob._\n\nHel"
 
 
 def test_nothing_is_said_about_files_before_there_is_an_answer_or_where_there_are_none() -> None:
     assert shown(a_turn(files=["Plan"]), "", whole=False) == ""
     assert shown(a_turn(files=["Plan"]), "<!ch", whole=False) == ""
-    assert unread_files(a_turn()) == ""
     assert shown(a_turn(), "Hello", whole=True) == "Hello"
 
 
@@ -441,8 +447,8 @@ def test_markup_is_read_as_people_see_it(raw: str, read: str) -> None:
     "raw", ["<tel:973808|973808>", "<tel:973808>", "973808", "<@U0BOT> <tel:973808|973808> hello", "*973808*"]
 )
 def test_a_password_that_slack_takes_for_a_telephone_number_is_a_word_again(raw: str) -> None:
-    passwords = Passwords([Password("973808", "Private-Bob")])
-    assert passwords.read(said(raw).text).unlocks == "Private-Bob"
+    passwords = Passwords([Password("973808", "Private-Bob", name="PRIVATE_BOB_PASSWORD")])
+    assert passwords.read(said(raw).text).opens == "Private-Bob"
 
 
 @given(text=st.text(max_size=60))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from tests.fakes.frames import unframed
+
 Json = dict[str, Any]
 PIECE_LENGTH = 40
 
@@ -58,8 +60,8 @@ class Asked:
 
     @property
     def questions(self) -> list[str]:
-        """What the users said, from the first message in view to the last."""
-        return user_texts(self.view)
+        """What the users said, from the first message in view to the last, as a reader of frames understands it."""
+        return [unframed(text) for text in user_texts(self.view)]
 
     @property
     def question(self) -> str:

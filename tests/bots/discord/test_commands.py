@@ -21,7 +21,7 @@ from bots.controls import (
 )
 from bots.discord_commands import HELP, STOPPED
 from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD
-from bots.discord_words import OTHERS_CAN_READ_IT, THE_REST_IS_IN_THE_FILE
+from bots.discord_words import THE_REST_IS_IN_THE_FILE
 from core import StoreUnavailable
 from core.store import Store
 from tests.bots.conftest import asked, closed, held, lines, turns
@@ -305,7 +305,7 @@ async def test_a_password_in_a_prompt_is_answered_by_the_private_assistant_and_k
     async with bob(private_bob_password=PASSWORD):
         await ready(discord)
         text = await asks(discord, "ada", channel, f"{PASSWORD} my plans?")
-        assert text.startswith(OTHERS_CAN_READ_IT.strip()) == (channel == "general")
+        assert text.startswith("🔒 _Private-Bob_\n\n")
         assert "my plans?" in text
     assert [turn["assistant"] for turn in turns(sqlite_url)] == ["Private-Bob"]
     assert PASSWORD not in contents(sqlite_url)

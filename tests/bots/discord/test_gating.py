@@ -11,8 +11,7 @@ import pytest
 
 from bots import discord_bot
 from bots.discord_bot import MENTION_ME
-from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD
-from bots.discord_words import OTHERS_CAN_READ_IT
+from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD, OTHERS_CAN_READ_IT
 from core import Json, StoreUnavailable
 from core.store import Store
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
@@ -1022,8 +1021,10 @@ async def test_a_password_is_answered_by_the_private_assistant_is_warned_of_amon
     async with bob(private_bob_password=PASSWORD):
         message = discord.says("ada", channel, f"{HI} {PASSWORD} my plans?", attachments=files)
         text = await answer(discord, message)
-        assert (OTHERS_CAN_READ_IT.strip() in text) == (channel != "dm")
+        assert text.startswith("🔒 _Private-Bob_\n\n")
         assert "my plans?" in text
+        warnings = [each for each in discord.messages("dm") if each.content == OTHERS_CAN_READ_IT]
+        assert len(warnings) == (channel != "dm")  # its author alone is told
         assert PASSWORD not in text
         if channel == "general":
             assert not {"plans", PASSWORD} & set(str(discord.threads("general")[0].name).split())

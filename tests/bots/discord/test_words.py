@@ -16,7 +16,6 @@ from bots.discord_words import (
     LIMIT,
     LONGEST_TITLE,
     MOST_PARTS,
-    OTHERS_CAN_READ_IT,
     PARTS_WITHOUT_A_FILE,
     THE_REST_IS_IN_THE_FILE,
     WIDEST_TABLE,
@@ -34,6 +33,7 @@ from bots.discord_words import (
 )
 from bots.words import LONGEST_NAME_OF_A_FILE
 from core import Turn
+from core.password import Password, Passwords
 from tests.bots.test_pages import ANYTHING, documents, is_closed
 
 BOT = 77
@@ -400,29 +400,30 @@ def test_people_of_different_platforms_are_different_people() -> None:
     ],
 )
 def test_a_thread_is_named_by_the_first_line_of_its_question(question: str, title: str) -> None:
-    assert title_of(a_turn(question)) == title
+    assert title_of(a_turn(question), str) == title
 
 
-@given(question=st.text(max_size=200).map(str.strip), noted=st.text(max_size=200).map(str.strip))
+@given(question=st.text(max_size=200).map(str.strip))
 @some
-def test_a_thread_always_has_a_name_that_discord_takes(question: str, noted: str) -> None:
-    title = title_of(a_turn(question, title=noted))
+def test_a_thread_always_has_a_name_that_discord_takes(question: str) -> None:
+    title = title_of(a_turn(question), str)
     assert 0 < len(title) <= LONGEST_TITLE
     assert title.strip()
 
 
 def test_a_private_question_names_no_thread() -> None:
-    assert title_of(a_turn("secret plans", private=True, title="secret plans")) == "A conversation with Bob"
+    assert title_of(a_turn("secret plans", private=True), str) == "A conversation with Bob"
 
 
-def test_what_was_noted_for_the_title_counts_more_than_the_question() -> None:
-    assert title_of(a_turn("Ada: hello", title="hello")) == "hello"
+def test_the_name_of_a_thread_shows_no_word_that_may_be_a_password() -> None:
+    passwords = Passwords([Password("482913", "Private-Bob", name="PRIVATE_BOB_PASSWORD")])
+    question = "700001 700003 a title, 482913"
+    assert title_of(a_turn(question), passwords.masked) == "•••••• •••••• a title, ••••••"
 
 
 def test_before_an_answer_stands_what_has_to_be_said_of_the_question() -> None:
     assert shown(a_turn(guild=1), "Yes.") == "Yes."
-    assert shown(a_turn(said_password=True, guild=1), "Yes.") == f"{OTHERS_CAN_READ_IT}Yes."
-    assert shown(a_turn(said_password=True, guild=None), "Yes.") == "Yes."
+    assert shown(a_turn(private=True, said_password=True, guild=1), "Yes.") == "🔒 _Bob_\n\nYes."
     assert "a.txt, b.txt" in shown(a_turn(files=["a.txt", "b.txt"]), "Yes.").partition("\n\n")[0]
     assert shown(a_turn(said_password=True, guild=1), "  ") == "  "
 
