@@ -13,7 +13,7 @@ from bots.slack_commands import (
     SUGGESTED_PROMPTS,
 )
 from bots.slack_prepare import OTHERS_CAN_READ_IT
-from core import StoreUnavailable
+from core import PasswordsClosed, StoreUnavailable
 from core.store import Store
 from tests.bots.conftest import (
     HI,
@@ -369,7 +369,7 @@ async def test_a_password_in_the_window_opens_the_private_assistant_for_that_per
     async with bob(over=over, assistants_file=assistants):
         assert "opens nothing" in await unlocked(slack, "U1", channel, "111111")
         assert (await unlocked(slack, "U1", channel, f" {PASSWORD} ")).startswith("Eve answers you here for the next")
-        assert await ask(slack, "U1", channel, "one") == "model-of-eve"
+        assert await ask(slack, "U1", channel, "one") == "🔒 _Eve_\n\nmodel-of-eve"
         assert await ask(slack, "U1", "C2", "two") == "model-of-ann"
         assert await ask(slack, "U2", "C1", "three") == "model-of-ann"
         assert (await slack.slash("U1", channel, "/bob", "lock")).text == "It is locked again here."
@@ -378,32 +378,39 @@ async def test_a_password_in_the_window_opens_the_private_assistant_for_that_per
     assert PASSWORD not in contents(sqlite_url) + fake.texts() + caplog.text
 
 
-async def test_five_wrong_passwords_close_the_window_even_to_the_right_one(
+PIN = "482913"
+
+
+async def test_twenty_wrong_passwords_close_the_window_even_to_the_right_one(
     slack: FakeSlack, bob: Start, assistants: Path
 ) -> None:
-    async with bob(assistants_file=assistants):
-        for number in range(5):
-            assert "opens nothing" in await unlocked(slack, "U1", "C1", f"11111{number}")
-        assert "opens nothing" in await unlocked(slack, "U1", "C1", PASSWORD)
+    async with bob(assistants_file=assistants, private_bob_password=PIN):
+        for number in range(20):
+            assert "opens nothing" in await unlocked(slack, "U1", "C1", f"{111_111 + number}")
+        assert await unlocked(slack, "U1", "C1", "222222") == PasswordsClosed.sentence
+        assert await unlocked(slack, "U1", "C1", PIN) == PasswordsClosed.sentence
         assert await ask(slack, "U1", "C1", "one") == "model-of-ann"
-        assert (await unlocked(slack, "U2", "C1", PASSWORD)).startswith("Eve answers you here")
+        assert (await unlocked(slack, "U2", "C1", PIN)).startswith("Eve answers you here")
 
 
 async def test_who_types_a_password_where_others_read_is_told_so_and_nobody_else_is(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, assistants: Path, sqlite_url: str
 ) -> None:
     async with bob(assistants_file=assistants):
-        assert await ask(slack, "U1", "C1", f"{PASSWORD} what about the merger?") == "model-of-eve"
+        assert await ask(slack, "U1", "C1", f"{PASSWORD} what about the merger?") == "🔒 _Eve_\n\nmodel-of-eve"
         assert [message.visible for message in slack.ephemerals("C1", "U1")] == [OTHERS_CAN_READ_IT]
         assert slack.ephemerals("C1", "U2") == []
-        assert await ask(slack, "U1", "D1", f"{PASSWORD} and now?") == "model-of-eve"
+        assert await ask(slack, "U1", "D1", f"{PASSWORD} and now?") == "🔒 _Eve_\n\nmodel-of-eve"
         assert slack.ephemerals("D1", "U1") == []
     assert PASSWORD not in contents(sqlite_url) + fake.texts()
 
 
+HEARD = "🔒 _Private-Bob_\n\nI heard the password."
+
+
 async def test_a_password_alone_is_heard_and_no_model_is_asked(slack: FakeSlack, fake: FakeOpenAI, bob: Start) -> None:
     async with bob():
-        assert (await answered(slack, "D1", slack.says("U1", "D1", PASSWORD))).startswith("I heard the password.")
+        assert (await answered(slack, "D1", slack.says("U1", "D1", PASSWORD))).startswith(HEARD)
     assert asked(fake) == []
 
 

@@ -525,12 +525,12 @@ async def test_files_are_named_to_the_person_and_to_the_model_and_no_password_wi
     async with bob():
         ts = slack.says("U1", "D1", "what is this?", files=files)
         notice, _, answer = (await answered(slack, "D1", ts)).partition("\n\n")
-        assert notice == "_I cannot read attachments yet, so I have not seen: notes.txt, code .txt_"
+        assert notice == "_I cannot read attachments yet, so I have not seen: notes.txt, code ••••••.txt_"
         assert answer.startswith("You asked: what is this?")
         ts = slack.says("U1", "D1", "", files=files[:1])
         assert "notes.txt" in await answered(slack, "D1", ts)
     assert asked(fake) == [
-        "what is this?\n\n(Attached, and not readable for you: notes.txt, code .txt)",
+        "what is this?\n\n(Attached, and not readable for you: notes.txt, code ••••••.txt)",
         "(no words)\n\n(Attached, and not readable for you: notes.txt)",
     ]
     assert PASSWORD not in contents(sqlite_url)

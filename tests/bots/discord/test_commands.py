@@ -22,7 +22,7 @@ from bots.controls import (
 from bots.discord_commands import HELP, STOPPED
 from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD
 from bots.discord_words import THE_REST_IS_IN_THE_FILE
-from core import StoreUnavailable
+from core import PasswordsClosed, StoreUnavailable
 from core.store import Store
 from tests.bots.conftest import asked, closed, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, buttons, is_whole
@@ -465,15 +465,17 @@ async def test_lock_takes_back_what_was_unlocked_here_and_nowhere_else(
     assert [turn["assistant"] for turn in turns(sqlite_url)] == ["Bob", "Private-Bob"]
 
 
-async def test_a_wrong_password_unlocks_nothing_and_after_five_the_right_one_neither(
+async def test_a_wrong_password_unlocks_nothing_and_after_twenty_the_right_one_neither(
     discord: FakeDiscord, bob: Start, sqlite_url: str
 ) -> None:
-    async with bob(private_bob_password=PASSWORD):
+    pin = "482913"
+    async with bob(private_bob_password=pin):
         await ready(discord)
-        for n in range(5):
-            assert "opens nothing" in await unlocks(discord, "ada", "general", f"{n}")
-        assert "opens nothing" in await unlocks(discord, "ada", "general")
-        assert "Private-Bob" in await unlocks(discord, "grace", "general")
+        for n in range(20):
+            assert "opens nothing" in await unlocks(discord, "ada", "general", f"{111_111 + n}")
+        for word in ("222222", pin):
+            assert await unlocks(discord, "ada", "general", word) == PasswordsClosed.sentence
+        assert "Private-Bob" in await unlocks(discord, "grace", "general", pin)
         for who in ("ada", "grace"):
             await asks(discord, who, "general", "hello")
     assert [turn["assistant"] for turn in turns(sqlite_url)] == ["Bob", "Private-Bob"]
@@ -582,7 +584,7 @@ async def test_ask_about_this_does_not_tell_what_was_said_to_a_private_assistant
             window = await discord.context_menu("grace", message, MENU)
             await answered(discord, discord.submits("grace", window, {"question": "why?", **more}))
     about_nothing, about_tom = asked(fake)[2:]
-    assert about_nothing == f"{NOT_TO_BE_TOLD}\n\nGrace: why?"
+    assert about_nothing == f"{NOT_TO_BE_TOLD.title}\n\nGrace: why?"
     assert about_tom == "The message that this is about, from Ada:\nwhere is Tom?\n\nGrace: why?"
 
 
@@ -844,7 +846,7 @@ async def test_a_window_and_a_rating_are_acknowledged_in_time_though_the_store_t
         whole = await shown(discord, await mentions(discord, "ada", "news", "one"))
         unlocking = await discord.slash("ada", "news", "unlock")
         asking = await discord.context_menu("grace", whole.id, MENU)
-        may = lingers(monkeypatch, "by_id", "may_try")
+        may = lingers(monkeypatch, "by_id", "unlock")
         unlocked = await discord.submits("ada", unlocking, {"password": PASSWORD})
         rated = await discord.clicks("ada", whole.id, button(whole, "good"))
         sent = await discord.submits("grace", asking, {"question": "two"})
@@ -943,7 +945,7 @@ async def test_a_password_that_cannot_be_checked_is_answered_by_a_sentence(
 ) -> None:
     async with bob(private_bob_password=PASSWORD):
         await ready(discord)
-        breaks(monkeypatch, "may_try")
+        breaks(monkeypatch, "unlock")
         assert await unlocks(discord, "ada", "general") == NOT_NOW
 
 

@@ -740,7 +740,7 @@ async def test_what_somebody_asked_in_another_conversation_can_be_quoted_unless_
             await answer(discord, discord.says("grace", "general", f"{HI} explain", reply_to=quoted))
     about_tom, about_nothing = asked(fake)[2:]
     assert about_tom == "The message that this is about, from Ada:\nwhere is Tom?\n\nGrace: explain"
-    assert about_nothing == f"{NOT_TO_BE_TOLD}\n\nGrace: explain"
+    assert about_nothing == f"{NOT_TO_BE_TOLD.title}\n\nGrace: explain"
 
 
 @pytest.mark.parametrize("channel", ["general", "news", "dm"])
@@ -756,7 +756,7 @@ async def test_what_was_said_to_or_by_a_private_assistant_is_not_told_where_it_i
         for forwarded in (private, *(each.id for each in discord.reply_messages(private))):
             await answer(discord, discord.forwards("grace", "dm", forwarded))
         await answer(discord, discord.says("grace", "dm", "what is in it?"))
-    told = [f"{NOT_TO_BE_TOLD}\n\n(no words)"] * 4
+    told = [f"{NOT_TO_BE_TOLD.title}\n\n(no words)"] * 4
     assert asked(fake)[1:] == [*told, "what is in it?"]
 
 
@@ -1023,7 +1023,7 @@ async def test_a_password_is_answered_by_the_private_assistant_is_warned_of_amon
         text = await answer(discord, message)
         assert text.startswith("🔒 _Private-Bob_\n\n")
         assert "my plans?" in text
-        warnings = [each for each in discord.messages("dm") if each.content == OTHERS_CAN_READ_IT]
+        warnings = [each for each in discord.messages(discord.dm("ada")) if each.content == OTHERS_CAN_READ_IT]
         assert len(warnings) == (channel != "dm")  # its author alone is told
         assert PASSWORD not in text
         if channel == "general":
