@@ -107,15 +107,15 @@ async def root() -> dict[str, str]:
 async def healthz(request: Request) -> dict[str, str]:
     """Always 200 while the process lives; `store` and `model` say whether its database and its model answer.
 
-    `passwords` are "closed" for an hour after something was not read, since too many words in it might be a PIN.
+    And `passwords` says "closed" for an hour after something was not read, since too many words in it might be a PIN.
     """
     chat: Chat = request.app.state.chat
-    state = {"status": "ok", "store": "unavailable", "model": chat.model_status, "passwords": "unknown"}
+    state = {"status": "ok", "store": "unavailable", "model": chat.model_status}
     if await _store_answers(chat):
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(SECONDS_FOR_THE_STORE):
-                state["passwords"] = "closed" if await chat.are_passwords_closed() else "ok"
-                state["store"] = "ok"
+                closed = {"passwords": "closed"} if await chat.are_passwords_closed() else {}
+                state |= {"store": "ok", **closed}
     return state
 
 
