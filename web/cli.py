@@ -75,15 +75,20 @@ def keys() -> None:
 @keys.command("new")
 @click.argument("name")
 @click.option("--origin", "origins", multiple=True, help="Make a publishable key, for web pages of this origin.")
-@click.option("--no-private", is_flag=True, help="Let passwords open nothing to it, and show it no private turns.")
-def new_key(name: str, origins: tuple[str, ...], no_private: bool) -> None:
+@click.option(
+    "--private/--no-private",
+    default=None,
+    help="Whether passwords open private assistants to it. By default to a secret key only, not to a publishable one.",
+)
+def new_key(name: str, origins: tuple[str, ...], private: bool | None) -> None:
     """Make a key of this NAME, and print it: it is shown this once.
 
     Sessions belong to the name: a key that takes the place of a revoked one goes on with them.
     """
 
     async def make(api_keys: ApiKeys) -> str:
-        secret, _ = await api_keys.make(name, private=not no_private, origins=origins)
+        allowed = not origins if private is None else private
+        secret, _ = await api_keys.make(name, private=allowed, origins=origins)
         return secret
 
     click.echo(_with_keys(make))
@@ -96,7 +101,7 @@ def list_keys() -> None:
         since = "in API_KEYS" if key.created_at is None else f"made {_day(key.created_at)}"
         until = "" if key.revoked_at is None else f", revoked {_day(key.revoked_at)}"
         kind = f"publishable on {' '.join(key.origins)}" if key.publishable else "secret"
-        click.echo(f"{key.id}  {key.name:20} {kind}{'' if key.private else ', not private'}; {since}{until}")
+        click.echo(f"{key.id}  {key.name:20} {kind}, {'private' if key.private else 'not private'}; {since}{until}")
 
 
 @keys.command("revoke")

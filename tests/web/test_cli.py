@@ -52,8 +52,10 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "no port": ({"PORT": "many"}, "PORT"),
     "a port that is too large": ({"PORT": "65536"}, "PORT"),
     "no network": ({"TRUSTED_PROXIES": "everybody"}, "TRUSTED_PROXIES"),
-    "a key without a key": ({"API_KEYS": "alice:hunter2hunter2 bob:"}, "API_KEYS"),
-    "two keys of a name": ({"API_KEYS": "alice:hunter2hunter2 alice:hunter3hunter3"}, "API_KEYS"),
+    "a key without a key": ({"API_KEYS": "alice:hunter2hunter2-1 bob:"}, "API_KEYS"),
+    "two keys of a name": ({"API_KEYS": "alice:hunter2hunter2-1 alice:hunter2hunter2-2"}, "API_KEYS"),
+    "two keys of a name in other letters": ({"API_KEYS": "alice:hunter2hunter2-1 Alice:hunter2hunter2-2"}, "API_KEYS"),
+    "a key that can be guessed": ({"API_KEYS": "alice:hunter2"}, "alice"),
     "no host": ({"HOST": "nowhere.invalid"}, ""),
     "no address of ours": ({"HOST": "192.0.2.1"}, ""),
     "an unknown way to keep threads": ({"OPENAI_THREADS": "assistants"}, "OPENAI_THREADS"),
@@ -400,7 +402,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     settings = environment()
     made = [
         run(settings, tmp_path, "keys", "new", name, *more)
-        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/", "--no-private"])
+        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/"])
     ]
     alice, shop = (each.stdout.strip() for each in made)
     assert len({alice, shop}) == 2
@@ -408,20 +410,47 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     listed = run(settings, tmp_path, "keys", "list").stdout
     assert alice not in listed
     assert [line.split()[1] for line in listed.splitlines()] == ["alice", "shop"]
-    assert "publishable on https://shop.example, not private" in listed
+    assert "publishable on https://shop.example" in listed
     assert run(settings, tmp_path, "keys", "revoke", "alice").stdout.endswith(" alice.\n")
     assert "revoked" in run(settings, tmp_path, "keys", "list").stdout.splitlines()[0]
 
 
+async def test_private_assistants_are_open_to_secret_keys_and_to_publishable_ones_only_where_that_was_said(
+    environment: Environment, tmp_path: Path, sqlite_url: str
+) -> None:
+    origin = ("--origin", "https://shop.example")
+    wanted = {
+        ("secret",): True,
+        ("shut", "--no-private"): False,
+        ("shop", *origin): False,
+        ("club", *origin, "--private"): True,
+    }
+    for arguments in wanted:
+        made = run(environment(), tmp_path, "keys", "new", *arguments)
+        assert made.returncode == 0, made.stderr
+    stored = {row["name"]: bool(row["private"]) for row in rows(sqlite_url, "SELECT name, private FROM api_key")}
+    assert stored == {arguments[0]: private for arguments, private in wanted.items()}
+    listed = run(environment(), tmp_path, "keys", "list").stdout
+    shown = {line.split()[1]: ", not private;" not in line and ", private;" in line for line in listed.splitlines()}
+    assert shown == stored
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [("new", "a:b"), ("new", "public"), ("new", "set"), ("new", "x", "--origin", "example"), ("revoke", "nobody")],
+    [
+        ("new", "a:b"),
+        ("new", "public"),
+        ("new", "set"),
+        ("new", "Set"),
+        ("new", "x", "--origin", "example"),
+        ("revoke", "nobody"),
+    ],
 )
 def test_a_key_that_cannot_be_made_or_revoked_is_one_sentence(
     environment: Environment, tmp_path: Path, arguments: Sequence[str]
 ) -> None:
-    refused = run(environment(API_KEYS="set:a-key-for-tests"), tmp_path, "keys", *arguments)
+    refused = run(environment(API_KEYS="set:a-key-for-the-test"), tmp_path, "keys", *arguments)
     assert refused.returncode != 0
     assert refused.stdout == ""
     assert len(refused.stderr.strip().splitlines()) == 1
-    assert "a-key-for-tests" not in refused.stderr
+    assert "a-key-for-the-test" not in refused.stderr
