@@ -24,6 +24,7 @@ from core.errors import (
 from core.logs import configure_logging
 from core.settings import SEED_PASSWORD, Settings, SettingsError, load_settings
 from core.store.backup import back_up, restore_from
+from core.store.database import describe_database
 from core.turns import ApiKey, Exchange, Finished, Json, Outcome, Preparation, Question, SessionSummary, Turn
 
 __all__ = [
@@ -31,6 +32,6 @@ __all__ = [
     "AssistantsFileError", "BadQuestion", "Chat", "ChatError", "EventReused", "Exchange", "Finished", "HoldLost",
     "Json", "NoSuchKey", "NotAccepted", "NotAllowed", "Outcome", "Overloaded", "Preparation", "Prepare", "Question",
     "SessionSummary", "Settings", "SettingsError", "StartError", "StoreUnavailable", "Turn", "UnknownAssistant",
-    "UnknownSession", "WrongPassword", "back_up", "configure_logging", "load_settings", "open_api_keys", "open_chat",
-    "restore_from",
+    "UnknownSession", "WrongPassword", "back_up", "configure_logging", "describe_database", "load_settings",
+    "open_api_keys", "open_chat", "restore_from",
 ]  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
@@ -28,6 +27,7 @@ from core import (
     StartError,
     back_up,
     configure_logging,
+    describe_database,
     load_settings,
     open_api_keys,
     open_chat,
@@ -200,8 +200,8 @@ def _listening(settings: Settings) -> socket.socket:
     both = settings.host == "::" and socket.has_dualstack_ipv6()
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048, dualstack_ipv6=both)
-    except OSError as error:
-        reason = (error.strerror or "it is no address").lower()
+    except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
+        reason = (getattr(error, "strerror", None) or "it is no address").lower()
         raise SettingsError(f"It cannot listen at HOST {settings.host}, PORT {settings.port}: {reason}.") from error
 
 
@@ -239,7 +239,7 @@ def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     assistants = (f"{each.name} ({each.model}{', private' if each.private else ''})" for each in chat.assistants)
     yield f"Bob is here:  {address}/chat  (API: POST {address}/ask, described at {address}/docs)"
-    yield f"  database    {_described(settings.database_url.get_secret_value())}"
+    yield f"  database    {describe_database(settings.database_url.get_secret_value())}"
     yield f"  model       {_model(settings)}"
     yield f"  assistants  {', '.join(assistants)}"
     yield f"  surfaces    web{_slack(settings)}{_discord(settings)}"
@@ -260,13 +260,6 @@ def _slack(settings: Settings) -> str:
 
 def _discord(settings: Settings) -> str:
     return f", Discord ({what_is_read(may_read_all=settings.discord_message_content)})" if settings.discord else ""
-
-
-def _described(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
-        return f"SQLite, {os.path.relpath(Path('/', parts.path[1:]) if parts.path[1:2] == '/' else parts.path[1:])}"
-    return f"PostgreSQL, {parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _settings(**overrides: str) -> Settings:

@@ -57,6 +57,7 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "two keys of a name in other letters": ({"API_KEYS": "alice:hunter2hunter2-1 Alice:hunter2hunter2-2"}, "API_KEYS"),
     "a key that can be guessed": ({"API_KEYS": "alice:hunter2"}, "alice"),
     "no host": ({"HOST": "nowhere.invalid"}, ""),
+    "a name that no host has": ({"HOST": "a..b"}, "HOST"),
     "no address of ours": ({"HOST": "192.0.2.1"}, ""),
     "an unknown way to keep threads": ({"OPENAI_THREADS": "assistants"}, "OPENAI_THREADS"),
     "an unknown log level": ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
@@ -160,13 +161,25 @@ async def test_the_start_names_a_postgresql_database_without_its_password(
     assert "hunter2x" not in process.text
 
 
+async def test_the_start_names_a_model_server_without_user_and_password(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path
+) -> None:
+    url = fake.base_url.replace("://", "://bob:hunter2x@")
+    async with bob(environment(OPENAI_BASE_URL=url), tmp_path) as process:
+        await process.served()
+        process.signal(signal.SIGTERM)
+        await process.over()
+    assert said_about(process.text, "model") == f"127.0.0.1:{fake.port}, threads kept there"
+    assert "hunter2x" not in process.text
+
+
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
         ({**OFFLINE, "PRIVATE_BOB_PASSWORD": ""}, ["OFFLINE STAND-IN"]),
         ({}, ["PRIVATE_BOB_PASSWORD"]),
         ({"PRIVATE_BOB_PASSWORD": "4711"}, ["PRIVATE_BOB_PASSWORD"]),
-        ({"HOST": "0.0.0.0", "PRIVATE_BOB_PASSWORD": ""}, ["0.0.0.0"]),
+        ({"HOST": "0.0.0.0", "PRIVATE_BOB_PASSWORD": ""}, ["0.0.0.0", "ALLOWED_HOSTS"]),
         ({"CORS_ALLOW_CREDENTIALS": "true", "PRIVATE_BOB_PASSWORD": ""}, ["CORS_ALLOW_CREDENTIALS"]),
         ({"CORS_ALLOW_CREDENTIALS": "1", "CORS_ALLOW_ORIGINS": "https://a.example", "PRIVATE_BOB_PASSWORD": ""}, []),
     ],
@@ -268,7 +281,7 @@ async def test_slow_clients_cannot_hold_the_exit_back(
     fake.answer = lambda asked: "many words " * 50_000
     body = b'{"session_id": "1", "user_input": "Q1-a"}'
     head = (
-        b"POST /ask HTTP/1.1\r\nHost: bob\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
+        b"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
         b"Content-Length: %d\r\n\r\n" % len(body)
     )
     async with bob(environment(DRAIN_SECONDS="1"), tmp_path) as process:
@@ -454,3 +467,42 @@ def test_a_key_that_cannot_be_made_or_revoked_is_one_sentence(
     assert refused.stdout == ""
     assert len(refused.stderr.strip().splitlines()) == 1
     assert "a-key-for-the-test" not in refused.stderr
+
+
+# ── settings that nothing can be begun with ──────────────────────────────────────────────────────────────────────────
+
+UNUSABLE = {
+    "DATABASE_URL": "postgresql://bob:hunter2@db.example:abc/bob",
+    "OPENAI_BASE_URL": "https://bob:hunter2@api.example:99999/v1",
+    "SLACK_API_URL": "hunter2.example/api",
+    "DISCORD_API_URL": "https://discord.example:abc/hunter2",
+    "PORT": "hunter2",
+    "DRAIN_SECONDS": "nan",
+    "MAX_TURNS_AT_ONCE": "9" * 30,
+    "TRUSTED_PROXIES": "hunter2",
+    "DISCORD_GUILDS": "hunter2",
+}
+BEGUN = {
+    "run": (BOB, "run"),
+    "chat": (BOB, "chat"),
+    "keys": (BOB, "keys", "list"),
+    "backup": (BOB, "backup", "copy.db"),
+    "uvicorn": UVICORN,
+    "Slack alone": (sys.executable, "-m", "bots.slack_bot"),
+}
+
+
+@pytest.mark.parametrize("command", BEGUN.values(), ids=BEGUN)
+def test_a_setting_that_cannot_be_used_is_one_sentence_however_bob_is_begun(
+    environment: Environment, tmp_path: Path, command: tuple[Path | str, ...]
+) -> None:
+    named = {"DATABASE_URL": UNUSABLE["DATABASE_URL"]} if command != BEGUN["run"] else UNUSABLE
+    for name, value in named.items():
+        ended = subprocess.run(
+            command, env=environment(**{name: value}), cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS,
+            check=False,
+        )  # fmt: skip
+        (line,) = ended.stderr.splitlines()
+        assert ended.returncode == 2
+        assert name in line
+        assert "hunter2" not in line
