@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import ipaddress
-from collections.abc import Iterator
+import shlex
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from core.settings import SEED_PASSWORD, Settings
+from core.store.database import database_files
 
 YOUNG_OBJECTS = 50_000
 SHORTEST_PASSWORD_OF_DIGITS = 6
@@ -35,10 +40,14 @@ def start_warnings(settings: Settings, *, serving: bool) -> Iterator[str]:
         yield "PRIVATE_BOB_PASSWORD is the published default, which protects nothing. Set your own, or set it empty."
     elif password.isdigit() and len(password) < SHORTEST_PASSWORD_OF_DIGITS:
         yield f"PRIVATE_BOB_PASSWORD is short: {SHORTEST_PASSWORD_OF_DIGITS} digits or more are harder to guess."
+    if readable := [shlex.quote(path) for path in _readable_by_others(settings)]:
+        yield f"Others on this machine can read {' and '.join(readable)}: chmod 600 {' '.join(readable)}"
     if not serving:
         return
     if not is_loopback(settings.host) and not settings.api_keys.get_secret_value():
         yield f"Without a key (API_KEYS, or `bob keys new`) anybody who reaches {settings.host} can ask."
+    if not settings.allowed_hosts and is_exposed(settings):
+        yield "ALLOWED_HOSTS is not set, so Bob answers to any host name."
     if settings.cors_allow_credentials and "*" in settings.cors_allow_origins:
         yield (
             "CORS_ALLOW_CREDENTIALS with any origin lets every website act with its visitors' cookies. "
@@ -54,3 +63,27 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_exposed(settings: Settings) -> bool:
+    """Whether others than this machine can reach the server, by its address or through a proxy."""
+    return not is_loopback(settings.host) or bool(settings.trusted_proxies)
+
+
+def allowed_hosts(settings: Settings) -> Sequence[str]:
+    """The names by which the server may be reached, as requests write them without a port; "*" is any.
+
+    By default only this machine's own where only this machine reaches it: a web page can have its name lead here.
+    """
+    if settings.allowed_hosts or is_exposed(settings):
+        return settings.allowed_hosts or ("*",)
+    ours = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return ("localhost", "127.0.0.1", "[::1]", ours)
+
+
+def _readable_by_others(settings: Settings) -> Iterator[str]:
+    """The files with secrets or conversations that not only their owner can read."""
+    for path in (Path(".env").absolute(), *database_files(settings.database_url.get_secret_value())):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+                yield str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

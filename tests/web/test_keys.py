@@ -248,7 +248,7 @@ async def post(site: Site, path: str, headers: dict[str, str]) -> tuple[int, Any
 
 
 async def test_a_page_of_bobs_own_origin_may_use_its_key_where_browsers_name_no_origin(sqlite_url: str) -> None:
-    async with served(None, sqlite_url) as site:
+    async with served(None, sqlite_url, allowed_hosts=["*"]) as site:
         key, _ = await site.chat.keys.make("chat", private=True, origins=[site.url])
         _, made = await post(site, "/sessions", bearer(key, Origin=site.url))
         where = f"/sessions/{made['session_id']}/turns"
@@ -285,7 +285,7 @@ def test_keys_that_cannot_be_told_apart_or_named_stop_the_start_and_are_not_quot
 @pytest.mark.parametrize("secret", ["z", "z" * 15])
 def test_a_key_that_can_be_guessed_is_named_and_not_quoted(secret: str) -> None:
     for listed, name in ((f"alice:{secret}", "alice"), (f"other:{ONE} alice:{secret}", "alice"), (secret, "API_KEYS")):
-        with pytest.raises(SettingsError, match="^API_KEYS: .*16") as error:
+        with pytest.raises(SettingsError, match=r"^API_KEYS: .*16") as error:
             configured_keys(listed)
         assert name in str(error.value)
         assert "z" not in str(error.value)
