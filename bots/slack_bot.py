@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 import aiohttp
 from slack_bolt import BoltResponse
 from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
+from slack_bolt.request.internals import parse_body
 from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.signature import SignatureVerifier
@@ -27,6 +28,7 @@ from bots.slack_api import SlackApi
 from bots.slack_commands import SlackCommands, command_in
 from bots.slack_prepare import Allowed, SlackPreparing
 from bots.slack_reply import SlackReply
+from bots.slack_shape import is_slacks
 from bots.slack_socket import Socket
 from bots.slack_status import Statuses
 from bots.slack_words import SURFACE, Said, said_in
@@ -97,7 +99,10 @@ class SlackBot:
     async def take_in(self, headers: Mapping[str, str], body: bytes) -> BoltResponse:
         """What to answer to a genuine HTTP request."""
         try:
-            request = AsyncBoltRequest(body=body.decode(), headers={name: [value] for name, value in headers.items()})
+            text = body.decode()
+            if not is_slacks(parse_body(text, headers.get("content-type", "").partition(";")[0])):
+                return BoltResponse(status=400, body="")
+            request = AsyncBoltRequest(body=text, headers={name: [value] for name, value in headers.items()})
         except (ValueError, TypeError, AttributeError, RecursionError):  # not Slack's JSON or form
             return BoltResponse(status=400, body="")
         return await self.app.async_dispatch(request)

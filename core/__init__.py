@@ -25,16 +25,18 @@ from core.errors import (
 )
 from core.frames import Frame, Remarks
 from core.logs import configure_logging
+from core.password import generated_password
 from core.settings import SEED_PASSWORD, Settings, SettingsError, load_settings
 from core.store.backup import back_up, restore_from
+from core.store.database import describe_database
 from core.turns import ApiKey, Exchange, Finished, Json, Outcome, Preparation, Question, SessionSummary, Turn
 
 __all__ = [
     "OPEN_NAMESPACE", "SEED_PASSWORD", "Answer", "AnswerFailed", "ApiKey", "ApiKeys", "Assistant", "Assistants",
     "AssistantsFileError", "BadQuestion", "Chat", "ChatError", "EventReused", "Exchange", "Finished", "Frame",
     "HoldLost", "Json", "NoPrivateHere", "NoSuchKey", "NotAccepted", "NotAllowed", "Outcome", "Overloaded",
-    "PasswordsClosed", "Preparation", "Prepare", "Question", "Remarks",
-    "SessionSummary", "Settings", "SettingsError", "StartError", "StoreUnavailable", "Turn", "UnknownAssistant",
-    "UnknownSession", "WrongPassword", "back_up", "configure_logging", "load_settings", "open_api_keys", "open_chat",
+    "PasswordsClosed", "Preparation", "Prepare", "Question", "Remarks", "SessionSummary", "Settings", "SettingsError",
+    "StartError", "StoreUnavailable", "Turn", "UnknownAssistant", "UnknownSession", "WrongPassword", "back_up",
+    "configure_logging", "describe_database", "generated_password", "load_settings", "open_api_keys", "open_chat",
     "restore_from",
 ]  # fmt: skip

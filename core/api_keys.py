@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from core.errors import StartError
@@ -19,6 +19,7 @@ from core.turns import ApiKey
 SECONDS_A_LOOK_COUNTS = 2.0  # so long a revoked key may still be taken
 MOST_LOOKS = 10_000
 LETTERS_OF_AN_ID = 12
+SHORTEST_SECRET = 16  # anything shorter can be guessed, or found from its digest
 _HOSTNAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")  # as browsers write it, or IPv6
 SECRET_PREFIX, PUBLISHABLE_PREFIX = "bob-secret-", "bob-public-"
 OPEN_NAMESPACE = "public"  # in whose name is asked without a key
@@ -75,7 +76,7 @@ class ApiKeys:
             digest[:LETTERS_OF_AN_ID], name, publishable=bool(origins), private=private,
             origins=tuple(map(origin_of, origins)),
         )  # fmt: skip
-        if any(each.name == name for each in self._configured.values()) or not await self._store.add_key(key, digest):
+        if _is_taken(name, self._configured.values()) or not await self._store.add_key(key, digest):
             raise StartError(f"There is a key {name} already. Its sessions would belong to both: revoke it first.")
         return secret, key
 
@@ -107,7 +108,8 @@ def digest_of(key: str) -> str:
 def configured_keys(api_keys: str) -> Mapping[str, ApiKey]:
     """The keys that API_KEYS lists, by their digests. Raises SettingsError, with no key in it.
 
-    Each entry is `name:key`, or a key alone, which goes by the beginning of its digest.
+    Each entry is `name:key`, or a key alone, which goes by the beginning of its digest. Names that differ in capitals
+    only are one.
     """
     found: dict[str, ApiKey] = {}
     for entry in api_keys.replace(",", " ").split():
@@ -116,6 +118,9 @@ def configured_keys(api_keys: str) -> Mapping[str, ApiKey]:
             name, secret = f"key-{digest_of(entry)[:LETTERS_OF_AN_ID]}", entry
         if not secret:
             raise SettingsError("API_KEYS: an entry has no key. Each is a key, or name:key.")
+        if len(secret) < SHORTEST_SECRET:
+            whose = f"the key {name}" if colon and _NAME.fullmatch(name) else "a key without a name"
+            raise SettingsError(f"API_KEYS: {whose} is too short. It takes {SHORTEST_SECRET} characters at least.")
         try:
             check_name(name)
         except StartError as error:
@@ -123,7 +128,7 @@ def configured_keys(api_keys: str) -> Mapping[str, ApiKey]:
         digest = digest_of(secret)
         if digest in found:
             raise SettingsError("API_KEYS: a key is there twice.")
-        if any(key.name == name for key in found.values()):
+        if _is_taken(name, found.values()):
             raise SettingsError(f"API_KEYS: there are two keys of the name {name}.")
         found[digest] = ApiKey(digest[:LETTERS_OF_AN_ID], name)
     return found
@@ -131,8 +136,12 @@ def configured_keys(api_keys: str) -> Mapping[str, ApiKey]:
 
 def check_name(name: str) -> None:
     """Come back if keys may have this name. Raises StartError."""
-    if not _NAME.fullmatch(name) or name == OPEN_NAMESPACE:
+    if not _NAME.fullmatch(name) or name.lower() == OPEN_NAMESPACE:
         raise StartError(f"A key's name is up to 40 letters, digits, - and _, and not {OPEN_NAMESPACE}.")
+
+
+def _is_taken(name: str, keys: Iterable[ApiKey]) -> bool:
+    return any(key.name.lower() == name.lower() for key in keys)
 
 
 def origin_of(address: str) -> str:

@@ -14,7 +14,7 @@ _LOOKS_SECRET = re.compile(
     r"|xox[a-z]-[A-Za-z0-9-]+"
     r"|xapp-[A-Za-z0-9-]+"
     r"|(?<=Bearer )\S+"
-    r"|(?<=://)[^\s/@:]*:[^\s@]+(?=@)"
+    r"|(?<=://)[^\s/:]*:\S+(?=@)"
     r"|[MNO][A-Za-z\d_-]{23,28}\.[A-Za-z\d_-]{6,7}\.[A-Za-z\d_-]{27,}"
 )
 # These libraries log request bodies or addresses with ids at their lower levels.

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import ipaddress
-from collections.abc import Iterator
+import shlex
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from core.settings import SEED_PASSWORD, Settings
+from core.assistants import Assistants
+from core.bootstrap import load_passwords
+from core.password import Kind
+from core.settings import Settings
+from core.store.database import database_files
+from core.store.guesses import MOST_WRONG_WORDS
 
 YOUNG_OBJECTS = 50_000
-SHORTEST_PASSWORD_OF_DIGITS = 6
 
 
 def calm_garbage_collector() -> None:
@@ -24,21 +32,32 @@ def calm_garbage_collector() -> None:
 
 
 def start_warnings(settings: Settings, *, serving: bool) -> Iterator[str]:
-    """What its operator should know about these settings; `serving`: others can reach it."""
-    password = settings.private_bob_password.get_secret_value()
+    """What its operator should know about these settings; `serving`: others can reach it. Raises StartError."""
     if settings.offline:
         yield (
             "OFFLINE STAND-IN: no language model is set, so answers only repeat what was said. "
             "Set OPENAI_API_KEY or OPENAI_BASE_URL."
         )
-    if password == SEED_PASSWORD:
-        yield "PRIVATE_BOB_PASSWORD is the published default, which protects nothing. Set your own, or set it empty."
-    elif password.isdigit() and len(password) < SHORTEST_PASSWORD_OF_DIGITS:
-        yield f"PRIVATE_BOB_PASSWORD is short: {SHORTEST_PASSWORD_OF_DIGITS} digits or more are harder to guess."
+    for password in load_passwords(settings, Assistants.load(settings.assistants_file)):
+        if password.kind is Kind.PUBLISHED:
+            yield (
+                f"{password.name} is the published default, which protects nothing. Set your own (`bob password` makes "
+                "one), or set it empty."
+            )
+        elif password.kind is Kind.PIN:
+            yield (
+                f"{password.name} is a PIN, so words of {password.length} digits are guesses: a person has "
+                f"{MOST_WRONG_WORDS} an hour, and what holds more is not read. `bob password` makes a strong one, "
+                "which needs no bound."
+            )
+    if readable := [shlex.quote(path) for path in _readable_by_others(settings)]:
+        yield f"Others on this machine can read {' and '.join(readable)}: chmod 600 {' '.join(readable)}"
     if not serving:
         return
     if not is_loopback(settings.host) and not settings.api_keys.get_secret_value():
         yield f"Without a key (API_KEYS, or `bob keys new`) anybody who reaches {settings.host} can ask."
+    if not settings.allowed_hosts and is_exposed(settings):
+        yield "ALLOWED_HOSTS is not set, so Bob answers to any host name."
     if settings.cors_allow_credentials and "*" in settings.cors_allow_origins:
         yield (
             "CORS_ALLOW_CREDENTIALS with any origin lets every website act with its visitors' cookies. "
@@ -54,3 +73,27 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_exposed(settings: Settings) -> bool:
+    """Whether others than this machine can reach the server, by its address or through a proxy."""
+    return not is_loopback(settings.host) or bool(settings.trusted_proxies)
+
+
+def allowed_hosts(settings: Settings) -> Sequence[str]:
+    """The names by which the server may be reached, as requests write them without a port; "*" is any.
+
+    By default only this machine's own where only this machine reaches it: a web page can have its name lead here.
+    """
+    if settings.allowed_hosts or is_exposed(settings):
+        return settings.allowed_hosts or ("*",)
+    ours = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return ("localhost", "127.0.0.1", "[::1]", ours)
+
+
+def _readable_by_others(settings: Settings) -> Iterator[str]:
+    """The files with secrets or conversations that not only their owner can read."""
+    for path in (Path(".env").absolute(), *database_files(settings.database_url.get_secret_value())):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+                yield str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

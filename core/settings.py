@@ -6,12 +6,13 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import StartError
+from core.store.database import check_database_url
 
 PRIVATE_BOB_PASSWORD = "PRIVATE_BOB_PASSWORD"  # the variable that holds Private-Bob's password
 SEED_PASSWORD = "973808"  # published in the README, so it protects nothing: start-up says so
@@ -26,6 +27,15 @@ def _words(value: Any) -> Any:
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+MOST = 1_000_000_000  # of anything; larger numbers are more than clocks and databases can count
+Count = Annotated[int, Field(ge=1, le=MOST)]
+CountOrNone = Annotated[int, Field(ge=0, le=MOST)]
+Seconds = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
+
+_LONGEST_ID = 20  # of Discord's, in digits: they have 64 bits
+_LABEL = r"[\w-]{1,63}"
+_HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 
 
 class Settings(BaseSettings):
@@ -45,15 +55,16 @@ class Settings(BaseSettings):
     private_bob_password: SecretStr = SecretStr(SEED_PASSWORD)
     api_keys: SecretStr = SecretStr("")
     chat_page_key: str = ""
-    max_requests_per_minute_of_a_key: Annotated[int, Field(ge=0)] | None = None
-    max_requests_per_minute_of_an_address: Annotated[int, Field(ge=0)] | None = None
-    max_turns_at_once_of_a_key: Annotated[int, Field(ge=0)] | None = None
-    max_turns_at_once_of_an_address: Annotated[int, Field(ge=0)] | None = None
+    max_requests_per_minute_of_a_key: CountOrNone | None = None
+    max_requests_per_minute_of_an_address: CountOrNone | None = None
+    max_turns_at_once_of_a_key: CountOrNone | None = None
+    max_turns_at_once_of_an_address: CountOrNone | None = None
     cors_allow_origins: Words = ("*",)
     cors_allow_credentials: bool = False
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     trusted_proxies: Words = ()
+    allowed_hosts: Words = ()
     slack_bot_token: SecretStr = SecretStr("")
     slack_app_token: SecretStr = SecretStr("")
     slack_signing_secret: SecretStr = SecretStr("")
@@ -69,17 +80,17 @@ class Settings(BaseSettings):
     discord_guilds: Words = ()
     discord_channels: Words = ()
     discord_roles: Words = ()
-    discord_catch_up_seconds: Annotated[float, Field(ge=0)] = 3_600.0
+    discord_catch_up_seconds: Seconds = 3_600.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    max_turns_at_once: Annotated[int, Field(ge=1)] = 1_000
-    max_turns_at_once_of_a_person: Annotated[int, Field(ge=1)] = 20
-    max_turns_waiting: Annotated[int, Field(ge=1)] = 100
-    max_question_characters: Annotated[int, Field(ge=1)] = 32_000
-    max_body_bytes: Annotated[int, Field(ge=1_000)] = 1_000_000
-    turn_deadline_seconds: Annotated[float, Field(gt=0)] = 300.0
-    model_silence_seconds: Annotated[float, Field(gt=0)] = 60.0
-    hold_seconds: Annotated[float, Field(ge=3)] = 14.0
-    drain_seconds: Annotated[float, Field(ge=0)] = 25.0
+    max_turns_at_once: Count = 1_000
+    max_turns_at_once_of_a_person: Count = 20
+    max_turns_waiting: Count = 100
+    max_question_characters: Count = 32_000
+    max_body_bytes: Annotated[int, Field(ge=1_000, le=MOST)] = 1_000_000
+    turn_deadline_seconds: Annotated[Seconds, Field(gt=0)] = 300.0
+    model_silence_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
+    hold_seconds: Annotated[Seconds, Field(ge=3)] = 14.0
+    drain_seconds: Seconds = 25.0
 
     @field_validator("*", mode="before")
     @classmethod
@@ -96,7 +107,7 @@ class Settings(BaseSettings):
     @field_validator("discord_free_channels", "discord_guilds", "discord_channels", "discord_roles")
     @classmethod
     def _are_ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(each.isascii() and each.isdecimal() for each in value):
+        if not all(each.isascii() and each.isdecimal() and len(each) <= _LONGEST_ID for each in value):
             raise ValueError("must list ids, which are numbers (Developer Mode shows them in Discord's menus)")
         return value
 
@@ -108,6 +119,28 @@ class Settings(BaseSettings):
                 ipaddress.ip_network(network, strict=False)
             except ValueError:
                 raise ValueError("must list addresses or networks") from None
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        hosts = tuple(map(_as_requests_name_it, value))
+        if not all(each == "*" or _is_host(each.removeprefix("*.")) for each in hosts):
+            raise ValueError("must list names of hosts without scheme and port, like bob.example or *.example.com")
+        return hosts
+
+    @field_validator("openai_base_url", "slack_api_url", "discord_api_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            is_usable = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
+        except ValueError:
+            is_usable = False
+        if value and not is_usable:
+            raise ValueError("must be a URL like https://api.example/v1 or http://127.0.0.1:8080/v1")
+        if "@" in value.partition("://")[2].partition("/")[2]:  # then what is before it is no host
+            raise ValueError("must have special characters of its user and password percent-encoded (@ is %40)")
         return value
 
     @property
@@ -157,16 +190,42 @@ class Settings(BaseSettings):
             self.slack_signing_secret.get_secret_value(), self.discord_token.get_secret_value(),
             *(entry.rpartition(":")[2] for entry in _words(self.api_keys.get_secret_value())),
         ]  # fmt: skip
-        if credentials := re.search("://[^:/@]*:([^@]*)@", self.database_url.get_secret_value()):
-            values += [credentials[1], unquote(credentials[1])]
+        for url in (
+            self.database_url.get_secret_value(), self.openai_base_url, self.slack_api_url, self.discord_api_url
+        ):  # fmt: skip
+            values += _passwords_in(url)
         return tuple(value for value in values if value)
 
 
-def load_settings() -> Settings:
-    """The settings of this process. Raises SettingsError with a sentence that holds no value."""
+def _is_host(host: str) -> bool:
+    """Whether a host can have this name, which may be an address; brackets around it count for nothing."""
     try:
-        return Settings()
+        return bool(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return _HOST_NAME.fullmatch(host) is not None
+
+
+def _as_requests_name_it(host: str) -> str:
+    return f"[{host}]".lower() if ":" in host and not host.startswith("[") else host.lower()
+
+
+def _passwords_in(url: str) -> list[str]:
+    """Every password in a URL, also in one that cannot be used, as it is written there and as it is meant."""
+    credentials, _, rest = url.partition("://")[2].rpartition("@")
+    options = [each.partition("=") for each in rest.partition("?")[2].split("&")]
+    written = [credentials.partition(":")[2], *(value for name, _, value in options if "password" in name)]
+    return [*written, *map(unquote, written)]
+
+
+def load_settings() -> Settings:
+    """The settings of this process. Raises StartError with a sentence that holds no value."""
+    try:
+        settings = Settings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
         raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from None
+    except (OSError, UnicodeError):
+        raise SettingsError(".env cannot be read: it has to be a file of UTF-8 text.") from None
+    check_database_url(settings.database_url.get_secret_value())
+    return settings

@@ -13,12 +13,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from bots.slack_bot import open_slack
 from core import Chat, Settings, StoreUnavailable, open_chat
+from core.process import allowed_hosts
 from web.addresses import networks
 from web.ask import answer_abandoned, ask_routes
 from web.callers import Callers
 from web.docs import docs_routes
 from web.ending import draining_on_signals
 from web.headers import SafeHeaders
+from web.hosts import AllowedHosts
 from web.limits import AnnouncedBodyLimit, PromptBody
 from web.pages import page_routes
 from web.problems import Unexpected, answer_with_sentences
@@ -67,6 +69,7 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # Starlette's redirects lead to whatever host the request names
         telemetry={"tracing": False, "metrics": False},
     )
     rates = Rates(settings)
@@ -91,6 +94,7 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
         allow_headers=["*"],
         expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
     )
+    app.add_middleware(AllowedHosts, hosts=allowed_hosts(settings))
     app.add_middleware(SafeHeaders)
     return app
 

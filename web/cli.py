@@ -1,11 +1,10 @@
-"""The command line: `bob run`, `bob chat`, `bob keys`, `bob backup`, `bob restore`."""
+"""The command line: `bob run`, `bob chat`, `bob password`, `bob keys`, `bob backup`, `bob restore`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
@@ -28,6 +27,8 @@ from core import (
     StartError,
     back_up,
     configure_logging,
+    describe_database,
+    generated_password,
     load_settings,
     open_api_keys,
     open_chat,
@@ -61,10 +62,16 @@ def run() -> None:
 def chat(session: str) -> None:
     """Talk to the assistants here in the terminal."""
     settings = _settings(log_level="warning")
-    for line in start_warnings(settings, serving=False):
-        click.echo(f"! {line}", err=True)
     with _plain_errors(), contextlib.suppress(KeyboardInterrupt):
+        for line in start_warnings(settings, serving=False):
+            click.echo(f"! {line}", err=True)
         asyncio.run(converse(settings, session))
+
+
+@main.command()
+def password() -> None:
+    """Make a password that nobody can guess, for PRIVATE_BOB_PASSWORD or another circle's variable, and print it."""
+    click.echo(generated_password())
 
 
 @main.group()
@@ -75,15 +82,20 @@ def keys() -> None:
 @keys.command("new")
 @click.argument("name")
 @click.option("--origin", "origins", multiple=True, help="Make a publishable key, for web pages of this origin.")
-@click.option("--no-private", is_flag=True, help="Let passwords open nothing to it, and show it no private turns.")
-def new_key(name: str, origins: tuple[str, ...], no_private: bool) -> None:
+@click.option(
+    "--private/--no-private",
+    default=None,
+    help="Whether passwords open private assistants to it. By default to a secret key only, not to a publishable one.",
+)
+def new_key(name: str, origins: tuple[str, ...], private: bool | None) -> None:
     """Make a key of this NAME, and print it: it is shown this once.
 
     Sessions belong to the name: a key that takes the place of a revoked one goes on with them.
     """
 
     async def make(api_keys: ApiKeys) -> str:
-        secret, _ = await api_keys.make(name, private=not no_private, origins=origins)
+        allowed = not origins if private is None else private
+        secret, _ = await api_keys.make(name, private=allowed, origins=origins)
         return secret
 
     click.echo(_with_keys(make))
@@ -96,7 +108,7 @@ def list_keys() -> None:
         since = "in API_KEYS" if key.created_at is None else f"made {_day(key.created_at)}"
         until = "" if key.revoked_at is None else f", revoked {_day(key.revoked_at)}"
         kind = f"publishable on {' '.join(key.origins)}" if key.publishable else "secret"
-        click.echo(f"{key.id}  {key.name:20} {kind}{'' if key.private else ', not private'}; {since}{until}")
+        click.echo(f"{key.id}  {key.name:20} {kind}, {'private' if key.private else 'not private'}; {since}{until}")
 
 
 @keys.command("revoke")
@@ -195,8 +207,8 @@ def _listening(settings: Settings) -> socket.socket:
     both = settings.host == "::" and socket.has_dualstack_ipv6()
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048, dualstack_ipv6=both)
-    except OSError as error:
-        reason = (error.strerror or "it is no address").lower()
+    except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
+        reason = (getattr(error, "strerror", None) or "it is no address").lower()
         raise SettingsError(f"It cannot listen at HOST {settings.host}, PORT {settings.port}: {reason}.") from error
 
 
@@ -234,7 +246,7 @@ def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     assistants = (f"{each.name} ({each.model}{', private' if each.private else ''})" for each in chat.assistants)
     yield f"Bob is here:  {address}/chat  (API: POST {address}/ask, described at {address}/docs)"
-    yield f"  database    {_described(settings.database_url.get_secret_value())}"
+    yield f"  database    {describe_database(settings.database_url.get_secret_value())}"
     yield f"  model       {_model(settings)}"
     yield f"  assistants  {', '.join(assistants)}"
     yield f"  surfaces    web{_slack(settings)}{_discord(settings)}"
@@ -255,13 +267,6 @@ def _slack(settings: Settings) -> str:
 
 def _discord(settings: Settings) -> str:
     return f", Discord ({what_is_read(may_read_all=settings.discord_message_content)})" if settings.discord else ""
-
-
-def _described(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
-        return f"SQLite, {os.path.relpath(Path('/', parts.path[1:]) if parts.path[1:2] == '/' else parts.path[1:])}"
-    return f"PostgreSQL, {parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _settings(**overrides: str) -> Settings:

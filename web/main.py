@@ -1,14 +1,26 @@
 """`uvicorn web.main:app`: the web surface alone."""
 
 import logging
+import sys
 
-from core import configure_logging, load_settings
+from fastapi import FastAPI
+
+from core import StartError, configure_logging, load_settings
 from core.process import calm_garbage_collector, start_warnings
 from web.app import create_app
 
-_settings = load_settings()
-configure_logging(_settings.log_level, _settings.secrets)
-for _warning in start_warnings(_settings, serving=True):
-    logging.getLogger(__name__).warning(_warning)
-app = create_app(_settings)
+
+def _app() -> FastAPI:
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.secrets)
+    for warning in start_warnings(settings, serving=True):
+        logging.getLogger(__name__).warning(warning)
+    return create_app(settings)
+
+
+try:
+    app = _app()
+except StartError as error:
+    print(f"Bob cannot start. {error}", file=sys.stderr)
+    sys.exit(2)
 calm_garbage_collector()

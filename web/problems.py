@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
@@ -108,8 +109,10 @@ def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         assert isinstance(error, RequestValidationError)
         return problem(422, _sentence(error.errors()))
 
-    async def on_http(request: Request, error: Exception) -> JSONResponse:
+    async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if error.status_code == 404 and (bare := _without_slash(routes, request)):
+            return RedirectResponse(bare, 307)
         if error.status_code == 405:
             return problem(405, "That cannot be done here.", {"Allow": ", ".join(_methods_at(routes, request))})
         if error.status_code == 400:  # how FastAPI says that it could not decode the body
@@ -119,6 +122,21 @@ def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     app.add_exception_handler(ChatError, on_chat_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def _without_slash(routes: Sequence[Route], request: Request) -> str | None:
+    """The path and query of a request without the slashes at their end, if only so they lead to a route."""
+    path, query = request.scope["path"], request.scope["query_string"].decode("latin-1")
+    bare = path.rstrip("/")
+    if bare == path or bare.startswith("//") or _is_route(routes, request.scope):
+        return None
+    if not _is_route(routes, {**request.scope, "path": bare}):
+        return None
+    return quote(bare) + (f"?{query}" if query else "")
+
+
+def _is_route(routes: Sequence[Route], scope: Scope) -> bool:
+    return any(route.matches(scope)[0] is not Match.NONE for route in routes)
 
 
 def _methods_at(routes: Sequence[Route], request: Request) -> Sequence[str]:

@@ -17,7 +17,7 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from core import Answer, Settings
-from core.process import is_loopback
+from core.process import is_exposed
 
 Kind = Literal["key", "address"]
 Subject = tuple[Kind, str]
@@ -49,7 +49,7 @@ class Rates:
     """Counts requests and what is under way, per key and per address. 0 in a setting: no limit."""
 
     def __init__(self, settings: Settings) -> None:
-        exposed = not is_loopback(settings.host) or bool(settings.trusted_proxies)
+        exposed = is_exposed(settings)
         per_minute: dict[Kind, int | None] = {
             "key": settings.max_requests_per_minute_of_a_key,
             "address": settings.max_requests_per_minute_of_an_address,

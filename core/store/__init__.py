@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +30,8 @@ __all__ = [
     "Amended", "Begun", "Chosen", "DatabaseURLError", "DueErasure", "Plan", "SchemaTooNew", "Store", "ThreadFate",
     "ThreadState", "Tick", "Transcript",
 ]  # fmt: skip
+
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 # What becomes of a thread when its turn closes: it contains the turn, it is thrown away, or nothing happened to it.
 ThreadFate = Literal["told", "retired", "untouched"]
@@ -492,5 +495,5 @@ def _bring_up_to_date(database: Database) -> None:
     try:
         migrate(database.engine)
     except sa.exc.DBAPIError as error:
-        reason = str(error.orig).strip().partition("\n")[0]
+        reason = _QUOTED.sub("…", str(error.orig).strip().partition("\n")[0])  # it quotes pieces of the URL
         raise StartError(f"The database at DATABASE_URL does not answer as it should: {reason}") from error

@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import queue
+import re
 import sqlite3
 import threading
 import time
@@ -22,6 +23,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -44,6 +46,8 @@ SECONDS_BETWEEN_TRIES_AT_A_NEW_FILE = 0.02
 SECONDS_BETWEEN_NEW_LOGS = 5.0
 LARGE_LOG_BYTES = 32 * 2**20
 LARGEST_IDLE_LOG_BYTES = 16 * 2**20  # of the write-ahead log, once a long reader has let it grow
+_CREDENTIALS = re.compile(r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?")  # as SQLAlchemy finds them
+_HOSTS = re.compile(r"(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?(?:,(?!\Z)|\Z))*|[0-9A-Fa-f:.]+(?:%\w+)?")
 _REPEATABLE = {"40001", "40P01"}  # serialization failure, deadlock: PostgreSQL asks to repeat the transaction
 
 
@@ -277,14 +281,61 @@ def open_database(url: str) -> Database:
     return _open_sqlite(parsed) if parsed.drivername == "sqlite" else _open_postgresql(parsed)
 
 
+def check_database_url(url: str) -> None:
+    """Come back if `url` is one of a database that we can use, as far as it tells. Raises DatabaseURLError."""
+    _parsed(url)
+
+
+def describe_database(url: str) -> str:
+    """What may be shown of the database at `url`: its kind and place, without user, password and options."""
+    parsed = _parsed(url)
+    if parsed.drivername == "sqlite":
+        return f"SQLite, {os.path.relpath(sqlite_path(parsed))}"
+    host = f"[{parsed.host}]" if parsed.host and ":" in parsed.host else parsed.host or ""
+    port = "" if parsed.port is None else f":{parsed.port}"
+    return f"PostgreSQL, {host}{port}/{parsed.database or ''}"
+
+
+def database_files(url: str) -> Sequence[Path]:
+    """The files that hold the database at `url`, of which some may not be there; none, if it is not one of files."""
+    try:
+        parsed = _parsed(url)
+        path = sqlite_path(parsed) if parsed.drivername == "sqlite" else None
+    except DatabaseURLError:
+        path = None
+    return [path.with_name(path.name + end) for end in ("", "-wal", "-shm")] if path else []
+
+
 def _parsed(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except SQLAlchemyError as error:
-        raise DatabaseURLError("DATABASE_URL is no URL of a database.") from error
+    except SQLAlchemyError:
+        raise DatabaseURLError("DATABASE_URL is no URL of a database.") from None
+    except ValueError:
+        raise DatabaseURLError("DATABASE_URL has a port that is no number.") from None
     if parsed.drivername not in ("sqlite", "postgresql", "postgres", "postgresql+psycopg"):
         raise DatabaseURLError("DATABASE_URL must begin with sqlite:/// or postgresql://.")
+    if parsed.drivername != "sqlite":
+        _check_postgresql(url, parsed)
     return parsed
+
+
+def _check_postgresql(url: str, parsed: sa.URL) -> None:
+    behind_credentials = _CREDENTIALS.sub("", url, count=1)
+    if "@" in behind_credentials or not _HOSTS.fullmatch(parsed.host or ""):
+        raise DatabaseURLError(
+            "DATABASE_URL names no host that can be: percent-encode special characters in its user and password "
+            "(@ is %40, / is %2F)."
+        )
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise DatabaseURLError("DATABASE_URL has a port that is none.")
+    for name in ("port", "connect_timeout", *KEEPALIVES):
+        if not all(each.isdecimal() for value in parsed.normalized_query.get(name, ()) for each in value.split(",")):
+            raise DatabaseURLError("DATABASE_URL has a word in its options where a number belongs.")
+    try:
+        conninfo_to_dict(parsed.set(drivername="postgresql").render_as_string(hide_password=False))
+    except psycopg.Error:
+        raise DatabaseURLError("DATABASE_URL has an option that PostgreSQL does not know.") from None
 
 
 def sqlite_path(url: sa.URL) -> Path:

@@ -21,8 +21,9 @@ class Keys:
         self._clock = clock
 
     def add(self, connection: sa.Connection, key: ApiKey, digest: str) -> bool:
-        """Store a key. False where there is one of that name already."""
-        taken = sa.select(keys.c.id).where(keys.c.name == key.name, keys.c.revoked_at.is_(None))
+        """Store a key. False where there is one of that name already, in capitals or not."""
+        same_name = sa.func.lower(keys.c.name) == key.name.lower()
+        taken = sa.select(keys.c.id).where(same_name, keys.c.revoked_at.is_(None))
         if connection.execute(taken).first() is not None:
             return False
         connection.execute(

@@ -40,7 +40,7 @@ async def _ask_in_turn(port: int, numbers: iter[int], sessions: int, stream: boo
         accept = "text/event-stream" if stream else "application/json"
         started = time.perf_counter()
         writer.write(
-            f"POST /ask HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nAccept: {accept}\r\n"
+            f"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: {accept}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
         )
         await _read_reply(reader)

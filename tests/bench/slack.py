@@ -70,7 +70,7 @@ async def _post(slack: FakeSlack, port: int, body: bytes) -> float:
     now = str(int(time.time()))
     signed = hmac.new(slack.signing_secret.encode(), f"v0:{now}:".encode() + body, hashlib.sha256).hexdigest()
     head = (
-        f"POST /slack/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        f"POST /slack/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
         f"X-Slack-Request-Timestamp: {now}\r\nX-Slack-Signature: v0={signed}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     started = time.perf_counter()

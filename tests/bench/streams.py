@@ -224,7 +224,7 @@ class Running:
 def _request(session: str, question: str) -> bytes:
     body = json.dumps({"session_id": session, "user_input": question})
     return (
-        f"POST /ask HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
+        f"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 

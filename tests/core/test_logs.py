@@ -46,6 +46,8 @@ def raised(action: Callable[[], object]) -> BaseException:
         ("Authorization: Bearer abc.def-123", "abc.def-123"),
         ("{'authorization': 'Bearer abc.def-123'}", "abc.def-123"),
         ("cannot connect to postgresql://bob:swordfish@db.example:5432/bob", "swordfish"),
+        ("cannot connect to postgresql://bob@tenant:swordfish@db.example/bob", "swordfish"),
+        ("cannot connect to postgresql://bob:sea@swordfish@db.example/bob", "swordfish"),
         ("cannot connect to https://user:swordfish@proxy.example/", "swordfish"),
     ],
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from pydantic import SecretStr
 
 import core
-from core import Settings, SettingsError, load_settings, open_chat
+from core import Settings, SettingsError, StartError, describe_database, load_settings, open_chat
+from core.process import start_warnings
 from core.settings import SEED_PASSWORD
 
 EXAMPLE = Path(core.__file__).parents[1] / ".env.example"
@@ -102,6 +106,40 @@ def test_log_levels_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) 
         ("MODEL_SILENCE_SECONDS", "-8"),
         ("HOLD_SECONDS", "2.5"),
         ("DRAIN_SECONDS", "soon"),
+        ("DRAIN_SECONDS", "nan"),
+        ("DRAIN_SECONDS", "inf"),
+        ("TURN_DEADLINE_SECONDS", "1e300"),
+        ("MODEL_SILENCE_SECONDS", "infinity"),
+        ("DISCORD_CATCH_UP_SECONDS", "-inf"),
+        ("MAX_TURNS_WAITING", "9" * 30),
+        ("MAX_BODY_BYTES", "9" * 5_000),
+        ("MAX_REQUESTS_PER_MINUTE_OF_A_KEY", "9" * 30),
+        ("MAX_TURNS_AT_ONCE_OF_AN_ADDRESS", "1e5000"),
+        ("TRUSTED_PROXIES", "10.0.0.0/99"),
+        ("DISCORD_GUILDS", "general"),
+        ("DISCORD_CHANNELS", "1234567 12three"),
+        ("DISCORD_ROLES", "9" * 30),
+        ("OPENAI_BASE_URL", "swordfish.example/v1"),
+        ("OPENAI_BASE_URL", "ftp://swordfish.example/v1"),
+        ("OPENAI_BASE_URL", "https://swordfish.example:abc/v1"),
+        ("OPENAI_BASE_URL", "https://swordfish.example:99999/v1"),
+        ("OPENAI_BASE_URL", "https://swordfish.example:0/v1"),
+        ("OPENAI_BASE_URL", "https://bob:12/swordfish@api.example/v1"),
+        ("OPENAI_BASE_URL", "https://bob:sword#fish@api.example/v1"),
+        ("OPENAI_BASE_URL", "https://bob:sword?fish@api.example/v1"),
+        ("OPENAI_BASE_URL", "https://[::1/v1"),
+        ("OPENAI_BASE_URL", "https:///v1"),
+        ("SLACK_API_URL", "slack.com/api"),
+        ("SLACK_API_URL", "https://slack.com:abc/api"),
+        ("DISCORD_API_URL", "https://discord..com/api"),
+        ("DISCORD_API_URL", "https://discord.com:99999/api"),
+        ("ALLOWED_HOSTS", "https://swordfish.example"),
+        ("ALLOWED_HOSTS", "alice.example swordfish.example:8000"),
+        ("ALLOWED_HOSTS", "[::1]:8000"),
+        ("ALLOWED_HOSTS", "swordfish.example/chat"),
+        ("ALLOWED_HOSTS", "*.*.swordfish.example"),
+        ("ALLOWED_HOSTS", "*swordfish.example"),
+        ("ALLOWED_HOSTS", "swordfish.*"),
     ],
 )
 def test_what_cannot_be_used_is_named_and_not_quoted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -111,6 +149,97 @@ def test_what_cannot_be_used_is_named_and_not_quoted(monkeypatch: pytest.MonkeyP
     assert str(refused.value).startswith(f"{name}: ")
     for word in value.split():
         assert not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", str(refused.value).removeprefix(f"{name}: "))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bob:bluefish@db.example:abc/bob",
+        "postgresql://bob:bluefish@db.example:99999/bob",
+        "postgresql://bob:bluefish@db.example:0/bob",
+        "postgresql://bob:blue@fish@db.example/bob",
+        "postgresql://bob:blue@fi/fish@db.example/bob",
+        "postgresql://bob:blue@fi?fish@db.example/bob",
+        "postgresql://bob:bluefish/bob",
+        "postgresql://blue/fish@db.example/bob",
+        "postgresql://bob:pw@bluefish^/bob",
+        "postgresql://bob:pw@db.example/bob?connect_timeout=bluefish",
+        "postgresql://bob:pw@db.example/bob?port=bluefish",
+        "postgresql://bob:pw@db.example/bob?bluefish=1",
+        "postgresql://bob:pw@blue..fish/bob",
+        "postgresql://bob:pw@db.example/bob?keepalives=bluefish",
+        "mysql://bob:bluefish@db.example/bob",
+        "bluefish",
+    ],
+)
+def test_a_database_that_cannot_be_used_is_a_sentence_that_shows_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(StartError, match=r"^DATABASE_URL[^\n]*\.$") as refused:
+        load_settings()
+    for piece in ("blue", "fish", "bob:", "abc", "99999", "db.example"):
+        assert piece not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bob:sw%40rd@db.example:5432/bob?connect_timeout=7&sslmode=require",
+        "postgresql://me@tenant:pw@db.example/bob",
+        "postgresql://bob:pw@[::1]:5432/bob",
+        "postgresql://bob@/bob?host=/run/postgresql",
+        "postgresql:///bob",
+        "postgres://db_1.example",
+    ],
+)
+def test_a_database_that_can_be_used_may_be_written_in_every_usual_way(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert load_settings().database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://bob:sw/rd@db.example:5432/data?sslmode=require", "PostgreSQL, db.example:5432/data"),
+        ("postgresql://bob:sw#rd@db.example/data", "PostgreSQL, db.example/data"),
+        ("postgresql://bob:sw?rd@db.example/data", "PostgreSQL, db.example/data"),
+        ("postgresql://bob@[::1]/data", "PostgreSQL, [::1]/data"),
+        ("postgresql:///data?password=sword", "PostgreSQL, /data"),
+        ("sqlite:///bob.db", "SQLite, bob.db"),
+        ("sqlite:////srv/bob.db", "SQLite, /srv/bob.db"),
+    ],
+)
+def test_a_database_is_shown_without_user_password_and_options(url: str, shown: str) -> None:
+    assert describe_database(url).replace("../", "").replace("SQLite, srv", "SQLite, /srv") == shown
+
+
+@pytest.mark.parametrize(
+    "options", ["?sslmode=swordfish", "?port=99999&host=swordfish", "?user=swordfish", "?sslrootcert=/swordfish"]
+)
+async def test_what_a_database_driver_says_of_a_url_is_told_without_the_pieces_that_it_quotes(options: str) -> None:
+    with pytest.raises(StartError) as refused:
+        async with open_chat(Settings(database_url=SecretStr(f"postgresql://bob:pw@127.0.0.1:1/sword{options}"))):
+            pass
+    said = str(refused.value)
+    assert said.startswith("The database at DATABASE_URL does not answer as it should: ")
+    assert "\n" not in said
+    for piece in ("sword", "fish", "bob"):
+        assert piece not in said
+
+
+def test_an_environment_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"PORT=80\xff\n")
+    with pytest.raises(SettingsError, match=r"^\.env .*UTF-8"):
+        load_settings()
+
+
+def test_hosts_are_written_as_requests_name_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", "Bob.Example, *.Shop.example ::1 [fe80::1] 10.0.0.1 *")
+    expected = ("bob.example", "*.shop.example", "[::1]", "[fe80::1]", "10.0.0.1", "*")
+    assert load_settings().allowed_hosts == expected
 
 
 @pytest.mark.parametrize(
@@ -148,15 +277,72 @@ def test_settings_show_no_secret_when_they_are_printed(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "password", ["swordfish", "sword/fish", "sword#fish", "sword?fish", "sword[fish", "sword:fish"]
+    "password",
+    ["swordfish", "sword/fish", "sword#fish", "sword?fish", "sword[fish", "sword:fish", "sword@fish", "sword%2Ffish"],
 )
-def test_the_password_of_a_database_is_a_secret_whatever_is_in_it(
-    monkeypatch: pytest.MonkeyPatch, password: str
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", f"postgresql://bob:{password}@db.example/bob")
-    assert password in load_settings().secrets
+@pytest.mark.parametrize("user", ["bob", "bob@tenant"])
+def test_the_password_of_a_database_is_a_secret_whatever_is_in_it(user: str, password: str) -> None:
+    url = f"postgresql://{user}:{password}@db.example/bob"
+    assert {password, unquote(password)} <= set(Settings(database_url=SecretStr(url), _env_file=None).secrets)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"DATABASE_URL": "postgresql://db.example/bob?password=sword%2Ffish&sslmode=require"},
+        {"OPENAI_BASE_URL": "https://bob:sword%2Ffish@api.example/v1"},
+        {"SLACK_API_URL": "https://bob:sword%2Ffish@slack.example/api/"},
+        {"DISCORD_API_URL": "https://bob:sword%2Ffish@discord.example/api"},
+    ],
+)
+def test_a_password_in_any_address_is_a_secret(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert {"sword/fish", "sword%2Ffish"} <= set(load_settings().secrets)
 
 
 def test_what_is_not_set_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRIVATE_BOB_PASSWORD", "")
     assert load_settings().secrets == ()
+
+
+@pytest.mark.parametrize("serving", [True, False])
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ([".env"], ".env"),
+        (["bob.db"], "bob.db"),
+        (["bob.db-wal", ".env"], ".env bob.db-wal"),
+        (["data of mine/bob.db-shm"], "'data of mine/bob.db-shm'"),
+        (["../elsewhere/bob.db"], "{above}/elsewhere/bob.db"),
+    ],
+)
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_files_that_others_can_read_are_named_with_what_cures_that(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, names: list[str], shown: str, mode: int, serving: bool
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for name in names:
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).resolve().touch(0o600)
+    database = next((name.removesuffix("-wal").removesuffix("-shm") for name in names if "bob.db" in name), "bob.db")
+    settings = Settings(database_url=SecretStr(f"sqlite:///{(here / database).resolve()}"), private_bob_password="")
+    assert [each for each in start_warnings(settings, serving=serving) if "chmod" in each] == []
+    for name in names:
+        (here / name).chmod(mode)
+    (warning,) = (each for each in start_warnings(settings, serving=serving) if "chmod" in each)
+    assert warning.endswith(
+        f" can read {' and '.join(names_in(shown, tmp_path))}: chmod 600 {shown}".format(above=tmp_path)
+    )
+
+
+def names_in(shown: str, above: Path) -> list[str]:
+    return [shlex.quote(name) for name in shlex.split(shown.format(above=above))]
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "postgresql://bob:pw@db.example/bob", "mysql://h/d"])
+def test_where_the_database_is_no_file_no_file_is_looked_at(url: str) -> None:
+    settings = Settings(database_url=SecretStr(url))
+    assert not any("chmod" in warning for warning in start_warnings(settings, serving=True))

@@ -54,13 +54,18 @@ async def test_a_body_of_a_megabyte_is_taken_and_one_byte_more_is_not(sqlite_url
 
 
 async def test_a_body_that_announces_too_much_is_refused_before_it_comes(sqlite_url: str) -> None:
-    head = b"POST /ask HTTP/1.1\r\nHost: bob\r\nContent-Type: application/json\r\nContent-Length: 1000000000000\r\n\r\n"
+    head = (
+        b"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 1000000000000\r\n\r\n"
+    )
     async with served(None, sqlite_url) as site:
         assert b" 413 " in await said_to(site, head)
 
 
 async def test_a_body_in_chunks_is_refused_at_the_bound_and_not_at_its_end(sqlite_url: str) -> None:
-    head = b"POST /ask HTTP/1.1\r\nHost: bob\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        b"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     async with served(None, sqlite_url, max_body_bytes=10_000) as site:
         assert b" 413 " in await said_to(site, head + b"2711\r\n" + b" " * 10_001 + b"\r\n")
 

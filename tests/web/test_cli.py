@@ -52,9 +52,12 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "no port": ({"PORT": "many"}, "PORT"),
     "a port that is too large": ({"PORT": "65536"}, "PORT"),
     "no network": ({"TRUSTED_PROXIES": "everybody"}, "TRUSTED_PROXIES"),
-    "a key without a key": ({"API_KEYS": "alice:hunter2hunter2 bob:"}, "API_KEYS"),
-    "two keys of a name": ({"API_KEYS": "alice:hunter2hunter2 alice:hunter3hunter3"}, "API_KEYS"),
+    "a key without a key": ({"API_KEYS": "alice:hunter2hunter2-1 bob:"}, "API_KEYS"),
+    "two keys of a name": ({"API_KEYS": "alice:hunter2hunter2-1 alice:hunter2hunter2-2"}, "API_KEYS"),
+    "two keys of a name in other letters": ({"API_KEYS": "alice:hunter2hunter2-1 Alice:hunter2hunter2-2"}, "API_KEYS"),
+    "a key that can be guessed": ({"API_KEYS": "alice:hunter2"}, "alice"),
     "no host": ({"HOST": "nowhere.invalid"}, ""),
+    "a name that no host has": ({"HOST": "a..b"}, "HOST"),
     "no address of ours": ({"HOST": "192.0.2.1"}, ""),
     "an unknown way to keep threads": ({"OPENAI_THREADS": "assistants"}, "OPENAI_THREADS"),
     "an unknown log level": ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
@@ -158,13 +161,25 @@ async def test_the_start_names_a_postgresql_database_without_its_password(
     assert "hunter2x" not in process.text
 
 
+async def test_the_start_names_a_model_server_without_user_and_password(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path
+) -> None:
+    url = fake.base_url.replace("://", "://bob:hunter2x@")
+    async with bob(environment(OPENAI_BASE_URL=url), tmp_path) as process:
+        await process.served()
+        process.signal(signal.SIGTERM)
+        await process.over()
+    assert said_about(process.text, "model") == f"127.0.0.1:{fake.port}, threads kept there"
+    assert "hunter2x" not in process.text
+
+
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
         ({**OFFLINE, "PRIVATE_BOB_PASSWORD": ""}, ["OFFLINE STAND-IN"]),
         ({}, ["PRIVATE_BOB_PASSWORD"]),
         ({"PRIVATE_BOB_PASSWORD": "4711"}, ["PRIVATE_BOB_PASSWORD"]),
-        ({"HOST": "0.0.0.0", "PRIVATE_BOB_PASSWORD": ""}, ["0.0.0.0"]),
+        ({"HOST": "0.0.0.0", "PRIVATE_BOB_PASSWORD": ""}, ["0.0.0.0", "ALLOWED_HOSTS"]),
         ({"CORS_ALLOW_CREDENTIALS": "true", "PRIVATE_BOB_PASSWORD": ""}, ["CORS_ALLOW_CREDENTIALS"]),
         ({"CORS_ALLOW_CREDENTIALS": "1", "CORS_ALLOW_ORIGINS": "https://a.example", "PRIVATE_BOB_PASSWORD": ""}, []),
     ],
@@ -266,7 +281,7 @@ async def test_slow_clients_cannot_hold_the_exit_back(
     fake.answer = lambda asked: "many words " * 50_000
     body = b'{"session_id": "1", "user_input": "Q1-a"}'
     head = (
-        b"POST /ask HTTP/1.1\r\nHost: bob\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
+        b"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
         b"Content-Length: %d\r\n\r\n" % len(body)
     )
     async with bob(environment(DRAIN_SECONDS="1"), tmp_path) as process:
@@ -400,7 +415,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     settings = environment()
     made = [
         run(settings, tmp_path, "keys", "new", name, *more)
-        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/", "--no-private"])
+        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/"])
     ]
     alice, shop = (each.stdout.strip() for each in made)
     assert len({alice, shop}) == 2
@@ -408,20 +423,86 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     listed = run(settings, tmp_path, "keys", "list").stdout
     assert alice not in listed
     assert [line.split()[1] for line in listed.splitlines()] == ["alice", "shop"]
-    assert "publishable on https://shop.example, not private" in listed
+    assert "publishable on https://shop.example" in listed
     assert run(settings, tmp_path, "keys", "revoke", "alice").stdout.endswith(" alice.\n")
     assert "revoked" in run(settings, tmp_path, "keys", "list").stdout.splitlines()[0]
 
 
+async def test_private_assistants_are_open_to_secret_keys_and_to_publishable_ones_only_where_that_was_said(
+    environment: Environment, tmp_path: Path, sqlite_url: str
+) -> None:
+    origin = ("--origin", "https://shop.example")
+    wanted = {
+        ("secret",): True,
+        ("shut", "--no-private"): False,
+        ("shop", *origin): False,
+        ("club", *origin, "--private"): True,
+    }
+    for arguments in wanted:
+        made = run(environment(), tmp_path, "keys", "new", *arguments)
+        assert made.returncode == 0, made.stderr
+    stored = {row["name"]: bool(row["private"]) for row in rows(sqlite_url, "SELECT name, private FROM api_key")}
+    assert stored == {arguments[0]: private for arguments, private in wanted.items()}
+    listed = run(environment(), tmp_path, "keys", "list").stdout
+    shown = {line.split()[1]: ", not private;" not in line and ", private;" in line for line in listed.splitlines()}
+    assert shown == stored
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [("new", "a:b"), ("new", "public"), ("new", "set"), ("new", "x", "--origin", "example"), ("revoke", "nobody")],
+    [
+        ("new", "a:b"),
+        ("new", "public"),
+        ("new", "set"),
+        ("new", "Set"),
+        ("new", "x", "--origin", "example"),
+        ("revoke", "nobody"),
+    ],
 )
 def test_a_key_that_cannot_be_made_or_revoked_is_one_sentence(
     environment: Environment, tmp_path: Path, arguments: Sequence[str]
 ) -> None:
-    refused = run(environment(API_KEYS="set:a-key-for-tests"), tmp_path, "keys", *arguments)
+    refused = run(environment(API_KEYS="set:a-key-for-the-test"), tmp_path, "keys", *arguments)
     assert refused.returncode != 0
     assert refused.stdout == ""
     assert len(refused.stderr.strip().splitlines()) == 1
-    assert "a-key-for-tests" not in refused.stderr
+    assert "a-key-for-the-test" not in refused.stderr
+
+
+# ── settings that nothing can be begun with ──────────────────────────────────────────────────────────────────────────
+
+UNUSABLE = {
+    "DATABASE_URL": "postgresql://bob:hunter2@db.example:abc/bob",
+    "OPENAI_BASE_URL": "https://bob:hunter2@api.example:99999/v1",
+    "SLACK_API_URL": "hunter2.example/api",
+    "DISCORD_API_URL": "https://discord.example:abc/hunter2",
+    "PORT": "hunter2",
+    "DRAIN_SECONDS": "nan",
+    "MAX_TURNS_AT_ONCE": "9" * 30,
+    "TRUSTED_PROXIES": "hunter2",
+    "DISCORD_GUILDS": "hunter2",
+}
+BEGUN = {
+    "run": (BOB, "run"),
+    "chat": (BOB, "chat"),
+    "keys": (BOB, "keys", "list"),
+    "backup": (BOB, "backup", "copy.db"),
+    "uvicorn": UVICORN,
+    "Slack alone": (sys.executable, "-m", "bots.slack_bot"),
+}
+
+
+@pytest.mark.parametrize("command", BEGUN.values(), ids=BEGUN)
+def test_a_setting_that_cannot_be_used_is_one_sentence_however_bob_is_begun(
+    environment: Environment, tmp_path: Path, command: tuple[Path | str, ...]
+) -> None:
+    named = {"DATABASE_URL": UNUSABLE["DATABASE_URL"]} if command != BEGUN["run"] else UNUSABLE
+    for name, value in named.items():
+        ended = subprocess.run(
+            command, env=environment(**{name: value}), cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS,
+            check=False,
+        )  # fmt: skip
+        (line,) = ended.stderr.splitlines()
+        assert ended.returncode == 2
+        assert name in line
+        assert "hunter2" not in line

@@ -69,7 +69,7 @@ async def raw(site: Site, *pieces: bytes) -> bytes:
         writer.close()
 
 
-HEAD = b"POST /ask HTTP/1.1\r\nHost: b\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+HEAD = b"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for_and_holds_nobody_up(

@@ -12,7 +12,7 @@ from tests.web.conftest import Site, served
 from web import heads
 from web.headers import SAFE_HEADERS
 
-BEGUN = b"GET /healthz HTTP/1.1\r\nHost: bob\r\n"
+BEGUN = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
 
 async def told(site: Site, sent: bytes) -> tuple[int, dict[str, str], str]:

@@ -248,7 +248,7 @@ async def post(site: Site, path: str, headers: dict[str, str]) -> tuple[int, Any
 
 
 async def test_a_page_of_bobs_own_origin_may_use_its_key_where_browsers_name_no_origin(sqlite_url: str) -> None:
-    async with served(None, sqlite_url) as site:
+    async with served(None, sqlite_url, allowed_hosts=["*"]) as site:
         key, _ = await site.chat.keys.make("chat", private=True, origins=[site.url])
         _, made = await post(site, "/sessions", bearer(key, Origin=site.url))
         where = f"/sessions/{made['session_id']}/turns"
@@ -261,13 +261,20 @@ async def test_a_page_of_bobs_own_origin_may_use_its_key_where_browsers_name_no_
 # ── what is accepted as a key, a name, an origin ─────────────────────────────────────────────────────────────────────
 
 
+ONE, TWO, THREE = (f"{number}-{'0' * 16}" for number in ("one", "two", "three"))
+
+
 def test_a_key_without_a_name_goes_by_its_digest() -> None:
-    (key,) = configured_keys("just-a-key").values()
-    assert key.name == f"key-{digest_of('just-a-key')[:12]}"
-    assert [each.name for each in configured_keys("a:one b:two,c:three").values()] == ["a", "b", "c"]
+    (key,) = configured_keys(ONE).values()
+    assert key.name == f"key-{digest_of(ONE)[:12]}"
+    assert [each.name for each in configured_keys(f"a:{ONE} b:{TWO},c:{THREE}").values()] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("listed", ["a:", ":key", "public:key", "a:one a:two", "a:one b:one", "ä:key"])
+@pytest.mark.parametrize(
+    "listed",
+    ["a:", f":{ONE}", f"public:{ONE}", f"Public:{ONE}", f"a:{ONE} a:{TWO}", f"a:{ONE} A:{TWO}", f"a:{ONE} b:{ONE}",
+     f"ä:{ONE}"],
+)  # fmt: skip
 def test_keys_that_cannot_be_told_apart_or_named_stop_the_start_and_are_not_quoted(listed: str) -> None:
     with pytest.raises(SettingsError) as error:
         configured_keys(listed)
@@ -275,7 +282,28 @@ def test_keys_that_cannot_be_told_apart_or_named_stop_the_start_and_are_not_quot
     assert "one" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a:b", "x" * 41, "public", "é"])
+@pytest.mark.parametrize("secret", ["z", "z" * 15])
+def test_a_key_that_can_be_guessed_is_named_and_not_quoted(secret: str) -> None:
+    for listed, name in ((f"alice:{secret}", "alice"), (f"other:{ONE} alice:{secret}", "alice"), (secret, "API_KEYS")):
+        with pytest.raises(SettingsError, match=r"^API_KEYS: .*16") as error:
+            configured_keys(listed)
+        assert name in str(error.value)
+        assert "z" not in str(error.value)
+        assert digest_of(secret)[:12] not in str(error.value)  # so short a key can be found from it
+    assert [key.name for key in configured_keys(f"alice:{'z' * 16}").values()] == ["alice"]
+
+
+async def test_names_of_keys_that_differ_in_capitals_only_are_one(fake: FakeOpenAI, database_url: str) -> None:
+    async with served(fake, database_url, api_keys=KEYS) as site:
+        await site.chat.keys.make("shop", private=True, origins=[])
+        for name in ("Shop", "SHOP", "Alice"):
+            with pytest.raises(StartError, match="already"):
+                await site.chat.keys.make(name, private=True, origins=[])
+        await site.chat.keys.revoke("shop")
+        await site.chat.keys.make("Shop", private=True, origins=[])
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "x" * 41, "public", "Public", "é"])
 def test_a_name_that_could_reach_others_is_refused(name: str) -> None:
     with pytest.raises(StartError):
         check_name(name)

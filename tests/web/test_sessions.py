@@ -12,7 +12,7 @@ from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply, Status
 from tests.web.conftest import Site, served
 
-KEY = "a-key-for-tests"
+KEY = "a-key-for-the-test"
 ALICE = {"Authorization": f"Bearer {KEY}"}
 WITH_KEY: dict[str, Any] = {"api_keys": f"alice:{KEY}"}
 
