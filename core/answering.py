@@ -43,8 +43,6 @@ SECONDS_TO_RELEASE = 1.0
 PREPARED_AT_ONCE_OF_A_SESSION = 3  # one that floods may not use up what a platform lets us look at for all
 LONGEST_PAUSE_SECONDS = 2.0
 
-NOTHING_TO_ANSWER = "There is nothing left in your message that I could answer."
-
 Prepare = Callable[[Turn], Awaitable[Preparation]]
 T = TypeVar("T")
 
@@ -347,8 +345,7 @@ class Answering:
             closed = NotAllowed(PasswordsClosed.sentence)
             await self._end_unanswered(turn, answer, closed, Outcome.REFUSED, "untouched")
         elif not turn.question:
-            said = _heard(assistant.name) if turn.private else NOTHING_TO_ANSWER
-            await self._finish(turn, answer, Finished(said), "untouched")
+            await self._finish(turn, answer, Finished(_heard(assistant.name)), "untouched")
         else:
             await self._ask(turn, assistant, begun, answer)
         return begun

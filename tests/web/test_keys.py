@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from core import StartError
-from core.answering import NOTHING_TO_ANSWER
+from core import NoPrivateHere, StartError
 from core.api_keys import SECONDS_A_LOOK_COUNTS, check_name, configured_keys, digest_of, origin_of
 from core.settings import SettingsError
 from tests.conftest import make_settings
@@ -215,11 +214,11 @@ async def test_a_key_that_may_not_use_private_assistants_unlocks_none_and_its_pa
 ) -> None:
     async with served(fake, database_url) as site:
         secret, _ = await site.chat.keys.make("alice", private=False, origins=[])
-        text, key = "973808 Q1-a", "k"
-        assert await site.answer(text, "1", key=key, **bearer(secret)) == "You asked: Q1-a."
-        assert await site.answer(text, "1", key=key, **bearer(secret)) == "You asked: Q1-a."
-        assert await site.answer("973808", "2", **bearer(secret)) == NOTHING_TO_ANSWER
-    assert {row["assistant"] for row in rows(database_url, "SELECT assistant FROM turn")} == {"Bob"}
+        for text in ("973808 Q1-a", "973808"):
+            refusal = await site.ask(text, "1", key="k", headers=bearer(secret))
+            assert refusal == (403, {"detail": NoPrivateHere.sentence})
+        assert await site.answer("Q2-a", "1", **bearer(secret)) == "You asked: Q2-a."
+    assert [row["question"] for row in rows(database_url, "SELECT question FROM turn")] == ["Q2-a"]
     assert "973808" not in str(rows(database_url, "SELECT * FROM turn"))
     assert "973808" not in str(fake.requests)
 
