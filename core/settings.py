@@ -12,10 +12,10 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import StartError
+from core.password import SEED_PASSWORD
 from core.store.database import check_database_url
 
 PRIVATE_BOB_PASSWORD = "PRIVATE_BOB_PASSWORD"  # the variable that holds Private-Bob's password
-SEED_PASSWORD = "973808"  # published in the README, so it protects nothing: start-up says so
 
 
 class SettingsError(StartError):
