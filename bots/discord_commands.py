@@ -17,7 +17,7 @@ from discord import app_commands
 
 from bots import controls
 from bots.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
-from bots.discord_api import NOTHING
+from bots.discord_api import NOTHING, edit_answer
 from bots.discord_heard import Speaker, command_of, here_of, note_to_self, question_of, speaker_of
 from bots.discord_prepare import DiscordPreparing
 from bots.discord_reply import custom_ids_in, turn_of
@@ -360,12 +360,12 @@ async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = Tru
     """Answer with a sentence. False where Discord does not take it."""
     first = interaction.response
     if first.type is discord.InteractionResponseType.deferred_message_update:  # what could be edited is the answer
-        return await _quietly(
-            lambda: interaction.followup.send(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING)
-        )
-    if first.is_done():
+        send: Callable[..., Awaitable[object]] = interaction.followup.send
+    elif first.is_done():
         return await _edit(interaction, sentence)
-    return await _quietly(lambda: first.send_message(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING))
+    else:
+        send = first.send_message
+    return await _quietly(lambda: send(sentence, ephemeral=ephemeral, suppress_embeds=True, allowed_mentions=NOTHING))
 
 
 async def _say_done(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:
@@ -375,7 +375,8 @@ async def _say_done(interaction: Interaction, sentence: str, *, ephemeral: bool 
 
 
 async def _edit(interaction: Interaction, sentence: str) -> bool:
-    return await _quietly(lambda: interaction.edit_original_response(content=sentence, allowed_mentions=NOTHING))
+    application, token = interaction.application_id, interaction.token
+    return await _quietly(lambda: edit_answer(interaction.client, application, token, content=sentence))
 
 
 async def _quietly(answer: Callable[[], Awaitable[object]]) -> bool:

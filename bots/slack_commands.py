@@ -155,7 +155,7 @@ class SlackCommands:
         person, place = person_id(install, body["user_id"]), place_id(install, body["channel_id"])
         command = words[0].casefold() if words else "help"
         if refusal := await self._refusal(_who_and_where(body), SECONDS_TO_CHECK):
-            await ack(refusal)
+            await _answer(ack, refusal)
             return
         try:
             if command == "unlock":
@@ -163,13 +163,14 @@ class SlackCommands:
                 await client.views_open(trigger_id=body["trigger_id"], view=_unlock_window(place))
             elif command == "lock":
                 was_open = await self._chat.lock(person, place)
-                await ack("It is locked again here." if was_open else "There is nothing unlocked here.")
+                await _answer(ack, "It is locked again here." if was_open else "There is nothing unlocked here.")
             elif command == "assistant":
-                await ack(await self._let_choose(about, lambda name: self._chat.choose_in(place, name), "this channel"))
+                chosen = await self._let_choose(about, lambda name: self._chat.choose_in(place, name), "this channel")
+                await _answer(ack, chosen)
             else:
-                await ack(HELP)
+                await _answer(ack, HELP)
         except StoreUnavailable:
-            await ack(NOT_NOW)
+            await _answer(ack, NOT_NOW)
 
     async def _on_unlock(self, ack: AsyncAck, body: Json, view: Json) -> None:
         typed = view["state"]["values"]["password"]["typed"].get("value") or ""
@@ -240,6 +241,10 @@ def _who_and_where(body: Json) -> Json:
     kind = "im" if body["channel_id"].startswith("D") else "channel"
     # Slash commands do not reach an app from other companies' workspaces.
     return {"channel": body["channel_id"], "kind": kind, "user": body["user_id"], "stranger": False}
+
+
+async def _answer(ack: AsyncAck, sentence: str) -> None:
+    await ack(sentence, unfurl_links=False, unfurl_media=False)
 
 
 async def _acknowledge(ack: AsyncAck) -> None:
