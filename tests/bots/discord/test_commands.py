@@ -682,6 +682,61 @@ async def test_buttons_are_refused_where_or_to_whom_bob_may_not_answer(
         assert await answer(discord, message) == "First words. \n\n_Stopped._"
 
 
+LEFT_OUT: dict[str, tuple[str, str, str, str]] = {
+    "another server": ("root", "news", "discord_guilds", ANOTHER_PLACE),
+    "another channel": ("root", "news", "discord_channels", ANOTHER_PLACE),
+    "no listed role": ("root", "news", "discord_roles", NOT_ON_THE_LIST),
+    "no listed role, in private": ("root", "dm", "discord_roles", NOT_ON_THE_LIST),
+}
+
+
+@pytest.mark.parametrize(("who", "channel", "setting", "sentence"), LEFT_OUT.values(), ids=LEFT_OUT)
+async def test_whoever_may_not_ask_may_not_do_anything_else(
+    discord: FakeDiscord, bob: Start, sqlite_url: str, who: str, channel: str, setting: str, sentence: str
+) -> None:
+    engineers = next(role.id for role in discord.guild("alpha").roles.values() if role.name == "engineers")
+    listed = {
+        "discord_guilds": discord.guild("beta").id, "discord_channels": discord.channel("help").id,
+        "discord_roles": engineers,
+    }[setting]  # fmt: skip
+    async with bob():
+        message = await mentions(discord, who, channel, "confidential")
+        whole = await shown(discord, message)
+        windows = []
+        for opening in (
+            lambda: discord.context_menu(who, message, MENU),
+            lambda: discord.context_menu(who, whole.id, MENU),
+            lambda: discord.slash(who, channel, "unlock"),
+        ):
+            await (opened := opening())
+            assert opened.modal
+            windows.append(opened.modal)
+    before = contents(sqlite_url)
+    async with bob(**{setting: str(listed)}):
+        await ready(discord)
+        about, about_turn, unlock = windows
+        acts: list[Callable[[], Interaction]] = [
+            *(
+                lambda name=name: discord.slash(who, channel, name)
+                for name in ("new", "stop", "lock", "forget", "help")
+            ),
+            lambda: discord.slash(who, channel, "ask", prompt="hello"),
+            lambda: discord.slash(who, channel, "assistant", name="Bob"),
+            lambda: discord.slash(who, channel, "unlock"),
+            lambda: discord.context_menu(who, message, MENU),
+            lambda: discord.context_menu(who, whole.id, MENU),
+            lambda: discord.clicks(who, whole.id, button(whole, "good")),
+            lambda: discord.submits(who, about, question="why?"),
+            lambda: discord.submits(who, about_turn, question="why?"),
+            lambda: discord.submits(who, unlock, password=PASSWORD),
+        ]
+        for act in acts:
+            given = act()
+            assert await told_alone(discord, given) == sentence
+            assert given.modal is None
+        assert contents(sqlite_url) == before
+
+
 async def test_the_answer_to_a_command_has_the_same_buttons(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
