@@ -262,7 +262,7 @@ class DiscordBot:
         if turn is None:
             if heard.mentions_us:
                 await self._hear(heard)
-        elif heard.text and not turn.over:
+        elif heard.text and not turn.over and self._allowed.refusal(heard.here, heard.speaker) is None:
             async with self._chat.control(SURFACE, key) as fresh:
                 if fresh:
                     with contextlib.suppress(BadQuestion):  # then what was asked first is answered

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import aiohttp
@@ -61,7 +61,8 @@ class DiscordCommands:
 
     def tree_for(self, client: discord.Client) -> app_commands.CommandTree[Any]:
         """The commands, for a client."""
-        tree = app_commands.CommandTree(client)
+        tree = _Tree(client)
+        tree.may_pass = self._may_pass
 
         def add(name: str, description: str, do: Any) -> None:
             tree.add_command(app_commands.Command(name=name, description=description, callback=do, **EVERYWHERE))
@@ -99,29 +100,33 @@ class DiscordCommands:
 
     async def clicked(self, interaction: Interaction) -> None:
         """Hear of a button that was pressed or a window that was sent."""
-        custom_id = str(_data_of(interaction).get("custom_id") or "")
+        hear = {
+            discord.InteractionType.component: self._pressed,
+            discord.InteractionType.modal_submit: self._sent,
+        }.get(interaction.type)
+        if hear is None or not await self._may_pass(interaction):
+            return
         try:
-            if interaction.type is discord.InteractionType.component:
-                await self._pressed(interaction, custom_id)
-            elif interaction.type is discord.InteractionType.modal_submit:
-                await self._sent(interaction, custom_id, _typed(interaction))
+            await hear(interaction, str(_data_of(interaction).get("custom_id") or ""))
         except Exception as failure:
             await self._on_error(interaction, failure)
 
-    async def _is_refused(self, interaction: Interaction) -> bool:
-        """Whether this person may not do anything here; they are told so."""
-        refusal = await self._preparing.refusal(*where_and_who(interaction), SECONDS_TO_CHECK)
-        if refusal is not None:
-            await _say(interaction, refusal)
-        return refusal is not None
+    async def _may_pass(self, interaction: Interaction) -> bool:
+        """Whether this person may do anything here; they are told so if not. Everything they do comes by here."""
+        try:
+            refusal = await self._preparing.refusal(*where_and_who(interaction), SECONDS_TO_CHECK)
+            if refusal is not None:
+                await _say(interaction, refusal)
+        except Exception as failure:
+            await self._on_error(interaction, failure)
+            return False
+        return refusal is None
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _ask(
         self, interaction: Interaction, text: str, *, quoted: Json | None = None, about: Turn | None = None
     ) -> None:
-        if await self._is_refused(interaction):
-            return
         here, speaker = where_and_who(interaction)
         note = note_to_self(
             here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
@@ -179,8 +184,6 @@ class DiscordCommands:
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _carry_out(self, interaction: Interaction, do: Do, *, ephemeral: bool = True) -> None:
-        if await self._is_refused(interaction):
-            return
         try:
             sentence = await _in_time(interaction, self._once(interaction, do), ephemeral=ephemeral)
         except StoreUnavailable:
@@ -241,8 +244,6 @@ class DiscordCommands:
         )  # fmt: skip
 
     async def _unlock(self, interaction: Interaction) -> None:
-        if await self._is_refused(interaction):
-            return
         here, _ = where_and_who(interaction)
         await _quietly(lambda: interaction.response.send_modal(_window("Unlock", f"unlock:{here.place}", PASSWORD)))
 
@@ -250,7 +251,7 @@ class DiscordCommands:
 
     async def _pressed(self, interaction: Interaction, custom_id: str) -> None:
         turn_id = turn_of(custom_id)
-        if turn_id is None or await self._is_refused(interaction):
+        if turn_id is None:
             return
         action = custom_id.partition(":")[0]
         if action == "stop":
@@ -270,8 +271,9 @@ class DiscordCommands:
         await self._chat.rate(turn, person, good=good)
         return THANKS
 
-    async def _sent(self, interaction: Interaction, custom_id: str, typed: Mapping[str, str]) -> None:
+    async def _sent(self, interaction: Interaction, custom_id: str) -> None:
         kind, _, about = custom_id.partition(":")
+        typed = _typed(interaction)
         if kind == "unlock":
             password = typed.get("password", "")
             await self._carry_out(interaction, lambda each: self._try_password(each, about, password))
@@ -302,6 +304,15 @@ class DiscordCommands:
             return
         logger.error("a command could not be carried out: %s", kind_of(cause))
         await _say(interaction, WENT_WRONG)
+
+
+class _Tree(app_commands.CommandTree[Any]):
+    """Commands of people who may give them."""
+
+    may_pass: Callable[[Interaction], Awaitable[bool]]
+
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        return await self.may_pass(interaction)
 
 
 def _event_of(interaction: int) -> str:

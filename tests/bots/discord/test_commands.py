@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -682,6 +683,7 @@ async def test_buttons_are_refused_where_or_to_whom_bob_may_not_answer(
         assert await answer(discord, message) == "First words. \n\n_Stopped._"
 
 
+COMMANDS = ("new", "stop", "lock", "forget", "help", "unlock")
 LEFT_OUT: dict[str, tuple[str, str, str, str]] = {
     "another server": ("root", "news", "discord_guilds", ANOTHER_PLACE),
     "another channel": ("root", "news", "discord_channels", ANOTHER_PLACE),
@@ -703,32 +705,28 @@ async def test_whoever_may_not_ask_may_not_do_anything_else(
         message = await mentions(discord, who, channel, "confidential")
         whole = await shown(discord, message)
         windows = []
-        for opening in (
-            lambda: discord.context_menu(who, message, MENU),
-            lambda: discord.context_menu(who, whole.id, MENU),
-            lambda: discord.slash(who, channel, "unlock"),
+        for opened in (
+            discord.context_menu(who, message, MENU),
+            discord.context_menu(who, whole.id, MENU),
+            discord.slash(who, channel, "unlock"),
         ):
-            await (opened := opening())
-            assert opened.modal
-            windows.append(opened.modal)
+            assert (await opened).modal is not None
+            windows.append(opened)
+        await closed(sqlite_url)
     before = contents(sqlite_url)
     async with bob(**{setting: str(listed)}):
         await ready(discord)
         about, about_turn, unlock = windows
         acts: list[Callable[[], Interaction]] = [
-            *(
-                lambda name=name: discord.slash(who, channel, name)
-                for name in ("new", "stop", "lock", "forget", "help")
-            ),
-            lambda: discord.slash(who, channel, "ask", prompt="hello"),
-            lambda: discord.slash(who, channel, "assistant", name="Bob"),
-            lambda: discord.slash(who, channel, "unlock"),
-            lambda: discord.context_menu(who, message, MENU),
-            lambda: discord.context_menu(who, whole.id, MENU),
-            lambda: discord.clicks(who, whole.id, button(whole, "good")),
-            lambda: discord.submits(who, about, question="why?"),
-            lambda: discord.submits(who, about_turn, question="why?"),
-            lambda: discord.submits(who, unlock, password=PASSWORD),
+            *(partial(discord.slash, who, channel, each) for each in COMMANDS),
+            partial(discord.slash, who, channel, "ask", prompt="hello"),
+            partial(discord.slash, who, channel, "assistant", name="Bob"),
+            partial(discord.context_menu, who, message, MENU),
+            partial(discord.context_menu, who, whole.id, MENU),
+            partial(discord.clicks, who, whole.id, button(whole, "good")),
+            partial(discord.submits, who, about, {"question": "why?"}),
+            partial(discord.submits, who, about_turn, {"question": "why?"}),
+            partial(discord.submits, who, unlock, {"password": PASSWORD}),
         ]
         for act in acts:
             given = act()
