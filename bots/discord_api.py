@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import aiohttp
 import discord
+from discord.http import MultipartParameters, handle_message_parameters
+from discord.webhook.async_ import async_context
 
 from bots.reply import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, Undeliverable
 
@@ -27,6 +29,8 @@ ARCHIVED = 50083
 MAY_NOT_REFER = 160002
 THREAD_EXISTS = 160004
 NOTHING = discord.AllowedMentions.none()
+
+ORIGINAL: Any = "@original"  # in the place of a message id: the first answer to a command
 
 T = TypeVar("T")
 Make = Callable[[discord.Client], Awaitable[T]]
@@ -96,3 +100,35 @@ class DiscordApi:
         except (Refused, Undeliverable, TimeoutError) as failure:
             logger.info("Discord did not do what was welcome: %s", failure or type(failure).__name__)
             return None
+
+
+# A link that an answer names is not fetched by Discord unless somebody follows it: no message goes out but by these, or
+# with `suppress_embeds=True` in a first answer to an interaction.
+
+
+async def post_message(client: discord.Client, channel: int, **content: Any) -> discord.Message:
+    """Post a message that shows no previews of its links. `content` is what discord.py's `send` takes."""
+    where = client.get_partial_messageable(channel)
+    return await where.send(suppress_embeds=True, allowed_mentions=NOTHING, **content)
+
+
+async def edit_message(client: discord.Client, channel: int, message: int, **content: Any) -> None:
+    """Edit a message of ours, which shows no previews of its links from then on."""
+    with _without_previews(content) as parameters:
+        await client.http.edit_message(channel, message, params=parameters)
+
+
+async def edit_answer(client: discord.Client, application: int, token: str, **content: Any) -> int:
+    """Edit the first answer to a command, which shows no previews of its links from then on. Gives its id."""
+    webhook = discord.Webhook.partial(application, token, client=client)
+    with _without_previews(content) as parameters:  # discord.py's own edits of webhooks take no flags
+        edited = await async_context.get().edit_webhook_message(
+            application, token, ORIGINAL, session=webhook.session, proxy=webhook.proxy, proxy_auth=webhook.proxy_auth,
+            payload=parameters.payload, multipart=parameters.multipart, files=parameters.files,
+        )  # fmt: skip
+    return int(edited["id"])
+
+
+def _without_previews(content: Mapping[str, Any]) -> MultipartParameters:
+    flags = discord.MessageFlags(suppress_embeds=True)
+    return handle_message_parameters(flags=flags, allowed_mentions=NOTHING, **content)

@@ -28,7 +28,7 @@ from discord.http import Route
 
 from bots.alone import run_alone
 from bots.background import background
-from bots.discord_api import MAY_NOT_REFER, NOTHING, DiscordApi, Refused
+from bots.discord_api import MAY_NOT_REFER, NOTHING, DiscordApi, Refused, post_message
 from bots.discord_commands import DiscordCommands
 from bots.discord_heard import Heard, heard_in, question_of
 from bots.discord_prepare import Allowed, DiscordPreparing
@@ -263,7 +263,7 @@ class DiscordBot:
         if turn is None:
             if heard.mentions_us:
                 await self._hear(heard)
-        elif heard.text and not turn.over:
+        elif heard.text and not turn.over and self._allowed.refusal(heard.here, heard.speaker) is None:
             async with self._chat.control(SURFACE, key) as fresh:
                 if fresh:
                     with contextlib.suppress(BadQuestion):  # then what was asked first is answered
@@ -307,14 +307,13 @@ class DiscordBot:
             )
 
             async def post(client: discord.Client) -> None:
-                where = client.get_partial_messageable(heard.here.channel)
                 said: dict[str, Any] = {"content": sentence, "nonce": f"say-{heard.id}"}
                 try:
-                    await where.send(reference=reference, mention_author=False, **said)
+                    await post_message(client, heard.here.channel, reference=reference, mention_author=False, **said)
                 except discord.HTTPException as refusal:
                     if refusal.code != MAY_NOT_REFER:
                         raise
-                    await where.send(**said)
+                    await post_message(client, heard.here.channel, **said)
 
             self.in_background(self.api.attempt(post))
 

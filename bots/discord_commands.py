@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from discord import app_commands
 
 from bots import controls
 from bots.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
-from bots.discord_api import NOTHING
+from bots.discord_api import NOTHING, edit_answer
 from bots.discord_heard import Speaker, command_of, here_of, note_to_self, question_of, speaker_of
 from bots.discord_prepare import DiscordPreparing
 from bots.discord_reply import custom_ids_in, turn_of
@@ -62,7 +62,8 @@ class DiscordCommands:
 
     def tree_for(self, client: discord.Client) -> app_commands.CommandTree[Any]:
         """The commands, for a client."""
-        tree = app_commands.CommandTree(client)
+        tree = _Tree(client)
+        tree.may_pass = self._may_pass
 
         def add(name: str, description: str, do: Any) -> None:
             tree.add_command(app_commands.Command(name=name, description=description, callback=do, **EVERYWHERE))
@@ -100,29 +101,33 @@ class DiscordCommands:
 
     async def clicked(self, interaction: Interaction) -> None:
         """Hear of a button that was pressed or a window that was sent."""
-        custom_id = str(_data_of(interaction).get("custom_id") or "")
+        hear = {
+            discord.InteractionType.component: self._pressed,
+            discord.InteractionType.modal_submit: self._sent,
+        }.get(interaction.type)
+        if hear is None or not await self._may_pass(interaction):
+            return
         try:
-            if interaction.type is discord.InteractionType.component:
-                await self._pressed(interaction, custom_id)
-            elif interaction.type is discord.InteractionType.modal_submit:
-                await self._sent(interaction, custom_id, _typed(interaction))
+            await hear(interaction, str(_data_of(interaction).get("custom_id") or ""))
         except Exception as failure:
             await self._on_error(interaction, failure)
 
-    async def _is_refused(self, interaction: Interaction) -> bool:
-        """Whether this person may not do anything here; they are told so."""
-        refusal = await self._preparing.refusal(*where_and_who(interaction), SECONDS_TO_CHECK)
-        if refusal is not None:
-            await _say(interaction, refusal)
-        return refusal is not None
+    async def _may_pass(self, interaction: Interaction) -> bool:
+        """Whether this person may do anything here; they are told so if not. Everything they do comes by here."""
+        try:
+            refusal = await self._preparing.refusal(*where_and_who(interaction), SECONDS_TO_CHECK)
+            if refusal is not None:
+                await _say(interaction, refusal)
+        except Exception as failure:
+            await self._on_error(interaction, failure)
+            return False
+        return refusal is None
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _ask(
         self, interaction: Interaction, text: str, *, quoted: Json | None = None, about: Turn | None = None
     ) -> None:
-        if await self._is_refused(interaction):
-            return
         here, speaker = where_and_who(interaction)
         speaker = replace(speaker, name=self._chat.masked(speaker.name))
         note = note_to_self(
@@ -183,8 +188,6 @@ class DiscordCommands:
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _carry_out(self, interaction: Interaction, do: Do, *, ephemeral: bool = True) -> None:
-        if await self._is_refused(interaction):
-            return
         try:
             sentence = await _in_time(interaction, self._once(interaction, do), ephemeral=ephemeral)
         except StoreUnavailable:
@@ -245,8 +248,6 @@ class DiscordCommands:
         )  # fmt: skip
 
     async def _unlock(self, interaction: Interaction) -> None:
-        if await self._is_refused(interaction):
-            return
         here, _ = where_and_who(interaction)
         await _quietly(lambda: interaction.response.send_modal(_window("Unlock", f"unlock:{here.place}", PASSWORD)))
 
@@ -254,7 +255,7 @@ class DiscordCommands:
 
     async def _pressed(self, interaction: Interaction, custom_id: str) -> None:
         turn_id = turn_of(custom_id)
-        if turn_id is None or await self._is_refused(interaction):
+        if turn_id is None:
             return
         action = custom_id.partition(":")[0]
         if action == "stop":
@@ -274,8 +275,9 @@ class DiscordCommands:
         await self._chat.rate(turn, person, good=good)
         return THANKS
 
-    async def _sent(self, interaction: Interaction, custom_id: str, typed: Mapping[str, str]) -> None:
+    async def _sent(self, interaction: Interaction, custom_id: str) -> None:
         kind, _, about = custom_id.partition(":")
+        typed = _typed(interaction)
         if kind == "unlock":
             password = typed.get("password", "")
             await self._carry_out(interaction, lambda each: self._try_password(each, about, password))
@@ -310,6 +312,15 @@ class DiscordCommands:
             return
         logger.error("a command could not be carried out: %s", kind_of(cause))
         await _say(interaction, WENT_WRONG)
+
+
+class _Tree(app_commands.CommandTree[Any]):
+    """Commands of people who may give them."""
+
+    may_pass: Callable[[Interaction], Awaitable[bool]]
+
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        return await self.may_pass(interaction)
 
 
 def _event_of(interaction: int) -> str:
@@ -368,12 +379,12 @@ async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = Tru
     """Answer with a sentence. False where Discord does not take it."""
     first = interaction.response
     if first.type is discord.InteractionResponseType.deferred_message_update:  # what could be edited is the answer
-        return await _quietly(
-            lambda: interaction.followup.send(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING)
-        )
-    if first.is_done():
+        send: Callable[..., Awaitable[object]] = interaction.followup.send
+    elif first.is_done():
         return await _edit(interaction, sentence)
-    return await _quietly(lambda: first.send_message(sentence, ephemeral=ephemeral, allowed_mentions=NOTHING))
+    else:
+        send = first.send_message
+    return await _quietly(lambda: send(sentence, ephemeral=ephemeral, suppress_embeds=True, allowed_mentions=NOTHING))
 
 
 async def _say_done(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:
@@ -383,7 +394,8 @@ async def _say_done(interaction: Interaction, sentence: str, *, ephemeral: bool 
 
 
 async def _edit(interaction: Interaction, sentence: str) -> bool:
-    return await _quietly(lambda: interaction.edit_original_response(content=sentence, allowed_mentions=NOTHING))
+    application, token = interaction.application_id, interaction.token
+    return await _quietly(lambda: edit_answer(interaction.client, application, token, content=sentence))
 
 
 async def _quietly(answer: Callable[[], Awaitable[object]]) -> bool:

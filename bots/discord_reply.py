@@ -21,11 +21,13 @@ import discord
 from bots.discord_api import (
     ARCHIVED,
     MAY_NOT_REFER,
-    NOTHING,
     THREAD_EXISTS,
     UNKNOWN_MESSAGE,
     DiscordApi,
     Refused,
+    edit_answer,
+    edit_message,
+    post_message,
 )
 from bots.discord_words import (
     MOST_PARTS,
@@ -200,13 +202,13 @@ class DiscordReply:
         beside = self._to["channel"] if self._to["kind"] == "opens" else self._to["parent"]
         if beside and self._to["is_public"]:
             sentence = f"<@{self._to['user']}> {CANNOT_SAY_IT_THERE}"
-            if await self._api.attempt(lambda client: _post(client, int(beside), sentence)):
+            if await self._api.attempt(lambda client: post_message(client, int(beside), content=sentence)):
                 return
         if self._to["guild"]:
 
-            async def write_directly(client: discord.Client) -> bool:
+            async def write_directly(client: discord.Client) -> None:
                 direct = await client.http.start_private_message(int(self._to["user"]))
-                return await _post(client, int(direct["id"]), CANNOT_SAY_IT_THERE)
+                await post_message(client, int(direct["id"]), content=CANNOT_SAY_IT_THERE)
 
             await self._api.attempt(write_directly)
 
@@ -299,23 +301,22 @@ class _Place:
     async def delete(self, message: Json) -> None:
         """Remove a message that is too much."""
         await self._chat.check_hold(self._turn)
-        await self._api.attempt(lambda client: _partial(client, message).delete())
+        await self._api.attempt(lambda client: client.http.delete_message(*_place_and_id(message)))
 
     async def _post_once(self, client: discord.Client, text: str, state: State) -> Json:
         await self._chat.check_hold(self._turn)
         content = self._content(text, state)
-        if not self._known and (answer := _answer_to_command(client, self._to)):
+        if not self._known and (command := _open_command(self._to)):
             try:
-                first = await answer.edit_message(ORIGINAL, **content)
-                return {"id": str(first.id), "channel": self._channel, "is_original": True}
+                first = await edit_answer(client, *command, **content)
+                return {"id": str(first), "channel": self._channel, "is_original": True}
             except discord.NotFound:
                 if time.time() - self._to["command"]["at"] < SECONDS_UNTIL_A_COMMAND_IS_ACKNOWLEDGED:
                     raise InDoubt("the command is not acknowledged yet") from None
         if file := content.pop("attachments", None):
             content["files"] = file
-        where = client.get_partial_messageable(self._channel)
-        sent = await where.send(
-            nonce=f"{self._turn.id[:20]}{len(self._known)}", suppress_embeds=True, mention_author=False,
+        sent = await post_message(
+            client, self._channel, nonce=f"{self._turn.id[:20]}{len(self._known)}", mention_author=False,
             reference=self._reference(), **content,
         )  # fmt: skip
         part = {"id": str(sent.id), "channel": self._channel}
@@ -326,10 +327,10 @@ class _Place:
     async def _edit_once(self, client: discord.Client, message: Json, text: str, state: State) -> None:
         await self._chat.check_hold(self._turn)
         content = self._content(text, state)
-        if message.get("is_original") and (answer := _answer_to_command(client, self._to)):
-            await answer.edit_message(ORIGINAL, **content)
+        if message.get("is_original") and (command := _open_command(self._to)):
+            await edit_answer(client, *command, **content)
         else:
-            await _partial(client, message).edit(**content)
+            await edit_message(client, *_place_and_id(message), **content)
 
     def _reference(self) -> Any:
         message, kind = self._to["message"] if self._may_refer else None, self._to["kind"]
@@ -342,7 +343,7 @@ class _Place:
     def _content(self, text: str, state: State) -> dict[str, Any]:
         if not self._may_attach:
             text = text.replace(THE_REST_IS_IN_THE_FILE, THE_REST_DOES_NOT_FIT)
-        content: dict[str, Any] = {"content": text, "allowed_mentions": NOTHING, "view": _buttons(self._turn, state)}
+        content: dict[str, Any] = {"content": text, "view": _buttons(self._turn, state)}
         if self._attaches(state):
             content["attachments"] = [discord.File(io.BytesIO(self._whole.encode("utf-8", "replace")), "answer.md")]
         return content
@@ -351,24 +352,16 @@ class _Place:
         return self._may_attach and state is State.IS_LAST and wants_a_file(self._parts)
 
 
-ORIGINAL: Any = "@original"  # in the place of a message id: the first answer to a command
-
-
-def _answer_to_command(client: discord.Client, to: Json) -> discord.Webhook | None:
-    """What a command's answer is edited by, for as long as Discord allows that."""
+def _open_command(to: Json) -> tuple[int, str] | None:
+    """The application and the token that a command's answer is edited by, for as long as Discord allows that."""
     command = to["command"]
     if command is None or time.time() - command["at"] > SECONDS_A_COMMAND_CAN_BE_ANSWERED:
         return None
-    return discord.Webhook.partial(int(command["application"]), command["token"], client=client)
+    return int(command["application"]), command["token"]
 
 
-def _partial(client: discord.Client, message: Json) -> discord.PartialMessage:
-    return client.get_partial_messageable(int(message["channel"])).get_partial_message(int(message["id"]))
-
-
-async def _post(client: discord.Client, channel: int, text: str) -> bool:
-    await client.get_partial_messageable(channel).send(text, allowed_mentions=NOTHING)
-    return True
+def _place_and_id(message: Json) -> tuple[int, int]:
+    return int(message["channel"]), int(message["id"])
 
 
 async def strays_of(api: DiscordApi, chat: Chat, turn: Turn, channel: int, known: set[str]) -> list[Json]:

@@ -55,6 +55,7 @@ _PACES = {
     "chat.update": (40, 8),
     "conversations.replies": (40, 8),
     "users.info": (90, 40),
+    "views.open": (90, 40),
 }
 _POSTS_PER_MINUTE, _POSTS_AT_ONCE = 60, 4  # in one channel
 

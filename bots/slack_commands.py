@@ -10,14 +10,16 @@ import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from slack_bolt.async_app import AsyncAck, AsyncApp
-from slack_sdk.web.async_client import AsyncWebClient
+from slack_bolt import BoltResponse
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
 from bots import controls
 from bots.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
 from bots.slack_api import SlackApi
+from bots.slack_prepare import NOT_SURE
 from bots.slack_reply import NOTICE
 from bots.slack_words import SURFACE, Said, install_of, person_id, place_id, session_id
 from core import BadQuestion, Chat, Json, PasswordsClosed, StoreUnavailable, Turn, WrongPassword
@@ -26,8 +28,10 @@ logger = logging.getLogger(__name__)
 
 Refusal = Callable[[Json, float], Awaitable[str | None]]
 
+FORGET = "Forget this thread"
 COMMANDS = ("reset", "stop", "help", "assistant")
 SECONDS_TO_CHECK = 1.5  # of the three that Slack waits
+SECONDS_TO_FIND_ADMINS = 1.0  # of the rest
 
 HELP = """\
 Mention me in a channel, or write to me in a direct message, and I answer in the thread. \
@@ -69,6 +73,7 @@ class SlackCommands:
 
     def register(self, app: AsyncApp) -> None:
         """Listen to what Bolt hands on."""
+        app.middleware(self._let_pass)  # in front of everything below
         app.command(re.compile(r"^/"))(self._on_slash_command)
         app.view("unlock")(self._on_unlock)
         app.shortcut("forget_thread")(self._on_forget)
@@ -100,18 +105,28 @@ class SlackCommands:
 
     async def stop_pressed(self, body: Json, event: Json) -> None:
         """Stop what Slack's own button was pressed on."""
-        channel = event.get("channel") or event.get("channel_id") or ""
-        session = session_id(install_of(body), channel, event.get("thread_ts") or "")
+        whose = (body.get("authorizations") or [{}])[0]
+        team = whose.get("team_id") or body.get("team_id")
+        organisation = whose.get("enterprise_id") if whose.get("is_enterprise_install") else None
+        act = Act(
+            install=install_of(body),
+            user=event.get("user") or "",
+            user_team="" if body.get("is_ext_shared_channel") else team or organisation or "",  # it is not told
+            channel=event.get("channel") or event.get("channel_id") or "",
+            thread=event.get("thread_ts") or "",
+        )
+        if await self._refusal_of(act, team, organisation) is not None:
+            return
         async with self._chat.control(SURFACE, f"stop:{body.get('event_id')}") as fresh:
             if not fresh:
                 return
-            shown_by = [await self._chat.showing(session, ts) for ts in event.get("streaming_message_ts") or ()]
+            shown_by = [await self._chat.showing(act.session, ts) for ts in event.get("streaming_message_ts") or ()]
             turns = [turn for turn in shown_by if turn is not None]
-            for turn in turns or (await self._chat.open_turns_in(session))[:1]:
+            for turn in turns or (await self._chat.open_turns_in(act.session))[:1]:
                 await self._chat.stop(turn.id)
 
     async def deleted(self, body: Json, event: Json) -> None:
-        """Stop answering a message that its author has deleted."""
+        """Stop answering a message that its author has deleted: whoever it is may take back what they said."""
         before = event.get("previous_message") or {}
         deleted = event.get("deleted_ts") or before.get("ts") or ""
         session = session_id(install_of(body), event.get("channel") or "", before.get("thread_ts") or deleted)
@@ -121,6 +136,8 @@ class SlackCommands:
 
     async def edited(self, body: Json, now: Said) -> None:
         """Answer the new text of a message, where its answer is not written yet."""
+        if await self._refusal(now.reply_to, SECONDS_TO_CHECK) is not None:
+            return
         async with self._chat.control(SURFACE, f"edit:{body.get('event_id')}") as fresh:
             for turn in await self._chat.open_turns_in(now.session) if fresh else ():
                 if (turn.reply_to or {}).get("ts") == now.ts:
@@ -148,34 +165,32 @@ class SlackCommands:
 
     # ── /bob ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _on_slash_command(self, ack: AsyncAck, body: Json, client: AsyncWebClient) -> None:
+    async def _on_slash_command(self, ack: AsyncAck, body: Json) -> None:
         words = str(body.get("text") or "").split()
         about = words[1] if len(words) > 1 else ""
-        install = install_of(body)
-        person, place = person_id(install, body["user_id"]), place_id(install, body["channel_id"])
+        act = act_in(body)
         command = words[0].casefold() if words else "help"
-        if refusal := await self._refusal(_who_and_where(body), SECONDS_TO_CHECK):
-            await ack(refusal)
-            return
         try:
             if command == "unlock":
                 await ack()
-                await client.views_open(trigger_id=body["trigger_id"], view=_unlock_window(place))
+                await self._show(body, _unlock_window(act.place))
             elif command == "lock":
-                was_open = await self._chat.lock(person, place)
-                await ack("It is locked again here." if was_open else "There is nothing unlocked here.")
+                was_open = await self._chat.lock(act.person, act.place)
+                await _answer(ack, "It is locked again here." if was_open else "There is nothing unlocked here.")
             elif command == "assistant":
-                await ack(await self._let_choose(about, lambda name: self._chat.choose_in(place, name), "this channel"))
+                chosen = await self._let_choose(
+                    about, lambda name: self._chat.choose_in(act.place, name), "this channel"
+                )
+                await _answer(ack, chosen)
             else:
-                await ack(HELP)
+                await _answer(ack, HELP)
         except StoreUnavailable:
-            await ack(NOT_NOW)
+            await _answer(ack, NOT_NOW)
 
     async def _on_unlock(self, ack: AsyncAck, body: Json, view: Json) -> None:
-        typed = view["state"]["values"]["password"]["typed"].get("value") or ""
+        act = act_in(body)
         try:
-            person = person_id(install_of(body), body["user"]["id"])
-            opened = await self._chat.unlock(person, view["private_metadata"], SURFACE, typed)
+            opened = await self._chat.unlock(act.person, act.place, SURFACE, _typed_password(view))
         except (WrongPassword, PasswordsClosed, StoreUnavailable) as refusal:
             await ack(response_action="errors", errors={"password": str(refusal)})
         else:
@@ -187,27 +202,24 @@ class SlackCommands:
 
     # ── the shortcut ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _on_forget(self, ack: AsyncAck, body: Json, client: AsyncWebClient) -> None:
+    async def _on_forget(self, ack: AsyncAck, body: Json) -> None:
         await ack()
-        message = body["message"]
-        thread = message.get("thread_ts") or message["ts"]
-        session = session_id(install_of(body), body["channel"]["id"], thread)
-        await client.views_open(trigger_id=body["trigger_id"], view=_forget_window(session))
+        await self._show(body, _forget_window(act_in(body).session))
 
-    async def _on_forget_confirmed(self, ack: AsyncAck, body: Json, view: Json) -> None:
-        session, user = view["private_metadata"], body["user"]["id"]
+    async def _on_forget_confirmed(self, ack: AsyncAck, body: Json) -> None:
+        act = act_in(body)
         try:
             sentence = await controls.forget(
-                self._chat, session, person_id(install_of(body), user), is_admin=lambda: self._is_admin(user),
+                self._chat, act.session, act.person, is_admin=lambda: self._is_admin(act.user),
                 admins="an admin of this workspace", platform="Slack",
             )  # fmt: skip
         except StoreUnavailable:
             sentence = NOT_NOW
-        await ack(response_action="update", view=_window("Forget this thread", sentence))
+        await ack(response_action="update", view=_window(FORGET, sentence))
 
     async def _is_admin(self, user: str) -> bool:
         try:
-            async with asyncio.timeout(SECONDS_TO_CHECK):
+            async with asyncio.timeout(SECONDS_TO_FIND_ADMINS):
                 found = (await self._api.attempt("users.info", user=user)).get("user") or {}
         except TimeoutError:
             return False
@@ -217,33 +229,141 @@ class SlackCommands:
 
     async def _on_feedback(self, ack: AsyncAck, body: Json, action: Json) -> None:
         await ack()
-        message, channel, user = body["message"], body["channel"]["id"], body["user"]["id"]
-        install = install_of(body)
-        session = session_id(install, channel, message.get("thread_ts") or message["ts"])
-        turn = await self._chat.showing(session, message["ts"])
+        act = act_in(body)
+        turn = await self._chat.showing(act.session, act.message)
         if turn is None:
             return
-        await self._chat.rate(turn, person_id(install, user), good=action.get("value") == "good")
+        await self._chat.rate(turn, act.person, good=action.get("value") == "good")
         logger.info("turn %s was rated", turn.reference)
-        await self._api.attempt(
-            "chat.postEphemeral", channel=channel, user=user, text=THANKS, thread_ts=message.get("thread_ts")
-        )
+        await self._whisper(act, THANKS)
 
     async def _on_home_opened(self, event: Json) -> None:
-        if event.get("tab") == "messages":
+        if event.get("tab") == "messages" and event.get("channel"):
             await self._api.attempt(
                 "assistant.threads.setSuggestedPrompts", channel_id=event["channel"], prompts=SUGGESTED_PROMPTS
             )
 
+    async def _show(self, body: Json, window: Json) -> None:
+        """Open a window, for as long as what was done allows that."""
+        if trigger := body.get("trigger_id"):
+            await self._api.attempt("views.open", trigger_id=trigger, view=window)
 
-def _who_and_where(body: Json) -> Json:
-    kind = "im" if body["channel_id"].startswith("D") else "channel"
-    # Slash commands do not reach an app from other companies' workspaces.
-    return {"channel": body["channel_id"], "kind": kind, "user": body["user_id"], "stranger": False}
+    async def _whisper(self, act: Act, sentence: str) -> None:
+        await self._api.attempt(
+            "chat.postEphemeral", channel=act.channel, user=act.user, text=sentence, thread_ts=act.thread or None
+        )
+
+    # ── who may do anything ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _let_pass(
+        self, ack: AsyncAck, body: Json, context: AsyncBoltContext, next_: Callable[[], Awaitable[None]]
+    ) -> BoltResponse | None:
+        """Keep whoever may not ask here from doing anything else, and tell them so."""
+        act = act_in(body)
+        if body.get("event") is None:
+            team = organisation = None
+            if whose := context.authorize_result:  # what is told of the team need not be ours in a shared channel
+                team, organisation = whose.team_id, whose.enterprise_id if context.is_enterprise_install else None
+            refusal = await self._refusal_of(act, team, organisation)
+            if refusal is not None:
+                return await self._refuse(ack, body, act, refusal)
+        await next_()
+        return None
+
+    async def _refusal_of(self, act: Act, team: str | None, organisation: str | None) -> str | None:
+        """Why somebody may not do anything here, found out in time.
+
+        `team` is the workspace that we are installed in, or one of the `organisation` that we are.
+        """
+        kind = "im" if act.channel.startswith("D") else "channel"
+        try:
+            async with asyncio.timeout(SECONDS_TO_CHECK):
+                # Slash commands do not reach an app from other companies' workspaces.
+                stranger = not act.is_command and await self._is_stranger(act, team, organisation)
+                where_and_who = {"channel": act.channel, "kind": kind, "user": act.user, "stranger": stranger}
+                return await self._refusal(where_and_who, SECONDS_TO_CHECK)
+        except TimeoutError:
+            return NOT_SURE
+
+    async def _is_stranger(self, act: Act, team: str | None, organisation: str | None) -> bool:
+        """Whether somebody is of another company. Slack is asked where it has not told what settles that."""
+        if act.user_team and (organisation is None or act.user_team in (team, organisation)):
+            return act.user_team not in (team, organisation)
+        found = (await self._api.attempt("users.info", user=act.user)).get("user") or {}
+        theirs = {found.get("team_id"), (found.get("enterprise_user") or {}).get("enterprise_id")}
+        return theirs.isdisjoint({team, organisation} - {None})
+
+    async def _refuse(self, ack: AsyncAck, body: Json, act: Act, refusal: str) -> BoltResponse:
+        if act.is_command:
+            return await _answer(ack, refusal)
+        if body.get("type") == "view_submission":
+            return await ack(response_action="update", view=_window("Bob", refusal))
+        if body.get("type") == "message_action":
+            self._tasks.create_task(self._show(body, _window("Bob", refusal)))
+        elif act.channel:
+            self._tasks.create_task(self._whisper(act, refusal))
+        return await ack()
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What somebody did with what we show or offer, as far as Slack tells; empty is what it does not."""
+
+    install: str
+    user: str
+    user_team: str
+    channel: str
+    message: str = ""
+    thread: str = ""
+    is_command: bool = False
+
+    @property
+    def person(self) -> str:
+        """Who did it."""
+        return person_id(self.install, self.user)
+
+    @property
+    def place(self) -> str:
+        """The channel or DM."""
+        return place_id(self.install, self.channel)
+
+    @property
+    def session(self) -> str:
+        """The session of the thread."""
+        return session_id(self.install, self.channel, self.thread or self.message)
+
+
+def act_in(body: Json) -> Act:
+    """What was done, by a command, a shortcut, a button, a window or Slack's own Stop."""
+    user = body.get("user") or {}
+    room, view, message, container = (body.get(name) or {} for name in ("channel", "view", "message", "container"))
+    # A window says what it is about: the place or the session. In a channel that is shared with another company its
+    # `team` need not be the one that we are installed in.
+    about = str(view.get("private_metadata") or "").split(":")
+    install, channel, thread = (*about[1:], "", "")[:3] if len(about) > 2 else (install_of(body), "", "")
+    ts = message.get("ts") or body.get("message_ts") or container.get("message_ts") or ""
+    return Act(
+        install=install,
+        user=body.get("user_id") or user.get("id") or "",
+        user_team=user.get("team_id") or "",
+        channel=body.get("channel_id") or room.get("id") or container.get("channel_id") or channel,
+        message=ts,
+        thread=message.get("thread_ts") or container.get("thread_ts") or thread,
+        is_command="command" in body,
+    )  # fmt: skip
+
+
+async def _answer(ack: AsyncAck, sentence: str) -> BoltResponse:
+    return await ack(sentence, unfurl_links=False, unfurl_media=False)
 
 
 async def _acknowledge(ack: AsyncAck) -> None:
     await ack()
+
+
+def _typed_password(view: Json) -> str:
+    fields = (view.get("state") or {}).get("values") or {}
+    return str(((fields.get("password") or {}).get("typed") or {}).get("value") or "")
 
 
 def _asked_before(turn: Turn, ts: str) -> bool:
@@ -271,4 +391,4 @@ def _unlock_window(place: str) -> Json:
 def _forget_window(session: str) -> Json:
     sentence = "This erases what I keep of this thread, here and at the language model's provider. It cannot be undone."
     submit = {"type": "plain_text", "text": "Forget"}
-    return _window("Forget this thread", sentence, callback_id="forget_thread", private_metadata=session, submit=submit)
+    return _window(FORGET, sentence, callback_id="forget_thread", private_metadata=session, submit=submit)

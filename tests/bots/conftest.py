@@ -76,6 +76,7 @@ def slack(caplog: pytest.LogCaptureFixture) -> Iterator[FakeSlack]:
         running.retry_delays = (0.05, 0.1, 0.3)
         yield running
         assert running.violations == []
+        assert running.previewed == []
         assert running.impatience == []
     ours = [record for record in caplog.get_records("call") if record.name.partition(".")[0] in ("bots", "core", "web")]
     assert [record.getMessage() for record in ours if record.levelno >= logging.ERROR] == []

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import aiohttp
 import pytest
 
+from bots import slack_prepare
 from bots.controls import NOT_NOW, NOTHING_TO_RESET, NOTHING_TO_STOP, THANKS, WAS_RESET, forgotten
 from bots.slack_commands import (
     HELP,
     SUGGESTED_PROMPTS,
 )
-from bots.slack_prepare import OTHERS_CAN_READ_IT
+from bots.slack_prepare import ANOTHER_CHANNEL, ANOTHER_COMPANY, NOT_ON_THE_LIST, NOT_SURE, OTHERS_CAN_READ_IT
 from core import PasswordsClosed, StoreUnavailable
 from core.store import Store
 from tests.bots.conftest import (
@@ -22,6 +26,7 @@ from tests.bots.conftest import (
     Start,
     answered,
     asked,
+    edited,
     heard,
     heard_again,
     held,
@@ -569,6 +574,176 @@ async def test_commands_of_people_who_may_not_ask_are_not_carried_out(
         assert replies[-1].startswith("Sorry, ")
         assert WAS_RESET not in replies
         assert await running.chat.engaged_by(f"slack:{slack.team}:{channel}:{ts}")
+
+
+# ── whoever may not ask may not do anything else ─────────────────────────────────────────────────────────────────────
+
+REFUSED: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "another channel": ("U1", "C1", {"slack_channels": "C2"}, ANOTHER_CHANNEL),
+    "not on the list": ("U1", "C1", {"slack_people": "U2"}, NOT_ON_THE_LIST),
+    "in no group of the list": ("U3", "D3", {"slack_people": "S1"}, NOT_ON_THE_LIST),
+    "of another company": ("U8", "C8", {}, ANOTHER_COMPANY),
+    "nobody can tell": ("U1", "C1", {"slack_people": "S9"}, NOT_SURE),
+}
+REFUSALS = pytest.mark.parametrize(("user", "channel", "settings", "sentence"), REFUSED.values(), ids=REFUSED)
+
+
+async def deliver(slack: FakeSlack, url: str, payload: dict[str, Any]) -> int:
+    """Deliver an interaction of any shape over HTTP, signed. What is returned is the status of the answer."""
+    body = urlencode({"payload": json.dumps(payload)}).encode()
+    headers = {**slack.signed_headers(body), "Content-Type": "application/x-www-form-urlencoded"}
+    async with aiohttp.ClientSession() as http, http.post(url, data=body, headers=headers) as told:
+        return told.status
+
+
+async def a_conversation(slack: FakeSlack, bob: Start, user: str, channel: str) -> tuple[str, str]:
+    """A question of somebody's and Bob's answer to it, of a time when everybody might ask: their timestamps."""
+    async with bob(slack_strangers=True):
+        ts = slack.says(user, channel, f"{HI} confidential")
+        await settled(slack, channel, ts)
+    (answer,) = slack.bot_messages(channel, ts)
+    return ts, answer.ts
+
+
+def text_of(view: dict[str, Any]) -> str:
+    """What a window says."""
+    return str(view["blocks"][0]["text"]["text"])
+
+
+@REFUSALS
+async def test_a_shortcut_of_somebody_who_may_not_ask_opens_no_window_to_forget_in(
+    slack: FakeSlack, bob: Start, user: str, channel: str, settings: dict[str, Any], sentence: str
+) -> None:
+    _, answer = await a_conversation(slack, bob, user, channel)
+    async with bob(**settings):
+        assert (await slack.shortcut(user, channel, answer, "forget_thread")).acknowledged
+        await slack.until(lambda slack: slack.open_views(user))
+        (view,) = slack.open_views(user)
+        assert (text_of(view), view["submit"]) == (sentence, None)
+
+
+@REFUSALS
+async def test_nothing_is_forgotten_for_somebody_who_may_not_ask_any_more_when_they_confirm_it(
+    slack: FakeSlack, bob: Start, sqlite_url: str, user: str, channel: str, settings: dict[str, Any], sentence: str
+) -> None:
+    _, answer = await a_conversation(slack, bob, user, channel)
+    async with bob(slack_strangers=True):
+        await slack.shortcut(user, channel, answer, "forget_thread")
+        await slack.until(lambda slack: slack.open_views(user))
+    async with bob(**settings):
+        (view,) = slack.open_views(user)
+        await slack.submits(user, view["id"])
+        assert text_of(slack.open_views(user)[-1]) == sentence
+        assert "confidential" in contents(sqlite_url)
+
+
+@REFUSALS
+async def test_no_password_opens_anything_for_somebody_who_may_not_ask_any_more_when_they_send_it(
+    slack: FakeSlack, bob: Start, assistants: Path, user: str, channel: str, settings: dict[str, Any], sentence: str
+) -> None:
+    async with bob(slack_strangers=True, assistants_file=assistants):
+        await slack.slash(user, channel, "/bob", "unlock")
+        await slack.until(lambda slack: slack.open_views(user))
+    async with bob(assistants_file=assistants, **settings):
+        (view,) = slack.open_views(user)
+        await slack.submits(user, view["id"], {"password": {"typed": PASSWORD}})
+        assert text_of(slack.open_views(user)[-1]) == sentence
+    async with bob(slack_strangers=True, assistants_file=assistants):
+        assert await ask(slack, user, channel, "one") == "model-of-ann"
+
+
+@REFUSALS
+async def test_what_somebody_who_may_not_ask_thinks_of_an_answer_is_not_kept(
+    slack: FakeSlack, bob: Start, sqlite_url: str, user: str, channel: str, settings: dict[str, Any], sentence: str
+) -> None:
+    _, answer = await a_conversation(slack, bob, user, channel)
+    async with bob(**settings):
+        assert (await slack.clicks(user, channel, answer, "feedback", "bad")).acknowledged
+        await slack.until(lambda slack: slack.ephemerals(channel, user))
+        assert [message.visible for message in slack.ephemerals(channel, user)] == [sentence]
+    assert rows(sqlite_url, "SELECT * FROM feedback") == []
+
+
+@pytest.mark.parametrize(
+    ("user", "channel", "settings"),
+    [
+        ("U2", "C1", {"slack_people": "U1"}),
+        ("U3", "C1", {"slack_people": "S1"}),
+        ("U8", "C8", {}),
+    ],
+)
+async def test_slacks_own_stop_stops_nothing_for_somebody_who_may_not_ask(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, user: str, channel: str, settings: dict[str, Any]
+) -> None:
+    slack.native_streaming = False
+    let_go = held(fake)
+    async with bob(**settings):
+        ts = slack.says("U1", channel, f"{HI} one")
+        await shown(slack, channel, ts, "First words.")
+        slack.presses_stop(user, channel, ts)
+        await slack.idle()
+        let_go()
+        assert await answered(slack, channel, ts) == "First words. Last words."
+
+
+async def test_whoever_leaves_the_group_that_may_ask_can_change_and_stop_no_question_of_theirs(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slack_prepare, "SECONDS_A_GROUP_IS_KNOWN", 0.0)
+    slack.native_streaming = False
+    let_go = held(fake)
+    async with bob(slack_people="S1"):
+        ts = slack.says("U1", "C1", f"{HI} one")
+        await shown(slack, "C1", ts, "First words.")
+        slack.add_usergroup("S1", "engineers", ["U2"])
+        await edited(slack, "C1", ts, f"{HI} two")
+        slack.presses_stop("U1", "C1", ts)
+        await slack.idle()
+        let_go()
+        assert await answered(slack, "C1", ts) == "First words. Last words."
+    assert asked(fake) == ["Ada: one"]
+
+
+async def test_where_slack_does_not_say_what_company_somebody_is_of_it_is_found_out(
+    slack: FakeSlack, bob: Start, sqlite_url: str
+) -> None:
+    async with bob(slack_strangers=True):
+        ts = slack.says("U1", "C8", f"{HI} one")
+        await settled(slack, "C8", ts)
+    (answer,) = slack.bot_messages("C8", ts)
+    async with bob(over="http") as running:
+        for user in ("U1", "U8"):
+            click = {
+                "type": "block_actions", "user": {"id": user}, "team": {"id": slack.team}, "enterprise": None,
+                "container": {"type": "message", "message_ts": answer.ts, "channel_id": "C8", "thread_ts": ts},
+                "channel": {"id": "C8"}, "actions": [{"action_id": "feedback", "block_id": "b", "type": "button",
+                "value": "good"}],
+            }  # fmt: skip
+            await deliver(slack, running.url, click)
+        await slack.until(lambda slack: slack.ephemerals("C8", "U1") and slack.ephemerals("C8", "U8"))
+        assert [message.visible for message in slack.ephemerals("C8", "U1")] == [THANKS]
+        assert [message.visible for message in slack.ephemerals("C8", "U8")] == [ANOTHER_COMPANY]
+    assert [row["person"] for row in rows(sqlite_url, "SELECT person FROM feedback")] == ["slack:T0TEAM:U1"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"type": "message_action", "callback_id": "forget_thread"},
+        {"type": "message_action", "callback_id": "forget_thread", "channel": {"id": "C1"}, "message": {"ts": "1.2"}},
+        {"type": "block_actions", "actions": [{"action_id": "feedback", "block_id": "b", "type": "button"}]},
+        {"type": "view_submission", "view": {"type": "modal", "callback_id": "unlock"}},
+        {"type": "view_submission", "view": {"type": "modal", "callback_id": "forget_thread"}},
+        {"type": "view_submission", "view": {"type": "modal", "callback_id": "unlock", "private_metadata": "x:y"}},
+    ],
+)
+async def test_what_slack_leaves_out_of_an_interaction_is_no_error(
+    slack: FakeSlack, bob: Start, payload: dict[str, Any]
+) -> None:
+    sender = {"user": {"id": "U1"}, "team": {"id": slack.team, "domain": "x"}}
+    async with bob(over="http") as running:
+        assert await deliver(slack, running.url, {**sender, **payload}) == 200
+        await slack.idle()
 
 
 async def test_long_answers_hold_up_no_command_in_another_thread(

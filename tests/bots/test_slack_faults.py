@@ -619,7 +619,7 @@ async def test_who_loses_a_turn_while_a_call_stands_in_line_does_not_make_it(sla
         if lost.is_set():
             raise HoldLost
 
-    where = {"channel": "C1", "markdown_text": "an answer"}
+    where = {"channel": "C1", "markdown_text": "an answer", "unfurl_links": False, "unfurl_media": False}
     await api.call("chat.postMessage", fence=fence, **where)
     api._pace("chat.postMessage", where).hold(0.3)
     asyncio.get_running_loop().call_later(0.1, lost.set)

@@ -22,9 +22,9 @@ What people do: `says`, `edits`, `deletes`, `forwards`, `unfurls`, `reacts`, `un
 `posts`, `archives`, `locks`, `deletes_channel`, `slash`, `autocompletes`, `context_menu`, `clicks`, `submits`. The last
 five return an `Interaction`: await it for whether the app answered in time, and look at it for what the person reads.
 
-What a test looks at: `replies`, `messages`, `texts`, `message`, `versions`, `pings`, `is_typing`, `thread_of`,
-`threads`, `reactions`, `commands`, `command_history`, `sessions`, `connections`, `is_online`, `closes`, `calls`,
-`requests`, `rate_limited`, `impatience`, `invalid_requests`, `violations`.
+What a test looks at: `replies`, `messages`, `texts`, `message`, `versions`, `previewed`, `pings`, `is_typing`,
+`thread_of`, `threads`, `reactions`, `commands`, `command_history`, `sessions`, `connections`, `is_online`, `closes`,
+`calls`, `requests`, `rate_limited`, `impatience`, `invalid_requests`, `violations`.
 
 What a test steers: `fail`, `enforce_limits`, `lift_limits`, `cut`, `reconnect`, `invalidate`, `close_connections`,
 `fail_handshakes`, `stop` and `start`, `token`, `message_content_allowed`, `heartbeat_seconds`, `answers_heartbeats`,
@@ -260,6 +260,13 @@ class FakeDiscord(People):
     def replies(self, id: int) -> list[str]:
         """What a person reads of them. Where there is nothing but files, there is nothing to read."""
         return [message.text for message in self.reply_messages(id) if message.text]
+
+    @property
+    def previewed(self) -> list[str]:
+        """What the bot has said, in whatever version of a message, without switching off previews of its links."""
+        with self._changes.reading():
+            ours = [one for one in self._state.messages.values() if one.by_bot]
+            return [version.text for one in ours for version in one.versions if version.previews]
 
     @property
     def pings(self) -> list[Ping]:

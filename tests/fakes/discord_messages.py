@@ -9,7 +9,8 @@ from tests.fakes.discord_errors import Json
 from tests.fakes.discord_world import APPLICATION, BOT_USER, Channel, User, made_at
 
 DEFAULT, THREAD_CREATED, REPLY, SLASH, THREAD_STARTER, CONTEXT_MENU = 0, 18, 19, 20, 21, 23
-DELETABLE = (DEFAULT, REPLY, SLASH, CONTEXT_MENU, THREAD_CREATED)
+EMBEDDED = (DEFAULT, REPLY, SLASH, CONTEXT_MENU)
+DELETABLE = (*EMBEDDED, THREAD_CREATED)
 FORWARD = 1
 CENSORED = {"content": "", "embeds": [], "attachments": [], "components": []}
 
@@ -33,6 +34,8 @@ class Version:
     text: str
     content: str
     loading: bool = False
+    previews: bool = False
+    """Whether Discord fetches what the links in it lead to."""
 
 
 @dataclass(eq=False)
@@ -103,9 +106,15 @@ class Message:
         """Everything that it has said, in order."""
         return [version.text for version in self.versions]
 
+    @property
+    def has_previews(self) -> bool:
+        """Whether Discord fetches what links in it lead to. What says nothing yet has no links."""
+        return self.type in EMBEDDED and not self.is_loading and not self.flags & contents.SUPPRESS_EMBEDS
+
     def seen(self) -> None:
         """Remember what it says now."""
-        self.versions.append(Version(time.monotonic(), self.text, self.content, self.is_loading))
+        now = time.monotonic()
+        self.versions.append(Version(now, self.text, self.content, self.is_loading, self.has_previews))
 
     def as_json(self, url: str, *, whole: bool = True, referenced: bool = True) -> Json:
         """A message as requests and events tell it. Not `whole`: without what is private."""

@@ -20,8 +20,8 @@ What people do: `says`, `edits`, `deletes`, `unfurls`, `opens_messages_tab`, `op
 `renames_session`, `uninstalls`, and `slash`, `clicks`, `clicks_in_view`, `shortcut`, `submits`, `closes`. These last
 return an `Interaction`: await it until the app has acknowledged it; `text`, `answer` and `errors` are what it said.
 
-What a test looks at: `replies`, `messages`, `message`, `bot_messages`, `ephemerals`, `sessions`, `statuses`, `prompts`,
-`open_views`, `homes`, `calls`, `deliveries`, `violations`, `impatience`.
+What a test looks at: `replies`, `messages`, `message`, `bot_messages`, `previewed`, `ephemerals`, `sessions`,
+`statuses`, `prompts`, `open_views`, `homes`, `calls`, `deliveries`, `violations`, `impatience`.
 
 What a test steers: `fail`, `enforce_tiers`, `scopes`, `stream_seconds`, `ack_timeout`, `retry_delays`, `is_agent`,
 `native_streaming`, `mention_first`, `team_in_events`, `events`, `refresh_sockets`, `drop_sockets`, `deliver_again`.
@@ -362,6 +362,12 @@ class FakeSlack:
     def replies(self, channel: str, thread_ts: str) -> list[str]:
         """What a person reads of what the bot wrote in a thread."""
         return [one.visible for one in self.bot_messages(channel, thread_ts)]
+
+    @property
+    def previewed(self) -> list[str]:
+        """What the bot has posted without switching off previews of its links, where a call can do so."""
+        with self._changes.reading():
+            return [message.visible for message in self._state.previewed]
 
     def ephemerals(self, channel: str, user: str) -> list[Message]:
         """What this person alone sees in a conversation."""

@@ -30,7 +30,15 @@ def _posted(message: Message, content: Content) -> Json:
 def post_message(state: State, args: Json) -> Json:
     channel = _writable(state, args)
     content = content_of(args)
-    return _posted(state.post(channel, content, args), content)
+    message = state.post(channel, content, args)
+    _preview(state, message, args)
+    return _posted(message, content)
+
+
+def _preview(state: State, message: Message, args: Json) -> None:
+    """Fetch what links in a message lead to, unless the call that posts it says otherwise. No later call counts."""
+    if any(args.get(name) not in (False, "false", "0") for name in ("unfurl_links", "unfurl_media")):
+        state.previewed.append(message)
 
 
 def post_ephemeral(state: State, args: Json) -> Json:
@@ -156,8 +164,10 @@ def respond(state: State, to: ResponseUrl, body: Json) -> None:
         state.edit(original, content, BOT_USER)
     elif body.get("response_type") == "in_channel":
         to.posted.append(state.post(channel, content, body))
+        _preview(state, to.posted[-1], body)
     else:
         to.posted.append(state.whisper(channel, to.user, content, body))
+        _preview(state, to.posted[-1], body)
 
 
 METHODS: dict[str, Callable[[State, Json], Json]] = {

@@ -52,6 +52,7 @@ class State:
         self.messages: dict[str, dict[str, Message]] = {}
         self.ephemerals: list[Message] = []
         self.streams: list[Message] = []
+        self.previewed: list[Message] = []
         self.sessions: dict[Place, str] = {}
         self.session_titles: dict[Place, str] = {}
         self.session_history: list[tuple[float, Place, str]] = []

@@ -605,6 +605,17 @@ async def test_edits_are_told_and_previews_of_links_are_no_edits(discord: FakeDi
     assert discord.versions(said) == [f"{discord.mention} one", f"{discord.mention} two"]
 
 
+async def test_links_are_previewed_unless_a_message_says_otherwise_from_the_beginning(discord: FakeDiscord) -> None:
+    async with logged_in(discord) as bot:
+        channel = place(bot, discord, "general")
+        await channel.send("quiet", suppress_embeds=True)
+        assert discord.previewed == []
+        sent = await channel.send("loud")
+        await sent.edit(content="quiet by now", suppress=True)
+        await sent.edit(content="loud again", suppress=False)
+    assert discord.previewed == ["loud", "loud again"]
+
+
 async def test_deletes_are_told_and_what_is_deleted_is_unknown(discord: FakeDiscord) -> None:
     async with connected(discord) as bot:
         said = discord.says("ada", "dm", "hello")

@@ -261,6 +261,17 @@ async def test_every_call_is_written_down(slack: FakeSlack, client: AsyncWebClie
     assert (second.error, second.status) == ("channel_not_found", 200)
 
 
+async def test_links_are_previewed_unless_the_call_that_posts_them_says_otherwise(
+    slack: FakeSlack, client: AsyncWebClient
+) -> None:
+    await client.chat_postMessage(channel="C1", text="quiet", unfurl_links=False, unfurl_media=False)
+    posted = await client.chat_postMessage(channel="C1", text="half", unfurl_links=False)
+    await client.chat_postMessage(channel="C1", text="loud")
+    assert slack.previewed == ["half", "loud"]
+    await client.chat_update(channel="C1", ts=posted["ts"], text="quiet?", unfurl_links=False, unfurl_media=False)
+    assert slack.previewed == ["quiet?", "loud"]
+
+
 # ── messages ─────────────────────────────────────────────────────────────────
 
 

@@ -64,6 +64,7 @@ def discord(caplog: pytest.LogCaptureFixture) -> Iterator[FakeDiscord]:
     with FakeDiscord() as running:
         yield running
         assert running.violations == []
+        assert running.previewed == []
     ours = [record for record in caplog.get_records("call") if record.name.partition(".")[0] in ("bots", "core", "web")]
     assert [record.getMessage() for record in ours if record.levelno >= logging.ERROR] == []
 

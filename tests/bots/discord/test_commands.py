@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -682,6 +683,58 @@ async def test_buttons_are_refused_where_or_to_whom_bob_may_not_answer(
         assert not rows(sqlite_url, "SELECT * FROM feedback")
         await discord.clicks("grace", growing.id, button(growing, "stop"))
         assert await answer(discord, message) == "First words. \n\n_Stopped._"
+
+
+COMMANDS = ("new", "stop", "lock", "forget", "help", "unlock")
+LEFT_OUT: dict[str, tuple[str, str, str, str]] = {
+    "another server": ("root", "news", "discord_guilds", ANOTHER_PLACE),
+    "another channel": ("root", "news", "discord_channels", ANOTHER_PLACE),
+    "no listed role": ("root", "news", "discord_roles", NOT_ON_THE_LIST),
+    "no listed role, in private": ("root", "dm", "discord_roles", NOT_ON_THE_LIST),
+}
+
+
+@pytest.mark.parametrize(("who", "channel", "setting", "sentence"), LEFT_OUT.values(), ids=LEFT_OUT)
+async def test_whoever_may_not_ask_may_not_do_anything_else(
+    discord: FakeDiscord, bob: Start, sqlite_url: str, who: str, channel: str, setting: str, sentence: str
+) -> None:
+    engineers = next(role.id for role in discord.guild("alpha").roles.values() if role.name == "engineers")
+    listed = {
+        "discord_guilds": discord.guild("beta").id, "discord_channels": discord.channel("help").id,
+        "discord_roles": engineers,
+    }[setting]  # fmt: skip
+    async with bob():
+        message = await mentions(discord, who, channel, "confidential")
+        whole = await shown(discord, message)
+        windows = []
+        for opened in (
+            discord.context_menu(who, message, MENU),
+            discord.context_menu(who, whole.id, MENU),
+            discord.slash(who, channel, "unlock"),
+        ):
+            assert (await opened).modal is not None
+            windows.append(opened)
+        await closed(sqlite_url)
+    before = contents(sqlite_url)
+    async with bob(**{setting: str(listed)}):
+        await ready(discord)
+        about, about_turn, unlock = windows
+        acts: list[Callable[[], Interaction]] = [
+            *(partial(discord.slash, who, channel, each) for each in COMMANDS),
+            partial(discord.slash, who, channel, "ask", prompt="hello"),
+            partial(discord.slash, who, channel, "assistant", name="Bob"),
+            partial(discord.context_menu, who, message, MENU),
+            partial(discord.context_menu, who, whole.id, MENU),
+            partial(discord.clicks, who, whole.id, button(whole, "good")),
+            partial(discord.submits, who, about, {"question": "why?"}),
+            partial(discord.submits, who, about_turn, {"question": "why?"}),
+            partial(discord.submits, who, unlock, {"password": PASSWORD}),
+        ]
+        for act in acts:
+            given = act()
+            assert await told_alone(discord, given) == sentence
+            assert given.modal is None
+        assert contents(sqlite_url) == before
 
 
 async def test_the_answer_to_a_command_has_the_same_buttons(
