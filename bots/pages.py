@@ -158,4 +158,4 @@ def _in_the_line(text: str, start: int, context: Context, limit: int, least: int
         excess = len(page.of(text)) - limit
         if excess <= 0:
             return page
-        end = cut - excess
+        end = min(cut - excess, end - 1)  # else the line's end that `cut` takes in would be taken in for ever
