@@ -176,7 +176,7 @@ def _up_to_the_best_break(text: str, start: int, context: Context, limit: int) -
 
 
 def _in_the_line(text: str, start: int, context: Context, limit: int, least: int) -> Page:
-    end = start + limit - len(context.opening)
+    end = min(start + limit - len(context.opening), len(text))
     while True:
         space = max(text.rfind(" ", least, end), text.rfind("\n", least, end))
         cut = space + 1 if space > 0 else end + (text[end : end + 1] == "\n")

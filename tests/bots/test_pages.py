@@ -515,3 +515,11 @@ def test_code_with_a_huge_line_and_short_ones_where_the_page_is_full_comes_to_an
     for length in range(limit - 20, limit):
         text = f"```\n{'x' * length}\n{last}\n{'y' * limit}"
         assert all(is_closed(page) for page in checked(text, limit))
+
+
+@pytest.mark.parametrize("limit", [2_000, 11_000])
+def test_code_that_fits_but_for_the_fence_that_ends_it_is_two_pages(limit: int) -> None:
+    for length in range(limit - 10, limit):
+        found = checked("```" + "x" * (length - 3), limit)
+        assert all(is_closed(page) for page in found)
+        assert len(found) == (1 if length <= limit - 4 else 2)
