@@ -27,10 +27,9 @@ THE_REST_DOES_NOT_FIT = "… The rest does not fit here."  # where no file may b
 Kind = Literal["dm", "thread", "opens", "inline"]
 
 _MARKUP = re.compile(
-    r"<(?:@!?(?P<user>\d+)|@&(?P<role>\d+)|#(?P<channel>\d+)|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+)>"
+    r"<(?:@!?(?P<user>\d{1,20})|@&(?P<role>\d{1,20})|#(?P<channel>\d{1,20})|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+)>"
 )
-_OPENS_WITH = re.compile(r"\s*<@[!&]?(\d+)>")
-_HEADING = re.compile(r"#{4,6}[ \t]+(.*?\S)(?:[ \t]+#+)?[ \t]*")
+_OPENS_WITH = re.compile(r"\s*<@[!&]?(\d{1,20})>")
 # Bounded and without a bracket in brackets, so that no text makes them slow.
 _IMAGE = re.compile(r"!(?=\[[^\[\]\n]{0,1000}\]\()")
 _BARE_LINK = re.compile(r"\[(https?://[^\[\]\s]{1,2000})\]\(\1/?\)")
@@ -155,9 +154,12 @@ def _is_table(lines: list[str], index: int) -> bool:
 
 def _fenced(table: list[str]) -> Iterable[str]:
     rows = [_cells(line) for number, line in enumerate(table) if number != 1]
-    columns = max(map(len, rows))
-    widths = [max((len(row[at]) for row in rows if at < len(row)), default=0) for at in range(columns)]
-    if sum(widths) + 3 * columns > WIDEST_TABLE:
+    widths: list[int] = []
+    for row in rows:
+        widths += [0] * (len(row) - len(widths))
+        for at, cell in enumerate(row):
+            widths[at] = max(widths[at], len(cell))
+    if sum(widths) + 3 * len(widths) > WIDEST_TABLE:
         return ["```", *(line.replace("```", "` ` `") for line in table), "```"]
     aligned = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
     return ["```", aligned[0], "-+-".join("-" * width for width in widths), *aligned[1:], "```"]
@@ -169,10 +171,24 @@ def _cells(line: str) -> list[str]:
 
 
 def _reworded(line: str) -> str:
-    if heading := _HEADING.fullmatch(line):
-        bold = heading[1].replace("**", "")
+    if heading := _small_heading(line):
+        bold = heading.replace("**", "")
         return f"**{bold}**"
     return _BARE_LINK.sub(r"\1", _IMAGE.sub("", line))
+
+
+def _small_heading(line: str) -> str:
+    """The words of a heading of the fourth to the sixth size; nothing where the line is none, or has no words."""
+    marked = line.lstrip("#")
+    if not 4 <= len(line) - len(marked) <= 6 or not marked.startswith((" ", "\t")):
+        return ""
+    said = marked.strip(" \t")
+    if not said or said[-1].isspace():
+        return ""
+    before_marks = said.rstrip("#")
+    bare = before_marks.rstrip(" \t")
+    is_closed = bare != before_marks and bare and not bare[-1].isspace()
+    return bare if is_closed else said
 
 
 def _wide(text: str) -> str:

@@ -16,8 +16,9 @@ LEAST_FILLING = 0.85  # a page may end anywhere between this share of the limit 
 # A fence stands behind the marks of the quotes and list items that it is in. Longer ones are lines to look at.
 _FENCE = re.compile(r"((?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t]){0,16})(`{3,10}(?=[^`]*$)|~{3,10}(?!~))(.*)")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)*")
-_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-*:?[ \t]*)+")
+_WORD = re.compile(r"\S")
+_DASHES = re.compile(r":?-+:?")
+_DASHES_OR_NONE = re.compile(r":?-*:?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +76,44 @@ class Page:
         return self.begins_in.opening + body + self.ends_in.closing(body)
 
 
+class BlankLines:
+    """The blank lines of a text, each stretch of which is looked at only once if it is asked for in order."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._word = -1  # where the next word begins,
+        self._line = 0  # and where the line does, if there is a line's end before it
+
+    def end(self, start: int) -> int:
+        """Where the blank lines end that begin at `start`."""
+        if start > self._word:
+            found = _WORD.search(self._text, start)
+            self._word = found.start() if found else len(self._text)
+            self._line = self._text.rfind("\n", start, self._word) + 1
+        return max(start, self._line)
+
+
 def is_table_rule(line: str) -> bool:
     """Whether a line is the one below a table's head."""
-    return _TABLE_RULE.fullmatch(line.rstrip()) is not None
+    cells = [cell.strip(" \t") for cell in line.rstrip().split("|")]
+    if not cells[0]:  # the line may begin with a bar
+        del cells[0]
+    return (
+        len(cells) > 1
+        and _DASHES.fullmatch(cells[0]) is not None
+        and all(_DASHES_OR_NONE.fullmatch(cell) for cell in cells[1:])
+    )
 
 
 def pages(text: str, limit: int) -> Iterator[Page]:
     """The pages of a text, none longer than `limit` characters; at least one, though it may be empty."""
     start, context = 0, Context()
+    end, blank_lines = len(text.rstrip()), BlankLines(text)
     while True:
         page = first_page(text, start, context, limit)
         yield page
-        start, context = after(text, page)
-        if not text[start:].strip():
+        start, context = after(text, page, blank_lines)
+        if start >= end:
             return
 
 
@@ -98,19 +124,21 @@ def texts_of_pages(text: str, limit: int) -> list[str]:
 
 def first_page(text: str, start: int, context: Context, limit: int) -> Page:
     """The page that begins at `start`: the rest of the text if that fits, else up to the best place for a break."""
-    ends_in = context_at(text, start, context, len(text))
-    whole = Page(start, len(text), context, ends_in)
-    if len(text) - start <= limit and len(whole.of(text)) <= limit:
-        return whole
+    if len(text) - start <= limit:
+        whole = Page(start, len(text), context, context_at(text, start, context, len(text)))
+        if len(whole.of(text)) <= limit:
+            return whole
     return _up_to_the_best_break(text, start, context, limit)
 
 
-def after(text: str, page: Page) -> tuple[int, Context]:
-    """Where the page after this one begins, and in which context; blank lines between pages are left out."""
+def after(text: str, page: Page, blank_lines: BlankLines | None = None) -> tuple[int, Context]:
+    """Where the page after this one begins, and in which context; blank lines between pages are left out.
+
+    Whoever asks for page after page of the same text keeps its `blank_lines`.
+    """
     start = page.end
     if not page.ends_in.fence:
-        blank = _BLANK_LINES.match(text, start)
-        start = blank.end() if blank else start
+        start = (blank_lines or BlankLines(text)).end(start)
     return start, page.ends_in if start == page.end else Context()
 
 
@@ -148,7 +176,7 @@ def _up_to_the_best_break(text: str, start: int, context: Context, limit: int) -
 
 
 def _in_the_line(text: str, start: int, context: Context, limit: int, least: int) -> Page:
-    end = start + limit - len(context.opening)
+    end = min(start + limit - len(context.opening), len(text))
     while True:
         space = max(text.rfind(" ", least, end), text.rfind("\n", least, end))
         cut = space + 1 if space > 0 else end + (text[end : end + 1] == "\n")
@@ -158,4 +186,4 @@ def _in_the_line(text: str, start: int, context: Context, limit: int, least: int
         excess = len(page.of(text)) - limit
         if excess <= 0:
             return page
-        end = cut - excess
+        end = min(cut - excess, end - 1)  # else the line's end that `cut` takes in would be taken in for ever

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from bots.pages import Context, Page, after, certain, context_at, first_page, texts_of_pages
+from bots.pages import BlankLines, Context, Page, after, certain, context_at, first_page, texts_of_pages
 from bots.reply import (
     SECONDS_A_PLACE_MAY_BE_DOWN,
     InDoubt,
@@ -188,6 +188,7 @@ class _Stream:
         self._start = 0  # of the page in the text
         self._sent = 0
         self._text = ""
+        self._blank_lines = BlankLines("")
         self._context = Context()
         self._is_live = False
         self._began_at = 0.0
@@ -216,6 +217,7 @@ class _Stream:
         if not text.startswith(self._text[: self._sent]):
             raise StreamBroken("the answer was worded anew")
         self._text = text
+        self._blank_lines = BlankLines(text)
 
     async def abandon(self) -> None:
         """End a stream that is still open, as it is."""
@@ -232,7 +234,7 @@ class _Stream:
         if not self._is_live:
             await self._send(text, certain(text, self._start, self._context, LIMIT))
         await self._end(text, page, session_status="processing")
-        self._start, self._context = after(text, page)
+        self._start, self._context = after(text, page, self._blank_lines)
         self._sent = self._start
 
     def _is_old(self, text: str) -> bool:

@@ -5,7 +5,6 @@ Sources: docs.slack.dev on events/message, events/app_mention, formatting messag
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -151,7 +150,8 @@ def said_in(body: Mapping[str, Any], event: Mapping[str, Any]) -> Said | None:
 
 def readable(text: str) -> str:
     """Slack's markup as people see it, but for people, who are still `<@U1>`: their names take time to find."""
-    return html.unescape(_MARKUP.sub(_seen, text))
+    text = _MARKUP.sub(_seen, text)
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")  # Slack escapes nothing else
 
 
 def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:

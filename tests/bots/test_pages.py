@@ -507,3 +507,19 @@ def test_a_table_goes_on_after_a_row_that_ends_with_the_page(limit: int) -> None
     head = "|A|B|\n|-|-|\n"
     row = f"|{'1' * (limit - len(head) - 2)}|"
     assert shown(f"{head}{row}\n|2|2|", limit) == [head + row, f"{head}|2|2|"]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("last", ["", "a", "ab"])
+def test_code_with_a_huge_line_and_short_ones_where_the_page_is_full_comes_to_an_end(last: str, limit: int) -> None:
+    for length in range(limit - 20, limit):
+        text = f"```\n{'x' * length}\n{last}\n{'y' * limit}"
+        assert all(is_closed(page) for page in checked(text, limit))
+
+
+@pytest.mark.parametrize("limit", [2_000, 11_000])
+def test_code_that_fits_but_for_the_fence_that_ends_it_is_two_pages(limit: int) -> None:
+    for length in range(limit - 10, limit):
+        found = checked("```" + "x" * (length - 3), limit)
+        assert all(is_closed(page) for page in found)
+        assert len(found) == (1 if length <= limit - 4 else 2)

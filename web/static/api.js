@@ -98,17 +98,24 @@ function since(id) {
 }
 
 /** Server-sent events; EventSource can neither POST nor send a key. */
-async function* parsed(body, alive) {
+export async function* parsed(body, alive) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  let begun = []; // the pieces of a line without its end
   let event = { data: [] };
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
     alive();
     // A "\r" at the very end may be half of a "\r\n".
-    const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
-    rest = lines.pop();
+    const held = begun.at(-1) === "\r" ? begun.pop() : "";
+    const lines = (held + value).split(/\r\n|\n|\r(?!$)/);
+    const last = lines.pop();
+    if (lines.length) {
+      lines[0] = begun.join("") + lines[0];
+      begun = [];
+    }
+    if (last.endsWith("\r")) begun.push(last.slice(0, -1), "\r");
+    else begun.push(last);
     for (const line of lines) {
       const [, field, content] = /^([^:]*):? ?(.*)$/s.exec(line);
       if (field === "event") event.name = content;

@@ -2,17 +2,20 @@
 
 import { copy, h } from "./dom.js";
 import { decoded } from "./entities.js";
-import { Lexer } from "./vendor/marked.esm.js";
+import { Lexer, Tokenizer } from "./vendor/marked.esm.js";
 
 const PROTOCOLS = new Set(["http:", "https:", "mailto:"]);
 const DEEPEST = 24; // lists in lists in quotes; beyond, lexing takes seconds or the stack
 const LONGEST_WORD = 2000; // what has no space in it is matched in quadratic time
+const WIDE_GAP = /( {100}) +/g; // and so are spaces; more of them look no different
+const LONGEST_TITLE = 2000; // characters of a heading that is one by the line below it
 
 /** An answer in `place`, which may grow. What has not changed keeps its nodes, and so its selection. */
 export class Markdown {
   #place;
   #tools;
   #blocks = [];
+  #links = "";
   #frame = 0;
   #waiting = null;
   #ready = 0;
@@ -54,9 +57,12 @@ export class Markdown {
   #update(text) {
     const drawing = new Drawing(text, this.#tools);
     const blocks = drawing.blocks();
+    const { links } = drawing;
+    const isLinkedAnew = links !== this.#links;
+    this.#links = links;
     blocks.forEach((block, at) => {
       const shown = this.#blocks[at];
-      if (shown?.key === block.key) {
+      if (shown?.key === block.key && !(isLinkedAnew && block.mayLink)) {
         block.node = shown.node;
       } else if (shown && extended(shown, block)) {
         block.node = shown.node;
@@ -80,8 +86,16 @@ function extended(shown, block) {
   return true;
 }
 
+/** Looks for the line below a heading nearby only: in a list it is looked for from every line. */
+class NearTokenizer extends Tokenizer {
+  lheading(text) {
+    const near = text.length > LONGEST_TITLE ? text.slice(0, text.lastIndexOf("\n", LONGEST_TITLE) + 1) : text;
+    return this.rules.block.lheading.test(near) ? super.lheading(text) : undefined;
+  }
+}
+
 class Drawing {
-  #lexer = new Lexer({ gfm: true, breaks: true });
+  #lexer = new Lexer({ gfm: true, breaks: true, tokenizer: new NearTokenizer() });
   #inline = new Map();
   #tools;
   #tokens;
@@ -99,10 +113,14 @@ class Drawing {
   }
 
   blocks() {
-    const links = JSON.stringify(this.#lexer.tokens.links);
     return this.#tokens
       .filter(({ type }) => type !== "space" && type !== "def")
-      .map((token) => ({ token, key: `${token.type} ${token.raw}${token.raw.includes("[") ? links : ""}` }));
+      .map((token) => ({ token, key: `${token.type} ${token.raw}`, mayLink: token.raw.includes("[") }));
+  }
+
+  /** All definitions of links. */
+  get links() {
+    return JSON.stringify(this.#lexer.tokens.links);
   }
 
   block(token) {
@@ -214,7 +232,7 @@ class Drawing {
       if (hasLongWord(source)) return [source];
       this.#lexer.state.inRawBlock = false;
       this.#lexer.state.inLink = false;
-      this.#lexer.inlineTokens(source, block.tokens);
+      this.#lexer.inlineTokens(source.replace(WIDE_GAP, "$1"), block.tokens);
     }
     return block.tokens ? this.#inlines(block.tokens, depth, where) : [decoded(block.raw)];
   }
