@@ -11,7 +11,7 @@ from functools import partial
 
 import discord
 
-from bots.discord_api import DiscordApi, Refused
+from bots.discord_api import DiscordApi, Refused, post_message
 from bots.discord_heard import Heard, Speaker, heard_in
 from bots.discord_words import SURFACE, Here
 from bots.reply import Undeliverable
@@ -213,4 +213,4 @@ def _is_forward(quoted: Json) -> bool:
 async def _write_to(user: int, sentence: str, client: discord.Client) -> None:
     """Tell somebody something where nobody else reads it."""
     direct = await client.http.start_private_message(user)
-    await client.get_partial_messageable(int(direct["id"])).send(sentence, suppress_embeds=True)
+    await post_message(client, int(direct["id"]), content=sentence)

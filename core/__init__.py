@@ -25,8 +25,8 @@ from core.errors import (
 )
 from core.frames import Frame, Remarks
 from core.logs import configure_logging
-from core.password import generated_password
-from core.settings import SEED_PASSWORD, Settings, SettingsError, load_settings
+from core.password import SEED_PASSWORD, generated_password
+from core.settings import Settings, SettingsError, load_settings
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.turns import ApiKey, Exchange, Finished, Json, Outcome, Preparation, Question, SessionSummary, Turn

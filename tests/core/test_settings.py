@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 import core
 from core import Settings, SettingsError, StartError, describe_database, load_settings, open_chat
+from core.password import SEED_PASSWORD
 from core.process import start_warnings
-from core.settings import SEED_PASSWORD
 
 EXAMPLE = Path(core.__file__).parents[1] / ".env.example"
 
