@@ -19,7 +19,7 @@ from bots import controls
 from bots.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
 from bots.slack_api import SlackApi
 from bots.slack_reply import NOTICE
-from bots.slack_words import SURFACE, Said, install_of, person_id, place_id, session_id
+from bots.slack_words import SURFACE, Said, install_of, message_id, person_id, place_id, session_id
 from core import BadQuestion, Chat, Json, StoreUnavailable, Turn, WrongPassword
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,8 @@ class SlackCommands:
         async with self._chat.control(SURFACE, f"stop:{body.get('event_id')}") as fresh:
             if not fresh:
                 return
-            shown_by = [await self._chat.showing(session, ts) for ts in event.get("streaming_message_ts") or ()]
+            streams = [message_id(channel, ts) for ts in event.get("streaming_message_ts") or ()]
+            shown_by = [await self._chat.showing(SURFACE, message) for message in streams]
             turns = [turn for turn in shown_by if turn is not None]
             for turn in turns or (await self._chat.open_turns_in(session))[:1]:
                 await self._chat.stop(turn.id)
@@ -218,12 +219,10 @@ class SlackCommands:
     async def _on_feedback(self, ack: AsyncAck, body: Json, action: Json) -> None:
         await ack()
         message, channel, user = body["message"], body["channel"]["id"], body["user"]["id"]
-        install = install_of(body)
-        session = session_id(install, channel, message.get("thread_ts") or message["ts"])
-        turn = await self._chat.showing(session, message["ts"])
+        turn = await self._chat.showing(SURFACE, message_id(channel, message["ts"]))
         if turn is None:
             return
-        await self._chat.rate(turn, person_id(install, user), good=action.get("value") == "good")
+        await self._chat.rate(turn, person_id(install_of(body), user), good=action.get("value") == "good")
         logger.info("turn %s was rated", turn.reference)
         await self._api.attempt(
             "chat.postEphemeral", channel=channel, user=user, text=THANKS, thread_ts=message.get("thread_ts")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from core.errors import StartError
 
-HEAD = "0004"  # the newest step; a test compares it with `versions/`
+HEAD = "0005"  # the newest step; a test compares it with `versions/`
 _ADVISORY_LOCK = 0x626F6200
 _alone_in_this_process = threading.Lock()  # Alembic keeps the running migration in its modules
 
