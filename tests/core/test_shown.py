@@ -838,7 +838,7 @@ async def test_where_it_was_shown_and_what_people_thought_of_it_is_forgotten_too
         after = contents(database_url)
         assert not any(secret in after for secret in secrets)
         assert stored(database_url, turn, "outcome", "reply_to", "posted") == (Outcome.FORGOTTEN, None, None)
-        assert all(text in after for text in ("Q1-b", POSTED[0]["ts"], "Kunigunde"))
+        assert all(text in after for text in ("Q1-b", POSTED[0]["id"], "Kunigunde"))
         if database_url.startswith("sqlite"):
             _assert_in_no_byte(database_url, secrets)
 
