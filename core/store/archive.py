@@ -98,10 +98,10 @@ class Archive:
 
     def prune(self, connection: sa.Connection) -> int:
         """Remove some sessions that were made a day ago and that nobody has used; how many it were."""
-        old = sessions.c.created_at < self._clock.now - UNUSED_SECONDS
-        some = sa.select(sessions.c.id).where(sa.text(IS_UNUSED), old).limit(PRUNED_AT_ONCE)
+        which = (sa.text(IS_UNUSED), sessions.c.created_at < self._clock.now - UNUSED_SECONDS)
+        some = sa.select(sessions.c.id).where(*which).limit(PRUNED_AT_ONCE)
         # Whoever asks in one of them at this moment keeps it: that is looked at again once it is locked.
-        pruned = sa.delete(sessions).where(sessions.c.id.in_(some), sa.text(IS_UNUSED))
+        pruned = sa.delete(sessions).where(sessions.c.id.in_(some), *which)
         return connection.execute(pruned, self._clock.params()).rowcount
 
 

@@ -45,7 +45,8 @@ class Turn(SQLModel, table=True):
         UniqueConstraint("session_id", "number", name="uq_turn_session_number"),
         UniqueConstraint("surface", "event_id", name="uq_turn_surface_event"),
         _some("ix_turn_open_line", "session_id", "number", where="closed_at IS NULL"),
-        _some("ix_turn_open_holder", "surface", "holder", where="closed_at IS NULL"),
+        # With "closed_at", else SQLite prefers an index over all turns of the surface.
+        _some("ix_turn_open_holder", "closed_at", "surface", "holder", where="closed_at IS NULL"),
         _some("ix_turn_key_closed_at", "closed_at", where=KEY_MAY_BE_PRUNED),
     )
 

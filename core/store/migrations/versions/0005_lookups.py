@@ -35,11 +35,13 @@ def upgrade() -> None:
     op.drop_index("ix_erasure_scope", "erasure")
     may_be_pruned = sa.text("event_id IS NOT NULL AND reply_to IS NULL AND outcome <> 'forgotten'")
     unused = sa.text("issued AND turns = 0 AND assistant IS NULL")
-    for name, table, column, where in (
-        ("ix_turn_key_closed_at", "turn", "closed_at", may_be_pruned),
-        ("ix_chat_session_unused", "chat_session", "created_at", unused),
+    op.drop_index("ix_turn_open_holder", "turn")  # SQLite took another one, over all turns of a surface
+    for name, table, columns, where in (
+        ("ix_turn_open_holder", "turn", ["closed_at", "surface", "holder"], sa.text("closed_at IS NULL")),
+        ("ix_turn_key_closed_at", "turn", ["closed_at"], may_be_pruned),
+        ("ix_chat_session_unused", "chat_session", ["created_at"], unused),
     ):
-        op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
+        op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
     if op.get_bind().dialect.name == "postgresql":  # last, since nobody reads the table from here to the end
         op.execute('ALTER TABLE chat_session ALTER COLUMN name TYPE VARCHAR COLLATE "C"')
 
