@@ -829,6 +829,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.world.run(self.world.look_around(process, []))
             in_session = "session_id IN (SELECT id FROM chat_session WHERE surface = :surface)"
             for table, which in (
+                ("posted_message", "surface = :surface"),
                 ("thread", in_session),
                 ("turn", in_session),
                 ("chat_session", "surface = :surface"),

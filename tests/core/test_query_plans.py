@@ -258,21 +258,21 @@ def fill(url: str) -> None:
 def plan_on_sqlite(connection: sa.Connection, statement: Statement) -> tuple[list[Step], list[str]]:
     found = connection.connection.dbapi_connection.execute(f"EXPLAIN QUERY PLAN {statement.text}").fetchall()  # type: ignore[union-attr]
     lines = [str(row[-1]) for row in found]
-    names = dict(re.findall(r"\b(?:FROM|JOIN) (\w+) AS (\w+)", statement.text))
-    tables = {alias: table for table, alias in names.items()}
+    aliases = re.findall(r"\b(?:FROM|JOIN) (\w+) AS (\w+)", statement.text)
+    tables = {alias: table for table, alias in aliases}
     steps = []
     for line in lines:
         if read := re.match(r"(SCAN|SEARCH) (\w+)(?: USING (?:COVERING )?(?:INDEX (\w+)|INTEGER PRIMARY KEY))?", line):
             given = re.search(r" \((.*)\)", line) if read[1] == "SEARCH" else None
             columns = re.findall(r"(\w+)[=<>]", given[1]) if given else []
-            steps.append(Step(tables.get(read[2], read[2]), read[3], frozenset(columns)))
+            steps.append(Step(tables.get(str(read[2]), str(read[2])), read[3], frozenset(columns)))
     return steps, lines
 
 
 def plan_on_postgresql(connection: sa.Connection, statement: Statement) -> tuple[list[Step], list[str]]:
     driver: Any = connection.connection.dbapi_connection
     with psycopg.ClientCursor(driver) as cursor:
-        (plan,) = cursor.execute(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.values).fetchone() or ((),)
+        told: Any = cursor.execute(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.values).fetchone()
     steps: list[Step] = []
     lines: list[str] = []
 
@@ -290,7 +290,7 @@ def plan_on_postgresql(connection: sa.Connection, statement: Statement) -> tuple
         for inner in node.get("Plans", ()):
             walk(inner, table)
 
-    walk(plan[0]["Plan"])
+    walk(told[0][0]["Plan"])
     return steps, lines
 
 
