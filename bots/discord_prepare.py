@@ -162,7 +162,7 @@ class DiscordPreparing:
         """The turn of which a quoted message is the question or, where it may be one of ours, shows the answer."""
         asked = await self._chat.turn_of(SURFACE, quoted["id"])
         if asked is None and _is_forward(quoted):
-            return await self._chat.showing(None, quoted["id"])
+            return await self._chat.showing(SURFACE, quoted["id"])
         return asked
 
     async def _earlier(self, turn: Turn, to: Json) -> Remarks | None:

@@ -21,7 +21,7 @@ from bots.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
 from bots.slack_api import SlackApi
 from bots.slack_prepare import NOT_SURE
 from bots.slack_reply import NOTICE
-from bots.slack_words import SURFACE, Said, install_of, person_id, place_id, session_id
+from bots.slack_words import SURFACE, Said, install_of, message_id, person_id, place_id, session_id
 from core import BadQuestion, Chat, Json, PasswordsClosed, StoreUnavailable, Turn, WrongPassword
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ class SlackCommands:
         async with self._chat.control(SURFACE, f"stop:{body.get('event_id')}") as fresh:
             if not fresh:
                 return
-            shown_by = [await self._chat.showing(act.session, ts) for ts in event.get("streaming_message_ts") or ()]
+            streams = [message_id(act.channel, ts) for ts in event.get("streaming_message_ts") or ()]
+            shown_by = [await self._chat.showing(SURFACE, message) for message in streams]
             turns = [turn for turn in shown_by if turn is not None]
             for turn in turns or (await self._chat.open_turns_in(act.session))[:1]:
                 await self._chat.stop(turn.id)
@@ -230,7 +231,7 @@ class SlackCommands:
     async def _on_feedback(self, ack: AsyncAck, body: Json, action: Json) -> None:
         await ack()
         act = act_in(body)
-        turn = await self._chat.showing(act.session, act.message)
+        turn = await self._chat.showing(SURFACE, message_id(act.channel, act.message))
         if turn is None:
             return
         await self._chat.rate(turn, act.person, good=action.get("value") == "good")

@@ -94,6 +94,11 @@ def place_id(install: str, channel: str) -> str:
     return f"slack:{install}:{channel}"
 
 
+def message_id(channel: str, ts: str) -> str:
+    """What a message is known by: timestamps are unique within a channel only."""
+    return f"{channel}:{ts}"
+
+
 def person_id(install: str, user: str) -> str:
     """A person, as the core knows them."""
     return f"slack:{install}:{user}"

@@ -180,7 +180,10 @@ class Chat:
             self._answering.line.ring(turn.session_id)
 
     async def note_posted(self, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
-        """Record the messages that show the turn's answer, for whoever takes it over. Raises HoldLost."""
+        """Record the messages that show the turn's answer, for whoever takes it over. Raises HoldLost.
+
+        A message is found by `showing` if it has an "id" that no other of the surface has.
+        """
         await insist(lambda _: self._store.note_posted(turn, posted))
 
     async def shown(self, turn: Turn, *, undeliverable: bool = False) -> None:
@@ -338,12 +341,9 @@ class Chat:
         """The open turns of a person, in whatever sessions."""
         return await self._store.open_turns_asked_by(person)
 
-    async def showing(self, session: str | None, message: str) -> Turn | None:
-        """The turn of a session whose answer is shown by this message (a value in `Turn.posted`), if any.
-
-        Without a session all are searched, which takes its time.
-        """
-        return await self._store.showing(session, message)
+    async def showing(self, surface: str, message: str) -> Turn | None:
+        """The turn whose answer is shown by this message (the "id" of a part of `Turn.posted`), if any."""
+        return await self._store.showing(surface, message)
 
     async def before(self, turn: Turn) -> Turn | None:
         """The turn before this one in its session."""
@@ -360,7 +360,10 @@ class Chat:
     # ── looking up, for people ───────────────────────────────────────────────────────────────────────────────────────
 
     async def issue_session(self, surface: str, prefix: str) -> SessionSummary:
-        """Make a session with a name that nobody can guess, after `prefix`: whoever knows it may read it."""
+        """Make a session with a name that nobody can guess, after `prefix`: whoever knows it may read it.
+
+        It is gone again if nobody uses it within a day.
+        """
         return await self._store.issue_session(prefix + new_session_name(), surface)
 
     async def session(self, session: str) -> SessionSummary:
@@ -431,7 +434,7 @@ class Chat:
                     await self._look_around.wait()
 
     async def keep_pruning(self) -> None:
-        """Forget now and then, for ever, which requests and guesses were made long ago; at once for the first time."""
+        """Forget now and then, for ever, requests, guesses and unused sessions of long ago; at once at first."""
         while True:
             with contextlib.suppress(StoreUnavailable):  # it can wait
                 await self._store.prune()

@@ -346,9 +346,9 @@ class Store:
         """The open turns of a person, in whatever sessions."""
         return await self._db.read(lambda c: self._ledger.open_turns_asked_by(c, person))
 
-    async def showing(self, session: str | None, message: str) -> Turn | None:
-        """The turn of a session, or of any, whose answer is shown by this message, if any."""
-        return await self._db.read(lambda c: self._ledger.showing(c, session, message))
+    async def showing(self, surface: str, message: str) -> Turn | None:
+        """The turn whose answer is shown by this message (the "id" of a part of `Turn.posted`), if any."""
+        return await self._db.read(lambda c: self._ledger.showing(c, surface, message))
 
     async def before(self, turn: Turn) -> Turn | None:
         """The turn before this one in its session."""
@@ -457,11 +457,11 @@ class Store:
         await self._db.write(lambda c: self._ledger.release(c, turn_ids))
 
     async def prune(self) -> None:
-        """Forget the idempotency keys of turns that were closed a week ago, and guesses that count no more.
+        """Forget the keys of turns that were closed a week ago, guesses that count no more, and sessions never used.
 
         That is done some at a time, for others to write between.
         """
-        for prune in (self._ledger.prune, self._guesses.prune, self._places.prune):
+        for prune in (self._ledger.prune, self._guesses.prune, self._places.prune, self._archive.prune):
             while await self._db.write(prune):
                 pass
 

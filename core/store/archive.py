@@ -9,12 +9,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.store.clock import Clock
-from core.store.tables import ChatSession
+from core.store.names import begins_with
+from core.store.tables import IS_UNUSED, ChatSession
 from core.store.tables import Turn as TurnTable
 from core.turns import Exchange, Outcome, SessionSummary
 
 sessions = ChatSession.__table__  # type: ignore[attr-defined]
 turns = TurnTable.__table__  # type: ignore[attr-defined]
+
+UNUSED_SECONDS = 86_400.0
+PRUNED_AT_ONCE = 1_000
 
 
 class Archive:
@@ -55,7 +59,7 @@ class Archive:
         self, connection: sa.Connection, prefix: str, *, after: str | None, limit: int
     ) -> Sequence[SessionSummary]:
         """The sessions whose name begins so, the newest first, from after the one with the name `after`."""
-        found = self._summaries.where(sessions.c.name.startswith(prefix, autoescape=True))
+        found = self._summaries.where(begins_with(sessions.c.name, prefix))
         if after is not None:
             found = found.where(
                 sessions.c.id < sa.select(sessions.c.id).where(sessions.c.name == after).scalar_subquery()
@@ -91,6 +95,14 @@ class Archive:
             )
             for row in reversed(rows)
         ]  # fmt: skip
+
+    def prune(self, connection: sa.Connection) -> int:
+        """Remove some sessions that were made a day ago and that nobody has used; how many it were."""
+        which = (sa.text(IS_UNUSED), sessions.c.created_at < self._clock.now - UNUSED_SECONDS)
+        some = sa.select(sessions.c.id).where(*which).limit(PRUNED_AT_ONCE)
+        # Whoever asks in one of them at this moment keeps it: that is looked at again once it is locked.
+        pruned = sa.delete(sessions).where(sessions.c.id.in_(some), *which)
+        return connection.execute(pruned, self._clock.params()).rowcount
 
 
 def _summary(row: Any) -> SessionSummary:

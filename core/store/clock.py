@@ -19,7 +19,8 @@ class Clock:
         if self._is_ours:
             self.now = sa.bindparam("now", type_=sa.Double())
         else:
-            self.now = sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+            now = sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+            self.now = sa.select(now).scalar_subquery()  # read once, else it is compared row by row, past any index
 
     def params(self) -> dict[str, float]:
         """The parameters that `now` needs."""

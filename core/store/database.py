@@ -42,6 +42,7 @@ BUSY_TIMEOUT_MS = 10_000
 SECONDS_TO_SAY_GOODBYE = 0.5  # to a database that may not answer; a shutdown takes this thrice, and has 30 s in all
 IDLE_IN_TRANSACTION_MS = 2_000  # a unit of work takes milliseconds
 LOCK_TIMEOUT_MS = 5_000  # longer than whoever stands still can keep a lock
+STATEMENT_TIMEOUT_MS = 10_000  # longer than a lock may take, and than anything that an index serves
 SECONDS_BETWEEN_TRIES_AT_A_NEW_FILE = 0.02
 SECONDS_BETWEEN_NEW_LOGS = 5.0
 LARGE_LOG_BYTES = 32 * 2**20
@@ -462,13 +463,14 @@ def _open_postgresql(url: sa.URL) -> Database:
 
 
 def _wait_for_nobody(connection: psycopg.Connection[Any], _record: object) -> None:
-    """Let a process that stands still or is cut off in the middle of its work hold up nobody else's.
+    """Let a process that stands still, is cut off in the middle of its work or takes for ever hold up nobody else's.
 
     Its transaction is undone, and what it locked is free again. If it goes on, its work is done anew.
     """
     settings = {
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
         "lock_timeout": LOCK_TIMEOUT_MS,
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
         "tcp_keepalives_idle": KEEPALIVES["keepalives_idle"],
         "tcp_keepalives_interval": KEEPALIVES["keepalives_interval"],
         "tcp_keepalives_count": KEEPALIVES["keepalives_count"],

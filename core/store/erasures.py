@@ -84,6 +84,5 @@ class Erasures:
 
     def out_of_reach(self, connection: sa.Connection, scope: str) -> int:
         """How many conversations wait for a key or a server that is not the present one."""
-        return connection.execute(
-            sa.select(sa.func.count()).select_from(erasures).where(erasures.c.scope != scope)
-        ).scalar_one()
+        others = sa.or_(erasures.c.scope < scope, erasures.c.scope > scope)  # an index serves this, and no "<>"
+        return connection.execute(sa.select(sa.func.count()).select_from(erasures).where(others)).scalar_one()

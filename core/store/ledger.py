@@ -17,8 +17,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.errors import HoldLost, Overloaded
 from core.frames import Frame, as_told
 from core.store.clock import Clock
+from core.store.names import begins_with
 from core.store.prepared import Prepared
-from core.store.tables import ChatSession, Erasure, Feedback, Thread
+from core.store.tables import KEY_MAY_BE_PRUNED, ChatSession, Erasure, Feedback, PostedMessage, Thread
 from core.store.tables import Turn as TurnTable
 from core.turns import (
     MOST_ATTEMPTS,
@@ -37,6 +38,7 @@ turns = TurnTable.__table__  # type: ignore[attr-defined]
 threads = Thread.__table__  # type: ignore[attr-defined]
 erasures = Erasure.__table__  # type: ignore[attr-defined]
 feedback = Feedback.__table__  # type: ignore[attr-defined]
+posted_messages = PostedMessage.__table__  # type: ignore[attr-defined]
 
 SECONDS_FOR_AN_HEIR = 120.0  # at least, up to the deadline: nobody was at work while the process or its clock was away
 CHANNEL = "bob"  # what processes tell each other through PostgreSQL
@@ -396,8 +398,17 @@ class Ledger:
         self._change(connection, turn, question="", context="", frame=None)
 
     def note_posted(self, connection: sa.Connection, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
-        """Record the messages that show the turn's answer."""
+        """Record the messages that show the turn's answer; those with an "id" can be looked up by it."""
         self._change(connection, turn, posted=json.dumps([dict(part) for part in posted]))
+        ids = sorted({part["id"] for part in posted if "id" in part})
+        which = posted_messages.c.turn_id == turn.id
+        connection.execute(sa.delete(posted_messages).where(which, posted_messages.c.message.not_in(ids)))
+        if ids:
+            connection.execute(
+                self._insert(posted_messages)
+                .values([{"surface": turn.surface, "message": message, "turn_id": turn.id} for message in ids])
+                .on_conflict_do_update(index_elements=["surface", "message"], set_={"turn_id": turn.id})
+            )
 
     def close_shown(self, connection: sa.Connection, turn: Turn, *, undeliverable: bool, again: bool) -> None:
         """Close a turn whose answer is stored: it was shown, or cannot be."""
@@ -519,7 +530,8 @@ class Ledger:
             ),
             self._clock.params(),
         )  # fmt: skip
-        connection.execute(sa.delete(feedback).where(feedback.c.turn_id.in_(sa.select(turns.c.id).where(which))))
+        for table in (feedback, posted_messages):
+            connection.execute(sa.delete(table).where(table.c.turn_id.in_(sa.select(turns.c.id).where(which))))
         for turn_id in ended:
             self._notify(connection, f"stop {turn_id}")
         return ended
@@ -603,12 +615,7 @@ class Ledger:
         """
         old = (
             sa.select(turns.c.id)
-            .where(
-                turns.c.event_id.is_not(None),
-                turns.c.reply_to.is_(None),
-                turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN),
-                turns.c.closed_at < self._clock.now - KEY_IS_KNOWN_SECONDS,
-            )
+            .where(sa.text(KEY_MAY_BE_PRUNED), turns.c.closed_at < self._clock.now - KEY_IS_KNOWN_SECONDS)
             .limit(PRUNED_AT_ONCE)
         )
         pruned = sa.update(turns).where(turns.c.id.in_(old)).values(event_id=None)
@@ -639,11 +646,10 @@ class Ledger:
         """The open turns of a person, in whatever sessions."""
         return self._select(connection, turns.c.person == person, turns.c.closed_at.is_(None))
 
-    def showing(self, connection: sa.Connection, session: str | None, message: str) -> Turn | None:
-        """The turn of a session, or of any, whose answer is shown by this message, if any."""
-        there = () if session is None else (sessions.c.name == session,)
-        found = self._select(connection, *there, turns.c.posted.contains(message, autoescape=True))
-        return next((turn for turn in found if any(message in part.values() for part in turn.posted)), None)
+    def showing(self, connection: sa.Connection, surface: str, message: str) -> Turn | None:
+        """The turn whose answer is shown by this message, if any."""
+        shows = (posted_messages.c.surface == surface, posted_messages.c.message == message)
+        return self._one(connection, turns.c.id == sa.select(posted_messages.c.turn_id).where(*shows).scalar_subquery())
 
     def before(self, connection: sa.Connection, turn: Turn) -> Turn | None:
         """The turn before this one in its session."""
@@ -681,14 +687,15 @@ class Ledger:
         self, connection: sa.Connection, surface: str, prefix: str, seconds: float, most: int
     ) -> Sequence[str]:
         """The sessions whose name begins so, with a turn within the last `seconds`, those asked in last first."""
-        last = sa.func.max(turns.c.accepted_at)
         found = (
             sa.select(sessions.c.name)
-            .join(turns, turns.c.session_id == sessions.c.id)
-            .where(sessions.c.surface == surface, sessions.c.name.startswith(prefix, autoescape=True))
-            .group_by(sessions.c.name)
-            .having(last > self._clock.now - seconds)
-            .order_by(last.desc())
+            .join(turns, sa.and_(turns.c.session_id == sessions.c.id, turns.c.number == sessions.c.turns))
+            .where(
+                sessions.c.surface == surface,
+                begins_with(sessions.c.name, prefix),
+                turns.c.accepted_at > self._clock.now - seconds,
+            )
+            .order_by(turns.c.accepted_at.desc())
             .limit(most)
         )
         return connection.execute(found, self._clock.params()).scalars().all()

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, Integer, String, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 # Every accepted turn takes one from the sequence of sessions, so 32 bits would not last.
 Number: Any = BigInteger().with_variant(Integer, "sqlite")
+# Compared byte by byte, as SQLite does anyway, so that an index finds what begins with something.
+Name: Any = String().with_variant(String(collation="C"), "postgresql")
+# What is pruned when it is old enough: as it stands in the queries too, else the index would not serve them.
+KEY_MAY_BE_PRUNED = "event_id IS NOT NULL AND reply_to IS NULL AND outcome <> 'forgotten'"
+IS_UNUSED = "issued AND turns = 0 AND assistant IS NULL"
+
+
+def _some(name: str, *columns: str, where: str) -> Index:
+    """An index over the rows that meet a condition."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class ChatSession(SQLModel, table=True):
     """One continuing conversation of people with assistants."""
 
     __tablename__: ClassVar[str] = "chat_session"
+    __table_args__ = (_some("ix_chat_session_unused", "created_at", where=IS_UNUSED),)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=Number)
-    name: str = Field(unique=True)  # the session id, e.g. "web:public:12345"
+    name: str = Field(unique=True, sa_type=Name)  # the session id, e.g. "web:public:12345"
     surface: str
     turns: int = Field(default=0)  # how many turns were accepted; the next one's number is one more
     begins: int = Field(default=1)  # the first turn of the visible transcript; a reset moves it
@@ -33,11 +44,11 @@ class Turn(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("session_id", "number", name="uq_turn_session_number"),
         UniqueConstraint("surface", "event_id", name="uq_turn_surface_event"),
-        Index("ix_turn_open_line", "session_id", "number", sqlite_where=text("closed_at IS NULL"),
-              postgresql_where=text("closed_at IS NULL")),
-        Index("ix_turn_open_holder", "surface", "holder", sqlite_where=text("closed_at IS NULL"),
-              postgresql_where=text("closed_at IS NULL")),
-    )  # fmt: skip
+        _some("ix_turn_open_line", "session_id", "number", where="closed_at IS NULL"),
+        # With "closed_at", else SQLite prefers an index over all turns of the surface.
+        _some("ix_turn_open_holder", "closed_at", "surface", "holder", where="closed_at IS NULL"),
+        _some("ix_turn_key_closed_at", "closed_at", where=KEY_MAY_BE_PRUNED),
+    )
 
     id: str = Field(primary_key=True)  # 128 random bits: whoever knows it may follow the turn and stop it
     session_id: int = Field(foreign_key="chat_session.id", sa_type=Number)
@@ -68,6 +79,16 @@ class Turn(SQLModel, table=True):
     frame: str | None = Field(default=None, sa_type=Text)  # JSON: who asks, as a model is told; NULL: one person alone
     input_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     output_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+
+
+class PostedMessage(SQLModel, table=True):
+    """A message that shows the answer of a turn: `Turn.posted`, to be looked up."""
+
+    __tablename__: ClassVar[str] = "posted_message"
+
+    surface: str = Field(primary_key=True)
+    message: str = Field(primary_key=True)  # its "id" there
+    turn_id: str = Field(foreign_key="turn.id", index=True)
 
 
 class Thread(SQLModel, table=True):
@@ -106,7 +127,7 @@ class Unlock(SQLModel, table=True):
     person: str = Field(primary_key=True)
     place: str = Field(primary_key=True)
     assistant: str
-    until: float
+    until: float = Field(index=True)
 
 
 class Feedback(SQLModel, table=True):
@@ -144,9 +165,10 @@ class Erasure(SQLModel, table=True):
     """A retired conversation that is still to be erased at the provider."""
 
     __tablename__: ClassVar[str] = "erasure"
+    __table_args__ = (Index("ix_erasure_scope_due_at", "scope", "due_at"),)
 
     conversation_id: str = Field(primary_key=True)
-    scope: str = Field(index=True)
+    scope: str
     due_at: float  # not before; moved ahead by whoever works on it, and after a failure
     attempts: int = Field(default=0)
 
@@ -159,7 +181,7 @@ class Guess(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True, sa_type=Number)
     subject: str  # a digest of the person, address or surface they count against
-    at: float
+    at: float = Field(index=True)
     words: int
 
 
@@ -169,7 +191,7 @@ class Lockout(SQLModel, table=True):
     __tablename__: ClassVar[str] = "lockout"
 
     subject: str = Field(primary_key=True)
-    until: float  # an hour after it last was so
+    until: float = Field(index=True)  # an hour after it last was so
 
 
 class ApiKey(SQLModel, table=True):

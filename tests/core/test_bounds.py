@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from core import Chat, HoldLost, Outcome, Overloaded, Preparation, Question, StoreUnavailable, Turn
-from core.store import Store
+from core.store import Store, database
 from core.store.ledger import KEY_IS_KNOWN_SECONDS
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
@@ -212,6 +214,38 @@ async def test_the_key_of_a_request_is_known_for_a_week_after_its_answer(fake: F
         await chat._store.prune()
         assert await chat.known_events("web", ["old", "young", "shown"]) == {"young", "shown"}
     assert len(rows(database_url, "SELECT id FROM turn WHERE answer <> ''")) == 3
+
+
+async def test_a_statement_that_takes_too_long_fails_its_caller_and_nobody_else(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "STATEMENT_TIMEOUT_MS", 2_000)
+    database_url = new_postgresql_database(postgresql)
+    async with opened(None, database_url) as chat:
+        for statement in (
+            "CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql"
+            " AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'",
+            "CREATE TRIGGER takes_long BEFORE INSERT ON turn FOR EACH ROW WHEN (NEW.question = 'Q1-long')"
+            " EXECUTE FUNCTION take_long()",
+        ):
+            change(database_url, statement)
+        async with asyncio.timeout(SECONDS):
+            slow = asyncio.ensure_future(accepted(chat, "Q1-long", "1"))
+            while not slow.done():
+                await accepted(chat, "Q1-a", "2")
+            with pytest.raises(StoreUnavailable):
+                await slow
+            await accepted(chat, "Q2-a", "1")
+    assert {row["question"] for row in rows(database_url, "SELECT question FROM turn")} == {"Q1-a", "Q2-a"}
+
+
+def test_migrations_and_backups_may_take_as_long_as_they_need(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "STATEMENT_TIMEOUT_MS", 10)
+    database_url = new_postgresql_database(postgresql)
+    with contextlib.closing(database.open_database(database_url)) as opened_here:
+        for engine in (opened_here.engine, database.engine_at(database_url, may_be_new=False)):
+            with engine.connect() as connection:
+                connection.execute(sa.select(sa.func.pg_sleep(0.1)))
 
 
 async def test_after_an_outage_of_postgresql_nobody_takes_over_from_the_living(

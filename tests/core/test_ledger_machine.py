@@ -11,6 +11,7 @@ they would tell a language model is written down here, so that it is known who w
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -431,8 +432,8 @@ class LedgerMachine(RuleBasedStateMachine):
         hold = self._some_hold(which)
         if hold is not None:
             posted = f"p{self._count()}."
-            if self._write(hold, hold.process.store.note_posted(hold.turn, [{"ts": posted}])):
-                self._entry(hold).posted = f'[{{"ts": "{posted}"}}]'
+            if self._write(hold, hold.process.store.note_posted(hold.turn, [{"id": posted}])):
+                self._entry(hold).posted = f'[{{"id": "{posted}"}}]'
 
     @rule(which=any_one, undeliverable=st.booleans())
     def close_shown(self, which: int, *, undeliverable: bool) -> None:
@@ -455,7 +456,7 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: store.close_answered(turn, finished, thread="retired"),
             lambda: store.close_unanswered(turn, Outcome.FAILED, f"s{self._count()}.", thread="retired"),
             lambda: store.close_unanswered(turn, Outcome.REFUSED, None, thread="untouched"),
-            lambda: store.note_posted(turn, [{"ts": f"p{self._count()}."}]),
+            lambda: store.note_posted(turn, [{"id": f"p{self._count()}."}]),
             lambda: store.close_shown(turn, undeliverable=False),
             lambda: store.close_shown(turn, undeliverable=True),
         ]
@@ -786,6 +787,9 @@ class LedgerMachine(RuleBasedStateMachine):
         events = [row["event_id"] for row in rows if row["event_id"] is not None]
         assert len(events) == len(set(events))
         self._look_at_the_ends(rows)
+        shows = "SELECT message, turn_id FROM posted_message WHERE surface = :surface"
+        shown = {(row["message"], row["turn_id"]) for row in self.world.rows(shows, surface=self.surface)}
+        assert shown == {(part["id"], row["id"]) for row in rows for part in json.loads(row["posted"] or "[]")}
         everything = repr(rows)
         assert [word for word in self.gone if word in everything] == []
         self._look_at_the_conversations(stored)
@@ -825,6 +829,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.world.run(self.world.look_around(process, []))
             in_session = "session_id IN (SELECT id FROM chat_session WHERE surface = :surface)"
             for table, which in (
+                ("posted_message", "surface = :surface"),
                 ("thread", in_session),
                 ("turn", in_session),
                 ("chat_session", "surface = :surface"),

@@ -23,7 +23,7 @@ import core.store.migrations
 from core import Question, StartError, Turn
 from core.store.database import Database, open_database, sqlite_engine
 from core.store.migrations import HEAD, SchemaTooNew, migrate
-from tests.conftest import opened
+from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.database import change, connected, rows
 from tests.fakes.openai_api import FakeOpenAI
 
@@ -105,6 +105,31 @@ def test_the_schema_is_what_the_tables_in_the_code_say(database_url: str) -> Non
     assert [difference for difference in differences if not _is_only_a_name_for_float(difference)] == []
 
 
+def test_indexes_and_orders_are_what_the_tables_in_the_code_say(
+    database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    migrate_to(database_url)
+    if database_url.startswith("sqlite"):
+        made = f"sqlite:///{tmp_path / 'made.db'}"
+        look = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
+        orders = None
+    else:
+        made = new_postgresql_database(request.getfixturevalue("postgresql"))
+        named = "schemaname = 'public' AND tablename <> 'alembic_version' AND indexname LIKE 'ix%'"
+        look = f"SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE {named} ORDER BY 1"
+        orders = (
+            "SELECT table_name, column_name, collation_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND collation_name IS NOT NULL ORDER BY 1, 2"
+        )
+    with connected(made) as connection:
+        SQLModel.metadata.create_all(connection)
+    assert rows(database_url, look) == rows(made, look)
+    if orders:
+        ordered = rows(database_url, orders)
+        assert ordered == rows(made, orders)
+        assert ordered == [{"table_name": "chat_session", "column_name": "name", "collation_name": "C"}]
+
+
 def _is_only_a_name_for_float(difference: Any) -> bool:
     # SQLite stores FLOAT and DOUBLE alike, in eight bytes; PostgreSQL has one name for both.
     change_of_type = difference[0] if isinstance(difference, list) else difference
@@ -154,6 +179,54 @@ def test_an_upgrade_of_the_second_version_keeps_threads_and_costs_and_shows_noth
         (None, None, False)
     }
     assert [after[table] for table in ("place", "unlock", "feedback", "control")] == [[], [], [], []]
+
+
+def test_an_upgrade_of_the_fourth_version_knows_every_message_that_shows_an_answer(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = steps().get_revision("0005")
+    assert step is not None
+    make_first_version(database_url)
+    migrate_to(database_url, "0004")
+    for statement in (
+        "INSERT INTO chat_session (id, name, surface, turns, begins, created_at)"
+        " VALUES (11, 'slack:T1:C1:1.1', 'slack', 4, 1, 1), (12, 'slack:T1:C2:1.1', 'slack', 1, 1, 1),"
+        " (13, 'discord:dm:7', 'discord', 1, 1, 1)",
+        "INSERT INTO place (name, assistant) VALUES ('slack:T1:C1', 'Bob')",
+        "INSERT INTO unlock (person, place, assistant, until) VALUES ('slack:T1:U1', 'slack:T1:C1', 'Bob', 1)",
+        "INSERT INTO control (surface, event_id, at, done) VALUES ('slack', 'E9', 1, TRUE)",
+        "INSERT INTO api_key (id, name, digest, publishable, private, origins, created_at)"
+        " VALUES ('k', 'n', 'd', FALSE, TRUE, '', 1)",
+    ):
+        change(database_url, statement)
+    for turn_id, session, number, surface, posted in (
+        ("a", 11, 1, "slack", '[{"ts": "1.1"}, {"ts": "1.2"}]'),
+        ("b", 11, 2, "slack", '[{"ts": "1.3"}]'),
+        ("c", 12, 1, "slack", '[{"ts": "1.1"}]'),
+        ("d", 13, 1, "discord", '[{"id": "901", "channel": 7}]'),
+        ("e", 11, 3, "slack", "[]"),
+        ("f", 11, 4, "slack", None),
+    ):
+        change(
+            database_url,
+            "INSERT INTO turn (id, session_id, number, surface, question, assistant, private, token, attempts, stop,"
+            " accepted_at, posted)"
+            " VALUES (:id, :session, :number, :surface, 'Q', 'Bob', FALSE, 1, 0, FALSE, 1, :posted)",
+            id=turn_id, session=session, number=number, surface=surface, posted=posted,
+        )  # fmt: skip
+    change(database_url, "INSERT INTO feedback (turn_id, person, good, at) VALUES ('a', 'slack:T1:U1', TRUE, 1)")
+    before = all_rows(database_url)
+    monkeypatch.setattr(step.module, "ROWS_AT_ONCE", 2)
+    migrate_to(database_url)
+    after = all_rows(database_url)
+    assert {table: after[table] for table in set(before) - {"alembic_version"}} == {
+        table: before[table] for table in set(before) - {"alembic_version"}
+    }
+    shows = {(row["surface"], row["message"], row["turn_id"]) for row in after["posted_message"]}
+    assert shows == {
+        ("slack", "C1:1.1", "a"), ("slack", "C1:1.2", "a"), ("slack", "C1:1.3", "b"), ("slack", "C2:1.1", "c"),
+        ("discord", "901", "d"),
+    }  # fmt: skip
 
 
 def test_both_databases_of_the_first_version_hold_the_same(database_url: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core import Chat, Question, Turn, UnknownAssistant, WrongPassword
+from core import Chat, HoldLost, Question, Turn, UnknownAssistant, WrongPassword
 from tests.conftest import opened
 from tests.core.fixtures.database import change, contents, rows
 from tests.fakes.openai_api import Asked, FakeOpenAI
@@ -21,6 +21,7 @@ from tests.fakes.openai_model import markers
 PASSWORD = "739105528461"  # long enough to be nowhere by chance
 WRONG = "739105528462"
 SAMS_PASSWORD = "open the garden gate"
+SURFACE = "slack"
 PLACE, OTHER_PLACE = "slack:T1:C1", "slack:T1:C2"
 SESSION, OTHER_SESSION = "slack:T1:C1:1712.0001", "slack:T1:C1:1712.0002"
 ULRICA, RODERICK = "slack:T1:U7", "slack:T1:U8"
@@ -41,7 +42,7 @@ SAM = EVE.replace("Eve", "Sam").replace("-eve", "-sam").replace("PRIVATE_BOB_PAS
 
 
 def question(text: str = "Hello", **more: Any) -> Question:
-    where = {"surface": "slack", "session": SESSION, "person": ULRICA, "place": PLACE}
+    where = {"surface": SURFACE, "session": SESSION, "person": ULRICA, "place": PLACE}
     return Question(**{**where, "text": text, **more})
 
 
@@ -509,42 +510,66 @@ async def test_the_last_word_of_each_person_on_each_answer_counts(database_url: 
 REPLY_TO = {"channel": "C1", "thread": "1712.0001"}
 
 
-async def test_a_message_shows_one_turn_of_its_session_and_a_part_of_its_name_shows_none(database_url: str) -> None:
+async def test_a_message_shows_one_turn_of_its_surface_and_a_part_of_its_name_shows_none(database_url: str) -> None:
     async with opened(None, database_url) as chat:
         turns = [await accepted(chat, reply_to=REPLY_TO) for _ in range(3)]
-        elsewhere = await accepted(chat, session=OTHER_SESSION, reply_to=REPLY_TO)
-        await chat.note_posted(turns[0], [{"ts": "1.12", "length": 11}, {"ts": "1.13", "length": 12}])
-        await chat.note_posted(turns[1], [{"ts": "1.1", "length": 13}])
-        await chat.note_posted(elsewhere, [{"ts": "1.14", "length": 11}])
-        for message, number in (("1.12", 1), ("1.13", 1), ("1.1", 2)):
-            found = await chat.showing(SESSION, message)
+        elsewhere = await accepted(chat, surface="web", session="web:public:1", reply_to=REPLY_TO)
+        await chat.note_posted(turns[0], [{"id": "C1:1.12", "length": 11}, {"id": "C1:1.13", "length": 12}])
+        await chat.note_posted(turns[1], [{"id": "C1:1.1", "length": 13}, {"id": "C2:1.12"}, {"ts": "1.15"}])
+        await chat.note_posted(elsewhere, [{"id": "C1:1.14", "length": 11}])
+        for surface, message, turn in (
+            (SURFACE, "C1:1.12", turns[0]),
+            (SURFACE, "C1:1.13", turns[0]),
+            (SURFACE, "C1:1.1", turns[1]),
+            (SURFACE, "C2:1.12", turns[1]),
+            ("web", "C1:1.14", elsewhere),
+        ):
+            found = await chat.showing(surface, message)
             assert found is not None
-            assert found.id == turns[number - 1].id
-        for message in ("1.14", "1.", "1", ".12", "1.120", "1_12", "1%", "%", "", "ts", '"1.12"', "11", "1.12\\"):
-            assert await chat.showing(SESSION, message) is None, message
-        for session, message in ((OTHER_SESSION, "1.12"), ("slack:T1:C1", "1.12"), ("nowhere", "1.14")):
-            assert await chat.showing(session, message) is None
-        anywhere = await chat.showing(None, "1.14")
-        assert anywhere is not None
-        assert anywhere.id == elsewhere.id
-        assert await chat.showing(None, "1.1%") is None
+            assert found.id == turn.id
+        for message in ("C1:1.14", "C1:1.", "C1:1", "1.12", "1.15", "c1:1.12", "C1:1_12", "C1:%", "%", "", "id", "11"):
+            assert await chat.showing(SURFACE, message) is None, message
+        for surface in ("web", "Slack", "nowhere"):
+            assert await chat.showing(surface, "C1:1.12") is None
 
 
 async def test_a_message_still_shows_its_turn_when_that_is_closed_and_until_it_shows_another_part(
     database_url: str,
 ) -> None:
     async with opened(None, database_url) as chat:
-        turn = await accepted(chat, reply_to=REPLY_TO)
-        await chat.note_posted(turn, [{"ts": "1.1"}])
+        turn, other = await accepted(chat, reply_to=REPLY_TO), await accepted(chat, session=OTHER_SESSION)
+        await chat.note_posted(turn, [{"id": "1.1"}, {"id": "1.2"}])
+        await chat.note_posted(other, [{"id": "1.3"}])
         await chat.answering(turn).whole()
-        await chat.note_posted(turn, [{"ts": "1.2"}])
+        await chat.note_posted(turn, [{"id": "1.2"}])
         await chat.shown(turn)
-        assert await chat.showing(SESSION, "1.1") is None
-        found = await chat.showing(SESSION, "1.2")
+        assert await chat.showing(SURFACE, "1.1") is None
+        found = await chat.showing(SURFACE, "1.2")
         assert found is not None
-        assert (found.id, found.over, found.posted) == (turn.id, True, [{"ts": "1.2"}])
+        assert (found.id, found.over, found.posted) == (turn.id, True, [{"id": "1.2"}])
         await chat.forget(SESSION)
-        assert await chat.showing(SESSION, "1.2") is None
+        assert await chat.showing(SURFACE, "1.2") is None
+        assert rows(database_url, "SELECT turn_id, message FROM posted_message") == [
+            {"turn_id": other.id, "message": "1.3"}
+        ]
+
+
+async def test_a_message_that_a_later_turn_took_over_shows_that_one(database_url: str) -> None:
+    async with opened(None, database_url) as chat:
+        for turn in [await accepted(chat, reply_to=REPLY_TO) for _ in range(2)]:
+            await chat.note_posted(turn, [{"id": "1.1"}])
+            found = await chat.showing(SURFACE, "1.1")
+            assert found is not None
+            assert found.id == turn.id
+
+
+async def test_whoever_lost_a_turn_records_no_message_of_it(database_url: str) -> None:
+    async with opened(None, database_url) as chat:
+        turn = await accepted(chat, reply_to=REPLY_TO)
+        await chat.amend(turn, "Another text")
+        with pytest.raises(HoldLost):
+            await chat.note_posted(turn, [{"id": "1.1"}])
+        assert await chat.showing(SURFACE, "1.1") is None
 
 
 async def test_the_open_turns_of_a_session_come_in_order_and_are_those_that_are_not_shown(database_url: str) -> None:

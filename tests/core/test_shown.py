@@ -37,7 +37,7 @@ SURFACE = "slack"
 SESSION = "slack:T1:C1:1712.0001"
 ELSEWHERE = "slack:T1:C1:1712.0002"
 REPLY_TO = {"channel": "C1", "thread": "1712.0001", "files": ["a.txt"], "im": False}
-POSTED: list[Json] = [{"ts": "1712.0003", "length": 11_000}, {"ts": "1712.0004", "length": 12}]
+POSTED: list[Json] = [{"id": "C1:1712.0003", "length": 11_000}, {"id": "C1:1712.0004", "length": 12}]
 SECONDS = 10.0  # longer than anything here takes, even on a busy machine
 
 
@@ -701,7 +701,7 @@ async def test_who_was_cut_off_while_another_took_the_turn_over_shows_nothing_mo
         assert (await whole(other, inherited)).text == "Q1-a it is."
         await other.shown(inherited)
         assert stored(database_url, turn, "outcome", "token") == (Outcome.ANSWERED, 2)
-        assert [part.posted for part in [await other.showing(SESSION, POSTED[0]["ts"])] if part] == [POSTED[:1]]
+        assert [part.posted for part in [await other.showing(SURFACE, POSTED[0]["id"])] if part] == [POSTED[:1]]
         assert requests_for_answers(fake) == (1 if is_stored else 2)
         assert await ask(chat, "Q2-a") == "Q2-a it is."  # where it stood in line, nobody stands any more
 
@@ -825,7 +825,7 @@ async def test_where_it_was_shown_and_what_people_thought_of_it_is_forgotten_too
     async with opened(fake, database_url) as chat:
         turn = await accepted(chat, "a pomegranate", person="Ulrica", reply_to={"channel": "channel-of-hers"})
         await whole(chat, turn)
-        await chat.note_posted(turn, [{"ts": "message-of-ours"}])
+        await chat.note_posted(turn, [{"id": "message-of-ours"}])
         await chat.rate(turn, "Roderick", good=False)
         if is_shown:
             await chat.shown(turn)
@@ -839,7 +839,7 @@ async def test_where_it_was_shown_and_what_people_thought_of_it_is_forgotten_too
         after = contents(database_url)
         assert not any(secret in after for secret in secrets)
         assert stored(database_url, turn, "outcome", "reply_to", "posted") == (Outcome.FORGOTTEN, None, None)
-        assert all(text in after for text in ("Q1-b", POSTED[0]["ts"], "Kunigunde"))
+        assert all(text in after for text in ("Q1-b", POSTED[0]["id"], "Kunigunde"))
         if database_url.startswith("sqlite"):
             _assert_in_no_byte(database_url, secrets)
 

@@ -1,0 +1,362 @@
+"""Whatever the store is asked, an index answers: no statement looks through a table that grows with use."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from core import Outcome, Question, Turn
+from core.store import Begun, Chosen, Plan, Store, liveness
+from core.store.migrations import migrate
+from core.turns import ApiKey, Finished
+from tests.core.fixtures.database import connected, new_engine
+
+SURFACE = "web"
+SCOPE = "a scope"
+GROWING = {
+    "chat_session", "turn", "thread", "posted_message", "guess", "lockout", "unlock", "feedback", "control",
+    "stored_response", "erasure",
+}  # fmt: skip
+SMALL = {"api_key", "holder", "place", "alembic_version"}
+SMALL_INDEXES = {"ix_turn_open_line", "ix_turn_open_holder"}  # of open turns
+TOO_WIDE = {"surface", "scope"}  # what an index finds by these alone are all rows, or most
+# These read the first entry of a scope, and the entries that they count.
+MAY_BE_WIDE = {"seconds_to_next_erasure", "erasures_out_of_reach"}
+ROWS = 2_000
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What was sent to the database; on SQLite the values are in the text already."""
+
+    method: str
+    text: str
+    values: Any = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A table that a plan reads: by which index, and which columns of it are given. No index: from end to end."""
+
+    table: str
+    index: str | None
+    given: frozenset[str]
+
+
+class Recorder:
+    """Every statement that any connection is given while a method of the store runs."""
+
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
+        self.method: str | None = None
+
+    def note(self, text: str, values: Any = None) -> None:
+        if self.method is not None and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", text):
+            self.statements.append(Statement(self.method, text, values))
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear what is sent on each connection that is made from now on, past SQLAlchemy too."""
+        recorder = self
+
+        class Cursor(psycopg.Cursor[Any]):
+            def execute(self, query: Any, params: Any = None, **more: Any) -> Any:
+                recorder.note(query if isinstance(query, str) else query.decode(), params)
+                return super().execute(query, params, **more)
+
+        def connect(connection: Any, _: object) -> None:
+            if isinstance(connection, psycopg.Connection):
+                connection.cursor_factory = Cursor
+            else:
+                connection.set_trace_callback(self.note)
+
+        sa.event.listen(sa.Engine, "connect", connect)
+        try:
+            yield
+        finally:
+            sa.event.remove(sa.Engine, "connect", connect)
+
+
+def methods() -> set[str]:
+    """What the store can be asked."""
+    found = {name for name, each in inspect.getmembers(Store, inspect.isfunction) if not name.startswith("_")}
+    return found - {"open"}
+
+
+# ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Everything:
+    """Calls each method of the store, so that each of its statements is sent at least once."""
+
+    def __init__(self, store: Store, recorder: Recorder) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._count = 0
+        self.called: set[str] = set()
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        async def call(*values: Any, **more: Any) -> Any:
+            self.called.add(method)
+            self._recorder.method = method
+            try:
+                return await getattr(self._store, method)(*values, **more)
+            finally:
+                self._recorder.method = None
+
+        return call
+
+    async def turn(self, session: str = "web:public:1", *, shown: bool = False, **more: Any) -> Turn:
+        self._count += 1
+        question = Question(
+            SURFACE, session, f"Q{self._count}-a", event_id=f"a{self._count}", person="a person", place="a place",
+            address="an address", reply_to={"to": "somewhere"} if shown else None, may_wait=False,
+        )  # fmt: skip
+        turn: Turn = await self.accept(
+            question, turn_id=f"t{self._count}", unlocked=None, wrong=1, max_waiting=1,
+            choose=lambda *_: Chosen("Bob", private=False), **more,
+        )  # fmt: skip
+        return turn
+
+    async def asked(self, turn: Turn) -> Begun:
+        def decide(_: object, transcript: Any) -> Plan:
+            return Plan(keep=True, begins=1, tell=list(transcript(0)), holds=0, costs=0)
+
+        begun: Begun = await self.begin(turn, decide=decide, scope=SCOPE, lives_here=False, deadline=60.0)
+        assert begun.plan is not None
+        return begun
+
+    async def run(self) -> None:
+        await self.answers()
+        await self._turns()
+        await self._controls()
+        await self._look_ups()
+        await self._erase()
+        await self.prune()
+
+    async def _turns(self) -> None:
+        first = await self.turn()
+        await self.by_event(SURFACE, first.event_id)
+        await self.by_id(first.id)
+        await self.asked(first)
+        await self.adopt(first, "c1", SCOPE)
+        await self.note_prepared(first)
+        await self.note_response("r1", "c1")
+        await self.settle(first, 0, 1)
+        await self.close_answered(first, Finished("A"), thread="told", conversation_id="c1", response_id="r2")
+        await self.close_answered(first, Finished("A"), thread="told", again=True)
+        second = await self.turn(shown=True)
+        await self.asked(second)
+        await self.note_posted(second, [{"id": "m1"}, {"id": "m2"}])
+        await self.note_posted(second, [{"id": "m1"}])
+        await self.note_posted(second, [])
+        await self.close_unanswered(second, Outcome.REFUSED, "No.", thread="retired")
+        await self.close_shown(second, undeliverable=True)
+        await self.close_shown(second, undeliverable=True, again=True)
+        failed = await self.turn()
+        await self.close_unanswered(failed, Outcome.FAILED, None, thread="retired")
+        await self.turn(instead_of=failed.id)
+
+    async def _controls(self) -> None:
+        turn = await self.turn("web:public:2")
+        await self.may_unlock(turn, 1)
+        await self.may_try("a person")
+        for _ in range(2):
+            await self.unlock("a person", "a place", "Bob", seconds=60)
+        await self.lock("a person", "a place")
+        await self.choose("web:public:2", SURFACE, "Bob")
+        await self.choose_in("a place", "Bob")
+        await self.rate(turn.id, "a person", good=True)
+        claim = await self.claim_control(SURFACE, "a control")
+        await self.end_control(SURFACE, "a control", claim, done=False)
+        claim = await self.claim_control(SURFACE, "a control")
+        await self.end_control(SURFACE, "a control", claim, done=True)
+        await self.stop(turn.id)
+        await self.amend(turn.id, "Q")
+        await self.release([turn.id])
+        await self.tick([SURFACE, "other"], [], [])
+        await self.tick([SURFACE], [turn.id], ["t1", "t2"])
+        await self.tick([], [turn.id], [turn.id])
+        await self.passed(["t1", "t2"], [turn.id])
+        await self.reset("web:public:2")
+        await self.forget("web:public:2")
+
+    async def _look_ups(self) -> None:
+        turn = await self.turn("web:public:3")
+        await self.open_turns_in("web:public:3")
+        await self.open_turns_asked_by("a person")
+        await self.showing(SURFACE, "m7")
+        await self.before(turn)
+        await self.starter("web:public:3")
+        await self.engaged_by("web:public:3")
+        await self.recent_sessions(SURFACE, "web:public:1", seconds=60, most=9)
+        await self.known_events(SURFACE, ["a1", "e7"])
+        made = await self.issue_session("web:public:made", SURFACE)
+        await self.session(made.session)
+        await self.sessions("web:public:1", after=None, limit=9)
+        await self.sessions("web:public:1", after="web:public:1", limit=9)
+        await self.exchanges("web:public:3", private=False, before=None, limit=9)
+        await self.exchanges("web:public:3", private=True, before=9, limit=9)
+        await self.add_key(ApiKey("k", "n", publishable=False, private=False, origins=(), created_at=0.0), "a digest")
+        await self.key_with("a digest")
+        await self.keys()
+        await self.has_keys()
+        await self.revoke_key("k")
+
+    async def _erase(self) -> None:
+        due = await self.claim_erasure(SCOPE, seconds=60)
+        assert due is not None
+        await self.postpone_erasure(due.conversation_id)
+        await self.erased(due.conversation_id)
+        await self.seconds_to_next_erasure(SCOPE)
+        await self.erasures_out_of_reach(SCOPE)
+
+
+FILL = [
+    "INSERT INTO chat_session (name, surface, turns, begins, issued, created_at)"
+    " SELECT 'web:other:' || n, CASE n & 1 WHEN 0 THEN 'web' ELSE 'slack' END, 1, 1, n & 2 = 0, n FROM n",
+    "INSERT INTO turn (id, session_id, number, surface, event_id, person, question, assistant, private, outcome, token,"
+    " attempts, stop, accepted_at, closed_at)"
+    " SELECT 'x' || id, id, 1, surface, 'e' || id, 'p' || (id & 7), 'Q', 'Bob', FALSE, 'answered', 1, 0, FALSE, id,"
+    " 2000000000 FROM chat_session",
+    "INSERT INTO thread (session_id, assistant, private, scope, conversation_id, begins, told, in_doubt, tokens)"
+    " SELECT id, 'Bob', FALSE, 'a scope', 'x' || id, 1, 1, FALSE, 0 FROM chat_session",
+    "INSERT INTO posted_message SELECT surface, 'm' || session_id, id FROM turn",
+    "INSERT INTO feedback SELECT id, 'p', TRUE, 0 FROM turn",
+    "INSERT INTO control SELECT surface, id, 2000000000, TRUE FROM turn",
+    "INSERT INTO guess (subject, at, words) SELECT id, 2000000000, 1 FROM turn",
+    "INSERT INTO lockout SELECT id, 3000000000 FROM turn",
+    "INSERT INTO unlock SELECT id, surface, 'Bob', 3000000000 FROM turn",
+    "INSERT INTO stored_response SELECT 'r' || id, id FROM turn",
+    "INSERT INTO erasure SELECT id, 'a scope', 2000000000, 0 FROM turn",
+]
+
+
+def fill(url: str) -> None:
+    """Let there be so much of everything that no database prefers to read it all."""
+    numbers = f"WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ROWS})"
+    with connected(url) as connection:
+        for statement in FILL:
+            head, _, rest = statement.partition(" SELECT ")
+            text = f"{head} {numbers} SELECT {rest}" if statement.endswith("FROM n") else statement
+            connection.exec_driver_sql(text)
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("ANALYZE")
+
+
+# ── how it is answered ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plan_on_sqlite(connection: sa.Connection, statement: Statement) -> tuple[list[Step], list[str]]:
+    found = connection.connection.dbapi_connection.execute(f"EXPLAIN QUERY PLAN {statement.text}").fetchall()  # type: ignore[union-attr]
+    lines = [str(row[-1]) for row in found]
+    aliases = re.findall(r"\b(?:FROM|JOIN) (\w+) AS (\w+)", statement.text)
+    tables = {alias: table for table, alias in aliases}
+    steps = []
+    for line in lines:
+        if read := re.match(r"(SCAN|SEARCH) (\w+)(?: USING (?:COVERING )?(?:INDEX (\w+)|INTEGER PRIMARY KEY))?", line):
+            given = re.search(r" \((.*)\)", line) if read[1] == "SEARCH" else None
+            columns = re.findall(r"(\w+)[=<>]", given[1]) if given else []
+            steps.append(Step(tables.get(str(read[2]), str(read[2])), read[3], frozenset(columns)))
+    return steps, lines
+
+
+def plan_on_postgresql(connection: sa.Connection, statement: Statement) -> tuple[list[Step], list[str]]:
+    driver: Any = connection.connection.dbapi_connection
+    with psycopg.ClientCursor(driver) as cursor:
+        told: Any = cursor.execute(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.values).fetchone()
+    steps: list[Step] = []
+    lines: list[str] = []
+
+    def walk(node: dict[str, Any], table: str | None = None) -> None:
+        table = node.get("Relation Name", table)
+        condition = node.get("Index Cond", "")
+        lines.append(
+            " ".join(str(node.get(key, "")) for key in ("Node Type", "Relation Name", "Index Name", "Index Cond"))
+        )
+        if "Index Name" in node and table is not None:
+            columns = re.sub(r"'[^']*'", "", condition)
+            steps.append(Step(table, node["Index Name"], frozenset(re.findall(r"\b[a-z_]+\b", columns))))
+        elif node["Node Type"] in ("Seq Scan", "Tid Scan"):
+            steps.append(Step(node["Relation Name"], None, frozenset()))
+        for inner in node.get("Plans", ()):
+            walk(inner, table)
+
+    walk(told[0][0]["Plan"])
+    return steps, lines
+
+
+def looks_through(step: Step, columns: set[str], *, may_be_wide: bool) -> bool:
+    """Whether this reads a table that grows, or most of it."""
+    if step.table not in GROWING or step.index in SMALL_INDEXES:
+        return False
+    return not (step.given & columns) - (set() if may_be_wide else TOO_WIDE)
+
+
+def faults(url: str, statements: Sequence[Statement]) -> list[str]:
+    engine = new_engine(url)
+    found: dict[str, None] = {}
+    with engine.connect() as connection:
+        inspector = sa.inspect(connection)
+        columns = {table: {"rowid", *(each["name"] for each in inspector.get_columns(table))} for table in GROWING}
+        is_sqlite = connection.dialect.name == "sqlite"
+        if not is_sqlite:
+            for way in ("seqscan", "hashjoin", "mergejoin"):  # which are cheaper while there are few rows
+                connection.exec_driver_sql(f"SET enable_{way} = off")
+        for statement in statements:
+            steps, lines = (plan_on_sqlite if is_sqlite else plan_on_postgresql)(connection, statement)
+            wide = statement.method in MAY_BE_WIDE
+            bad = [each for each in steps if looks_through(each, columns.get(each.table, set()), may_be_wide=wide)]
+            if bad:
+                found["\n  ".join((f"{statement.method}: {statement.text}", *map(str, bad), *lines))] = None
+            if re.search(r"\bI?LIKE\b", statement.text):
+                found[f"{statement.method}: LIKE knows case here and not there: {statement.text}"] = None
+    engine.dispose()
+    return list(found)
+
+
+async def test_no_statement_of_the_store_looks_through_a_table_that_grows(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "RECONNECT_SECONDS", 0.0)
+    recorder = Recorder()
+    with recorder.listening():
+        async with Store.open(database_url, hear=lambda _: None, hold_seconds=60, erase_after=0.0) as store:
+            fill(database_url)
+            everything = Everything(store, recorder)
+            await everything.run()
+    assert everything.called == methods()
+    assert {each.method for each in recorder.statements} == methods()
+    found = faults(database_url, recorder.statements)
+    assert not found, "\n\n" + "\n\n".join(found)
+
+
+def test_each_table_either_grows_or_is_small(database_url: str) -> None:
+    with connected(database_url) as connection:
+        migrate(connection.engine)
+        assert set(sa.inspect(connection).get_table_names()) == GROWING | SMALL
+
+
+async def test_a_statement_without_an_index_is_found(database_url: str) -> None:
+    """The rule itself can fail."""
+    async with Store.open(database_url, hear=lambda _: None, hold_seconds=60, erase_after=0.0):
+        fill(database_url)
+    for text in (
+        "SELECT id FROM turn WHERE posted = 'x'",
+        "SELECT id FROM turn WHERE surface = 'web' AND person = 'x'",
+        "SELECT id FROM chat_session ORDER BY id DESC LIMIT 3",
+        "SELECT name FROM chat_session WHERE name LIKE 'web:%'",
+        "SELECT count(*) FROM guess",
+        "DELETE FROM erasure WHERE scope = 'x' AND attempts = 1",
+        "UPDATE thread SET told = 1 WHERE scope = 'x'",
+    ):
+        assert faults(database_url, [Statement("some", text)]), text
+    assert not faults(database_url, [Statement("some", "SELECT id FROM turn WHERE id = 'x'")])
