@@ -35,7 +35,7 @@ from bots.slack_words import (
 from bots.slack_words import readable as readable_on_slack
 from bots.slack_words import shown as shown_on_slack
 from bots.slack_words import title_of as title_on_slack
-from core import Turn
+from core import Frame, Remarks, Turn
 from core.password import Password, Passwords
 from web.addresses import client_address, networks
 from web.callers import Printable
@@ -87,6 +87,10 @@ def validated(text: str) -> None:
         PRINTABLE.validate_python(text)
 
 
+PASSWORDS = Passwords(
+    [Password(secret, "Private-Bob", name=secret) for secret in ("482913", "4829137", "973808", "a horse & a battery")]
+)
+
 READERS: dict[str, Reader] = {
     # an answer
     "a line outside": Context().after,
@@ -109,10 +113,11 @@ READERS: dict[str, Reader] = {
     # a question
     "whom a message on Discord is for": opens_with,
     "a message on Discord": lambda text: readable_on_discord(text, 1, {5: "Grace"}),
-    "a thread's title on Discord": lambda text: title_on_discord(a_turn(text)),
-    "a thread's title on Discord, without a password": lambda text: title_on_discord(a_turn("a", title=text)),
+    "a thread's title on Discord": lambda text: title_on_discord(a_turn(text), PASSWORDS.masked),
     "a file's name on Discord": named,
-    "a name on Discord": lambda text: speaker_of(cast(Any, SimpleNamespace(id=1, name="a", display_name=text))),
+    "a name on Discord": lambda text: speaker_of(
+        cast(Any, SimpleNamespace(id=1, name="a", display_name=text)), PASSWORDS.masked
+    ),
     "a message on Slack": said_on_slack,
     "a file's name on Slack": lambda text: said_on_slack(file=text),
     "markup on Slack": readable_on_slack,
@@ -122,9 +127,14 @@ READERS: dict[str, Reader] = {
     "a conversation's title on Slack": title_on_slack,
     "a command on Slack": command_in,
     "a plain name": lambda text: words.plain_name(text, "*_`~<>|\n@"),
-    "files that are not read": lambda text: words.as_asked(words.unread_files([text]), [text], speaker=text),
+    "files that are not read": lambda text: words.above_the_answer(a_turn("", files=[text])),
     "a title": lambda text: words.first_line(text, 80),
-    "a password among digits": Passwords([Password("482913", "Private-Bob")]).read,
+    # both
+    "passwords in what is said": PASSWORDS.read,
+    "passwords in what was said before": PASSWORDS.masked,
+    "a password that is typed into a window": PASSWORDS.read_whole,
+    "a question in its frame": lambda text: Frame(text, [text]).around(text),
+    "what was said before, in its frame": lambda text: Remarks(text, [(text, text)]).framed(PASSWORDS.masked),
     # a request
     "text that has to be printable": validated,
     "the addresses that a request was forwarded for": lambda text: client_address(

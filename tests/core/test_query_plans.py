@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from core import Outcome, Question, Turn
+from core.password import Reading
 from core.store import Begun, Chosen, Plan, Store, liveness
 from core.store.migrations import migrate
 from core.turns import ApiKey, Finished
@@ -85,6 +86,10 @@ class Recorder:
             sa.event.remove(sa.Engine, "connect", connect)
 
 
+GUESS = Reading("Q", candidates=frozenset(["111111"]), wrong=frozenset(["111111"]))
+TOO_MANY = Reading("Q", candidates=frozenset(map(str, range(30))), wrong=frozenset(map(str, range(30))))
+
+
 def methods() -> set[str]:
     """What the store can be asked."""
     found = {name for name, each in inspect.getmembers(Store, inspect.isfunction) if not name.startswith("_")}
@@ -121,8 +126,8 @@ class Everything:
             address="an address", reply_to={"to": "somewhere"} if shown else None, may_wait=False,
         )  # fmt: skip
         turn: Turn = await self.accept(
-            question, turn_id=f"t{self._count}", unlocked=None, wrong=1, max_waiting=1,
-            choose=lambda *_: Chosen("Bob", private=False), **more,
+            question, turn_id=f"t{self._count}", reading=GUESS, opened=None, max_waiting=1,
+            choose=lambda *_: Chosen("Bob"), **more,
         )  # fmt: skip
         return turn
 
@@ -167,10 +172,11 @@ class Everything:
 
     async def _controls(self) -> None:
         turn = await self.turn("web:public:2")
-        await self.may_unlock(turn, 1)
-        await self.may_try("a person")
+        await self.seconds_closed(turn, GUESS)
+        await self.seconds_closed(turn, TOO_MANY)
+        await self.are_passwords_closed()
         for _ in range(2):
-            await self.unlock("a person", "a place", "Bob", seconds=60)
+            await self.unlock("a person", "a place", SURFACE, Reading("", "Bob"), seconds=60)
         await self.lock("a person", "a place")
         await self.choose("web:public:2", SURFACE, "Bob")
         await self.choose_in("a place", "Bob")
@@ -180,7 +186,7 @@ class Everything:
         claim = await self.claim_control(SURFACE, "a control")
         await self.end_control(SURFACE, "a control", claim, done=True)
         await self.stop(turn.id)
-        await self.amend(turn.id, "Q")
+        await self.amend(turn, GUESS, Chosen("Eve", "A_PASSWORD"))
         await self.release([turn.id])
         await self.tick([SURFACE, "other"], [], [])
         await self.tick([SURFACE], [turn.id], ["t1", "t2"])
