@@ -204,7 +204,7 @@ def test_what_stands_around_a_password_is_kept_as_it_was_written(text: str) -> N
         ("hello \uff34r0ub4dor\uff063-horse", "hello"),
         (f"Tr0ub4dor{ZERO_WIDTH_SPACE}&3-horse hello", "hello"),
         ("T\u0336r\u03360ub4dor&3-horse hello", "hello"),
-        ("Tr٠ub4dor&③-horse hello", "hello"),
+        ("Tr\u0660ub4dor&③-horse hello", "hello"),
         ("482913 111111 Tr0ub4dor&3-horse", "482913 111111"),
     ],
 )
