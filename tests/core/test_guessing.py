@@ -37,8 +37,14 @@ BOUND, BOUND_OF_AN_ADDRESS, BOUND_OF_A_SURFACE, HOUR = 20, 200, 600, 3600
 SECONDS = 20  # that anything may take
 PLACE, ULRICA, RODERICK = "slack:T1:C1", "slack:T1:U7", "slack:T1:U8"
 REPLY_TO = {"channel": "C1"}
-ON_SLACK = {"surface": "slack", "person": ULRICA, "session": "slack:T1:C1:1712.1", "place": PLACE, "address": None}
-ON_THE_WEB = {"session": "web:public:1", "address": "203.0.113.7"}
+ON_SLACK: dict[str, Any] = {
+    "surface": "slack",
+    "person": ULRICA,
+    "session": "slack:T1:C1:1712.1",
+    "place": PLACE,
+    "address": None,
+}
+ON_THE_WEB: dict[str, Any] = {"session": "web:public:1", "address": "203.0.113.7"}
 
 # A server whose disk is slow, as far as the counting of guesses is concerned.
 SLOW_COUNTING = (
@@ -102,12 +108,12 @@ def guessable(
     return opened(fake, database_url, **{"private_bob_password": PIN, **more})
 
 
+SURFACE = digest("surface:web")
+
+
 def counted(database_url: str) -> int:
     """How many wrong words were counted against somebody or other; each counts against the surface at least."""
     return sum(row["words"] for row in rows(database_url, "SELECT words FROM guess WHERE subject = :s", s=SURFACE))
-
-
-SURFACE = digest("surface:web")
 
 
 async def taken_over(chat: Chat, surface: str = "slack") -> Turn:
