@@ -31,7 +31,6 @@ from bots.discord_api import (
 )
 from bots.discord_words import (
     MOST_PARTS,
-    SURFACE,
     THE_REST_DOES_NOT_FIT,
     THE_REST_IS_IN_THE_FILE,
     parts_of,
@@ -392,7 +391,7 @@ async def strays_of(api: DiscordApi, chat: Chat, turn: Turn, channel: int, known
         elif turn.id in _turns_in(message) or (asked and answers_to == int(asked)):
             strays.append(part)
         elif to["kind"] in ("dm", "thread", "opens") and not (message.components or answers_to or command):
-            strays += [part] * (await chat.showing(SURFACE, part["id"]) is None)
+            strays += [part] * (not await chat.is_recorded(turn, part["id"]))
     return strays
 
 

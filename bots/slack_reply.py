@@ -23,7 +23,7 @@ from bots.reply import (
 )
 from bots.slack_api import RateLimited, Refused, SlackApi
 from bots.slack_status import SECONDS_TO_WAIT, Statuses
-from bots.slack_words import SURFACE, fallback, message_id, shown
+from bots.slack_words import fallback, message_id, shown
 from core import Chat, Json, Turn
 
 logger = logging.getLogger(__name__)
@@ -412,7 +412,7 @@ class _Thread:
             is_notice = (message.get("metadata") or {}).get("event_type") == NOTICE
             if message.get("user") != to["bot"] or is_notice or message["ts"] in known or message["ts"] == to["thread"]:
                 continue
-            if await self._chat.showing(SURFACE, message_id(to["channel"], message["ts"])) is None:
+            if not await self._chat.is_recorded(self._turn, message_id(to["channel"], message["ts"])):
                 strays.append({"ts": message["ts"]})
         if strays:
             logger.warning("turn %s left %d stray messages, which it takes over", self._turn.reference, len(strays))

@@ -330,7 +330,7 @@ class Answering:
         if turn.id in self._lost:
             raise HoldLost
         assistant = self._assistants.get(turn.assistant)
-        if assistant is None or (turn.private and assistant.circle != (turn.circle or assistant.circle or "")):
+        if assistant is None or not _is_still(assistant, turn):
             assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
             await self._fail(turn, answer, assistant_is_gone, "untouched")
             return Begun(None)
@@ -467,6 +467,13 @@ async def insist(write: Callable[[bool], Awaitable[None]]) -> None:
                 raise
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _is_still(assistant: Assistant, turn: Turn) -> bool:
+    """Whether the assistant is as private as it was when it was chosen for the turn."""
+    if not turn.private:
+        return not assistant.private
+    return assistant.private and turn.circle in (assistant.circle, None)
 
 
 def _heard(name: str) -> str:

@@ -345,6 +345,10 @@ class Chat:
         """The turn whose answer is shown by this message (the "id" of a part of `Turn.posted`), if any."""
         return await self._store.showing(surface, message)
 
+    async def is_recorded(self, turn: Turn, message: str) -> bool:
+        """Whether some turn is known to be shown by this message, which was posted after `turn` was asked."""
+        return await self._store.is_recorded(turn, message)
+
     async def before(self, turn: Turn) -> Turn | None:
         """The turn before this one in its session."""
         return await self._store.before(turn)

@@ -75,7 +75,7 @@ class Password:
     """
 
     def __init__(self, secret: str, opens: str, *, name: str) -> None:
-        visible = secret.strip().translate(_SEEN)
+        visible = secret.translate(_SEEN).strip()
         self.opens = opens
         self.name = name
         self.kind = _kind_of(visible, name)
@@ -130,7 +130,7 @@ class Passwords:
 
     def read_whole(self, typed: str) -> Reading:
         """What somebody types where a password was asked for: nothing but one, or nothing."""
-        word = typed.strip().translate(_SEEN).strip()
+        word = typed.translate(_SEEN).strip()
         opens = [each.opens for each in self._all if each.is_(word)]
         candidates = frozenset([word] if self._pins and self._candidate.fullmatch(word) else [])
         return Reading("", opens[0] if opens else None, candidates, frozenset() if opens else candidates)
@@ -224,8 +224,8 @@ def _seen(letter: str) -> str:
     is_control = category == "Cc" and not letter.isspace()
     if category == "Cf" or category[0] == "M" or is_control or letter in _INVISIBLE:
         return ""
-    digit = unicodedata.digit(letter, None)
-    return letter if digit is None else str(digit)
+    value = unicodedata.numeric(letter, None) if category[0] == "N" else None
+    return str(int(value)) if value in range(10) else letter
 
 
 _SEEN = _AsSeen()

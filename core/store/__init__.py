@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from core.errors import NoPrivateHere, PasswordsClosed, StartError, StoreUnavailable
+from core.errors import NoPrivateHere, NotAccepted, Overloaded, PasswordsClosed, StartError, StoreUnavailable
 from core.password import Reading
 from core.store.archive import Archive
 from core.store.clock import Clock
@@ -125,7 +125,7 @@ class Store:
         Raises Overloaded, and PasswordsClosed and NoPrivateHere where nobody would see the turn.
         """
 
-        def work(c: sa.Connection) -> Turn | PasswordsClosed | NoPrivateHere:
+        def work(c: sa.Connection) -> Turn | NotAccepted:
             closed = None
             if reading.candidates and instead_of is None:  # else they counted when it was asked first
                 if question.event_id and self._ledger.by_event(c, question.surface, question.event_id):
@@ -142,11 +142,17 @@ class Store:
                 by_place = self._places.assistant_of(c, question.place)
             if instead_of is not None:
                 self._ledger.set_aside(c, instead_of)
-            return self._ledger.accept(
-                c, question, turn_id=turn_id, text=reading.text if closed is None else "", max_waiting=max_waiting,
-                said_password=chosen is not None, unread=closed is not None, lapsed=lapsed,
-                choose=lambda by_session: chosen or choose(unlocked, by_session or by_place),
-            )  # fmt: skip
+            try:
+                with c.begin_nested() if reading.candidates else contextlib.nullcontext():
+                    return self._ledger.accept(
+                        c, question, turn_id=turn_id, text=reading.text if closed is None else "",
+                        max_waiting=max_waiting, said_password=chosen is not None, unread=closed is not None,
+                        lapsed=lapsed, choose=lambda by_session: chosen or choose(unlocked, by_session or by_place),
+                    )  # fmt: skip
+            except Overloaded as full:
+                if not reading.candidates:
+                    raise
+                return full  # what counts has to count, also where there is no room
 
         try:
             accepted = await self._db.write(work, in_line=question.session)
@@ -349,6 +355,10 @@ class Store:
     async def showing(self, surface: str, message: str) -> Turn | None:
         """The turn whose answer is shown by this message (the "id" of a part of `Turn.posted`), if any."""
         return await self._db.read(lambda c: self._ledger.showing(c, surface, message))
+
+    async def is_recorded(self, turn: Turn, message: str) -> bool:
+        """Whether some turn is known to be shown by this message, which was posted after `turn` was asked."""
+        return await self._db.read(lambda c: self._ledger.is_recorded(c, turn, message))
 
     async def before(self, turn: Turn) -> Turn | None:
         """The turn before this one in its session."""

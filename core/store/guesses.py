@@ -68,7 +68,8 @@ class Guesses:
         if closed := [name for name, wait in waits.items() if wait]:
             for name in closed:
                 self._note_closing(connection, digest(name))
-            logger.warning("passwords closed for %s: what holds more candidates is not read", ", ".join(closed))
+            kinds = ", ".join(f"{name.partition(':')[0]} {digest(name)[:8]}" for name in closed)
+            logger.warning("passwords are closed for %s: what may hold more of them is not read", kinds)
             return max(waits.values())
         for name in budgets if reading.wrong else ():
             connection.execute(

@@ -469,8 +469,8 @@ class Ledger:
         return marked is not None
 
     def may_be_amended(self, connection: sa.Connection, turn: Turn) -> bool:
-        """Whether a turn is not answered yet and nobody has stopped it."""
-        found = sa.select(turns.c.id).where(*_amendable(turn))
+        """Whether a turn is not answered yet and nobody has stopped it; then nobody does until we have."""
+        found = sa.select(turns.c.id).where(*_amendable(turn)).with_for_update()
         return connection.execute(found).first() is not None
 
     def amend(
@@ -650,6 +650,18 @@ class Ledger:
         """The turn whose answer is shown by this message, if any."""
         shows = (posted_messages.c.surface == surface, posted_messages.c.message == message)
         return self._one(connection, turns.c.id == sa.select(posted_messages.c.turn_id).where(*shows).scalar_subquery())
+
+    def is_recorded(self, connection: sa.Connection, turn: Turn, message: str) -> bool:
+        """Whether some turn is known to be shown by this message, which was posted after `turn` was asked."""
+        if self.showing(connection, turn.surface, message) is not None:
+            return True
+        # A process of an older version, beside us during a deploy, records it with the turn alone.
+        later = sa.select(turns.c.posted).where(
+            turns.c.session_id == turn.session_id, turns.c.number >= turn.number, turns.c.posted.is_not(None)
+        )
+        known_as = message.rpartition(":")[2]
+        posted = connection.execute(later).scalars()
+        return any(known_as in part.values() for parts in posted for part in json.loads(parts))
 
     def before(self, connection: sa.Connection, turn: Turn) -> Turn | None:
         """The turn before this one in its session."""

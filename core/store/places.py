@@ -53,8 +53,8 @@ class Places:
             return None, None
         if found.is_open:
             return found.assistant, None
-        connection.execute(sa.delete(unlocks).where(*here))
-        return None, found.assistant
+        told = sa.delete(unlocks).where(*here, unlocks.c.until <= self._clock.now).returning(unlocks.c.assistant)
+        return None, connection.execute(told, self._clock.params()).scalar()
 
     def unlock(self, connection: sa.Connection, person: str, place: str, assistant: str, *, seconds: float) -> None:
         """Let `assistant` answer this person here for `seconds`."""

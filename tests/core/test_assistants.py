@@ -159,12 +159,35 @@ async def test_a_private_assistant_without_a_password_is_never_unlocked(sqlite_u
     assert await _who_answers(sqlite_url, written(tmp_path, ANN, EVE), "hello") == ("Ann", "hello")
 
 
+async def test_a_password_opens_the_first_assistant_of_its_circle(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EVES_PASSWORD", "eve-is-not-here")
+    monkeypatch.setenv("SAMS_PASSWORD", "open the garden gate")
+    sam = EVE.replace("Eve", "Sam").replace("EVES", "SAMS")
+    file = written(tmp_path, EVE, ANN, sam, EVE.replace("Eve", "Ida"))
+    assert [each.circle for each in Assistants.load(file)] == ["EVES_PASSWORD", None, "SAMS_PASSWORD", "EVES_PASSWORD"]
+    assert await _who_answers(sqlite_url, file, "eve-is-not-here hello") == ("Eve", "hello")
+    assert await _who_answers(sqlite_url, file, "open the garden gate: hello") == ("Sam", ": hello")
+
+
+async def test_two_circles_with_the_same_password_refuse_to_start(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
+) -> None:
+    for name in ("EVES_PASSWORD", "SAMS_PASSWORD"):
+        monkeypatch.setenv(name, "eve-is-not-here")
+    file = written(tmp_path, ANN, EVE, EVE.replace("Eve", "Sam").replace("EVES", "SAMS"))
+    with pytest.raises(StartError, match="EVES_PASSWORD and SAMS_PASSWORD") as refused:
+        await _who_answers(sqlite_url, file, "hello")
+    assert "eve-is-not-here" not in str(refused.value)
+
+
 @pytest.mark.parametrize("secret", ["hunter2", "letmein"])
 async def test_a_weak_password_refuses_to_start_and_is_not_quoted(
     monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path, secret: str
 ) -> None:
     monkeypatch.setenv("EVES_PASSWORD", secret)
-    with pytest.raises(StartError, match="Eve") as refused:
+    with pytest.raises(StartError, match="EVES_PASSWORD") as refused:
         await _who_answers(sqlite_url, written(tmp_path, ANN, EVE), "hello")
     assert secret not in str(refused.value)
 

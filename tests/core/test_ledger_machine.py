@@ -28,7 +28,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from core.assistants import Assistant
 from core.errors import HoldLost, Overloaded
 from core.language_model import Conversations
+from core.password import Reading
 from core.store import Begun, Chosen, Store, ThreadFate, Tick, liveness
+from core.store.guesses import MOST_WRONG_WORDS
 from core.store.ledger import ATTEMPT_ALONE
 from core.store.liveness import HostLiveness
 from core.threads import Threads
@@ -48,11 +50,13 @@ MAX_WAITING = 3
 HOLD_SECONDS = 3600.0  # so that no hold lapses by itself
 BUDGET = 10**9  # so that nothing is left out
 ASSISTANTS = (
-    Chosen("Bob", private=False),
-    Chosen("Ann", private=False),
-    Chosen("Eve", private=True),
-    Chosen("Ida", private=True),  # who is private at times
-    Chosen("Ida", private=False),
+    Chosen("Bob"),
+    Chosen("Ann"),
+    Chosen("Eve", "circle-1"),
+    Chosen("Sam", "circle-1"),
+    Chosen("Ida", "circle-2"),
+    Chosen("Ida", "circle-1"),  # who moves
+    Chosen("Ida"),  # and is public at times
 )
 
 T = TypeVar("T")
@@ -80,7 +84,7 @@ class Entry:
     event: str | None
     question: str
     assistant: str
-    private: bool
+    circle: str | None
     to_be_shown: bool
     holder: str | None
     token: int = 1
@@ -92,6 +96,8 @@ class Entry:
     outcome: str | None = None
     posted: str | None = None
     closed: bool = False
+    said_password: bool = False
+    unread: bool = False
 
 
 @dataclass
@@ -99,7 +105,7 @@ class Thread:
     """The provider's side of a session for one assistant, as it is recorded."""
 
     conversation: str | None
-    private: bool
+    circle: str | None
     begins: int
     told: int
     in_doubt: bool = False
@@ -318,8 +324,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self, process: Process, question: Question, turn_id: str, what: int, instead_of: str | None
     ) -> Turn | None:
         return await process.store.accept(
-            question, turn_id=turn_id, unlocked=None, wrong=0, choose=lambda *_: ASSISTANTS[what % len(ASSISTANTS)],
-            max_waiting=MAX_WAITING, instead_of=instead_of,
+            question, turn_id=turn_id, reading=Reading(question.text), opened=None,
+            choose=lambda *_: ASSISTANTS[what % len(ASSISTANTS)], max_waiting=MAX_WAITING, instead_of=instead_of,
         )  # fmt: skip
 
     def _accept(self, who: int, question: Question, what: int, instead_of: Entry | None = None) -> Turn | None:
@@ -346,7 +352,7 @@ class LedgerMachine(RuleBasedStateMachine):
         session.turns += 1
         chosen = ASSISTANTS[what % len(ASSISTANTS)]
         self.expected.turns[turn.id] = Entry(
-            turn.id, question.session, session.turns, question.event_id, question.text, chosen.name, chosen.private,
+            turn.id, question.session, session.turns, question.event_id, question.text, chosen.name, chosen.circle,
             question.reply_to is not None, process.holder,
         )  # fmt: skip
         self._give(process, turn)
@@ -512,7 +518,7 @@ class LedgerMachine(RuleBasedStateMachine):
         goes_on = (
             thread is not None
             and thread.begins >= session.begins
-            and thread.private == entry.private
+            and thread.circle == entry.circle
             and (thread.conversation is None) == hold.local
             and not thread.in_doubt
         )
@@ -520,7 +526,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if thread is None or not goes_on:
             self._retire(*key)
             begins = min([told.number for told in self._visible_to(entry)], default=entry.number)
-            thread = self.expected.threads[key] = Thread(None, entry.private, begins, begins - 1)
+            thread = self.expected.threads[key] = Thread(None, entry.circle, begins, begins - 1)
         elif not hold.local:
             thread.in_doubt = True
         assert begun.conversation_id == thread.conversation
@@ -614,19 +620,37 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self._run(self._store(who).stop(entry.id)) == (not entry.closed)
             entry.stop = entry.stop or not entry.closed
 
-    @rule(who=any_one, which=any_one)
-    def amend(self, who: int, which: int) -> None:
+    @rule(who=any_one, which=any_one, how=any_one)
+    def amend(self, who: int, which: int, how: int) -> None:
         entry = pick(list(self.expected.turns.values()), which)
         if entry is not None:
-            text = f"q{self._count()}."
+            reading, opened = self._edit(how)
             may = entry.outcome is None and not entry.stop
-            assert self._run(self._store(who).amend(entry.id, text)) == may
+            amended = self._run(self._store(who).amend(self._known(entry), reading, opened))
+            assert amended == ("too late" if not may else "unread" if reading.candidates else "amended")
             if may:
-                self._amended(entry, text)
+                self._amended(entry, reading, opened)
 
-    def _amended(self, entry: Entry, text: str) -> None:
+    def _edit(self, how: int) -> tuple[Reading, Chosen | None]:
+        """What an edit says: nothing special, a password, or more that might be one than is ever read."""
+        opened = ASSISTANTS[2 + how // 4 % 4] if how % 4 < 2 else None
+        too_many = frozenset(map(str, range(MOST_WRONG_WORDS + 1))) if how % 4 in (1, 2) else frozenset()
+        return Reading(f"q{self._count()}.", opened.name if opened else None, too_many, too_many), opened
+
+    def _known(self, entry: Entry) -> Turn:
+        """The turn as somebody may know it who looked at it before the edit."""
+        return next(hold.turn for hold in reversed(self.holds) if hold.turn.id == entry.id)
+
+    def _amended(self, entry: Entry, reading: Reading, opened: Chosen | None) -> None:
         self.gone += [word for word in (entry.question, entry.context) if word]
-        entry.question, entry.context = text, None
+        entry.unread = bool(reading.candidates)
+        entry.question, entry.context = "" if entry.unread else reading.text, None
+        if entry.unread:
+            self.gone.append(reading.text)
+        elif opened is not None:
+            if opened.name != entry.assistant:
+                self._retire(entry.session, entry.assistant)
+            entry.assistant, entry.circle, entry.said_password = opened.name, opened.circle, True
         entry.holder, entry.attempts = None, 0
         entry.token += 1
 
@@ -723,6 +747,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (turn.question, turn.context, turn.answer, turn.error, turn.outcome) == (
             entry.question, entry.context, entry.answer, entry.error, entry.outcome,
         )  # fmt: skip
+        assert (turn.assistant, turn.circle, turn.unread) == (entry.assistant, entry.circle, entry.unread)
         self._give(process, turn)
 
     # ── at once ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -757,20 +782,21 @@ class LedgerMachine(RuleBasedStateMachine):
         hold = pick([hold for hold in self._alive() if self._is_valid(hold)], which)
         if hold is None or self._entry(hold).outcome is not None or self._entry(hold).stop:
             return
-        entry, error, text = self._entry(hold), f"s{self._count()}.", f"q{self._count()}."
+        entry, error, (reading, opened) = self._entry(hold), f"s{self._count()}.", self._edit(which)
         close = hold.process.store.close_unanswered(hold.turn, Outcome.FAILED, error, thread="retired")
-        amend = self._store(which).amend(entry.id, text)
+        amend = self._store(which).amend(hold.turn, reading, opened)
 
-        async def both() -> tuple[BaseException | None, bool | BaseException]:
+        async def both() -> tuple[BaseException | None, str | BaseException]:
             return await asyncio.gather(close, amend, return_exceptions=True)
 
         lost, amended = self._run(both())
         hold.lay_down()
-        if amended is True:
+        if amended != "too late":
             assert isinstance(lost, HoldLost)
-            self._amended(entry, text)
+            assert amended == ("unread" if reading.candidates else "amended")
+            self._amended(entry, reading, opened)
         else:
-            assert (lost, amended) == (None, False)
+            assert lost is None
             self._end_unanswered(entry, Outcome.FAILED, error, "retired")
 
     # ── rules ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -815,7 +841,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 continue
             told = [
                 (entry.question, entry.answer) for entry in self._turns_of(name)
-                if thread.begins <= entry.number <= thread.told and self._is_told(entry, private=thread.private)
+                if thread.begins <= entry.number <= thread.told and self._is_told(entry, circle=thread.circle)
             ]  # fmt: skip
             assert self.said[thread.conversation] == told
 
@@ -914,17 +940,17 @@ class LedgerMachine(RuleBasedStateMachine):
         return sorted(found, key=lambda entry: entry.number)
 
     def _visible_to(self, asked: Entry) -> list[Told]:
-        """What the assistant of a turn may know: nothing before a reset, and nothing private unless it is."""
+        """What the assistant of a turn may know: nothing before a reset, and nothing private but of its circle."""
         begins = self.expected.sessions[asked.session].begins
         return [
             Told(entry.number, entry.question, entry.answer or "")
             for entry in self._turns_of(asked.session)
-            if begins <= entry.number < asked.number and self._is_told(entry, private=asked.private)
+            if begins <= entry.number < asked.number and self._is_told(entry, circle=asked.circle)
         ]
 
-    def _is_told(self, entry: Entry, *, private: bool) -> bool:
+    def _is_told(self, entry: Entry, *, circle: str | None) -> bool:
         was_said = entry.outcome in TOLD_OUTCOMES and entry.question and entry.answer
-        return bool(was_said) and (private or not entry.private)
+        return bool(was_said) and entry.circle in (None, circle)
 
     def _retire(self, session: str, assistant: str) -> None:
         thread = self.expected.threads.pop((session, assistant), None)
@@ -941,18 +967,20 @@ class LedgerMachine(RuleBasedStateMachine):
         for row in rows:
             stored.turns[row["id"]] = Entry(
                 row["id"], row["session"], row["number"], row["event_id"], row["question"], row["assistant"],
-                bool(row["private"]), row["reply_to"] is not None, row["holder"], row["token"], row["attempts"],
+                row["circle"], row["reply_to"] is not None, row["holder"], row["token"], row["attempts"],
                 bool(row["stop"]), row["context"], row["answer"], row["error"], row["outcome"], row["posted"],
-                row["closed_at"] is not None,
+                row["closed_at"] is not None, bool(row["said_password"]), bool(row["unread"]),
             )  # fmt: skip
+            assert bool(row["private"]) == (row["circle"] is not None)
         ids: dict[int, str] = {}
         for row in self.world.rows("SELECT * FROM chat_session WHERE surface = :surface", surface=self.surface):
             ids[row["id"]] = row["name"]
             stored.sessions[row["name"]] = Session(row["turns"], row["begins"])
         for row in self.world.rows("SELECT * FROM thread WHERE scope = :scope", scope=self.surface):
             stored.threads[ids[row["session_id"]], row["assistant"]] = Thread(
-                row["conversation_id"], bool(row["private"]), row["begins"], row["told"], bool(row["in_doubt"])
+                row["conversation_id"], row["circle"], row["begins"], row["told"], bool(row["in_doubt"])
             )
+            assert bool(row["private"]) == (row["circle"] is not None)
         erasing = "SELECT conversation_id FROM erasure WHERE scope = :scope"
         stored.erasing = {row["conversation_id"] for row in self.world.rows(erasing, scope=self.surface)}
         return stored, rows

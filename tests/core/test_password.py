@@ -3,229 +3,434 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.password import Password, Passwords, Reading, WeakPassword
+from core.password import LONGEST, MASK, Kind, Password, Passwords, Reading, WeakPassword, generated_password
 
-DIGITS = Passwords([Password("973808", "Private-Bob")])
-WORDY = Passwords([Password("Tr0ub4dor&3-horse", "Private-Bob")])
-BOTH = Passwords([Password("973808", "Private-Bob"), Password("correct horse battery", "Eve")])
+VARIABLE = "PRIVATE_BOB_PASSWORD"
+PUBLISHED, PIN, STRONG, PHRASE = "973808", "482913", "Tr0ub4dor&3-horse", "correct horse battery"
 
-FULL_WIDTH = "\uff19\uff17\uff13\uff18\uff10\uff18"
+
+def passwords(**secrets: str) -> Passwords:
+    """Passwords by the assistant that each one opens."""
+    return Passwords([Password(secret, opens, name=f"{opens.upper()}S_PASSWORD") for opens, secret in secrets.items()])
+
+
+DIGITS, PUBLIC, WORDY = passwords(Eve=PIN), passwords(Eve=PUBLISHED), passwords(Eve=STRONG)
+BOTH = passwords(Eve=PIN, Sam=PHRASE)
+LONGER = passwords(Eve=PIN, Ida="73910552")
+
 ZERO_WIDTH_SPACE, ZERO_WIDTH_JOINER, WORD_JOINER, SOFT_HYPHEN = "\u200b", "\u200d", "\u2060", "\u00ad"
 VARIATION_SELECTOR, HANGUL_FILLER, BYTE_ORDER_MARK = "\ufe0f", "\u3164", "\ufeff"
+STRUCK, DIAERESIS, KEYCAP, RIGHT_TO_LEFT = "\u0336", "\u0308", "\ufe0f\u20e3", "\u202e"
+
+
+def wide(digits: str) -> str:
+    return "".join(chr(0xFF10 + int(digit)) for digit in digits)
+
 
 OPENS = [
-    ("973808", ""),
-    (" 973808 ", ""),
-    ("973808\n", ""),
-    ("973808.", ""),
-    ("(973808)", ""),
-    ("*973808*", ""),
-    ("973808 hello", "hello"),
-    ("hello 973808", "hello"),
-    ("hello 973808 world", "hello world"),
-    ("hello\n973808\nworld", "hello\n\nworld"),
-    ("973808\nhello", "hello"),
-    ("hello\t973808\tworld", "hello\t\tworld"),
-    ("hello, 973808, world", "hello, , world"),
-    ("973808: hello", ": hello"),
-    ("973808, hello", ", hello"),
-    ("hello (973808) world", "hello () world"),
-    ("hello -973808- world", "hello -- world"),
-    ("**973808** hello", "**** hello"),
-    ("_973808_ hello", "__ hello"),
-    ("~~973808~~ hello", "~~~~ hello"),
-    ("`973808` hello", "`` hello"),
-    ("> 973808 hello", "> hello"),
-    ("#973808 hello", "# hello"),
-    ("||973808|| hello", "|||| hello"),
-    ("'973808' hello", "'' hello"),
-    ("“973808” hello", "“” hello"),
-    ("pw=973808 hello", "pw= hello"),
-    ("pw:973808 hello", "pw: hello"),
-    ("a/973808/b hello", "a//b hello"),
-    ("hello 973808!", "hello !"),
-    ("hello 973808?", "hello ?"),
-    ("hello 973808…", "hello …"),
-    ("hello 👋973808👋", "hello 👋👋"),
-    ("973808 973808", ""),
-    ("973808 hello 973808", "hello"),
-    ("973808-973808 hello", "- hello"),
-    ("973 808 973808 hello", "973 808 hello"),
-    ("hello 123456 973808", "hello 123456"),
-    ("111111 222222 973808 hello", "111111 222222 hello"),
-    ("111111 111111 111111 111111 973808 hello", "111111 111111 111111 111111 hello"),
-    ("12345 1234567 1 22 333 4444 973808 hello", "12345 1234567 1 22 333 4444 hello"),
-    (f"{FULL_WIDTH} hello", "hello"),
-    ("97\uff138\uff108 hello", "hello"),
-    ("\U0001d7f5\U0001d7f3\U0001d7ef\U0001d7f4\U0001d7ec\U0001d7f4 hello", "hello"),
-    ("⑨⑦③⑧⓪⑧ hello", "hello"),
-    ("⁹⁷³⁸⁰⁸ hello", "hello"),
-    (f"973{ZERO_WIDTH_SPACE}808 hello", "hello"),
-    (f"9{ZERO_WIDTH_JOINER}7{WORD_JOINER}3{SOFT_HYPHEN}808 hello", "hello"),
-    (f"9{VARIATION_SELECTOR}7{HANGUL_FILLER}3808 hello", "hello"),
-    (f"{BYTE_ORDER_MARK}973808 hello", f"{BYTE_ORDER_MARK} hello"),
-    (f"hello {ZERO_WIDTH_SPACE}973808{ZERO_WIDTH_SPACE} world", f"hello {ZERO_WIDTH_SPACE}{ZERO_WIDTH_SPACE} world"),
-    ("héllo 973808 wörld", "héllo wörld"),
-    ("你好 973808 世界", "你好 世界"),
-    ("hello\u00a0973808\u00a0world", "hello\u00a0\u00a0world"),
-    ("hello 973808  world", "hello  world"),
-    ("$ 973808", "$"),
+    ("{}", ""),
+    (" {} ", ""),
+    ("{}\n", ""),
+    ("{}.", ""),
+    ("({})", ""),
+    ("*{}*", ""),
+    ("{}!?…", ""),
+    ("{} hello", "hello"),
+    ("hello {}", "hello"),
+    ("hello {} world", "hello world"),
+    ("hello\n{}\nworld", "hello\n\nworld"),
+    ("{}\nhello", "hello"),
+    ("hello\t{}\tworld", "hello\t\tworld"),
+    ("hello, {}, world", "hello, , world"),
+    ("{}: hello", ": hello"),
+    ("{}, hello", ", hello"),
+    ("hello ({}) world", "hello () world"),
+    ("hello -{}- world", "hello -- world"),
+    ("**{}** hello", "**** hello"),
+    ("_{}_ hello", "__ hello"),
+    ("~~{}~~ hello", "~~~~ hello"),
+    ("`{}` hello", "`` hello"),
+    ("> {} hello", "> hello"),
+    ("#{} hello", "# hello"),
+    ("||{}|| hello", "|||| hello"),
+    ("'{}' hello", "'' hello"),
+    ("“{}” hello", "“” hello"),
+    ("pw={} hello", "pw= hello"),
+    ("pw:{} hello", "pw: hello"),
+    ("a/{}/b hello", "a//b hello"),
+    ("hello {}!", "hello !"),
+    ("hello {}…", "hello …"),
+    ("hello 👋{}👋", "hello 👋👋"),
+    ("{} {}", ""),
+    ("{} hello {}", "hello"),
+    ("{}-{} hello", "- hello"),
+    ("12345 1234567 1 22 333 4444 {} hello", "12345 1234567 1 22 333 4444 hello"),
+    ("héllo {} wörld", "héllo wörld"),
+    ("你好 {} 世界", "你好 世界"),
+    ("hello\u00a0{}\u00a0world", "hello\u00a0\u00a0world"),
+    ("hello {}  world", "hello  world"),
+    ("$ {}", "$"),
 ]
+
+SPELLINGS = {
+    "plain": lambda digits: digits,
+    "full-width": wide,
+    "half of it full-width": lambda digits: digits[:3] + wide(digits[3:]),
+    "mathematical": lambda digits: "".join(chr(0x1D7EC + int(digit)) for digit in digits),
+    "circled": lambda digits: "".join("⓪①②③④⑤⑥⑦⑧⑨"[int(digit)] for digit in digits),
+    "negative circled": lambda digits: "".join("⓿❶❷❸❹❺❻❼❽❾"[int(digit)] for digit in digits),
+    "dingbat circled": lambda digits: "".join("🄌➊➋➌➍➎➏➐➑➒"[int(digit)] for digit in digits),
+    "superscript": lambda digits: "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in digits),
+    "subscript": lambda digits: "".join(chr(0x2080 + int(digit)) for digit in digits),
+    "Arabic": lambda digits: "".join(chr(0x660 + int(digit)) for digit in digits),
+    "Devanagari and Bengali": lambda digits: "".join(
+        chr((0x966, 0x9E6)[n % 2] + int(digit)) for n, digit in enumerate(digits)
+    ),
+    "keycaps": lambda digits: "".join(digit + KEYCAP for digit in digits),
+    "keycaps without a selector": lambda digits: "".join(digit + "\u20e3" for digit in digits),
+    "struck out": lambda digits: "".join(digit + STRUCK for digit in digits),
+    "with many marks": lambda digits: "".join(digit + DIAERESIS * 3 for digit in digits),
+    "with zero-width spaces": ZERO_WIDTH_SPACE.join,
+    "with joiners": lambda digits: f"{digits[0]}{ZERO_WIDTH_JOINER}{digits[1]}{WORD_JOINER}{SOFT_HYPHEN}{digits[2:]}",
+    "with fillers": lambda digits: f"{digits[0]}{VARIATION_SELECTOR}{digits[1]}{HANGUL_FILLER}{digits[2:]}",
+    "with a byte order mark in it": BYTE_ORDER_MARK.join,
+    "with directions": RIGHT_TO_LEFT.join,
+    "with control characters": "\x07\x7f\x9f\x1b".join,
+    "with tags": "\U000e0041".join,
+    "with what Unicode keeps free for the invisible": "\ufff0\u2065\U000e0fff".join,
+}
 
 OPENS_NOTHING = [
-    ("hello", 0),
-    ("", 0),
-    ("97380", 0),
-    ("9738080", 0),
-    ("0973808", 0),
-    ("1973808", 0),
-    ("973808973808", 0),
-    ("4111973808111111", 0),
-    ("973808x", 0),
-    ("x973808", 0),
-    ("hello973808world", 0),
-    ("ä973808", 0),
-    ("973808ß", 0),
-    ("好973808", 0),
-    ("\uff19973808", 0),
-    (f"1{ZERO_WIDTH_SPACE}973808", 0),
-    ("973808²", 0),
-    ("973 808", 0),
-    ("973-808", 0),
-    ("973,808", 0),
-    ("9 7 3 8 0 8", 0),
-    ("808973", 1),
-    ("973809", 1),
-    ("973809, 973809 and (973809)", 1),
-    ("111111 222222 333333", 3),
-    ("٩٧٣٨٠٨", 0),  # Arabic digits are other digits, not other forms of ours
-    ("111111 222222 333333 444444", 0),
-    ("111111 222222 333333 973808", 0),
-    ("orders 100000, 100001, 100002, 100003, 973808", 0),
+    "hello",
+    "",
+    "48291",
+    "4829130",
+    "0482913",
+    "1482913",
+    "482913482913",
+    "4111482913111111",
+    "482913x",
+    "x482913",
+    "hello482913world",
+    "ä482913",
+    "482913ß",
+    "好482913",
+    "\uff14482913",
+    f"1{ZERO_WIDTH_SPACE}482913",
+    f"1{STRUCK}482913",
+    "482913²",
+    "482913٣",
+    "482 913",
+    "482-913",
+    "482,913",
+    "482\n913",
+    "4 8 2 9 1 3",
 ]
 
 
-def test_there_are_enough_spellings() -> None:
-    assert len(OPENS) + len(OPENS_NOTHING) >= 40
+# ── spellings ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(("read", "secret"), [(DIGITS, PIN), (PUBLIC, PUBLISHED), (WORDY, STRONG), (BOTH, PHRASE)])
 @pytest.mark.parametrize(("text", "rest"), OPENS)
-def test_the_password_opens_however_it_is_written_and_is_taken_out(text: str, rest: str) -> None:
-    reading = DIGITS.read(text)
-    assert (reading.unlocks, reading.text) == ("Private-Bob", rest)
+def test_a_password_opens_as_a_whole_word_and_is_taken_out(read: Passwords, secret: str, text: str, rest: str) -> None:
+    reading = read.read(text.replace("{}", secret))
+    assert (reading.text, reading.opens is not None, reading.wrong) == (rest, True, frozenset())
 
 
-@pytest.mark.parametrize(("text", "wrong"), OPENS_NOTHING)
-def test_what_is_no_password_is_left_as_it_is(text: str, wrong: int) -> None:
-    assert DIGITS.read(text) == Reading(text, wrong=wrong)
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize(("read", "secret"), [(DIGITS, PIN), (PUBLIC, PUBLISHED)])
+def test_digits_open_however_they_are_written(read: Passwords, secret: str, name: str) -> None:
+    spelt = SPELLINGS[name](secret)
+    for text in (f"{spelt} hello", f"hello {spelt}", f"{BYTE_ORDER_MARK}{spelt} hello", f"hello {spelt}{STRUCK}"):
+        reading = read.read(text)
+        assert reading.text.strip(BYTE_ORDER_MARK + " ") == "hello"
+        assert (reading.opens, reading.wrong) == ("Eve", frozenset())
+    assert read.read_whole(f" {spelt}\n").opens == "Eve"
+    assert read.masked(f"hello {spelt}!") == f"hello {MASK}!"
 
 
-@pytest.mark.parametrize(
-    ("text", "wrong"),
-    [
-        ("973808 hello", 0),
-        ("973808 123456 hello", 1),
-        ("123456 973808 654321", 2),
-        ("123456 973808 123456", 1),
-        ("12345 1234567 973808 hello", 0),
-    ],
-)
-def test_wrong_words_count_beside_the_right_one(text: str, wrong: int) -> None:
-    reading = DIGITS.read(text)
-    assert (reading.unlocks, reading.wrong) == ("Private-Bob", wrong)
+def test_digits_of_every_script_are_digits() -> None:
+    tens: dict[int, str] = {}
+    for code in range(sys.maxunicode + 1):
+        if unicodedata.category(chr(code)) == "Nd":
+            value = unicodedata.digit(chr(code))
+            spelt = PIN.replace(str(value), chr(code)) if str(value) in PIN else ""
+            tens[value] = tens.get(value, "") + chr(code)
+            if spelt:
+                assert DIGITS.read(f"{spelt} hello") == Reading("hello", "Eve", frozenset([PIN])), hex(code)
+            else:  # the neighbours of a password are seen as they are as well
+                assert DIGITS.read(f"{PIN}{chr(code)} hello").opens is None, hex(code)
+    assert min(map(len, tens.values())) > 60
 
 
-@pytest.mark.parametrize(
-    ("text", "rest"),
-    [
-        ("Tr0ub4dor&3-horse", ""),
-        ("Tr0ub4dor&3-horse hello", "hello"),
-        ("(Tr0ub4dor&3-horse) hello", "() hello"),
-        ("a-Tr0ub4dor&3-horse-b", "a--b"),
-        ("hello \uff34r0ub4dor\uff063-horse", "hello"),
-        (f"Tr0ub4dor{ZERO_WIDTH_SPACE}&3-horse hello", "hello"),
-        ("111111 222222 333333 444444 Tr0ub4dor&3-horse", "111111 222222 333333 444444"),
-    ],
-)
-def test_a_long_password_opens_too(text: str, rest: str) -> None:
-    reading = WORDY.read(text)
-    assert (reading.unlocks, reading.text, reading.wrong) == ("Private-Bob", rest, 0)
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_wrong_digits_are_candidates_however_they_are_written(name: str) -> None:
+    text = f"{SPELLINGS[name]('482914')} hello"
+    assert DIGITS.read(text) == Reading(text, None, frozenset(["482914"]), frozenset(["482914"]))
+    assert DIGITS.masked(text) == f"{MASK} hello"
+
+
+@pytest.mark.parametrize("text", OPENS_NOTHING)
+def test_what_is_no_word_of_as_many_digits_is_left_as_it_is(text: str) -> None:
+    assert DIGITS.read(text) == Reading(text)
+    assert DIGITS.masked(text) == text
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "xTr0ub4dor&3-horse",
-        "Tr0ub4dor&3-horses",
-        "tr0ub4dor&3-horse",
-        "Tr0ub4dor & 3-horse",
-        "Tr0ub4dor&4-horse",
-        "123456",
+        "hello\ufdfa 482913",  # one character for eighteen letters
+        "ﬃ 482913 ﬃ",
+        "e\u0301\u0301\u0301 482913",
+        "½ 482913 ¼",
     ],
 )
-def test_a_long_password_is_no_other_word_and_needs_no_counting(text: str) -> None:
-    assert WORDY.read(text) == Reading(text)
-
-
-@pytest.mark.parametrize("secret", ["hunter2", "abc", "12345a", "pass-word", "........ab.......", "123 456", "\u200b"])
-def test_a_weak_password_is_refused_in_words_that_do_not_hold_it(secret: str) -> None:
-    with pytest.raises(WeakPassword) as refused:
-        Password(secret, "Private-Bob")
-    assert secret not in str(refused.value)
-    assert "Private-Bob" in str(refused.value)
-
-
-@pytest.mark.parametrize("secret", ["973808", " 973808 ", FULL_WIDTH, "0123", "abcdefghij", "a-b-c-d-e-f-g-h-i-j"])
-def test_digits_alone_or_ten_letters_are_enough(secret: str) -> None:
-    assert Passwords([Password(secret, "Private-Bob")]).read(f"{secret} hello").text == "hello"
+def test_what_stands_around_a_password_is_kept_as_it_was_written(text: str) -> None:
+    assert DIGITS.read(text).text == text.replace("482913 ", "").replace(" 482913", "")
 
 
 @pytest.mark.parametrize(
-    ("text", "unlocks", "rest"),
+    ("text", "rest"),
     [
-        ("973808 hello", "Private-Bob", "hello"),
-        ("correct horse battery hello", "Eve", "hello"),
-        ("(correct horse battery) hello", "Eve", "() hello"),
-        ("correct horse hello", None, "correct horse hello"),
-        ("correct horse batteries hello", None, "correct horse batteries hello"),
+        ("a-Tr0ub4dor&3-horse-b", "a--b"),
+        ("hello \uff34r0ub4dor\uff063-horse", "hello"),
+        (f"Tr0ub4dor{ZERO_WIDTH_SPACE}&3-horse hello", "hello"),
+        ("T\u0336r\u03360ub4dor&3-horse hello", "hello"),
+        ("Tr\u0660ub4dor&③-horse hello", "hello"),
+        ("482913 111111 Tr0ub4dor&3-horse", "482913 111111"),
     ],
 )
-def test_each_private_assistant_has_its_own_password(text: str, unlocks: str | None, rest: str) -> None:
+def test_a_strong_password_opens_however_it_is_written(text: str, rest: str) -> None:
+    assert WORDY.read(text) == Reading(rest, "Eve")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["xTr0ub4dor&3-horse", "Tr0ub4dor&3-horses", "tr0ub4dor&3-horse", "Tr0ub4dor & 3-horse", "Tr0ub4dor&4-horse",
+     "482913", "Tr0ub4dor&3-\nhorse"],
+)  # fmt: skip
+def test_a_strong_password_is_no_other_word_and_has_no_candidates(text: str) -> None:
+    assert WORDY.read(text) == Reading(text)
+    assert WORDY.masked(text) == text
+
+
+# ── the three kinds ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("secret", "kind"),
+    [
+        (PUBLISHED, Kind.PUBLISHED),
+        (f" {PUBLISHED} ", Kind.PUBLISHED),
+        (wide(PUBLISHED), Kind.PUBLISHED),
+        (PIN, Kind.PIN),
+        (wide(PIN), Kind.PIN),
+        ("000000", Kind.PIN),
+        ("12345678901234567890", Kind.PIN),  # as many digits as one likes, if they are easy to guess
+        ("739105528461", Kind.PIN),
+        ("73910552846107395528", Kind.STRONG),
+        (STRONG, Kind.STRONG),
+        (PHRASE, Kind.STRONG),
+    ],
+)
+def test_a_password_is_published_a_pin_or_strong(secret: str, kind: Kind) -> None:
+    password = Password(secret, "Eve", name=VARIABLE)
+    assert (password.kind, password.opens, password.name) == (kind, "Eve", VARIABLE)
+    assert Passwords([password]).read(f"{secret} hello").text == "hello"
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["hunter2", "abc", "12345a", "pass-word", "123 456", "\u200b", "48291", "4️⃣", "password1234", "........", "-" * 300,
+     "abcdefghij", "Private-Bob", "qwertyuiop", "a" * (LONGEST + 1), STRONG * 20],
+)  # fmt: skip
+def test_a_weak_password_is_refused_in_a_sentence_that_offers_a_strong_one(secret: str) -> None:
+    with pytest.raises(WeakPassword) as refused:
+        Password(secret, "Eve", name=VARIABLE)
+    sentence = str(refused.value)
+    assert secret not in sentence
+    assert VARIABLE in sentence
+    offered = re.findall(r"\b[a-z0-9]{5}(?:-[a-z0-9]{5}){3}\b", sentence)
+    assert len(offered) == 1
+    assert Password(offered[0], "Eve", name=VARIABLE).kind is Kind.STRONG
+
+
+def test_a_generated_password_is_strong_readable_and_another_each_time() -> None:
+    generated = {generated_password() for _ in range(50)}
+    assert len(generated) == 50
+    for each in generated:
+        assert Password(each, "Eve", name=VARIABLE).kind is Kind.STRONG
+        assert re.fullmatch(r"[a-km-z2-9]{5}(-[a-km-z2-9]{5}){3}", each)
+        assert passwords(Eve=each).read(f"({each}) hello") == Reading("() hello", "Eve")
+
+
+@pytest.mark.parametrize("secret", [PUBLISHED, PIN, PHRASE])
+def test_two_circles_may_not_have_the_same_password(secret: str) -> None:
+    for same in (secret, f" {secret} ", f"{secret[:3]}{ZERO_WIDTH_SPACE}{secret[3:]}"):
+        with pytest.raises(WeakPassword) as refused:
+            Passwords([Password(secret, "Eve", name="EVES"), Password(same, "Sam", name="SAMS")])
+        assert "EVES" in str(refused.value)
+        assert "SAMS" in str(refused.value)
+        assert secret not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "opens", "rest"),
+    [
+        ("482913 hello", "Eve", "hello"),
+        ("correct horse battery hello", "Sam", "hello"),
+        ("(correct horse battery) hello", "Sam", "() hello"),
+        ("correct horse hello", None, "correct horse hello"),
+        ("correct horse batteries hello", None, "correct horse batteries hello"),
+        ("incorrect horse battery hello", None, "incorrect horse battery hello"),
+    ],
+)
+def test_each_circle_has_its_own_password(text: str, opens: str | None, rest: str) -> None:
     reading = BOTH.read(text)
-    assert (reading.unlocks, reading.text) == (unlocks, rest)
+    assert (reading.opens, reading.text) == (opens, rest)
 
 
 def test_a_text_with_two_passwords_opens_one_assistant_and_keeps_neither() -> None:
-    reading = BOTH.read("correct horse battery and 973808: hello")
-    assert reading.unlocks in ("Eve", "Private-Bob")
-    assert reading.text == "and : hello"
+    for text in (f"{PHRASE} and {PIN}: hello", f"{PIN} and {PHRASE}: hello"):
+        reading = BOTH.read(text)
+        assert reading.opens in ("Eve", "Sam")
+        assert reading.text == "and : hello"
 
 
 def test_where_there_is_no_password_nothing_is_one() -> None:
-    assert Passwords().read("973808 hello") == Reading("973808 hello")
+    for text in (f"{PUBLISHED} hello", PIN, ""):
+        assert Passwords().read(text) == Reading(text)
+        assert Passwords().masked(text) == text
+        assert Passwords().read_whole(text) == Reading("")
 
 
-def test_a_long_password_is_none_of_the_words_of_a_list() -> None:
-    reading = BOTH.read("111111 222222 333333 444444 correct horse battery")
-    assert reading == Reading("111111 222222 333333 444444", unlocks="Eve")
+# ── candidates ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("{} hello", []),
+        ("{} 123456 hello", ["123456"]),
+        ("123456 {} 654321", ["123456", "654321"]),
+        ("123456 {} 123456", ["123456"]),
+        ("12345 1234567 {} hello", []),
+        ("orders 100000, 100001 (100002) and 100003; {}", ["100000", "100001", "100002", "100003"]),
+        (f"{wide('123456')} 123456 {{}}", ["123456"]),
+    ],
+)
+def test_each_different_word_of_as_many_digits_is_a_candidate_and_those_but_the_right_one_are_wrong(
+    text: str, wrong: list[str]
+) -> None:
+    right = DIGITS.read(text.replace("{}", PIN))
+    assert (right.opens, right.candidates, right.wrong) == ("Eve", frozenset([PIN, *wrong]), frozenset(wrong))
+    other = DIGITS.read(text.replace("{}", "482914"))
+    assert (other.opens, other.candidates) == (None, frozenset(["482914", *wrong]))
+    assert other.wrong == other.candidates
+
+
+def test_a_list_is_read_to_its_end() -> None:
+    numbers = [f"{number}" for number in range(100_000, 100_500)]
+    reading = DIGITS.read(" ".join([*numbers, PIN]))
+    assert (reading.opens, reading.text) == ("Eve", " ".join(numbers))
+    assert reading.wrong == frozenset(numbers)
+
+
+def test_pins_of_several_lengths_have_candidates_of_each() -> None:
+    reading = LONGER.read("111111 1111111 11111111 73910552")
+    assert (reading.opens, reading.text) == ("Ida", "111111 1111111 11111111")
+    assert reading.wrong == {"111111", "11111111"}
+    assert LONGER.masked("111111 1111111 11111111") == f"{MASK} 1111111 {MASK}"
+
+
+@pytest.mark.parametrize("secret", [PUBLISHED, PHRASE])
+def test_only_a_pin_has_candidates(secret: str) -> None:
+    numbers = "111111 222222 333333"
+    assert passwords(Sam=secret).read(f"{numbers} {secret}") == Reading(numbers, "Sam")
+    assert passwords(Sam=secret).masked(f"{numbers} {secret}") == f"{numbers} {MASK}"
+
+
+# ── where a password was asked for ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "typed", [PIN, f" {PIN}\n", wide(PIN), f"{ZERO_WIDTH_SPACE}{PIN}", f" {BYTE_ORDER_MARK}{PIN} "]
+)
+def test_what_is_typed_opens_if_it_is_the_password(typed: str) -> None:
+    assert DIGITS.read_whole(typed) == Reading("", "Eve", frozenset([PIN]))
+
+
+@pytest.mark.parametrize("typed", ["482914", " 482914 ", wide("482914")])
+def test_what_is_typed_is_one_candidate_if_it_looks_like_a_pin(typed: str) -> None:
+    assert DIGITS.read_whole(typed) == Reading("", None, frozenset(["482914"]), frozenset(["482914"]))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["", " ", "hello", f"{PIN} hello", f"({PIN})", f"{PIN}.", f"111111 {PIN} 222222", f"{PIN} {PIN}", f"{PIN}\n111111",
+     f"1{PIN}", PIN[:-1], "\0"],
+)  # fmt: skip
+def test_what_is_typed_is_nothing_if_it_is_more_or_less_than_one_password(typed: str) -> None:
+    assert DIGITS.read_whole(typed) == Reading("")
+
+
+@pytest.mark.parametrize("secret", [PUBLISHED, STRONG, PHRASE])
+def test_what_is_typed_for_any_other_password_is_no_candidate(secret: str) -> None:
+    assert passwords(Sam=secret).read_whole(f" {secret} ") == Reading("", "Sam")
+    for wrong in ("482914", f"{secret}x", f"{secret} hello"):
+        assert passwords(Sam=secret).read_whole(wrong) == Reading("")
+
+
+# ── masks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_right_and_wrong_candidates_are_masked_alike() -> None:
+    text = "From {}: see `482-913`, ({}) or order-{}.txt and _{}_\n> {}"
+    masked = f"From {MASK}: see `482-913`, ({MASK}) or order-{MASK}.txt and _{MASK}_\n> {MASK}"
+    for word in (PIN, "482914", "000000", wide(PIN), wide("111111")):
+        assert DIGITS.masked(text.replace("{}", word)) == masked
+    assert DIGITS.masked(f"{PIN} 111111 hello {PIN}") == DIGITS.masked(f"111111 {PIN} hello 222222")
+
+
+def test_wrong_words_that_somebody_said_as_well_are_left_since_they_counted() -> None:
+    assert DIGITS.masked(f"Ulrica: 111111 222222 {PIN}", said="111111") == f"Ulrica: 111111 {MASK} {MASK}"
+    assert DIGITS.masked(f"Ulrica: {PIN}", said=PIN) == f"Ulrica: {MASK}"
+    assert DIGITS.masked("Ulrica: 111111", said="11111 111 1111111") == f"Ulrica: {MASK}"
+
+
+def test_a_text_without_anything_to_mask_stays_as_it_is() -> None:
+    for text in ("", " hello  world ", "12345 1234567", "\ufdfa ﬃ", f"{ZERO_WIDTH_SPACE}a{STRUCK}"):
+        assert DIGITS.masked(text) == text
 
 
 # ── for any text ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
 
 some = settings(deadline=None, database=None, max_examples=200)
 
 
 def visible(text: str) -> str:
-    """The text without what cannot be seen, in plain forms; told apart from the code's own way of doing it."""
-    plain = "".join(unicodedata.normalize("NFKC", letter) for letter in text if unicodedata.category(letter) != "Cf")
-    return re.sub("[\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\ufe00-\ufe0f]", "", plain)
+    """The text as people see it, as far as these texts go; told apart from the code's own way of doing it."""
+    seen = []
+    for letter in unicodedata.normalize("NFKD", text):
+        category = unicodedata.category(letter)
+        if category in ("Cf", "Mn", "Mc", "Me") or (category == "Cc" and not letter.isspace()):
+            continue
+        digit = unicodedata.digit(letter, None)
+        seen.append(letter if digit is None else f"{digit}")
+    return re.sub("[\u115f\u1160]", "", "".join(seen))
+
+
+def shaped(text: str, length: int = len(PIN)) -> list[str]:
+    """The words of so many digits in a text."""
+    return re.findall(rf"(?<![^\W_])[0-9]{{{length}}}(?![^\W_])", visible(text))
 
 
 def says(password: str, text: str) -> bool:
@@ -234,42 +439,84 @@ def says(password: str, text: str) -> bool:
 
 
 PIECES = (
-    *("973808", "973", "808", FULL_WIDTH, "123456", " ", "\n", "-", "_", "*", ".", "x", "ä", "好", "1", "²", "👋"),
-    *(ZERO_WIDTH_SPACE, SOFT_HYPHEN, VARIATION_SELECTOR),
+    *(
+        PIN,
+        PIN[:3],
+        PIN[3:],
+        wide(PIN),
+        "٤٨٢٩١٣",
+        "123456",
+        " ",
+        "\n",
+        "-",
+        "_",
+        "*",
+        ".",
+        "x",
+        "ä",
+        "好",
+        "1",
+        "²",
+        "👋",
+    ),
+    *(ZERO_WIDTH_SPACE, SOFT_HYPHEN, VARIATION_SELECTOR, HANGUL_FILLER, STRUCK, KEYCAP, "\x07", "⒈", "½"),
+    *("correct", "horse", "battery", PHRASE, "correct horse", "horse battery", MASK, "•"),
 )
-TEXTS = st.one_of(st.text(max_size=30), st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+assigned = st.characters(exclude_categories=["Cs", "Cn", "Co"])
+TEXTS = st.one_of(st.text(assigned, max_size=30), st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+
+PINS = st.text("0123456789", min_size=6, max_size=6).filter(lambda digits: digits != PUBLISHED)
 
 
-@given(before=TEXTS, after=TEXTS)
+@given(text=TEXTS, before=TEXTS, after=TEXTS)
 @some
-def test_what_unlocks_never_holds_the_password_any_more(before: str, after: str) -> None:
-    reading = DIGITS.read(f"{before} 973808 {after}")
-    if reading.unlocks:
-        assert not says("973808", reading.text)
+def test_what_is_read_never_holds_a_password_any_more(text: str, before: str, after: str) -> None:
+    for read in (text, f"{before} {PIN} {after}", f"{before} {PHRASE} {after}", f"{before}{PHRASE}{PIN}{after}"):
+        left = BOTH.read(read).text
+        assert not says(PIN, left)
+        assert not says(PHRASE, left)
 
 
 @given(text=TEXTS)
 @some
-def test_a_text_is_taken_for_the_password_when_it_is_one_and_only_then(text: str) -> None:
-    reading = DIGITS.read(text)
-    shaped = set(re.findall(r"(?<![^\W_])[0-9]{6}(?![^\W_])", visible(text)))
-    assert (reading.unlocks is not None) == ("973808" in shaped and len(shaped) <= 3)
-    if reading.unlocks is None:
+def test_what_is_masked_never_shows_a_candidate(text: str) -> None:
+    for each in (text, f"{PIN} {text} 123456"):
+        masked = BOTH.masked(each)
+        assert shaped(masked) == []
+        assert not says(PHRASE, masked)
+        assert BOTH.masked(masked) == masked
+
+
+@given(text=TEXTS)
+@some
+def test_a_text_opens_when_it_says_the_password_and_is_else_left_alone(text: str) -> None:
+    reading, words = DIGITS.read(text), frozenset(shaped(text))
+    assert reading.opens == ("Eve" if PIN in words else None)
+    assert (reading.candidates, reading.wrong) == (words, words - {PIN})
+    if reading.opens is None:
         assert reading.text == text
-    assert reading.wrong == (len(shaped - {"973808"}) if len(shaped) <= 3 else 0)
+
+
+@given(text=TEXTS, pins=st.lists(PINS, min_size=2, max_size=2))
+@example(text=f"{PIN} or 123456?", pins=[PIN, "123456"])
+@some
+def test_what_a_mask_covers_depends_on_no_pin_but_on_its_length(text: str, pins: list[str]) -> None:
+    one, other = (passwords(Eve=pin) for pin in pins)
+    assert one.masked(text) == other.masked(text)
+    both = f"{text} {pins[0]} {pins[1]}"
+    assert one.masked(both) == other.masked(both) == f"{one.masked(text + ' ')}{MASK} {MASK}"
 
 
 @given(cut=st.integers(0, 21), before=st.sampled_from(["", " ", "-"]), after=st.sampled_from(["", " ", "-"]))
 @example(cut=7, before=" ", after=" ")
 @some
 def test_what_stood_around_a_password_does_not_become_one(cut: int, before: str, after: str) -> None:
-    password = "correct horse battery"
-    reading = BOTH.read(f"{password[:cut]}{before}{password}{after}{password[cut:]}")
-    if reading.unlocks:
-        assert not says(password, reading.text)
+    reading = BOTH.read(f"{PHRASE[:cut]}{before}{PHRASE}{after}{PHRASE[cut:]}")
+    assert not says(PHRASE, reading.text)
 
 
 @given(text=st.text(alphabet=st.characters(exclude_categories=["N"]), max_size=60))
 @some
 def test_a_text_without_any_digit_is_returned_as_it_is(text: str) -> None:
     assert DIGITS.read(text) == Reading(text)
+    assert DIGITS.masked(text) == text

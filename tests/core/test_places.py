@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from core import Chat, HoldLost, Question, Turn, UnknownAssistant, WrongPassword
-from tests.conftest import opened
+from core import Chat, HoldLost, NotAccepted, PasswordsClosed, Question, Turn, UnknownAssistant, WrongPassword
+from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.database import change, contents, rows
 from tests.fakes.openai_api import Asked, FakeOpenAI
 from tests.fakes.openai_model import markers
@@ -25,8 +26,8 @@ SURFACE = "slack"
 PLACE, OTHER_PLACE = "slack:T1:C1", "slack:T1:C2"
 SESSION, OTHER_SESSION = "slack:T1:C1:1712.0001", "slack:T1:C1:1712.0002"
 ULRICA, RODERICK = "slack:T1:U7", "slack:T1:U8"
-MINUTE = 60.0
-MOST_TRIES = 5
+MINUTE, DAY = 60.0, 86_400.0
+MOST_WRONG = 20
 
 ANN = """
 [[assistant]]
@@ -62,12 +63,19 @@ async def ask(chat: Chat, text: str, **more: Any) -> str:
     return (await chat.answering(await accepted(chat, text, **more)).whole()).text
 
 
-async def unlocks(chat: Chat, password: str = PASSWORD, *, person: str = ULRICA, place: str = PLACE) -> bool:
+async def tried(
+    chat: Chat, password: str = PASSWORD, *, person: str = ULRICA, place: str = PLACE
+) -> type[NotAccepted] | None:
+    """Why a password opens nothing, if so."""
     try:
         await chat.unlock(person, place, "slack", password)
-    except WrongPassword:
-        return False
-    return True
+    except (WrongPassword, PasswordsClosed) as refusal:
+        return type(refusal)
+    return None
+
+
+async def unlocks(chat: Chat, password: str = PASSWORD, *, person: str = ULRICA, place: str = PLACE) -> bool:
+    return await tried(chat, password, person=person, place=place) is None
 
 
 @pytest.fixture
@@ -267,38 +275,43 @@ async def test_a_wrong_password_unlocks_nothing(database_url: str, assistants: S
     assert rows(database_url, "SELECT * FROM unlock") == []
 
 
-async def test_after_five_tries_even_the_right_password_is_refused_that_person_and_no_other(database_url: str) -> None:
+async def test_after_twenty_wrong_ones_nothing_is_read_of_that_person_and_everything_of_others(
+    database_url: str,
+) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
-        for person, tries in ((ULRICA, MOST_TRIES), (RODERICK, MOST_TRIES - 1)):
+        for person, tries in ((ULRICA, MOST_WRONG), (RODERICK, MOST_WRONG - 1)):
             for _ in range(tries):
-                assert not await unlocks(chat, WRONG, person=person)
-        assert not await unlocks(chat)
-        assert not await unlocks(chat, place=OTHER_PLACE)
+                assert await tried(chat, WRONG, person=person) is WrongPassword
+        for password in (PASSWORD, WRONG):
+            for place in (PLACE, OTHER_PLACE):
+                assert await tried(chat, password, place=place) is PasswordsClosed
+        with pytest.raises(PasswordsClosed):  # which she says to Bob counts as well
+            await accepted(chat, f"{PASSWORD} hello")
+        assert await who_answers(chat) == "Bob"
         assert await unlocks(chat, person=RODERICK)
         assert await unlocks(chat, person="slack:T2:U7")
-        assert await who_answers(chat) == "Bob"
-        assert await who_answers(chat, f"{PASSWORD} hello") == "Private-Bob"  # whose guesses are counted by themselves
 
 
 async def test_a_refusal_does_not_tell_whether_the_password_was_right(database_url: str) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
-        sentences = set()
-        for password in (*[WRONG] * (MOST_TRIES + 1), PASSWORD):
-            with pytest.raises(WrongPassword) as refusal:
+        sentences = {}
+        for password in (*[WRONG] * (MOST_WRONG + 1), PASSWORD):
+            with pytest.raises((WrongPassword, PasswordsClosed)) as refusal:
                 await chat.unlock(ULRICA, PLACE, "slack", password)
-            sentences.add(str(refusal.value))
-    assert len(sentences) == 1
+            sentences[str(refusal.value)] = refusal.type
+    assert sentences == {WrongPassword.sentence: WrongPassword, PasswordsClosed.sentence: PasswordsClosed}
 
 
 async def test_tries_are_counted_across_restarts_and_processes(database_url: str) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
-        for _ in range(MOST_TRIES - 2):
+        for _ in range(MOST_WRONG - 2):
             assert not await unlocks(chat, WRONG)
     async with (
         opened(None, database_url, private_bob_password=PASSWORD) as one,
         opened(None, database_url, private_bob_password=PASSWORD) as other,
     ):
         for chat in (one, other):
+            assert await unlocks(chat)
             assert not await unlocks(chat, WRONG)
         assert not await unlocks(one)
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
@@ -310,29 +323,174 @@ async def test_tries_that_come_all_at_once_are_all_counted(database_url: str) ->
         opened(None, database_url, private_bob_password=PASSWORD) as one,
         opened(None, database_url, private_bob_password=PASSWORD) as other,
     ):
-        tries = await asyncio.gather(*(unlocks(chat, PASSWORD) for chat in (one, other) * 10))
-    assert tries.count(True) == MOST_TRIES
+        tries = await asyncio.gather(*(tried(chat, WRONG) for chat in (one, other) * MOST_WRONG))
+    assert (tries.count(WrongPassword), tries.count(PasswordsClosed)) == (MOST_WRONG, MOST_WRONG)
 
 
-async def test_tries_are_over_after_fifteen_minutes(database_url: str) -> None:
+async def test_tries_are_over_after_an_hour(database_url: str) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
-        for _ in range(MOST_TRIES + 3):
+        for _ in range(MOST_WRONG + 3):
             assert not await unlocks(chat, WRONG)
-        change(database_url, "UPDATE guess SET at = at - :seconds", seconds=14 * MINUTE)
+        change(database_url, "UPDATE guess SET at = at - :seconds", seconds=59 * MINUTE)
         assert not await unlocks(chat)
         change(database_url, "UPDATE guess SET at = at - :seconds", seconds=MINUTE + 1)
         assert await unlocks(chat)
-        for _ in range(MOST_TRIES - 1):
+        for _ in range(MOST_WRONG):
             assert not await unlocks(chat, WRONG)
         assert not await unlocks(chat)
+
+
+async def test_a_window_of_a_strong_password_is_open_also_while_pins_are_not_read(
+    database_url: str, assistants: Settings
+) -> None:
+    async with opened(None, database_url, **assistants(ANN, EVE, SAM)) as chat:
+        for _ in range(MOST_WRONG):
+            assert not await unlocks(chat, WRONG)
+        assert not await unlocks(chat)
+        assert (await chat.unlock(ULRICA, PLACE, "slack", SAMS_PASSWORD)).name == "Sam"
+        assert await who_answers(chat) == "Sam"
 
 
 async def test_who_tried_is_not_stored_by_name(database_url: str) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
-        for _ in range(MOST_TRIES + 1):
+        for _ in range(MOST_WRONG + 1):
             assert not await unlocks(chat, WRONG)
-    assert len(rows(database_url, "SELECT * FROM guess")) == MOST_TRIES
+    assert len(rows(database_url, "SELECT * FROM guess")) == 2 * MOST_WRONG  # the person's, and the surface's
+    assert len(rows(database_url, "SELECT * FROM lockout")) == 1
     assert "U7" not in contents(database_url)
+
+
+# ── lapses ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lapse(database_url: str, seconds: float = 16 * MINUTE) -> None:
+    """Let so much time go by for what was unlocked."""
+    change(database_url, "UPDATE unlock SET until = until - :seconds", seconds=seconds)
+
+
+async def lapses(chat: Chat, text: str = "Hello", **more: Any) -> str | None:
+    """What a turn says has lapsed, read as a process does that takes it over."""
+    turn = await accepted(chat, text, **more)
+    stored = await chat.turn(turn.id)
+    assert stored is not None
+    assert stored.lapsed == turn.lapsed
+    return turn.lapsed
+
+
+async def test_the_first_question_after_an_unlock_has_lapsed_says_so_and_no_other(database_url: str) -> None:
+    async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
+        assert await lapses(chat) is None
+        for _ in range(2):
+            await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+            assert await lapses(chat) is None
+            lapse(database_url)
+            for other in ({"person": RODERICK}, {"place": OTHER_PLACE}, {"person": None}, {"place": None}):
+                assert await lapses(chat, **other) is None
+            assert await lapses(chat, session=OTHER_SESSION) == "Private-Bob"
+            assert await lapses(chat) is None
+    assert rows(database_url, "SELECT * FROM unlock") == []
+
+
+async def test_a_lapse_is_told_after_a_restart_by_the_name_of_what_was_unlocked(
+    database_url: str, assistants: Settings
+) -> None:
+    async with opened(None, database_url, **assistants(ANN, EVE, SAM)) as chat:
+        await chat.unlock(ULRICA, PLACE, "slack", SAMS_PASSWORD)
+        lapse(database_url)
+    async with opened(None, database_url, **assistants(ANN, EVE, SAM)) as chat:
+        assert await lapses(chat) == "Sam"
+
+
+async def test_what_was_locked_or_unlocked_again_has_not_lapsed(database_url: str) -> None:
+    async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
+        for lapsed in (False, True):
+            await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+            if lapsed:
+                lapse(database_url)
+            await chat.lock(ULRICA, PLACE)
+            assert await lapses(chat) is None
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+        lapse(database_url)
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+        assert await lapses(chat) is None
+        assert await who_answers(chat) == "Private-Bob"
+
+
+async def test_a_question_with_the_password_leaves_it_to_the_next_one_to_say_what_has_lapsed(database_url: str) -> None:
+    async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+        lapse(database_url)
+        assert await lapses(chat, f"{PASSWORD} hello") is None
+        assert await lapses(chat) == "Private-Bob"
+
+
+async def test_an_edit_that_opens_an_assistant_says_nothing_of_what_has_lapsed(database_url: str) -> None:
+    async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+        lapse(database_url)
+        turn = await accepted(chat, reply_to={"channel": "C1"})
+        assert turn.lapsed == "Private-Bob"
+        assert await chat.amend(turn, f"{PASSWORD} hello")
+        amended = await chat.turn(turn.id)
+        assert amended is not None
+        assert (amended.private, amended.lapsed) == (True, None)
+
+
+async def test_a_question_that_is_delivered_twice_says_what_has_lapsed_once(database_url: str) -> None:
+    async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
+        turn = await accepted(chat, event_id="E1")
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+        lapse(database_url)
+        assert await chat.accept(question(event_id="E1")) is None
+        assert turn.lapsed is None
+        assert await lapses(chat) == "Private-Bob"
+
+
+async def test_a_lapse_of_more_than_a_week_ago_is_told_no_more(database_url: str) -> None:
+    async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
+        for person in (ULRICA, RODERICK):
+            await chat.unlock(person, PLACE, "slack", PASSWORD)
+        lapse(database_url, 15 * MINUTE + 6.9 * DAY)
+        change(database_url, "UPDATE unlock SET until = until - :s WHERE person = :p", s=0.2 * DAY, p=RODERICK)
+    async with opened(None, database_url, private_bob_password=PASSWORD) as chat, asyncio.timeout(20):
+        while len(rows(database_url, "SELECT * FROM unlock")) > 1:  # noqa: ASYNC110 - it is the database that tells
+            await asyncio.sleep(0.02)
+        assert await lapses(chat) == "Private-Bob"
+        assert await lapses(chat, person=RODERICK) is None
+
+
+async def _waits_for_a_row(database_url: str) -> None:
+    """Come back once somebody waits for a row that another has changed."""
+    async with asyncio.timeout(20):
+        while not rows(database_url, "SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_who_unlocks_anew_just_when_a_lapse_is_told_stays_unlocked(postgresql: str) -> None:
+    database_url = new_postgresql_database(postgresql)
+    async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+        lapse(database_url)
+        async with await psycopg.AsyncConnection.connect(database_url) as unlocking:
+            await unlocking.execute("UPDATE unlock SET until = until + 3600")
+            asking = asyncio.ensure_future(accepted(chat))
+            await _waits_for_a_row(database_url)
+            await unlocking.commit()
+            await asking
+        assert await who_answers(chat) == "Private-Bob"
+
+
+async def test_two_questions_at_once_say_once_what_has_lapsed(postgresql: str) -> None:
+    database_url = new_postgresql_database(postgresql)
+    async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
+        await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
+        lapse(database_url)
+        async with await psycopg.AsyncConnection.connect(database_url) as another:
+            await another.execute("DELETE FROM unlock")  # as another process does that says so
+            asking = asyncio.ensure_future(accepted(chat))
+            await _waits_for_a_row(database_url)
+            await another.commit()
+            assert (await asking).lapsed is None
 
 
 # ── who answers ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,15 +21,20 @@ from hypothesis import strategies as st
 from core import AnswerFailed, Chat, Preparation, Question, Remarks, Turn, UnknownAssistant, threads
 from core.turns import TOLD_OUTCOMES
 from tests.conftest import new_postgresql_database, opened
+from tests.core.fixtures.crash import crashing
+from tests.core.fixtures.database import change, rows
 from tests.fakes.openai_api import Asked, DropBeforeHeaders, DropMidStream, EndEarly, FakeOpenAI, Fault, Reply, Stall
 from tests.fakes.openai_api import Status as Refused
 from tests.fakes.openai_model import markers, texts_of
 
 PASSWORD = "739105528461"  # long enough to be nowhere by chance
 WIDE = "".join(chr(ord(digit) + 0xFEE0) for digit in PASSWORD)
+EVES_PASSWORD = "open the garden gate"
+WIDE_OF_EVE = EVES_PASSWORD.replace("o", "\uff4f")
 SESSION = "web:public:1"
-HUSH = "hush"  # in every private question
+HUSH = "hush"  # in every private question, with the number of the circle that it was asked in
 SECRET = "secret"  # in every private answer
+PUBLIC, FIRST, SECOND = 0, 1, 2  # whom a question is for: everybody, or a circle of private assistants
 
 ASSISTANTS = """
 [[assistant]]
@@ -54,8 +59,21 @@ model = "model-Sam"
 instructions = "You are Sam."
 private = true
 password_from = "PRIVATE_BOB_PASSWORD"
+
+[[assistant]]
+name = "Eve"
+model = "model-Eve"
+instructions = "You are Eve."
+private = true
+password_from = "EVES_PASSWORD"
 """
-PIA_IS_PRIVATE = 'private = true\npassword_from = "PRIVATE_BOB_PASSWORD"'
+PIA_IS = (
+    "",
+    'private = true\npassword_from = "PRIVATE_BOB_PASSWORD"',
+    'private = true\npassword_from = "EVES_PASSWORD"',
+)
+PASSWORDS = ("", PASSWORD, EVES_PASSWORD)
+SPELT_WIDE = ("", WIDE, WIDE_OF_EVE)
 
 
 # ── histories ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -65,7 +83,7 @@ PIA_IS_PRIVATE = 'private = true\npassword_from = "PRIVATE_BOB_PASSWORD"'
 class Ask:
     """Somebody asks, and something may go wrong. `crash`: the process dies while the model is at it."""
 
-    private: bool
+    circle: int
     fault: Fault | None = None
     cut: bool = False
     crash: Fault | None = None
@@ -88,7 +106,7 @@ class Reset:
 class Restart:
     """The process ends and another begins, perhaps with other assistants."""
 
-    pia_is_private: bool
+    circle_of_pia: int
 
 
 Step = Ask | Choose | Reset | Restart
@@ -103,7 +121,7 @@ SAID = ["{password} {text}", "{text} ({password})", "**{password}** {text}", "{t
 
 asks = st.builds(
     Ask,
-    private=st.booleans(),
+    circle=st.sampled_from([PUBLIC, PUBLIC, FIRST, SECOND]),
     fault=st.none() | st.sampled_from(FAULTS),
     cut=st.sampled_from([False, False, False, True]),
     crash=st.sampled_from([None, None, None, None, Stall(), Stall(completes=True), Stall(after_pieces=1)]),
@@ -113,9 +131,9 @@ steps = st.one_of(
     asks,
     asks,
     asks,
-    st.builds(Choose, st.sampled_from(["Ann", "Ben", "Pia", "Pia", "Sam"])),
+    st.builds(Choose, st.sampled_from(["Ann", "Ben", "Pia", "Pia", "Sam", "Eve"])),
     st.just(Reset()),
-    st.builds(Restart, st.booleans()),
+    st.builds(Restart, st.sampled_from([PUBLIC, FIRST, SECOND])),
 )
 histories = st.lists(steps, min_size=4, max_size=14)
 
@@ -143,14 +161,14 @@ class Life:
     url: str
     folder: Path
     mode: str
-    pia_is_private: bool = True
+    circle_of_pia: int = FIRST
     cut: bool = False
-    said: list[tuple[str, bool]] = field(default_factory=list)  # answered questions since the last reset
+    said: list[tuple[str, int]] = field(default_factory=list)  # answered questions since the last reset, and for whom
     asked: int = 0
     waiting: Asking | None = None
     leaks: list[str] = field(default_factory=list)
     view: list[str] = field(default_factory=list)
-    sent_for_public: list[tuple[int, int]] = field(default_factory=list)
+    sent: list[tuple[int, int, int]] = field(default_factory=list)  # which requests were for whom
 
     async def live(self, history: Sequence[Step]) -> None:
         """Go through the whole history, in as many processes as it takes."""
@@ -158,7 +176,7 @@ class Life:
         remaining = list(history)
         while remaining or self.waiting:
             file = self.folder / "assistants.toml"
-            file.write_text(ASSISTANTS.format(pia=PIA_IS_PRIVATE if self.pia_is_private else ""))
+            file.write_text(ASSISTANTS.format(pia=PIA_IS[self.circle_of_pia]))
             try:
                 async with opened(
                     self.fake, self.url, openai_threads=self.mode, assistants_file=file, private_bob_password=PASSWORD
@@ -170,23 +188,23 @@ class Life:
                     if remaining:
                         restart = remaining.pop(0)
                         assert isinstance(restart, Restart)
-                        self.pia_is_private = restart.pia_is_private
+                        self.circle_of_pia = restart.circle_of_pia
                     self._look_for_the_password()
             except* Crash:
                 pass
         self._look_for_the_password()
         self._look_at_requests()
 
-    def _is_public(self, model: str) -> bool:
-        return model in ("model-Ann", "model-Ben") or (model == "model-Pia" and not self.pia_is_private)
+    def _circle_of(self, model: str) -> int:
+        return {"model-Pia": self.circle_of_pia, "model-Sam": FIRST, "model-Eve": SECOND}.get(model, PUBLIC)
 
     def _answer(self, asked: Asked) -> Reply:
         self.view = markers(asked.view)
-        public = self._is_public(asked.model)
+        circle = self._circle_of(asked.model)
         read = "\n".join(text for item in asked.view for text in texts_of(item))
-        if public and (HUSH in read or SECRET in read):
+        if any(word in read for word in words_of_others(circle)):
             self.leaks.append(f"{asked.model} read {self.view}")
-        text = f"You said {asked.question}" + ("" if public else f", which is a {SECRET}")
+        text = f"You said {asked.question}" + ("" if circle == PUBLIC else f", which is a {SECRET}{circle}")
         return Reply(text, incomplete="max_output_tokens" if self.cut else "")
 
     async def _do(self, chat: Chat, step: Step) -> None:
@@ -202,15 +220,17 @@ class Life:
         self.asked += 1
         marker = f"Q{self.asked}-a"
         text = f"{marker} please"
-        if step.private:
-            text = step.said.format(password=PASSWORD, wide=WIDE, text=f"{marker} {HUSH}")
+        if step.circle != PUBLIC:
+            text = step.said.format(
+                password=PASSWORDS[step.circle], wide=SPELT_WIDE[step.circle], text=f"{marker} {HUSH}{step.circle}"
+            )
         self.cut = step.cut
         fault = step.crash or step.fault
         scripted = self.fake.fail("POST", "/responses", fault) if fault else None
         before = len(self.fake.requests)
         turn = await chat.accept(Question("web", SESSION, text))
         assert turn is not None
-        assert turn.private == step.private
+        assert turn.private == (step.circle != PUBLIC)
         self.waiting = Asking(turn, marker)
         if step.crash:
             chat.answering(turn)
@@ -241,28 +261,37 @@ class Life:
         self._note(before, turn)
         if finished is not None:
             assert finished.outcome in TOLD_OUTCOMES
-            visible = [marker for marker, private in self.said if turn.private or not private]
+            visible = [marker for marker, circle in self.said if circle in (PUBLIC, circle_of(turn))]
             assert self.view == [*visible, asking.marker]
-            self.said.append((asking.marker, turn.private))
+            self.said.append((asking.marker, circle_of(turn)))
 
     def _note(self, before: int, turn: Turn) -> None:
-        if not turn.private:
-            self.sent_for_public.append((before, len(self.fake.requests)))
+        self.sent.append((before, len(self.fake.requests), circle_of(turn)))
 
     def _look_at_requests(self) -> None:
         assert self.leaks == []
         assert self.fake.questions_told_twice() == []
-        for start, end in self.sent_for_public:
+        for start, end, circle in self.sent:
             for request in self.fake.requests[start:end]:
-                assert HUSH.encode() not in request.body
-                assert SECRET.encode() not in request.body
-        assert PASSWORD not in self.fake.texts()
-        assert WIDE not in self.fake.texts()
+                assert not any(word.encode() in request.body for word in words_of_others(circle))
+        for password in EVERY_SPELLING:
+            assert password not in self.fake.texts()
 
     def _look_for_the_password(self) -> None:
         for stored in _stored(self.url):
-            assert PASSWORD.encode() not in stored
-            assert WIDE.encode() not in stored
+            assert not any(password.encode() in stored for password in EVERY_SPELLING)
+
+
+EVERY_SPELLING = (PASSWORD, WIDE, EVES_PASSWORD, WIDE_OF_EVE)
+
+
+def circle_of(turn: Turn) -> int:
+    return (None, "PRIVATE_BOB_PASSWORD", "EVES_PASSWORD").index(turn.circle)
+
+
+def words_of_others(circle: int) -> list[str]:
+    """What only other circles than this one may read; everybody else is outside of all of them."""
+    return [f"{word}{other}" for word in (HUSH, SECRET) for other in (FIRST, SECOND) if other != circle]
 
 
 def _stored(url: str) -> Iterator[bytes]:
@@ -311,7 +340,7 @@ def live(history: Sequence[Step], mode: str, url: str = "") -> None:
     try:
         with listening() as logged, FakeOpenAI(check=False) as fake:
             asyncio.run(Life(fake, url or f"sqlite:///{folder / 'bob.db'}", folder, mode).live(history))
-        assert not any(PASSWORD in line or WIDE in line for line in logged)
+        assert not any(password in line for line in logged for password in EVERY_SPELLING)
     finally:
         shutil.rmtree(folder)
 
@@ -319,6 +348,11 @@ def live(history: Sequence[Step], mode: str, url: str = "") -> None:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "FIRST_PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _eves_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVES_PASSWORD", EVES_PASSWORD)
 
 
 slow = settings(
@@ -345,19 +379,30 @@ def test_no_history_leaves_the_password_in_postgresql(postgresql: str, mode: str
 
 
 KNOWN_HISTORIES: dict[str, list[Step]] = {
-    "private in between": [Ask(False), Ask(True), Ask(False), Ask(True), Ask(False)],
-    "private, and then another assistant": [Ask(True), Choose("Ben"), Ask(False), Choose("Ann"), Ask(False)],
-    "private and broken off": [Ask(True, crash=Stall(completes=True)), Ask(False), Ask(True), Ask(False)],
-    "private and failed": [Ask(True, Refused(400, "invalid_prompt")), Ask(False), Ask(True)],
-    "private and cut": [Ask(True, cut=True), Ask(False), Ask(True)],
-    "made public": [Ask(True), Restart(False), Choose("Pia"), Ask(False), Ask(True)],
+    "private in between": [Ask(PUBLIC), Ask(FIRST), Ask(PUBLIC), Ask(FIRST), Ask(PUBLIC)],
+    "private, and then another assistant": [Ask(FIRST), Choose("Ben"), Ask(PUBLIC), Choose("Ann"), Ask(PUBLIC)],
+    "private and broken off": [Ask(FIRST, crash=Stall(completes=True)), Ask(PUBLIC), Ask(FIRST), Ask(PUBLIC)],
+    "private and failed": [Ask(FIRST, Refused(400, "invalid_prompt")), Ask(PUBLIC), Ask(FIRST)],
+    "private and cut": [Ask(FIRST, cut=True), Ask(PUBLIC), Ask(FIRST)],
+    "made public": [Ask(FIRST), Restart(PUBLIC), Choose("Pia"), Ask(PUBLIC), Ask(FIRST)],
     "public, private, public": [
-        Restart(False), Choose("Pia"), Ask(False), Restart(True), Ask(True), Restart(False), Ask(False),
+        Restart(PUBLIC), Choose("Pia"), Ask(PUBLIC), Restart(FIRST), Ask(FIRST), Restart(PUBLIC), Ask(PUBLIC),
     ],
     "asked in public, answered when private": [
-        Restart(False), Choose("Pia"), Ask(False, crash=Stall()), Restart(True), Ask(True), Restart(False), Ask(False),
+        Restart(PUBLIC), Choose("Pia"), Ask(PUBLIC, crash=Stall()), Restart(FIRST), Ask(FIRST), Restart(PUBLIC),
+        Ask(PUBLIC),
     ],
-    "reset": [Ask(True), Reset(), Ask(True), Ask(False), Reset(), Ask(False)],
+    "two circles in turns": [
+        Ask(FIRST), Ask(SECOND), Ask(PUBLIC), Ask(FIRST), Ask(SECOND), Restart(FIRST), Ask(SECOND), Ask(FIRST),
+    ],
+    "two circles, broken off": [
+        Ask(FIRST, crash=Stall(completes=True)), Ask(SECOND), Ask(SECOND, crash=Stall(after_pieces=1)), Ask(FIRST),
+    ],
+    "two assistants of a circle": [Ask(FIRST), Restart(PUBLIC), Ask(FIRST), Restart(FIRST), Ask(FIRST), Ask(SECOND)],
+    "moved to another circle": [
+        Ask(FIRST), Ask(SECOND), Restart(SECOND), Ask(SECOND), Ask(FIRST), Ask(PUBLIC), Restart(FIRST), Ask(FIRST),
+    ],
+    "reset": [Ask(FIRST), Reset(), Ask(FIRST), Ask(PUBLIC), Reset(), Ask(PUBLIC)],
 }  # fmt: skip
 
 
@@ -365,6 +410,97 @@ KNOWN_HISTORIES: dict[str, list[Step]] = {
 @pytest.mark.parametrize("name", KNOWN_HISTORIES)
 def test_these_histories_keep_what_is_private(name: str, mode: str) -> None:
     live(KNOWN_HISTORIES[name], mode)
+
+
+def assistants_with(folder: Path, circle_of_pia: int) -> dict[str, Any]:
+    """Settings under which Pia is public or in a circle."""
+    file = folder / "assistants.toml"
+    file.write_text(ASSISTANTS.format(pia=PIA_IS[circle_of_pia]))
+    return {"assistants_file": file, "private_bob_password": PASSWORD}
+
+
+async def view_of(chat: Chat, views: list[list[str]], text: str) -> list[str]:
+    """What an assistant reads that is asked this."""
+    turn = await chat.accept(Question("web", SESSION, text))
+    assert turn is not None
+    await chat.answering(turn).whole()
+    return views[-1]
+
+
+def noting_views(fake: FakeOpenAI) -> list[list[str]]:
+    views: list[list[str]] = []
+
+    def answer(asked: Asked) -> str:
+        views.append(markers(asked.view))
+        return "Well."
+
+    fake.answer = answer
+    return views
+
+
+@pytest.mark.parametrize("mode", ["conversations", "local"])
+async def test_what_was_private_before_circles_were_kept_is_told_to_its_own_assistant_alone(
+    fake: FakeOpenAI, database_url: str, tmp_path: Path, mode: str
+) -> None:
+    views = noting_views(fake)
+    async with opened(fake, database_url, openai_threads=mode, **assistants_with(tmp_path, PUBLIC)) as chat:
+        await view_of(chat, views, "Q1-a")
+        await view_of(chat, views, f"{PASSWORD} Q2-a")  # of Sam
+        await view_of(chat, views, f"{EVES_PASSWORD} Q3-a")  # of Eve
+        change(database_url, "UPDATE turn SET circle = NULL")
+        change(database_url, "UPDATE thread SET circle = NULL")
+        assert await view_of(chat, views, "Q4-a") == ["Q1-a", "Q4-a"]
+        assert await view_of(chat, views, f"{PASSWORD} Q5-a") == ["Q1-a", "Q2-a", "Q4-a", "Q5-a"]
+        assert await view_of(chat, views, f"{EVES_PASSWORD} Q6-a") == ["Q1-a", "Q3-a", "Q4-a", "Q6-a"]
+    async with opened(fake, database_url, openai_threads=mode, **assistants_with(tmp_path, FIRST)) as chat:
+        assert await view_of(chat, views, f"{PASSWORD} Q7-a") == ["Q1-a", "Q4-a", "Q5-a", "Q7-a"]  # of Pia
+    async with opened(fake, database_url, openai_threads=mode, **assistants_with(tmp_path, PUBLIC)) as chat:
+        everything = ["Q1-a", "Q2-a", "Q4-a", "Q5-a", "Q7-a", "Q8-a"]
+        assert await view_of(chat, views, f"{PASSWORD} Q8-a") == everything  # of Sam
+
+
+async def test_who_moved_to_another_circle_goes_on_with_no_thread_of_the_old_one(
+    fake: FakeOpenAI, database_url: str, tmp_path: Path
+) -> None:
+    views = noting_views(fake)
+    async with opened(fake, database_url, **assistants_with(tmp_path, FIRST)) as chat:
+        await view_of(chat, views, f"{PASSWORD} Q1-a")
+        (old,) = rows(database_url, "SELECT conversation_id AS id, circle FROM thread WHERE assistant = 'Pia'")
+        assert old["circle"] == "PRIVATE_BOB_PASSWORD"
+    async with opened(fake, database_url, **assistants_with(tmp_path, SECOND)) as chat:
+        assert await view_of(chat, views, f"{EVES_PASSWORD} Q2-a") == ["Q2-a"]
+        (new,) = rows(database_url, "SELECT conversation_id AS id, circle FROM thread WHERE assistant = 'Pia'")
+        assert new["circle"] == "EVES_PASSWORD"
+        assert new["id"] != old["id"]
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after"),
+    [
+        (f"{PASSWORD} Q1-a", FIRST, SECOND),
+        (f"{PASSWORD} Q1-a", FIRST, PUBLIC),
+        ("Q1-a", PUBLIC, FIRST),
+        ("Q1-a", PUBLIC, SECOND),
+    ],
+    ids=["another circle", "made public", "made private", "made private elsewhere"],
+)
+async def test_an_open_question_is_not_answered_by_an_assistant_that_moved_meanwhile(
+    fake: FakeOpenAI, database_url: str, tmp_path: Path, text: str, before: int, after: int
+) -> None:
+    async with crashing(fake, database_url, **assistants_with(tmp_path, before)) as chat:
+        if before == PUBLIC:
+            await chat.choose(SESSION, "web", "Pia")
+        turn = await chat.accept(Question("web", SESSION, text))
+        assert turn is not None
+        assert turn.assistant == "Pia"
+    async with opened(fake, database_url, **assistants_with(tmp_path, after)) as chat:
+        found = asyncio.ensure_future(anext(chat.abandoned("web")))
+        await asyncio.sleep(0)
+        await chat.tick()
+        with pytest.raises(AnswerFailed, match="not here any more"):
+            await chat.answering(await found).whole()
+    assert [request for request in fake.requests if request.template == "/responses"] == []
+    assert "Q1-a" not in fake.texts()
 
 
 async def test_a_public_and_a_private_question_at_once_are_kept_apart(fake: FakeOpenAI, sqlite_url: str) -> None:

@@ -163,6 +163,7 @@ class Everything:
         await self.note_posted(second, [{"id": "m1"}, {"id": "m2"}])
         await self.note_posted(second, [{"id": "m1"}])
         await self.note_posted(second, [])
+        await self.is_recorded(second, "a message")
         await self.close_unanswered(second, Outcome.REFUSED, "No.", thread="retired")
         await self.close_shown(second, undeliverable=True)
         await self.close_shown(second, undeliverable=True, again=True)

@@ -612,12 +612,13 @@ async def test_a_question_that_cannot_be_asked_does_not_take_the_place_of_one_th
         await chat.shown(turn)
 
 
-async def test_a_changed_question_stays_with_its_assistant_and_keeps_no_password(
+async def test_a_changed_question_stays_with_its_assistant_unless_it_brings_the_password_and_keeps_none(
     fake: FakeOpenAI, database_url: str
 ) -> None:
     async with opened(fake, database_url, private_bob_password=PASSWORD) as chat:
         for before, after, assistant in (
-            ("Q1-a", f"{PASSWORD} Q2-a", "Bob"),
+            ("Q0-a", "Q1-a", "Bob"),
+            ("Q1-a", f"{PASSWORD} Q2-a", "Private-Bob"),
             (f"{PASSWORD} Q3-a", f"Q4-a ({PASSWORD})", "Private-Bob"),
             (f"{PASSWORD} Q5-a", "Q6-a", "Private-Bob"),
         ):
@@ -628,7 +629,7 @@ async def test_a_changed_question_stays_with_its_assistant_and_keeps_no_password
             await whole(chat, again)
             await chat.shown(again)
     assert [row["question"] for row in rows(database_url, "SELECT question FROM turn ORDER BY number")] == [
-        "Q2-a", "Q4-a ()", "Q6-a",
+        "Q1-a", "Q2-a", "Q4-a ()", "Q6-a",
     ]  # fmt: skip
     assert PASSWORD not in contents(database_url)
     assert PASSWORD not in fake.texts()
@@ -647,7 +648,7 @@ async def test_a_question_that_was_changed_before_it_was_begun_is_asked_as_it_is
 
 
 @pytest.mark.parametrize("how", ["changed", "prepared"])
-async def test_a_public_assistant_does_not_say_that_the_password_opens_it(
+async def test_only_a_private_assistant_says_that_the_password_opens_it(
     fake: FakeOpenAI, database_url: str, how: str
 ) -> None:
     async def prepare(turn: Turn) -> Preparation:
@@ -662,7 +663,7 @@ async def test_a_public_assistant_does_not_say_that_the_password_opens_it(
         answer = chat.answering(turn, prepare=prepare)
         async with asyncio.timeout(SECONDS):
             finished = await answer.whole()
-        assert finished.text
+        assert ("I heard the password. It opens Private-Bob" in finished.text) == (how == "changed")
         assert "opens Bob" not in finished.text
         await chat.shown(turn)
 
@@ -898,15 +899,19 @@ async def test_no_password_passes_through_a_prepared_question_or_what_was_said_a
     fake: FakeOpenAI, database_url: str
 ) -> None:
     async def prepare(_: Turn) -> Preparation:
-        return Preparation(question=f"Q1-a {PASSWORD} please", remarks=[Remarks(f"They wrote: ({PASSWORD}) opens it.")])
+        return Preparation(
+            question=f"Q1-a {PASSWORD} please", remarks=[Remarks("Earlier", [("Ann", f"({PASSWORD})!")])]
+        )
 
     async with opened(fake, database_url, private_bob_password=PASSWORD) as chat:
         turn = await accepted(chat, "Q1-a")
         answer = chat.answering(turn, prepare=prepare)
         async with asyncio.timeout(SECONDS):
-            assert (await answer.whole()).text == "You asked: They wrote: () opens it.\n\nQ1-a please."
+            assert (await answer.whole()).text == (
+                'You asked: Earlier:\n"Ann" wrote:\n> (••••••)!\n\nQ1-a •••••• please.'
+            )
         await chat.shown(turn)
-        assert stored(database_url, turn, "question", "assistant") == ("Q1-a please", "Bob")
+        assert stored(database_url, turn, "question", "assistant") == ("Q1-a •••••• please", "Bob")
     assert PASSWORD not in contents(database_url)
     assert PASSWORD not in fake.texts()
 
