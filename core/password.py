@@ -224,7 +224,7 @@ def _seen(letter: str) -> str:
     is_control = category == "Cc" and not letter.isspace()
     if category == "Cf" or category[0] == "M" or is_control or letter in _INVISIBLE:
         return ""
-    value = unicodedata.numeric(letter, None) if category[0] == "N" else None
+    value = unicodedata.numeric(letter, -1) if category[0] == "N" else -1
     return str(int(value)) if value in range(10) else letter
 
 
