@@ -97,6 +97,8 @@ def session_routes(max_body_bytes: int) -> APIRouter:
     async def begin(request: Request, caller: Calling) -> Session:
         """A session with an id that nobody can guess: whoever knows it may go on with it, read it and delete it.
 
+        One that is not used within a day is forgotten.
+
         `/ask` takes ids of your own making as well; those open their transcript to a secret key only.
         """
         chat: Chat = request.app.state.chat
