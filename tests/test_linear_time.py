@@ -134,7 +134,7 @@ READERS: dict[str, Reader] = {
     "passwords in what was said before": PASSWORDS.masked,
     "a password that is typed into a window": PASSWORDS.read_whole,
     "a question in its frame": lambda text: Frame(text, [text]).around(text),
-    "what was said before, in its frame": lambda text: Remarks(text, [(text, text)]).framed(PASSWORDS.masked),
+    "what was said before, in its frame": lambda text: Remarks("Earlier", [(text, text)]).framed(str),
     # a request
     "text that has to be printable": validated,
     "the addresses that a request was forwarded for": lambda text: client_address(

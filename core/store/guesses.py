@@ -69,7 +69,7 @@ class Guesses:
             for name in closed:
                 self._note_closing(connection, digest(name))
             kinds = ", ".join(f"{name.partition(':')[0]} {digest(name)[:8]}" for name in closed)
-            logger.warning("passwords are closed for %s: what may hold more of them is not read", kinds)
+            logger.warning("passwords closed for %s: what may hold more of them is not read", kinds)
             return max(waits.values())
         for name in budgets if reading.wrong else ():
             connection.execute(

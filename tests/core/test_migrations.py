@@ -217,7 +217,7 @@ def test_an_upgrade_of_the_fourth_version_knows_every_message_that_shows_an_answ
     change(database_url, "INSERT INTO feedback (turn_id, person, good, at) VALUES ('a', 'slack:T1:U1', TRUE, 1)")
     before = all_rows(database_url)
     monkeypatch.setattr(step.module, "ROWS_AT_ONCE", 2)
-    migrate_to(database_url)
+    migrate_to(database_url, "0005")
     after = all_rows(database_url)
     assert {table: after[table] for table in set(before) - {"alembic_version"}} == {
         table: before[table] for table in set(before) - {"alembic_version"}

@@ -37,7 +37,15 @@ async def model_at(base_url: str | None, *, key: str = KEY, silence_seconds: flo
 
 
 def question(text: str = "Q1-a", **more: Any) -> Ask:
-    return Ask(**{"assistant": BOB, "messages": [Said("user", text)], "asker": "digest", **more})
+    return Ask(
+        **{
+            "assistant": BOB,
+            "instructions": BOB.instructions,
+            "messages": [Said("user", text)],
+            "asker": "digest",
+            **more,
+        }
+    )
 
 
 async def news_of(model: OpenAIModel, asked: Ask) -> list[str | ResponseStarted | Finished]:

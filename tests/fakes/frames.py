@@ -31,15 +31,15 @@ def unframed(text: str) -> str:
         elif found := _WROTE.fullmatch(line):
             assert place, f"words without a place: {text!r}"
             name = json.loads(found[1]) if found[1] else ""
-            if place == _EARLIER:
-                read.append(_said(found[1], _quoted(lines)))
-            else:
+            if place == _ABOUT:
                 read[-1] = f"{place[:-1]}{f', from {name}' if name else ''}:"
                 read.append(_quoted(lines))
+            else:
+                read.append(_said(found[1], _quoted(lines)))
         elif found := _ATTACHED.fullmatch(line):
             names = [json.loads(name) for name in re.findall(_NAME, found[1])]
             read.append(f"\n(Attached, and not readable for you: {', '.join(names)})")
-        elif line in (_EARLIER, _ABOUT):
+        elif lines and _WROTE.fullmatch(lines[0]):
             place = line
             read.append("Earlier in this thread:" if line == _EARLIER else line)
         else:
