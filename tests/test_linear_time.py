@@ -46,7 +46,7 @@ Reader = Callable[[str], object]
 
 LONGEST = 200_000  # characters of an answer; a question has 32,000, and a request's head 64 KiB
 SECONDS_THAT_ARE_NOTHING, OF_EACH_CHARACTER = 0.002, 50e-9
-SECONDS_THAT_ARE_ENOUGH = 1.0
+SECONDS_THAT_ARE_ENOUGH = 0.3
 # Four times the text takes four times as long, or 16 times where the time grows with the square of the length.
 TIMES, TOO_MUCH = 4, 9
 
@@ -236,9 +236,7 @@ def test_each_reader_is_given_every_text() -> None:
     "slow",
     [
         re.compile(r"[ \t]*\|?[ \t]*:?-+").fullmatch,
-        re.compile(r"\s+$").search,
         lambda text: [text[at:].strip() for at in range(0, len(text), 10)],
-        lambda text: [text[:at].count("|\n") for at, letter in enumerate(text) if letter == "|"],
     ],
 )
 def test_a_reader_that_takes_time_in_proportion_to_the_square_of_the_length_is_found(slow: Reader) -> None:

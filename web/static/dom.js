@@ -3,12 +3,13 @@
 /** An element. `given` are its attributes; functions among them listen, and null, undefined and false leave one out. */
 export function h(tag, given = {}, ...children) {
   const element = document.createElement(tag);
+  // First, since what has dir="auto" is searched for its direction anew with each child that it gets.
+  element.append(...children.filter((child) => child != null));
   for (const [name, value] of Object.entries(given)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value === true) element.setAttribute(name, "");
     else if (value != null && value !== false) element.setAttribute(name, value);
   }
-  element.append(...children.filter((child) => child != null));
   return element;
 }
 
