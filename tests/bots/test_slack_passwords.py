@@ -50,7 +50,9 @@ def told(fake: FakeOpenAI) -> list[str]:
 
 def guesses(database_url: str) -> int:
     """How many words counted."""
-    return sum(row["words"] for row in rows(database_url, "SELECT words FROM guess")) // 2  # of a person and a surface
+    return (
+        sum(int(row["words"]) for row in rows(database_url, "SELECT words FROM guess")) // 2
+    )  # of a person and a surface
 
 
 def nowhere(fake: FakeOpenAI, slack: FakeSlack, caplog: pytest.LogCaptureFixture, url: str) -> str:
