@@ -38,12 +38,11 @@ def _assistant(turn: Turn | None) -> str:
 
 def on_slack(words: list[str], user: str, at: int, name: str = "") -> Question:
     """A direct message in Slack, as the shipped bot reads it."""
-    body = {"team_id": "T1", "authorizations": [{"team_id": "T1", "user_id": "U0BOT"}]}
     event = {
         "type": "message", "user": user, "channel": f"D{user}", "channel_type": "im", "ts": f"1712.{at:06}",
         "text": " ".join(words) + " hello", "files": [{"name": name}] if name else [],
     }  # fmt: skip
-    said = said_in(body, event)
+    said = said_in({"team_id": "T1"}, event)
     assert said is not None
     return Question("slack", said.session, said.text, said.key, said.person, None, said.place, said.reply_to)
 
@@ -57,12 +56,10 @@ def on_discord(words: list[str], user: int, at: int) -> Question:
 
 
 def on_web(words: list[str], caller: int) -> Question:
-    """A request without a key."""
     return Question("web", f"web:public:{caller}", " ".join(words) + " hello", address=f"192.0.2.{caller}")
 
 
 async def window(chat: Chat, words: list[str], at: int) -> str:
-    """A word typed where a password is asked for."""
     try:
         return (await chat.unlock("slack:T1:U1", "slack:T1:D1", "slack", words[0])).name
     except WrongPassword:
@@ -70,7 +67,6 @@ async def window(chat: Chat, words: list[str], at: int) -> str:
 
 
 async def edit(chat: Chat, words: list[str], at: int) -> str:
-    """A question that waits, edited."""
     turn = await chat.accept(on_slack([], "U1", at))
     assert turn is not None
     await chat.amend(turn, " ".join(words))
@@ -144,7 +140,7 @@ async def measure(secret: str, road: Try) -> tuple[int, bool]:
 def main() -> None:
     """Print the table."""
     logging.disable(logging.WARNING)
-    print("\nWords that may be tried in an hour, and of how many of them something is learnt (tried / learnt):\n")
+    print("\nWords that may be tried in an hour / of how many of them something is learnt\n")
     print(f"| road | {' | '.join(KINDS)} |\n|---|{'---:|' * len(KINDS)}")
     for name, road in ROADS.items():
         cells = []

@@ -165,17 +165,21 @@ async def bob_is_closed(slack: FakeSlack, channel: str, user: str) -> bool:
     return sentence == PasswordsClosed.sentence and plain.startswith("You asked:")
 
 
-async def test_the_sentence_is_the_same_for_whom_an_unlock_has_lapsed(
-    slack: FakeSlack, bob: Start, sqlite_url: str
+@pytest.mark.parametrize("who", ["has an open unlock", "had an unlock that lapsed", "attached a file"])
+async def test_the_sentence_is_the_same_whatever_else_is_known_of_who_gets_it(
+    slack: FakeSlack, bob: Start, sqlite_url: str, who: str
 ) -> None:
-    async with bob(private_bob_password=PIN):
-        for user in ("U1", "U2"):
-            await uses_up(slack, user)
-        now = "INSERT INTO unlock (person, place, assistant, until) VALUES (:person, :place, 'Private-Bob', 1)"
-        change(sqlite_url, now, person=f"slack:{slack.team}:U1", place=f"slack:{slack.team}:C1")
-        for user in ("U1", "U2"):
-            ts = slack.says(user, "C1", f"{HI} {PIN} {SECRET}")
-            assert await answered(slack, "C1", ts) == PasswordsClosed.sentence
+    files = [slack.add_file(f"{SECRET}.txt", b"")] if "file" in who else []
+    async with bob(private_bob_password=PIN) as running:
+        if "unlock" in who:
+            await running.chat.unlock(f"slack:{slack.team}:U1", f"slack:{slack.team}:C1", "slack", PIN)
+        if "lapsed" in who:
+            change(sqlite_url, "UPDATE unlock SET until = until - 901")
+        await uses_up(slack, "U1")
+        ts = slack.says("U1", "C1", f"{HI} {PIN} {SECRET}", files=files)
+        assert await answered(slack, "C1", ts) == PasswordsClosed.sentence
+        await closed(sqlite_url, "answered", "refused")
+        assert SECRET not in contents(sqlite_url)
 
 
 @pytest.mark.parametrize("last", [PIN, "100777"])
@@ -246,7 +250,7 @@ async def test_the_first_answer_after_an_unlock_has_lapsed_says_so_and_no_later_
         person, place = f"slack:{slack.team}:U1", f"slack:{slack.team}:D1"
         await running.chat.unlock(person, place, "slack", PIN)
         assert (await answered(slack, "D1", slack.says("U1", "D1", "one"))).startswith("🔒 _Private-Bob_\n\n")
-        change(sqlite_url, "UPDATE unlock SET until = 1")
+        change(sqlite_url, "UPDATE unlock SET until = until - 901")
         lapsed = await answered(slack, "D1", slack.says("U1", "D1", "two"))
         assert lapsed.startswith("_Private-Bob is locked again here, so this is answered by Bob._\n\n")
         assert (await answered(slack, "D1", slack.says("U1", "D1", "three"))).startswith("You asked: three")

@@ -296,7 +296,7 @@ class Life:
 
     async def _do(self, chat: Chat, step: Do) -> None:
         if step.what == "lapse":
-            change(self.url, "UPDATE unlock SET until = 1")
+            change(self.url, "UPDATE unlock SET until = until - 901")
             self.unlocks.clear()
         elif step.what == "hour":
             change(self.url, "UPDATE guess SET at = at - 3601")

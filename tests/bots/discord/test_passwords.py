@@ -329,7 +329,7 @@ async def test_the_first_answer_after_an_unlock_has_lapsed_says_so_and_no_later_
         person, place = f"discord:{discord.user('ada').id}", f"discord:{discord.dm('ada')}"
         await running.chat.unlock(person, place, "discord", PIN)
         assert (await answer(discord, discord.says("ada", "dm", "one"))).startswith("🔒 _Private-Bob_\n\n")
-        change(sqlite_url, "UPDATE unlock SET until = 1")
+        change(sqlite_url, "UPDATE unlock SET until = until - 901")
         lapsed = await answer(discord, discord.says("ada", "dm", "two"))
         assert lapsed.startswith("_Private-Bob is locked again here, so this is answered by Bob._\n\n")
         assert (await answer(discord, discord.says("ada", "dm", "three"))).startswith("You asked: three")
