@@ -37,7 +37,6 @@ def _assistant(turn: Turn | None) -> str:
 
 
 def on_slack(words: list[str], user: str, at: int, name: str = "") -> Question:
-    """A direct message in Slack, as the shipped bot reads it."""
     event = {
         "type": "message", "user": user, "channel": f"D{user}", "channel_type": "im", "ts": f"1712.{at:06}",
         "text": " ".join(words) + " hello", "files": [{"name": name}] if name else [],
@@ -48,7 +47,6 @@ def on_slack(words: list[str], user: str, at: int, name: str = "") -> Question:
 
 
 def on_discord(words: list[str], user: int, at: int) -> Question:
-    """A direct message on Discord, as the shipped bot reads it."""
     here = Here("dm", user, None, None)
     note = note_to_self(here, Speaker(user, "Eve", None), bot=1, message=at)
     text = readable(" ".join(words) + " hello", 1, {})
@@ -111,7 +109,6 @@ ROADS: dict[str, Try] = {
 
 
 def words_like(secret: str) -> Iterator[str]:
-    """Words of a password's kind that it is not."""
     numbers = (str(100_001 + n) if secret.isdigit() else f"{secret[:-4]}{1000 + n}" for n in itertools.count())
     return (word for word in numbers if word != secret)
 
