@@ -49,6 +49,11 @@ def unframed(text: str) -> str:
     return "\n".join(read)
 
 
+def outside_of_quotes(text: str) -> list[str]:
+    """The lines of a message that no person wrote: those that do not begin with "> ", however lines may be ended."""
+    return [line for line in text.splitlines() if not line.startswith("> ")]
+
+
 def _said(name: str | None, text: str) -> str:
     return f"{json.loads(name)}: {text}" if name else text
 
