@@ -14,9 +14,9 @@ _LOOKS_SECRET = re.compile(
     r"|xox[a-z]-[A-Za-z0-9-]+"
     r"|xapp-[A-Za-z0-9-]+"
     r"|(?<=Bearer )\S+"
-    r"|(?<=://)[^\s/:]*:\S+(?=@)"
     r"|[MNO][A-Za-z\d_-]{23,28}\.[A-Za-z\d_-]{6,7}\.[A-Za-z\d_-]{27,}"
 )
+_RUN, _USER = re.compile(r"\S+"), re.compile(r"[^/:]*:")
 # These libraries log request bodies or addresses with ids at their lower levels.
 _TALKATIVE = (
     "openai", "httpx2", "httpcore2", "aiohttp", "asyncio", "sqlalchemy", "alembic", "psycopg", "slack_bolt",
@@ -42,7 +42,7 @@ class RedactingFormatter(logging.Formatter):
         """The record as one redacted text."""
         record.exc_text = None  # another handler may have left there what it made of the exception
         text = self._known.sub("[secret]", super().format(record))
-        return _LOOKS_SECRET.sub("[secret]", text)
+        return _LOOKS_SECRET.sub("[secret]", _without_credentials(text))
 
     def formatException(self, ei: _ExcInfo) -> str:
         """Types and places of an exception and its causes, without their messages."""
@@ -53,6 +53,21 @@ class RedactingFormatter(logging.Formatter):
             lines.append(kind_of(error))
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         return "\n".join(lines)
+
+
+def _without_credentials(text: str) -> str:
+    """The text without what stands between `://` and `@` in an address, user and password, whatever they hold."""
+    return _RUN.sub(_without_its_credentials, text) if "://" in text and "@" in text else text
+
+
+def _without_its_credentials(run: re.Match[str]) -> str:
+    address = run[0]
+    start, end = address.find("://"), address.rfind("@")
+    while 0 <= start < end:
+        if (user := _USER.match(address, start + 3)) and user.end() < end:
+            return f"{address[: start + 3]}[secret]{address[end:]}"
+        start = address.find("://", start + 3)
+    return address
 
 
 def kind_of(error: BaseException) -> str:

@@ -6,6 +6,7 @@ The next such function is held to it by a line in READERS, and the next nasty th
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from bots.slack_words import readable as readable_on_slack
 from bots.slack_words import shown as shown_on_slack
 from bots.slack_words import title_of as title_on_slack
 from core import Frame, Remarks, Turn
+from core.logs import RedactingFormatter
 from core.password import Password, Passwords
 from web.addresses import client_address, networks
 from web.callers import Printable
@@ -91,6 +93,8 @@ PASSWORDS = Passwords(
     [Password(secret, "Private-Bob", name=secret) for secret in ("482913", "4829137", "973808", "a horse & a battery")]
 )
 
+LOG = RedactingFormatter(["a secret"])
+
 READERS: dict[str, Reader] = {
     # an answer
     "a line outside": Context().after,
@@ -129,6 +133,8 @@ READERS: dict[str, Reader] = {
     "a plain name": lambda text: words.plain_name(text, "*_`~<>|\n@"),
     "files that are not read": lambda text: words.above_the_answer(a_turn("", files=[text])),
     "a title": lambda text: words.first_line(text, 80),
+    # what is logged
+    "a line of the log": lambda text: LOG.format(logging.makeLogRecord({"msg": text})),
     # both
     "passwords in what is said": PASSWORDS.read,
     "passwords in what was said before": PASSWORDS.masked,
@@ -159,7 +165,7 @@ PIECES = (
     "<", ">", "<@", "<@1", "<@1>", "<@!", "<:a:", "<a:", "</a", "<#", "<@B1", "<@B1>", "<@B1>,", "<@U1|", "<!",
     "<!here", "<!here|", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",
     # addresses and versions
-    "10.0.0.1,", "::", "%", "W/",
+    "://:", "sk-", "10.0.0.1,", "::", "%", "W/",
 )  # fmt: skip
 PREFIXES = (
     "", "a", "#### ", "#### a", "|", "a|b\n-", "a|b\n-|", "```", "```\n", "<", "<@1", "<@B1>", "[http://a", "![",
