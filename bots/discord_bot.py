@@ -173,9 +173,9 @@ class DiscordBot:
         self.user = 0
         self.is_connected = asyncio.Event()
         self.api = DiscordApi()
-        preparing = DiscordPreparing(self.api, chat, self._allowed, may_read_all=self._may_read_all)
-        self.responder = Responder(chat, SURFACE, self._open_reply, preparing)
-        self.commands = DiscordCommands(chat, preparing, self.responder)
+        self._preparing = DiscordPreparing(self.api, chat, self._allowed, may_read_all=self._may_read_all)
+        self.responder = Responder(chat, SURFACE, self._open_reply, self._preparing)
+        self.commands = DiscordCommands(chat, self._preparing, self.responder)
 
     def in_background(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something that nobody waits for."""
@@ -290,8 +290,9 @@ class DiscordBot:
             turn = await self.commands.turn_shown_by(heard.answer_replied_to)
             if turn is not None:
                 session, here = turn.session, Here("inline", here.channel, here.parent, here.guild)
-        heard = replace(heard, here=here)
-        question = question_of(heard.text, session, event_id=heard.key, here=here, reply_to=heard.reply_to)
+        quoted, files = await self._preparing.to_be_kept(heard.quoted, heard.files)
+        heard = replace(heard, here=here, quoted=quoted)
+        question = question_of(heard.text, session, event_id=heard.key, here=here, reply_to=heard.reply_to, files=files)
         try:
             await self.responder.hear(question)
         except BadQuestion as bad:

@@ -130,16 +130,17 @@ class DiscordCommands:
     ) -> None:
         here, speaker = where_and_who(interaction)
         speaker = replace(speaker, name=self._chat.masked(speaker.name))
-        note = note_to_self(
-            here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
-            may_post=_may_post(interaction),
-        )  # fmt: skip
         session = about.session if about is not None else here.session(message=None, user=speaker.id)
         acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer(thinking=True)))
         text = readable(text, _our_id(interaction), {})
-        question = question_of(text, session, event_id=_event_of(interaction.id), here=here, reply_to=note)
         sentence = None
         try:
+            quoted, _ = await self._preparing.to_be_kept(quoted, ())
+            note = note_to_self(
+                here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
+                may_post=_may_post(interaction),
+            )  # fmt: skip
+            question = question_of(text, session, event_id=_event_of(interaction.id), here=here, reply_to=note)
             await self._responder.hear(question)
         except NotAccepted as refusal:
             sentence = str(refusal)

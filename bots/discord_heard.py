@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import discord
 
+from bots import words
 from bots.discord_words import SURFACE, Here, named, opens_with, person_id, readable
 from bots.words import NO_WORDS
 from core import Frame, Json, Question
@@ -63,7 +64,7 @@ class Heard:
     def reply_to(self) -> Json:
         """What is needed to answer it."""
         return note_to_self(
-            self.here, self.speaker, bot=self.bot, message=self.id, files=self.files, quoted=self.quoted,
+            self.here, self.speaker, bot=self.bot, message=self.id, quoted=self.quoted,
             is_addressed=self.is_addressed, is_public=self.is_public,
         )  # fmt: skip
 
@@ -93,7 +94,7 @@ def heard_in(message: discord.Message, bot: int, *, may_read_all: bool, masked: 
         speaker=speaker_of(message.author, masked),
         here=here,
         text=text,
-        files=tuple(map(masked, _files_of(message))),
+        files=tuple(words.names_of_files(_files_of(message), masked)),
         mentions_us=mentions_us,
         is_for_somebody_else=(first is not None and first != bot and first not in our_roles)
         or (replied_to is not None and not is_to_us and not mentions_us),
@@ -138,7 +139,6 @@ def note_to_self(
     bot: int,
     message: int | None = None,
     command: Json | None = None,
-    files: Collection[str] = (),
     quoted: Json | None = None,
     is_addressed: bool = True,
     is_public: bool = True,
@@ -148,7 +148,7 @@ def note_to_self(
     return {
         "kind": here.kind, "channel": here.channel, "parent": here.parent, "guild": here.guild, "bot": bot,
         "message": message, "command": command, "user": speaker.id, "name": speaker.name,
-        "roles": None if speaker.roles is None else sorted(speaker.roles), "files": list(files), "quoted": quoted,
+        "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
         "addressed": is_addressed, "is_public": is_public, "may_post": may_post,
     }  # fmt: skip
 
@@ -161,12 +161,14 @@ def command_of(interaction: discord.Interaction) -> Json:
     }  # fmt: skip
 
 
-def question_of(text: str, session: str, *, event_id: str, here: Here, reply_to: Json) -> Question:
+def question_of(
+    text: str, session: str, *, event_id: str, here: Here, reply_to: Json, files: Sequence[str] = ()
+) -> Question:
     """A question in the core's words."""
     return Question(
         surface=SURFACE, session=session, text=text or NO_WORDS, event_id=event_id,
         person=person_id(reply_to["user"]), place=here.place, reply_to=reply_to,
-        frame=Frame("" if here.kind == "dm" else reply_to["name"], reply_to["files"]),
+        frame=Frame("" if here.kind == "dm" else reply_to["name"], files),
     )  # fmt: skip
 
 
@@ -190,10 +192,10 @@ def _quoted(
     message: discord.Message, replied_to: discord.Message | None, bot: int, names: Mapping[int, str], masked: Mask
 ) -> Json | None:
     if message.message_snapshots and message.reference is not None:  # whose it is Discord does not tell
-        text = readable(message.message_snapshots[0].content, bot, names)[:LONGEST_QUOTE]
-        return {"id": str(message.reference.message_id), "name": "", "text": masked(text)}
+        text = masked(readable(message.message_snapshots[0].content, bot, names))[:LONGEST_QUOTE]
+        return {"id": str(message.reference.message_id), "name": "", "text": text}
     if replied_to is None or not replied_to.content:
         return None
     names = {**names, **{each.id: each.display_name for each in replied_to.mentions}}
-    text = readable(replied_to.content, bot, names)[:LONGEST_QUOTE]
-    return {"id": str(replied_to.id), "name": masked(_name_of(replied_to.author)), "text": masked(text)}
+    text = masked(readable(replied_to.content, bot, names))[:LONGEST_QUOTE]
+    return {"id": str(replied_to.id), "name": masked(_name_of(replied_to.author)), "text": text}

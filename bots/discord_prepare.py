@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import discord
@@ -85,9 +85,8 @@ class DiscordPreparing:
         if turn.said_password and to["guild"] and to["message"]:  # what a command is given is not shown
             await self._api.attempt(partial(_write_to, to["user"], OTHERS_CAN_READ_IT), seconds=SECONDS_TO_WARN)
         earlier, quoted = await self._earlier(turn, to), await self._quoted(turn, to)
-        is_left_out = quoted == NOT_TO_BE_TOLD and _is_forward(to["quoted"])
         return Preparation(
-            frame=replace(turn.frame or Frame(), attached=[] if is_left_out else to["files"]),
+            frame=turn.frame or Frame("" if to["kind"] == "dm" else to["name"]),
             remarks=[each for each in (earlier, quoted) if each is not None],
         )
 
@@ -145,6 +144,16 @@ class DiscordPreparing:
 
     # ── what was said before ─────────────────────────────────────────────────────────────────────────────────────────
 
+    async def to_be_kept(self, quoted: Json | None, files: Sequence[str]) -> tuple[Json | None, Sequence[str]]:
+        """What may be kept with a question of the message that it is about, and of its files.
+
+        Of what was said in private, or has been forgotten, nothing but which message it is.
+        """
+        said = await self._said_in(quoted) if quoted is not None and quoted["id"] else None
+        if quoted is None or said is None or not (said.private or said.unread or said.outcome is Outcome.FORGOTTEN):
+            return quoted, files
+        return {**quoted, "text": ""}, () if _is_forward(quoted) else files
+
     async def _quoted(self, turn: Turn, to: Json) -> Remarks | None:
         """The message that the question is about, unless it is part of the conversation or was said in private."""
         quoted = to["quoted"]
@@ -154,9 +163,12 @@ class DiscordPreparing:
         if said is not None and not _may_be_told(said, turn):
             return NOT_TO_BE_TOLD
         is_known = said is not None and said.session == turn.session and said.outcome is not Outcome.REFUSED
-        if not quoted["text"] or (is_known and to["command"] is None):  # a command means one message of many
+        text = quoted["text"]
+        if said is not None and said.private and said.event_id == quoted["id"]:
+            text = said.question
+        if not text or (is_known and to["command"] is None):  # a command means one message of many
             return None
-        return Remarks(THE_MESSAGE_THIS_IS_ABOUT, [(quoted["name"], quoted["text"])])
+        return Remarks(THE_MESSAGE_THIS_IS_ABOUT, [(quoted["name"], text)])
 
     async def _said_in(self, quoted: Json) -> Turn | None:
         """The turn of which a quoted message is the question or, where it may be one of ours, shows the answer."""
@@ -176,7 +188,7 @@ class DiscordPreparing:
         found = await self._api.attempt(lambda client: self._messages_before(client, to, since)) or []
         known = await self._chat.known_events(SURFACE, [each.key for each in found])
         said = [
-            (each.speaker.name, each.text[:LONGEST_EARLIER_MESSAGE])
+            (each.speaker.name, self._chat.masked(each.text)[:LONGEST_EARLIER_MESSAGE])
             for each in found
             if each.key not in known and each.text and not each.is_addressed
         ]

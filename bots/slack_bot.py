@@ -32,7 +32,7 @@ from bots.slack_shape import is_slacks
 from bots.slack_socket import Socket
 from bots.slack_status import Statuses
 from bots.slack_words import SURFACE, Said, said_in
-from bots.words import NO_WORDS
+from bots.words import NO_WORDS, names_of_files
 from core import BadQuestion, Chat, Frame, Json, NotAccepted, Question, Settings, SettingsError, Turn
 from core.logs import kind_of
 
@@ -144,7 +144,7 @@ class SlackBot:
         before, now = (said_in(body, {"type": "message", **version, **around}) for version in versions)
         if now is None or before is None:
             return
-        if now.mentions_us and not before.mentions_us:
+        if now.mentions_us and not before.mentions_us and await self._chat.turn_of(SURFACE, now.key) is None:
             await self._hear_message(now)
         elif now.text != before.text:  # links that unfold come as edits too
             await self._commands.edited(body, now)
@@ -174,11 +174,10 @@ class SlackBot:
         return first is not None and float((first.reply_to or {}).get("ts", 0)) < float(said.ts)
 
     def _question(self, said: Said) -> Question:
-        reply_to = said.reply_to
-        reply_to["files"] = [self._chat.masked(name) for name in said.files]
+        files = names_of_files(said.files, self._chat.masked)
         return Question(
             surface=SURFACE, session=said.session, text=said.text or NO_WORDS, event_id=said.key, person=said.person,
-            place=said.place, reply_to=reply_to, frame=Frame("" if said.kind == "im" else said.user, reply_to["files"]),
+            place=said.place, reply_to=said.reply_to, frame=Frame("" if said.kind == "im" else said.user, files),
         )  # fmt: skip
 
     def _open_reply(self, turn: Turn) -> SlackReply:

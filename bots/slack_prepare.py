@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bots.reply import InDoubt, Undeliverable
 from bots.slack_api import Refused, SlackApi
@@ -86,7 +86,7 @@ class SlackPreparing:
         said = [(names[user], with_names(text, names)) for user, text in earlier]
         return Preparation(
             question=with_names(turn.question, names),
-            frame=Frame("" if to["kind"] == "im" else names[to["user"]], to["files"]),
+            frame=replace(turn.frame or Frame(), speaker="" if to["kind"] == "im" else names[to["user"]]),
             remarks=[Remarks(EARLIER_IN_THIS_THREAD, said)] if said else [],
         )
 
@@ -169,7 +169,7 @@ class SlackPreparing:
         key = f"{to['install']}:{to['channel']}:"
         turns = await self._chat.known_events(SURFACE, [key + each["ts"] for each in messages])
         return [
-            (each["user"], readable(each.get("text") or "")[:LONGEST_EARLIER_MESSAGE])
+            (each["user"], self._chat.masked(readable(each.get("text") or ""))[:LONGEST_EARLIER_MESSAGE])
             for each in messages
             if key + each["ts"] not in turns
         ]

@@ -80,7 +80,7 @@ class Said:
         return {
             "install": self.install, "team": self.team, "bot": self.bot, "user": self.user, "channel": self.channel,
             "user_team": self.user_team, "stranger": self.is_stranger, "kind": self.kind, "ts": self.ts,
-            "thread": self.thread, "addressed": self.is_addressed, "files": list(self.files),
+            "thread": self.thread, "addressed": self.is_addressed,
         }  # fmt: skip
 
 

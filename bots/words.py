@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from core import Turn
 
 NO_WORDS = "(no words)"  # a question that is a file, or a mention and nothing else
@@ -10,18 +12,28 @@ LONGEST_NAME_OF_A_FILE = 100
 
 
 def plain_name(name: str, markup: str) -> str:
-    """A file's name without the characters that mean something to a platform."""
+    """A name without the characters that mean something to a platform, on one line."""
     for special in markup:
         name = name.replace(special, " ")
-    return " ".join(name.split())[:LONGEST_NAME_OF_A_FILE]
+    return " ".join(name.split())
+
+
+def names_of_files(names: Iterable[str], masked: Callable[[str], str]) -> list[str]:
+    """The names of files as they are told and shown. No word is cut before it is masked: half a password is none."""
+    return [masked(name)[:LONGEST_NAME_OF_A_FILE] for name in names]
 
 
 def above_the_answer(turn: Turn) -> str:
-    """What a person is told before the answer itself: that it is private, or is not any more, and what was not read."""
+    """What a person is told before the answer itself: that it is private, or is not any more, and what was not read.
+
+    Where nothing was kept of what they said, nothing: they are told one sentence, which is always the same.
+    """
+    if turn.unread:
+        return ""
     mark = f"🔒 _{turn.assistant}_\n\n" if turn.private else ""
     if turn.lapsed and not turn.private:
         mark = f"_{turn.lapsed} is locked again here, so this is answered by {turn.assistant}._\n\n"
-    files = (turn.reply_to or {}).get("files") or ()
+    files = turn.frame.attached if turn.frame is not None else ()
     return mark + (f"_I cannot read attachments yet, so I have not seen: {', '.join(files)}_\n\n" if files else "")
 
 

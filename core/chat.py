@@ -25,13 +25,12 @@ from core.errors import (
     HoldLost,
     NoPrivateHere,
     Overloaded,
-    PasswordsClosed,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
     WrongPassword,
 )
-from core.password import Passwords, Reading
+from core.password import Passwords, Reading, Said
 from core.store import Chosen, Store
 from core.threads import Threads
 from core.turns import Exchange, Outcome, Question, SessionSummary, Turn, new_session_name, new_turn_id
@@ -106,7 +105,7 @@ class Chat:
 
     async def _accept(self, question: Question, instead_of: Turn | None) -> Turn | None:
         self._check(question)
-        reading = self._read(question)
+        said = self._said(question)
         turn_id = new_turn_id()
         # Before it is stored, so that it is never taken for a stranded one.
         self._answering.take_in_hand(turn_id, question.session, may_wait=question.may_wait)
@@ -116,8 +115,8 @@ class Chat:
                 turn = await self._store.accept(
                     question,
                     turn_id=turn_id,
-                    reading=reading,
-                    opened=self._opened(reading),
+                    said=said,
+                    opens=self._opened_by,
                     choose=self._choose,
                     max_waiting=self._max_waiting,
                     instead_of=instead_of.id if instead_of else None,
@@ -143,11 +142,8 @@ class Chat:
             raise StoreUnavailable
         # What it holds in its text counted when it was asked. Anything else is a guess like any other: a retry may not
         # be the place to try passwords at, and only the right one finds the turn that it opened.
-        reading, counted = self._read(question), self._passwords.read(turn.question).candidates
-        guessed = replace(reading, candidates=reading.candidates - counted, wrong=reading.wrong - counted)
-        closed = await self._store.seconds_closed(question, guessed) if guessed.candidates else None
-        if closed is not None:
-            raise PasswordsClosed(retry_after=math.ceil(closed))
+        said = self._said(question, counted=self._passwords.candidates(turn.question))
+        reading = await self._store.read(question, said) if said.candidates else said.read()
         if reading.opens and not question.may_unlock:
             raise NoPrivateHere
         if (turn.question, turn.assistant if turn.private else None) != (reading.text, reading.opens):
@@ -232,8 +228,7 @@ class Chat:
         with the assistant that was chosen for it, unless the new text holds a password. Raises BadQuestion.
         """
         self._check_text(text)
-        reading = self._passwords.read(text)
-        amended = await self._store.amend(turn, reading, self._opened(reading))
+        amended = await self._store.amend(turn, self._passwords.said(text), self._opened_by)
         if amended == "too late":
             return False
         logger.info("turn %s %s", turn.reference, amended)
@@ -277,11 +272,9 @@ class Chat:
 
         Raises WrongPassword, and PasswordsClosed, also for the right one, where too many were wrong lately.
         """
-        reading = self._passwords.read_whole(typed)
-        said = await self._store.unlock(person, place, surface, reading, seconds=UNLOCKED_SECONDS)
-        assistant = self.assistants.get(reading.opens) if reading.opens and said == "opened" else None
-        if isinstance(said, PasswordsClosed):
-            raise said
+        said = self._passwords.typed(typed)
+        opens = await self._store.unlock(person, place, surface, said, seconds=UNLOCKED_SECONDS)
+        assistant = self.assistants.get(opens) if opens is not None else None
         if assistant is None:
             raise WrongPassword
         return assistant
@@ -485,12 +478,22 @@ class Chat:
         if "\0" in text:
             raise BadQuestion("The question contains a NUL character.")
 
-    def _read(self, question: Question) -> Reading:
-        """What the text of a question says. Where it may open nothing, the right password is a guess as well."""
-        reading = self._passwords.read(question.text)
-        return reading if question.may_unlock else replace(reading, wrong=reading.candidates)
+    def _said(self, question: Question, *, counted: frozenset[str] = frozenset()) -> Said:
+        """What a question says, some candidates of which `counted` before.
 
-    def _opened(self, reading: Reading) -> Chosen | None:
+        Where it may open nothing, the right password is a guess as well.
+        """
+
+        said = self._passwords.said(question.text)
+
+        def read() -> Reading:
+            reading = said.read()
+            wrong = reading.wrong if question.may_unlock else reading.candidates
+            return replace(reading, wrong=wrong - counted)
+
+        return Said(said.candidates - counted, read)
+
+    def _opened_by(self, reading: Reading) -> Chosen | None:
         private = self.assistants.get(reading.opens) if reading.opens else None
         return None if private is None else Chosen(private.name, private.circle)
 

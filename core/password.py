@@ -16,7 +16,7 @@ import re
 import secrets
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import accumulate
@@ -68,6 +68,17 @@ class Reading:
     wrong: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody says to us, before any word of it was compared with a PIN.
+
+    Whether it may be read is decided by its `candidates` alone: also how long a refusal takes tells nothing.
+    """
+
+    candidates: frozenset[str]
+    read: Callable[[], Reading]
+
+
 class Password:
     """The password of a circle, set in the variable `name`; it opens the assistant `opens`.
 
@@ -110,6 +121,13 @@ class Passwords:
     def __iter__(self) -> Iterator[Password]:
         return iter(self._all)
 
+    def candidates(self, text: str) -> frozenset[str]:
+        """The different words in a text that might be somebody's PIN."""
+        if not self._pins:
+            return frozenset()
+        visible = text.translate(_SEEN)
+        return frozenset(match[0] for match in self._shaped(visible, self._strong_in(visible).places))
+
     def read(self, text: str) -> Reading:
         """What somebody says to us."""
         visible = text.translate(_SEEN)
@@ -128,52 +146,69 @@ class Passwords:
             wrong=wrong,
         )
 
-    def read_whole(self, typed: str) -> Reading:
+    def said(self, text: str) -> Said:
+        """What somebody says to us, to be read once it may be."""
+        if candidates := self.candidates(text):
+            return Said(candidates, lambda: self.read(text))
+        reading = self.read(text)
+        return Said(candidates, lambda: reading)
+
+    def typed(self, text: str) -> Said:
         """What somebody types where a password was asked for: nothing but one, or nothing."""
-        word = typed.translate(_SEEN).strip()
-        opens = [each.opens for each in self._all if each.is_(word)]
+        word = text.translate(_SEEN).strip()
         candidates = frozenset([word] if self._pins and self._candidate.fullmatch(word) else [])
-        return Reading("", opens[0] if opens else None, candidates, frozenset() if opens else candidates)
+
+        def read() -> Reading:
+            opens = [each.opens for each in self._all if each.is_(word)]
+            return Reading("", opens[0] if opens else None, candidates, frozenset() if opens else candidates)
+
+        return Said(candidates, read)
 
     def masked(self, text: str, *, said: str = "") -> str:
         """What nobody said to us just now, with a mask for each word that might be a password, right or wrong alike.
 
-        But for wrong ones that somebody `said` as well: those counted.
+        But for those that stand in what somebody `said` as well, once it was read: it holds wrong ones only.
         """
         visible = text.translate(_SEEN)
-        found = self._find(visible)
-        counted = self.read(said).wrong if said and found.wrong_places else frozenset()
-        wrong = [(start, end) for start, end in found.wrong_places if visible[start:end] not in counted]
-        return _replaced(text, visible, sorted([*found.places, *wrong]), MASK)
+        places = self._strong_in(visible).places
+        counted = self.candidates(said) if said else frozenset()
+        shaped = [match.span() for match in self._shaped(visible, places) if match[0] not in counted]
+        return _replaced(text, visible, sorted([*places, *shaped]), MASK)
 
     def _find(self, visible: str) -> _Found:
+        found = self._strong_in(visible)
+        for match in self._shaped(visible, found.places):
+            found.candidates.add(match[0])
+            if said := [pin for pin in self._pins if pin.is_(match[0])]:
+                found.said.update(said)
+                found.right.add(match[0])
+                found.pins.append(match.span())
+        found.places = sorted([*found.places, *found.pins])
+        return found
+
+    def _strong_in(self, visible: str) -> _Found:
+        """Passwords that are no PINs, and where they stand."""
         found = _Found()
         for password in self._others:
             if spans := password.spans(visible):
                 found.said.add(password)
                 found.places += spans
-        if self._pins:
-            for match in self._candidate.finditer(_blanked(visible, found.places)):
-                found.candidates.add(match[0])
-                if said := [pin for pin in self._pins if pin.is_(match[0])]:
-                    found.said.update(said)
-                    found.right.add(match[0])
-                    found.places.append(match.span())
-                else:
-                    found.wrong_places.append(match.span())
-        found.places.sort()
         return found
+
+    def _shaped(self, visible: str, taken: Sequence[tuple[int, int]]) -> Iterator[re.Match[str]]:
+        """Words that might be a PIN, outside of what is `taken`."""
+        return self._candidate.finditer(_blanked(visible, taken)) if self._pins else iter(())
 
 
 @dataclass(slots=True)
 class _Found:
-    """Whose passwords stand in a text and where, and what else looks like a PIN."""
+    """Whose passwords stand in a text and where, and which words look like a PIN."""
 
     said: set[Password] = field(default_factory=set)
     places: list[tuple[int, int]] = field(default_factory=list)
     candidates: set[str] = field(default_factory=set)
     right: set[str] = field(default_factory=set)
-    wrong_places: list[tuple[int, int]] = field(default_factory=list)
+    pins: list[tuple[int, int]] = field(default_factory=list)
 
 
 def generated_password() -> str:
@@ -224,7 +259,7 @@ def _seen(letter: str) -> str:
     is_control = category == "Cc" and not letter.isspace()
     if category == "Cf" or category[0] == "M" or is_control or letter in _INVISIBLE:
         return ""
-    value = unicodedata.numeric(letter, -1) if category[0] == "N" else -1
+    value = unicodedata.numeric(letter, -1)
     return str(int(value)) if value in range(10) else letter
 
 

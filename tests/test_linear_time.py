@@ -136,9 +136,10 @@ READERS: dict[str, Reader] = {
     # what is logged
     "a line of the log": lambda text: LOG.format(logging.makeLogRecord({"msg": text})),
     # both
+    "words that may be a password": PASSWORDS.candidates,
     "passwords in what is said": PASSWORDS.read,
     "passwords in what was said before": PASSWORDS.masked,
-    "a password that is typed into a window": PASSWORDS.read_whole,
+    "a password that is typed into a window": lambda text: PASSWORDS.typed(text).read(),
     "a question in its frame": lambda text: Frame(text, [text]).around(text),
     "what was said before, in its frame": lambda text: Remarks("Earlier", [(text, text)]).framed(str),
     # a request

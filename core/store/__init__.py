@@ -13,7 +13,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from core.errors import NoPrivateHere, NotAccepted, Overloaded, PasswordsClosed, StartError, StoreUnavailable
-from core.password import Reading
+from core.password import Reading, Said
 from core.store.archive import Archive
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
@@ -110,15 +110,15 @@ class Store:
         question: Question,
         *,
         turn_id: str,
-        reading: Reading,
-        opened: Chosen | None,
+        said: Said,
+        opens: Callable[[Reading], Chosen | None],
         choose: Callable[[str | None, str | None], Chosen],
         max_waiting: int,
         instead_of: str | None = None,
     ) -> Turn | None:
         """Make a question durable as a turn of its session. None means that its event was accepted before.
 
-        `reading` is what its text says, and `opened` the private assistant that it opens. `choose` says who answers
+        `said` is its text, and `opens` tells which private assistant a reading of it opens. `choose` says who answers
         otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
         `instead_of` is a failed turn of the same event, to be asked anew. What cannot be read is a turn of which
         nothing is kept, where it has a `reply_to`.
@@ -126,31 +126,37 @@ class Store:
         """
 
         def work(c: sa.Connection) -> Turn | NotAccepted:
-            closed = None
-            if reading.candidates and instead_of is None:  # else they counted when it was asked first
-                if question.event_id and self._ledger.by_event(c, question.surface, question.event_id):
-                    raise EventKnown
-                closed = self._guesses.seconds_closed(c, budgets_of(question), reading)
-            if closed is not None and question.reply_to is None:
-                return PasswordsClosed(retry_after=math.ceil(closed))
-            if closed is None and opened is not None and not question.may_unlock:
+            if instead_of is not None:  # what counts in it did so when it was asked first
+                reading: Reading | float = said.read()
+            elif (
+                said.candidates and question.event_id and self._ledger.by_event(c, question.surface, question.event_id)
+            ):
+                raise EventKnown
+            else:
+                reading = self._guesses.read(c, budgets_of(question), said)
+            text, chosen = "", None
+            if isinstance(reading, Reading):
+                text, chosen = reading.text, opens(reading)
+            elif question.reply_to is None:
+                return PasswordsClosed(retry_after=math.ceil(reading))
+            if chosen is not None and not question.may_unlock:
                 return NoPrivateHere()
-            chosen = opened if closed is None else None
             unlocked, lapsed, by_place = None, None, None
             if question.place is not None and chosen is None:
-                unlocked, lapsed = self._places.unlocked(c, question.person, question.place)
                 by_place = self._places.assistant_of(c, question.place)
+                if isinstance(reading, Reading):
+                    unlocked, lapsed = self._places.unlocked(c, question.person, question.place)
             if instead_of is not None:
                 self._ledger.set_aside(c, instead_of)
             try:
-                with c.begin_nested() if reading.candidates else contextlib.nullcontext():
+                with c.begin_nested() if said.candidates else contextlib.nullcontext():
                     return self._ledger.accept(
-                        c, question, turn_id=turn_id, text=reading.text if closed is None else "",
-                        max_waiting=max_waiting, said_password=chosen is not None, unread=closed is not None,
+                        c, question, turn_id=turn_id, text=text, max_waiting=max_waiting,
+                        said_password=chosen is not None, unread=not isinstance(reading, Reading),
                         lapsed=lapsed, choose=lambda by_session: chosen or choose(unlocked, by_session or by_place),
                     )  # fmt: skip
             except Overloaded as full:
-                if not reading.candidates:
+                if not said.candidates:
                     raise
                 return full  # what counts has to count, also where there is no room
 
@@ -162,10 +168,13 @@ class Store:
             return accepted
         raise accepted
 
-    async def seconds_closed(self, said_by: Question | Turn, reading: Reading) -> float | None:
-        """Count the wrong candidates of a text and read on: None. Or seconds until it could be read."""
+    async def read(self, said_by: Question, said: Said) -> Reading:
+        """Read a text, and count the wrong candidates in it. Raises PasswordsClosed."""
         budgets = budgets_of(said_by)
-        return await self._db.write(lambda c: self._guesses.seconds_closed(c, budgets, reading))
+        reading = await self._db.write(lambda c: self._guesses.read(c, budgets, said))
+        if isinstance(reading, Reading):
+            return reading
+        raise PasswordsClosed(retry_after=math.ceil(reading))
 
     async def are_passwords_closed(self) -> bool:
         """Whether any text was not read within the last hour, since too many words in it might have been passwords."""
@@ -273,20 +282,21 @@ class Store:
         """Mark a turn to be stopped. False where it is closed or unknown."""
         return await self._db.write(lambda c: self._ledger.stop(c, turn_id))
 
-    async def amend(self, turn: Turn, reading: Reading, opened: Chosen | None) -> Amended:
+    async def amend(self, turn: Turn, said: Said, opens: Callable[[Reading], Chosen | None]) -> Amended:
         """Let a turn that is not answered yet ask another text, and let go of it.
 
-        `opened` is the private assistant that the text opens, whose the turn is then.
+        `opens` tells which private assistant a reading of it opens, whose the turn is then.
         """
 
         def work(c: sa.Connection) -> Amended:
             if not self._ledger.may_be_amended(c, turn):
                 return "too late"
-            closed = self._guesses.seconds_closed(c, budgets_of(turn), reading) is not None
-            text, opens = ("", None) if closed else (reading.text, opened)
-            if not self._ledger.amend(c, turn, text, unread=closed, opened=opens, erase_after=self._erase_after):
+            reading = self._guesses.read(c, budgets_of(turn), said)
+            is_read = isinstance(reading, Reading)
+            text, opened = (reading.text, opens(reading)) if isinstance(reading, Reading) else ("", None)
+            if not self._ledger.amend(c, turn, text, unread=not is_read, opened=opened, erase_after=self._erase_after):
                 return "too late"
-            return "unread" if closed else "amended"
+            return "amended" if is_read else "unread"
 
         return await self._db.write(work)
 
@@ -309,22 +319,23 @@ class Store:
         """Let `assistant` answer in the sessions of this place from now on."""
         await self._db.write(lambda c: self._places.choose(c, place, assistant))
 
-    async def unlock(
-        self, person: str, place: str, surface: str, reading: Reading, *, seconds: float
-    ) -> Literal["opened", "wrong"] | PasswordsClosed:
-        """Let the private assistant that a typed password opens answer this person in this place for `seconds`."""
+    async def unlock(self, person: str, place: str, surface: str, said: Said, *, seconds: float) -> str | None:
+        """Let the private assistant that a typed password opens answer this person in this place for `seconds`.
+
+        Gives its name; None where it opens nothing. Raises PasswordsClosed.
+        """
         budgets = budgets_of(Question(surface, place, "", person=person))
 
-        def work(c: sa.Connection) -> Literal["opened", "wrong"] | PasswordsClosed:
-            closed = self._guesses.seconds_closed(c, budgets, reading)
-            if closed is not None:
-                return PasswordsClosed(retry_after=math.ceil(closed))
-            if reading.opens is None:
-                return "wrong"
-            self._places.unlock(c, person, place, reading.opens, seconds=seconds)
-            return "opened"
+        def work(c: sa.Connection) -> Reading | float:
+            reading = self._guesses.read(c, budgets, said)
+            if isinstance(reading, Reading) and reading.opens is not None:
+                self._places.unlock(c, person, place, reading.opens, seconds=seconds)
+            return reading
 
-        return await self._db.write(work)
+        reading = await self._db.write(work)
+        if isinstance(reading, Reading):
+            return reading.opens
+        raise PasswordsClosed(retry_after=math.ceil(reading))
 
     async def lock(self, person: str, place: str) -> bool:
         """Take back what this person unlocked here. False where there was nothing."""

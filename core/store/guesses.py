@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.password import Reading
+from core.password import Reading, Said
 from core.store.clock import Clock
 from core.store.tables import Guess, Lockout
 from core.turns import Question, Turn
@@ -53,16 +53,14 @@ class Guesses:
         self._upsert = postgresql.insert if dialect == "postgresql" else sqlite.insert
         self._one_at_a_time = dialect == "postgresql"
 
-    def seconds_closed(self, connection: sa.Connection, budgets: Budgets, reading: Reading) -> float | None:
-        """Count the wrong candidates of a text, and read on: None. Or seconds until it could be read.
+    def read(self, connection: sa.Connection, budgets: Budgets, said: Said) -> Reading | float:
+        """Read a text and count the wrong candidates in it; or the seconds until it could be read.
 
         Which it is depends on how many candidates there are and on nothing else, so that it tells nobody which of them
         is right. What is not read counts nothing.
         """
-        if not reading.candidates:
-            return None
         waits = {
-            name: self._wait(connection, digest(name), most, len(reading.candidates))
+            name: self._wait(connection, digest(name), most, len(said.candidates)) if said.candidates else 0.0
             for name, most in sorted(budgets.items())  # whoever locks several does so in the same order
         }
         if closed := [name for name, wait in waits.items() if wait]:
@@ -71,12 +69,13 @@ class Guesses:
             kinds = ", ".join(f"{name.partition(':')[0]} {digest(name)[:8]}" for name in closed)
             logger.warning("passwords closed for %s: what may hold more of them is not read", kinds)
             return max(waits.values())
+        reading = said.read()
         for name in budgets if reading.wrong else ():
             connection.execute(
                 sa.insert(guesses).values(subject=digest(name), at=self._clock.now, words=len(reading.wrong)),
                 self._clock.params(),
             )
-        return None
+        return reading
 
     def are_closed_somewhere(self, connection: sa.Connection) -> bool:
         """Whether any text was not read within the last hour."""

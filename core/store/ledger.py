@@ -262,13 +262,15 @@ class Ledger:
             "circle": chosen.circle,
             "unread": unread,
             "lapsed": None if chosen.private else lapsed,
-            "frame": _frame_as_json(question.frame),
+            "frame": None if unread else _frame_as_json(question.frame),
         }
         if self._add_turn.first(connection, **values, **self._clock.params()) is None:
             raise EventKnown
         del values["holder"], values["reply_to"], values["frame"]
         reply_to = None if question.reply_to is None else dict(question.reply_to)
-        return Turn(**values, session=question.session, token=1, reply_to=reply_to, frame=question.frame)
+        return Turn(
+            **values, session=question.session, token=1, reply_to=reply_to, frame=None if unread else question.frame
+        )
 
     def set_aside(self, connection: sa.Connection, turn_id: str) -> None:
         """Free the event of a failed turn, so that it can be asked anew."""

@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from core.assistants import Assistant
 from core.errors import HoldLost, Overloaded
 from core.language_model import Conversations
-from core.password import Reading
+from core.password import Reading, Said
 from core.store import Begun, Chosen, Store, ThreadFate, Tick, liveness
 from core.store.guesses import MOST_WRONG_WORDS
 from core.store.ledger import ATTEMPT_ALONE
@@ -324,7 +324,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self, process: Process, question: Question, turn_id: str, what: int, instead_of: str | None
     ) -> Turn | None:
         return await process.store.accept(
-            question, turn_id=turn_id, reading=Reading(question.text), opened=None,
+            question, turn_id=turn_id, said=Said(frozenset(), lambda: Reading(question.text)), opens=lambda _: None,
             choose=lambda *_: ASSISTANTS[what % len(ASSISTANTS)], max_waiting=MAX_WAITING, instead_of=instead_of,
         )  # fmt: skip
 
@@ -626,7 +626,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if entry is not None:
             reading, opened = self._edit(how)
             may = entry.outcome is None and not entry.stop
-            amended = self._run(self._store(who).amend(self._known(entry), reading, opened))
+            amended = self._run(
+                self._store(who).amend(self._known(entry), Said(reading.candidates, lambda: reading), lambda _: opened)
+            )
             assert amended == ("too late" if not may else "unread" if reading.candidates else "amended")
             if may:
                 self._amended(entry, reading, opened)
@@ -784,7 +786,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         entry, error, (reading, opened) = self._entry(hold), f"s{self._count()}.", self._edit(which)
         close = hold.process.store.close_unanswered(hold.turn, Outcome.FAILED, error, thread="retired")
-        amend = self._store(which).amend(hold.turn, reading, opened)
+        amend = self._store(which).amend(hold.turn, Said(reading.candidates, lambda: reading), lambda _: opened)
 
         async def both() -> tuple[BaseException | None, str | BaseException]:
             return await asyncio.gather(close, amend, return_exceptions=True)

@@ -153,7 +153,7 @@ def test_digits_open_however_they_are_written(read: Passwords, secret: str, name
         reading = read.read(text)
         assert reading.text.strip(BYTE_ORDER_MARK + " ") == "hello"
         assert (reading.opens, reading.wrong) == ("Eve", frozenset())
-    assert read.read_whole(f" {spelt}\n").opens == "Eve"
+    assert read.typed(f" {spelt}\n").read().opens == "Eve"
     assert read.masked(f"hello {spelt}!") == f"hello {MASK}!"
 
 
@@ -309,7 +309,7 @@ def test_where_there_is_no_password_nothing_is_one() -> None:
     for text in (f"{PUBLISHED} hello", PIN, ""):
         assert Passwords().read(text) == Reading(text)
         assert Passwords().masked(text) == text
-        assert Passwords().read_whole(text) == Reading("")
+        assert Passwords().typed(text).read() == Reading("")
 
 
 # ── candidates ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -365,12 +365,12 @@ def test_only_a_pin_has_candidates(secret: str) -> None:
     "typed", [PIN, f" {PIN}\n", wide(PIN), f"{ZERO_WIDTH_SPACE}{PIN}", f" {BYTE_ORDER_MARK}{PIN} "]
 )
 def test_what_is_typed_opens_if_it_is_the_password(typed: str) -> None:
-    assert DIGITS.read_whole(typed) == Reading("", "Eve", frozenset([PIN]))
+    assert DIGITS.typed(typed).read() == Reading("", "Eve", frozenset([PIN]))
 
 
 @pytest.mark.parametrize("typed", ["482914", " 482914 ", wide("482914")])
 def test_what_is_typed_is_one_candidate_if_it_looks_like_a_pin(typed: str) -> None:
-    assert DIGITS.read_whole(typed) == Reading("", None, frozenset(["482914"]), frozenset(["482914"]))
+    assert DIGITS.typed(typed).read() == Reading("", None, frozenset(["482914"]), frozenset(["482914"]))
 
 
 @pytest.mark.parametrize(
@@ -379,14 +379,14 @@ def test_what_is_typed_is_one_candidate_if_it_looks_like_a_pin(typed: str) -> No
      f"1{PIN}", PIN[:-1], "\0"],
 )  # fmt: skip
 def test_what_is_typed_is_nothing_if_it_is_more_or_less_than_one_password(typed: str) -> None:
-    assert DIGITS.read_whole(typed) == Reading("")
+    assert DIGITS.typed(typed).read() == Reading("")
 
 
 @pytest.mark.parametrize("secret", [PUBLISHED, STRONG, PHRASE])
 def test_what_is_typed_for_any_other_password_is_no_candidate(secret: str) -> None:
-    assert passwords(Sam=secret).read_whole(f" {secret} ") == Reading("", "Sam")
+    assert passwords(Sam=secret).typed(f" {secret} ").read() == Reading("", "Sam")
     for wrong in ("482914", f"{secret}x", f"{secret} hello"):
-        assert passwords(Sam=secret).read_whole(wrong) == Reading("")
+        assert passwords(Sam=secret).typed(wrong).read() == Reading("")
 
 
 # ── masks ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from core import Outcome, Question, Turn
-from core.password import Reading
+from core.password import Password, Passwords
 from core.store import Begun, Chosen, Plan, Store, liveness
 from core.store.migrations import migrate
 from core.turns import ApiKey, Finished
@@ -86,8 +86,9 @@ class Recorder:
             sa.event.remove(sa.Engine, "connect", connect)
 
 
-GUESS = Reading("Q", candidates=frozenset(["111111"]), wrong=frozenset(["111111"]))
-TOO_MANY = Reading("Q", candidates=frozenset(map(str, range(30))), wrong=frozenset(map(str, range(30))))
+PASSWORDS = Passwords([Password("482913", "Eve", name="A_PASSWORD")])
+GUESS = PASSWORDS.said("is it 111111?")
+TOO_MANY = PASSWORDS.said(" ".join(map(str, range(200_000, 200_030))))
 
 
 def methods() -> set[str]:
@@ -126,7 +127,7 @@ class Everything:
             address="an address", reply_to={"to": "somewhere"} if shown else None, may_wait=False,
         )  # fmt: skip
         turn: Turn = await self.accept(
-            question, turn_id=f"t{self._count}", reading=GUESS, opened=None, max_waiting=1,
+            question, turn_id=f"t{self._count}", said=GUESS, opens=lambda _: None, max_waiting=1,
             choose=lambda *_: Chosen("Bob"), **more,
         )  # fmt: skip
         return turn
@@ -173,11 +174,13 @@ class Everything:
 
     async def _controls(self) -> None:
         turn = await self.turn("web:public:2")
-        await self.seconds_closed(turn, GUESS)
-        await self.seconds_closed(turn, TOO_MANY)
+        asked = Question(SURFACE, "web:public:2", "Q", person="a person")
+        await self.read(asked, GUESS)
+        with pytest.raises(PasswordsClosed):
+            await self.read(asked, TOO_MANY)
         await self.are_passwords_closed()
         for _ in range(2):
-            await self.unlock("a person", "a place", SURFACE, Reading("", "Bob"), seconds=60)
+            await self.unlock("a person", "a place", SURFACE, PASSWORDS.typed("482913"), seconds=60)
         await self.lock("a person", "a place")
         await self.choose("web:public:2", SURFACE, "Bob")
         await self.choose_in("a place", "Bob")
@@ -187,7 +190,7 @@ class Everything:
         claim = await self.claim_control(SURFACE, "a control")
         await self.end_control(SURFACE, "a control", claim, done=True)
         await self.stop(turn.id)
-        await self.amend(turn, GUESS, Chosen("Eve", "A_PASSWORD"))
+        await self.amend(turn, GUESS, lambda _: Chosen("Eve", "A_PASSWORD"))
         await self.release([turn.id])
         await self.tick([SURFACE, "other"], [], [])
         await self.tick([SURFACE], [turn.id], ["t1", "t2"])
