@@ -26,6 +26,7 @@ class Archive:
 
     def __init__(self, dialect: str, clock: Clock) -> None:
         self._clock = clock
+        self._dialect = dialect
         self._insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
         kept = sa.and_(turns.c.session_id == sessions.c.id, turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN))
         visible = sa.and_(kept, turns.c.number >= sessions.c.begins)
@@ -59,7 +60,7 @@ class Archive:
         self, connection: sa.Connection, prefix: str, *, after: str | None, limit: int
     ) -> Sequence[SessionSummary]:
         """The sessions whose name begins so, the newest first, from after the one with the name `after`."""
-        found = self._summaries.where(begins_with(sessions.c.name, prefix))
+        found = self._summaries.where(begins_with(sessions.c.name, prefix, self._dialect))
         if after is not None:
             found = found.where(
                 sessions.c.id < sa.select(sessions.c.id).where(sessions.c.name == after).scalar_subquery()

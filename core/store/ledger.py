@@ -127,6 +127,7 @@ class Ledger:
         insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
         self._clock = clock
         self._holder = holder
+        self._dialect = dialect.name
         self._notifies = dialect.name == "postgresql"
         self._insert = insert
         now = clock.now
@@ -268,9 +269,8 @@ class Ledger:
             raise EventKnown
         del values["holder"], values["reply_to"], values["frame"]
         reply_to = None if question.reply_to is None else dict(question.reply_to)
-        return Turn(
-            **values, session=question.session, token=1, reply_to=reply_to, frame=None if unread else question.frame
-        )
+        frame = None if unread else question.frame
+        return Turn(**values, session=question.session, token=1, reply_to=reply_to, frame=frame)
 
     def set_aside(self, connection: sa.Connection, turn_id: str) -> None:
         """Free the event of a failed turn, so that it can be asked anew."""
@@ -487,6 +487,8 @@ class Ledger:
             "question": text, "unread": unread, "context": None, "holder": None, "token": turns.c.token + 1,
             "attempts": 0, "started_at": None,
         }  # fmt: skip
+        if unread:
+            values["frame"] = None
         if opened is not None:
             values |= {
                 "assistant": opened.name, "private": True, "circle": opened.circle, "said_password": True,
@@ -706,7 +708,7 @@ class Ledger:
             .join(turns, sa.and_(turns.c.session_id == sessions.c.id, turns.c.number == sessions.c.turns))
             .where(
                 sessions.c.surface == surface,
-                begins_with(sessions.c.name, prefix),
+                begins_with(sessions.c.name, prefix, self._dialect),
                 turns.c.accepted_at > self._clock.now - seconds,
             )
             .order_by(turns.c.accepted_at.desc())

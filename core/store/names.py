@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+BY_BYTES = "varchar_pattern_ops"  # PostgreSQL's indexes in the order that SQLite's have by themselves
 _LAST = "\U0010ffff"
 
 
-def begins_with(name: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[bool]:
-    """Whether a name begins with `prefix`, byte by byte. The column has to be ordered so: "C" on PostgreSQL."""
+def begins_with(name: sa.ColumnElement[str], prefix: str, dialect: str) -> sa.ColumnElement[bool]:
+    """Whether a name begins with `prefix`, byte by byte."""
+    from_there, below = ("~>=~", "~<~") if dialect == "postgresql" else (">=", "<")
     stem = prefix.rstrip(_LAST)  # behind the last character comes none
     if not stem:
-        return name >= prefix
+        return name.bool_op(from_there)(prefix)
     following = ord(stem[-1]) + 1
     if following == 0xD800:  # what comes there is half a character
         following = 0xE000
-    return sa.and_(name >= prefix, name < stem[:-1] + chr(following))
+    return sa.and_(name.bool_op(from_there)(prefix), name.bool_op(below)(stem[:-1] + chr(following)))

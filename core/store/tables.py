@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, Integer, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
+
+from core.store.names import BY_BYTES
 
 # Every accepted turn takes one from the sequence of sessions, so 32 bits would not last.
 Number: Any = BigInteger().with_variant(Integer, "sqlite")
 # Compared byte by byte, as SQLite does anyway, so that an index finds what begins with something.
-Name: Any = String().with_variant(String(collation="C"), "postgresql")
 # What is pruned when it is old enough: as it stands in the queries too, else the index would not serve them.
 KEY_MAY_BE_PRUNED = "event_id IS NOT NULL AND reply_to IS NULL AND outcome <> 'forgotten'"
 IS_UNUSED = "issued AND turns = 0 AND assistant IS NULL"
@@ -25,10 +26,14 @@ class ChatSession(SQLModel, table=True):
     """One continuing conversation of people with assistants."""
 
     __tablename__: ClassVar[str] = "chat_session"
-    __table_args__ = (_some("ix_chat_session_unused", "created_at", where=IS_UNUSED),)
+    __table_args__ = (
+        _some("ix_chat_session_unused", "created_at", where=IS_UNUSED),
+        # By which it is found how a name begins; SQLite orders the unique one so.
+        Index("ix_chat_session_name_bytes", "name", postgresql_ops={"name": BY_BYTES}).ddl_if(dialect="postgresql"),
+    )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=Number)
-    name: str = Field(unique=True, sa_type=Name)  # the session id, e.g. "web:public:12345"
+    name: str = Field(unique=True)  # the session id, e.g. "web:public:12345"
     surface: str
     turns: int = Field(default=0)  # how many turns were accepted; the next one's number is one more
     begins: int = Field(default=1)  # the first turn of the visible transcript; a reset moves it
@@ -88,7 +93,7 @@ class PostedMessage(SQLModel, table=True):
 
     surface: str = Field(primary_key=True)
     message: str = Field(primary_key=True)  # its "id" there
-    turn_id: str = Field(foreign_key="turn.id", index=True)
+    turn_id: str = Field(index=True)  # without a foreign key: making one would hold up who writes turns
 
 
 class Thread(SQLModel, table=True):

@@ -402,7 +402,6 @@ def test_right_and_wrong_candidates_are_masked_alike() -> None:
 
 def test_wrong_words_that_somebody_said_as_well_are_left_since_they_counted() -> None:
     assert DIGITS.masked(f"Ulrica: 111111 222222 {PIN}", said="111111") == f"Ulrica: 111111 {MASK} {MASK}"
-    assert DIGITS.masked(f"Ulrica: {PIN}", said=PIN) == f"Ulrica: {MASK}"
     assert DIGITS.masked("Ulrica: 111111", said="11111 111 1111111") == f"Ulrica: {MASK}"
 
 

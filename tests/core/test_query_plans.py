@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from core import Outcome, Question, Turn
+from core import Outcome, PasswordsClosed, Question, Turn
 from core.password import Password, Passwords
 from core.store import Begun, Chosen, Plan, Store, liveness
 from core.store.migrations import migrate

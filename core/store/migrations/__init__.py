@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from core.errors import StartError
 
 HEAD = "0006"  # the newest step; a test compares it with `versions/`
+MOST_TRIES = 5
+DEADLOCK = "40P01"
 _ADVISORY_LOCK = 0x626F6200
 _alone_in_this_process = threading.Lock()  # Alembic keeps the running migration in its modules
 
@@ -30,6 +32,15 @@ def migrate(engine: sa.Engine, target: str = HEAD) -> None:
 
     Raises SchemaTooNew for a step that we do not know.
     """
+    for tries_left in reversed(range(MOST_TRIES)):
+        try:
+            return _migrate(engine, target)
+        except sa.exc.OperationalError as error:  # an older process that goes on beside us may want what we lock
+            if getattr(error.orig, "sqlstate", None) != DEADLOCK or not tries_left:
+                raise
+
+
+def _migrate(engine: sa.Engine, target: str) -> None:
     with _alone_in_this_process, engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # SQLite's transaction is the only writer already
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))

@@ -24,10 +24,13 @@ def upgrade() -> None:
         "posted_message",
         sa.Column("surface", sa.String, primary_key=True),
         sa.Column("message", sa.String, primary_key=True),
-        sa.Column("turn_id", sa.String, sa.ForeignKey("turn.id"), nullable=False),
+        sa.Column("turn_id", sa.String, nullable=False),
     )
     _fill(op.get_bind(), posted_messages)
     op.create_index("ix_posted_message_turn_id", "posted_message", ["turn_id"])
+    is_postgresql = op.get_bind().dialect.name == "postgresql"
+    if is_postgresql:  # nobody writes from here on. In the order in which whoever accepts and closes turns comes by
+        op.execute("LOCK TABLE chat_session, turn, thread IN ACCESS EXCLUSIVE MODE")
     op.create_index("ix_guess_at", "guess", ["at"])
     op.create_index("ix_lockout_until", "lockout", ["until"])
     op.create_index("ix_unlock_until", "unlock", ["until"])
@@ -42,8 +45,9 @@ def upgrade() -> None:
         ("ix_chat_session_unused", "chat_session", ["created_at"], unused),
     ):
         op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
-    if op.get_bind().dialect.name == "postgresql":  # last, since nobody reads the table from here to the end
-        op.execute('ALTER TABLE chat_session ALTER COLUMN name TYPE VARCHAR COLLATE "C"')
+    if is_postgresql:
+        by_bytes = {"name": "varchar_pattern_ops"}
+        op.create_index("ix_chat_session_name_bytes", "chat_session", ["name"], postgresql_ops=by_bytes)
 
 
 def _fill(connection: sa.Connection, posted_messages: sa.Table) -> None:
