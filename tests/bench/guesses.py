@@ -15,7 +15,8 @@ from bots.discord_heard import Speaker, note_to_self, question_of
 from bots.discord_words import Here, readable
 from bots.discord_words import title_of as title_on_discord
 from bots.slack_words import said_in
-from core import Chat, Frame, PasswordsClosed, Question, Remarks, Turn, WrongPassword
+from bots.words import names_of_files, plain_name
+from core import Chat, PasswordsClosed, Question, Remarks, Turn, WrongPassword
 from tests.conftest import opened
 
 KINDS = {"published": "973808", "PIN": "482913", "strong": "pomelo-kestrel-83-viaduct"}
@@ -36,10 +37,10 @@ def _assistant(turn: Turn | None) -> str:
     return turn.assistant
 
 
-def on_slack(words: list[str], user: str, at: int, name: str = "") -> Question:
+def on_slack(words: list[str], user: str, at: int) -> Question:
     event = {
         "type": "message", "user": user, "channel": f"D{user}", "channel_type": "im", "ts": f"1712.{at:06}",
-        "text": " ".join(words) + " hello", "files": [{"name": name}] if name else [],
+        "text": " ".join(words) + " hello",
     }  # fmt: skip
     said = said_in({"team_id": "T1"}, event)
     assert said is not None
@@ -76,8 +77,7 @@ def _masked(words: list[str], shown: Callable[[str], str]) -> str:
 
 
 async def file_names(chat: Chat, words: list[str], at: int) -> str:
-    files = (on_slack([], "U1", at, " ".join(words)).reply_to or {})["files"]
-    return _masked(words, lambda _: str(Frame("", files).masked(chat.masked)))
+    return _masked(words, lambda name: str(names_of_files([plain_name(name, "<>")], chat.masked)))
 
 
 async def titles(chat: Chat, words: list[str], at: int) -> str:

@@ -25,6 +25,7 @@ from core import (
     Turn,
     WrongPassword,
 )
+from core.password import Password
 from core.store import guesses
 from core.store.guesses import digest
 from tests.conftest import new_postgresql_database, opened
@@ -708,6 +709,19 @@ async def test_what_was_prepared_is_masked_whether_right_or_wrong_and_neither_op
 
 
 # ── what is told and kept of it ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("words", [1, BOUND + 1])
+async def test_a_text_that_is_not_read_is_compared_with_nothing_so_that_its_refusal_takes_as_long_in_any_case(
+    sqlite_url: str, crowd: Crowd, monkeypatch: pytest.MonkeyPatch, words: int
+) -> None:
+    async with guessable(sqlite_url) as chat:
+        await crowd.guess(chat, BOUND, **ON_SLACK)
+        compared: list[str] = []
+        monkeypatch.setattr(Password, "is_", lambda _, word: compared.append(word))
+        assert not await crowd.is_read(chat, f"{PIN} {crowd.words(words - 1)}", **ON_SLACK)
+        assert not await crowd.is_read(chat, crowd.words(words), **ON_SLACK)
+    assert compared == []
 
 
 async def test_a_closing_is_logged_and_health_says_so_until_an_hour_after_the_last(
