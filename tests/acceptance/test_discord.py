@@ -28,6 +28,7 @@ Environment = Callable[..., dict[str, str]]
 SECONDS = 120.0  # on a busy machine
 ALONE = "bots.discord_bot"
 PASSWORD = "pomegranate-at-noon"
+PRIVATE = "🔒 _Private-Bob_\n\n"  # above each of his answers
 HALVES = ("First words. ", "Last words.")
 WORDS = [f"word{n} " for n in range(60)]
 
@@ -368,7 +369,7 @@ async def test_no_secret_is_printed_whatever_goes_wrong_and_however_much_is_logg
         assert await answer(discord, message) == "You asked: Ada: two."
         discord.invalidate()
         await discord.until(lambda discord: len(discord.sessions) == 2, SECONDS)
-        assert await answer(discord, discord.says("ada", "dm", f"{PASSWORD} three")) == "You asked: three."
+        assert await answer(discord, discord.says("ada", "dm", f"{PASSWORD} three")) == f"{PRIVATE}You asked: three."
         process.signal(signal.SIGTERM)
         assert await process.over() == 0
     judge_logs(process.text, discord)

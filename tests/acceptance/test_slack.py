@@ -26,6 +26,7 @@ from tests.fakes.slack_api import FakeSlack, Interaction
 Environment = Callable[..., dict[str, str]]
 
 PASSWORD = "pomegranate-at-noon"
+PRIVATE = "🔒 _Private-Bob_\n\n"  # above each of his answers
 STOPPED = "First words. \n\n_Stopped._"
 ASSISTANTS = "\n".join(
     f'[[assistant]]\nname = "{name}"\nmodel = "gpt-6-luna"\ninstructions = "You are {name}."' for name in ("Bob", "Ben")
@@ -336,7 +337,8 @@ async def test_the_window_of_bob_unlock_opens_private_bob_to_that_person_in_that
         assert not (await unlocks(slack, "U1", "C1")).errors
         for user, channel, name in (("U1", "C1", "Private-Bob"), ("U1", "C2", "Bob"), ("U2", "C1", "Bob")):
             ts = slack.says(user, channel, f"{HI} Q1-{user}{channel}")
-            assert await answered(slack, channel, ts) == f"You are {name}"
+            mark = PRIVATE if name == "Private-Bob" else ""
+            assert await answered(slack, channel, ts) == f"{mark}You are {name}"
         assert (await slack.slash("U1", "C1", "/bob", "lock")).text == "It is locked again here."
         assert "wrong-but-long-enough" not in running.said
 
@@ -352,7 +354,7 @@ async def test_a_password_in_a_channel_opens_private_bob_for_one_message_and_is_
     fake.answer = lambda asked: asked.instructions.strip().partition(",")[0]
     async with bob(LOG_LEVEL="debug") as running:
         ts = slack.says("U1", "C1", f"{HI} {PASSWORD} Q1-a")
-        assert await answered(slack, "C1", ts) == "You are Private-Bob"
+        assert await answered(slack, "C1", ts) == f"{PRIVATE}You are Private-Bob"
         await slack.until(lambda slack: slack.ephemerals("C1", "U1"))
         (warning,) = slack.ephemerals("C1", "U1")
         assert "Others here can read the password" in warning.visible
