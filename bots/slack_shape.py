@@ -78,41 +78,29 @@ _EVENTS: dict[str, _Check] = {
 }
 _COMMAND = _object({name: _is_text for name in ("command", "user_id", "channel_id", "trigger_id")}, text=_is_text)
 _ACTION = _object({"action_id": _is_id}, type=_is_id, block_id=_is_id, value=_is_text)
-_SHOWN = _object({"ts": _is_timestamp}, **_MESSAGE_PARTS)
 _USERS_ACTION = {"user": _NAMED}
-_FIELD_OF_UNLOCK = _object({"password": _object({"typed": _object({}, value=_is_text)})})
-
-
-def _is_click(body: object) -> bool:
-    if not _object({**_USERS_ACTION, "actions": _list_of(_ACTION, least=1)}, state=_ANY_OBJECT)(body):
-        return False
-    assert isinstance(body, dict)
-    is_feedback = body["actions"][0]["action_id"] == "feedback"
-    return not is_feedback or _object({"channel": _NAMED, "message": _SHOWN})(body)
+_CONTAINER = _object({}, message_ts=_is_timestamp, channel_id=_is_id, thread_ts=_is_timestamp)
+_PASSWORD = _object({}, typed=_object({}, value=_is_text))
 
 
 def _is_kind_of_view(value: object) -> bool:
     return value in ("modal", "home")
 
 
-def _is_submitted(view: object) -> bool:
-    needed: dict[str, _Check] = {"type": _is_kind_of_view, "callback_id": _is_id, "private_metadata": _is_text}
-    if not _object(needed)(view):
-        return False
-    assert isinstance(view, dict)
-    return view["callback_id"] != "unlock" or _object({"state": _object({"values": _FIELD_OF_UNLOCK})})(view)
-
-
+_SUBMITTED = _object(
+    {"type": _is_kind_of_view, "callback_id": _is_id},
+    private_metadata=_is_text, state=_object({}, values=_object({}, password=_PASSWORD)),
+)  # fmt: skip
 _OTHERS: dict[object, _Check] = {
     "url_verification": _object({"challenge": _is_text}),
-    "block_actions": _is_click,
+    "block_actions": _object(
+        {**_USERS_ACTION, "actions": _list_of(_ACTION, least=1)}, state=_ANY_OBJECT, container=_CONTAINER
+    ),
     "interactive_message": _object({"callback_id": _is_id, "actions": _list_of(_ANY_OBJECT, least=1)}),
-    "view_submission": _object({**_USERS_ACTION, "view": _is_submitted}),
+    "view_submission": _object({**_USERS_ACTION, "view": _SUBMITTED}),
     "view_closed": _object({**_USERS_ACTION, "view": _object({"type": _is_kind_of_view, "callback_id": _is_id})}),
     "shortcut": _object({**_USERS_ACTION, "callback_id": _is_id, "trigger_id": _is_id}),
-    "message_action": _object(
-        {**_USERS_ACTION, "callback_id": _is_id, "trigger_id": _is_id, "channel": _NAMED, "message": _SHOWN}
-    ),
+    "message_action": _object({**_USERS_ACTION, "callback_id": _is_id}),
     "workflow_step_edit": _object({"workflow_step": _ANY_OBJECT}),
 }
 _BODY = _object(

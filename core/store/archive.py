@@ -30,7 +30,9 @@ class Archive:
         self._insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
         kept = sa.and_(turns.c.session_id == sessions.c.id, turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN))
         visible = sa.and_(kept, turns.c.number >= sessions.c.begins)
-        self._exists = sa.or_(sa.and_(sessions.c.issued, sessions.c.turns == 0), sa.exists().where(kept))
+        # Not EXISTS, for which PostgreSQL may read all turns once instead of a few for each session.
+        one_kept = sa.select(turns.c.id).where(kept).limit(1).correlate(sessions).scalar_subquery()
+        self._exists = sa.or_(sa.and_(sessions.c.issued, sessions.c.turns == 0), one_kept.is_not(None))
         self._visible = visible
         self._summaries = sa.select(
             sessions.c.name,

@@ -384,7 +384,7 @@ async def test_help_and_the_choice_of_an_assistant_are_a_word_away(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, tmp_path: Path
 ) -> None:
     (tmp_path / "assistants.toml").write_text(ASSISTANTS)
-    fake.answer = lambda asked: asked.instructions
+    fake.answer = lambda asked: asked.instructions.partition("\n")[0]
     async with bob(ASSISTANTS_FILE=f"{tmp_path / 'assistants.toml'}"):
         ts = slack.says("U1", "C1", f"{HI} Q1-a")
         assert await answered(slack, "C1", ts) == "You are Bob."

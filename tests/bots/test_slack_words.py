@@ -29,8 +29,8 @@ from bots.slack_words import (
     title_of,
     with_names,
 )
-from bots.words import LONGEST_NAME_OF_A_FILE
-from core import Json, Turn
+from bots.words import LONGEST_NAME_OF_A_FILE, names_of_files
+from core import Frame, Json, Turn
 from core.password import Password, Passwords
 
 BOT, TEAM, ORG = "U0BOT", "T1", "E1"
@@ -249,7 +249,7 @@ def test_what_is_needed_to_answer_can_be_stored() -> None:
     assert json.loads(json.dumps(reply_to)) == reply_to
     assert reply_to == {
         "install": TEAM, "team": TEAM, "bot": BOT, "user": "U7", "channel": "C1", "user_team": TEAM, "stranger": False,
-        "kind": "channel", "ts": "1712.000100", "thread": "1700.1", "addressed": False, "files": ["A"],
+        "kind": "channel", "ts": "1712.000100", "thread": "1700.1", "addressed": False,
     }  # fmt: skip
 
 
@@ -345,7 +345,7 @@ def test_a_stranger_reads_the_answer_in_the_workspace_of_their_own() -> None:
         ({"name": "plan.pdf"}, "plan.pdf"),
         ({"id": "F1", "file_access": "check_file_info"}, "a file without a name"),
         ({"title": "*a*_b_`c`~d~<!here>|e\nf"}, "a b c d !here e f"),
-        ({"title": "a" * 500}, "a" * LONGEST_NAME_OF_A_FILE),
+        ({"title": "a" * 500}, "a" * 500),
     ],
 )
 def test_a_file_is_known_by_its_name_without_anything_that_is_markup(file: Json, name: str) -> None:
@@ -355,12 +355,12 @@ def test_a_file_is_known_by_its_name_without_anything_that_is_markup(file: Json,
 def a_turn(**reply_to: Any) -> Turn:
     return Turn(
         id="0" * 32, session_id=1, session="slack:T1:C1:1", number=1, surface="slack", event_id=None, person=None,
-        question="Hello", assistant="Bob", private=False, token=1, reply_to={"bot": BOT, "files": [], **reply_to},
+        question="Hello", assistant="Bob", private=False, token=1, reply_to={"bot": BOT, **reply_to},
     )  # fmt: skip
 
 
 def test_an_answer_says_first_which_files_were_not_read() -> None:
-    turn = a_turn(files=["Plan", "Picture"])
+    turn = replace(a_turn(), frame=Frame("Ada", ["Plan", "Picture"]))
     unread = "_I cannot read attachments yet, so I have not seen: Plan, Picture_\n\n"
     assert shown(turn, "Hello", whole=True) == f"{unread}Hello"
     assert shown(turn, "Hel", whole=False) == f"{unread}Hel"
@@ -374,8 +374,9 @@ def test_an_answer_says_first_who_answers_where_that_is_private_or_not_private_a
 
 
 def test_nothing_is_said_about_files_before_there_is_an_answer_or_where_there_are_none() -> None:
-    assert shown(a_turn(files=["Plan"]), "", whole=False) == ""
-    assert shown(a_turn(files=["Plan"]), "<!ch", whole=False) == ""
+    turn = replace(a_turn(), frame=Frame("Ada", ["Plan"]))
+    assert shown(turn, "", whole=False) == ""
+    assert shown(turn, "<!ch", whole=False) == ""
     assert shown(a_turn(), "Hello", whole=True) == "Hello"
 
 
@@ -436,6 +437,12 @@ READABLE = [
     ("one\n<https://example.com|two>\nthree", "one\ntwo (https://example.com)\nthree"),
     (":wave: <@U1>: see <#C1|general>", ":wave: <@U1>: see #general"),
 ]
+
+
+def test_names_of_files_are_cut_once_they_are_masked() -> None:
+    passwords = Passwords([Password("482913", "Private-Bob", name="PRIVATE_BOB_PASSWORD")])
+    name = "a" * (LONGEST_NAME_OF_A_FILE - 4) + " 482913"
+    assert names_of_files([name], passwords.masked) == ["a" * (LONGEST_NAME_OF_A_FILE - 4) + " •••"]
 
 
 @pytest.mark.parametrize(("raw", "read"), READABLE)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from starlette.requests import Request
 
-from tests.conftest import PASSWORD
 from tests.web.conftest import Site, served
 from web.addresses import FORWARDED, UNKNOWN, client_address, networks
 
-GUESSES = 60
+PIN = "482913"
+GUESSES = 200  # of an address, for all its sessions
 PROXIES = ("10.0.0.0/8", "2001:db8:ffff::/48")
 
 
@@ -114,7 +115,7 @@ def test_a_proxy_at_a_mapped_address_is_trusted_as_what_it_is() -> None:
 
 
 class Guesser:
-    """Says wrong words of six digits, three in a message, each time in another session."""
+    """Says wrong words of six digits, five in a message, each time in another session."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -122,35 +123,39 @@ class Guesser:
         self._sessions = (f"s{number}" for number in itertools.count())
 
     async def guess(self, words: int, *, forwarded: list[str]) -> None:
-        for at in range(0, words, 3):
-            text = " ".join(itertools.islice(self._words, 3))
+        for at in range(0, words, 5):
+            text = " ".join(itertools.islice(self._words, 5))
             await self._say(text, forwarded[at % len(forwarded)])
 
     async def unlocks(self, forwarded: str) -> bool:
-        return "as Private-Bob" in await self._say(f"{PASSWORD} hello", forwarded)
+        status, body = await self._say(f"{PIN} hello", forwarded)
+        assert status in (200, 429), body
+        return status == 200 and "as Private-Bob" in body["response"]
 
-    async def _say(self, text: str, forwarded: str) -> str:
+    async def _say(self, text: str, forwarded: str) -> tuple[int, dict[str, Any]]:
         headers = {"X-Forwarded-For": forwarded} if forwarded else {}
-        return await self._site.answer(text, next(self._sessions), **headers)
+        return await self._site.ask(text, next(self._sessions), headers=headers)
 
 
-MANY = [f"198.51.100.{n}" for n in range(1, GUESSES + 1)]
+MANY = [f"198.51.100.{n}" for n in range(1, 61)]
 
 
 @pytest.mark.parametrize("rewriting", [False, True], ids=["bob run", "uvicorn"])
 async def test_made_up_addresses_do_not_let_anybody_guess_on(sqlite_url: str, rewriting: bool) -> None:
-    async with served(None, sqlite_url, proxy_headers=rewriting) as site:
+    async with served(None, sqlite_url, proxy_headers=rewriting, private_bob_password=PIN) as site:
         guesser = Guesser(site)
-        await guesser.guess(GUESSES - 3, forwarded=MANY)
+        await guesser.guess(GUESSES - 5, forwarded=MANY)
         assert await guesser.unlocks("198.51.100.77")
-        await guesser.guess(3, forwarded=MANY)
+        await guesser.guess(5, forwarded=MANY)
         assert not await guesser.unlocks("198.51.100.88")
         assert await guesser.unlocks("") is rewriting  # the same client, where the header does not count
 
 
 @pytest.mark.parametrize("rewriting", [False, True], ids=["bob run", "uvicorn"])
 async def test_clients_behind_a_trusted_proxy_are_told_apart(sqlite_url: str, rewriting: bool) -> None:
-    async with served(None, sqlite_url, proxy_headers=rewriting, trusted_proxies="127.0.0.1") as site:
+    async with served(
+        None, sqlite_url, proxy_headers=rewriting, trusted_proxies="127.0.0.1", private_bob_password=PIN
+    ) as site:
         guesser = Guesser(site)
         await guesser.guess(GUESSES, forwarded=[f"{made_up}, 203.0.113.7" for made_up in MANY])
         assert not await guesser.unlocks("198.51.100.99, 203.0.113.7")
@@ -158,8 +163,8 @@ async def test_clients_behind_a_trusted_proxy_are_told_apart(sqlite_url: str, re
 
 
 async def test_addresses_of_one_subscriber_count_as_one(sqlite_url: str) -> None:
-    async with served(None, sqlite_url, trusted_proxies="127.0.0.1") as site:
+    async with served(None, sqlite_url, trusted_proxies="127.0.0.1", private_bob_password=PIN) as site:
         guesser = Guesser(site)
-        await guesser.guess(GUESSES, forwarded=[f"2001:db8:1:2::{n}" for n in range(1, GUESSES + 1)])
+        await guesser.guess(GUESSES, forwarded=[f"2001:db8:1:2::{n}" for n in range(1, 61)])
         assert not await guesser.unlocks("2001:db8:1:2:ffff::1")
         assert await guesser.unlocks("2001:db8:1:3::1")

@@ -178,12 +178,12 @@ async def test_the_start_names_a_model_server_without_user_and_password(
     [
         ({**OFFLINE, "PRIVATE_BOB_PASSWORD": ""}, ["OFFLINE STAND-IN"]),
         ({}, ["PRIVATE_BOB_PASSWORD"]),
-        ({"PRIVATE_BOB_PASSWORD": "4711"}, ["PRIVATE_BOB_PASSWORD"]),
+        ({"PRIVATE_BOB_PASSWORD": "471147"}, ["PRIVATE_BOB_PASSWORD"]),
         ({"HOST": "0.0.0.0", "PRIVATE_BOB_PASSWORD": ""}, ["0.0.0.0", "ALLOWED_HOSTS"]),
         ({"CORS_ALLOW_CREDENTIALS": "true", "PRIVATE_BOB_PASSWORD": ""}, ["CORS_ALLOW_CREDENTIALS"]),
         ({"CORS_ALLOW_CREDENTIALS": "1", "CORS_ALLOW_ORIGINS": "https://a.example", "PRIVATE_BOB_PASSWORD": ""}, []),
     ],
-    ids=["offline", "published password", "short password", "everybody", "the seed's CORS", "listed CORS"],
+    ids=["offline", "published password", "a PIN", "everybody", "the seed's CORS", "listed CORS"],
 )
 async def test_the_start_warns_of_what_is_dangerous(
     environment: Environment, tmp_path: Path, settings: dict[str, str], names: Sequence[str]

@@ -274,7 +274,7 @@ async def test_where_discord_hides_the_words_bob_asks_for_a_mention_once(
         texts = await world.answers_in(thread, number=2)
         assert texts.count(MENTION_ME) == 1
         assert "CENSORED" in world.env.transcript()
-    assert [turn["question"] for turn in turns(sqlite_url)] == ["Ada: one", "Grace: two"]
+    assert [turn["question"] for turn in turns(sqlite_url)] == ["one", "two"]
 
 
 async def test_bots_and_webhooks_are_not_answered(world: World, bob: Start, sqlite_url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ from bots.discord_words import (
     wants_a_file,
 )
 from bots.words import LONGEST_NAME_OF_A_FILE
-from core import Turn
+from core import Frame, Turn
 from core.password import Password, Passwords
 from tests.bots.test_pages import ANYTHING, documents, is_closed
 
@@ -424,7 +425,7 @@ def test_the_name_of_a_thread_shows_no_word_that_may_be_a_password() -> None:
 def test_before_an_answer_stands_what_has_to_be_said_of_the_question() -> None:
     assert shown(a_turn(guild=1), "Yes.") == "Yes."
     assert shown(a_turn(private=True, said_password=True, guild=1), "Yes.") == "🔒 _Bob_\n\nYes."
-    assert "a.txt, b.txt" in shown(a_turn(files=["a.txt", "b.txt"]), "Yes.").partition("\n\n")[0]
+    assert "a.txt, b.txt" in shown(replace(a_turn(), frame=Frame("", ["a.txt", "b.txt"])), "Yes.").partition("\n\n")[0]
     assert shown(a_turn(said_password=True, guild=1), "  ") == "  "
 
 
