@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
@@ -481,11 +482,12 @@ async def test_each_direct_message_gets_one_whole_long_answer_in_order_while_pro
                 assert await process.over() == 0
     for person, questions in asked.items():
         assert _words_to(discord, person) == [word for each in questions for word in long_answer(each).split()]
-    accepted = {turn["question"] for turn in rows(settings["DATABASE_URL"], "SELECT question FROM turn")}
+    accepted = {turn["question"]: turn for turn in rows(settings["DATABASE_URL"], "SELECT question, posted FROM turn")}
     for question, command in commands:
         if question in accepted:  # else nobody was there to hear it, and Discord does not say it again
-            texts = " ".join(text for text in command.texts)
-            assert texts.split() == long_answer(question).split()
+            shown = {str(each.id): each.text for each in (*command.messages, *discord.messages("help"))}
+            parts = [shown[part["id"]] for part in json.loads(accepted[question]["posted"])]
+            assert " ".join(parts).split() == long_answer(question).split()
 
 
 def _words_to(discord: FakeDiscord, person: str) -> list[str]:
