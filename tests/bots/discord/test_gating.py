@@ -1243,16 +1243,18 @@ async def test_a_session_that_is_resumed_is_told_everything_and_nothing_is_fetch
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
     async with bob():
-        first = discord.says("ada", "news", f"{HI} 0")
-        await answer(discord, first)
+        before = []
+        for n in range(2):  # the second is heard when all that a new session fetches was fetched
+            before.append(discord.says("ada", "news", f"{HI} {n}"))
+            await answer(discord, before[-1])
         fetched = len(discord.requests("GET", "/channels/{channel}/messages"))
         discord.cut()
         await discord.until(lambda discord: not discord.connections, SECONDS)
-        said = [discord.says("ada", "news", f"{HI} {n}") for n in range(1, 4)]
-        await once_each(discord, sqlite_url, first, *said)
+        said = [discord.says("ada", "news", f"{HI} {n}") for n in range(2, 5)]
+        await once_each(discord, sqlite_url, *before, *said)
         assert [session.resumes for session in discord.sessions] == [1]
         assert len(discord.requests("GET", "/channels/{channel}/messages")) == fetched
-    assert asked(fake) == [f"Ada: {n}" for n in range(4)]
+    assert asked(fake) == [f"Ada: {n}" for n in range(5)]
 
 
 async def test_a_place_that_cannot_be_read_keeps_nobody_elsewhere_waiting(
