@@ -24,8 +24,9 @@ from core.errors import (
     WrongPassword,
 )
 from core.frames import Frame, Remarks
-from core.logs import configure_logging
+from core.logs import configure_logging, kind_of
 from core.password import SEED_PASSWORD, generated_password
+from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback, start_warnings
 from core.settings import Settings, SettingsError, load_settings
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
@@ -36,7 +37,7 @@ __all__ = [
     "AssistantsFileError", "BadQuestion", "Chat", "ChatError", "EventReused", "Exchange", "Finished", "Frame",
     "HoldLost", "Json", "NoPrivateHere", "NoSuchKey", "NotAccepted", "NotAllowed", "Outcome", "Overloaded",
     "PasswordsClosed", "Preparation", "Prepare", "Question", "Remarks", "SessionSummary", "Settings", "SettingsError",
-    "StartError", "StoreUnavailable", "Turn", "UnknownAssistant", "UnknownSession", "WrongPassword", "back_up",
-    "configure_logging", "describe_database", "generated_password", "load_settings", "open_api_keys", "open_chat",
-    "restore_from",
+    "StartError", "StoreUnavailable", "Turn", "UnknownAssistant", "UnknownSession", "WrongPassword", "allowed_hosts",
+    "back_up", "calm_garbage_collector", "configure_logging", "describe_database", "generated_password", "is_exposed",
+    "is_loopback", "kind_of", "load_settings", "open_api_keys", "open_chat", "restore_from", "start_warnings",
 ]  # fmt: skip

@@ -25,9 +25,9 @@ from core.errors import (
     StoreUnavailable,
 )
 from core.language_model import ModelTrouble
-from core.line import Line
 from core.logs import kind_of
 from core.password import Passwords
+from core.session_queue import Line
 from core.store import Begun, Store, ThreadFate
 from core.threads import Result, Stopped, Threads
 from core.turns import Finished, Outcome, Preparation, Turn

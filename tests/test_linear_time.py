@@ -17,15 +17,15 @@ import pytest
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
-from bots import words
-from bots.discord_heard import speaker_of
-from bots.discord_words import discord_markdown, named, opens_with, parts_of
-from bots.discord_words import readable as readable_on_discord
-from bots.discord_words import shown as shown_on_discord
-from bots.discord_words import title_of as title_on_discord
-from bots.pages import BlankLines, Context, after, certain, first_page, is_table_rule, pages, texts_of_pages
-from bots.slack_commands import command_in
-from bots.slack_words import (
+from bots.discord.incoming import speaker_of
+from bots.discord.words import discord_markdown, named, opens_with, parts_of
+from bots.discord.words import readable as readable_on_discord
+from bots.discord.words import shown as shown_on_discord
+from bots.discord.words import title_of as title_on_discord
+from bots.shared import words
+from bots.shared.pages import BlankLines, Context, after, certain, first_page, is_table_rule, pages, texts_of_pages
+from bots.slack.commands import command_in
+from bots.slack.words import (
     fallback,
     harmless,
     is_for_us,
@@ -33,9 +33,9 @@ from bots.slack_words import (
     said_in,
     with_names,
 )
-from bots.slack_words import readable as readable_on_slack
-from bots.slack_words import shown as shown_on_slack
-from bots.slack_words import title_of as title_on_slack
+from bots.slack.words import readable as readable_on_slack
+from bots.slack.words import shown as shown_on_slack
+from bots.slack.words import title_of as title_on_slack
 from core import Frame, Remarks, Turn
 from core.logs import RedactingFormatter
 from core.password import Password, Passwords

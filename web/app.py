@@ -11,9 +11,8 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
-from bots.slack_bot import open_slack
-from core import Chat, Settings, StoreUnavailable, open_chat
-from core.process import allowed_hosts
+from bots.slack.bot import open_slack
+from core import Chat, Settings, StoreUnavailable, allowed_hosts, open_chat
 from web.addresses import networks
 from web.ask import answer_abandoned, ask_routes
 from web.callers import Callers

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import click
 import uvicorn
 
-from bots.discord_bot import check_discord, connected_discord, what_is_read
-from bots.slack_bot import check_slack, connected_slack
+from bots.discord.bot import check_discord, connected_discord, what_is_read
+from bots.slack.bot import check_slack, connected_slack
 from core import (
     ApiKeys,
     Chat,
@@ -26,15 +26,17 @@ from core import (
     SettingsError,
     StartError,
     back_up,
+    calm_garbage_collector,
     configure_logging,
     describe_database,
     generated_password,
+    is_loopback,
     load_settings,
     open_api_keys,
     open_chat,
     restore_from,
+    start_warnings,
 )
-from core.process import calm_garbage_collector, is_loopback, start_warnings
 from web.app import create_app
 from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead

@@ -5,8 +5,7 @@ import sys
 
 from fastapi import FastAPI
 
-from core import StartError, configure_logging, load_settings
-from core.process import calm_garbage_collector, start_warnings
+from core import StartError, calm_garbage_collector, configure_logging, load_settings, start_warnings
 from web.app import create_app
 
 

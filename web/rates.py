@@ -16,8 +16,7 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from core import Answer, Settings
-from core.process import is_exposed
+from core import Answer, Settings, is_exposed
 
 Kind = Literal["key", "address"]
 Subject = tuple[Kind, str]

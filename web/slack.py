@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from bots.slack_bot import SlackBot
+from bots.slack.bot import SlackBot
 
 
 def slack_routes(max_body_bytes: int) -> APIRouter:

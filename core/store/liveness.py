@@ -22,8 +22,8 @@ from sqlalchemy.dialects import sqlite
 
 from core.store.clock import Clock
 from core.store.database import KEEPALIVES, SECONDS_TO_SAY_GOODBYE
-from core.store.holders import LockFiles, shared_folder
 from core.store.ledger import CHANNEL
+from core.store.lock_files import LockFiles, shared_folder
 from core.store.tables import Holder
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bots import discord_bot, discord_reply, slack_prepare, slack_reply
+from bots.discord import bot as discord_bot
+from bots.discord import reply as discord_reply
+from bots.slack import prepare as slack_prepare
+from bots.slack import reply as slack_reply
 from core import threads
 from core.store import Store
 from core.store.database import Database

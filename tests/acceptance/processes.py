@@ -130,7 +130,7 @@ class Nursery:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__, "web.cli", "bots.slack_bot", *IMPORTED_AT_THE_START])
+        self._context.set_forkserver_preload([__name__, "web.cli", "bots.slack.bot", *IMPORTED_AT_THE_START])
         self._alive: dict[int, Process] = {}
 
     async def __aenter__(self) -> Nursery:
@@ -209,7 +209,7 @@ class InSlack(Served):
     """Bob in Slack, which delivers to him over HTTP or over sockets."""
 
     def __init__(self, nursery: Nursery, slack: FakeSlack, transport: Transport, settings: Mapping[str, str]) -> None:
-        bot = "" if transport == "http" else "bots.slack_bot"
+        bot = "" if transport == "http" else "bots.slack"
         super().__init__(nursery, {"PORT": "0", **slack_settings(slack, transport), **settings}, bot)
         self._slack = slack
 

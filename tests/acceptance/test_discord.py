@@ -27,7 +27,7 @@ from tests.fakes.openai_api import Asked, FakeOpenAI, Reply
 Environment = Callable[..., dict[str, str]]
 
 SECONDS = 120.0  # on a busy machine
-ALONE = "bots.discord_bot"
+ALONE = "bots.discord"
 PASSWORD = "pomegranate-at-noon"
 PRIVATE = "🔒 _Private-Bob_\n\n"  # above each of his answers
 HALVES = ("First words. ", "Last words.")

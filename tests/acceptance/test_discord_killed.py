@@ -20,7 +20,7 @@ from tests.fakes.openai_api import FakeOpenAI, Reply
 Environment = Callable[..., dict[str, str]]
 
 SECONDS = 120.0  # on a busy machine
-BOT = "bots.discord_bot"
+BOT = "bots.discord"
 
 
 @pytest.fixture

@@ -276,7 +276,7 @@ def in_slack(model: Model) -> Iterator[People]:
 class OnDiscord(People):
     """They mention Bob in a channel, and go on in the thread that he opens."""
 
-    bot = "bots.discord_bot"
+    bot = "bots.discord"
 
     def __init__(self, model: Model, discord: FakeDiscord) -> None:
         super().__init__(model)

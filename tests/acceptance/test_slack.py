@@ -547,7 +547,7 @@ def _forged(slack: FakeSlack, body: bytes) -> Iterator[dict[str, str]]:
     ],
     ids=["no model", "no way in", "wrong bot token", "wrong app token"],
 )
-@pytest.mark.parametrize("bot", ["", "bots.slack_bot"], ids=["bob run", "alone"])
+@pytest.mark.parametrize("bot", ["", "bots.slack"], ids=["bob run", "alone"])
 async def test_bob_says_in_one_sentence_why_slack_cannot_be_served(
     slack: FakeSlack, environment: Environment, tmp_path: Path, changes: dict[str, str], sentence: str, bot: str
 ) -> None:
@@ -593,7 +593,7 @@ async def test_python_m_runs_the_bot_alone(
     slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path
 ) -> None:
     settings = environment(**slack_settings(slack, "socket"))
-    async with executed(settings, tmp_path, sys.executable, "-m", "bots.slack_bot") as process:
+    async with executed(settings, tmp_path, sys.executable, "-m", "bots.slack") as process:
         assert await process.served() == "slack"
         ts = slack.says("U1", "D1", "Q1-a")
         assert await answered(slack, "D1", ts) == "You asked: Q1-a."

@@ -70,7 +70,7 @@ async def served(
     port = free_port()
     settings = {**environment(**settings_for(slack, transport, port)), "TMPDIR": str(folder), **more}
     slack.deliver_to(f"http://127.0.0.1:{port}/slack/events" if transport == "http" else None)
-    bot = "" if transport == "http" else "bots.slack_bot"
+    bot = "" if transport == "http" else "bots.slack"
     async with Nursery(folder) as nursery:
         running = Bob(nursery, settings, bot, await nursery.start(settings, bot=bot))
         await running.process.served()
@@ -143,7 +143,7 @@ async def test_each_message_gets_one_answer_in_order_while_processes_are_killed(
     settings = {**environment(**settings_for(slack, "socket", 0)), "TMPDIR": str(tmp_path)}
     asked: dict[str, list[str]] = {}
     async with Nursery(tmp_path) as nursery:
-        running = [await nursery.start(settings, bot="bots.slack_bot") for _ in range(processes)]
+        running = [await nursery.start(settings, bot="bots.slack") for _ in range(processes)]
         for process in running:
             await process.served()
         for kill in range(8):
@@ -153,7 +153,7 @@ async def test_each_message_gets_one_answer_in_order_while_processes_are_killed(
             rng.choice([slack.refresh_sockets, slack.drop_sockets, slack.live_streams.copy])()
             at = rng.randrange(processes)
             await running[at].kill()
-            running[at] = await nursery.start(settings, bot="bots.slack_bot")
+            running[at] = await nursery.start(settings, bot="bots.slack")
             if rng.random() < 0.7:
                 await running[at].served()
         everything = {f"Answer to {question}." for questions in asked.values() for question in questions}

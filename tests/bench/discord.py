@@ -29,7 +29,7 @@ PEOPLE = ("ada", "grace", "root")
 ROUNDS = 3
 SECONDS = 120.0
 PLAIN, BOB, BOB_IN_THREADS = "plain bot", "Bob", "Bob, threads"
-MODULES = {PLAIN: "tests.bench.plain_discord", BOB: "bots.discord_bot", BOB_IN_THREADS: "bots.discord_bot"}
+MODULES = {PLAIN: "tests.bench.plain_discord", BOB: "bots.discord", BOB_IN_THREADS: "bots.discord"}
 
 
 @dataclass

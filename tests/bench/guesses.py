@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-from bots.discord_heard import Speaker, note_to_self, question_of
-from bots.discord_words import Here, readable
-from bots.discord_words import title_of as title_on_discord
-from bots.slack_words import said_in
-from bots.words import names_of_files, plain_name
+from bots.discord.incoming import Speaker, note_to_self, question_of
+from bots.discord.words import Here, readable
+from bots.discord.words import title_of as title_on_discord
+from bots.shared.words import names_of_files, plain_name
+from bots.slack.words import said_in
 from core import Chat, PasswordsClosed, Question, Remarks, Turn, WrongPassword
 from tests.conftest import opened
 

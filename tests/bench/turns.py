@@ -25,7 +25,7 @@ import psycopg
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from bots.responder import Responder
+from bots.shared.responder import Responder
 from core import Chat, Question, Settings, Turn, offline_model, open_chat
 from core.language_model import Ask
 from core.store.database import engine_at

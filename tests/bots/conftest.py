@@ -13,8 +13,8 @@ from typing import Any, Literal, Protocol
 import pytest
 import uvicorn
 
-from bots import slack_reply
-from bots.slack_bot import SlackBot, connected_slack
+from bots.slack import reply as slack_reply
+from bots.slack.bot import SlackBot, connected_slack
 from tests.bots.running import RunningBob
 from tests.conftest import make_settings
 from tests.core.fixtures.database import rows

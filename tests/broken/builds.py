@@ -34,10 +34,10 @@ BUILDS = (
     BrokenBuild(
         "acknowledged-before-the-commit",
         "Slack is told that an event arrived before it is stored",
-        "bots/slack_bot.py",
+        "bots/slack/bot.py",
         "            await self._hear(body, event)\n        except NotAccepted",
         "            self._hearing = asyncio.ensure_future(self._hear(body, event))\n        except NotAccepted",
-        ["tests/bots/test_slack_gating.py::test_a_message_that_cannot_be_stored_is_not_acknowledged_and_answered_when_it_comes_again"],
+        ["tests/bots/slack/test_gating.py::test_a_message_that_cannot_be_stored_is_not_acknowledged_and_answered_when_it_comes_again"],
     ),
     BrokenBuild(
         "writes-without-a-fence",
@@ -45,7 +45,7 @@ BUILDS = (
         "core/store/ledger.py",
         'turns.c.id == sa.bindparam("turn"), turns.c.token == sa.bindparam("hold"), turns.c.closed_at.is_(None)',
         'turns.c.id == sa.bindparam("turn"), sa.bindparam("hold") > 0, turns.c.closed_at.is_(None)',
-        ["tests/core/test_holds.py", "-k", "paused_process_loses or taken_over_while_it_is_begun"],
+        ["tests/core/test_leases.py", "-k", "paused_process_loses or taken_over_while_it_is_begun"],
     ),
     BrokenBuild(
         "posts-without-a-fence",
@@ -69,7 +69,7 @@ BUILDS = (
         "core/store/liveness.py",
         ".values(held_until=until, free_since=None)",
         ".values(free_since=None)",
-        ["tests/core/test_holds.py", "-k", "living_process_keeps"],
+        ["tests/core/test_leases.py", "-k", "living_process_keeps"],
     ),
     BrokenBuild(
         "threads-in-doubt-go-on",
@@ -109,7 +109,7 @@ BUILDS = (
         "core/store/liveness.py",
         "return {holder for holder in candidates if self._files.is_dead(holder) is not False}",
         "return {holder for holder in candidates if holder not in candidates}",
-        ["tests/core/test_holds.py", "-k", "killed_process_left and sqlite"],
+        ["tests/core/test_leases.py", "-k", "killed_process_left and sqlite"],
     ),
     BrokenBuild(
         "what-was-released-is-not-taken",
@@ -117,15 +117,15 @@ BUILDS = (
         "core/store/ledger.py",
         "abandoned = sa.or_(turns.c.holder.is_(None), turns.c.holder.in_(dead), turns.c.id.in_(stranded))",
         "abandoned = sa.or_(turns.c.holder.in_(dead), turns.c.id.in_(stranded))",
-        ["tests/core/test_holds.py", "-k", "lets_go"],
+        ["tests/core/test_leases.py", "-k", "lets_go"],
     ),
     BrokenBuild(
         "posts-are-not-recorded",
         "an heir does not know what was posted, and posts the answer a second time",
-        "bots/reply.py",
+        "bots/shared/reply.py",
         "                await _to_the_end(self._note(self._posted))\n",
         "",
-        ["tests/bots/test_reply.py"],
+        ["tests/bots/shared/test_reply.py"],
     ),
     BrokenBuild(
         "public-assistants-see-everything",
@@ -157,7 +157,7 @@ BUILDS = (
         "core/store/guesses.py",
         "            return max(waits.values())\n",
         "            return Reading(said.read().text)\n",
-        ["tests/bots/test_slack_passwords.py", "-k", "used_up"],
+        ["tests/bots/slack/test_passwords.py", "-k", "used_up"],
     ),
     BrokenBuild(
         "closed-edits-go-to-bob",
@@ -171,7 +171,7 @@ BUILDS = (
             is_read = True
             text, opened = (reading.text, opens(reading)) if isinstance(reading, Reading) else (said.read().text, None)
 """,
-        [f"tests/bots/test_slack_passwords.py::{EDITS}[True-True]"],
+        [f"tests/bots/slack/test_passwords.py::{EDITS}[True-True]"],
     ),
     BrokenBuild(
         "threads-are-told-unmasked",
@@ -179,7 +179,7 @@ BUILDS = (
         "core/frames.py",
         "_quoted(mask(text))",
         "_quoted(text)",
-        ["tests/bots/test_slack_passwords.py", "-k", "told_with_masks_only"],
+        ["tests/bots/slack/test_passwords.py", "-k", "told_with_masks_only"],
     ),
     BrokenBuild(
         "many-words-are-no-guess",
@@ -211,7 +211,7 @@ BUILDS = (
         "core/store/guesses.py",
         'f"person:{said_by.person}" if said_by.person else f"session:',
         'f"person:{said_by.session}" if said_by.person else f"session:',
-        ["tests/bots/test_slack_passwords.py", "-k", "numbers_of_a_stranger"],
+        ["tests/bots/slack/test_passwords.py", "-k", "numbers_of_a_stranger"],
     ),
     BrokenBuild(
         "names-are-found-in-any-case",

@@ -15,7 +15,7 @@ from core.store.ledger import KEY_IS_KNOWN_SECONDS
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, rows
-from tests.core.test_holds import Heir
+from tests.core.test_leases import Heir
 from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
 
 SURFACE = "slack"

@@ -488,7 +488,7 @@ BEGUN = {
     "keys": (BOB, "keys", "list"),
     "backup": (BOB, "backup", "copy.db"),
     "uvicorn": UVICORN,
-    "Slack alone": (sys.executable, "-m", "bots.slack_bot"),
+    "Slack alone": (sys.executable, "-m", "bots.slack"),
 }
 
 

@@ -24,7 +24,7 @@ from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.openai_api import FakeOpenAI
 from tests.fakes.slack_api import FakeSlack
 
-BOB, SLACK, DISCORD = "", "bots.slack_bot", "bots.discord_bot"
+BOB, SLACK, DISCORD = "", "bots.slack", "bots.discord"
 """What a process is: `bob run`, or a bot alone."""
 CHANNELS = 20  # of Slack's, so that none gets long
 RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # for minutes, as Slack does

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from bots import discord_bot, discord_reply
-from bots.discord_bot import DiscordBot, connected_discord
+from bots.discord import bot as discord_bot
+from bots.discord import reply as discord_reply
+from bots.discord.bot import DiscordBot, connected_discord
 from core import Settings
 from tests.bots.running import RunningBob
 from tests.conftest import make_settings

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from bots import discord_reply
-from bots.discord_bot import BAD_TOKEN, NO_CONTENT_INTENT, Client, check_discord, connected_discord
-from bots.discord_reply import CANNOT_SAY_IT_THERE
+from bots.discord import reply as discord_reply
+from bots.discord.bot import BAD_TOKEN, NO_CONTENT_INTENT, Client, check_discord, connected_discord
+from bots.discord.reply import CANNOT_SAY_IT_THERE
 from core import Json, Settings, SettingsError, Turn, open_chat
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Bob, Start, answer, answered, buttons, is_whole

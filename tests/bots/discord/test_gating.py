@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bots import discord_bot
-from bots.discord_bot import MENTION_ME
-from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD, OTHERS_CAN_READ_IT
+from bots.discord import bot as discord_bot
+from bots.discord.bot import MENTION_ME
+from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD, OTHERS_CAN_READ_IT
 from core import Json, StoreUnavailable
 from core.store import Store
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns

@@ -6,11 +6,11 @@ import logging
 
 import pytest
 
-from bots.discord_prepare import NOT_TO_BE_TOLD
+from bots.discord.prepare import NOT_TO_BE_TOLD
 from core import Json, PasswordsClosed
 from tests.bots.conftest import asked, comes_true, held, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, is_whole
-from tests.bots.test_slack_passwords import (
+from tests.bots.slack.test_passwords import (
     A_BUDGET,
     FORGED,
     MASK,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bots import discord_reply
-from bots.discord_words import LIMIT, MOST_PARTS, THE_REST_DOES_NOT_FIT, THE_REST_IS_IN_THE_FILE
+from bots.discord import reply as discord_reply
+from bots.discord.words import LIMIT, MOST_PARTS, THE_REST_DOES_NOT_FIT, THE_REST_IS_IN_THE_FILE
 from core.process import calm_garbage_collector
 from tests.bots.conftest import closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, answered, buttons, is_whole

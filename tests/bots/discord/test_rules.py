@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 
-from bots.controls import NOTHING_TO_RESET, THANKS, WAS_RESET
-from bots.discord_bot import MENTION_ME
-from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST
-from bots.discord_words import THE_REST_IS_IN_THE_FILE
+from bots.discord.bot import MENTION_ME
+from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST
+from bots.discord.words import THE_REST_IS_IN_THE_FILE
+from bots.shared.controls import NOTHING_TO_RESET, THANKS, WAS_RESET
 from tests.bots.conftest import asked, closed, held, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, answered, buttons, is_whole
 from tests.core.fixtures.database import rows

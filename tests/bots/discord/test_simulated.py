@@ -19,9 +19,9 @@ import simcord.http.client as simcord_http
 from simcord import ChannelHandle, ResponseMessage
 from yarl import URL
 
-from bots import discord_bot
-from bots.discord_bot import MENTION_ME, NO_CONTENT_INTENT, Client, DiscordBot, connected_discord
-from bots.discord_words import LIMIT
+from bots.discord import bot as discord_bot
+from bots.discord.bot import MENTION_ME, NO_CONTENT_INTENT, Client, DiscordBot, connected_discord
+from bots.discord.words import LIMIT
 from core import SettingsError, open_chat
 from tests.bots.conftest import asked, closed, held, turns
 from tests.bots.discord.conftest import SECONDS

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from bots.discord_heard import Speaker
-from bots.discord_prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, Allowed
-from bots.discord_words import (
+from bots.discord.incoming import Speaker
+from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, Allowed
+from bots.discord.words import (
     LIMIT,
     LONGEST_TITLE,
     MOST_PARTS,
@@ -32,10 +32,10 @@ from bots.discord_words import (
     title_of,
     wants_a_file,
 )
-from bots.words import LONGEST_NAME_OF_A_FILE, names_of_files
+from bots.shared.words import LONGEST_NAME_OF_A_FILE, names_of_files
 from core import Frame, Turn
 from core.password import Password, Passwords
-from tests.bots.test_pages import ANYTHING, documents, is_closed
+from tests.bots.shared.test_pages import ANYTHING, documents, is_closed
 
 BOT = 77
 NAMES = {5: "Grace", 6: "engineers", 7: "general"}

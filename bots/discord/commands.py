@@ -1,0 +1,458 @@
+"""What people tell Bob to do on Discord: slash commands, "Ask about this", and the buttons under answers.
+
+Buttons and windows are known by what their ids say, so they work after a restart as well. Discord waits three seconds
+for a first answer; where the store takes longer it is asked for more time, and that answer is edited later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import aiohttp
+import discord
+from discord import app_commands
+
+from bots.discord.api import NOTHING, edit_answer
+from bots.discord.incoming import Speaker, command_of, here_of, note_to_self, question_of, speaker_of
+from bots.discord.prepare import DiscordPreparing
+from bots.discord.reply import custom_ids_in, turn_of
+from bots.discord.words import SURFACE, Here, person_id, readable
+from bots.shared import controls
+from bots.shared.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
+from bots.shared.responder import Responder
+from core import Chat, Json, NotAccepted, PasswordsClosed, StoreUnavailable, Turn, WrongPassword, kind_of
+
+logger = logging.getLogger(__name__)
+
+SECONDS_TO_CHECK = 1.5  # of the three that Discord waits
+SECONDS_UNTIL_DEFERRED = 1.0  # of the rest
+ATTEMPTS_TO_ANSWER = 3
+LONGEST_PROMPT = 6_000
+LONGEST_TYPED = 4_000  # in one field of a window
+
+HELP = """\
+Mention me in a channel and I answer in a thread; reply to me, write to me directly, or use `/ask`.
+`/new` lets this conversation begin anew: I no longer look at what was said before.
+`/stop` ends the answer that is being written.
+`/assistant` lists who can answer, or chooses one.
+`/unlock` asks for a password in a window that nobody else sees; `/lock` takes it back.
+`/forget` erases what I keep of this conversation.
+“Ask about this” is in the menu of every message, under Apps."""
+STOPPED = "Stopped."
+UNKNOWN_ANSWER = "I do not know this answer any more."
+WENT_WRONG = "Sorry, something went wrong on my side. Please try again."
+
+Interaction = discord.Interaction[Any]
+Do = Callable[[Interaction], Awaitable[str]]
+T = TypeVar("T")
+
+
+class DiscordCommands:
+    """Carries out what people tell Bob to do on Discord."""
+
+    def __init__(self, chat: Chat, preparing: DiscordPreparing, responder: Responder) -> None:
+        self._chat = chat
+        self._preparing = preparing
+        self._responder = responder
+
+    def tree_for(self, client: discord.Client) -> app_commands.CommandTree[Any]:
+        """The commands, for a client."""
+        tree = _Tree(client)
+        tree.may_pass = self._may_pass
+
+        def add(name: str, description: str, do: Any) -> None:
+            tree.add_command(app_commands.Command(name=name, description=description, callback=do, **EVERYWHERE))
+
+        async def ask(interaction: Interaction, prompt: app_commands.Range[str, 1, LONGEST_PROMPT]) -> None:
+            await self._ask(interaction, prompt)
+
+        async def assistant(interaction: Interaction, name: str = "") -> None:
+            await self._carry_out(interaction, lambda i: self._choose(i, name))
+
+        async def unlock(interaction: Interaction) -> None:
+            await self._unlock(interaction)
+
+        def control(do: Do, *, ephemeral: bool = True) -> Any:
+            async def callback(interaction: Interaction) -> None:
+                await self._carry_out(interaction, do, ephemeral=ephemeral)
+
+            return callback
+
+        add("ask", "Ask Bob something", app_commands.describe(prompt="What you want to know")(ask))
+        add("new", "Begin a new conversation here", control(self._reset, ephemeral=False))
+        add("stop", "End the answer that is being written here", control(self._stop))
+        add("assistant", "See who can answer, or choose one", app_commands.describe(name="Who is to answer")(assistant))
+        add("unlock", "Open a private assistant with a password", unlock)
+        add("lock", "Take back what you unlocked here", control(self._lock))
+        add("forget", "Erase what Bob keeps of this conversation", control(self._forget))
+        add("help", "What Bob can do", control(_help))
+
+        async def ask_about(interaction: Interaction, message: discord.Message) -> None:
+            await self._ask_about(interaction, message)
+
+        tree.add_command(app_commands.ContextMenu(name="Ask about this", callback=ask_about, **EVERYWHERE))
+        tree.error(self._on_error)
+        return tree
+
+    async def clicked(self, interaction: Interaction) -> None:
+        """Hear of a button that was pressed or a window that was sent."""
+        hear = {
+            discord.InteractionType.component: self._pressed,
+            discord.InteractionType.modal_submit: self._sent,
+        }.get(interaction.type)
+        if hear is None or not await self._may_pass(interaction):
+            return
+        try:
+            await hear(interaction, str(_data_of(interaction).get("custom_id") or ""))
+        except Exception as failure:
+            await self._on_error(interaction, failure)
+
+    async def _may_pass(self, interaction: Interaction) -> bool:
+        """Whether this person may do anything here; they are told so if not. Everything they do comes by here."""
+        try:
+            refusal = await self._preparing.refusal(*where_and_who(interaction), SECONDS_TO_CHECK)
+            if refusal is not None:
+                await _say(interaction, refusal)
+        except Exception as failure:
+            await self._on_error(interaction, failure)
+            return False
+        return refusal is None
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _ask(
+        self, interaction: Interaction, text: str, *, quoted: Json | None = None, about: Turn | None = None
+    ) -> None:
+        here, speaker = where_and_who(interaction)
+        speaker = replace(speaker, name=self._chat.masked(speaker.name))
+        session = about.session if about is not None else here.session(message=None, user=speaker.id)
+        acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer(thinking=True)))
+        text = readable(text, _our_id(interaction), {})
+        sentence = None
+        try:
+            quoted, _ = await self._preparing.to_be_kept(quoted, ())
+            note = note_to_self(
+                here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
+                may_post=_may_post(interaction),
+            )  # fmt: skip
+            question = question_of(text, session, event_id=_event_of(interaction.id), here=here, reply_to=note)
+            await self._responder.hear(question)
+        except NotAccepted as refusal:
+            sentence = str(refusal)
+        finally:
+            await acknowledging
+        if sentence is not None:
+            await _edit(interaction, sentence)
+
+    async def _ask_about(self, interaction: Interaction, message: discord.Message) -> None:
+        bot = _our_id(interaction)
+        if message.author.id == bot:
+            try:
+                async with asyncio.timeout(SECONDS_UNTIL_DEFERRED):  # a window is the first answer or none
+                    turn = await self.turn_shown_by(message)
+            except TimeoutError:
+                raise StoreUnavailable from None
+            if turn is None:
+                await _say(interaction, f"{UNKNOWN_ANSWER} Reply to it, or quote what you mean.")
+                return
+            await _quietly(
+                lambda: interaction.response.send_modal(_window("Ask about this", f"about-turn:{turn.id}", ASK))
+            )
+            return
+        names = {each.id: each.display_name for each in message.mentions}
+        text = readable(message.content, bot, names)
+        if not text:
+            await _say(interaction, "There are no words in this message that I can read.")
+            return
+        read = _field("message", "The message", text[:LONGEST_TYPED], long=True)
+        window = _window(
+            "Ask about this", f"about:{message.id}:{speaker_of(message.author, self._chat.masked).name[:70]}", ASK, read
+        )
+        await _quietly(lambda: interaction.response.send_modal(window))
+
+    async def turn_shown_by(self, message: discord.Message) -> Turn | None:
+        """The turn whose answer this message of ours shows, as far as the message tells."""
+        for custom_id in custom_ids_in(message):
+            if turn_id := turn_of(custom_id):
+                return await self._chat.turn(turn_id)
+        if message.interaction_metadata is not None:
+            return await self._chat.turn_of(SURFACE, _event_of(message.interaction_metadata.id))
+        if message.reference is not None and message.reference.message_id:
+            return await self._chat.turn_of(SURFACE, str(message.reference.message_id))
+        return None
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _carry_out(self, interaction: Interaction, do: Do, *, ephemeral: bool = True) -> None:
+        try:
+            sentence = await _in_time(interaction, self._once(interaction, do), ephemeral=ephemeral)
+        except StoreUnavailable:
+            await _say(interaction, NOT_NOW)
+            return
+        if sentence is not None:  # else another process of ours does it
+            await _say_done(interaction, sentence, ephemeral=ephemeral)
+
+    async def _once(self, interaction: Interaction, do: Do) -> str | None:
+        sentence = None
+        try:
+            async with self._chat.control(SURFACE, _event_of(interaction.id)) as fresh:
+                if fresh:
+                    sentence = await do(interaction)
+        except StoreUnavailable:
+            if sentence is None:  # else it was carried out, and only that is not noted
+                raise
+        return sentence
+
+    async def _reset(self, interaction: Interaction) -> str:
+        return await controls.reset(self._chat, _session(interaction))
+
+    async def _stop(self, interaction: Interaction) -> str:
+        here, speaker = where_and_who(interaction)
+        person = person_id(speaker.id)
+        turns = list(await self._chat.open_turns_in(here.session(message=None, user=speaker.id)))
+        for turn in await self._chat.open_turns_asked_by(person):  # what was asked here may be answered in a thread
+            if (turn.reply_to or {}).get("channel") == here.channel:
+                turns.append(turn)
+        return STOPPED if await controls.stop(self._chat, turns, person) else NOTHING_TO_STOP
+
+    async def _choose(self, interaction: Interaction, name: str) -> str:
+        here, speaker = where_and_who(interaction)
+        session = here.session(message=None, user=speaker.id)
+        is_one_conversation = here.kind in ("dm", "thread")
+
+        async def choose_it(found: str) -> None:
+            if is_one_conversation:
+                await self._chat.choose(session, SURFACE, found)
+            else:
+                await self._chat.choose_in(here.place, found)
+
+        where = "this conversation" if is_one_conversation else "this channel"
+        return await controls.choose(self._chat, name, choose_it, where=where, how="`/assistant name`")
+
+    async def _lock(self, interaction: Interaction) -> str:
+        here, speaker = where_and_who(interaction)
+        was_open = await self._chat.lock(person_id(speaker.id), here.place)
+        return "It is locked again here." if was_open else "There is nothing unlocked here."
+
+    async def _forget(self, interaction: Interaction) -> str:
+        async def is_admin() -> bool:
+            return interaction.permissions.manage_messages
+
+        return await controls.forget(
+            self._chat, _session(interaction), person_id(interaction.user.id), is_admin=is_admin,
+            admins="somebody who may manage messages here", platform="Discord",
+        )  # fmt: skip
+
+    async def _unlock(self, interaction: Interaction) -> None:
+        here, _ = where_and_who(interaction)
+        await _quietly(lambda: interaction.response.send_modal(_window("Unlock", f"unlock:{here.place}", PASSWORD)))
+
+    # ── buttons and windows ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _pressed(self, interaction: Interaction, custom_id: str) -> None:
+        turn_id = turn_of(custom_id)
+        if turn_id is None:
+            return
+        action = custom_id.partition(":")[0]
+        if action == "stop":
+            acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer()))
+            try:
+                await self._chat.stop(turn_id)
+            finally:
+                await acknowledging
+            return
+        rating = self._rate(turn_id, person_id(interaction.user.id), good=action == "good")
+        await _say_done(interaction, await _in_time(interaction, rating, ephemeral=True))
+
+    async def _rate(self, turn_id: str, person: str, *, good: bool) -> str:
+        turn = await self._chat.turn(turn_id)
+        if turn is None:
+            return UNKNOWN_ANSWER
+        await self._chat.rate(turn, person, good=good)
+        return THANKS
+
+    async def _sent(self, interaction: Interaction, custom_id: str) -> None:
+        kind, _, about = custom_id.partition(":")
+        typed = _typed(interaction)
+        if kind == "unlock":
+            password = typed.get("password", "")
+            await self._carry_out(interaction, lambda each: self._try_password(each, about, password))
+        elif kind == "about":
+            message, _, name = about.partition(":")
+            quoted = {
+                "id": message,
+                "name": self._chat.masked(name),
+                "text": self._chat.masked(typed.get("message", "")),
+            }
+            await self._ask(interaction, typed.get("question", ""), quoted=quoted)
+        elif kind == "about-turn":
+            turn = await _in_time(interaction, self._chat.turn(about), ephemeral=False)
+            if turn is None:
+                await _say(interaction, UNKNOWN_ANSWER)
+            else:
+                await self._ask(interaction, typed.get("question", ""), about=turn)
+
+    async def _try_password(self, interaction: Interaction, place: str, typed: str) -> str:
+        here, _ = where_and_who(interaction)
+        try:
+            opened = await self._chat.unlock(person_id(interaction.user.id), place, SURFACE, typed)
+        except (WrongPassword, PasswordsClosed) as refusal:
+            return str(refusal)
+        others = "" if here.kind == "dm" else " Others can read what is said here."
+        return f"{opened.name} answers you here for the next 15 minutes.{others} `/lock` ends it."
+
+    async def _on_error(self, interaction: Interaction, failure: Exception) -> None:
+        cause = getattr(failure, "original", failure)
+        if isinstance(cause, StoreUnavailable):
+            await _say(interaction, NOT_NOW)
+            return
+        logger.error("a command could not be carried out: %s", kind_of(cause))
+        await _say(interaction, WENT_WRONG)
+
+
+class _Tree(app_commands.CommandTree[Any]):
+    """Commands of people who may give them."""
+
+    may_pass: Callable[[Interaction], Awaitable[bool]]
+
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        return await self.may_pass(interaction)
+
+
+def _event_of(interaction: int) -> str:
+    return f"command:{interaction}"
+
+
+async def _help(_: Interaction) -> str:
+    return HELP
+
+
+def where_and_who(interaction: Interaction) -> tuple[Here, Speaker]:
+    """Where a command is given, and by whom."""
+    here = here_of(interaction.channel, interaction.guild)
+    if interaction.context.dm_channel:
+        here = Here("dm", here.channel, None, None)
+    elif here.kind in ("opens", "dm"):  # a command opens no thread, and somebody else's DM is not ours
+        here = Here("inline", here.channel, None, here.guild)
+    if here.kind != "dm" and here.guild is None:
+        here = Here(here.kind, here.channel, here.parent, interaction.guild_id)
+    return here, speaker_of(interaction.user, str)
+
+
+def _our_id(interaction: Interaction) -> int:
+    user = interaction.client.user
+    return user.id if user is not None else 0
+
+
+def _session(interaction: Interaction) -> str:
+    here, speaker = where_and_who(interaction)
+    return here.session(message=None, user=speaker.id)
+
+
+def _may_post(interaction: Interaction) -> bool:
+    """Whether we are in the channel ourselves, and not only on the account of whoever gives the command."""
+    if interaction.context.dm_channel:
+        return True
+    ours = interaction.app_permissions
+    is_thread = isinstance(interaction.channel, discord.Thread)
+    may_send = ours.send_messages_in_threads if is_thread else ours.send_messages
+    return interaction.is_guild_integration() and ours.view_channel and may_send
+
+
+async def _in_time(interaction: Interaction, work: Coroutine[Any, Any, T], *, ephemeral: bool) -> T:
+    """What `work` gives. Where that takes a while, Discord is asked for more time."""
+    working = asyncio.create_task(work)
+    try:
+        await asyncio.wait({working}, timeout=SECONDS_UNTIL_DEFERRED)
+        if not working.done():
+            await _quietly(lambda: interaction.response.defer(ephemeral=ephemeral, thinking=True))
+        return await working
+    finally:
+        working.cancel()
+
+
+async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> bool:
+    """Answer with a sentence. False where Discord does not take it."""
+    first = interaction.response
+    if first.type is discord.InteractionResponseType.deferred_message_update:  # what could be edited is the answer
+        send: Callable[..., Awaitable[object]] = interaction.followup.send
+    elif first.is_done():
+        return await _edit(interaction, sentence)
+    else:
+        send = first.send_message
+    return await _quietly(lambda: send(sentence, ephemeral=ephemeral, suppress_embeds=True, allowed_mentions=NOTHING))
+
+
+async def _say_done(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:
+    """Say what was done, also where another process of ours asked for more time to do it."""
+    if not await _say(interaction, sentence, ephemeral=ephemeral):
+        await _edit(interaction, sentence)
+
+
+async def _edit(interaction: Interaction, sentence: str) -> bool:
+    application, token = interaction.application_id, interaction.token
+    return await _quietly(lambda: edit_answer(interaction.client, application, token, content=sentence))
+
+
+async def _quietly(answer: Callable[[], Awaitable[object]]) -> bool:
+    """Answer an interaction, unless it is too late or another process of ours did. Discord takes one first answer.
+
+    Gives whether Discord took this one.
+    """
+    for _ in range(ATTEMPTS_TO_ANSWER):
+        try:
+            await answer()
+        except (OSError, TimeoutError, aiohttp.ClientError, RuntimeError) as failure:  # a closed client: RuntimeError
+            logger.info("an interaction is answered again: %s", kind_of(failure))
+            continue
+        except (discord.HTTPException, discord.InteractionResponded) as refusal:
+            logger.info("an interaction was not answered: %s", getattr(refusal, "code", kind_of(refusal)))
+            return False
+        return True
+    return False
+
+
+def _data_of(interaction: Interaction) -> Json:
+    return {**interaction.data} if interaction.data else {}
+
+
+def _typed(interaction: Interaction) -> dict[str, str]:
+    """What was typed into the fields of a window."""
+    found: dict[str, str] = {}
+
+    def look(components: Any) -> None:
+        for component in components or ():
+            if component.get("custom_id") and "value" in component:
+                found[component["custom_id"]] = str(component["value"] or "")
+            look(component.get("components"))
+            look([component["component"]] if component.get("component") else None)
+
+    look(_data_of(interaction).get("components"))
+    return found
+
+
+def _window(title: str, custom_id: str, *fields: Callable[[], Any]) -> discord.ui.Modal:
+    window = discord.ui.Modal(title=title, custom_id=custom_id, timeout=None)
+    for field in fields:
+        window.add_item(field())
+    window.stop()  # it is heard by its id, so discord.py need not remember it
+    return window
+
+
+def _field(name: str, label: str, default: str = "", *, long: bool = False) -> Callable[[], Any]:
+    style = discord.TextStyle.paragraph if long else discord.TextStyle.short
+    return lambda: discord.ui.TextInput[Any](
+        label=label, custom_id=name, style=style, default=default or None, max_length=LONGEST_TYPED if long else 200
+    )
+
+
+ASK = _field("question", "What do you want to know?", long=True)
+PASSWORD = _field("password", "Password")
+EVERYWHERE: dict[str, Any] = {
+    "allowed_installs": app_commands.AppInstallationType(guild=True, user=True),
+    "allowed_contexts": app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True),
+}

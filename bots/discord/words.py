@@ -1,0 +1,204 @@
+"""Discord's words and ours: what a message asks, where its answer belongs, and text in both directions. All is pure.
+
+Sources: docs.discord.com on the message resource, message formatting and threads (a thread that is opened from a
+message has that message's id).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bots.shared import words
+from bots.shared.pages import Context, is_table_rule, pages
+from core import Turn
+
+SURFACE = "discord"
+LIMIT = 2_000  # UTF-16 units of a message, which are never fewer than the characters that Discord counts
+MOST_PARTS = 20
+PARTS_WITHOUT_A_FILE = 8
+WIDEST_TABLE = 110
+LONGEST_TITLE = 60
+THE_REST_IS_IN_THE_FILE = "… The whole answer is in the attached file."
+THE_REST_DOES_NOT_FIT = "… The rest does not fit here."  # where no file may be attached; not longer than the other
+
+Kind = Literal["dm", "thread", "opens", "inline"]
+
+_MARKUP = re.compile(
+    r"<(?:@!?(?P<user>\d{1,20})|@&(?P<role>\d{1,20})|#(?P<channel>\d{1,20})|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+)>"
+)
+_OPENS_WITH = re.compile(r"\s*<@[!&]?(\d{1,20})>")
+# Bounded and without a bracket in brackets, so that no text makes them slow.
+_IMAGE = re.compile(r"!(?=\[[^\[\]\n]{0,1000}\]\()")
+_BARE_LINK = re.compile(r"\[(https?://[^\[\]\s]{1,2000})\]\(\1/?\)")
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Where something is said: the channel, and around it what rules and sessions go by."""
+
+    kind: Kind
+    channel: int
+    parent: int | None  # of a thread
+    guild: int | None
+
+    @property
+    def place(self) -> str:
+        """Where an assistant is chosen and unlocked: a channel with its threads, or a DM."""
+        return f"discord:{self.parent or self.channel}"
+
+    def session(self, *, message: int | None, user: int) -> str:
+        """The session of what `user` says here, in `message` or in a command."""
+        if self.kind == "dm":
+            return f"discord:dm:{self.channel}"
+        if self.kind == "thread":
+            return f"discord:thread:{self.channel}"
+        if self.kind == "opens" and message is not None:
+            return f"discord:thread:{message}"
+        return f"discord:channel:{self.channel}:user:{user}"
+
+
+def person_id(user: int) -> str:
+    """A person, as the core knows them."""
+    return f"discord:{user}"
+
+
+def opens_with(content: str) -> int | None:
+    """The id of the person or role whose mention a message begins with."""
+    found = _OPENS_WITH.match(content)
+    return int(found[1]) if found else None
+
+
+def readable(content: str, bot: int, names: Mapping[int, str]) -> str:
+    """Discord's markup as people see it, without the mention of us that it begins with.
+
+    `names` are those of people, roles and channels, by their ids.
+    """
+
+    def seen(markup: re.Match[str]) -> str:
+        if markup["emoji"]:
+            return f":{markup['emoji']}:"
+        if markup["command"]:
+            return f"/{markup['command']}"
+        sign = "#" if markup["channel"] else "@"
+        id_ = int(markup["user"] or markup["role"] or markup["channel"])
+        return sign + ("Bob" if id_ == bot else names.get(id_, str(id_)))
+
+    content = re.sub(rf"^\s*(?:<@!?{bot}>[\s,:]*)+", "", content)
+    return _MARKUP.sub(seen, content).strip()
+
+
+def named(file_name: str) -> str:
+    """A file's name as it can be told."""
+    return words.plain_name(file_name, "*_`~<>|\n@") or "a file"
+
+
+def title_of(turn: Turn, masked: Callable[[str], str]) -> str:
+    """A name for the thread that a question opens. It is shown, so it tells nothing of passwords."""
+    if turn.private or not turn.question:
+        return "A conversation with Bob"
+    return words.first_line(masked(turn.question), LONGEST_TITLE)
+
+
+def shown(turn: Turn, text: str) -> str:
+    """What a reader sees of a turn's answer: the answer, and before it what has to be said about the question."""
+    return words.above_the_answer(turn) + text if text.strip() else text
+
+
+def parts_of(text: str, *, most: int = MOST_PARTS) -> list[str]:
+    """An answer as messages of at most 2,000 characters, well-formed; of more than `most`, the rest is left out."""
+    wide = _wide(discord_markdown(text))
+    found: list[str] = []
+    for page in pages(wide, LIMIT):
+        if len(found) == most:
+            room = LIMIT - len(THE_REST_IS_IN_THE_FILE) - 2
+            short = next(iter(pages(found[-1], room)))
+            found[-1] = f"{short.of(found[-1])}\n\n{THE_REST_IS_IN_THE_FILE}"
+            break
+        found.append(page.of(wide))
+    return [narrow for narrow in map(_narrow, found) if narrow.strip()]
+
+
+def wants_a_file(parts: Sequence[str]) -> bool:
+    """Whether an answer in these parts is better read as a file as well, or is not whole without one."""
+    return len(parts) > PARTS_WITHOUT_A_FILE or (bool(parts) and parts[-1].endswith(THE_REST_IS_IN_THE_FILE))
+
+
+def discord_markdown(text: str) -> str:
+    """Standard Markdown in what Discord shows of it: tables in fences, images as links, three sizes of headings."""
+    lines = text.split("\n")
+    result: list[str] = []
+    context = Context()
+    index = 0
+    while index < len(lines):
+        line = lines[index]
+        if not context.fence and _is_table(lines, index):
+            end = index + 2
+            while end < len(lines) and "|" in lines[end]:
+                end += 1
+            result += _fenced(lines[index:end])
+            index, context = end, Context()
+            continue
+        context = context.after(line)
+        result.append(line if context.fence else _reworded(line))
+        index += 1
+    return "\n".join(result)
+
+
+def _is_table(lines: list[str], index: int) -> bool:
+    return "|" in lines[index] and index + 1 < len(lines) and is_table_rule(lines[index + 1])
+
+
+def _fenced(table: list[str]) -> Iterable[str]:
+    rows = [_cells(line) for number, line in enumerate(table) if number != 1]
+    widths: list[int] = []
+    for row in rows:
+        widths += [0] * (len(row) - len(widths))
+        for at, cell in enumerate(row):
+            widths[at] = max(widths[at], len(cell))
+    if sum(widths) + 3 * len(widths) > WIDEST_TABLE:
+        return ["```", *(line.replace("```", "` ` `") for line in table), "```"]
+    aligned = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
+    return ["```", aligned[0], "-+-".join("-" * width for width in widths), *aligned[1:], "```"]
+
+
+def _cells(line: str) -> list[str]:
+    cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
+    return [re.sub(r"\*\*|`", "", cell.replace("\\|", "|")).strip() for cell in cells]
+
+
+def _reworded(line: str) -> str:
+    if heading := _small_heading(line):
+        bold = heading.replace("**", "")
+        return f"**{bold}**"
+    return _BARE_LINK.sub(r"\1", _IMAGE.sub("", line))
+
+
+def _small_heading(line: str) -> str:
+    """The words of a heading of the fourth to the sixth size; nothing where the line is none, or has no words."""
+    marked = line.lstrip("#")
+    if not 4 <= len(line) - len(marked) <= 6 or not marked.startswith((" ", "\t")):
+        return ""
+    said = marked.strip(" \t")
+    if not said or said[-1].isspace():
+        return ""
+    before_marks = said.rstrip("#")
+    bare = before_marks.rstrip(" \t")
+    is_closed = bare != before_marks and bare and not bare[-1].isspace()
+    return bare if is_closed else said
+
+
+def _wide(text: str) -> str:
+    """The text with two characters for each that takes two UTF-16 units, so that its length is counted in those."""
+    return _ASTRAL.sub(lambda found: "".join(map(chr, _units(ord(found[0]) - 0x10000))), text)
+
+
+def _units(above: int) -> tuple[int, int]:
+    return 0xD800 + (above >> 10), 0xDC00 + (above & 0x3FF)
+
+
+def _narrow(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,1 @@
+"""What every surface of messages needs, once: it knows no platform."""

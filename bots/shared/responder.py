@@ -1,0 +1,120 @@
+"""What a bot has: it hears questions, answers them in the background, and takes over what other processes left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from bots.shared.reply import Reply, Undeliverable
+from core import Answer, AnswerFailed, Chat, Finished, HoldLost, Outcome, Prepare, Question, StoreUnavailable, Turn
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 1.5  # at what could not be shown yet, while the model says nothing
+
+OpenReply = Callable[[Turn], Reply]
+
+
+class Responder:
+    """Answers the questions of one surface. All turns go the same road, whoever accepted them."""
+
+    def __init__(self, chat: Chat, surface: str, open_reply: OpenReply, prepare: Prepare | None = None) -> None:
+        self._chat = chat
+        self._surface = surface
+        self._open_reply = open_reply
+        self._prepare = prepare
+        self._tasks: asyncio.TaskGroup
+        self._responding: dict[str, asyncio.Task[None]] = {}
+
+    @contextlib.asynccontextmanager
+    async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
+        """Answer for as long as the block lasts, and let what is running then end for `drain_seconds`."""
+        async with asyncio.TaskGroup() as self._tasks:
+            inheriting = self._tasks.create_task(self._inherit())
+            try:
+                yield
+                await self._chat.drain(drain_seconds)
+            finally:
+                for task in (inheriting, *self._responding.values()):
+                    task.cancel()
+
+    async def hear(self, question: Question) -> None:
+        """Come back once the question is durable, or was before. Raises NotAccepted."""
+        turn = await self._chat.accept(question)
+        if turn is not None:
+            self._start(turn)
+
+    def _start(self, turn: Turn) -> None:
+        def end(task: asyncio.Task[None]) -> None:
+            if self._responding.get(turn.id) is task:
+                del self._responding[turn.id]
+
+        task = self._tasks.create_task(self._respond(turn, after=self._responding.get(turn.id)))
+        self._responding[turn.id] = task
+        task.add_done_callback(end)
+
+    async def _respond(self, turn: Turn, *, after: asyncio.Task[None] | None) -> None:
+        if after is not None:  # what it is about to post has to be there before anybody looks for it
+            await asyncio.wait({after})
+        answer = self._chat.answering(turn, prepare=self._prepare)
+        try:
+            async with self._open_reply(turn) as reply:
+                await _relay(answer, reply)
+            await self._chat.shown(turn)
+        except (HoldLost, StoreUnavailable):
+            logger.info("turn %s is shown by somebody else, or later", turn.reference)
+            self._chat.let_go(turn)
+        except Undeliverable as reason:
+            logger.warning("turn %s cannot be shown: %s", turn.reference, reason)
+            await self._give_up(turn, answer)
+        except Exception:
+            logger.exception("turn %s could not be shown for a reason of ours", turn.reference)
+            await self._give_up(turn, answer)
+
+    async def _inherit(self) -> None:
+        async for turn in self._chat.abandoned(self._surface):
+            self._start(turn)
+
+    async def _give_up(self, turn: Turn, answer: Answer) -> None:
+        try:
+            await self._chat.stop(turn.id)
+            await answer.ended()
+            await self._chat.shown(turn, undeliverable=True)
+        except (HoldLost, StoreUnavailable):
+            self._chat.let_go(turn)
+
+
+async def _relay(answer: Answer, reply: Reply) -> None:
+    shown = ""
+    try:
+        async for text in answer.growing(at_least_every=SECONDS_BETWEEN_LOOKS):
+            if text == shown:
+                continue
+            await _first_of(reply.pause(), answer.ended())
+            if answer.over:
+                break
+            if reply.appends_only:
+                answer.pin()
+            text = answer.text
+            shown = text if await reply.show(text) else ""
+        await reply.finish(_worded(await answer.whole()))
+    except AnswerFailed as failure:
+        if str(failure):  # else it ends without a word
+            await reply.finish(f"{answer.text}\n\n{failure}" if answer.text else str(failure))
+
+
+async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(each) for each in either]
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for each in running:
+            each.cancel()
+
+
+def _worded(finished: Finished) -> str:
+    if finished.outcome is Outcome.STOPPED:
+        return f"{finished.text}\n\n_Stopped._" if finished.text else "_Stopped._"
+    return finished.text or "_There is nothing in the answer._"

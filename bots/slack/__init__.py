@@ -1,0 +1,1 @@
+"""Bob in Slack."""

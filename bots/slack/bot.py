@@ -1,0 +1,242 @@
+"""Bob in Slack, over Socket Mode or HTTP. `python -m bots.slack` runs it alone, over Socket Mode.
+
+A message is durable before Slack hears that it arrived: it is accepted in front of Bolt's authorization, which would
+lose it if `auth.test` failed. Whatever cannot be accepted is not acknowledged, and Slack delivers it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+import aiohttp
+from slack_bolt import BoltResponse
+from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
+from slack_bolt.request.internals import parse_body
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.signature import SignatureVerifier
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bots.shared.alone import run_alone
+from bots.shared.background import background
+from bots.shared.responder import Responder
+from bots.shared.words import NO_WORDS, names_of_files
+from bots.slack.api import SlackApi
+from bots.slack.commands import SlackCommands, command_in
+from bots.slack.prepare import Allowed, SlackPreparing
+from bots.slack.reply import SlackReply
+from bots.slack.shape import is_slacks
+from bots.slack.socket import Socket
+from bots.slack.status import Statuses
+from bots.slack.words import SURFACE, Said, said_in
+from core import BadQuestion, Chat, Frame, Json, NotAccepted, Question, Settings, SettingsError, Turn, kind_of
+
+logger = logging.getLogger(__name__)
+
+SECONDS_FOR_A_CALL = 30.0
+LONGEST_PAUSE_SECONDS = 30.0
+BAD_TOKEN = (
+    "account_inactive",
+    "invalid_auth",
+    "not_allowed_token_type",
+    "not_authed",
+    "token_expired",
+    "token_revoked",
+)
+
+
+class SlackBot:
+    """Takes in what Slack delivers, and answers. To be made by `open_slack`."""
+
+    def __init__(
+        self, settings: Settings, chat: Chat, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup
+    ) -> None:
+        token = settings.slack_bot_token.get_secret_value()
+
+        def client(*handlers: AsyncRateLimitErrorRetryHandler) -> AsyncWebClient:
+            return AsyncWebClient(
+                token=token, base_url=settings.slack_api_url, session=session, retry_handlers=list(handlers)
+            )
+
+        self._chat = chat
+        self._follows_up = settings.slack_follow_ups == "always"
+        self._allowed = Allowed(settings.slack_channels, settings.slack_people, settings.slack_strangers)
+        self._api = SlackApi(client())
+        self._statuses = Statuses(self._api, tasks)
+        self._no_streams: set[str] = set()
+        secret = settings.slack_signing_secret.get_secret_value()
+        self._verifier = SignatureVerifier(secret) if secret else None
+        preparing = SlackPreparing(self._api, self._statuses, chat, self._allowed, follows_up=self._follows_up)
+        self._commands = SlackCommands(self._api, chat, preparing.refusal, tasks)
+        self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
+        library_logger = logging.getLogger("slack_bolt")
+        library_logger.setLevel(logging.ERROR)  # it quotes what people write below that, and warns of our settings
+        self.app = AsyncApp(
+            client=self.client,
+            before_authorize=self._take_in,
+            request_verification_enabled=False,  # it is verified before it is read, see `is_genuine`
+            logger=library_logger,
+        )
+        self._commands.register(self.app)
+        self.responder = Responder(chat, SURFACE, self._open_reply, preparing)
+
+    def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether Slack signed this request within the last five minutes."""
+        if self._verifier is None:
+            return False
+        try:
+            return self._verifier.is_valid(
+                body, headers.get("x-slack-request-timestamp", ""), headers.get("x-slack-signature", "")
+            )
+        except (ValueError, TypeError, OverflowError):  # a timestamp that is no number, a signature that is no text
+            return False
+
+    async def take_in(self, headers: Mapping[str, str], body: bytes) -> BoltResponse:
+        """What to answer to a genuine HTTP request."""
+        try:
+            text = body.decode()
+            if not is_slacks(parse_body(text, headers.get("content-type", "").partition(";")[0])):
+                return BoltResponse(status=400, body="")
+            request = AsyncBoltRequest(body=text, headers={name: [value] for name, value in headers.items()})
+        except (ValueError, TypeError, AttributeError, RecursionError):  # not Slack's JSON or form
+            return BoltResponse(status=400, body="")
+        return await self.app.async_dispatch(request)
+
+    # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _take_in(self, body: Json, next_: Callable[[], Awaitable[BoltResponse]]) -> BoltResponse | None:
+        event = body.get("event")
+        if not isinstance(event, dict) or event.get("type") == "app_home_opened":
+            await next_()
+            return None
+        if self._chat.draining:
+            return BoltResponse(status=503, body="")
+        try:
+            await self._hear(body, event)
+        except NotAccepted as refusal:
+            logger.warning("an event was not taken in: %s", kind_of(refusal))
+            return BoltResponse(status=503, body="")
+        except Exception:
+            logger.exception("an event could not be taken in for a reason of ours")
+            return BoltResponse(status=500, body="")
+        return BoltResponse(status=200, body="")
+
+    async def _hear(self, body: Json, event: Json) -> None:
+        kind, subtype = event.get("type"), event.get("subtype")
+        if kind == "agent_session_stopped":
+            await self._commands.stop_pressed(body, event)
+        elif kind == "message" and subtype == "message_deleted":
+            await self._commands.deleted(body, event)
+        elif kind == "message" and subtype == "message_changed":
+            await self._hear_edit(body, event)
+        elif kind in ("message", "app_mention") and (said := said_in(body, event)) is not None:
+            await self._hear_message(said)
+
+    async def _hear_edit(self, body: Json, event: Json) -> None:
+        """An edit that mentions us for the first time asks us then; one of a question that has no answer yet, anew."""
+        around: Json = {name: event[name] for name in ("channel", "channel_type") if name in event}
+        versions = (event.get(name) or {} for name in ("previous_message", "message"))
+        before, now = (said_in(body, {"type": "message", **version, **around}) for version in versions)
+        if now is None or before is None:
+            return
+        if now.mentions_us and not before.mentions_us and await self._chat.turn_of(SURFACE, now.key) is None:
+            await self._hear_message(now)
+        elif now.text != before.text:  # links that unfold come as edits too
+            await self._commands.edited(body, now)
+
+    async def _hear_message(self, said: Said) -> None:
+        if not said.is_addressed and not await self._is_in_a_thread_of_ours(said):
+            return
+        refusal = self._allowed.refusal(channel=said.channel, kind=said.kind, user=said.user, stranger=said.is_stranger)
+        if refusal is not None and not said.is_addressed:
+            return
+        command = command_in(said.text)
+        if command is not None:
+            await self._commands.carry_out(said, command)
+            return
+        try:
+            await self.responder.hear(self._question(said))
+        except BadQuestion as bad:
+            async with self._chat.control(SURFACE, said.key) as fresh:
+                if fresh:
+                    self._commands.say(said, str(bad))
+
+    async def _is_in_a_thread_of_ours(self, said: Said) -> bool:
+        if not (self._follows_up and said.is_follow_up):
+            return False
+        first = await self._chat.engaged_by(said.session)
+        # What was said before it, but is delivered late, was told along with it.
+        return first is not None and float((first.reply_to or {}).get("ts", 0)) < float(said.ts)
+
+    def _question(self, said: Said) -> Question:
+        files = names_of_files(said.files, self._chat.masked)
+        return Question(
+            surface=SURFACE, session=said.session, text=said.text or NO_WORDS, event_id=said.key, person=said.person,
+            place=said.place, reply_to=said.reply_to, frame=Frame("" if said.kind == "im" else said.user, files),
+        )  # fmt: skip
+
+    def _open_reply(self, turn: Turn) -> SlackReply:
+        return SlackReply(self._api, self._statuses, self._chat, turn, self._no_streams)
+
+
+@contextlib.asynccontextmanager
+async def open_slack(settings: Settings, chat: Chat) -> AsyncIterator[SlackBot]:
+    """Slack's bot, answering for as long as the block lasts; deliveries come through `SlackBot.take_in`."""
+    timeout = aiohttp.ClientTimeout(total=SECONDS_FOR_A_CALL)
+    async with aiohttp.ClientSession(timeout=timeout) as session, background() as tasks:
+        bot = SlackBot(settings, chat, session, tasks)
+        async with bot.responder.running(drain_seconds=settings.drain_seconds):
+            yield bot
+
+
+@contextlib.asynccontextmanager
+async def connected_slack(settings: Settings, chat: Chat) -> AsyncIterator[SlackBot]:
+    """Slack's bot over Socket Mode. Where Slack cannot be reached it is tried again until it can."""
+    async with open_slack(settings, chat) as bot:
+        socket = Socket(bot.app, settings.slack_app_token.get_secret_value())
+        connecting = asyncio.create_task(socket.connect())
+        try:
+            await asyncio.wait({connecting}, timeout=LONGEST_PAUSE_SECONDS)
+            yield bot
+        finally:
+            connecting.cancel()
+            await socket.close()  # type: ignore[no-untyped-call]
+
+
+async def check_slack(settings: Settings) -> None:
+    """Come back if Slack can be served, as far as can be known now. Raises SettingsError."""
+    if not settings.slack:
+        return
+    client = AsyncWebClient(token=settings.slack_bot_token.get_secret_value(), base_url=settings.slack_api_url)
+    await _try_token("SLACK_BOT_TOKEN", client.auth_test())
+    if settings.slack == "socket":
+        app_token = settings.slack_app_token.get_secret_value()
+        await _try_token("SLACK_APP_TOKEN", client.apps_connections_open(app_token=app_token))
+
+
+async def _try_token(name: str, call: Awaitable[object]) -> None:
+    try:
+        await call
+    except SlackApiError as refusal:
+        if isinstance(refusal.response, AsyncSlackResponse) and refusal.response.get("error") in BAD_TOKEN:
+            raise SettingsError(f"Slack refuses {name}.") from None
+        logger.warning("Slack does not answer yet as it should: %s", kind_of(refusal))
+    except (OSError, aiohttp.ClientError) as failure:
+        logger.warning("Slack cannot be reached yet: %s", kind_of(failure))
+
+
+def main() -> None:
+    """Run Slack's bot alone, until a signal ends it."""
+    run_alone(SURFACE, _check_alone, connected_slack)
+
+
+async def _check_alone(settings: Settings) -> None:
+    if settings.slack != "socket":
+        raise SettingsError(
+            "Slack's bot alone needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (Socket Mode). Over HTTP `bob run` serves it."
+        )
+    await check_slack(settings)

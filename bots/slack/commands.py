@@ -1,0 +1,395 @@
+"""What people tell Bob to do, instead of asking: words in a thread, `/bob`, a shortcut, and the buttons under answers.
+
+All of it acts at once, whatever is being answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slack_bolt import BoltResponse
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+
+from bots.shared import controls
+from bots.shared.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
+from bots.slack.api import SlackApi
+from bots.slack.prepare import NOT_SURE
+from bots.slack.reply import NOTICE
+from bots.slack.words import SURFACE, Said, install_of, message_id, person_id, place_id, session_id
+from core import BadQuestion, Chat, Json, PasswordsClosed, StoreUnavailable, Turn, WrongPassword
+
+logger = logging.getLogger(__name__)
+
+Refusal = Callable[[Json, float], Awaitable[str | None]]
+
+FORGET = "Forget this thread"
+COMMANDS = ("reset", "stop", "help", "assistant")
+SECONDS_TO_CHECK = 1.5  # of the three that Slack waits
+SECONDS_TO_FIND_ADMINS = 1.0  # of the rest
+
+HELP = """\
+Mention me in a channel, or write to me in a direct message, and I answer in the thread. \
+In a thread where I take part I answer without a mention, unless your message opens with somebody else's.
+• `stop` ends the answer that is being written.
+• `reset` lets a thread begin anew: I no longer look at what was said before.
+• `assistant` lists who can answer; `assistant NAME` chooses one for this thread.
+In any channel or direct message, for all its threads:
+• `/bob assistant NAME` chooses who answers.
+• `/bob unlock` asks for a password, in a window that nobody else sees; `/bob lock` takes it back.
+The shortcut “Forget this thread” in a message's menu erases what I keep of it."""
+SUGGESTED_PROMPTS = [
+    {"title": "What can you do?", "message": "What can you help me with, and what can you not do?"},
+    {"title": "Explain something", "message": "Explain to me, as to a new colleague: "},
+    {"title": "Write a first draft", "message": "Write a first draft of a short message that says: "},
+    {"title": "Find the catch", "message": "What could go wrong with this plan? "},
+]
+
+
+def command_in(text: str) -> tuple[str, str] | None:
+    """The command that a whole message is, and what it is about; None if it is none."""
+    words = text.strip().lstrip("!/").rstrip(".!").split()
+    if not words or words[0].casefold() not in COMMANDS:
+        return None
+    command = words[0].casefold()
+    if len(words) > (2 if command == "assistant" else 1):
+        return None
+    return command, words[1] if len(words) == 2 else ""
+
+
+class SlackCommands:
+    """Carries out what people tell Bob to do in Slack."""
+
+    def __init__(self, api: SlackApi, chat: Chat, refusal: Refusal, tasks: asyncio.TaskGroup) -> None:
+        self._api = api
+        self._chat = chat
+        self._refusal = refusal
+        self._tasks = tasks
+
+    def register(self, app: AsyncApp) -> None:
+        """Listen to what Bolt hands on."""
+        app.middleware(self._let_pass)  # in front of everything below
+        app.command(re.compile(r"^/"))(self._on_slash_command)
+        app.view("unlock")(self._on_unlock)
+        app.shortcut("forget_thread")(self._on_forget)
+        app.view("forget_thread")(self._on_forget_confirmed)
+        app.action("feedback")(self._on_feedback)
+        app.action(re.compile(""))(_acknowledge)  # links count as buttons too
+        app.event("app_home_opened")(self._on_home_opened)
+
+    # ── in a thread ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def carry_out(self, said: Said, command: tuple[str, str]) -> None:
+        """Do what a message says, once however often it is delivered; what it says to that is posted later."""
+        async with self._chat.control(SURFACE, said.key) as fresh:
+            if not fresh:
+                return
+            refusal = await self._refusal(said.reply_to, SECONDS_TO_CHECK)
+            sentence = refusal or await self._do(said, *command)
+            if sentence and (said.is_addressed or not refusal):
+                self.say(said, sentence)
+
+    def say(self, said: Said, sentence: str) -> None:
+        """Post a sentence in the thread, in the background."""
+        self._tasks.create_task(
+            self._api.attempt(
+                "chat.postMessage", channel=said.channel, thread_ts=said.thread, text=sentence, unfurl_links=False,
+                unfurl_media=False, metadata={"event_type": NOTICE, "event_payload": {}},
+            )
+        )  # fmt: skip
+
+    async def stop_pressed(self, body: Json, event: Json) -> None:
+        """Stop what Slack's own button was pressed on."""
+        whose = (body.get("authorizations") or [{}])[0]
+        team = whose.get("team_id") or body.get("team_id")
+        organisation = whose.get("enterprise_id") if whose.get("is_enterprise_install") else None
+        act = Act(
+            install=install_of(body),
+            user=event.get("user") or "",
+            user_team="" if body.get("is_ext_shared_channel") else team or organisation or "",  # it is not told
+            channel=event.get("channel") or event.get("channel_id") or "",
+            thread=event.get("thread_ts") or "",
+        )
+        if await self._refusal_of(act, team, organisation) is not None:
+            return
+        async with self._chat.control(SURFACE, f"stop:{body.get('event_id')}") as fresh:
+            if not fresh:
+                return
+            streams = [message_id(act.channel, ts) for ts in event.get("streaming_message_ts") or ()]
+            shown_by = [await self._chat.showing(SURFACE, message) for message in streams]
+            turns = [turn for turn in shown_by if turn is not None]
+            for turn in turns or (await self._chat.open_turns_in(act.session))[:1]:
+                await self._chat.stop(turn.id)
+
+    async def deleted(self, body: Json, event: Json) -> None:
+        """Stop answering a message that its author has deleted: whoever it is may take back what they said."""
+        before = event.get("previous_message") or {}
+        deleted = event.get("deleted_ts") or before.get("ts") or ""
+        session = session_id(install_of(body), event.get("channel") or "", before.get("thread_ts") or deleted)
+        for turn in await self._chat.open_turns_in(session):
+            if (turn.reply_to or {}).get("ts") == deleted:
+                await self._chat.stop(turn.id)
+
+    async def edited(self, body: Json, now: Said) -> None:
+        """Answer the new text of a message, where its answer is not written yet."""
+        if await self._refusal(now.reply_to, SECONDS_TO_CHECK) is not None:
+            return
+        async with self._chat.control(SURFACE, f"edit:{body.get('event_id')}") as fresh:
+            for turn in await self._chat.open_turns_in(now.session) if fresh else ():
+                if (turn.reply_to or {}).get("ts") == now.ts:
+                    with contextlib.suppress(BadQuestion):  # then what was asked first is answered
+                        await self._chat.amend(turn, now.text)
+
+    async def _do(self, said: Said, command: str, about: str) -> str | None:
+        if command == "stop":
+            return await self._stop(said)
+        if command == "reset":
+            return await controls.reset(self._chat, said.session)
+        if command == "assistant":
+            return await self._let_choose(
+                about, lambda name: self._chat.choose(said.session, SURFACE, name), "this thread"
+            )
+        return HELP
+
+    async def _stop(self, said: Said) -> str | None:
+        """Stop the answer that is being written, and whatever else this person has asked and waits for."""
+        before = [turn for turn in await self._chat.open_turns_in(said.session) if _asked_before(turn, said.ts)]
+        return None if await controls.stop(self._chat, before, said.person) else NOTHING_TO_STOP
+
+    async def _let_choose(self, name: str, choose_it: Callable[[str], Awaitable[None]], where: str) -> str:
+        return await controls.choose(self._chat, name, choose_it, where=where, how="`assistant NAME`")
+
+    # ── /bob ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _on_slash_command(self, ack: AsyncAck, body: Json) -> None:
+        words = str(body.get("text") or "").split()
+        about = words[1] if len(words) > 1 else ""
+        act = act_in(body)
+        command = words[0].casefold() if words else "help"
+        try:
+            if command == "unlock":
+                await ack()
+                await self._show(body, _unlock_window(act.place))
+            elif command == "lock":
+                was_open = await self._chat.lock(act.person, act.place)
+                await _answer(ack, "It is locked again here." if was_open else "There is nothing unlocked here.")
+            elif command == "assistant":
+                chosen = await self._let_choose(
+                    about, lambda name: self._chat.choose_in(act.place, name), "this channel"
+                )
+                await _answer(ack, chosen)
+            else:
+                await _answer(ack, HELP)
+        except StoreUnavailable:
+            await _answer(ack, NOT_NOW)
+
+    async def _on_unlock(self, ack: AsyncAck, body: Json, view: Json) -> None:
+        act = act_in(body)
+        try:
+            opened = await self._chat.unlock(act.person, act.place, SURFACE, _typed_password(view))
+        except (WrongPassword, PasswordsClosed, StoreUnavailable) as refusal:
+            await ack(response_action="errors", errors={"password": str(refusal)})
+        else:
+            sentence = (
+                f"{opened.name} answers you here for the next 15 minutes. In a channel, others can read what is said. "
+                "`/bob lock` ends it."
+            )
+            await ack(response_action="update", view=_window("Unlocked", sentence))
+
+    # ── the shortcut ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _on_forget(self, ack: AsyncAck, body: Json) -> None:
+        await ack()
+        await self._show(body, _forget_window(act_in(body).session))
+
+    async def _on_forget_confirmed(self, ack: AsyncAck, body: Json) -> None:
+        act = act_in(body)
+        try:
+            sentence = await controls.forget(
+                self._chat, act.session, act.person, is_admin=lambda: self._is_admin(act.user),
+                admins="an admin of this workspace", platform="Slack",
+            )  # fmt: skip
+        except StoreUnavailable:
+            sentence = NOT_NOW
+        await ack(response_action="update", view=_window(FORGET, sentence))
+
+    async def _is_admin(self, user: str) -> bool:
+        try:
+            async with asyncio.timeout(SECONDS_TO_FIND_ADMINS):
+                found = (await self._api.attempt("users.info", user=user)).get("user") or {}
+        except TimeoutError:
+            return False
+        return any(found.get(role) for role in ("is_admin", "is_owner", "is_primary_owner"))
+
+    # ── buttons, and the direct message's first sight ────────────────────────────────────────────────────────────────
+
+    async def _on_feedback(self, ack: AsyncAck, body: Json, action: Json) -> None:
+        await ack()
+        act = act_in(body)
+        turn = await self._chat.showing(SURFACE, message_id(act.channel, act.message))
+        if turn is None:
+            return
+        await self._chat.rate(turn, act.person, good=action.get("value") == "good")
+        logger.info("turn %s was rated", turn.reference)
+        await self._whisper(act, THANKS)
+
+    async def _on_home_opened(self, event: Json) -> None:
+        if event.get("tab") == "messages" and event.get("channel"):
+            await self._api.attempt(
+                "assistant.threads.setSuggestedPrompts", channel_id=event["channel"], prompts=SUGGESTED_PROMPTS
+            )
+
+    async def _show(self, body: Json, window: Json) -> None:
+        """Open a window, for as long as what was done allows that."""
+        if trigger := body.get("trigger_id"):
+            await self._api.attempt("views.open", trigger_id=trigger, view=window)
+
+    async def _whisper(self, act: Act, sentence: str) -> None:
+        await self._api.attempt(
+            "chat.postEphemeral", channel=act.channel, user=act.user, text=sentence, thread_ts=act.thread or None
+        )
+
+    # ── who may do anything ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _let_pass(
+        self, ack: AsyncAck, body: Json, context: AsyncBoltContext, next_: Callable[[], Awaitable[None]]
+    ) -> BoltResponse | None:
+        """Keep whoever may not ask here from doing anything else, and tell them so."""
+        act = act_in(body)
+        if body.get("event") is None:
+            team = organisation = None
+            if whose := context.authorize_result:  # what is told of the team need not be ours in a shared channel
+                team, organisation = whose.team_id, whose.enterprise_id if context.is_enterprise_install else None
+            refusal = await self._refusal_of(act, team, organisation)
+            if refusal is not None:
+                return await self._refuse(ack, body, act, refusal)
+        await next_()
+        return None
+
+    async def _refusal_of(self, act: Act, team: str | None, organisation: str | None) -> str | None:
+        """Why somebody may not do anything here, found out in time.
+
+        `team` is the workspace that we are installed in, or one of the `organisation` that we are.
+        """
+        kind = "im" if act.channel.startswith("D") else "channel"
+        try:
+            async with asyncio.timeout(SECONDS_TO_CHECK):
+                # Slash commands do not reach an app from other companies' workspaces.
+                stranger = not act.is_command and await self._is_stranger(act, team, organisation)
+                where_and_who = {"channel": act.channel, "kind": kind, "user": act.user, "stranger": stranger}
+                return await self._refusal(where_and_who, SECONDS_TO_CHECK)
+        except TimeoutError:
+            return NOT_SURE
+
+    async def _is_stranger(self, act: Act, team: str | None, organisation: str | None) -> bool:
+        """Whether somebody is of another company. Slack is asked where it has not told what settles that."""
+        if act.user_team and (organisation is None or act.user_team in (team, organisation)):
+            return act.user_team not in (team, organisation)
+        found = (await self._api.attempt("users.info", user=act.user)).get("user") or {}
+        theirs = {found.get("team_id"), (found.get("enterprise_user") or {}).get("enterprise_id")}
+        return theirs.isdisjoint({team, organisation} - {None})
+
+    async def _refuse(self, ack: AsyncAck, body: Json, act: Act, refusal: str) -> BoltResponse:
+        if act.is_command:
+            return await _answer(ack, refusal)
+        if body.get("type") == "view_submission":
+            return await ack(response_action="update", view=_window("Bob", refusal))
+        if body.get("type") == "message_action":
+            self._tasks.create_task(self._show(body, _window("Bob", refusal)))
+        elif act.channel:
+            self._tasks.create_task(self._whisper(act, refusal))
+        return await ack()
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What somebody did with what we show or offer, as far as Slack tells; empty is what it does not."""
+
+    install: str
+    user: str
+    user_team: str
+    channel: str
+    message: str = ""
+    thread: str = ""
+    is_command: bool = False
+
+    @property
+    def person(self) -> str:
+        """Who did it."""
+        return person_id(self.install, self.user)
+
+    @property
+    def place(self) -> str:
+        """The channel or DM."""
+        return place_id(self.install, self.channel)
+
+    @property
+    def session(self) -> str:
+        """The session of the thread."""
+        return session_id(self.install, self.channel, self.thread or self.message)
+
+
+def act_in(body: Json) -> Act:
+    """What was done, by a command, a shortcut, a button, a window or Slack's own Stop."""
+    user = body.get("user") or {}
+    room, view, message, container = (body.get(name) or {} for name in ("channel", "view", "message", "container"))
+    # A window says what it is about: the place or the session. In a channel that is shared with another company its
+    # `team` need not be the one that we are installed in.
+    about = str(view.get("private_metadata") or "").split(":")
+    install, channel, thread = (*about[1:], "", "")[:3] if len(about) > 2 else (install_of(body), "", "")
+    ts = message.get("ts") or body.get("message_ts") or container.get("message_ts") or ""
+    return Act(
+        install=install,
+        user=body.get("user_id") or user.get("id") or "",
+        user_team=user.get("team_id") or "",
+        channel=body.get("channel_id") or room.get("id") or container.get("channel_id") or channel,
+        message=ts,
+        thread=message.get("thread_ts") or container.get("thread_ts") or thread,
+        is_command="command" in body,
+    )  # fmt: skip
+
+
+async def _answer(ack: AsyncAck, sentence: str) -> BoltResponse:
+    return await ack(sentence, unfurl_links=False, unfurl_media=False)
+
+
+async def _acknowledge(ack: AsyncAck) -> None:
+    await ack()
+
+
+def _typed_password(view: Json) -> str:
+    fields = (view.get("state") or {}).get("values") or {}
+    return str(((fields.get("password") or {}).get("typed") or {}).get("value") or "")
+
+
+def _asked_before(turn: Turn, ts: str) -> bool:
+    return float((turn.reply_to or {}).get("ts", "inf")) < float(ts)
+
+
+def _window(title: str, sentence: str, *more: Json, **view: Any) -> Json:
+    blocks: Sequence[Json] = [{"type": "section", "text": {"type": "mrkdwn", "text": sentence}}, *more]
+    plain = {"type": "plain_text", "text": title}
+    return {"type": "modal", "title": plain, "close": {"type": "plain_text", "text": "Close"}, "blocks": blocks, **view}
+
+
+def _unlock_window(place: str) -> Json:
+    typed = {
+        "type": "input",
+        "block_id": "password",
+        "label": {"type": "plain_text", "text": "Password"},
+        "element": {"type": "plain_text_input", "action_id": "typed", "max_length": 200},
+    }
+    sentence = "The assistant that it opens answers you here, and only you, for the next 15 minutes."
+    submit = {"type": "plain_text", "text": "Unlock"}
+    return _window("Unlock", sentence, typed, callback_id="unlock", private_metadata=place, submit=submit)
+
+
+def _forget_window(session: str) -> Json:
+    sentence = "This erases what I keep of this thread, here and at the language model's provider. It cannot be undone."
+    submit = {"type": "plain_text", "text": "Forget"}
+    return _window(FORGET, sentence, callback_id="forget_thread", private_metadata=session, submit=submit)

@@ -1,0 +1,113 @@
+"""The sign in a Slack thread that an answer is being worked on.
+
+Apps that Slack knows as agents have sessions with a status; others show a line, which Slack clears after two minutes
+without a message. Both are set through here alone, since they share one place and the last writer wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from bots.slack.api import SlackApi
+from core import Json
+
+SECONDS_TO_WAIT = 3.0  # no answer waits longer for its sign
+SECONDS_TO_TRY = 120.0
+SECONDS_BETWEEN_REMINDERS = 90.0
+LINE = "is thinking…"
+NO_AGENT = ("not_authorized", "unknown_method", "missing_scope", "feature_not_enabled", "access_denied")
+
+Thread = tuple[str, str]
+
+
+class Statuses:
+    """What each thread shows. It is worked on until the last of its turns has ended."""
+
+    def __init__(self, api: SlackApi, tasks: asyncio.TaskGroup) -> None:
+        self._api = api
+        self._tasks = tasks
+        self._at_work: Counter[Thread] = Counter()
+        self._is_processing: set[Thread] = set()
+        self._setting: dict[Thread, asyncio.Task[None]] = {}
+        self._reminding: dict[Thread, asyncio.Task[None]] = {}
+        self._are_agents: dict[str, bool] = {}
+
+    async def begin(self, reply_to: Json) -> None:
+        """Show that a turn is worked on."""
+        where = _thread(reply_to)
+        self._at_work[where] += 1
+        if self._at_work[where] == 1:
+            self._is_processing.add(where)
+            await self._set_soon(reply_to, "processing")
+
+    async def name(self, reply_to: Json, title: str) -> None:
+        """Give a thread that is worked on its title."""
+        if setting := self._setting.get(_thread(reply_to)):
+            await asyncio.wait({setting}, timeout=SECONDS_TO_WAIT)
+        if self._are_agents.get(reply_to["install"], True):
+            await self._api.attempt(
+                "agents.sessions.rename", seconds=SECONDS_TO_WAIT, channel_id=reply_to["channel"],
+                thread_ts=reply_to["thread"], title=title,
+            )  # fmt: skip
+
+    def next_one(self, reply_to: Json) -> str:
+        """The status that the thread will have when this turn has ended."""
+        return "processing" if self._at_work[_thread(reply_to)] > 1 else "active"
+
+    def is_now(self, reply_to: Json, status: str) -> None:
+        """The thread's status was set along with a message."""
+        if status == "active" and self._are_agents.get(reply_to["install"], True):
+            self._is_processing.discard(_thread(reply_to))
+
+    async def end(self, reply_to: Json, *, for_an_heir: bool = False) -> None:
+        """A turn of this thread has ended here; an heir goes on with the sign as it is."""
+        where = _thread(reply_to)
+        self._at_work[where] -= 1
+        if self._at_work[where] > 0:
+            return
+        del self._at_work[where]
+        if reminding := self._reminding.pop(where, None):
+            reminding.cancel()
+        if where in self._is_processing:
+            self._is_processing.discard(where)
+            if not for_an_heir:
+                await self._set_soon(reply_to, "active")
+
+    async def _set_soon(self, reply_to: Json, status: str) -> None:
+        """Set a status, in the background if that takes long."""
+        where = _thread(reply_to)
+        if before := self._setting.pop(where, None):
+            before.cancel()
+        setting = self._setting[where] = self._tasks.create_task(self._set(reply_to, status))
+        setting.add_done_callback(lambda _: self._setting.get(where) is setting and self._setting.pop(where))
+        await asyncio.wait({setting}, timeout=SECONDS_TO_WAIT)
+
+    async def _set(self, reply_to: Json, status: str) -> None:
+        install, where = reply_to["install"], _thread(reply_to)
+        if self._are_agents.get(install, True):
+            done = await self._api.attempt(
+                "agents.sessions.setStatus", seconds=SECONDS_TO_TRY, channel_id=reply_to["channel"],
+                thread_ts=reply_to["thread"], status=status, initiator_user_id=reply_to["user"],
+            )  # fmt: skip
+            if done.get("error") not in NO_AGENT:
+                return
+            self._are_agents[install] = False
+        await self._set_line(reply_to, LINE if status == "processing" else "")
+        if status == "processing" and where in self._at_work and where not in self._reminding:
+            self._reminding[where] = self._tasks.create_task(self._remind(reply_to))
+
+    async def _remind(self, reply_to: Json) -> None:
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN_REMINDERS)
+            await self._set_line(reply_to, LINE)
+
+    async def _set_line(self, reply_to: Json, line: str) -> None:
+        await self._api.attempt(
+            "assistant.threads.setStatus", seconds=SECONDS_TO_TRY, channel_id=reply_to["channel"],
+            thread_ts=reply_to["thread"], status=line,
+        )  # fmt: skip
+
+
+def _thread(reply_to: Json) -> Thread:
+    return reply_to["channel"], reply_to["thread"]

@@ -1,0 +1,225 @@
+"""Slack's words and ours: what an event asks, where its answer belongs, and text in both directions. All of it is pure.
+
+Sources: docs.slack.dev on events/message, events/app_mention, formatting message text and the markdown block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bots.shared import words
+from core import Json, Turn
+
+SURFACE = "slack"
+HEARD_SUBTYPES = (None, "file_share", "thread_broadcast", "me_message")
+LONGEST_TITLE = 80
+SLACKBOT = "USLACKBOT"
+
+_MARKUP = re.compile(r"<([^<>\s][^<>]*)>")
+_USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
+_SOMEBODY = re.compile(r"<(?:@([UW][A-Z0-9]+)|!(?:subteam\^|here|channel|everyone))")
+_BROADCAST = re.compile(r"<!(channel|here|everyone|subteam\^[A-Z0-9]+)(?:\|([^<>\n]*))?>?", re.IGNORECASE)
+_UNFINISHED = re.compile(r"<(?:![^<>\n]{0,80}|@[A-Z0-9]{0,20}(?:\|[^<>\n]{0,80})?)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message of a person, as far as it concerns us."""
+
+    install: str
+    team: str
+    bot: str
+    user: str
+    user_team: str
+    is_stranger: bool
+    channel: str
+    kind: str  # "im", "mpim", "channel"; a mention does not tell, and counts as a channel's
+    ts: str
+    thread: str
+    text: str
+    mentions_us: bool
+    opens_with_somebody_else: bool
+    files: tuple[str, ...] = field(default=())
+
+    @property
+    def key(self) -> str:
+        """The same for all events of one message: a mention in a channel comes as two."""
+        return f"{self.install}:{self.channel}:{self.ts}"
+
+    @property
+    def session(self) -> str:
+        """The session that the message belongs to."""
+        return session_id(self.install, self.channel, self.thread)
+
+    @property
+    def place(self) -> str:
+        """The channel or DM."""
+        return place_id(self.install, self.channel)
+
+    @property
+    def person(self) -> str:
+        """Who says it."""
+        return person_id(self.install, self.user)
+
+    @property
+    def is_addressed(self) -> bool:
+        """Whether it can only be meant for us."""
+        return self.kind == "im" or self.mentions_us
+
+    @property
+    def is_follow_up(self) -> bool:
+        """Whether it may be meant for us if we take part in its thread."""
+        return self.thread != self.ts and not self.opens_with_somebody_else
+
+    @property
+    def reply_to(self) -> Json:
+        """What is needed to answer it."""
+        return {
+            "install": self.install, "team": self.team, "bot": self.bot, "user": self.user, "channel": self.channel,
+            "user_team": self.user_team, "stranger": self.is_stranger, "kind": self.kind, "ts": self.ts,
+            "thread": self.thread, "addressed": self.is_addressed,
+        }  # fmt: skip
+
+
+def session_id(install: str, channel: str, thread: str) -> str:
+    """The session of a thread."""
+    return f"slack:{install}:{channel}:{thread}"
+
+
+def place_id(install: str, channel: str) -> str:
+    """The place that a channel or DM is."""
+    return f"slack:{install}:{channel}"
+
+
+def message_id(channel: str, ts: str) -> str:
+    """What a message is known by: timestamps are unique within a channel only."""
+    return f"{channel}:{ts}"
+
+
+def person_id(install: str, user: str) -> str:
+    """A person, as the core knows them."""
+    return f"slack:{install}:{user}"
+
+
+def install_of(body: Mapping[str, Any]) -> str:
+    """The workspace, or the organisation if the app is installed there."""
+    whose = (body.get("authorizations") or [{}])[0]
+    enterprise = body.get("enterprise_id") or (body.get("enterprise") or {}).get("id")
+    if whose.get("is_enterprise_install") or body.get("is_enterprise_install") in (True, "true"):
+        return str(whose.get("enterprise_id") or enterprise)
+    team = whose.get("team_id") or body.get("team_id") or (body.get("team") or {}).get("id")
+    return str(team or enterprise)
+
+
+def said_in(body: Mapping[str, Any], event: Mapping[str, Any]) -> Said | None:
+    """What a person says in this message or mention; None where it is nobody's, or nothing that was said."""
+    if event.get("subtype") not in HEARD_SUBTYPES or event.get("bot_id") or event.get("bot_profile"):
+        return None
+    bot = (body.get("authorizations") or [{}])[0].get("user_id") or ""
+    user = event.get("user")
+    if not user or user in (bot, SLACKBOT) or not event.get("channel") or not event.get("ts"):
+        return None
+    raw = event.get("text") or ""
+    mentioned = re.compile(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>") if bot else None
+    mentions_us = event.get("type") == "app_mention" or bool(mentioned and mentioned.search(raw))
+    opens_with = _SOMEBODY.match(raw.lstrip())
+    text = raw
+    if mentioned:
+        text = mentioned.sub("@Bob", re.sub(rf"^\s*(?:{mentioned.pattern}[\s,:]*)+", "", raw))
+    whose = (body.get("authorizations") or [{}])[0]
+    team = str(whose.get("team_id") or body.get("team_id") or event.get("team") or "")
+    install = install_of(body)
+    user_team = str(event.get("user_team") or event.get("source_team") or event.get("team") or team)
+    # Workspaces of one organisation share channels without being strangers to each other.
+    is_shared_outside = bool(body.get("is_ext_shared_channel")) or install == team
+    return Said(
+        install=install,
+        team=team,
+        bot=bot,
+        user=user,
+        user_team=user_team,
+        is_stranger=is_shared_outside and user_team not in (team, install),
+        channel=event["channel"],
+        kind={"im": "im", "mpim": "mpim"}.get(event.get("channel_type", ""), "channel"),
+        ts=event["ts"],
+        thread=event.get("thread_ts") or event["ts"],
+        text=readable(text).strip(),
+        mentions_us=mentions_us,
+        opens_with_somebody_else=opens_with is not None and opens_with[1] != bot,
+        files=tuple(map(_described, event.get("files") or ())),
+    )
+
+
+def readable(text: str) -> str:
+    """Slack's markup as people see it, but for people, who are still `<@U1>`: their names take time to find."""
+    text = _MARKUP.sub(_seen, text)
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")  # Slack escapes nothing else
+
+
+def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:
+    """Whether a message is a question to us: a turn already, or one as soon as Slack has delivered it.
+
+    `in_ours` says that it is in a thread where we answer without a mention.
+    """
+    return f"<@{bot}>" in text or f"<@{bot}|" in text or (in_ours and not _SOMEBODY.match(text.lstrip()))
+
+
+def people_in(text: str) -> set[str]:
+    """The ids of the people that a text mentions."""
+    return set(_USER.findall(text))
+
+
+def with_names(text: str, names: Mapping[str, str]) -> str:
+    """A text with people's names for their ids."""
+    return _USER.sub(lambda found: f"@{names.get(found[1], found[1])}", text)
+
+
+def harmless(text: str, *, whole: bool) -> str:
+    """An answer that notifies nobody who was not meant: mentions of everybody become plain words.
+
+    Unless the text is `whole`, an end that may become a mention is left out.
+    """
+    if not whole:
+        text = _UNFINISHED.sub("", text)
+    return _BROADCAST.sub(lambda found: "@\u2060" + (found[2] or found[1].partition("^")[0]).lstrip("@"), text)
+
+
+def shown(turn: Turn, text: str, *, whole: bool) -> str:
+    """What a reader sees of a turn's answer: the answer, and before it what has to be said about the question."""
+    bot = (turn.reply_to or {}).get("bot")
+    answer = harmless(text, whole=whole)
+    if bot:
+        answer = re.sub(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", "Bob", answer)
+    return words.above_the_answer(turn) + answer if answer else answer
+
+
+def fallback(text: str) -> str:
+    """The plain text that notifications show of a Markdown message. `chat.update` takes 4,000 characters of it."""
+    line = re.sub(r"[*_`#>|~]+", "", text).strip()
+    return line[:300] or "…"
+
+
+def title_of(question: str) -> str:
+    """A title for a conversation that begins with this question."""
+    return words.first_line(question, LONGEST_TITLE)
+
+
+def _seen(markup: re.Match[str]) -> str:
+    target, _, label = markup[1].partition("|")
+    if target.startswith("@"):
+        return f"<{target}>"
+    if target.startswith("#"):
+        return f"#{label or target[1:]}"
+    if target.startswith("!"):
+        return label or f"@{target[1:].partition('^')[0]}"
+    bare = target.removeprefix("mailto:").removeprefix("tel:")
+    if not label or label == bare or bare.removeprefix("https://").removeprefix("http://").rstrip("/") == label:
+        return bare
+    return f"{label} ({bare})"
+
+
+def _described(file: Mapping[str, Any]) -> str:
+    return words.plain_name(str(file.get("title") or file.get("name") or "a file without a name"), "*_`~<>|\n")
