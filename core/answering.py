@@ -1,4 +1,4 @@
-"""The turns that this process has in hand: each is prepared, asked when it is first in line, stored and shown."""
+"""The turns that this process has in hand: each is prepared, asked when it is first in its queue, stored and shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.errors import (
     AnswerFailed,
     ChatError,
     GivenUp,
-    HoldLost,
+    LeaseLost,
     ModelMisconfigured,
     NotAllowed,
     OutOfTime,
@@ -27,7 +27,7 @@ from core.errors import (
 from core.language_model import ModelTrouble
 from core.logs import kind_of
 from core.password import Passwords
-from core.session_queue import Line
+from core.session_queue import SessionQueue
 from core.store import Begun, Store, ThreadFate
 from core.threads import Result, Stopped, Threads
 from core.turns import Finished, Outcome, Preparation, Turn
@@ -65,7 +65,7 @@ class Answering:
         max_at_once: int,
         max_at_once_of_a_person: int,
     ) -> None:
-        self.line = Line()
+        self.queue = SessionQueue()
         self.in_hand: dict[str, str] = {}  # and their sessions
         self._store = store
         self._threads = threads
@@ -86,11 +86,11 @@ class Answering:
         self._looking: asyncio.Task[None] | None = None
         self._copying: set[asyncio.Task[None]] = set()
         self._scopes: dict[str, asyncio.Timeout] = {}
-        self._bells: dict[str, asyncio.Event] = {}
+        self._wakeups: dict[str, asyncio.Event] = {}
         self._shown: dict[str, asyncio.Event] = {}
         self._stopped: set[str] = set()
         self._lost: set[str] = set()
-        self._taken: dict[str, tuple[Turn, Callable[[Turn], None]]] = {}  # while an earlier hold is at work on them
+        self._reclaimed: dict[str, tuple[Turn, Callable[[Turn], None]]] = {}  # while an earlier lease is worked with
         self._hurry = asyncio.Event()
 
     def is_full(self, session: str) -> bool:
@@ -106,7 +106,7 @@ class Answering:
         """The turns in hand that a task is at work on."""
         return list(self._work_on)
 
-    def holds(self, turn_id: str) -> bool:
+    def has_lease(self, turn_id: str) -> bool:
         """Whether the turn is in hand and not known to be lost."""
         return turn_id in self.in_hand and turn_id not in self._lost
 
@@ -154,16 +154,16 @@ class Answering:
         if scope := self._scopes.get(turn_id):
             if not scope.expired():
                 scope.reschedule(0)
-        elif bell := self._bells.get(turn_id):
-            bell.set()
+        elif wakeup := self._wakeups.get(turn_id):
+            wakeup.set()
 
-    def take(self, turn: Turn, hand_over: Callable[[Turn], None]) -> None:
-        """Take a turn over, and hand it over once nothing is at work on it for an earlier hold of ours."""
+    def reclaim(self, turn: Turn, hand_over: Callable[[Turn], None]) -> None:
+        """Take a reclaimed turn in hand, and hand it over once nothing works on it with an earlier lease of ours."""
         self.take_in_hand(turn.id, turn.session)
         if turn.id in self._work_on:
-            self._taken[turn.id] = turn, hand_over
+            self._reclaimed[turn.id] = turn, hand_over
             self.lose(turn.id)
-        else:  # what was heard of it before is about another hold
+        else:  # what was heard of it before is about another lease
             self._lost.discard(turn.id)
             self._stopped.discard(turn.id)
             hand_over(turn)
@@ -220,47 +220,47 @@ class Answering:
     def _start(self, answer: Answer, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         def end(_: object) -> None:
             if not answer.over:  # it was cancelled, maybe before it began
-                answer.fail(HoldLost())
+                answer.fail(LeaseLost())
 
         task = self._tasks.create_task(work)
         task.add_done_callback(end)
         return task
 
     async def _answer(self, turn: Turn, answer: Answer, prepare: Prepare | None) -> None:
-        bell = self._bells[turn.id] = self.line.join(turn.session_id, turn.number)
+        wakeup = self._wakeups[turn.id] = self.queue.join(turn.session_id, turn.number)
         shown = self._shown[turn.id] = asyncio.Event()
         try:
             if turn.over and turn.given_up:
                 await insist(lambda again: self._store.close_shown(turn, undeliverable=True, again=again))
                 logger.error("turn %s is given up: too many processes died while it was shown", turn.reference)
-                answer.fail(HoldLost())
+                answer.fail(LeaseLost())
                 return
             if turn.over:
                 _show_stored(turn, answer)
             else:
-                await self._take_its_turn(turn, answer, prepare, bell)
-            if turn.reply_to is not None:
+                await self._take_its_turn(turn, answer, prepare, wakeup)
+            if turn.destination is not None:
                 await shown.wait()
-        except HoldLost as lost:
+        except LeaseLost as lost:
             answer.fail(lost)
-            logger.warning("turn %s is no longer held here", turn.reference)
+            logger.warning("the lease of turn %s is lost", turn.reference)
         except StoreUnavailable as failure:  # it stays open, and is taken up again when the store is back
             answer.fail(failure)
             logger.error("turn %s could not be stored, and stays open", turn.reference)
         finally:
-            self.line.leave(turn.session_id, turn.number)
+            self.queue.leave(turn.session_id, turn.number)
             self._answers.pop(turn.id, None)
             self._work_on.pop(turn.id, None)
-            self._bells.pop(turn.id, None)
+            self._wakeups.pop(turn.id, None)
             self._shown.pop(turn.id, None)
             self._stopped.discard(turn.id)
             self._lost.discard(turn.id)
-            if taken := self._taken.pop(turn.id, None):
-                self.take(*taken)
+            if taken := self._reclaimed.pop(turn.id, None):
+                self.reclaim(*taken)
             else:
                 self.put_down(turn.id)
 
-    async def _take_its_turn(self, turn: Turn, answer: Answer, prepare: Prepare | None, bell: asyncio.Event) -> None:
+    async def _take_its_turn(self, turn: Turn, answer: Answer, prepare: Prepare | None, wakeup: asyncio.Event) -> None:
         try:
             if prepare and turn.context is None and not turn.given_up:
                 async with self._room(turn, self._preparing_of(turn.session)):
@@ -268,15 +268,15 @@ class Answering:
                         turn = await self._stoppable(turn, SECONDS_TO_PREPARE, self._prepare(turn, prepare))
             begun = None
             while begun is None:
-                bell.clear()
-                if self.line.is_first(turn.session_id, turn.number) or turn.id in self._stopped | self._lost:
+                wakeup.clear()
+                if self.queue.is_first(turn.session_id, turn.number) or turn.id in self._stopped | self._lost:
                     async with self._room(turn, *self._asking_of(turn.person), self._asking):
                         begun = await self._work(turn, answer)
                 if begun is None:
-                    await self._wait_in_line(turn, bell)
+                    await self._wait_in_queue(turn, wakeup)
         except NotAllowed as refused:
             await self._end_unanswered(turn, answer, refused, Outcome.REFUSED, "untouched")
-        except (HoldLost, StoreUnavailable):
+        except (LeaseLost, StoreUnavailable):
             raise
         except Exception:
             logger.exception("turn %s failed for a reason of ours", turn.reference)
@@ -316,19 +316,19 @@ class Answering:
                 await self._stoppable(turn, None, enter())
             yield
 
-    async def _wait_in_line(self, turn: Turn, bell: asyncio.Event) -> None:
-        if self.line.is_first(turn.session_id, turn.number):  # so a turn of another process is before it
-            self._behind_others[turn.id] = bell
+    async def _wait_in_queue(self, turn: Turn, wakeup: asyncio.Event) -> None:
+        if self.queue.is_first(turn.session_id, turn.number):  # so a turn of another process is before it
+            self._behind_others[turn.id] = wakeup
             self._begin_looking()
         try:
-            await bell.wait()
+            await wakeup.wait()
         finally:
             self._behind_others.pop(turn.id, None)
 
     async def _work(self, turn: Turn, answer: Answer) -> Begun | None:
         """Take a turn from its beginning to its end, or give back None while it has to wait."""
         if turn.id in self._lost:
-            raise HoldLost
+            raise LeaseLost
         assistant = self._assistants.get(turn.assistant)
         if assistant is None or not _is_still(assistant, turn):
             assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
@@ -345,7 +345,7 @@ class Answering:
             closed = NotAllowed(PasswordsClosed.sentence)
             await self._end_unanswered(turn, answer, closed, Outcome.REFUSED, "untouched")
         elif not turn.question:
-            await self._finish(turn, answer, Finished(_heard(assistant.name)), "untouched")
+            await self._finish(turn, answer, Finished(_password_alone(assistant.name)), "untouched")
         else:
             await self._ask(turn, assistant, begun, answer)
         return begun
@@ -356,7 +356,7 @@ class Answering:
             result = await self._stoppable(turn, begun.seconds_left, asking)
         except (TimeoutError, Stopped) as end:
             if turn.id in self._lost:
-                raise HoldLost from end
+                raise LeaseLost from end
             if turn.id in self._stopped or isinstance(end, Stopped):
                 usage = self._threads.estimate(begun, answer.text)
                 stopped = Finished(answer.text, Outcome.STOPPED, usage)
@@ -417,16 +417,16 @@ class Answering:
 
     async def _look_at_others(self) -> None:
         """Look, for all turns at once, until nobody waits for other processes any more."""
-        pause = SECONDS_BETWEEN_LOOKS_WHEN_TOLD if self._store.hears_others else SECONDS_BETWEEN_LOOKS
+        pause = SECONDS_BETWEEN_LOOKS_WHEN_TOLD if self._store.is_notified else SECONDS_BETWEEN_LOOKS
         try:
             while self._followed or self._behind_others:
-                for turn_id in self._followed.keys() & self._answers.keys():  # taken over by this process meanwhile
+                for turn_id in self._followed.keys() & self._answers.keys():  # reclaimed by this process meanwhile
                     self._begin_copying(self._answers[turn_id], self._followed.pop(turn_id))
                 await self._look_once()
                 await asyncio.sleep(pause)
         finally:
             for answer in self._followed.values():
-                answer.fail(HoldLost())
+                answer.fail(LeaseLost())
             self._followed.clear()
 
     async def _look_once(self) -> None:
@@ -441,8 +441,8 @@ class Answering:
             if followed := self._followed.pop(turn.id, None):
                 _show_stored(turn, followed)
         for turn_id in first:
-            if bell := self._behind_others.get(turn_id):
-                bell.set()
+            if wakeup := self._behind_others.get(turn_id):
+                wakeup.set()
 
     def _begin_copying(self, source: Answer, target: Answer) -> None:
         task = self._start(target, _copy(source, target))
@@ -476,7 +476,7 @@ def _is_still(assistant: Assistant, turn: Turn) -> bool:
     return assistant.private and turn.circle in (assistant.circle, None)
 
 
-def _heard(name: str) -> str:
+def _password_alone(name: str) -> str:
     return (
         f"I heard the password. It opens {name} for one message at a time: say it again together with what you want to "
         f"ask, and {name} answers that message."

@@ -165,6 +165,6 @@ async def open_api_keys(settings: Settings) -> AsyncIterator[ApiKeys]:
     """The keys alone, for whoever makes and revokes them. Raises StartError."""
     database_url = settings.database_url.get_secret_value()
     async with Store.open(
-        database_url, hear=lambda _: None, hold_seconds=settings.hold_seconds, erase_after=0
+        database_url, on_notification=lambda _: None, lease_seconds=settings.lease_seconds, erase_after=0
     ) as store:
         yield ApiKeys(store, configured_keys(settings.api_keys.get_secret_value()))

@@ -38,7 +38,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
 
     def hear(message: str) -> None:
         for chat in chats:
-            chat.hear(message)
+            chat.handle_notification(message)
 
     async with contextlib.AsyncExitStack() as stack:
         model = _language_model(settings)
@@ -46,8 +46,8 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         store = await stack.enter_async_context(
             Store.open(
                 settings.database_url.get_secret_value(),
-                hear=hear,
-                hold_seconds=settings.hold_seconds,
+                on_notification=hear,
+                lease_seconds=settings.lease_seconds,
                 erase_after=settings.turn_deadline_seconds,
             )
         )
@@ -70,7 +70,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         chats.append(chat)
         chores = [
             tasks.create_task(work)
-            for work in (chat.keep_ticking(), chat.keep_pruning(), threads.keep_erasing(), threads.check_model())
+            for work in (chat.keep_heartbeat(), chat.keep_pruning(), threads.keep_erasing(), threads.check_model())
         ]
         try:
             yield chat

@@ -1,7 +1,7 @@
 """The conversation of people with assistants: a function over a ledger.
 
 `accept` makes a question durable, fast; `answering` answers it, slowly. A turn found open whose process is gone comes
-out of `abandoned` and goes the same road as a fresh one.
+out of `orphaned` and goes the same road as a fresh one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.assistants import Assistant, Assistants
 from core.errors import (
     BadQuestion,
     EventReused,
-    HoldLost,
+    LeaseLost,
     NoPrivateHere,
     Overloaded,
     StoreUnavailable,
@@ -37,12 +37,12 @@ from core.turns import Exchange, Outcome, Question, SessionSummary, Turn, new_se
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_TICKS = 1.0
+HEARTBEAT_SECONDS = 1.0
 UNLOCKED_SECONDS = 900.0
 ACCEPTED_AT_ONCE_OF_A_SESSION = 4  # what floods stands in a line of its own before it stands in everybody's
 SECONDS_BETWEEN_PRUNINGS = 3_600.0
-LONGEST_SILENCE_SECONDS = 2.0  # of our ticks, until we look whether a turn is still ours
-LONGEST_TICK_SECONDS = 4.0  # less than it takes until another process may take a turn that is held
+LONGEST_SILENCE_SECONDS = 2.0  # of our heartbeats, until we look whether a turn is still ours
+LONGEST_HEARTBEAT_SECONDS = 4.0  # less than it takes until another process may reclaim a turn
 
 
 class Chat:
@@ -81,10 +81,10 @@ class Chat:
             max_at_once=max_at_once,
             max_at_once_of_a_person=max_at_once_of_a_person,
         )
-        self._ticked = -math.inf
-        self._abandoned: dict[str, asyncio.Queue[Turn]] = {}
+        self._last_heartbeat = -math.inf
+        self._orphaned: dict[str, asyncio.Queue[Turn]] = {}
         self._look_around = asyncio.Event()
-        self._ticking = asyncio.Lock()
+        self._heartbeat_lock = asyncio.Lock()
         self._accepting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._draining_since = math.inf
 
@@ -151,12 +151,12 @@ class Chat:
         return turn
 
     def answering(self, turn: Turn, *, prepare: Prepare | None = None) -> Answer:
-        """Answer a turn that was accepted or taken over here, in the background; the same turn has one answer.
+        """Answer a turn that was accepted or reclaimed here, in the background; the same turn has one answer.
 
         It is asked once all earlier turns of its session are closed, unless its answer is stored already. `prepare`
         fetches what is slow, before that; it may raise NotAllowed. The turn is closed once its answer is stored, or,
-        if it has a `reply_to`, by `shown`. The answer ends in AnswerFailed, or in HoldLost if another process took the
-        turn over.
+        if it has a `destination`, by `shown`. The answer ends in AnswerFailed, or in LeaseLost if another process has
+        reclaimed the turn.
         """
         return self._answering.answer(turn, prepare)
 
@@ -169,50 +169,50 @@ class Chat:
         try:
             await self._store.close_unanswered(turn, Outcome.INTERRUPTED, None, thread="retired")
             logger.info("turn %s interrupted", turn.reference)
-        except (HoldLost, StoreUnavailable):
+        except (LeaseLost, StoreUnavailable):
             logger.warning("turn %s could not be closed here", turn.reference)
         finally:
             self._answering.put_down(turn.id)
-            self._answering.line.ring(turn.session_id)
+            self._answering.queue.wake(turn.session_id)
 
     async def note_posted(self, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
-        """Record the messages that show the turn's answer, for whoever takes it over. Raises HoldLost.
+        """Record the messages that show the turn's answer, for whoever takes it over. Raises LeaseLost.
 
         A message is found by `showing` if it has an "id" that no other of the surface has.
         """
         await insist(lambda _: self._store.note_posted(turn, posted))
 
     async def shown(self, turn: Turn, *, undeliverable: bool = False) -> None:
-        """Close a turn with a `reply_to`: its answer is shown, or cannot be. Raises HoldLost."""
+        """Close a turn with a `destination`: its answer is shown, or cannot be. Raises LeaseLost."""
         await insist(lambda again: self._store.close_shown(turn, undeliverable=undeliverable, again=again))
         if undeliverable:
             logger.warning("turn %s undeliverable", turn.reference)
         self._answering.shown(turn.id)
 
-    def let_go(self, turn: Turn) -> None:
+    def release(self, turn: Turn) -> None:
         """Give up a turn that cannot be shown now. Whoever looks around next takes it up again, maybe this process."""
         self._answering.lose(turn.id)
 
-    async def check_hold(self, turn: Turn) -> None:
-        """Come back if the turn is ours, to be called before something is shown that cannot be fenced. Raises HoldLost.
+    async def check_lease(self, turn: Turn) -> None:
+        """Come back if we have the lease, to be called before anything is shown. Raises LeaseLost.
 
-        Another process may have it only if we have not ticked for a while, and then this waits for a tick.
+        Another process may have it only if our heartbeats fail for a while, and then this waits for one.
         """
         longest = LONGEST_SILENCE_SECONDS
-        while asyncio.get_running_loop().time() - self._ticked > longest:
-            await self.tick()
-            longest = LONGEST_TICK_SECONDS  # what it said may be old when it arrives
-        if not self._answering.holds(turn.id):
-            raise HoldLost
+        while asyncio.get_running_loop().time() - self._last_heartbeat > longest:
+            await self.heartbeat()
+            longest = LONGEST_HEARTBEAT_SECONDS  # what it said may be old when it arrives
+        if not self._answering.has_lease(turn.id):
+            raise LeaseLost
 
-    async def abandoned(self, surface: str) -> AsyncIterator[Turn]:
+    async def orphaned(self, surface: str) -> AsyncIterator[Turn]:
         """Turns of this surface whose process is gone, for ever: each is ours from now on and wants an answer."""
-        turns = self._abandoned.setdefault(surface, asyncio.Queue())
+        turns = self._orphaned.setdefault(surface, asyncio.Queue())
         self._look_around.set()
         while True:
             yield await turns.get()
 
-    # ── controls: they never stand in line ───────────────────────────────────────────────────────────────────────────
+    # ── controls: they never wait in a queue ─────────────────────────────────────────────────────────────────────────
 
     async def stop(self, turn_id: str) -> bool:
         """End a turn, keeping the text there is. False where it is closed or unknown."""
@@ -224,7 +224,7 @@ class Chat:
     async def amend(self, turn: Turn, text: str) -> bool:
         """Ask another text instead, where its author has changed it. False once there is an answer.
 
-        The turn is let go of and taken over like one of a dead process: what was shown of it is shown anew. It stays
+        The turn is released and reclaimed like one of a dead process: what was shown of it is shown anew. It stays
         with the assistant that was chosen for it, unless the new text holds a password. Raises BadQuestion.
         """
         self._check_text(text)
@@ -401,33 +401,33 @@ class Chat:
         """Come back if the store takes writes; raise StoreUnavailable if not."""
         await self._store.answers()
 
-    async def tick(self) -> None:
-        """Show that this process lives, take over what dead ones left, and hear of stops."""
-        async with self._ticking:  # else what one tick has just taken over looks stranded to the other
-            surfaces = [] if self.draining else list(self._abandoned)
+    async def heartbeat(self) -> None:
+        """Renew our leases, reclaim orphaned turns, and hear of stops and of leases that are lost."""
+        async with self._heartbeat_lock:  # else what one heartbeat has just reclaimed looks stranded to the other
+            surfaces = [] if self.draining else list(self._orphaned)
             began = asyncio.get_running_loop().time()
-            tick = await self._store.tick(surfaces, self._answering.in_hand, self._answering.at_work_on)
-            self._ticked = began  # what it says was true then; its answer may have been on its way for long
-            for turn_id in tick.stopped:
+            heartbeat = await self._store.heartbeat(surfaces, self._answering.in_hand, self._answering.at_work_on)
+            self._last_heartbeat = began  # what it says was true then; its answer may have been on its way for long
+            for turn_id in heartbeat.stopped:
                 self._answering.stop(turn_id)
-            for turn_id in tick.lost:
+            for turn_id in heartbeat.lost:
                 self._answering.lose(turn_id)
-            for turn in tick.taken:
-                logger.warning("turn %s taken over on %s", turn.reference, turn.surface)
-                self._answering.take(turn, self._abandoned[turn.surface].put_nowait)
+            for turn in heartbeat.reclaimed:
+                logger.warning("turn %s reclaimed on %s", turn.reference, turn.surface)
+                self._answering.reclaim(turn, self._orphaned[turn.surface].put_nowait)
 
-    async def keep_ticking(self) -> None:
-        """Tick about every second, for ever, and at once for a surface that begins."""
+    async def keep_heartbeat(self) -> None:
+        """Renew about every second, for ever, and at once for a surface that begins."""
         while True:
             self._look_around.clear()
             try:
-                await self.tick()
+                await self.heartbeat()
             except StoreUnavailable:
                 logger.warning("the store does not answer")
             except Exception:
                 logger.exception("a look around failed for a reason of ours")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SECONDS_BETWEEN_TICKS):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await self._look_around.wait()
 
     async def keep_pruning(self) -> None:
@@ -437,7 +437,7 @@ class Chat:
                 await self._store.prune()
             await asyncio.sleep(SECONDS_BETWEEN_PRUNINGS)
 
-    def hear(self, message: str) -> None:
+    def handle_notification(self, message: str) -> None:
         """Take in what another process said through the database; an empty message stands for missed ones."""
         subject, _, about = message.partition(" ")
         if subject == "stop":
@@ -445,9 +445,9 @@ class Chat:
         elif subject == "lost":  # it may be ours again by now, so it is the database that says
             self._look_around.set()
         elif subject == "closed":
-            self._answering.line.ring(int(about))
+            self._answering.queue.wake(int(about))
         else:
-            self._answering.line.ring()
+            self._answering.queue.wake()
 
     def begin_draining(self, *, at_once: bool = False) -> None:
         """Take nothing new: every further question is refused with Overloaded. With `at_once`, wait for nothing."""

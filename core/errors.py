@@ -14,7 +14,7 @@
       AnswerFailed        the turn was stored and ended without an answer
         ModelBusy, ModelUnavailable, ModelQuotaExhausted, ModelMisconfigured,
         QuestionRefused, TooLong, OutOfTime, GivenUp, NotAllowed
-      HoldLost            another process took the turn over; nothing more may be written or shown
+      LeaseLost            another process took the turn over; nothing more may be written or shown
     StartError            the process cannot begin; for its operator
 
 `str(error)` is one sentence for a person. It never holds what a vendor said, what somebody wrote, or a secret.
@@ -111,7 +111,7 @@ class StoreUnavailable(NotAccepted):
     sentence = "Sorry, I cannot store anything right now, so I do not answer. Please try again shortly."
 
 
-class HoldLost(ChatError):
+class LeaseLost(ChatError):
     """The turn belongs to another process now. Whoever gets this stops without a word."""
 
     sentence = "This question is no longer answered here."

@@ -64,7 +64,7 @@ class Remarks:
         return "\n".join(lines)
 
 
-def as_told(question: str, frame: Frame | None) -> str:
+def as_prompt(question: str, frame: Frame | None) -> str:
     """A question as a language model is told it; without a frame, where one person alone can speak."""
     return question if frame is None else frame.around(question)
 

@@ -1,4 +1,4 @@
-"""Places in line: the turns of one session that this process holds, woken one after the other."""
+"""Session queues: the turns of one session that this process has in hand, woken one after the other."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import heapq
 from collections import defaultdict
 
 
-class Line:
+class SessionQueue:
     """Who waits for earlier turns of a session."""
 
     def __init__(self) -> None:
         self._here: defaultdict[int, list[int]] = defaultdict(list)
-        self._bells: dict[tuple[int, int], asyncio.Event] = {}
+        self._wakeups: dict[tuple[int, int], asyncio.Event] = {}
 
     def join(self, session: int, number: int) -> asyncio.Event:
-        """Stand in line. The event is set when it may be one's turn."""
+        """Wait in the queue. The event is set when it may be one's turn."""
         heapq.heappush(self._here[session], number)
-        bell = self._bells[session, number] = asyncio.Event()
-        return bell
+        wakeup = self._wakeups[session, number] = asyncio.Event()
+        return wakeup
 
     def leave(self, session: int, number: int) -> None:
         """Be done; whoever is next hears it."""
-        self._bells.pop((session, number)).set()
+        self._wakeups.pop((session, number)).set()
         here = self._here[session]
         here.remove(number)
         heapq.heapify(here)
         if here:
-            self._bells[session, here[0]].set()
+            self._wakeups[session, here[0]].set()
         else:
             del self._here[session]
 
@@ -35,8 +35,8 @@ class Line:
         """Whether nobody of this process stands before."""
         return self._here[session][0] == number
 
-    def ring(self, session: int | None = None) -> None:
+    def wake(self, session: int | None = None) -> None:
         """Wake the first of a session, or of all sessions: another process may have closed a turn."""
         for each in [session] if session is not None else list(self._here):
             if each in self._here:
-                self._bells[each, self._here[each][0]].set()
+                self._wakeups[each, self._here[each][0]].set()

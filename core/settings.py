@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1_000, le=MOST)] = 1_000_000
     turn_deadline_seconds: Annotated[Seconds, Field(gt=0)] = 300.0
     model_silence_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
-    hold_seconds: Annotated[Seconds, Field(ge=3)] = 14.0
+    lease_seconds: Annotated[Seconds, Field(ge=3)] = 14.0
     drain_seconds: Seconds = 25.0
 
     @field_validator("*", mode="before")

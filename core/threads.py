@@ -21,10 +21,10 @@ from core.answer import Answer
 from core.assistants import Assistant
 from core.breaker import Breaker
 from core.errors import StoreUnavailable
-from core.frames import as_told
+from core.frames import as_prompt
 from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said
 from core.store import Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
-from core.turns import Finished, Outcome, Told, Turn, Usage
+from core.turns import Finished, Outcome, PastTurn, Turn, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ LONGEST_WAIT_FOR_ERASURES_SECONDS = 30.0
 
 
 @dataclass(slots=True)
-class _Told:
+class _Synced:
     """How far one try came: what its thread certainly contains, and which thread it is."""
 
     conversation_id: str | None
@@ -126,15 +126,15 @@ class Threads:
         while True:
             tries += 1
             assert begun.plan is not None
-            told = _Told(begun.conversation_id, begun.plan.holds)
+            synced = _Synced(begun.conversation_id, begun.plan.context_tokens)
             try:
                 with self.breaker.passing(assistant.model, patient=tries > 1) as it_answers:
-                    return await self._try(turn, assistant, begun, answer, told, it_answers)
+                    return await self._try(turn, assistant, begun, answer, synced, it_answers)
             except ModelTrouble as trouble:
                 logger.info("turn %s, try %d: %s", turn.reference, tries, trouble.cause)
                 rebuild = _needs_another_thread(trouble, tries)
                 if trouble.wrote_nothing and not rebuild:
-                    await self._store.settle(turn, told.number, told.tokens)
+                    await self._store.settle(turn, synced.number, synced.tokens)
                 if trouble.too_long:
                     budget = max(budget // 2, LEAST_BUDGET)
                 pause = _pause(trouble, tries, bare=_is_bare(begun))
@@ -161,7 +161,7 @@ class Threads:
 
     def fate_of(self, outcome: Outcome) -> ThreadFate:
         """What becomes of a thread whose turn was answered: only a completed response certainly adds to it."""
-        return "told" if outcome is Outcome.ANSWERED or self._conversations is None else "retired"
+        return "synced" if outcome is Outcome.ANSWERED or self._conversations is None else "retired"
 
     async def keep_erasing(self) -> None:
         """Erase retired conversations at the provider, for ever."""
@@ -202,32 +202,32 @@ class Threads:
     # ── one try ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _try(
-        self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer, told: _Told,
+        self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer, synced: _Synced,
         it_answers: Callable[[], None],
     ) -> Result:  # fmt: skip
         assert begun.plan is not None
         question = Said("user", _asked(turn))
         messages = [question]
         if self._conversations is None:
-            messages = [*_messages(begun.plan.tell), question]
+            messages = [*_messages(begun.plan.catch_up), question]
         else:
-            await self._catch_up(turn, begun.plan.tell, told)
-        ask = Ask(assistant, _instructions(turn, assistant), messages, _asker(turn), told.conversation_id)
+            await self._catch_up(turn, begun.plan.catch_up, synced)
+        ask = Ask(assistant, _instructions(turn, assistant), messages, _asker(turn), synced.conversation_id)
         finished, response_id = await self._listen(ask, answer, it_answers)
         if finished.usage.input_tokens == 0:
             finished.usage = self.estimate(begun, finished.text)
-        return Result(finished, told.conversation_id, response_id)
+        return Result(finished, synced.conversation_id, response_id)
 
-    async def _catch_up(self, turn: Turn, tell: Sequence[Told], told: _Told) -> None:
+    async def _catch_up(self, turn: Turn, tell: Sequence[PastTurn], synced: _Synced) -> None:
         assert self._conversations is not None
-        if told.conversation_id is None:
-            told.conversation_id = await self._conversations.open(_asker(turn))
-            await self._store.adopt(turn, told.conversation_id, self._model.scope)
+        if synced.conversation_id is None:
+            synced.conversation_id = await self._conversations.open(_asker(turn))
+            await self._store.adopt(turn, synced.conversation_id, self._model.scope)
         missing = iter(tell)
         while batch := list(islice(missing, TURNS_PER_TELLING)):
-            await self._conversations.tell(told.conversation_id, _messages(batch))
-            told.number = batch[-1].number
-            told.tokens += sum(map(_tokens, batch))
+            await self._conversations.tell(synced.conversation_id, _messages(batch))
+            synced.number = batch[-1].number
+            synced.tokens += sum(map(_tokens, batch))
 
     async def _listen(self, ask: Ask, answer: Answer, it_answers: Callable[[], None]) -> tuple[Finished, str | None]:
         finished: Finished | None = None
@@ -251,16 +251,20 @@ class Threads:
         """What is to be told first: only what is new, or a rebuilt thread where the old one cannot go on."""
         question = tokens_in(_asked(turn))
         if state is not None and self._may_go_on(state, turn):
-            new = _within(transcript(state.told), budget // 2)
+            new = _within(transcript(state.synced), budget // 2)
             costs = state.tokens + sum(map(_tokens, new or ())) + question
             if new is not None and costs <= budget:
                 tell = _oldest_first(transcript(state.begins - 1)) if self._conversations is None else new
-                return Plan(keep=True, begins=state.begins, tell=tell, holds=state.tokens, costs=costs)
-        holds = tokens_in(_instructions(turn, assistant))
-        newest = _newest_within(transcript(0), budget // 2 - holds - question)
-        costs = holds + sum(map(_tokens, newest)) + question
+                return Plan(keep=True, begins=state.begins, catch_up=tell, context_tokens=state.tokens, costs=costs)
+        context_tokens = tokens_in(_instructions(turn, assistant))
+        newest = _newest_within(transcript(0), budget // 2 - context_tokens - question)
+        costs = context_tokens + sum(map(_tokens, newest)) + question
         return Plan(
-            keep=False, begins=newest[0].number if newest else turn.number, tell=newest, holds=holds, costs=costs
+            keep=False,
+            begins=newest[0].number if newest else turn.number,
+            catch_up=newest,
+            context_tokens=context_tokens,
+            costs=costs,
         )
 
     def _may_go_on(self, state: ThreadState, turn: Turn) -> bool:
@@ -328,42 +332,44 @@ def tokens_in(text: str) -> int:
     return len(text.encode()) // 3 + 8
 
 
-def _tokens(told: Told) -> int:
-    return tokens_in(told.question) + tokens_in(told.answer)
+def _tokens(synced: PastTurn) -> int:
+    return tokens_in(synced.question) + tokens_in(synced.answer)
 
 
-def _within(newest_first: Iterator[Told], room: int) -> list[Told] | None:
+def _within(newest_first: Iterator[PastTurn], room: int) -> list[PastTurn] | None:
     """All of it, oldest first, or None where it is more than `room` tokens."""
-    tell: list[Told] = []
-    for told in newest_first:
-        room -= _tokens(told)
+    tell: list[PastTurn] = []
+    for synced in newest_first:
+        room -= _tokens(synced)
         if room < 0:
             return None
-        tell.append(told)
+        tell.append(synced)
     return tell[::-1]
 
 
-def _newest_within(newest_first: Iterator[Told], room: int) -> list[Told]:
+def _newest_within(newest_first: Iterator[PastTurn], room: int) -> list[PastTurn]:
     """As much as fits into `room` tokens, oldest first, without a gap."""
-    tell: list[Told] = []
-    for told in newest_first:
-        room -= _tokens(told)
+    tell: list[PastTurn] = []
+    for synced in newest_first:
+        room -= _tokens(synced)
         if room < 0:
             break
-        tell.append(told)
+        tell.append(synced)
     return tell[::-1]
 
 
-def _oldest_first(newest_first: Iterator[Told]) -> list[Told]:
+def _oldest_first(newest_first: Iterator[PastTurn]) -> list[PastTurn]:
     return list(newest_first)[::-1]
 
 
-def _messages(turns: Sequence[Told]) -> list[Said]:
-    return [message for told in turns for message in (Said("user", told.question), Said("assistant", told.answer))]
+def _messages(turns: Sequence[PastTurn]) -> list[Said]:
+    return [
+        message for synced in turns for message in (Said("user", synced.question), Said("assistant", synced.answer))
+    ]
 
 
 def _asked(turn: Turn) -> str:
-    question = as_told(turn.question, turn.frame)
+    question = as_prompt(turn.question, turn.frame)
     return f"{turn.context}\n\n{question}" if turn.context else question
 
 
@@ -377,7 +383,7 @@ def _asker(turn: Turn) -> str:
 
 def _is_bare(begun: Begun) -> bool:
     """Whether the question goes out without any history."""
-    return begun.plan is not None and not begun.plan.keep and not begun.plan.tell
+    return begun.plan is not None and not begun.plan.keep and not begun.plan.catch_up
 
 
 def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:

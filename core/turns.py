@@ -24,7 +24,7 @@ class Outcome(StrEnum):
     FORGOTTEN = "forgotten"
 
 
-TOLD_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcome.UNDELIVERABLE)
+SYNCED_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcome.UNDELIVERABLE)
 # A turn that was in hand this often when its process died is given up, since it may be what kills it. What kills it
 # while turns of other sessions are in hand as well is more likely a deploy that goes wrong, or one of them.
 MOST_ATTEMPTS = 5
@@ -50,10 +50,10 @@ class Question:
     `event_id` is the same each time the same message is delivered; None where nobody can ever deliver it again, and
     then nobody can fetch its answer after a crash. `person` and `address` are whom guesses at a password count
     against. `place` is what a session is in (a channel, a DM), where an assistant may be chosen for all of them or
-    unlocked for a person. `reply_to` is the surface's note to itself on where the answer is to be shown: a turn with it
-    stays open until the surface says that it was shown; without it, stored is shown. A question that is not `may_wait`
-    is refused with Overloaded where too much waits already, and one that is not `may_unlock` with NoPrivateHere where
-    it holds a password. `frame` tells who asks, where a model is to tell several people apart.
+    unlocked for a person. `destination` is the surface's note to itself on where the answer is to be shown: a turn with
+    it stays open until the surface says that it was shown; without it, stored is shown. A question that is not
+    `may_wait` is refused with Overloaded where too much waits already, and one that is not `may_unlock` with
+    NoPrivateHere where it holds a password. `frame` tells who asks, where a model is to tell several people apart.
     """
 
     surface: str
@@ -63,7 +63,7 @@ class Question:
     person: str | None = None
     address: str | None = None
     place: str | None = None
-    reply_to: Mapping[str, Any] | None = None
+    destination: Mapping[str, Any] | None = None
     frame: Frame | None = None
     may_wait: bool = True
     may_unlock: bool = True
@@ -88,8 +88,8 @@ class Turn:
     question: str
     assistant: str
     private: bool
-    token: int
-    reply_to: Json | None = None
+    fencing_token: int
+    destination: Json | None = None
     posted: Sequence[Json] = ()
     said_password: bool = False
     circle: str | None = None
@@ -132,7 +132,7 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PastTurn:
     """A closed turn as a language model is told it."""
 
     number: int

@@ -29,8 +29,8 @@ from bots.slack.words import (
     fallback,
     harmless,
     is_for_us,
+    parse_message,
     people_in,
-    said_in,
     with_names,
 )
 from bots.slack.words import readable as readable_on_slack
@@ -59,7 +59,7 @@ PROXIES = networks(["10.0.0.0/8"])
 def a_turn(question: str, **to: Any) -> Turn:
     return Turn(
         id="a" * 32, session_id=1, session="s", number=1, surface="s", event_id="1", person=None, question=question,
-        assistant="Bob", private=False, token=1, reply_to={"bot": "B1", **to},
+        assistant="Bob", private=False, fencing_token=1, destination={"bot": "B1", **to},
     )  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def a_request(header: str, value: str) -> Request:
 
 def said_on_slack(text: str = "", file: str = "") -> object:
     body = {"team_id": "T1", "authorizations": [{"user_id": "B1"}]}
-    return said_in(body, {"user": "U1", "channel": "C1", "ts": "1", "text": text, "files": [{"title": file}]})
+    return parse_message(body, {"user": "U1", "channel": "C1", "ts": "1", "text": text, "files": [{"title": file}]})
 
 
 def streamed(text: str) -> None:

@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from bots.slack.bot import open_slack
 from core import Chat, Settings, StoreUnavailable, allowed_hosts, open_chat
 from web.addresses import networks
-from web.ask import answer_abandoned, ask_routes
+from web.ask import answer_orphaned, ask_routes
 from web.callers import Callers
 from web.docs import docs_routes
 from web.ending import draining_on_signals
@@ -56,7 +56,7 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
                 app.state.chat = chat
             if settings.slack == "http":
                 app.state.slack = await stack.enter_async_context(open_slack(settings, app.state.chat))
-            chore = asyncio.create_task(answer_abandoned(app.state.chat))
+            chore = asyncio.create_task(answer_orphaned(app.state.chat))
             try:
                 yield
             finally:

@@ -174,9 +174,9 @@ def ask_routes(rates: Rates, max_body_bytes: int) -> APIRouter:
     return routes
 
 
-async def answer_abandoned(chat: Chat) -> None:
+async def answer_orphaned(chat: Chat) -> None:
     """Answer turns whose process died, for ever; those that nobody can fetch any more are closed."""
-    async for turn in chat.abandoned(SURFACE):
+    async for turn in chat.orphaned(SURFACE):
         if turn.event_id is None:
             await chat.interrupt(turn)
         else:

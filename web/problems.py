@@ -19,7 +19,7 @@ from core import (
     BadQuestion,
     ChatError,
     EventReused,
-    HoldLost,
+    LeaseLost,
     NoPrivateHere,
     Overloaded,
     PasswordsClosed,
@@ -57,9 +57,9 @@ _STATUS: dict[type[ChatError], int] = {
     PasswordsClosed: 429,
     Overloaded: 503,
     StoreUnavailable: 503,
-    HoldLost: 503,
+    LeaseLost: 503,
 }
-_SECONDS_UNTIL_A_RETRY = {StoreUnavailable: 5, HoldLost: 1}
+_SECONDS_UNTIL_A_RETRY = {StoreUnavailable: 5, LeaseLost: 1}
 
 
 class Problem(BaseModel):

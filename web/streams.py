@@ -70,7 +70,7 @@ async def _events(session_id: str, turn: Turn, answer: Answer, last: str) -> Asy
 
 
 class _Prefix:
-    """How much of an answer a client has, told by its length and a checksum: an heir may have begun the answer anew."""
+    """How much of an answer a client has, told by its length and a checksum: after a reclaim it may have begun anew."""
 
     def __init__(self, length: int = 0, checksum: int = 0) -> None:
         self.length = length

@@ -97,5 +97,5 @@ async def _command(chat: Chat, session: str, line: str) -> str:
 
 
 async def _close_leftovers(chat: Chat) -> None:
-    async for turn in chat.abandoned(SURFACE):
+    async for turn in chat.orphaned(SURFACE):
         await chat.interrupt(turn)

@@ -28,7 +28,7 @@ from discord.http import Route
 
 from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, Refused, post_message
 from bots.discord.commands import DiscordCommands
-from bots.discord.incoming import Heard, heard_in, question_of
+from bots.discord.incoming import Incoming, parse_message, question_of
 from bots.discord.prepare import Allowed, DiscordPreparing
 from bots.discord.reply import DiscordReply, Gates
 from bots.discord.words import SURFACE, Here
@@ -91,7 +91,7 @@ class Client(discord.AutoShardedClient):
         self._bot.in_background(self._sync_commands())
 
     async def on_connect(self) -> None:
-        self._bot.begins_session()
+        self._bot.session_began()
 
     async def on_ready(self) -> None:
         self.is_known_to_work = True
@@ -101,28 +101,28 @@ class Client(discord.AutoShardedClient):
         await self._bot.catch_up(self)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        self._bot.hears_of(guild)
+        self._bot.forget_catch_up(guild)
         if self.is_known_to_work:  # else all are caught up soon
             await self._bot.catch_up(self, [guild])
 
     async def on_resumed(self) -> None:
-        self._bot.resumes_session()
+        self._bot.session_resumed()
 
     async def on_disconnect(self) -> None:
-        self._bot.loses_session()
+        self._bot.session_lost()
 
     async def on_message(self, message: discord.Message) -> None:
-        await self._bot.hear(message)
+        await self._bot.handle_message(message)
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
-        await self._bot.hear_edit(payload.message)
+        await self._bot.handle_edit(payload.message)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
-        await self._bot.hear_deletion(payload.message_id, payload.channel_id)
+        await self._bot.handle_deletion(payload.message_id, payload.channel_id)
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         for message in payload.message_ids:
-            await self._bot.hear_deletion(message, payload.channel_id)
+            await self._bot.handle_deletion(message, payload.channel_id)
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         await self._bot.commands.clicked(interaction)
@@ -165,7 +165,7 @@ class DiscordBot:
         self._gates = Gates()
         self._in_order: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
         self._behind_discord = 0.0  # seconds that our clock is behind Discord's
-        self._heard_until = -math.inf  # by Discord's clock, as all times here
+        self._received_until = -math.inf  # by Discord's clock, as all times here
         self._missed_since = -math.inf
         self._caught_up: set[int] = set()
         self._deleted: set[int] = set()
@@ -185,27 +185,27 @@ class DiscordBot:
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def hear(self, message: discord.Message) -> None:
+    async def handle_message(self, message: discord.Message) -> None:
         """Take in a message, after those that came before it in its channel."""
-        self._heard_until = max(self._heard_until, discord.utils.snowflake_time(message.id).timestamp())
+        self._received_until = max(self._received_until, discord.utils.snowflake_time(message.id).timestamp())
         async with self._turn_in(message.channel.id):
-            heard = self._heard_in(message)
-            if heard is None:
+            incoming = self._parse(message)
+            if incoming is None:
                 return
-            if heard.is_addressed or heard.here.kind == "thread" or self._is_in_a_free_channel(heard):
+            if incoming.is_addressed or incoming.here.kind == "thread" or self._is_in_a_free_channel(incoming):
                 await self._catch_up_in(message.channel, before=message.id)
-            await self._insist(lambda: self._hear(heard))
+            await self._insist(lambda: self._handle(incoming))
 
-    async def hear_edit(self, message: discord.Message) -> None:
+    async def handle_edit(self, message: discord.Message) -> None:
         """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now."""
         if message.edited_at is None:  # links that unfold come as edits too
             return
         async with self._turn_in(message.channel.id):
-            heard, key = self._heard_in(message), f"edit:{message.id}:{message.edited_at.timestamp()}"
-            if heard is not None:
-                await self._insist(lambda: self._hear_edit(heard, key))
+            incoming, key = self._parse(message), f"edit:{message.id}:{message.edited_at.timestamp()}"
+            if incoming is not None:
+                await self._insist(lambda: self._handle_edit(incoming, key))
 
-    async def hear_deletion(self, message: int, channel: int) -> None:
+    async def handle_deletion(self, message: int, channel: int) -> None:
         """Stop answering a message that was deleted."""
 
         async def stop() -> None:
@@ -243,102 +243,104 @@ class DiscordBot:
                 logger.warning("what was said cannot be taken in yet: %s", kind_of(refusal))
             await asyncio.sleep(SECONDS_BETWEEN_TRIES)
 
-    def _heard_in(self, message: discord.Message) -> Heard | None:
-        return heard_in(message, self.user, may_read_all=self._may_read_all, masked=self._chat.masked)
+    def _parse(self, message: discord.Message) -> Incoming | None:
+        return parse_message(message, self.user, may_read_all=self._may_read_all, masked=self._chat.masked)
 
-    async def _hear(self, heard: Heard) -> None:
-        if heard.id in self._deleted or not (heard.is_addressed or await self._is_meant_for_us(heard)):
+    async def _handle(self, incoming: Incoming) -> None:
+        if incoming.id in self._deleted or not (incoming.is_addressed or await self._is_meant_for_us(incoming)):
             return
-        refusal = self._allowed.refusal(heard.here, heard.speaker)
-        if refusal is None and heard.is_hidden:
-            await self._say_once(heard, MENTION_ME, f"mention-me:{heard.here.channel}")
+        refusal = self._allowed.refusal(incoming.here, incoming.speaker)
+        if refusal is None and incoming.is_hidden:
+            await self._say_once(incoming, MENTION_ME, f"mention-me:{incoming.here.channel}")
         elif refusal is None:
-            await self._accept(heard)
-        elif heard.is_addressed and not await self._chat.known_events(SURFACE, [heard.key]):
-            await self._say_once(heard, refusal, heard.key)
+            await self._accept(incoming)
+        elif incoming.is_addressed and not await self._chat.known_events(SURFACE, [incoming.key]):
+            await self._say_once(incoming, refusal, incoming.key)
 
-    async def _hear_edit(self, heard: Heard, key: str) -> None:
-        turn = await self._chat.turn_of(SURFACE, heard.key)
+    async def _handle_edit(self, incoming: Incoming, key: str) -> None:
+        turn = await self._chat.turn_of(SURFACE, incoming.key)
         if turn is None:
-            if heard.mentions_us:
-                await self._hear(heard)
-        elif heard.text and not turn.over and self._allowed.refusal(heard.here, heard.speaker) is None:
+            if incoming.mentions_us:
+                await self._handle(incoming)
+        elif incoming.text and not turn.over and self._allowed.refusal(incoming.here, incoming.speaker) is None:
             async with self._chat.control(SURFACE, key) as fresh:
                 if fresh:
                     with contextlib.suppress(BadQuestion):  # then what was asked first is answered
-                        await self._chat.amend(turn, heard.text)
+                        await self._chat.amend(turn, incoming.text)
 
-    async def _is_meant_for_us(self, heard: Heard) -> bool:
+    async def _is_meant_for_us(self, incoming: Incoming) -> bool:
         """Whether it needs no mention: in a thread where we take part, and in a channel that is ours."""
-        if heard.is_for_somebody_else:
+        if incoming.is_for_somebody_else:
             return False
-        if self._is_in_a_free_channel(heard):
+        if self._is_in_a_free_channel(incoming):
             return True
-        if heard.here.kind != "thread":
+        if incoming.here.kind != "thread":
             return False
-        first = await self._chat.engaged_by(heard.session)
-        asked = (first.reply_to or {}).get("message") if first is not None else None
-        return first is not None and (asked is None or heard.id > int(asked))
+        first = await self._chat.engaged_by(incoming.session)
+        asked = (first.destination or {}).get("message") if first is not None else None
+        return first is not None and (asked is None or incoming.id > int(asked))
 
-    def _is_in_a_free_channel(self, heard: Heard) -> bool:
-        return self._may_read_all and not self._free_channels.isdisjoint({heard.here.channel, heard.here.parent})
+    def _is_in_a_free_channel(self, incoming: Incoming) -> bool:
+        return self._may_read_all and not self._free_channels.isdisjoint({incoming.here.channel, incoming.here.parent})
 
-    async def _accept(self, heard: Heard) -> None:
-        session, here = heard.session, heard.here
-        if heard.answer_replied_to is not None and here.kind in ("opens", "inline"):
-            turn = await self.commands.turn_shown_by(heard.answer_replied_to)
+    async def _accept(self, incoming: Incoming) -> None:
+        session, here = incoming.session, incoming.here
+        if incoming.answer_replied_to is not None and here.kind in ("opens", "inline"):
+            turn = await self.commands.turn_shown_by(incoming.answer_replied_to)
             if turn is not None:
                 session, here = turn.session, Here("inline", here.channel, here.parent, here.guild)
-        quoted, files = await self._preparing.to_be_kept(heard.quoted, heard.files)
-        heard = replace(heard, here=here, quoted=quoted)
-        question = question_of(heard.text, session, event_id=heard.key, here=here, reply_to=heard.reply_to, files=files)
+        quoted, files = await self._preparing.to_be_kept(incoming.quoted, incoming.files)
+        incoming = replace(incoming, here=here, quoted=quoted)
+        question = question_of(
+            incoming.text, session, event_id=incoming.key, here=here, destination=incoming.destination, files=files
+        )
         try:
-            await self.responder.hear(question)
+            await self.responder.accept(question)
         except BadQuestion as bad:
-            await self._say_once(heard, str(bad), heard.key)
+            await self._say_once(incoming, str(bad), incoming.key)
 
-    async def _say_once(self, heard: Heard, sentence: str, key: str) -> None:
+    async def _say_once(self, incoming: Incoming, sentence: str, key: str) -> None:
         """Say something to somebody, in the background; the next time with this key, nothing."""
         async with self._chat.control(SURFACE, key) as fresh:
             if not fresh:
                 return
             reference = discord.MessageReference(
-                message_id=heard.id, channel_id=heard.here.channel, fail_if_not_exists=False
+                message_id=incoming.id, channel_id=incoming.here.channel, fail_if_not_exists=False
             )
 
             async def post(client: discord.Client) -> None:
-                said: dict[str, Any] = {"content": sentence, "nonce": f"say-{heard.id}"}
+                said: dict[str, Any] = {"content": sentence, "nonce": f"say-{incoming.id}"}
                 try:
-                    await post_message(client, heard.here.channel, reference=reference, mention_author=False, **said)
+                    await post_message(client, incoming.here.channel, reference=reference, mention_author=False, **said)
                 except discord.HTTPException as refusal:
                     if refusal.code != MAY_NOT_REFER:
                         raise
-                    await post_message(client, heard.here.channel, **said)
+                    await post_message(client, incoming.here.channel, **said)
 
             self.in_background(self.api.attempt(post))
 
     # ── messages that came while we were away ────────────────────────────────────────────────────────────────────────
 
-    def begins_session(self) -> None:
+    def session_began(self) -> None:
         """What came since the last session was lost has to be fetched."""
         self._caught_up.clear()
         self.is_connected.set()
 
-    def resumes_session(self) -> None:
+    def session_resumed(self) -> None:
         """Nothing was missed."""
         self.is_connected.set()
 
-    def loses_session(self) -> None:
+    def session_lost(self) -> None:
         """From now on messages may be missed, unless the session is resumed."""
         if self.is_connected.is_set():  # it may be long gone, if this machine stood still
-            self._missed_since = self._heard_until - SECONDS_OF_OVERLAP
+            self._missed_since = self._received_until - SECONDS_OF_OVERLAP
         self.is_connected.clear()
 
-    def hears_of(self, guild: discord.Guild) -> None:
+    def forget_catch_up(self, guild: discord.Guild) -> None:
         """A server may have been away, so what was said there since has to be fetched."""
         self._caught_up -= {channel.id for channel in _places_in(guild)}
 
-    def hears_time(self, seconds: float) -> None:
+    def set_clock(self, seconds: float) -> None:
         """Go by Discord's clock, not by this machine's, where it comes to what was said when."""
         self._behind_discord = seconds - time.time()
 
@@ -397,12 +399,12 @@ class DiscordBot:
         self._caught_up.add(channel.id)
         try:
             messages = await self._missed_in(channel, before)
-            all_heard = list(self._readable(messages))
-            keys = [heard.key for heard in all_heard]
+            all_incoming = list(self._readable(messages))
+            keys = [incoming.key for incoming in all_incoming]
             known = await self._insist(lambda: self._chat.known_events(SURFACE, keys))
-            for heard in all_heard:
-                if heard.key not in known:
-                    await self._insist(partial(self._hear, heard))
+            for incoming in all_incoming:
+                if incoming.key not in known:
+                    await self._insist(partial(self._handle, incoming))
         except (Undeliverable, discord.DiscordException) as failure:
             self._caught_up.discard(channel.id)
             logger.warning("what was missed in a channel could not be read: %s", kind_of(failure))
@@ -410,15 +412,15 @@ class DiscordBot:
             self._caught_up.discard(channel.id)
             raise
 
-    def _readable(self, messages: Sequence[discord.Message]) -> Iterator[Heard]:
+    def _readable(self, messages: Sequence[discord.Message]) -> Iterator[Incoming]:
         for message in messages:
             try:
-                heard = self._heard_in(message)
+                incoming = self._parse(message)
             except Exception:
                 logger.exception("a missed message could not be read for a reason of ours")
                 continue
-            if heard is not None:
-                yield heard
+            if incoming is not None:
+                yield incoming
 
     async def _missed_in(self, channel: Any, before: int | None) -> Sequence[discord.Message]:
         """What was said in a channel while we were away, in order; of too much, the end. Raises Undeliverable."""
@@ -446,11 +448,11 @@ async def connected_discord(settings: Settings, chat: Chat, *, alone: bool = Fal
             bot = DiscordBot(settings, chat, tasks)
             connecting = connection.create_task(_stay_connected(settings, bot, alone=alone))
             async with bot.responder.running(drain_seconds=settings.drain_seconds):
-                heard = asyncio.create_task(bot.is_connected.wait())
+                incoming = asyncio.create_task(bot.is_connected.wait())
                 await asyncio.wait(
-                    {heard, connecting}, timeout=SECONDS_TO_WAIT_FOR_DISCORD, return_when=FIRST_COMPLETED
+                    {incoming, connecting}, timeout=SECONDS_TO_WAIT_FOR_DISCORD, return_when=FIRST_COMPLETED
                 )
-                heard.cancel()
+                incoming.cancel()
                 yield bot
         connecting.cancel()
 
@@ -476,7 +478,7 @@ async def _stay_connected(settings: Settings, bot: DiscordBot, *, alone: bool) -
             logger.warning("the connection to Discord ended: %s", kind_of(failure))
         finally:
             bot.api.lose(client)
-            bot.loses_session()
+            bot.session_lost()
             with contextlib.suppress(Exception):
                 await asyncio.shield(client.close())
         if time.monotonic() - began > SECONDS_OF_A_GOOD_CONNECTION:
@@ -500,12 +502,12 @@ async def _carried_out(work: Coroutine[Any, Any, object]) -> None:
 def _dates_to(bot: DiscordBot) -> aiohttp.TraceConfig:
     """Let the bot hear the time that Discord says with each answer."""
 
-    async def hear_date(_: aiohttp.ClientSession, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
+    async def read_date(_: aiohttp.ClientSession, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
         with contextlib.suppress(KeyError, ValueError):
-            bot.hears_time(parsedate_to_datetime(ended.response.headers["Date"]).timestamp())
+            bot.set_clock(parsedate_to_datetime(ended.response.headers["Date"]).timestamp())
 
     trace = aiohttp.TraceConfig()
-    trace.on_request_end.append(hear_date)
+    trace.on_request_end.append(read_date)
     return trace
 
 
@@ -534,14 +536,14 @@ def _are_the_same(ours: list[Any], there: list[Any]) -> bool:
     """Whether Discord has these commands, whatever else it says of them."""
     by_name = {(each["type"], each["name"]): each for each in there}
     keys = {(each["type"], each["name"]) for each in ours}
-    return keys == set(by_name) and all(_holds(by_name[each["type"], each["name"]], each) for each in ours)
+    return keys == set(by_name) and all(_contains(by_name[each["type"], each["name"]], each) for each in ours)
 
 
-def _holds(there: Any, ours: Any) -> bool:
+def _contains(there: Any, ours: Any) -> bool:
     if isinstance(ours, dict):
-        return isinstance(there, dict) and all(_holds(there.get(name), value) for name, value in ours.items())
+        return isinstance(there, dict) and all(_contains(there.get(name), value) for name, value in ours.items())
     if isinstance(ours, list) and ours:
-        return isinstance(there, list) and len(ours) == len(there) and all(map(_holds, there, ours))
+        return isinstance(there, list) and len(ours) == len(there) and all(map(_contains, there, ours))
     return there == ours or (not there and not ours)
 
 

@@ -139,8 +139,8 @@ class DiscordCommands:
                 here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
                 may_post=_may_post(interaction),
             )  # fmt: skip
-            question = question_of(text, session, event_id=_event_of(interaction.id), here=here, reply_to=note)
-            await self._responder.hear(question)
+            question = question_of(text, session, event_id=_event_of(interaction.id), here=here, destination=note)
+            await self._responder.accept(question)
         except NotAccepted as refusal:
             sentence = str(refusal)
         finally:
@@ -215,7 +215,7 @@ class DiscordCommands:
         person = person_id(speaker.id)
         turns = list(await self._chat.open_turns_in(here.session(message=None, user=speaker.id)))
         for turn in await self._chat.open_turns_asked_by(person):  # what was asked here may be answered in a thread
-            if (turn.reply_to or {}).get("channel") == here.channel:
+            if (turn.destination or {}).get("channel") == here.channel:
                 turns.append(turn)
         return STOPPED if await controls.stop(self._chat, turns, person) else NOTHING_TO_STOP
 

@@ -13,7 +13,7 @@ from bots.shared import words
 from bots.shared.words import NO_WORDS
 from core import Frame, Json, Question
 
-HEARD_TYPES = (discord.MessageType.default, discord.MessageType.reply)
+ACCEPTED_TYPES = (discord.MessageType.default, discord.MessageType.reply)
 LONGEST_QUOTE = 4_000
 
 Mask = Callable[[str], str]
@@ -29,7 +29,7 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Incoming:
     """A message of a person, as far as it concerns us."""
 
     id: int
@@ -61,7 +61,7 @@ class Heard:
         return self.here.session(message=self.id, user=self.speaker.id)
 
     @property
-    def reply_to(self) -> Json:
+    def destination(self) -> Json:
         """What is needed to answer it."""
         return note_to_self(
             self.here, self.speaker, bot=self.bot, message=self.id, quoted=self.quoted,
@@ -69,12 +69,12 @@ class Heard:
         )  # fmt: skip
 
 
-def heard_in(message: discord.Message, bot: int, *, may_read_all: bool, masked: Mask) -> Heard | None:
+def parse_message(message: discord.Message, bot: int, *, may_read_all: bool, masked: Mask) -> Incoming | None:
     """What a person says in this message; None where it is nobody's, or nothing that was said.
 
     What nobody said to us with it (names, files, quotes) is `masked`, so that it is no place for passwords.
     """
-    if message.author.bot or message.webhook_id is not None or message.type not in HEARD_TYPES:
+    if message.author.bot or message.webhook_id is not None or message.type not in ACCEPTED_TYPES:
         return None
     names = {each.id: masked(each.display_name) for each in message.mentions}
     names |= {each.id: masked(each.name) for each in message.role_mentions}
@@ -88,7 +88,7 @@ def heard_in(message: discord.Message, bot: int, *, may_read_all: bool, masked: 
     here = here_of(message.channel, message.guild)
     text = readable(message.content, bot, names | dict.fromkeys(our_roles, "Bob"))
     is_hidden = not (message.content or may_read_all or here.kind == "dm" or _has_more(message))
-    return Heard(
+    return Incoming(
         id=message.id,
         bot=bot,
         speaker=speaker_of(message.author, masked),
@@ -162,13 +162,13 @@ def command_of(interaction: discord.Interaction) -> Json:
 
 
 def question_of(
-    text: str, session: str, *, event_id: str, here: Here, reply_to: Json, files: Sequence[str] = ()
+    text: str, session: str, *, event_id: str, here: Here, destination: Json, files: Sequence[str] = ()
 ) -> Question:
     """A question in the core's words."""
     return Question(
         surface=SURFACE, session=session, text=text or NO_WORDS, event_id=event_id,
-        person=person_id(reply_to["user"]), place=here.place, reply_to=reply_to,
-        frame=Frame("" if here.kind == "dm" else reply_to["name"], files),
+        person=person_id(destination["user"]), place=here.place, destination=destination,
+        frame=Frame("" if here.kind == "dm" else destination["name"], files),
     )  # fmt: skip
 
 

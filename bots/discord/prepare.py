@@ -12,7 +12,7 @@ from functools import partial
 import discord
 
 from bots.discord.api import DiscordApi, Refused, post_message
-from bots.discord.incoming import Heard, Speaker, heard_in
+from bots.discord.incoming import Incoming, Speaker, parse_message
 from bots.discord.words import SURFACE, Here
 from bots.shared.reply import Undeliverable
 from bots.shared.words import EARLIER_IN_THIS_THREAD
@@ -77,7 +77,7 @@ class DiscordPreparing:
 
     async def __call__(self, turn: Turn) -> Preparation:
         """Prepare a turn. Raises NotAllowed."""
-        to = turn.reply_to or {}
+        to = turn.destination or {}
         here = Here(to["kind"], to["channel"], to["parent"], to["guild"])
         refusal = await self.refusal(here, Speaker(to["user"], to["name"], to["roles"]), SECONDS_TO_CHECK)
         if refusal is not None:
@@ -182,7 +182,7 @@ class DiscordPreparing:
         if not self._may_read_all or to["kind"] != "thread" or not to["message"] or not to["addressed"]:
             return None
         before = await self._chat.before(turn)
-        since = (before.reply_to or {}).get("message") if before is not None else None
+        since = (before.destination or {}).get("message") if before is not None else None
         if before is not None and since is None:
             return None
         found = await self._api.attempt(lambda client: self._messages_before(client, to, since)) or []
@@ -194,7 +194,7 @@ class DiscordPreparing:
         ]
         return Remarks(EARLIER_IN_THIS_THREAD, said) if said else None
 
-    async def _messages_before(self, client: discord.Client, to: Json, since: int | None) -> list[Heard]:
+    async def _messages_before(self, client: discord.Client, to: Json, since: int | None) -> list[Incoming]:
         thread = client.get_partial_messageable(to["channel"])
         after = discord.Object(since) if since else None
         history = thread.history(
@@ -204,10 +204,11 @@ class DiscordPreparing:
         if since is None and to["parent"]:
             with contextlib.suppress(discord.NotFound, discord.Forbidden):  # opened from a message, it has its id
                 messages.append(await client.get_partial_messageable(to["parent"]).fetch_message(to["channel"]))
-        heard = (
-            heard_in(message, to["bot"], may_read_all=True, masked=self._chat.masked) for message in reversed(messages)
+        incoming = (
+            parse_message(message, to["bot"], may_read_all=True, masked=self._chat.masked)
+            for message in reversed(messages)
         )
-        return [each for each in heard if each is not None]
+        return [each for each in incoming if each is not None]
 
 
 def _may_be_told(said: Turn, turn: Turn) -> bool:

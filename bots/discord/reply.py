@@ -102,12 +102,12 @@ class DiscordReply:
     appends_only = False
 
     def __init__(self, api: DiscordApi, gates: Gates, chat: Chat, turn: Turn) -> None:
-        assert turn.reply_to is not None
+        assert turn.destination is not None
         self._api = api
         self._gates = gates
         self._chat = chat
         self._turn = turn
-        self._to = turn.reply_to
+        self._to = turn.destination
         self._grows_in = int((self._to["message"] if self._to["kind"] == "opens" else None) or self._to["channel"])
         self._gate: Gate
         self._typing: asyncio.Task[None] | None = None
@@ -142,12 +142,12 @@ class DiscordReply:
         await (await self._messages()).finish(shown(self._turn, text))
 
     async def _messages(self) -> PostedMessages:
-        await self._chat.check_hold(self._turn)
+        await self._chat.check_lease(self._turn)
         if self._posted is None:
             channel = await self._channel()
             parts = list(self._turn.posted)
-            if self._turn.token > 1:
-                parts = await self._with_strays(channel, parts)
+            if self._turn.fencing_token > 1:
+                parts = await self._with_unrecorded(channel, parts)
             place = _Place(self._api, self._chat, self._turn, channel, parts)
             await self._stop_typing()
             self._posted = PostedMessages(place, self._note, parts)
@@ -173,12 +173,14 @@ class DiscordReply:
                 return channel
         return int(message)
 
-    async def _with_strays(self, channel: int, parts: list[Json]) -> list[Json]:
+    async def _with_unrecorded(self, channel: int, parts: list[Json]) -> list[Json]:
         """The recorded parts, and those that were posted just before a process died."""
-        strays = await strays_of(self._api, self._chat, self._turn, channel, {part["id"] for part in parts})
-        if strays:
-            logger.warning("turn %s left %d stray messages, which it takes over", self._turn.reference, len(strays))
-            parts = sorted([*parts, *strays], key=lambda part: int(part["id"]))
+        unrecorded = await unrecorded_messages_of(
+            self._api, self._chat, self._turn, channel, {part["id"] for part in parts}
+        )
+        if unrecorded:
+            logger.warning("turn %s left %d stray messages, which it takes over", self._turn.reference, len(unrecorded))
+            parts = sorted([*parts, *unrecorded], key=lambda part: int(part["id"]))
             await self._note(parts)
         return parts
 
@@ -217,11 +219,11 @@ class _Place:
     """A channel, a thread or a command's answer, as a place of messages that are posted and edited."""
 
     def __init__(self, api: DiscordApi, chat: Chat, turn: Turn, channel: int, posted: Sequence[Json]) -> None:
-        assert turn.reply_to is not None
+        assert turn.destination is not None
         self._api = api
         self._chat = chat
         self._turn = turn
-        self._to = turn.reply_to
+        self._to = turn.destination
         self._channel = channel
         self._known = {part["id"] for part in posted}
         self._may_refer = True  # takes the permission to read what was said before
@@ -261,9 +263,9 @@ class _Place:
                 break
             await asyncio.sleep(1.0)
             if _now() - began > SECONDS_A_NONCE_COUNTS:
-                strays = await strays_of(self._api, self._chat, self._turn, self._channel, self._known)
-                if strays:
-                    part = strays[-1]
+                unrecorded = await unrecorded_messages_of(self._api, self._chat, self._turn, self._channel, self._known)
+                if unrecorded:
+                    part = unrecorded[-1]
                     await self.edit(part, text, state)
                     break
         self._known.add(part["id"])
@@ -300,11 +302,11 @@ class _Place:
 
     async def delete(self, message: Json) -> None:
         """Remove a message that is too much."""
-        await self._chat.check_hold(self._turn)
+        await self._chat.check_lease(self._turn)
         await self._api.attempt(lambda client: client.http.delete_message(*_place_and_id(message)))
 
     async def _post_once(self, client: discord.Client, text: str, state: State) -> Json:
-        await self._chat.check_hold(self._turn)
+        await self._chat.check_lease(self._turn)
         content = self._content(text, state)
         if not self._known and (command := _open_command(self._to)):
             try:
@@ -325,7 +327,7 @@ class _Place:
         return part
 
     async def _edit_once(self, client: discord.Client, message: Json, text: str, state: State) -> None:
-        await self._chat.check_hold(self._turn)
+        await self._chat.check_lease(self._turn)
         content = self._content(text, state)
         if message.get("is_original") and (command := _open_command(self._to)):
             await edit_answer(client, *command, **content)
@@ -364,13 +366,13 @@ def _place_and_id(message: Json) -> tuple[int, int]:
     return int(message["channel"]), int(message["id"])
 
 
-async def strays_of(api: DiscordApi, chat: Chat, turn: Turn, channel: int, known: set[str]) -> list[Json]:
+async def unrecorded_messages_of(api: DiscordApi, chat: Chat, turn: Turn, channel: int, known: set[str]) -> list[Json]:
     """Messages that show this turn's answer and that nobody lived to record.
 
     They carry the turn's id in a button, or refer to its question. In a DM or a thread, where turns are shown one after
     the other, whatever of ours stands after the question and is no other turn's is this one's.
     """
-    to = turn.reply_to or {}
+    to = turn.destination or {}
     asked = to["message"]
     after = discord.Object(int(asked)) if asked else discord.Object(discord.utils.time_snowflake(_at(to)))
 
@@ -379,7 +381,7 @@ async def strays_of(api: DiscordApi, chat: Chat, turn: Turn, channel: int, known
         history = where.history(after=after, limit=MOST_MESSAGES_LOOKED_AT, oldest_first=True)
         return [message async for message in history]
 
-    strays: list[Json] = []
+    unrecorded: list[Json] = []
     for message in await api.attempt(look, seconds=SECONDS_A_PLACE_MAY_BE_DOWN) or ():
         if str(message.id) in known or message.author.id != to["bot"] or message.type not in OURS_TO_EDIT:
             continue
@@ -387,12 +389,12 @@ async def strays_of(api: DiscordApi, chat: Chat, turn: Turn, channel: int, known
         answers_to = message.reference.message_id if message.reference is not None else None
         command = message.interaction_metadata.id if message.interaction_metadata is not None else None
         if command is not None and to["command"] is not None and command == int(to["command"]["id"]):
-            strays.append({**part, "is_original": True})
+            unrecorded.append({**part, "is_original": True})
         elif turn.id in _turns_in(message) or (asked and answers_to == int(asked)):
-            strays.append(part)
+            unrecorded.append(part)
         elif to["kind"] in ("dm", "thread", "opens") and not (message.components or answers_to or command):
-            strays += [part] * (not await chat.is_recorded(turn, part["id"]))
-    return strays
+            unrecorded += [part] * (not await chat.is_recorded(turn, part["id"]))
+    return unrecorded
 
 
 OURS_TO_EDIT = (discord.MessageType.default, discord.MessageType.reply, discord.MessageType.chat_input_command)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 
-class Pace:
+class RateLimiter:
     """Lets `burst` calls through at once and `per_minute` in the long run, first come, first served.
 
-    What the platform says counts more: nothing gets through for as long as it asked to wait (`hold`).
+    What the platform says counts more: nothing gets through for as long as it asked to wait (`pause`).
     """
 
     def __init__(self, per_minute: float, burst: float) -> None:
@@ -16,30 +16,30 @@ class Pace:
         self._burst = burst
         self._tokens = burst
         self._at = 0.0
-        self._held_until = 0.0
+        self._paused_until = 0.0
         self._one_by_one = asyncio.Lock()
 
-    async def turn(self) -> None:
+    async def acquire(self) -> None:
         """Come back when one more call may be made."""
         async with self._one_by_one:
             while (seconds := self._seconds_left()) > 0:  # noqa: ASYNC110 - what it waits for is time
                 await asyncio.sleep(seconds)
             self._tokens -= 1
 
-    def try_turn(self) -> bool:
+    def try_acquire(self) -> bool:
         """Whether one more call may be made at once; it counts as made then."""
         if self._one_by_one.locked() or self._seconds_left() > 0:
             return False
         self._tokens -= 1
         return True
 
-    def hold(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Let nothing through for that long."""
-        self._held_until = max(self._held_until, asyncio.get_running_loop().time() + seconds)
+        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
     def _seconds_left(self) -> float:
         now = asyncio.get_running_loop().time()
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_second)
         self._at = now
         until_a_token = (1 - self._tokens) / self._per_second if self._tokens < 1 else 0.0
-        return max(until_a_token, self._held_until - now)
+        return max(until_a_token, self._paused_until - now)

@@ -33,7 +33,7 @@ class State(Enum):
 class Reply(Protocol):
     """Shows one answer. Entered when its turn begins; left on every way out, with or without an end.
 
-    Methods raise Undeliverable, and HoldLost once another process shows this answer.
+    Methods raise Undeliverable, and LeaseLost once another process shows this answer.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""What a bot has: it hears questions, answers them in the background, and takes over what other processes left."""
+"""What a bot has: it hears questions, answers them in the background, and reclaims what other processes left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from bots.shared.reply import Reply, Undeliverable
-from core import Answer, AnswerFailed, Chat, Finished, HoldLost, Outcome, Prepare, Question, StoreUnavailable, Turn
+from core import Answer, AnswerFailed, Chat, Finished, LeaseLost, Outcome, Prepare, Question, StoreUnavailable, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +33,15 @@ class Responder:
     async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
         """Answer for as long as the block lasts, and let what is running then end for `drain_seconds`."""
         async with asyncio.TaskGroup() as self._tasks:
-            inheriting = self._tasks.create_task(self._inherit())
+            reclaiming = self._tasks.create_task(self._reclaim())
             try:
                 yield
                 await self._chat.drain(drain_seconds)
             finally:
-                for task in (inheriting, *self._responding.values()):
+                for task in (reclaiming, *self._responding.values()):
                     task.cancel()
 
-    async def hear(self, question: Question) -> None:
+    async def accept(self, question: Question) -> None:
         """Come back once the question is durable, or was before. Raises NotAccepted."""
         turn = await self._chat.accept(question)
         if turn is not None:
@@ -64,9 +64,9 @@ class Responder:
             async with self._open_reply(turn) as reply:
                 await _relay(answer, reply)
             await self._chat.shown(turn)
-        except (HoldLost, StoreUnavailable):
+        except (LeaseLost, StoreUnavailable):
             logger.info("turn %s is shown by somebody else, or later", turn.reference)
-            self._chat.let_go(turn)
+            self._chat.release(turn)
         except Undeliverable as reason:
             logger.warning("turn %s cannot be shown: %s", turn.reference, reason)
             await self._give_up(turn, answer)
@@ -74,8 +74,8 @@ class Responder:
             logger.exception("turn %s could not be shown for a reason of ours", turn.reference)
             await self._give_up(turn, answer)
 
-    async def _inherit(self) -> None:
-        async for turn in self._chat.abandoned(self._surface):
+    async def _reclaim(self) -> None:
+        async for turn in self._chat.orphaned(self._surface):
             self._start(turn)
 
     async def _give_up(self, turn: Turn, answer: Answer) -> None:
@@ -83,8 +83,8 @@ class Responder:
             await self._chat.stop(turn.id)
             await answer.ended()
             await self._chat.shown(turn, undeliverable=True)
-        except (HoldLost, StoreUnavailable):
-            self._chat.let_go(turn)
+        except (LeaseLost, StoreUnavailable):
+            self._chat.release(turn)
 
 
 async def _relay(answer: Answer, reply: Reply) -> None:

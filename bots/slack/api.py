@@ -16,7 +16,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bots.shared.rate_limiter import Pace
+from bots.shared.rate_limiter import RateLimiter
 from bots.shared.reply import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, Undeliverable
 from core import Json
 
@@ -45,7 +45,7 @@ PASSES = frozenset({"fatal_error", "internal_error", "request_timeout", "service
 
 # Calls a minute and at once, somewhat below what Slack's tiers promise (2: 20, 3: 50, 4: 100), since it counts
 # by windows that we do not see.
-_PACES = {
+_RATES = {
     "agents.sessions.rename": (40, 8),
     "agents.sessions.setStatus": (40, 15),
     "assistant.threads.setStatus": (90, 20),
@@ -84,24 +84,26 @@ class SlackApi:
 
     def __init__(self, client: AsyncWebClient) -> None:
         self._client = client
-        self._paces: defaultdict[str, Pace] = defaultdict(lambda: Pace(_POSTS_PER_MINUTE, _POSTS_AT_ONCE))
-        for method, (per_minute, burst) in _PACES.items():
-            self._paces[method] = Pace(per_minute, burst)
+        self._limiters: defaultdict[str, RateLimiter] = defaultdict(
+            lambda: RateLimiter(_POSTS_PER_MINUTE, _POSTS_AT_ONCE)
+        )
+        for method, (per_minute, burst) in _RATES.items():
+            self._limiters[method] = RateLimiter(per_minute, burst)
 
     async def call(self, method: str, *, fence: Fence | None = None, **arguments: Any) -> Json:
         """Call a method as soon as its rate allows, again after a 429, and after a failure if that is safe.
 
         Right before each call `fence` may raise: what was true before the waiting need not be true any more.
         """
-        pace = self._pace(method, arguments)
+        limiter = self._limiter(method, arguments)
         started = asyncio.get_running_loop().time()
         pause = 0.25
         while True:
-            await pace.turn()
+            await limiter.acquire()
             if fence is not None:
                 await fence()
             try:
-                return await self._try(method, arguments, pace)
+                return await self._try(method, arguments, limiter)
             except RateLimited:
                 continue
             except InDoubt:
@@ -114,10 +116,10 @@ class SlackApi:
 
     async def call_now(self, method: str, **arguments: Any) -> Json:
         """Call a method if its rate allows that at once, without repeating it. Raises RateLimited if not."""
-        pace = self._pace(method, arguments)
-        if not pace.try_turn():
+        limiter = self._limiter(method, arguments)
+        if not limiter.try_acquire():
             raise RateLimited
-        return await self._try(method, arguments, pace)
+        return await self._try(method, arguments, limiter)
 
     async def attempt(self, method: str, *, seconds: float = SECONDS_OF_AN_ATTEMPT, **arguments: Any) -> Json:
         """What a method answers, or `{"error": …}` where it fails: for what is welcome but not needed."""
@@ -129,15 +131,15 @@ class SlackApi:
             logger.info("%s was not carried out: %s", method, error)
             return {"error": error}
 
-    def _pace(self, method: str, arguments: Json) -> Pace:
-        return self._paces[method if method in _PACES else f"{method} {arguments.get('channel', '')}"]
+    def _limiter(self, method: str, arguments: Json) -> RateLimiter:
+        return self._limiters[method if method in _RATES else f"{method} {arguments.get('channel', '')}"]
 
-    async def _try(self, method: str, arguments: Json, pace: Pace) -> Json:
+    async def _try(self, method: str, arguments: Json, limiter: RateLimiter) -> Json:
         try:
             # The SDK's own methods know which of Slack's take JSON and which take forms only.
             response = await getattr(self._client, method.replace(".", "_"))(**arguments)
         except SlackApiError as refusal:
-            raise _understood(refusal.response, pace) from None
+            raise _understood(refusal.response, limiter) from None
         except Exception as failure:  # the SDK lets through whatever its HTTP client raises
             raise InDoubt(type(failure).__name__) from failure
         if not isinstance(response.data, dict):
@@ -145,13 +147,13 @@ class SlackApi:
         return response.data
 
 
-def _understood(response: object, pace: Pace) -> Exception:
+def _understood(response: object, limiter: RateLimiter) -> Exception:
     if not isinstance(response, AsyncSlackResponse):
         return InDoubt("no JSON")
     # What stands before Slack answers in HTML or not at all.
     error = str(response.data.get("error") or "") if isinstance(response.data, dict) else ""
     if response.status_code == 429 or error in ("ratelimited", "rate_limited"):
-        pace.hold(_retry_after(response.headers))
+        limiter.pause(_retry_after(response.headers))
         return RateLimited()
     if response.status_code >= 500 or error in PASSES or not error:
         return InDoubt(error or str(response.status_code))

@@ -32,7 +32,7 @@ from bots.slack.reply import SlackReply
 from bots.slack.shape import is_slacks
 from bots.slack.socket import Socket
 from bots.slack.status import Statuses
-from bots.slack.words import SURFACE, Said, said_in
+from bots.slack.words import SURFACE, Incoming, parse_message
 from core import BadQuestion, Chat, Frame, Json, NotAccepted, Question, Settings, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class SlackBot:
         if self._chat.draining:
             return BoltResponse(status=503, body="")
         try:
-            await self._hear(body, event)
+            await self._handle(body, event)
         except NotAccepted as refusal:
             logger.warning("an event was not taken in: %s", kind_of(refusal))
             return BoltResponse(status=503, body="")
@@ -125,58 +125,61 @@ class SlackBot:
             return BoltResponse(status=500, body="")
         return BoltResponse(status=200, body="")
 
-    async def _hear(self, body: Json, event: Json) -> None:
+    async def _handle(self, body: Json, event: Json) -> None:
         kind, subtype = event.get("type"), event.get("subtype")
         if kind == "agent_session_stopped":
             await self._commands.stop_pressed(body, event)
         elif kind == "message" and subtype == "message_deleted":
             await self._commands.deleted(body, event)
         elif kind == "message" and subtype == "message_changed":
-            await self._hear_edit(body, event)
-        elif kind in ("message", "app_mention") and (said := said_in(body, event)) is not None:
-            await self._hear_message(said)
+            await self._handle_edit(body, event)
+        elif kind in ("message", "app_mention") and (incoming := parse_message(body, event)) is not None:
+            await self._handle_message(incoming)
 
-    async def _hear_edit(self, body: Json, event: Json) -> None:
+    async def _handle_edit(self, body: Json, event: Json) -> None:
         """An edit that mentions us for the first time asks us then; one of a question that has no answer yet, anew."""
         around: Json = {name: event[name] for name in ("channel", "channel_type") if name in event}
         versions = (event.get(name) or {} for name in ("previous_message", "message"))
-        before, now = (said_in(body, {"type": "message", **version, **around}) for version in versions)
+        before, now = (parse_message(body, {"type": "message", **version, **around}) for version in versions)
         if now is None or before is None:
             return
         if now.mentions_us and not before.mentions_us and await self._chat.turn_of(SURFACE, now.key) is None:
-            await self._hear_message(now)
+            await self._handle_message(now)
         elif now.text != before.text:  # links that unfold come as edits too
             await self._commands.edited(body, now)
 
-    async def _hear_message(self, said: Said) -> None:
-        if not said.is_addressed and not await self._is_in_a_thread_of_ours(said):
+    async def _handle_message(self, incoming: Incoming) -> None:
+        if not incoming.is_addressed and not await self._is_in_a_thread_of_ours(incoming):
             return
-        refusal = self._allowed.refusal(channel=said.channel, kind=said.kind, user=said.user, stranger=said.is_stranger)
-        if refusal is not None and not said.is_addressed:
+        refusal = self._allowed.refusal(
+            channel=incoming.channel, kind=incoming.kind, user=incoming.user, stranger=incoming.is_stranger
+        )
+        if refusal is not None and not incoming.is_addressed:
             return
-        command = command_in(said.text)
+        command = command_in(incoming.text)
         if command is not None:
-            await self._commands.carry_out(said, command)
+            await self._commands.carry_out(incoming, command)
             return
         try:
-            await self.responder.hear(self._question(said))
+            await self.responder.accept(self._question(incoming))
         except BadQuestion as bad:
-            async with self._chat.control(SURFACE, said.key) as fresh:
+            async with self._chat.control(SURFACE, incoming.key) as fresh:
                 if fresh:
-                    self._commands.say(said, str(bad))
+                    self._commands.say(incoming, str(bad))
 
-    async def _is_in_a_thread_of_ours(self, said: Said) -> bool:
-        if not (self._follows_up and said.is_follow_up):
+    async def _is_in_a_thread_of_ours(self, incoming: Incoming) -> bool:
+        if not (self._follows_up and incoming.is_follow_up):
             return False
-        first = await self._chat.engaged_by(said.session)
+        first = await self._chat.engaged_by(incoming.session)
         # What was said before it, but is delivered late, was told along with it.
-        return first is not None and float((first.reply_to or {}).get("ts", 0)) < float(said.ts)
+        return first is not None and float((first.destination or {}).get("ts", 0)) < float(incoming.ts)
 
-    def _question(self, said: Said) -> Question:
-        files = names_of_files(said.files, self._chat.masked)
+    def _question(self, incoming: Incoming) -> Question:
+        files = names_of_files(incoming.files, self._chat.masked)
         return Question(
-            surface=SURFACE, session=said.session, text=said.text or NO_WORDS, event_id=said.key, person=said.person,
-            place=said.place, reply_to=said.reply_to, frame=Frame("" if said.kind == "im" else said.user, files),
+            surface=SURFACE, session=incoming.session, text=incoming.text or NO_WORDS, event_id=incoming.key,
+            person=incoming.person, place=incoming.place, destination=incoming.destination,
+            frame=Frame("" if incoming.kind == "im" else incoming.user, files),
         )  # fmt: skip
 
     def _open_reply(self, turn: Turn) -> SlackReply:

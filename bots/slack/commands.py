@@ -21,7 +21,7 @@ from bots.shared.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
 from bots.slack.api import SlackApi
 from bots.slack.prepare import NOT_SURE
 from bots.slack.reply import NOTICE
-from bots.slack.words import SURFACE, Said, install_of, message_id, person_id, place_id, session_id
+from bots.slack.words import SURFACE, Incoming, install_of, message_id, person_id, place_id, session_id
 from core import BadQuestion, Chat, Json, PasswordsClosed, StoreUnavailable, Turn, WrongPassword
 
 logger = logging.getLogger(__name__)
@@ -84,22 +84,22 @@ class SlackCommands:
 
     # ── in a thread ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def carry_out(self, said: Said, command: tuple[str, str]) -> None:
+    async def carry_out(self, incoming: Incoming, command: tuple[str, str]) -> None:
         """Do what a message says, once however often it is delivered; what it says to that is posted later."""
-        async with self._chat.control(SURFACE, said.key) as fresh:
+        async with self._chat.control(SURFACE, incoming.key) as fresh:
             if not fresh:
                 return
-            refusal = await self._refusal(said.reply_to, SECONDS_TO_CHECK)
-            sentence = refusal or await self._do(said, *command)
-            if sentence and (said.is_addressed or not refusal):
-                self.say(said, sentence)
+            refusal = await self._refusal(incoming.destination, SECONDS_TO_CHECK)
+            sentence = refusal or await self._do(incoming, *command)
+            if sentence and (incoming.is_addressed or not refusal):
+                self.say(incoming, sentence)
 
-    def say(self, said: Said, sentence: str) -> None:
+    def say(self, incoming: Incoming, sentence: str) -> None:
         """Post a sentence in the thread, in the background."""
         self._tasks.create_task(
             self._api.attempt(
-                "chat.postMessage", channel=said.channel, thread_ts=said.thread, text=sentence, unfurl_links=False,
-                unfurl_media=False, metadata={"event_type": NOTICE, "event_payload": {}},
+                "chat.postMessage", channel=incoming.channel, thread_ts=incoming.thread, text=sentence,
+                unfurl_links=False, unfurl_media=False, metadata={"event_type": NOTICE, "event_payload": {}},
             )
         )  # fmt: skip
 
@@ -132,34 +132,34 @@ class SlackCommands:
         deleted = event.get("deleted_ts") or before.get("ts") or ""
         session = session_id(install_of(body), event.get("channel") or "", before.get("thread_ts") or deleted)
         for turn in await self._chat.open_turns_in(session):
-            if (turn.reply_to or {}).get("ts") == deleted:
+            if (turn.destination or {}).get("ts") == deleted:
                 await self._chat.stop(turn.id)
 
-    async def edited(self, body: Json, now: Said) -> None:
+    async def edited(self, body: Json, now: Incoming) -> None:
         """Answer the new text of a message, where its answer is not written yet."""
-        if await self._refusal(now.reply_to, SECONDS_TO_CHECK) is not None:
+        if await self._refusal(now.destination, SECONDS_TO_CHECK) is not None:
             return
         async with self._chat.control(SURFACE, f"edit:{body.get('event_id')}") as fresh:
             for turn in await self._chat.open_turns_in(now.session) if fresh else ():
-                if (turn.reply_to or {}).get("ts") == now.ts:
+                if (turn.destination or {}).get("ts") == now.ts:
                     with contextlib.suppress(BadQuestion):  # then what was asked first is answered
                         await self._chat.amend(turn, now.text)
 
-    async def _do(self, said: Said, command: str, about: str) -> str | None:
+    async def _do(self, incoming: Incoming, command: str, about: str) -> str | None:
         if command == "stop":
-            return await self._stop(said)
+            return await self._stop(incoming)
         if command == "reset":
-            return await controls.reset(self._chat, said.session)
+            return await controls.reset(self._chat, incoming.session)
         if command == "assistant":
             return await self._let_choose(
-                about, lambda name: self._chat.choose(said.session, SURFACE, name), "this thread"
+                about, lambda name: self._chat.choose(incoming.session, SURFACE, name), "this thread"
             )
         return HELP
 
-    async def _stop(self, said: Said) -> str | None:
+    async def _stop(self, incoming: Incoming) -> str | None:
         """Stop the answer that is being written, and whatever else this person has asked and waits for."""
-        before = [turn for turn in await self._chat.open_turns_in(said.session) if _asked_before(turn, said.ts)]
-        return None if await controls.stop(self._chat, before, said.person) else NOTHING_TO_STOP
+        before = [turn for turn in await self._chat.open_turns_in(incoming.session) if _asked_before(turn, incoming.ts)]
+        return None if await controls.stop(self._chat, before, incoming.person) else NOTHING_TO_STOP
 
     async def _let_choose(self, name: str, choose_it: Callable[[str], Awaitable[None]], where: str) -> str:
         return await controls.choose(self._chat, name, choose_it, where=where, how="`assistant NAME`")
@@ -368,7 +368,7 @@ def _typed_password(view: Json) -> str:
 
 
 def _asked_before(turn: Turn, ts: str) -> bool:
-    return float((turn.reply_to or {}).get("ts", "inf")) < float(ts)
+    return float((turn.destination or {}).get("ts", "inf")) < float(ts)
 
 
 def _window(title: str, sentence: str, *more: Json, **view: Any) -> Json:

@@ -11,7 +11,7 @@ from bots.shared.reply import InDoubt, Undeliverable
 from bots.shared.words import EARLIER_IN_THIS_THREAD
 from bots.slack.api import Refused, SlackApi
 from bots.slack.status import Statuses
-from bots.slack.words import HEARD_SUBTYPES, SURFACE, is_for_us, people_in, readable, title_of, with_names
+from bots.slack.words import ACCEPTED_SUBTYPES, SURFACE, is_for_us, people_in, readable, title_of, with_names
 from core import Chat, Frame, Json, NotAllowed, Preparation, Remarks, Turn
 
 SECONDS_TO_CHECK = 20.0
@@ -74,7 +74,7 @@ class SlackPreparing:
 
     async def __call__(self, turn: Turn) -> Preparation:
         """Prepare a turn. Raises NotAllowed."""
-        to = turn.reply_to or {}
+        to = turn.destination or {}
         await self._check(to)
         if turn.said_password and to["kind"] != "im":
             await self._warn(to)
@@ -83,11 +83,11 @@ class SlackPreparing:
         names = await self._names_of({to["user"], *mentioned, *(user for user, _ in earlier)})
         if turn.number == 1 and not turn.private and turn.question:
             await self._statuses.name(to, title_of(self._chat.masked(with_names(turn.question, names))))
-        said = [(names[user], with_names(text, names)) for user, text in earlier]
+        incoming = [(names[user], with_names(text, names)) for user, text in earlier]
         return Preparation(
             question=with_names(turn.question, names),
             frame=replace(turn.frame or Frame(), speaker="" if to["kind"] == "im" else names[to["user"]]),
-            remarks=[Remarks(EARLIER_IN_THIS_THREAD, said)] if said else [],
+            remarks=[Remarks(EARLIER_IN_THIS_THREAD, incoming)] if incoming else [],
         )
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,7 +156,7 @@ class SlackPreparing:
         if to["thread"] == to["ts"] or not to["addressed"]:
             return []
         before = await self._chat.before(turn)
-        since = (before.reply_to or {}).get("ts") if before is not None else None
+        since = (before.destination or {}).get("ts") if before is not None else None
         if before is not None and (since is None or to["kind"] == "im"):
             return []
         in_ours = before is not None and self._follows_up
@@ -189,7 +189,7 @@ class SlackPreparing:
             more["cursor"] = cursor
 
     def _is_somebodys(self, message: Json, to: Json, since: str | None) -> bool:
-        if message.get("subtype") not in HEARD_SUBTYPES or message.get("bot_id") or message.get("user") == to["bot"]:
+        if message.get("subtype") not in ACCEPTED_SUBTYPES or message.get("bot_id") or message.get("user") == to["bot"]:
             return False
         after = since is None or float(message["ts"]) > float(since)
         return bool(message.get("user")) and after and float(message["ts"]) < float(to["ts"])

@@ -41,7 +41,7 @@ NO_STREAMS = (
 CANNOT_BE_EDITED = ("cant_update_message", "edit_window_closed", "message_not_found")
 NOTICE = "bob_notice"  # marks what is no part of an answer
 
-CheckHold = Callable[[], Awaitable[None]]
+CheckLease = Callable[[], Awaitable[None]]
 Call = Callable[..., Awaitable[Json]]  # of SlackApi
 
 
@@ -53,15 +53,17 @@ class SlackReply:
     """Shows one answer in its thread."""
 
     def __init__(self, api: SlackApi, statuses: Statuses, chat: Chat, turn: Turn, no_streams: set[str]) -> None:
-        assert turn.reply_to is not None
+        assert turn.destination is not None
         self._api = api
         self._statuses = statuses
         self._chat = chat
         self._turn = turn
-        self._reply_to = turn.reply_to
+        self._destination = turn.destination
         self._no_streams = no_streams
         self._thread = _Thread(api, chat, turn)
-        self._left: list[Json] | None = [] if turn.token == 1 else None  # nobody has shown it before, or: not known yet
+        self._left: list[Json] | None = (
+            [] if turn.fencing_token == 1 else None
+        )  # nobody has shown it before, or: not known yet
         self._stream: _Stream | None = None
         self._posted: PostedMessages | None = None
         self._is_quiet = False
@@ -74,17 +76,17 @@ class SlackReply:
 
     @property
     def _may_stream(self) -> bool:
-        return self._left == [] and self._reply_to["install"] not in self._no_streams
+        return self._left == [] and self._destination["install"] not in self._no_streams
 
     async def __aenter__(self) -> SlackReply:
-        await self._statuses.begin(self._reply_to)
+        await self._statuses.begin(self._destination)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for_an_heir = kind is not None and issubclass(kind, asyncio.CancelledError)
-        if self._stream is not None and not for_an_heir:
+        for_a_reclaimer = kind is not None and issubclass(kind, asyncio.CancelledError)
+        if self._stream is not None and not for_a_reclaimer:
             await self._stream.abandon()
-        await self._statuses.end(self._reply_to, for_an_heir=for_an_heir)
+        await self._statuses.end(self._destination, for_a_reclaimer=for_a_reclaimer)
 
     async def pause(self) -> None:
         """Come back when there may be more to append or to edit."""
@@ -93,7 +95,7 @@ class SlackReply:
 
     async def show(self, text: str) -> bool:
         """Show the text so far, as far as it can be shown safely."""
-        await self._chat.check_hold(self._turn)
+        await self._chat.check_lease(self._turn)
         text = shown(self._turn, text, whole=False)
         if not text.strip() or self._is_quiet:
             return True
@@ -106,17 +108,17 @@ class SlackReply:
 
     async def finish(self, text: str) -> None:
         """Show the whole text, with buttons to say what one thinks of it."""
-        await self._chat.check_hold(self._turn)
+        await self._chat.check_lease(self._turn)
         text = shown(self._turn, text, whole=True)
         await self._look_back()
         if self._posted is None and self._stream is not None:
-            status = self._statuses.next_one(self._reply_to)
+            status = self._statuses.next_one(self._destination)
             try:
                 await self._stream.finish(text, session_status=status)
             except StreamBroken as broken:
                 logger.info("turn %s is streamed no more: %s", self._turn.reference, broken)
             else:
-                self._statuses.is_now(self._reply_to, status)
+                self._statuses.is_now(self._destination, status)
                 return
         if self._posted is None:
             await self._give_up_streaming()
@@ -126,21 +128,21 @@ class SlackReply:
     async def _look_back(self) -> None:
         """Find out what processes that had this turn before have left of it in the thread."""
         if self._left is None:
-            self._left = await self._with_strays(self._turn.posted)
+            self._left = await self._with_unrecorded(self._turn.posted)
 
     async def _stream_on(self, text: str) -> bool:
         """Stream the text so far. False where that does not work, or not any more."""
         if not self._may_stream:
             return False
         if self._stream is None:
-            self._stream = _Stream(self._api, self._turn, self._thread.check_hold, self._note)
+            self._stream = _Stream(self._api, self._turn, self._thread.check_lease, self._note)
         try:
             await self._stream.show(text)
         except RateLimited:
             self._is_quiet = True
         except Refused as refusal:
             if refusal.error in NO_STREAMS:
-                self._no_streams.add(self._reply_to["install"])
+                self._no_streams.add(self._destination["install"])
             logger.info("turn %s cannot be streamed: %s", self._turn.reference, refusal.error)
         except StreamBroken as broken:
             logger.info("turn %s is streamed no more: %s", self._turn.reference, broken)
@@ -156,18 +158,18 @@ class SlackReply:
             parts = self._stream.parts
             await self._stream.abandon()
             if self._stream.start_is_in_doubt:
-                parts = await self._with_strays(parts)
+                parts = await self._with_unrecorded(parts)
         self._posted = PostedMessages(self._thread, self._note, parts)
 
-    async def _with_strays(self, parts: Sequence[Json]) -> list[Json]:
-        strays = await self._thread.strays(parts)
-        everything = sorted([*parts, *strays], key=lambda part: float(part["ts"]))
-        if strays:
+    async def _with_unrecorded(self, parts: Sequence[Json]) -> list[Json]:
+        unrecorded = await self._thread.unrecorded(parts)
+        everything = sorted([*parts, *unrecorded], key=lambda part: float(part["ts"]))
+        if unrecorded:
             await self._note(everything)
         return everything
 
     async def _note(self, parts: Sequence[Json]) -> None:
-        channel = self._reply_to["channel"]
+        channel = self._destination["channel"]
         parts = [{**part, "id": message_id(channel, part["ts"])} for part in parts]
         await self._chat.note_posted(self._turn, parts)
 
@@ -178,14 +180,14 @@ class _Stream:
     Raises StreamBroken; and where not even a first message could be begun, RateLimited or Refused.
     """
 
-    def __init__(self, api: SlackApi, turn: Turn, check_hold: CheckHold, note: Note) -> None:
-        assert turn.reply_to is not None
+    def __init__(self, api: SlackApi, turn: Turn, check_lease: CheckLease, note: Note) -> None:
+        assert turn.destination is not None
         self.parts: list[Json] = []
         self.start_is_in_doubt = False
         self._api = api
         self._turn = turn
-        self._reply_to = turn.reply_to
-        self._check_hold = check_hold
+        self._destination = turn.destination
+        self._check_lease = check_lease
         self._note = note
         self._start = 0  # of the page in the text
         self._sent = 0
@@ -225,7 +227,7 @@ class _Stream:
         """End a stream that is still open, as it is."""
         if self._is_live:
             self._is_live = False
-            where = {"channel": self._reply_to["channel"], "ts": self.parts[-1]["ts"]}
+            where = {"channel": self._destination["channel"], "ts": self.parts[-1]["ts"]}
             await self._api.attempt("chat.stopStream", seconds=SECONDS_TO_WAIT, session_status="processing", **where)
 
     async def _turn_pages(self, text: str) -> None:
@@ -259,8 +261,8 @@ class _Stream:
         self._sent = max(self._sent, end)
 
     async def _begin(self, text: str) -> None:
-        await self._check_hold()
-        to = self._reply_to
+        await self._check_lease()
+        to = self._destination
         arguments = {
             "channel": to["channel"], "thread_ts": to["thread"], "recipient_user_id": to["user"],
             "recipient_team_id": to["user_team"], "markdown_text": text,
@@ -280,7 +282,7 @@ class _Stream:
 
     async def _append(self, text: str) -> bool:
         """Append, if the rate allows that at once: what stands in line is only ever the end of an answer."""
-        await self._check_hold()
+        await self._check_lease()
         try:
             await self._call(self._api.call_now, "chat.appendStream", markdown_text=text)
         except RateLimited:
@@ -293,12 +295,12 @@ class _Stream:
         rest = (rest if page.ends_in.fence else rest.rstrip()) + page.ends_in.closing(body)
         if rest:
             more["markdown_text"] = rest
-        await self._call(self._api.call, "chat.stopStream", fence=self._check_hold, **more)
+        await self._call(self._api.call, "chat.stopStream", fence=self._check_lease, **more)
         self._is_live = False
 
     async def _call(self, call: Call, method: str, **arguments: object) -> None:
         try:
-            await call(method, channel=self._reply_to["channel"], ts=self.parts[-1]["ts"], **arguments)
+            await call(method, channel=self._destination["channel"], ts=self.parts[-1]["ts"], **arguments)
         except (Refused, InDoubt) as trouble:
             raise StreamBroken(str(trouble)) from trouble
 
@@ -307,16 +309,16 @@ class _Thread:
     """The thread that an answer goes to, as a place of messages that are posted and edited."""
 
     def __init__(self, api: SlackApi, chat: Chat, turn: Turn) -> None:
-        assert turn.reply_to is not None
+        assert turn.destination is not None
         self._api = api
         self._chat = chat
         self._turn = turn
-        self._reply_to = turn.reply_to
+        self._destination = turn.destination
         self._known: set[str] = set()
 
-    async def check_hold(self) -> None:
-        """Raise HoldLost if another process shows this answer by now."""
-        await self._chat.check_hold(self._turn)
+    async def check_lease(self) -> None:
+        """Raise LeaseLost if another process shows this answer by now."""
+        await self._chat.check_lease(self._turn)
 
     def parts(self, text: str) -> list[str]:
         """An answer as the texts of messages."""
@@ -329,14 +331,14 @@ class _Thread:
         while True:
             try:
                 posted = await self._api.call(
-                    "chat.postMessage", fence=self.check_hold, channel=self._reply_to["channel"],
-                    thread_ts=self._reply_to["thread"], unfurl_links=False, unfurl_media=False, **content,
+                    "chat.postMessage", fence=self.check_lease, channel=self._destination["channel"],
+                    thread_ts=self._destination["thread"], unfurl_links=False, unfurl_media=False, **content,
                 )  # fmt: skip
             except InDoubt as doubt:
                 logger.warning("turn %s may have been posted: %s", self._turn.reference, doubt)
                 if _now() > deadline:
                     raise Undeliverable(str(doubt)) from doubt
-                found = await self.strays([])
+                found = await self.unrecorded([])
                 if found:
                     await self.edit(found[0], text, state)
                     return self._remember(found[0]["ts"])
@@ -351,12 +353,12 @@ class _Thread:
     async def edit(self, message: Json, text: str, state: State) -> None:
         """Let a message read `text`. One that was deleted meanwhile, or may not be edited any more, stays so."""
         self._remember(message["ts"])
-        where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
+        where = {"channel": self._destination["channel"], "ts": message["ts"]}
         contents = [_content(text, state), _content(text, state), {"markdown_text": text}]
         error = ""
         for content in contents:
             try:
-                await self._api.call("chat.update", fence=self.check_hold, **where, **content)
+                await self._api.call("chat.update", fence=self.check_lease, **where, **content)
             except Refused as refusal:
                 error = refusal.error
                 logger.info("turn %s could not be edited: %s", self._turn.reference, error)
@@ -370,16 +372,16 @@ class _Thread:
 
     async def delete(self, message: Json) -> None:
         """Remove a message that is too much."""
-        await self.check_hold()
-        where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
+        await self.check_lease()
+        where = {"channel": self._destination["channel"], "ts": message["ts"]}
         await self._end_stream(where)
-        await self._api.attempt("chat.delete", fence=self.check_hold, **where)
+        await self._api.attempt("chat.delete", fence=self.check_lease, **where)
 
     async def try_edit(self, message: Json, text: str, state: State) -> bool:
         """Let a message read `text` for now, if the rate allows that at once."""
-        await self.check_hold()
+        await self.check_lease()
         self._remember(message["ts"])
-        where = {"channel": self._reply_to["channel"], "ts": message["ts"]}
+        where = {"channel": self._destination["channel"], "ts": message["ts"]}
         try:
             await self._api.call_now("chat.update", **where, **_content(text, state))
         except (RateLimited, InDoubt):
@@ -391,14 +393,14 @@ class _Thread:
             return False
         return True
 
-    async def strays(self, recorded: Sequence[Json]) -> list[Json]:
+    async def unrecorded(self, recorded: Sequence[Json]) -> list[Json]:
         """Messages of ours after the question that no turn has recorded: posted just before a process died.
 
         Turns of a session are shown one after the other, so what nobody has recorded was posted for this one. Where
         Slack does not let us look, there is nothing to be found.
         """
         known = self._known | {part["ts"] for part in recorded}
-        to = self._reply_to
+        to = self._destination
         try:
             found = await self._api.call(
                 "conversations.replies", channel=to["channel"], ts=to["thread"], oldest=to["ts"],
@@ -407,16 +409,16 @@ class _Thread:
         except Refused as refusal:
             logger.warning("turn %s may have left a stray message: %s", self._turn.reference, refusal.error)
             return []
-        strays = []
+        unrecorded = []
         for message in found.get("messages", ()):
             is_notice = (message.get("metadata") or {}).get("event_type") == NOTICE
             if message.get("user") != to["bot"] or is_notice or message["ts"] in known or message["ts"] == to["thread"]:
                 continue
             if not await self._chat.is_recorded(self._turn, message_id(to["channel"], message["ts"])):
-                strays.append({"ts": message["ts"]})
-        if strays:
-            logger.warning("turn %s left %d stray messages, which it takes over", self._turn.reference, len(strays))
-        return strays
+                unrecorded.append({"ts": message["ts"]})
+        if unrecorded:
+            logger.warning("turn %s left %d stray messages, which it takes over", self._turn.reference, len(unrecorded))
+        return unrecorded
 
     async def _end_stream(self, where: Json) -> None:
         await self._api.attempt("chat.stopStream", session_status="processing", **where)

@@ -33,36 +33,36 @@ class Statuses:
         self._reminding: dict[Thread, asyncio.Task[None]] = {}
         self._are_agents: dict[str, bool] = {}
 
-    async def begin(self, reply_to: Json) -> None:
+    async def begin(self, destination: Json) -> None:
         """Show that a turn is worked on."""
-        where = _thread(reply_to)
+        where = _thread(destination)
         self._at_work[where] += 1
         if self._at_work[where] == 1:
             self._is_processing.add(where)
-            await self._set_soon(reply_to, "processing")
+            await self._set_soon(destination, "processing")
 
-    async def name(self, reply_to: Json, title: str) -> None:
+    async def name(self, destination: Json, title: str) -> None:
         """Give a thread that is worked on its title."""
-        if setting := self._setting.get(_thread(reply_to)):
+        if setting := self._setting.get(_thread(destination)):
             await asyncio.wait({setting}, timeout=SECONDS_TO_WAIT)
-        if self._are_agents.get(reply_to["install"], True):
+        if self._are_agents.get(destination["install"], True):
             await self._api.attempt(
-                "agents.sessions.rename", seconds=SECONDS_TO_WAIT, channel_id=reply_to["channel"],
-                thread_ts=reply_to["thread"], title=title,
+                "agents.sessions.rename", seconds=SECONDS_TO_WAIT, channel_id=destination["channel"],
+                thread_ts=destination["thread"], title=title,
             )  # fmt: skip
 
-    def next_one(self, reply_to: Json) -> str:
+    def next_one(self, destination: Json) -> str:
         """The status that the thread will have when this turn has ended."""
-        return "processing" if self._at_work[_thread(reply_to)] > 1 else "active"
+        return "processing" if self._at_work[_thread(destination)] > 1 else "active"
 
-    def is_now(self, reply_to: Json, status: str) -> None:
+    def is_now(self, destination: Json, status: str) -> None:
         """The thread's status was set along with a message."""
-        if status == "active" and self._are_agents.get(reply_to["install"], True):
-            self._is_processing.discard(_thread(reply_to))
+        if status == "active" and self._are_agents.get(destination["install"], True):
+            self._is_processing.discard(_thread(destination))
 
-    async def end(self, reply_to: Json, *, for_an_heir: bool = False) -> None:
-        """A turn of this thread has ended here; an heir goes on with the sign as it is."""
-        where = _thread(reply_to)
+    async def end(self, destination: Json, *, for_a_reclaimer: bool = False) -> None:
+        """A turn of this thread has ended here; whoever reclaims it goes on with the sign as it is."""
+        where = _thread(destination)
         self._at_work[where] -= 1
         if self._at_work[where] > 0:
             return
@@ -71,43 +71,43 @@ class Statuses:
             reminding.cancel()
         if where in self._is_processing:
             self._is_processing.discard(where)
-            if not for_an_heir:
-                await self._set_soon(reply_to, "active")
+            if not for_a_reclaimer:
+                await self._set_soon(destination, "active")
 
-    async def _set_soon(self, reply_to: Json, status: str) -> None:
+    async def _set_soon(self, destination: Json, status: str) -> None:
         """Set a status, in the background if that takes long."""
-        where = _thread(reply_to)
+        where = _thread(destination)
         if before := self._setting.pop(where, None):
             before.cancel()
-        setting = self._setting[where] = self._tasks.create_task(self._set(reply_to, status))
+        setting = self._setting[where] = self._tasks.create_task(self._set(destination, status))
         setting.add_done_callback(lambda _: self._setting.get(where) is setting and self._setting.pop(where))
         await asyncio.wait({setting}, timeout=SECONDS_TO_WAIT)
 
-    async def _set(self, reply_to: Json, status: str) -> None:
-        install, where = reply_to["install"], _thread(reply_to)
+    async def _set(self, destination: Json, status: str) -> None:
+        install, where = destination["install"], _thread(destination)
         if self._are_agents.get(install, True):
             done = await self._api.attempt(
-                "agents.sessions.setStatus", seconds=SECONDS_TO_TRY, channel_id=reply_to["channel"],
-                thread_ts=reply_to["thread"], status=status, initiator_user_id=reply_to["user"],
+                "agents.sessions.setStatus", seconds=SECONDS_TO_TRY, channel_id=destination["channel"],
+                thread_ts=destination["thread"], status=status, initiator_user_id=destination["user"],
             )  # fmt: skip
             if done.get("error") not in NO_AGENT:
                 return
             self._are_agents[install] = False
-        await self._set_line(reply_to, LINE if status == "processing" else "")
+        await self._set_line(destination, LINE if status == "processing" else "")
         if status == "processing" and where in self._at_work and where not in self._reminding:
-            self._reminding[where] = self._tasks.create_task(self._remind(reply_to))
+            self._reminding[where] = self._tasks.create_task(self._remind(destination))
 
-    async def _remind(self, reply_to: Json) -> None:
+    async def _remind(self, destination: Json) -> None:
         while True:
             await asyncio.sleep(SECONDS_BETWEEN_REMINDERS)
-            await self._set_line(reply_to, LINE)
+            await self._set_line(destination, LINE)
 
-    async def _set_line(self, reply_to: Json, line: str) -> None:
+    async def _set_line(self, destination: Json, line: str) -> None:
         await self._api.attempt(
-            "assistant.threads.setStatus", seconds=SECONDS_TO_TRY, channel_id=reply_to["channel"],
-            thread_ts=reply_to["thread"], status=line,
+            "assistant.threads.setStatus", seconds=SECONDS_TO_TRY, channel_id=destination["channel"],
+            thread_ts=destination["thread"], status=line,
         )  # fmt: skip
 
 
-def _thread(reply_to: Json) -> Thread:
-    return reply_to["channel"], reply_to["thread"]
+def _thread(destination: Json) -> Thread:
+    return destination["channel"], destination["thread"]

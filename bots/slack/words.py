@@ -14,7 +14,7 @@ from bots.shared import words
 from core import Json, Turn
 
 SURFACE = "slack"
-HEARD_SUBTYPES = (None, "file_share", "thread_broadcast", "me_message")
+ACCEPTED_SUBTYPES = (None, "file_share", "thread_broadcast", "me_message")
 LONGEST_TITLE = 80
 SLACKBOT = "USLACKBOT"
 
@@ -26,7 +26,7 @@ _UNFINISHED = re.compile(r"<(?:![^<>\n]{0,80}|@[A-Z0-9]{0,20}(?:\|[^<>\n]{0,80})
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Incoming:
     """A message of a person, as far as it concerns us."""
 
     install: str
@@ -75,7 +75,7 @@ class Said:
         return self.thread != self.ts and not self.opens_with_somebody_else
 
     @property
-    def reply_to(self) -> Json:
+    def destination(self) -> Json:
         """What is needed to answer it."""
         return {
             "install": self.install, "team": self.team, "bot": self.bot, "user": self.user, "channel": self.channel,
@@ -114,9 +114,9 @@ def install_of(body: Mapping[str, Any]) -> str:
     return str(team or enterprise)
 
 
-def said_in(body: Mapping[str, Any], event: Mapping[str, Any]) -> Said | None:
+def parse_message(body: Mapping[str, Any], event: Mapping[str, Any]) -> Incoming | None:
     """What a person says in this message or mention; None where it is nobody's, or nothing that was said."""
-    if event.get("subtype") not in HEARD_SUBTYPES or event.get("bot_id") or event.get("bot_profile"):
+    if event.get("subtype") not in ACCEPTED_SUBTYPES or event.get("bot_id") or event.get("bot_profile"):
         return None
     bot = (body.get("authorizations") or [{}])[0].get("user_id") or ""
     user = event.get("user")
@@ -135,7 +135,7 @@ def said_in(body: Mapping[str, Any], event: Mapping[str, Any]) -> Said | None:
     user_team = str(event.get("user_team") or event.get("source_team") or event.get("team") or team)
     # Workspaces of one organisation share channels without being strangers to each other.
     is_shared_outside = bool(body.get("is_ext_shared_channel")) or install == team
-    return Said(
+    return Incoming(
         install=install,
         team=team,
         bot=bot,
@@ -189,7 +189,7 @@ def harmless(text: str, *, whole: bool) -> str:
 
 def shown(turn: Turn, text: str, *, whole: bool) -> str:
     """What a reader sees of a turn's answer: the answer, and before it what has to be said about the question."""
-    bot = (turn.reply_to or {}).get("bot")
+    bot = (turn.destination or {}).get("bot")
     answer = harmless(text, whole=whole)
     if bot:
         answer = re.sub(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", "Bob", answer)

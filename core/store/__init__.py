@@ -21,28 +21,38 @@ from core.store.erasures import DueErasure, Erasures
 from core.store.guesses import Guesses, budgets_of
 from core.store.keys import Keys
 from core.store.ledger import Begun, Chosen, Decide, EventKnown, Ledger, Plan, ThreadState, Transcript
-from core.store.liveness import Hear, HostLiveness, ServerLiveness
+from core.store.liveness import HostLiveness, OnNotification, ServerLiveness
 from core.store.migrations import SchemaTooNew, migrate
 from core.store.places import Places
 from core.turns import ApiKey, Exchange, Finished, Outcome, Question, SessionSummary, Turn
 
 __all__ = [
-    "Amended", "Begun", "Chosen", "DatabaseURLError", "DueErasure", "Plan", "SchemaTooNew", "Store", "ThreadFate",
-    "ThreadState", "Tick", "Transcript",
+    "Amended",
+    "Begun",
+    "Chosen",
+    "DatabaseURLError",
+    "DueErasure",
+    "Heartbeat",
+    "Plan",
+    "SchemaTooNew",
+    "Store",
+    "ThreadFate",
+    "ThreadState",
+    "Transcript",
 ]  # fmt: skip
 
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 # What becomes of a thread when its turn closes: it contains the turn, it is thrown away, or nothing happened to it.
-ThreadFate = Literal["told", "retired", "untouched"]
+ThreadFate = Literal["synced", "retired", "untouched"]
 Amended = Literal["amended", "unread", "too late"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """What a look around found: turns taken over, turns of ours to be stopped, and turns lost to others."""
+class Heartbeat:
+    """What a heartbeat found: turns reclaimed, turns of ours to be stopped, and turns lost to others."""
 
-    taken: Sequence[Turn]
+    reclaimed: Sequence[Turn]
     stopped: Collection[str]
     lost: Collection[str]
 
@@ -51,46 +61,48 @@ class Store:
     """Sessions, turns and threads in one database.
 
     Each method raises StoreUnavailable where the database fails; then nothing was changed. A method that takes a turn
-    raises HoldLost where another process holds that turn by now.
+    raises LeaseLost where another process has the lease by now.
     """
 
-    def __init__(self, database: Database, *, hold_seconds: float, erase_after: float) -> None:
+    def __init__(self, database: Database, *, lease_seconds: float, erase_after: float) -> None:
         clock = Clock(database.dialect)
         self._db = database
-        self._hold_seconds = hold_seconds
+        self._lease_seconds = lease_seconds
         self._erase_after = erase_after
         self._liveness: HostLiveness | ServerLiveness
         if database.dialect == "sqlite":
             self._liveness = HostLiveness(sqlite_path(database.engine.url), clock)
         else:
             self._liveness = ServerLiveness(database.engine.url, clock)
-        self._ledger = Ledger(database.engine.dialect, clock, self._liveness.holder)
+        self._ledger = Ledger(database.engine.dialect, clock, self._liveness.lease_owner)
         self._guesses = Guesses(database.dialect, clock)
         self._erasures = Erasures(database.engine.dialect, clock)
         self._places = Places(database.dialect, clock)
         self._archive = Archive(database.dialect, clock)
         self._keys = Keys(clock)
-        self.hears_others = database.dialect == "postgresql"
+        self.is_notified = database.dialect == "postgresql"
         self.description = "SQLite" if database.dialect == "sqlite" else "PostgreSQL"
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, url: str, *, hear: Hear, hold_seconds: float, erase_after: float) -> AsyncIterator[Store]:
-        """Open the database at `url`, bring its schema up to date, and come alive as a holder.
+    async def open(
+        cls, url: str, *, on_notification: OnNotification, lease_seconds: float, erase_after: float
+    ) -> AsyncIterator[Store]:
+        """Open the database at `url`, bring its schema up to date, and come alive as an owner of leases.
 
         `hear` is called in the event loop with what other processes say. Raises StartError.
         """
         database = open_database(url)
         try:
             await asyncio.to_thread(_bring_up_to_date, database)
-            store = cls(database, hold_seconds=hold_seconds, erase_after=erase_after)
-            await store._liveness.start(hear)
+            store = cls(database, lease_seconds=lease_seconds, erase_after=erase_after)
+            await store._liveness.start(on_notification)
             try:
-                await store._db.write(lambda c: store._liveness.renew(c, hold_seconds))
+                await store._db.write(lambda c: store._liveness.heartbeat(c, lease_seconds))
                 yield store
                 with contextlib.suppress(StoreUnavailable, TimeoutError):  # else it is found that we are gone
                     async with asyncio.timeout(SECONDS_TO_SAY_GOODBYE):
-                        await store._db.tick(store._liveness.leave, changes_turns=True)
+                        await store._db.heartbeat(store._liveness.leave, changes_turns=True)
             finally:
                 await store._liveness.close()
         finally:
@@ -101,7 +113,7 @@ class Store:
 
         Something is really written: a full disk takes commits as long as they change nothing.
         """
-        await self._db.write(lambda c: self._liveness.write(c, self._hold_seconds))
+        await self._db.write(lambda c: self._liveness.write(c, self._lease_seconds))
 
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,7 +133,7 @@ class Store:
         `said` is its text, and `opens` tells which private assistant a reading of it opens. `choose` says who answers
         otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
         `instead_of` is a failed turn of the same event, to be asked anew. What cannot be read is a turn of which
-        nothing is kept, where it has a `reply_to`.
+        nothing is kept, where it has a `destination`.
         Raises Overloaded, and PasswordsClosed and NoPrivateHere where nobody would see the turn.
         """
 
@@ -137,7 +149,7 @@ class Store:
             text, chosen = "", None
             if isinstance(reading, Reading):
                 text, chosen = reading.text, opens(reading)
-            elif question.reply_to is None:
+            elif question.destination is None:
                 return PasswordsClosed(retry_after=math.ceil(reading))
             if chosen is not None and not question.may_unlock:
                 return NoPrivateHere()
@@ -161,7 +173,7 @@ class Store:
                 return full  # what counts has to count, also where there is no room
 
         try:
-            accepted = await self._db.write(work, in_line=question.session)
+            accepted = await self._db.write(work, in_order_of=question.session)
         except EventKnown:
             return None
         if isinstance(accepted, Turn):
@@ -221,9 +233,9 @@ class Store:
         """Record that the provider keeps this response beside the conversation."""
         return self._db.write(lambda c: self._erasures.note_response(c, response_id, conversation_id))
 
-    async def settle(self, turn: Turn, told: int | None, tokens: int) -> None:
-        """Clear the doubt about the turn's thread: it holds everything up to `told`, and nothing of this turn."""
-        await self._db.write(lambda c: self._ledger.settle(c, turn, told, tokens))
+    async def settle(self, turn: Turn, synced: int | None, tokens: int) -> None:
+        """Clear the doubt about the turn's thread: it has everything up to `synced`, and nothing of this turn."""
+        await self._db.write(lambda c: self._ledger.settle(c, turn, synced, tokens))
 
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -237,10 +249,10 @@ class Store:
         response_id: str | None = None,
         again: bool = False,
     ) -> None:
-        """Store the answer, and close the turn unless it has a `reply_to` and is still to be shown.
+        """Store the answer, and close the turn unless it has a `destination` and is still to be shown.
 
         `conversation_id` is the thread it is in where `thread` is "told"; `response_id` is kept beside it and not noted
-        yet. `again`: this hold may have done so before; then that stands.
+        yet. `again`: this lease may have done so before; then that stands.
         """
 
         def work(c: sa.Connection) -> None:
@@ -248,8 +260,8 @@ class Store:
                 return
             if response_id is not None and conversation_id is not None:
                 self._erasures.note_response(c, response_id, conversation_id)
-            if thread == "told":
-                self._ledger.tell(c, turn, finished, conversation_id)
+            if thread == "synced":
+                self._ledger.mark_synced(c, turn, finished, conversation_id)
             elif thread == "retired":
                 self._retire(c, turn)
 
@@ -437,40 +449,42 @@ class Store:
         """Revoke the keys with this id or name; those that were not revoked yet."""
         return await self._db.write(lambda c: self._keys.revoke(c, which))
 
-    # ── holding ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def tick(self, surfaces: Collection[str], in_flight: Collection[str], running: Collection[str]) -> Tick:
-        """Show that we live, and take over what the dead left on `surfaces`, or what is ours but not `in_flight`.
+    async def heartbeat(
+        self, surfaces: Collection[str], in_flight: Collection[str], running: Collection[str]
+    ) -> Heartbeat:
+        """Renew our leases, and reclaim what is orphaned on `surfaces`, or what is ours but not `in_flight`.
 
-        `running` are the turns that we believe to hold. To be called every second or so.
+        `running` are the turns of which we believe to have the lease. To be called every second or so.
         """
-        holder = self._liveness.holder
+        lease_owner = self._liveness.lease_owner
 
         def look(c: sa.Connection) -> tuple[set[str], list[str], list[str], list[str], bool]:
-            self._liveness.renew(c, self._hold_seconds)
-            found = self._ledger.holders(c, surfaces)
-            others = {other for other in found if other is not None and other != holder}
-            dead = self._liveness.dead(c, others) if others else set()
-            mine = self._ledger.open_turns_of(c, holder)
+            self._liveness.heartbeat(c, self._lease_seconds)
+            found = self._ledger.lease_owners(c, surfaces)
+            others = {other for other in found if other is not None and other != lease_owner}
+            expired = self._liveness.expired(c, others) if others else set()
+            mine = self._ledger.open_turns_of(c, lease_owner)
             stranded = [row.id for row in mine if row.id not in in_flight]
             missing = set(running) - {row.id for row in mine}
-            lost = self._ledger.lost(c, missing, holder) if missing else []
-            return dead, stranded, [row.id for row in mine if row.stop], lost, None in found
+            lost = self._ledger.lost(c, missing, lease_owner) if missing else []
+            return expired, stranded, [row.id for row in mine if row.stop], lost, None in found
 
-        dead, stranded, stopped, lost, released = await self._db.tick(look)
-        taken: Sequence[Turn] = ()
-        if surfaces and (dead or stranded or released):
-            taken = await self._db.tick(
-                lambda c: self._ledger.take(c, surfaces, dead=dead, stranded=stranded), changes_turns=True
+        expired, stranded, stopped, lost, released = await self._db.heartbeat(look)
+        reclaimed: Sequence[Turn] = ()
+        if surfaces and (expired or stranded or released):
+            reclaimed = await self._db.heartbeat(
+                lambda c: self._ledger.reclaim(c, surfaces, expired=expired, stranded=stranded), changes_turns=True
             )
-        return Tick(taken, stopped, lost)
+        return Heartbeat(reclaimed, stopped, lost)
 
     async def passed(
         self, followed: Collection[str], waiting: Collection[str]
     ) -> tuple[Sequence[Turn], Collection[str]]:
         """Those `followed` turns that are over, and which of those `waiting` have no open turn before them any more."""
         return await self._db.read(
-            lambda c: (self._ledger.over(c, followed), self._ledger.first_in_line(c, waiting) if waiting else ())
+            lambda c: (self._ledger.over(c, followed), self._ledger.first_in_queue(c, waiting) if waiting else ())
         )
 
     async def release(self, turn_ids: Collection[str]) -> None:

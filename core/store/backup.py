@@ -24,10 +24,10 @@ from core.store import tables
 from core.store.database import engine_at, sqlite_engine
 from core.store.migrations import HEAD, migrate, present
 
-HOLDERS = tables.Holder.__table__  # type: ignore[attr-defined]
+LEASE_OWNERS = tables.LeaseOwner.__table__  # type: ignore[attr-defined]
 TURNS = tables.Turn.__table__  # type: ignore[attr-defined]
 THREADS = tables.Thread.__table__  # type: ignore[attr-defined]
-COPIED = [table for table in SQLModel.metadata.sorted_tables if table is not HOLDERS]  # processes are not restored
+COPIED = [table for table in SQLModel.metadata.sorted_tables if table is not LEASE_OWNERS]  # processes are not restored
 ROWS_AT_ONCE = 500
 
 Digest = dict[str, int]
@@ -89,7 +89,9 @@ def restore_from(url: str, file: Path) -> Copied:
                     copied = _copy(reading, connection)
                 connection.execute(sa.update(THREADS).values(in_doubt=True))
                 connection.execute(
-                    sa.update(TURNS).where(TURNS.c.closed_at.is_(None)).values(holder=None, token=TURNS.c.token + 1)
+                    sa.update(TURNS)
+                    .where(TURNS.c.closed_at.is_(None))
+                    .values(lease_owner=None, fencing_token=TURNS.c.fencing_token + 1)
                 )
                 _go_on_counting(connection)
     return copied

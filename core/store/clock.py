@@ -1,4 +1,4 @@
-"""The time that holds and deadlines go by, as part of a statement."""
+"""The time that leases and deadlines go by, as part of a statement."""
 
 from __future__ import annotations
 

@@ -225,12 +225,12 @@ class Database:
     """One database: where writes and reads are queued, and what differs between the two kinds."""
 
     def __init__(
-        self, *, engine: sa.Engine, writes: Sequence[Lane], reads: Sequence[Lane], ticks: tuple[Lane, Lane]
+        self, *, engine: sa.Engine, writes: Sequence[Lane], reads: Sequence[Lane], heartbeats: tuple[Lane, Lane]
     ) -> None:
         self.engine = engine
         self._writes = writes
         self._reads = reads
-        self._ticks_read, self._ticks_write = ticks
+        self._heartbeat_read, self._heartbeat_write = heartbeats
         self._turn = itertools.count()
 
     @property
@@ -238,21 +238,21 @@ class Database:
         """Either "sqlite" or "postgresql"."""
         return self.engine.dialect.name
 
-    def write(self, work: Work[T], *, in_line: str | None = None) -> asyncio.Future[T]:
+    def write(self, work: Work[T], *, in_order_of: str | None = None) -> asyncio.Future[T]:
         """Run `work` in a transaction of its own. Once the future has its result, the work is on disk.
 
-        Of work with the same `in_line` each is committed before the next begins.
+        Of work with the same `in_order_of` each is committed before the next begins.
         """
-        place = next(self._turn) if in_line is None else hash(in_line)
+        place = next(self._turn) if in_order_of is None else hash(in_order_of)
         return self._writes[place % len(self._writes)].submit(work)
 
     def read(self, work: Work[T]) -> asyncio.Future[T]:
         """Run `work`, which changes nothing, on what is committed."""
         return self._reads[next(self._turn) % len(self._reads)].submit(work)
 
-    def tick(self, work: Work[T], *, changes_turns: bool = False) -> asyncio.Future[T]:
+    def heartbeat(self, work: Work[T], *, changes_turns: bool = False) -> asyncio.Future[T]:
         """Run what shows that this process lives: it stands behind no other work that PostgreSQL lets wait."""
-        return (self._ticks_write if changes_turns else self._ticks_read).submit(work)
+        return (self._heartbeat_write if changes_turns else self._heartbeat_read).submit(work)
 
     def overwrite_log(self) -> None:
         """Leave nothing of earlier contents in SQLite's write-ahead log. Waits for the disk."""
@@ -264,7 +264,7 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued and let go of the database. Waits for it, though not for one that does not answer."""
-        lanes = {*self._writes, *self._reads, self._ticks_read, self._ticks_write}
+        lanes = {*self._writes, *self._reads, self._heartbeat_read, self._heartbeat_write}
         for lane in lanes:
             lane.close()
         end = time.monotonic() + SECONDS_TO_SAY_GOODBYE
@@ -353,7 +353,7 @@ def _open_sqlite(url: sa.URL) -> Database:
     readers = sqlite_engine(path, begin="BEGIN")
     writer = Lane(engine, batch=SQLITE_BATCH, tidy=LogKeeper(path))
     reader = Lane(readers, batch=SQLITE_BATCH)
-    return Database(engine=engine, writes=[writer], reads=[reader], ticks=(reader, writer))
+    return Database(engine=engine, writes=[writer], reads=[reader], heartbeats=(reader, writer))
 
 
 class LogKeeper:
@@ -458,8 +458,8 @@ def _open_postgresql(url: sa.URL) -> Database:
     engine, impatient = _postgresql_engine(url), _postgresql_engine(url)
     event.listen(impatient, "connect", _wait_for_nobody)
     lanes = [Lane(impatient, batch=1) for _ in range(POSTGRESQL_THREADS)]
-    ticks = Lane(impatient, batch=1)
-    return Database(engine=engine, writes=lanes, reads=lanes, ticks=(ticks, ticks))
+    heartbeats = Lane(impatient, batch=1)
+    return Database(engine=engine, writes=lanes, reads=lanes, heartbeats=(heartbeats, heartbeats))
 
 
 def _wait_for_nobody(connection: psycopg.Connection[Any], _record: object) -> None:

@@ -1,7 +1,8 @@
-"""The turns of all sessions: accepted, begun, closed, taken over. Every function runs inside one transaction.
+"""The turns of all sessions: accepted, begun, closed, reclaimed. Every function runs inside one transaction.
 
-Whoever writes to a turn says which hold (`Turn.token`) he has. A write without the present hold raises HoldLost, so a
-process that was paused or cut off while another took over changes nothing when it comes back.
+Whoever writes to a turn says which lease he has, by its `Turn.fencing_token`. A write with another than the present one
+raises LeaseLost, so a process that was paused or cut off while another reclaimed the turn changes nothing when it comes
+back.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.errors import HoldLost, Overloaded
-from core.frames import Frame, as_told
+from core.errors import LeaseLost, Overloaded
+from core.frames import Frame, as_prompt
 from core.store.clock import Clock
 from core.store.names import begins_with
 from core.store.prepared import Prepared
@@ -24,11 +25,11 @@ from core.store.tables import Turn as TurnTable
 from core.turns import (
     MOST_ATTEMPTS,
     MOST_ATTEMPTS_IN_COMPANY,
-    TOLD_OUTCOMES,
+    SYNCED_OUTCOMES,
     Finished,
     Outcome,
+    PastTurn,
     Question,
-    Told,
     Turn,
     Usage,
 )
@@ -40,22 +41,23 @@ erasures = Erasure.__table__  # type: ignore[attr-defined]
 feedback = Feedback.__table__  # type: ignore[attr-defined]
 posted_messages = PostedMessage.__table__  # type: ignore[attr-defined]
 
-SECONDS_FOR_AN_HEIR = 120.0  # at least, up to the deadline: nobody was at work while the process or its clock was away
+# At least, up to the deadline: nobody was at work while the process or its clock was away.
+SECONDS_AFTER_A_RECLAIM = 120.0
 CHANNEL = "bob"  # what processes tell each other through PostgreSQL
 PAGE = 100
 KEY_IS_KNOWN_SECONDS = 7 * 86_400.0
 PRUNED_AT_ONCE = 1_000
 ATTEMPT_ALONE = MOST_ATTEMPTS_IN_COMPANY // MOST_ATTEMPTS
 _ACCEPTED = (
-    "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "holder",
-    "reply_to", "said_password", "circle", "unread", "lapsed", "frame",
+    "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "lease_owner",
+    "destination", "said_password", "circle", "unread", "lapsed", "frame",
 )  # fmt: skip
 _TURN = (
-    "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "token",
-    "reply_to", "posted", "said_password", "circle", "unread", "lapsed", "frame", "context", "answer", "error",
+    "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "fencing_token",
+    "destination", "posted", "said_password", "circle", "unread", "lapsed", "frame", "context", "answer", "error",
     "outcome", "attempts",
 )  # fmt: skip
-_THREAD = ("conversation_id", "scope", "private", "circle", "begins", "told", "tokens", "in_doubt")
+_THREAD = ("conversation_id", "scope", "private", "circle", "begins", "synced", "tokens", "in_doubt")
 
 
 class EventKnown(Exception):
@@ -71,7 +73,7 @@ class ThreadState:
     private: bool
     circle: str | None
     begins: int
-    told: int
+    synced: int
     tokens: int
     in_doubt: bool
 
@@ -81,18 +83,18 @@ class Plan:
     """What is to be told before a question is asked, decided from the thread's state.
 
     `keep` says whether the thread goes on as it is; otherwise it is retired. `begins` is the first turn it will
-    contain. `holds` is about how many tokens it has before anything is told, and `costs` how many the question will
-    send in all.
+    contain. `context_tokens` is about how many tokens it has before anything is added, and `costs` how many the
+    question will send in all.
     """
 
     keep: bool
     begins: int
-    tell: Sequence[Told]
-    holds: int
+    catch_up: Sequence[PastTurn]
+    context_tokens: int
     costs: int
 
 
-Transcript = Callable[[int], Iterator[Told]]
+Transcript = Callable[[int], Iterator[PastTurn]]
 Decide = Callable[[ThreadState | None, Transcript], Plan]
 
 
@@ -123,10 +125,10 @@ class Chosen:
 class Ledger:
     """The statements over turns, sessions and threads, prepared once for one kind of database."""
 
-    def __init__(self, dialect: sa.Dialect, clock: Clock, holder: str) -> None:
+    def __init__(self, dialect: sa.Dialect, clock: Clock, lease_owner: str) -> None:
         insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
         self._clock = clock
-        self._holder = holder
+        self._lease_owner = lease_owner
         self._dialect = dialect.name
         self._notifies = dialect.name == "postgresql"
         self._insert = insert
@@ -150,7 +152,7 @@ class Ledger:
             .values(
                 {
                     **{name: sa.bindparam(name) for name in _ACCEPTED},
-                    "token": 1, "attempts": 0, "stop": False, "accepted_at": now, "input_tokens": 0,
+                    "fencing_token": 1, "attempts": 0, "stop": False, "accepted_at": now, "input_tokens": 0,
                     "output_tokens": 0,
                 }
             )
@@ -159,7 +161,9 @@ class Ledger:
             dialect,
         )  # fmt: skip
         mine = sa.and_(
-            turns.c.id == sa.bindparam("turn"), turns.c.token == sa.bindparam("hold"), turns.c.closed_at.is_(None)
+            turns.c.id == sa.bindparam("turn"),
+            turns.c.fencing_token == sa.bindparam("lease"),
+            turns.c.closed_at.is_(None),
         )
         self._mine = mine
         earlier = turns.alias("earlier")
@@ -207,7 +211,7 @@ class Ledger:
                 outcome=sa.bindparam("new_outcome"),
                 input_tokens=turns.c.input_tokens + sa.bindparam("new_input"),
                 output_tokens=turns.c.output_tokens + sa.bindparam("new_output"),
-                closed_at=sa.case((turns.c.reply_to.is_(None), now)),
+                closed_at=sa.case((turns.c.destination.is_(None), now)),
             )
             .returning(turns.c.session_id),
             dialect,
@@ -219,7 +223,7 @@ class Ledger:
                 threads.c.assistant == sa.bindparam("name"),
                 threads.c.conversation_id.is_not_distinct_from(sa.bindparam("conversation")),
             )
-            .values(told=sa.bindparam("new_told"), tokens=sa.bindparam("new_tokens"), in_doubt=False),
+            .values(synced=sa.bindparam("new_synced"), tokens=sa.bindparam("new_tokens"), in_doubt=False),
             dialect,
         )
 
@@ -238,7 +242,7 @@ class Ledger:
         unread: bool = False,
         lapsed: str | None = None,
     ) -> Turn:
-        """Store a question at the end of its session's line. Raises EventKnown or Overloaded, and stores nothing."""
+        """Store a question at the end of its session's queue. Raises EventKnown or Overloaded, and stores nothing."""
         session = self._count_turn.first(
             connection, name=question.session, surface=question.surface, **self._clock.params()
         )
@@ -257,8 +261,8 @@ class Ledger:
             "question": text,
             "assistant": chosen.name,
             "private": chosen.private,
-            "holder": self._holder,
-            "reply_to": None if question.reply_to is None else json.dumps(dict(question.reply_to)),
+            "lease_owner": self._lease_owner,
+            "destination": None if question.destination is None else json.dumps(dict(question.destination)),
             "said_password": said_password,
             "circle": chosen.circle,
             "unread": unread,
@@ -267,10 +271,10 @@ class Ledger:
         }
         if self._add_turn.first(connection, **values, **self._clock.params()) is None:
             raise EventKnown
-        del values["holder"], values["reply_to"], values["frame"]
-        reply_to = None if question.reply_to is None else dict(question.reply_to)
+        del values["lease_owner"], values["destination"], values["frame"]
+        destination = None if question.destination is None else dict(question.destination)
         frame = None if unread else question.frame
-        return Turn(**values, session=question.session, token=1, reply_to=reply_to, frame=frame)
+        return Turn(**values, session=question.session, fencing_token=1, destination=destination, frame=frame)
 
     def set_aside(self, connection: sa.Connection, turn_id: str) -> None:
         """Free the event of a failed turn, so that it can be asked anew."""
@@ -306,10 +310,10 @@ class Ledger:
         `decide` says what the thread needs. One that is kept is marked in doubt, since it is about to be written to;
         any other is retired here and now.
         """
-        fence = {"turn": turn.id, "hold": turn.token}
+        fence = {"turn": turn.id, "lease": turn.fencing_token}
         found = self._look.first(connection, **fence)
         if found is None:
-            raise HoldLost
+            raise LeaseLost
         if found.waits and not found.stop:
             return None
         if found.stop:
@@ -319,8 +323,8 @@ class Ledger:
         if turn.given_up:
             return Begun(None, given_up=True)
         started = self._start.first(connection, **fence, **self._clock.params())
-        if started is None:  # it was taken over since we looked
-            raise HoldLost
+        if started is None:  # it was reclaimed since we looked
+            raise LeaseLost
         state = None
         if found.thread_scope is not None:
             state = ThreadState(**{name: getattr(found, f"thread_{name}") for name in _THREAD})
@@ -337,7 +341,7 @@ class Ledger:
         return Begun(
             plan,
             conversation_id=state.conversation_id if keeps and state else None,
-            seconds_left=min(deadline, max(deadline - started.age, SECONDS_FOR_AN_HEIR)),
+            seconds_left=min(deadline, max(deadline - started.age, SECONDS_AFTER_A_RECLAIM)),
         )
 
     def adopt(
@@ -358,10 +362,10 @@ class Ledger:
             self._leave_to_be_erased(connection, conversation_id, scope, erase_after)
 
     def fence(self, connection: sa.Connection, turn: Turn) -> None:
-        """Raise HoldLost unless the turn is still open and held with this token."""
+        """Raise LeaseLost unless the turn is still open and its lease has this token."""
         held = sa.select(turns.c.id).where(self._mine)
-        if connection.execute(held, {"turn": turn.id, "hold": turn.token}).first() is None:
-            raise HoldLost
+        if connection.execute(held, {"turn": turn.id, "lease": turn.fencing_token}).first() is None:
+            raise LeaseLost
 
     def note_prepared(self, connection: sa.Connection, turn: Turn) -> None:
         """Store what was fetched before asking."""
@@ -372,20 +376,22 @@ class Ledger:
     def close_answered(self, connection: sa.Connection, turn: Turn, finished: Finished, *, again: bool) -> bool:
         """Store the answer, and close the turn where it need not be shown.
 
-        False where this is done `again`, and was done by this hold before.
+        False where this is done `again`, and was done with this lease before.
         """
         return self._close_turn(
             connection, turn, finished.outcome, again=again, answer=finished.text, usage=finished.usage
         )
 
-    def tell(self, connection: sa.Connection, turn: Turn, finished: Finished, conversation_id: str | None) -> None:
+    def mark_synced(
+        self, connection: sa.Connection, turn: Turn, finished: Finished, conversation_id: str | None
+    ) -> None:
         """Record that the turn's thread contains it, unless the thread is another one by now."""
         self._tell.first(
             connection,
             session=turn.session_id,
             name=turn.assistant,
             conversation=conversation_id,
-            new_told=turn.number,
+            new_synced=turn.number,
             new_tokens=finished.usage.input_tokens + finished.usage.output_tokens,
         )
 
@@ -420,17 +426,17 @@ class Ledger:
             values["outcome"] = sa.case((refused, turns.c.outcome), else_=Outcome.UNDELIVERABLE)
         try:
             self._change(connection, turn, **values)
-        except HoldLost:
+        except LeaseLost:
             if not (again and self._did(connection, turn, turns.c.closed_at.is_not(None))):
                 raise
         self._tell_of_closing(connection, turn)
 
-    def settle(self, connection: sa.Connection, turn: Turn, told: int | None, tokens: int) -> None:
-        """Clear the doubt about the turn's thread: it holds what it did and all up to `told`, nothing of this turn."""
+    def settle(self, connection: sa.Connection, turn: Turn, synced: int | None, tokens: int) -> None:
+        """Clear the doubt about the turn's thread: it has what it had and all up to `synced`, nothing of this turn."""
         self.fence(connection, turn)
         values: dict[str, Any] = {"in_doubt": False}
-        if told is not None:
-            values |= {"told": told, "tokens": tokens}
+        if synced is not None:
+            values |= {"synced": synced, "tokens": tokens}
         connection.execute(
             sa.update(threads)
             .where(threads.c.session_id == turn.session_id, threads.c.assistant == turn.assistant)
@@ -484,8 +490,8 @@ class Ledger:
         With `opened` it belongs to that assistant from now on; what another may have begun to be told is retired.
         """
         values: dict[str, Any] = {
-            "question": text, "unread": unread, "context": None, "holder": None, "token": turns.c.token + 1,
-            "attempts": 0, "started_at": None,
+            "question": text, "unread": unread, "context": None, "lease_owner": None,
+            "fencing_token": turns.c.fencing_token + 1, "attempts": 0, "started_at": None,
         }  # fmt: skip
         if unread:
             values["frame"] = None
@@ -529,8 +535,8 @@ class Ledger:
         connection.execute(
             sa.update(turns).where(which).values(
                 question="", answer=None, context=None, error=None, person=None, outcome=Outcome.FORGOTTEN,
-                reply_to=None, posted=None, frame=None,
-                closed_at=sa.func.coalesce(turns.c.closed_at, self._clock.now), token=turns.c.token + 1,
+                destination=None, posted=None, frame=None,
+                closed_at=sa.func.coalesce(turns.c.closed_at, self._clock.now), fencing_token=turns.c.fencing_token + 1,
             ),
             self._clock.params(),
         )  # fmt: skip
@@ -551,52 +557,60 @@ class Ledger:
 
     # ── holding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def holders(self, connection: sa.Connection, surfaces: Collection[str]) -> set[str | None]:
-        """Who holds open turns of these surfaces; None stands for turns that were released."""
-        found = sa.select(turns.c.holder).distinct().where(turns.c.closed_at.is_(None), turns.c.surface.in_(surfaces))
+    def lease_owners(self, connection: sa.Connection, surfaces: Collection[str]) -> set[str | None]:
+        """Who has the leases of open turns of these surfaces; None stands for turns that were released."""
+        found = (
+            sa.select(turns.c.lease_owner).distinct().where(turns.c.closed_at.is_(None), turns.c.surface.in_(surfaces))
+        )
         return set(connection.execute(found).scalars())
 
-    def open_turns_of(self, connection: sa.Connection, holder: str) -> list[sa.Row[Any]]:
-        """Ids and stop marks of the open turns that `holder` holds."""
+    def open_turns_of(self, connection: sa.Connection, lease_owner: str) -> list[sa.Row[Any]]:
+        """Ids and stop marks of the open turns of which `lease_owner` has the lease."""
         return list(
             connection.execute(
-                sa.select(turns.c.id, turns.c.stop).where(turns.c.closed_at.is_(None), turns.c.holder == holder)
+                sa.select(turns.c.id, turns.c.stop).where(
+                    turns.c.closed_at.is_(None), turns.c.lease_owner == lease_owner
+                )
             )
         )
 
-    def lost(self, connection: sa.Connection, turn_ids: Collection[str], holder: str) -> list[str]:
-        """Those of these turns that `holder` does not hold any more: taken over, released or forgotten."""
-        gone = sa.or_(turns.c.holder.is_distinct_from(holder), turns.c.outcome == Outcome.FORGOTTEN)
+    def lost(self, connection: sa.Connection, turn_ids: Collection[str], lease_owner: str) -> list[str]:
+        """Those of these turns of which `lease_owner` has the lease no more: reclaimed, released or forgotten."""
+        gone = sa.or_(turns.c.lease_owner.is_distinct_from(lease_owner), turns.c.outcome == Outcome.FORGOTTEN)
         return list(connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(turn_ids), gone)).scalars())
 
-    def take(
+    def reclaim(
         self,
         connection: sa.Connection,
         surfaces: Collection[str],
         *,
-        dead: Collection[str],
+        expired: Collection[str],
         stranded: Collection[str],
     ) -> list[Turn]:
-        """Take over the open turns of these surfaces that are released, held by the dead, or `stranded` here."""
-        abandoned = sa.or_(turns.c.holder.is_(None), turns.c.holder.in_(dead), turns.c.id.in_(stranded))
-        alone = self._at_one_session(connection, dead) if dead else []
-        ended = sa.case((turns.c.holder.in_(alone), ATTEMPT_ALONE), (turns.c.holder.in_(dead), 1), else_=0)
-        taken = connection.execute(
+        """Reclaim the open turns of these surfaces that are released, whose lease expired, or `stranded` here."""
+        orphaned = sa.or_(turns.c.lease_owner.is_(None), turns.c.lease_owner.in_(expired), turns.c.id.in_(stranded))
+        alone = self._at_one_session(connection, expired) if expired else []
+        ended = sa.case((turns.c.lease_owner.in_(alone), ATTEMPT_ALONE), (turns.c.lease_owner.in_(expired), 1), else_=0)
+        reclaimed = connection.execute(
             sa.update(turns)
-            .where(turns.c.closed_at.is_(None), turns.c.surface.in_(surfaces), abandoned)
-            .values(holder=self._holder, token=turns.c.token + 1, attempts=turns.c.attempts + ended)
+            .where(turns.c.closed_at.is_(None), turns.c.surface.in_(surfaces), orphaned)
+            .values(
+                lease_owner=self._lease_owner,
+                fencing_token=turns.c.fencing_token + 1,
+                attempts=turns.c.attempts + ended,
+            )
             .returning(turns.c.id)
         ).scalars()
-        found = self._select(connection, turns.c.id.in_(list(taken)))
+        found = self._select(connection, turns.c.id.in_(list(reclaimed)))
         return sorted(found, key=lambda turn: (turn.session_id, turn.number))
 
-    def _at_one_session(self, connection: sa.Connection, holders: Collection[str]) -> Sequence[str]:
-        """Those of these holders whose open turns are all of one session."""
+    def _at_one_session(self, connection: sa.Connection, lease_owners: Collection[str]) -> Sequence[str]:
+        """Those of these processes whose open turns are all of one session."""
         return (
             connection.execute(
-                sa.select(turns.c.holder)
-                .where(turns.c.holder.in_(holders), turns.c.closed_at.is_(None))
-                .group_by(turns.c.holder)
+                sa.select(turns.c.lease_owner)
+                .where(turns.c.lease_owner.in_(lease_owners), turns.c.closed_at.is_(None))
+                .group_by(turns.c.lease_owner)
                 .having(sa.func.count(sa.distinct(turns.c.session_id)) == 1)
             )
             .scalars()
@@ -607,8 +621,8 @@ class Ledger:
         """Let go of these turns, for any process of their surfaces to take."""
         connection.execute(
             sa.update(turns)
-            .where(turns.c.id.in_(turn_ids), turns.c.holder == self._holder, turns.c.closed_at.is_(None))
-            .values(holder=None, token=turns.c.token + 1)
+            .where(turns.c.id.in_(turn_ids), turns.c.lease_owner == self._lease_owner, turns.c.closed_at.is_(None))
+            .values(lease_owner=None, fencing_token=turns.c.fencing_token + 1)
         )
         self._notify(connection, "released")
 
@@ -631,7 +645,7 @@ class Ledger:
         """Those of these turns that are over."""
         return self._select(connection, turns.c.id.in_(turn_ids), turns.c.outcome.is_not(None)) if turn_ids else []
 
-    def first_in_line(self, connection: sa.Connection, turn_ids: Collection[str]) -> Sequence[str]:
+    def first_in_queue(self, connection: sa.Connection, turn_ids: Collection[str]) -> Sequence[str]:
         """Those of these turns that no earlier one of their session is open before."""
         earlier = turns.alias("earlier")
         waits = sa.exists().where(
@@ -723,7 +737,7 @@ class Ledger:
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _transcript(self, connection: sa.Connection, turn: Turn, after: int) -> Iterator[Told]:
+    def _transcript(self, connection: sa.Connection, turn: Turn, after: int) -> Iterator[PastTurn]:
         """What the turn's assistant may see of its session, newest first: the one place where that is decided.
 
         Everybody sees what was said with public assistants, and a private one what was said in its circle as well.
@@ -736,7 +750,7 @@ class Ledger:
                     turns.c.session_id == turn.session_id,
                     turns.c.number > after,
                     turns.c.number < below,
-                    turns.c.outcome.in_(TOLD_OUTCOMES),
+                    turns.c.outcome.in_(SYNCED_OUTCOMES),
                     turns.c.question != "",
                     turns.c.answer != "",
                     sa.or_(turns.c.private.is_(False), *self._of_its_circle(turn)),
@@ -745,7 +759,7 @@ class Ledger:
                 .limit(PAGE)
             ).all()
             for row in page:
-                yield Told(row.number, as_told(row.question, _frame_of(row.frame)), row.answer)
+                yield PastTurn(row.number, as_prompt(row.question, _frame_of(row.frame)), row.answer)
             if len(page) < PAGE:
                 return
             below = page[-1].number
@@ -760,7 +774,7 @@ class Ledger:
         connection.execute(
             sa.insert(threads).values(
                 session_id=turn.session_id, assistant=turn.assistant, private=turn.private, circle=turn.circle,
-                scope=scope, conversation_id=None, begins=plan.begins, told=plan.begins - 1, in_doubt=False, tokens=0,
+                scope=scope, conversation_id=None, begins=plan.begins, synced=plan.begins - 1, in_doubt=False, tokens=0,
             )
         )  # fmt: skip
 
@@ -779,7 +793,7 @@ class Ledger:
         closed = self._close.first(
             connection,
             turn=turn.id,
-            hold=turn.token,
+            lease=turn.fencing_token,
             new_answer=answer,
             new_error=error,
             new_outcome=outcome,
@@ -790,28 +804,30 @@ class Ledger:
         if closed is None:
             if again and self._did(connection, turn, turns.c.outcome == outcome):
                 return False
-            raise HoldLost
-        if turn.reply_to is None:
+            raise LeaseLost
+        if turn.destination is None:
             self._tell_of_closing(connection, turn)
         return True
 
     def _did(self, connection: sa.Connection, turn: Turn, *what: sa.ColumnElement[bool]) -> bool:
-        """Whether this hold wrote that before: whoever does not hear of a commit writes again."""
-        written = sa.select(turns.c.id).where(turns.c.id == turn.id, turns.c.token == turn.token, *what)
+        """Whether it was written with this lease before: whoever does not hear of a commit writes again."""
+        written = sa.select(turns.c.id).where(turns.c.id == turn.id, turns.c.fencing_token == turn.fencing_token, *what)
         return connection.execute(written).first() is not None
 
     def _change(self, connection: sa.Connection, turn: Turn, **values: Any) -> None:
         changed = connection.execute(
             sa.update(turns).where(self._mine).values(values).returning(turns.c.id),
-            {"turn": turn.id, "hold": turn.token, **self._clock.params()},
+            {"turn": turn.id, "lease": turn.fencing_token, **self._clock.params()},
         ).first()
         if changed is None:
-            raise HoldLost
+            raise LeaseLost
 
     def _tell_of_closing(self, connection: sa.Connection, turn: Turn) -> None:
         if self._notifies:
             others = sa.exists().where(
-                turns.c.session_id == turn.session_id, turns.c.closed_at.is_(None), turns.c.holder != self._holder
+                turns.c.session_id == turn.session_id,
+                turns.c.closed_at.is_(None),
+                turns.c.lease_owner != self._lease_owner,
             )
             connection.execute(sa.select(sa.func.pg_notify(CHANNEL, f"closed {turn.session_id}")).where(others))
 
@@ -847,7 +863,7 @@ class Ledger:
 def _turn(row: sa.RowMapping) -> Turn:
     values: dict[str, Any] = {**row}
     values["outcome"] = Outcome(row["outcome"]) if row["outcome"] else None
-    values["reply_to"] = json.loads(row["reply_to"]) if row["reply_to"] else None
+    values["destination"] = json.loads(row["destination"]) if row["destination"] else None
     values["posted"] = json.loads(row["posted"]) if row["posted"] else ()
     values["frame"] = _frame_of(row["frame"])
     return Turn(**values)

@@ -1,8 +1,8 @@
-"""Which processes are alive, so that what the dead held can be taken over.
+"""Which processes are alive, so that what the dead had in hand can be reclaimed.
 
-On one host the kernel knows (see `holders`). PostgreSQL's processes may be on several: there a process is alive until
-the moment it keeps moving ahead in its row, by PostgreSQL's clock; and dead sooner once its advisory lock, which falls
-with its connection, has been free for longer than a reconnect takes.
+On one host the kernel knows (see `lock_files`). PostgreSQL's processes may be on several: there a process lives until
+its leases expire, which each heartbeat puts off in its row, by PostgreSQL's clock; and dead sooner once its advisory
+lock, which falls with its connection, has been free for longer than a reconnect takes.
 """
 
 from __future__ import annotations
@@ -24,87 +24,89 @@ from core.store.clock import Clock
 from core.store.database import KEEPALIVES, SECONDS_TO_SAY_GOODBYE
 from core.store.ledger import CHANNEL
 from core.store.lock_files import LockFiles, shared_folder
-from core.store.tables import Holder
+from core.store.tables import LeaseOwner
 
 logger = logging.getLogger(__name__)
 
-holders = Holder.__table__  # type: ignore[attr-defined]
+lease_owners = LeaseOwner.__table__  # type: ignore[attr-defined]
 
 RECONNECT_SECONDS = 5.0
 LONGEST_SILENCE_SECONDS = 3.0  # between two renewals, which are due every second
 LONGEST_PAUSE_BETWEEN_TRIES = 1.0
-FORGET_HOLDERS_AFTER_SECONDS = 86_400.0
+FORGET_LEASE_OWNERS_AFTER_SECONDS = 86_400.0
 
-Hear = Callable[[str], None]
+OnNotification = Callable[[str], None]
 
 
 class HostLiveness:
     """Liveness by lock files alone, for SQLite: all its processes are on one host."""
 
     def __init__(self, database_file: Path, clock: Clock) -> None:
-        self.holder = secrets.token_hex(8)
+        self.lease_owner = secrets.token_hex(8)
         self._clock = clock
-        self._files = LockFiles(database_file.with_name(database_file.name + "-holders"))
+        self._files = LockFiles(database_file.with_name(database_file.name + "-leases"))
         self._files.bury()
 
-    async def start(self, hear: Hear) -> None:
+    async def start(self, on_notification: OnNotification) -> None:
         """Come alive. SQLite's processes tell each other nothing, so `hear` is never called."""
-        await asyncio.to_thread(self._files.hold, self.holder)
+        await asyncio.to_thread(self._files.lock, self.lease_owner)
 
-    def renew(self, connection: sa.Connection, seconds: float) -> None:
+    def heartbeat(self, connection: sa.Connection, seconds: float) -> None:
         """Nothing to renew: the lock lasts as long as the process."""
 
     def write(self, connection: sa.Connection, seconds: float) -> None:
         """Write something about us."""
         connection.execute(
-            sa.delete(holders).where(holders.c.held_until < self._clock.now - FORGET_HOLDERS_AFTER_SECONDS),
+            sa.delete(lease_owners).where(
+                lease_owners.c.expires_at < self._clock.now - FORGET_LEASE_OWNERS_AFTER_SECONDS
+            ),
             self._clock.params(),
         )
-        ours = {"held_until": self._clock.now, "host": self._files.host, "lock": 0}
+        ours = {"expires_at": self._clock.now, "host": self._files.host, "lock": 0}
         connection.execute(
-            sqlite.insert(holders)
-            .values(id=self.holder, **ours)
+            sqlite.insert(lease_owners)
+            .values(id=self.lease_owner, **ours)
             .on_conflict_do_update(index_elements=["id"], set_=ours),
             self._clock.params(),
         )
 
-    def dead(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
+    def expired(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
         """Those of `candidates` whose process has ended. Whoever has no file was found dead before."""
-        return {holder for holder in candidates if self._files.is_dead(holder) is not False}
+        return {lease_owner for lease_owner in candidates if self._files.is_dead(lease_owner) is not False}
 
     def leave(self, connection: sa.Connection) -> None:
         """Remove what was written."""
-        connection.execute(sa.delete(holders).where(holders.c.id == self.holder))
+        connection.execute(sa.delete(lease_owners).where(lease_owners.c.id == self.lease_owner))
 
     async def close(self) -> None:
         """Be dead to everybody."""
-        await asyncio.to_thread(self._files.release, self.holder)
+        await asyncio.to_thread(self._files.release, self.lease_owner)
 
 
 class ServerLiveness:
     """Liveness through PostgreSQL, and what its processes tell each other."""
 
     def __init__(self, url: sa.URL, clock: Clock) -> None:
-        self.holder = secrets.token_hex(8)
+        self.lease_owner = secrets.token_hex(8)
         self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._clock = clock
         self._lock = secrets.randbits(62)
         self._files = LockFiles(shared_folder())
         # What others left lately may belong to another database, where it is still to be found by its own.
-        self._files.bury(age=FORGET_HOLDERS_AFTER_SECONDS)
+        self._files.bury(age=FORGET_LEASE_OWNERS_AFTER_SECONDS)
         self._in_touch = self._in_touch_since = -math.inf
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self, hear: Hear) -> None:
+    async def start(self, on_notification: OnNotification) -> None:
         """Take the advisory lock and listen. `hear` gets every message, and "" after a gap in listening."""
-        await asyncio.to_thread(self._files.hold, self.holder)
+        await asyncio.to_thread(self._files.lock, self.lease_owner)
         listening = asyncio.Event()
-        self._task = asyncio.create_task(self._keep_listening(hear, listening))
+        self._task = asyncio.create_task(self._keep_listening(on_notification, listening))
         waiting = asyncio.create_task(listening.wait())
         await asyncio.wait({self._task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
 
-    def renew(self, connection: sa.Connection, seconds: float) -> None:
+    def heartbeat(self, connection: sa.Connection, seconds: float) -> None:
         """Hold on for `seconds` more."""
         now = time.monotonic()
         if now - self._in_touch > LONGEST_SILENCE_SECONDS:
@@ -112,66 +114,70 @@ class ServerLiveness:
         self._in_touch = now
         until = self._clock.now + seconds
         renewed = connection.execute(
-            sa.update(holders)
-            .where(holders.c.id == self.holder)
-            .values(held_until=until, free_since=None)
-            .returning(holders.c.id)
+            sa.update(lease_owners)
+            .where(lease_owners.c.id == self.lease_owner)
+            .values(expires_at=until, lock_free_since=None)
+            .returning(lease_owners.c.id)
         ).first()
         if renewed is None:
             connection.execute(
-                sa.insert(holders).values(
-                    id=self.holder, host=self._files.host, lock=self._lock, held_until=until, free_since=None
+                sa.insert(lease_owners).values(
+                    id=self.lease_owner, host=self._files.host, lock=self._lock, expires_at=until, lock_free_since=None
                 )
             )
 
     def write(self, connection: sa.Connection, seconds: float) -> None:
         """Write something about us."""
-        self.renew(connection, seconds)
+        self.heartbeat(connection, seconds)
 
-    def dead(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
+    def expired(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
         """Those of `candidates` that have lapsed.
 
         Whoever was out of touch with the database itself judges nobody by the clock for a while: when PostgreSQL comes
-        back after an outage all have lapsed, and the first to reach it must not take over from the living.
+        back after an outage all leases have expired, and the first to reach it must not reclaim from the living.
         """
         connection.execute(
-            sa.delete(holders).where(holders.c.held_until < self._clock.now - FORGET_HOLDERS_AFTER_SECONDS)
+            sa.delete(lease_owners).where(
+                lease_owners.c.expires_at < self._clock.now - FORGET_LEASE_OWNERS_AFTER_SECONDS
+            )
         )
         now, lock = self._clock.now, sa.text(_LOCK_IS_HELD)
         # A row that its owner is renewing is passed over: whoever waited for it could deadlock with him.
         changed = (
-            sa.select(holders.c.id)
-            .where(holders.c.id.in_(candidates), holders.c.free_since.is_(None) != lock)
+            sa.select(lease_owners.c.id)
+            .where(lease_owners.c.id.in_(candidates), lease_owners.c.lock_free_since.is_(None) != lock)
             .with_for_update(skip_locked=True)
         )
         connection.execute(
-            sa.update(holders)
-            .where(holders.c.id.in_(changed))
-            .values(free_since=sa.case((lock, None), else_=sa.func.coalesce(holders.c.free_since, now)))
+            sa.update(lease_owners)
+            .where(lease_owners.c.id.in_(changed))
+            .values(lock_free_since=sa.case((lock, None), else_=sa.func.coalesce(lease_owners.c.lock_free_since, now)))
         )
         may_judge = time.monotonic() - self._in_touch_since >= RECONNECT_SECONDS
-        lapsed = sa.or_(holders.c.held_until < now, holders.c.free_since < now - RECONNECT_SECONDS)
+        lapsed = sa.or_(lease_owners.c.expires_at < now, lease_owners.c.lock_free_since < now - RECONNECT_SECONDS)
         known = connection.execute(
-            sa.select(holders.c.id, holders.c.host, lapsed.label("lapsed")).where(holders.c.id.in_(candidates))
+            sa.select(lease_owners.c.id, lease_owners.c.host, lapsed.label("lapsed")).where(
+                lease_owners.c.id.in_(candidates)
+            )
         ).all()
         dead = set(candidates) - {row.id for row in known}
         buried = [row.id for row in known if row.host == self._files.host and self._files.is_dead(row.id)]
         if buried:  # their files are gone, and that is no proof to others, since /tmp is tidied up by anybody
-            connection.execute(sa.delete(holders).where(holders.c.id.in_(buried)))
+            connection.execute(sa.delete(lease_owners).where(lease_owners.c.id.in_(buried)))
         return {*dead, *buried, *(row.id for row in known if may_judge and row.lapsed)}
 
     def leave(self, connection: sa.Connection) -> None:
         """Be dead to everybody."""
-        connection.execute(sa.delete(holders).where(holders.c.id == self.holder))
+        connection.execute(sa.delete(lease_owners).where(lease_owners.c.id == self.lease_owner))
 
     async def close(self) -> None:
         """Stop listening and let the advisory lock go."""
         if self._task:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=SECONDS_TO_SAY_GOODBYE)
-        await asyncio.to_thread(self._files.unlock, self.holder)
+        await asyncio.to_thread(self._files.unlock, self.lease_owner)
 
-    async def _keep_listening(self, hear: Hear, listening: asyncio.Event) -> None:
+    async def _keep_listening(self, on_notification: OnNotification, listening: asyncio.Event) -> None:
         pause = 0.05
         keepalives: dict[str, Any] = dict(KEEPALIVES)
         while True:
@@ -183,9 +189,9 @@ class ServerLiveness:
                     await connection.execute(f"LISTEN {CHANNEL}".encode())
                     listening.set()
                     pause = 0.05
-                    hear("")
+                    on_notification("")
                     async for message in connection.notifies():
-                        hear(message.payload)
+                        on_notification(message.payload)
             except (psycopg.Error, OSError) as error:
                 logger.warning("the connection that listens to PostgreSQL was lost (%s)", type(error).__name__)
                 listening.set()
@@ -197,5 +203,5 @@ _LOCK_IS_HELD = """EXISTS (
     SELECT 1 FROM pg_locks
     WHERE locktype = 'advisory' AND granted AND objsubid = 1
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND (classid::bigint << 32) | objid::bigint = holder.lock
+      AND (classid::bigint << 32) | objid::bigint = lease_owner.lock
 )"""

@@ -20,18 +20,18 @@ class LockFiles:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
-        self._held: dict[str, int] = {}
+        self._locked: dict[str, int] = {}
         self.host = self._host_id()
 
-    def hold(self, holder: str) -> None:
-        """Lock the file of `holder` until `release` or the end of this process."""
-        path = self._path(holder)
+    def lock(self, lease_owner: str) -> None:
+        """Lock the file of `lease_owner` until `release` or the end of this process."""
+        path = self._path(lease_owner)
         while True:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX)  # somebody who looks whether we live has it for a moment
             # Somebody may have found the file between its making and its locking, and removed it as a dead one's.
             if _is_at(path, file):
-                self._held[holder] = file
+                self._locked[lease_owner] = file
                 return
             os.close(file)
 
@@ -43,11 +43,11 @@ class LockFiles:
                 if path.stat().st_mtime <= latest:
                     self.is_dead(path.stem)
 
-    def is_dead(self, holder: str) -> bool | None:
-        """Whether `holder` holds its file here no more, which is removed then. None where it has none."""
-        if holder in self._held:
+    def is_dead(self, lease_owner: str) -> bool | None:
+        """Whether `lease_owner` has its file locked no more, which is removed then. None where it has none."""
+        if lease_owner in self._locked:
             return False
-        path = self._path(holder)
+        path = self._path(lease_owner)
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -63,17 +63,17 @@ class LockFiles:
         finally:
             os.close(file)
 
-    def release(self, holder: str) -> None:
-        """Unlock and remove the file of `holder`."""
-        self._path(holder).unlink(missing_ok=True)
-        self.unlock(holder)
+    def release(self, lease_owner: str) -> None:
+        """Unlock and remove the file of `lease_owner`."""
+        self._path(lease_owner).unlink(missing_ok=True)
+        self.unlock(lease_owner)
 
-    def unlock(self, holder: str) -> None:
-        """Let everybody find that `holder` is dead."""
-        os.close(self._held.pop(holder))
+    def unlock(self, lease_owner: str) -> None:
+        """Let everybody find that `lease_owner` is dead."""
+        os.close(self._locked.pop(lease_owner))
 
-    def _path(self, holder: str) -> Path:
-        return self._folder / f"{holder}.lock"
+    def _path(self, lease_owner: str) -> Path:
+        return self._folder / f"{lease_owner}.lock"
 
     def _host_id(self) -> str:
         path, ours = self._folder / "host", self._folder / f"host-{secrets.token_hex(8)}"
@@ -94,4 +94,4 @@ def _is_at(path: Path, file: int) -> bool:
 
 def shared_folder() -> Path:
     """The folder of this user's lock files where the database is on another host."""
-    return Path(tempfile.gettempdir()) / f"bob-holders-{os.getuid()}"
+    return Path(tempfile.gettempdir()) / f"bob-leases-{os.getuid()}"

@@ -13,7 +13,7 @@ from core.store.names import BY_BYTES
 Number: Any = BigInteger().with_variant(Integer, "sqlite")
 # Compared byte by byte, as SQLite does anyway, so that an index finds what begins with something.
 # What is pruned when it is old enough: as it stands in the queries too, else the index would not serve them.
-KEY_MAY_BE_PRUNED = "event_id IS NOT NULL AND reply_to IS NULL AND outcome <> 'forgotten'"
+KEY_MAY_BE_PRUNED = "event_id IS NOT NULL AND destination IS NULL AND outcome <> 'forgotten'"
 IS_UNUSED = "issued AND turns = 0 AND assistant IS NULL"
 
 
@@ -43,15 +43,15 @@ class ChatSession(SQLModel, table=True):
 
 
 class Turn(SQLModel, table=True):
-    """One question, and its answer: inbox entry, dedupe record, place in line, transcript and recovery log in one."""
+    """One question, and its answer: inbox entry, dedupe record, place in its queue, transcript, recovery log."""
 
     __tablename__: ClassVar[str] = "turn"
     __table_args__ = (
         UniqueConstraint("session_id", "number", name="uq_turn_session_number"),
         UniqueConstraint("surface", "event_id", name="uq_turn_surface_event"),
-        _some("ix_turn_open_line", "session_id", "number", where="closed_at IS NULL"),
+        _some("ix_turn_open_queue", "session_id", "number", where="closed_at IS NULL"),
         # With "closed_at", else SQLite prefers an index over all turns of the surface.
-        _some("ix_turn_open_holder", "closed_at", "surface", "holder", where="closed_at IS NULL"),
+        _some("ix_turn_open_lease_owner", "closed_at", "surface", "lease_owner", where="closed_at IS NULL"),
         _some("ix_turn_key_closed_at", "closed_at", where=KEY_MAY_BE_PRUNED),
     )
 
@@ -68,14 +68,18 @@ class Turn(SQLModel, table=True):
     answer: str | None = Field(default=None, sa_type=Text)
     error: str | None = None  # the sentence that the person saw instead of an answer
     outcome: str | None = None
-    holder: str | None = None  # the process at work on it; None: released, free for any
-    token: int = Field(default=1)  # one more with each taking over; fences every write
+    lease_owner: str | None = None  # the process that has the lease; None: released, free for any
+    fencing_token: int = Field(default=1)  # one more with each reclaim; goes with every write and every post
     attempts: int = Field(default=0)  # that ended with their process; see `turns.MOST_ATTEMPTS`
     stop: bool = Field(default=False)  # a person wants it to end
     accepted_at: float
-    started_at: float | None = None  # when it was first begun; its deadline counts from here, see `SECONDS_FOR_AN_HEIR`
+    started_at: float | None = (
+        None  # when it was first begun; its deadline counts from here, see `SECONDS_AFTER_A_RECLAIM`
+    )
     closed_at: float | None = None  # None: open, until the answer has been shown
-    reply_to: str | None = Field(default=None, sa_type=Text)  # JSON: where the surface shows the answer; None: nowhere
+    destination: str | None = Field(
+        default=None, sa_type=Text
+    )  # JSON: where the surface shows the answer; None: nowhere
     posted: str | None = Field(default=None, sa_type=Text)  # JSON: the messages that show it
     said_password: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     circle: str | None = None  # of the private assistant; NULL if it is public, or was asked before circles were kept
@@ -110,7 +114,7 @@ class Thread(SQLModel, table=True):
     scope: str  # which provider and key it lives under
     conversation_id: str | None = Field(default=None, unique=True)
     begins: int  # the first turn it contains
-    told: int  # the last turn it contains
+    synced: int  # the last turn it contains
     in_doubt: bool = Field(default=False)  # something may have been written to it that we did not record
     tokens: int = Field(default=0)  # what it cost to read at the last answer
 
@@ -214,13 +218,13 @@ class ApiKey(SQLModel, table=True):
     revoked_at: float | None = None
 
 
-class Holder(SQLModel, table=True):
-    """A process that holds turns, as other hosts see it. On SQLite it only shows whether anything can be written."""
+class LeaseOwner(SQLModel, table=True):
+    """A process with leases, as other hosts see it. On SQLite it only shows whether anything can be written."""
 
-    __tablename__: ClassVar[str] = "holder"
+    __tablename__: ClassVar[str] = "lease_owner"
 
     id: str = Field(primary_key=True)
     host: str  # processes that share a folder of lock files share this
     lock: int = Field(sa_type=BigInteger)  # its advisory lock
-    held_until: float  # its holds lapse then, unless it moves this ahead
-    free_since: float | None = None  # when its advisory lock was first seen free
+    expires_at: float  # its leases expire then, unless a heartbeat moves this ahead
+    lock_free_since: float | None = None  # when its advisory lock was first seen free

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 KILLS = {1: 9, 2: 8, 4: 8}
 EVENTS = 200  # of each storm
-HOLD_SECONDS = 3  # so that pauses and cuts are longer
+LEASE_SECONDS = 3  # so that pauses and cuts are longer
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ async def test_nothing_is_lost_or_cut_while_three_processes_are_restarted_in_tur
 
 async def test_nothing_is_answered_twice_where_a_process_is_paused_or_cut_off(seed: int, postgres: Postgres) -> None:
     await all_pass(
-        pause(seed, postgres, seconds=10, hold_seconds=HOLD_SECONDS),
-        cut_from_the_database(seed, postgres, seconds=7, hold_seconds=HOLD_SECONDS),
+        pause(seed, postgres, seconds=10, lease_seconds=LEASE_SECONDS),
+        cut_from_the_database(seed, postgres, seconds=7, lease_seconds=LEASE_SECONDS),
         cut_from_the_model(seed, postgres, seconds=5),
     )
 

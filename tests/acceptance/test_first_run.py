@@ -56,7 +56,7 @@ async def test_what_a_killed_process_left_is_answered_at_once_by_the_next(
         await process.kill()
         with pytest.raises(aiohttp.ClientError):
             await asking
-    monkeypatch.setattr(core.chat, "SECONDS_BETWEEN_TICKS", 60.0)
+    monkeypatch.setattr(core.chat, "HEARTBEAT_SECONDS", 60.0)
     fake.answer = lambda asked: "At last."
     async with served(fake, database_url) as site:
         async with asyncio.timeout(5):

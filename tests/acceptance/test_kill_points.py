@@ -333,7 +333,7 @@ class Chain:
         self._earlier = earlier
         self._sessions = 0
         self._mortal: Mortal
-        self.strays = 0
+        self.unrecorded = 0
 
     async def record(self) -> list[str]:
         """The points of a turn, in order."""
@@ -395,10 +395,10 @@ class Chain:
         await self._ask(session, following)
         answers = [whole(question) for question in [*asked, following]]
         texts = self._people.read(session)
-        strays = [text for text in texts if text not in answers]
+        unrecorded = [text for text in texts if text not in answers]
         assert [text for text in texts if text in answers] == answers, texts
-        assert len(strays) <= 1, strays
-        self.strays += len(strays)
+        assert len(unrecorded) <= 1, unrecorded
+        self.unrecorded += len(unrecorded)
         self._people.model.judge(following, asked)
         told = rows(self._settings["DATABASE_URL"], "SELECT question FROM turn WHERE outcome = 'answered'")
         assert sum(turn["question"].endswith(f"-{session}") for turn in told) == len(answers)
@@ -469,7 +469,7 @@ async def kill_at(
         wrong = await asyncio.gather(*(each.die_at(share) for each, share in zip(chains, shares, strict=True)))
     print(
         f"\n{surface}: {len(points)} points; the model was asked {model.times_asked} times for {model.questions_asked} "
-        f"questions; {sum(each.strays for each in chains)} strays"
+        f"questions; {sum(each.unrecorded for each in chains)} strays"
     )
     assert {point: what for each in wrong for point, what in each.items()} == {}
 

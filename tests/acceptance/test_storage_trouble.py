@@ -287,7 +287,7 @@ TIMES = {
     "chat_session": ["created_at"],
     "turn": ["accepted_at", "started_at", "closed_at"],
     "erasure": ["due_at"],
-    "holder": ["held_until", "free_since"],
+    "lease_owner": ["expires_at", "lock_free_since"],
 }
 
 

@@ -15,7 +15,7 @@ from bots.discord.incoming import Speaker, note_to_self, question_of
 from bots.discord.words import Here, readable
 from bots.discord.words import title_of as title_on_discord
 from bots.shared.words import names_of_files, plain_name
-from bots.slack.words import said_in
+from bots.slack.words import parse_message
 from core import Chat, PasswordsClosed, Question, Remarks, Turn, WrongPassword
 from tests.conftest import opened
 
@@ -42,16 +42,16 @@ def on_slack(words: list[str], user: str, at: int) -> Question:
         "type": "message", "user": user, "channel": f"D{user}", "channel_type": "im", "ts": f"1712.{at:06}",
         "text": " ".join(words) + " hello",
     }  # fmt: skip
-    said = said_in({"team_id": "T1"}, event)
+    said = parse_message({"team_id": "T1"}, event)
     assert said is not None
-    return Question("slack", said.session, said.text, said.key, said.person, None, said.place, said.reply_to)
+    return Question("slack", said.session, said.text, said.key, said.person, None, said.place, said.destination)
 
 
 def on_discord(words: list[str], user: int, at: int) -> Question:
     here = Here("dm", user, None, None)
     note = note_to_self(here, Speaker(user, "Eve", None), bot=1, message=at)
     text = readable(" ".join(words) + " hello", 1, {})
-    return question_of(text, here.session(message=at, user=user), event_id=str(at), here=here, reply_to=note)
+    return question_of(text, here.session(message=at, user=user), event_id=str(at), here=here, destination=note)
 
 
 def on_web(words: list[str], caller: int) -> Question:
@@ -82,7 +82,7 @@ async def file_names(chat: Chat, words: list[str], at: int) -> str:
 
 async def titles(chat: Chat, words: list[str], at: int) -> str:
     def title(text: str) -> str:
-        turn = Turn("a" * 32, 1, "s", 1, "discord", None, None, text, "Bob", private=False, token=1)
+        turn = Turn("a" * 32, 1, "s", 1, "discord", None, None, text, "Bob", private=False, fencing_token=1)
         return title_on_discord(turn, chat.masked)
 
     return _masked(words, title)

@@ -84,7 +84,7 @@ class Bench:
         key, shown = os.urandom(8).hex(), asyncio.Event()
         self._shown[key] = shown
         to = {"channel": session}
-        await self.responder.hear(Question(SURFACE, f"slack:{session}", text, event_id=key, reply_to=to))
+        await self.responder.accept(Question(SURFACE, f"slack:{session}", text, event_id=key, destination=to))
         return shown
 
     async def milliseconds(self, session: str) -> float:

@@ -66,9 +66,9 @@ async def test_an_open_turn_is_answered_by_whoever_starts_on_what_was_restored(
     gate.open()
     await asyncio.to_thread(restore_from, other_url, tmp_path / "backup.db")
     async with opened(fake, other_url) as chat:
-        inherited = await anext(chat.abandoned("web"))
-        assert inherited.id == turn.id
-        assert (await chat.answering(inherited).whole()).text == "You asked: Q1-a."
+        reclaimed = await anext(chat.orphaned("web"))
+        assert reclaimed.id == turn.id
+        assert (await chat.answering(reclaimed).whole()).text == "You asked: Q1-a."
 
 
 async def test_a_backup_during_a_rush_holds_all_that_was_accepted_before_it_and_holds_nobody_back(

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from core import Chat, HoldLost, Outcome, Overloaded, Preparation, Question, StoreUnavailable, Turn
+from core import Chat, LeaseLost, Outcome, Overloaded, Preparation, Question, StoreUnavailable, Turn
 from core.store import Store, database
 from core.store.ledger import KEY_IS_KNOWN_SECONDS
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, rows
-from tests.core.test_leases import Heir
+from tests.core.test_leases import Reclaimer
 from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
 
 SURFACE = "slack"
@@ -24,7 +24,7 @@ SECONDS = 10.0
 
 async def accepted(chat: Chat, text: str, session: str, person: str | None = None, surface: str = SURFACE) -> Turn:
     to = {"channel": session} if surface == SURFACE else None
-    question = Question(surface=surface, session=f"{surface}:{session}", text=text, person=person, reply_to=to)
+    question = Question(surface=surface, session=f"{surface}:{session}", text=text, person=person, destination=to)
     turn = await chat.accept(question)
     assert turn is not None
     return turn
@@ -91,7 +91,10 @@ async def test_a_turn_that_waits_for_room_needs_none_to_be_stopped_and_holds_up_
     how: str, fake: FakeOpenAI, database_url: str
 ) -> None:
     gate = held(fake)
-    async with opened(fake, database_url, max_turns_at_once_of_a_person=1) as chat, Heir(chat, SURFACE) as heir:
+    async with (
+        opened(fake, database_url, max_turns_at_once_of_a_person=1) as chat,
+        Reclaimer(chat, SURFACE) as reclaimer,
+    ):
         first = await accepted(chat, "Q0-a", "1", person="slack:T1:U1")
         chat.answering(first)
         await fake.until(lambda _: gate.waiting == 1)
@@ -105,16 +108,16 @@ async def test_a_turn_that_waits_for_room_needs_none_to_be_stopped_and_holds_up_
                 assert (await answer.whole()).outcome == Outcome.STOPPED
             else:
                 await (chat.amend(waiting, "Q2-c") if how == "amended" else chat.forget(waiting.session))
-                with pytest.raises(HoldLost):
+                with pytest.raises(LeaseLost):
                     await answer.whole()
-            await chat.tick()
+            await chat.heartbeat()
             if how == "amended":
-                await heir.has_taken(1)
+                await reclaimer.has_reclaimed(1)
         gate.open()
         await show(chat, first)
         if how == "amended":
-            await heir.has_answered(1)
-            assert heir.texts == ["You asked: Q2-c."]
+            await reclaimer.has_answered(1)
+            assert reclaimer.texts == ["You asked: Q2-c."]
     assert "Q1-b" not in fake.texts()
 
 
@@ -180,13 +183,13 @@ async def test_a_turn_that_dies_in_company_is_asked_more_often_than_one_that_die
     fake.fail("POST", "/responses", Stall(), times=None, when=lambda request: b"Q1-a" in request.body)
     asked = 0
     for life in range(6):
-        async with crashing(fake, sqlite_url) as chat, Heir(chat) as heir:
+        async with crashing(fake, sqlite_url) as chat, Reclaimer(chat) as reclaimer:
             if life == 0:
                 for session in "ab":
                     turn = await accepted(chat, "Q1-a", session, surface="web")
                     chat.answering(turn)
             else:
-                await heir.has_taken(2)
+                await reclaimer.has_reclaimed(2)
             asked += 2
             await fake.until(lambda fake, wanted=asked: requests(fake) == wanted)  # type: ignore[misc]
     assert [row["outcome"] for row in rows(sqlite_url, "SELECT outcome FROM turn")] == [None, None]
@@ -200,7 +203,7 @@ async def test_the_key_of_a_request_is_known_for_a_week_after_its_answer(fake: F
     async with opened(fake, database_url) as chat:
         for key in ("old", "young", "shown"):
             to = {"channel": "1"} if key == "shown" else None
-            question = Question(surface="web", session=f"web:public:{key}", text="Q1-a", event_id=key, reply_to=to)
+            question = Question(surface="web", session=f"web:public:{key}", text="Q1-a", event_id=key, destination=to)
             turn = await chat.accept(question)
             assert turn is not None
             await chat.answering(turn).whole()
@@ -252,33 +255,33 @@ async def test_after_an_outage_of_postgresql_nobody_takes_over_from_the_living(
     fake: FakeOpenAI, postgresql: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database_url = new_postgresql_database(postgresql)
-    gate, tick, is_away = held(fake), Store.tick, True
+    gate, heartbeat, is_away = held(fake), Store.heartbeat, True
 
     async def away(self: Store, *args: Any) -> Any:
         if is_away:
             raise StoreUnavailable
-        return await tick(self, *args)
+        return await heartbeat(self, *args)
 
-    lapsed = "SELECT id FROM holder WHERE held_until < extract(epoch FROM clock_timestamp())"
+    lapsed = "SELECT id FROM lease_owner WHERE expires_at < extract(epoch FROM clock_timestamp())"
     async with (
-        opened(fake, database_url, hold_seconds=3) as chat,
-        opened(fake, database_url, hold_seconds=3) as other,
-        Heir(chat) as heir,
-        Heir(other) as other_heir,
+        opened(fake, database_url, lease_seconds=3) as chat,
+        opened(fake, database_url, lease_seconds=3) as other,
+        Reclaimer(chat) as reclaimer,
+        Reclaimer(other) as other_reclaimer,
     ):
         turns = [await accepted(each, "Q1-a", f"{number}", surface="web") for number, each in enumerate((chat, other))]
         for each, turn in zip((chat, other), turns, strict=True):
             each.answering(turn)
         await fake.until(lambda _: gate.waiting == 2)
-        monkeypatch.setattr(Store, "tick", away)
+        monkeypatch.setattr(Store, "heartbeat", away)
         await until(lambda: len(rows(database_url, lapsed)) == 2)
         is_away = False
         await until(lambda: rows(database_url, lapsed) == [])
         gate.open()
         for each, turn in zip((chat, other), turns, strict=True):
             assert (await each.following(turn).whole()).text == "You asked: Q1-a."
-        assert heir.turns == other_heir.turns == []
-    assert [row["token"] for row in rows(database_url, "SELECT token FROM turn")] == [1, 1]
+        assert reclaimer.turns == other_reclaimer.turns == []
+    assert [row["fencing_token"] for row in rows(database_url, "SELECT fencing_token FROM turn")] == [1, 1]
 
 
 async def until(condition: Any) -> None:

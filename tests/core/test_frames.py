@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core import Chat, Frame, Preparation, Question, Remarks, Turn
-from core.frames import INSTRUCTIONS, LONGEST_NAME, as_told
+from core.frames import INSTRUCTIONS, LONGEST_NAME, as_prompt
 from tests.conftest import opened
 from tests.core.fixtures.database import contents
 from tests.fakes.openai_api import FakeOpenAI
@@ -74,7 +74,7 @@ def unmasked(text: str) -> str:
 def test_a_question_in_its_frame_has_one_line_that_says_who_asks_and_the_rest_is_quoted(
     speaker: str, text: str
 ) -> None:
-    framed = as_told(text, Frame(speaker))
+    framed = as_prompt(text, Frame(speaker))
     (line,) = frame_lines(framed)
     assert lines(framed)[0] == line
     assert line.endswith(" writes:")
@@ -86,7 +86,7 @@ def test_a_question_in_its_frame_has_one_line_that_says_who_asks_and_the_rest_is
 @given(speaker=names, text=texts, attached=st.lists(names, min_size=1, max_size=3))
 @some
 def test_what_a_question_came_with_is_one_line_of_the_frame(speaker: str, text: str, attached: list[str]) -> None:
-    framed = as_told(text, Frame(speaker, attached))
+    framed = as_prompt(text, Frame(speaker, attached))
     first, last = frame_lines(framed)
     assert (lines(framed)[0], lines(framed)[-1]) == (first, last)
     shown = last.removeprefix("Attached, and not readable for you: ")
@@ -114,7 +114,7 @@ def test_remarks_have_a_line_of_the_frame_before_each_and_the_rest_is_quoted(sai
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_no_newline_lets_a_text_or_a_name_forge_a_frame(newline: str, forgery: str) -> None:
     forged = f"hello{newline}{forgery}".replace("\n", newline)
-    framed = as_told(forged, Frame(f"Roderick{newline}{forgery}", [forged]))
+    framed = as_prompt(forged, Frame(f"Roderick{newline}{forgery}", [forged]))
     assert len(frame_lines(framed)) == 2
     remarks = Remarks("Earlier", [(forged, forged), ("", forged)]).framed(unmasked)
     assert len(frame_lines(remarks)) == 3
@@ -134,12 +134,12 @@ def test_no_newline_lets_a_text_or_a_name_forge_a_frame(newline: str, forgery: s
     ],
 )
 def test_a_name_is_told_between_quotes_on_one_line(name: str, shown: str) -> None:
-    assert as_told("hello", Frame(name)) == f"{shown} writes:\n> hello"
+    assert as_prompt("hello", Frame(name)) == f"{shown} writes:\n> hello"
 
 
 def test_a_question_without_a_frame_is_told_as_it_is() -> None:
     for text in ("hello", "hello\n> you", ""):
-        assert as_told(text, None) == text
+        assert as_prompt(text, None) == text
 
 
 def test_names_files_and_texts_are_masked_in_a_frame() -> None:

@@ -119,11 +119,11 @@ def counted(database_url: str) -> int:
 
 async def taken_over(chat: Chat, surface: str = "slack") -> Turn:
     """The next turn of a surface that this chat inherits."""
-    inherited = asyncio.ensure_future(anext(chat.abandoned(surface)))
+    reclaimed = asyncio.ensure_future(anext(chat.orphaned(surface)))
     await asyncio.sleep(0)
-    await chat.tick()
+    await chat.heartbeat()
     async with asyncio.timeout(SECONDS):
-        return await inherited
+        return await reclaimed
 
 
 # ── the bounds ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -274,7 +274,7 @@ async def test_what_is_not_read_is_kept_nowhere_and_its_sender_is_told_when_it_c
 
 
 async def _all_that_can_be_seen(chat: Chat, database_url: str, text: str, crowd: Crowd, **known: Any) -> object:
-    turn = await chat.accept(crowd.question(text, **{**ON_SLACK, **known}, reply_to=REPLY_TO))
+    turn = await chat.accept(crowd.question(text, **{**ON_SLACK, **known}, destination=REPLY_TO))
     assert turn is not None
     assert (turn.unread, turn.question, turn.private, turn.said_password) == (True, "", False, False)
     with pytest.raises(AnswerFailed) as refused:
@@ -324,7 +324,7 @@ async def test_somebody_who_unlocked_the_place_is_not_read_either_and_the_unlock
     async with guessable(database_url) as chat:
         await chat.unlock(ULRICA, PLACE, "slack", PIN)
         for text in (f"{PIN} {crowd.words(20)}", crowd.words(21)):
-            turn = await chat.accept(crowd.question(text, **ON_SLACK, reply_to=REPLY_TO))
+            turn = await chat.accept(crowd.question(text, **ON_SLACK, destination=REPLY_TO))
             assert turn is not None
             assert (turn.unread, turn.question, turn.said_password) == (True, "", False)
         turn = await chat.accept(crowd.question("hello", **ON_SLACK))
@@ -422,13 +422,13 @@ async def test_nobody_waits_for_the_counting_of_another(postgresql: str, crowd: 
 
 async def test_a_message_that_is_delivered_again_counts_once(database_url: str, crowd: Crowd) -> None:
     async with guessable(database_url) as one, guessable(database_url) as other:
-        again = crowd.question(crowd.words(15), **ON_SLACK, event_id="E1", reply_to=REPLY_TO)
+        again = crowd.question(crowd.words(15), **ON_SLACK, event_id="E1", destination=REPLY_TO)
         accepted = await asyncio.gather(*(chat.accept(again) for chat in (one, other) * 5))
         assert [turn is None for turn in accepted].count(False) == 1
         assert await one.accept(again) is None
         assert {row["words"] for row in rows(database_url, "SELECT words FROM guess")} == {15}
         assert len(rows(database_url, "SELECT * FROM guess")) == 2  # hers and the surface's
-        closed = crowd.question(crowd.words(21), **ON_SLACK, event_id="E2", reply_to=REPLY_TO)
+        closed = crowd.question(crowd.words(21), **ON_SLACK, event_id="E2", destination=REPLY_TO)
         turns = [await one.accept(closed) for _ in range(2)]
         assert [turn and turn.unread for turn in turns] == [True, None]
 
@@ -531,7 +531,7 @@ async def test_where_nothing_may_be_opened_a_retry_is_refused_and_counts(databas
 
 async def test_a_session_that_is_full_is_no_place_to_guess_at_either(database_url: str, crowd: Crowd) -> None:
     async with guessable(database_url, max_turns_waiting=1) as chat:
-        await chat.accept(crowd.question("hello", **ON_THE_WEB, reply_to=REPLY_TO))
+        await chat.accept(crowd.question("hello", **ON_THE_WEB, destination=REPLY_TO))
         for may_unlock in (True, False):
             seen = set()
             for text in (f"{crowd.words(1)} hello", f"{PIN} hello"):
@@ -548,7 +548,7 @@ async def test_a_session_that_is_full_is_no_place_to_guess_at_either(database_ur
 
 
 async def _asked(chat: Chat, crowd: Crowd, text: str = "Q1-a") -> Turn:
-    turn = await chat.accept(crowd.question(text, **ON_SLACK, reply_to=REPLY_TO))
+    turn = await chat.accept(crowd.question(text, **ON_SLACK, destination=REPLY_TO))
     assert turn is not None
     return turn
 

@@ -20,8 +20,8 @@ import pytest
 import sqlalchemy as sa
 
 import core
-from core import Chat, HoldLost, Outcome, Question, Turn
-from core.chat import LONGEST_TICK_SECONDS
+from core import Chat, LeaseLost, Outcome, Question, Turn
+from core.chat import LONGEST_HEARTBEAT_SECONDS
 from core.store import Store, liveness
 from core.store.database import open_database
 from core.store.liveness import RECONNECT_SECONDS
@@ -34,7 +34,7 @@ from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
 from tests.stopwatch import stopwatch
 
 WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-LAPSES_WITHIN_TEN_SECONDS = "SELECT id FROM holder WHERE held_until < extract(epoch FROM clock_timestamp()) + 10"
+LAPSES_WITHIN_TEN_SECONDS = "SELECT id FROM lease_owner WHERE expires_at < extract(epoch FROM clock_timestamp()) + 10"
 SECONDS = 60.0  # for what has no bound of its own, on a busy machine
 
 
@@ -73,13 +73,14 @@ async def process(
     database_url: str,
     questions: Sequence[str],
     *,
-    hold_seconds: float = 14,
+    lease_seconds: float = 14,
     folder: Path | None = None,
 ) -> AsyncIterator[Process]:
     """A process that has accepted these questions and asks the first. A `folder` of its own makes it another host."""
     place = {"TMPDIR": str(folder)} if folder else {}
     started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.core.fixtures.process", database_url, fake.base_url, str(hold_seconds), *questions,
+        sys.executable, "-m", "tests.core.fixtures.process", database_url, fake.base_url, str(lease_seconds),
+        *questions,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, **place, "PYTHONPATH": str(Path(core.__file__).parents[1])},
     )  # fmt: skip
@@ -113,7 +114,7 @@ async def until_there_is(database_url: str, query: str) -> None:
             await asyncio.sleep(0.01)
 
 
-class Heir:
+class Reclaimer:
     """Takes over what a chat inherits on a surface, and answers it, until the end of the block."""
 
     def __init__(self, chat: Chat, surface: str = "web") -> None:
@@ -122,8 +123,8 @@ class Heir:
         self._chat = chat
         self._surface = surface
 
-    async def __aenter__(self) -> Heir:
-        self._task = asyncio.create_task(self._inherit())
+    async def __aenter__(self) -> Reclaimer:
+        self._task = asyncio.create_task(self._reclaim())
         await asyncio.sleep(0)
         return self
 
@@ -132,16 +133,16 @@ class Heir:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
-    async def _inherit(self) -> None:
+    async def _reclaim(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            async for turn in self._chat.abandoned(self._surface):
+            async for turn in self._chat.orphaned(self._surface):
                 self.turns.append(turn)
                 tasks.create_task(self._answer(turn))
 
     async def _answer(self, turn: Turn) -> None:
         self.texts.append((await self._chat.answering(turn).whole()).text)
 
-    async def has_taken(self, count: int, *, within: float = SECONDS) -> None:
+    async def has_reclaimed(self, count: int, *, within: float = SECONDS) -> None:
         """Come back once it has taken over that many turns."""
         await self._has(self.turns, count, within)
 
@@ -169,18 +170,18 @@ async def test_what_a_killed_process_left_is_answered_in_order_within_two_second
     async with (
         process(fake, database_url, ["Q1-a", "Q2-a", "Q3-a"]) as other,
         opened(fake, database_url) as chat,
-        Heir(chat) as heir,
+        Reclaimer(chat) as reclaimer,
     ):
-        await chat.tick()
-        assert heir.turns == []
+        await chat.heartbeat()
+        assert reclaimer.turns == []
         fake.answer = lambda asked: f"Ours: {' '.join(asked.questions)}"
         await other.kill()
-        await heir.has_taken(3, within=2)
-        await heir.has_answered(3)
-    assert [turn.number for turn in heir.turns] == [1, 2, 3]
-    assert heir.texts == ["Ours: Q1-a", "Ours: Q1-a Q2-a", "Ours: Q1-a Q2-a Q3-a"]
-    stored = rows(database_url, "SELECT answer, outcome, token FROM turn ORDER BY closed_at")
-    assert stored == [{"answer": text, "outcome": Outcome.ANSWERED, "token": 2} for text in heir.texts]
+        await reclaimer.has_reclaimed(3, within=2)
+        await reclaimer.has_answered(3)
+    assert [turn.number for turn in reclaimer.turns] == [1, 2, 3]
+    assert reclaimer.texts == ["Ours: Q1-a", "Ours: Q1-a Q2-a", "Ours: Q1-a Q2-a Q3-a"]
+    stored = rows(database_url, "SELECT answer, outcome, fencing_token FROM turn ORDER BY closed_at")
+    assert stored == [{"answer": text, "outcome": Outcome.ANSWERED, "fencing_token": 2} for text in reclaimer.texts]
 
 
 async def test_what_a_killed_process_left_is_found_at_the_next_start_on_its_surface(
@@ -191,11 +192,11 @@ async def test_what_a_killed_process_left_is_found_at_the_next_start_on_its_surf
         await other.kill()
     fake.answer = lambda asked: "Ours."
     async with opened(fake, database_url) as chat:
-        async with Heir(chat, "slack") as stranger:
-            await chat.tick()
+        async with Reclaimer(chat, "slack") as stranger:
+            await chat.heartbeat()
         assert stranger.turns == []
-        async with Heir(chat) as heir:
-            await heir.has_answered(1, within=2)
+        async with Reclaimer(chat) as reclaimer:
+            await reclaimer.has_answered(1, within=2)
 
 
 async def test_each_turn_that_the_dead_left_is_taken_by_one_heir(fake: FakeOpenAI, database_url: str) -> None:
@@ -205,15 +206,15 @@ async def test_each_turn_that_the_dead_left_is_taken_by_one_heir(fake: FakeOpenA
     async with (
         opened(fake, database_url) as one,
         opened(fake, database_url) as two,
-        Heir(one) as first,
-        Heir(two) as second,
+        Reclaimer(one) as first,
+        Reclaimer(two) as second,
     ):
-        await asyncio.gather(one.tick(), two.tick())
+        await asyncio.gather(one.heartbeat(), two.heartbeat())
         async with asyncio.timeout(SECONDS):
             while len(first.texts) + len(second.texts) < 8:  # noqa: ASYNC110 - it is the database that tells
                 await asyncio.sleep(0.01)
     assert sorted(turn.question for turn in (*first.turns, *second.turns)) == questions
-    assert {row["token"] for row in rows(database_url, "SELECT token FROM turn")} == {2}
+    assert {row["fencing_token"] for row in rows(database_url, "SELECT fencing_token FROM turn")} == {2}
 
 
 async def test_a_process_that_looks_around_many_times_at_once_takes_each_turn_once(
@@ -222,26 +223,26 @@ async def test_a_process_that_looks_around_many_times_at_once_takes_each_turn_on
     async with crashing(fake, database_url) as other:
         for n in range(4):
             await accepted(other, f"Q{n}-a")
-    async with opened(fake, database_url) as chat, Heir(chat) as heir:
-        await asyncio.gather(*(chat.tick() for _ in range(20)))
-        await heir.has_answered(4)
-    assert len(heir.turns) == 4
-    assert {row["token"] for row in rows(database_url, "SELECT token FROM turn")} == {2}
+    async with opened(fake, database_url) as chat, Reclaimer(chat) as reclaimer:
+        await asyncio.gather(*(chat.heartbeat() for _ in range(20)))
+        await reclaimer.has_answered(4)
+    assert len(reclaimer.turns) == 4
+    assert {row["fencing_token"] for row in rows(database_url, "SELECT fencing_token FROM turn")} == {2}
 
 
-async def test_a_turn_that_is_taken_over_while_it_is_begun_is_no_longer_answered_here(
+async def test_a_turn_that_is_reclaimed_while_it_is_begun_is_no_longer_answered_here(
     fake: FakeOpenAI, postgresql: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     database_url = new_postgresql_database(postgresql)
     async with crashing(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
         with connected(database_url) as thief:
-            thief.execute(sa.text("UPDATE turn SET holder = 'thief', token = token + 1"))
+            thief.execute(sa.text("UPDATE turn SET lease_owner = 'thief', fencing_token = fencing_token + 1"))
             answer = chat.answering(turn)
             await until_there_is(
                 database_url, WAITING_FOR_A_LOCK
             )  # it has found the turn its own, and is to write on it
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await answer.whole()
     assert "for a reason of ours" not in caplog.text
 
@@ -252,15 +253,15 @@ async def test_a_process_that_died_on_another_host_is_missed_once_its_connection
     database_url = new_postgresql_database(postgresql)
     held_answers(fake)
     async with (
-        process(fake, database_url, ["Q1-a"], hold_seconds=60, folder=tmp_path) as other,
+        process(fake, database_url, ["Q1-a"], lease_seconds=60, folder=tmp_path) as other,
         opened(fake, database_url) as chat,
-        Heir(chat) as heir,
+        Reclaimer(chat) as reclaimer,
     ):
         fake.answer = lambda asked: "Ours."
         await other.kill()
         with pytest.raises(TimeoutError):
-            await heir.has_taken(1, within=3)  # it may only be reconnecting
-        await heir.has_answered(1, within=6)
+            await reclaimer.has_reclaimed(1, within=3)  # it may only be reconnecting
+        await reclaimer.has_answered(1, within=6)
 
 
 # ── the paused ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -272,21 +273,21 @@ async def test_on_postgresql_a_paused_process_loses_its_turns_and_stores_no_answ
     database_url = new_postgresql_database(postgresql)
     gate = held_answers(fake)
     async with (
-        process(fake, database_url, ["Q1-a", "Q2-a"], hold_seconds=3) as other,
-        opened(fake, database_url, hold_seconds=3) as chat,
-        Heir(chat) as heir,
+        process(fake, database_url, ["Q1-a", "Q2-a"], lease_seconds=3) as other,
+        opened(fake, database_url, lease_seconds=3) as chat,
+        Reclaimer(chat) as reclaimer,
     ):
         first, second = (row["id"] for row in rows(database_url, "SELECT id FROM turn ORDER BY number"))
         other.pause()
         ours = fake.gate()
         fake.answer = lambda asked: Reply(pieces=("Ours", "."), gate=ours)
-        await heir.has_taken(2, within=10)
+        await reclaimer.has_reclaimed(2, within=10)
         await fake.until(lambda fake: fake.active == 2)  # theirs and ours
         gate.open()  # its answer is ready for it, and ours is not
         other.go_on()
         assert [await other.says(), await other.says()] == [{"lost": first}, {"lost": second}]
         ours.open()
-        await heir.has_answered(2)
+        await reclaimer.has_answered(2)
     stored = rows(database_url, "SELECT number, answer, outcome FROM turn ORDER BY number")
     assert stored == [
         {"number": 1, "answer": "Ours.", "outcome": Outcome.ANSWERED},
@@ -297,24 +298,26 @@ async def test_on_postgresql_a_paused_process_loses_its_turns_and_stores_no_answ
 async def test_on_sqlite_a_paused_process_keeps_its_turns(fake: FakeOpenAI, sqlite_url: str) -> None:
     gate = held_answers(fake)
     async with (
-        process(fake, sqlite_url, ["Q1-a"], hold_seconds=3) as other,
-        opened(fake, sqlite_url, hold_seconds=3) as chat,
-        Heir(chat) as heir,
+        process(fake, sqlite_url, ["Q1-a"], lease_seconds=3) as other,
+        opened(fake, sqlite_url, lease_seconds=3) as chat,
+        Reclaimer(chat) as reclaimer,
     ):
         other.pause()
         with pytest.raises(TimeoutError):
-            await heir.has_taken(1, within=3)
+            await reclaimer.has_reclaimed(1, within=3)
         other.go_on()
         gate.open()
         assert await other.says() == {"answered": "Theirs: Q1-a"}
-    assert rows(sqlite_url, "SELECT answer, token FROM turn") == [{"answer": "Theirs: Q1-a", "token": 1}]
+    assert rows(sqlite_url, "SELECT answer, fencing_token FROM turn") == [
+        {"answer": "Theirs: Q1-a", "fencing_token": 1}
+    ]
 
 
 async def test_whoever_stands_still_in_the_middle_of_its_work_holds_up_nobody_else_for_long(
     fake: FakeOpenAI, postgresql: str
 ) -> None:
     database_url = new_postgresql_database(postgresql)
-    async with opened(fake, database_url) as chat, Heir(chat) as heir:
+    async with opened(fake, database_url) as chat, Reclaimer(chat) as reclaimer:
         await chat.answering(await accepted(chat, "Q1-a")).whole()
         paused = open_database(database_url)
         stands, goes_on = asyncio.Event(), threading.Event()
@@ -339,7 +342,7 @@ async def test_whoever_stands_still_in_the_middle_of_its_work_holds_up_nobody_el
             goes_on.set()
             await asyncio.gather(at_work, return_exceptions=True)
             await asyncio.to_thread(paused.close)
-        assert heir.turns == []
+        assert reclaimer.turns == []
 
 
 async def test_who_hears_late_that_its_turns_were_its_own_looks_again_before_it_shows_anything(
@@ -347,7 +350,7 @@ async def test_who_hears_late_that_its_turns_were_its_own_looks_again_before_it_
 ) -> None:
     database_url = new_postgresql_database(postgresql)
     held_answers(fake)
-    tick, is_late, may_arrive = Store.tick, False, asyncio.Event()
+    heartbeat, is_late, may_arrive = Store.heartbeat, False, asyncio.Event()
 
     async with opened(fake, database_url) as chat, opened(fake, database_url) as other:
         turn = await accepted(chat, "Q1-a")
@@ -356,26 +359,26 @@ async def test_who_hears_late_that_its_turns_were_its_own_looks_again_before_it_
         store, on_its_way = chat._store, asyncio.Event()
 
         async def late(self: Store, *args: Any) -> Any:
-            found = await tick(self, *args)
+            found = await heartbeat(self, *args)
             if self is store and is_late:
                 on_its_way.set()
                 await may_arrive.wait()
             return found
 
-        monkeypatch.setattr(Store, "tick", late)
+        monkeypatch.setattr(Store, "heartbeat", late)
         is_late = True
         await on_its_way.wait()
-        await asyncio.sleep(LONGEST_TICK_SECONDS)
-        change(database_url, "UPDATE turn SET holder = NULL, token = token + 1")
+        await asyncio.sleep(LONGEST_HEARTBEAT_SECONDS)
+        change(database_url, "UPDATE turn SET lease_owner = NULL, fencing_token = fencing_token + 1")
         is_late = False
-        async with Heir(other) as heir:
-            await heir.has_taken(1)
-            before = chat._ticked
+        async with Reclaimer(other) as reclaimer:
+            await reclaimer.has_reclaimed(1)
+            before = chat._last_heartbeat
             may_arrive.set()
-            while chat._ticked == before:  # noqa: ASYNC110 - nobody is told
+            while chat._last_heartbeat == before:  # noqa: ASYNC110 - nobody is told
                 await asyncio.sleep(0)
-            with pytest.raises(HoldLost):
-                await chat.check_hold(turn)
+            with pytest.raises(LeaseLost):
+                await chat.check_lease(turn)
 
 
 # ── the living ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -386,18 +389,18 @@ async def test_a_living_process_keeps_its_turns_however_long_they_take(fake: Fak
     # SQLite's holds have no clock; and on PostgreSQL nobody judges by it who has not been in touch for a while.
     seconds = RECONNECT_SECONDS + 1.5 if database_url.startswith("postgresql") else 2.0
     async with (
-        opened(fake, database_url, hold_seconds=3) as one,
-        opened(fake, database_url, hold_seconds=3) as two,
-        Heir(one) as first,
-        Heir(two) as second,
+        opened(fake, database_url, lease_seconds=3) as one,
+        opened(fake, database_url, lease_seconds=3) as two,
+        Reclaimer(one) as first,
+        Reclaimer(two) as second,
     ):
         answers = [chat.answering(await accepted(chat, text)) for chat, text in ((one, "Q1-a"), (two, "Q2-a"))]
         with pytest.raises(TimeoutError):
-            await second.has_taken(1, within=seconds)
+            await second.has_reclaimed(1, within=seconds)
         assert first.turns == []
         gate.open()
         assert [(await answer.whole()).text for answer in answers] == ["Theirs: Q1-a", "Theirs: Q2-a"]
-    assert [row["token"] for row in rows(database_url, "SELECT token FROM turn")] == [1, 1]
+    assert [row["fencing_token"] for row in rows(database_url, "SELECT fencing_token FROM turn")] == [1, 1]
 
 
 async def test_on_postgresql_a_living_process_keeps_its_turns_when_somebody_tidies_up_its_lock_file(
@@ -406,13 +409,13 @@ async def test_on_postgresql_a_living_process_keeps_its_turns_when_somebody_tidi
     database_url = new_postgresql_database(postgresql)
     monkeypatch.setattr(liveness, "shared_folder", lambda: tmp_path / "locks")
     gate = held_answers(fake)
-    async with opened(fake, database_url) as one, opened(fake, database_url) as two, Heir(two) as heir:
+    async with opened(fake, database_url) as one, opened(fake, database_url) as two, Reclaimer(two) as reclaimer:
         answer = one.answering(await accepted(one, "Q1-a"))
         await fake.until(lambda fake: fake.active == 1)
         for file in (tmp_path / "locks").glob("*.lock"):
             file.unlink()
         with pytest.raises(TimeoutError):
-            await heir.has_taken(1, within=3)
+            await reclaimer.has_reclaimed(1, within=3)
         gate.open()
         assert (await answer.whole()).text == "Theirs: Q1-a"
 
@@ -426,22 +429,22 @@ async def test_whoever_finds_the_dead_first_lets_all_others_know(
     async with opened(fake, database_url):  # which serves another surface
         pass
     fake.answer = lambda asked: "Ours."
-    async with opened(fake, database_url) as chat, Heir(chat) as heir:
-        await heir.has_answered(1, within=2)
+    async with opened(fake, database_url) as chat, Reclaimer(chat) as reclaimer:
+        await reclaimer.has_answered(1, within=2)
 
 
 async def test_turns_that_a_leaving_process_lets_go_are_taken_at_once(fake: FakeOpenAI, database_url: str) -> None:
     fake.fail("POST", "/responses", Stall(after_pieces=1))
-    async with opened(fake, database_url) as other, opened(fake, database_url) as chat, Heir(chat) as heir:
+    async with opened(fake, database_url) as other, opened(fake, database_url) as chat, Reclaimer(chat) as reclaimer:
         answers = [other.answering(await accepted(other, f"Q{n}-a")) for n in range(2)]
         await fake.until(lambda fake: fake.active == 1)
         await other.drain(0)
         assert other.draining
-        await heir.has_answered(2, within=3)
-        assert heir.texts == ["You asked: Q0-a.", "You asked: Q1-a. Before that you asked: Q0-a."]
+        await reclaimer.has_answered(2, within=3)
+        assert reclaimer.texts == ["You asked: Q0-a.", "You asked: Q1-a. Before that you asked: Q0-a."]
         for answer in answers:
             async with asyncio.timeout(5):
-                with pytest.raises(HoldLost):
+                with pytest.raises(LeaseLost):
                     await answer.whole()
 
 
@@ -457,14 +460,14 @@ async def test_a_leaving_process_accepts_nothing_more(fake: FakeOpenAI, database
 async def test_a_question_whose_asker_hung_up_while_it_was_stored_is_answered(
     fake: FakeOpenAI, database_url: str
 ) -> None:
-    async with opened(fake, database_url) as chat, Heir(chat) as heir:
+    async with opened(fake, database_url) as chat, Reclaimer(chat) as reclaimer:
         accepting = asyncio.create_task(chat.accept(Question("web", SESSION, "Q1-a", event_id="E1")))
         await asyncio.sleep(0)
         accepting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await accepting
-        await heir.has_answered(1, within=3)
-    assert heir.texts == ["You asked: Q1-a."]
+        await reclaimer.has_answered(1, within=3)
+    assert reclaimer.texts == ["You asked: Q1-a."]
 
 
 async def test_an_interrupted_turn_is_closed_and_the_next_one_is_answered(fake: FakeOpenAI, database_url: str) -> None:
@@ -472,9 +475,9 @@ async def test_an_interrupted_turn_is_closed_and_the_next_one_is_answered(fake: 
         await accepted(other, "Q1-a")
     fake.answer = lambda asked: " ".join(asked.questions)
     async with opened(fake, database_url) as chat:
-        abandoned = chat.abandoned("web")
+        orphaned = chat.orphaned("web")
         async with asyncio.timeout(SECONDS):
-            turn = await anext(abandoned)
+            turn = await anext(orphaned)
         await chat.interrupt(turn)
         after = await accepted(chat, "Q2-a")
         assert (await chat.answering(after).whole()).text == "Q2-a"
@@ -487,8 +490,8 @@ async def test_an_interrupted_turn_is_closed_and_the_next_one_is_answered(fake: 
 
 def test_a_holder_lives_until_it_lets_go(tmp_path: Path) -> None:
     mine, theirs = LockFiles(tmp_path), LockFiles(tmp_path)
-    mine.hold("one")
-    mine.hold("two")
+    mine.lock("one")
+    mine.lock("two")
     assert [files.is_dead(name) for files in (mine, theirs) for name in ("one", "two")] == [False] * 4
     mine.release("one")
     assert [files.is_dead(name) for files in (mine, theirs) for name in ("one", "two")] == [None, False] * 2
@@ -503,7 +506,7 @@ def test_of_a_holder_without_a_file_nothing_is_known(tmp_path: Path) -> None:
 def test_a_name_can_be_held_again_after_it_was_let_go(tmp_path: Path) -> None:
     mine, theirs = LockFiles(tmp_path), LockFiles(tmp_path)
     for _ in range(3):
-        mine.hold("one")
+        mine.lock("one")
         assert theirs.is_dead("one") is False
         mine.release("one")
         assert theirs.is_dead("one") is None
@@ -518,7 +521,7 @@ def test_the_file_that_a_dead_holder_left_is_removed(tmp_path: Path) -> None:
 
 def test_who_buries_the_dead_removes_the_files_of_all_of_them_and_of_nobody_else(tmp_path: Path) -> None:
     mine = LockFiles(tmp_path)
-    mine.hold("one")
+    mine.lock("one")
     for name in ("two", "three"):
         (tmp_path / f"{name}.lock").touch()
     LockFiles(tmp_path).bury(age=60)
@@ -533,10 +536,10 @@ def test_those_who_share_a_folder_are_on_one_host(tmp_path: Path) -> None:
 
 
 def test_lock_files_are_for_their_owner_alone(tmp_path: Path) -> None:
-    files = LockFiles(tmp_path / "holders")
-    files.hold("one")
-    assert (tmp_path / "holders").stat().st_mode & 0o077 == 0
-    assert (tmp_path / "holders" / "one.lock").stat().st_mode & 0o077 == 0
+    files = LockFiles(tmp_path / "lease_owners")
+    files.lock("one")
+    assert (tmp_path / "lease_owners").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "lease_owners" / "one.lock").stat().st_mode & 0o077 == 0
     files.release("one")
 
 
@@ -552,7 +555,7 @@ def test_eight_holders_that_come_go_and_look_at_each_other_are_never_wrong(tmp_p
         while time.monotonic() < end and not wrong:
             name = f"holder{me}-{(life := life + 1)}"
             mine, theirs = LockFiles(tmp_path), LockFiles(tmp_path)
-            mine.hold(name)
+            mine.lock(name)
             alive.add(name)
             for other in list(alive):
                 if theirs.is_dead(other) and other in alive:
@@ -581,7 +584,7 @@ def test_whoever_comes_while_others_clean_up_keeps_its_file(tmp_path: Path) -> N
         try:
             end = time.monotonic() + 0.7
             while time.monotonic() < end:
-                mine.hold(name := secrets.token_hex(8))
+                mine.lock(name := secrets.token_hex(8))
                 assert (tmp_path / f"{name}.lock").exists()
                 mine.release(name)
         finally:

@@ -18,7 +18,7 @@ from core import (
     Chat,
     EventReused,
     Finished,
-    HoldLost,
+    LeaseLost,
     Outcome,
     Overloaded,
     Preparation,
@@ -90,12 +90,12 @@ async def ask(chat: Chat, text: str, session: str = SESSION, **more: Any) -> str
 
 async def taken_over(chat: Chat, surface: str = "web") -> Turn:
     """The next turn that this chat inherits."""
-    abandoned = chat.abandoned(surface)
-    inherited = asyncio.ensure_future(anext(abandoned))
+    orphaned = chat.orphaned(surface)
+    reclaimed = asyncio.ensure_future(anext(orphaned))
     await asyncio.sleep(0)  # now it is known that somebody waits
-    await chat.tick()
+    await chat.heartbeat()
     async with asyncio.timeout(SECONDS):
-        return await inherited
+        return await reclaimed
 
 
 async def comes_true(check: Callable[[], object], timeout: float = SECONDS) -> None:
@@ -213,7 +213,7 @@ async def test_a_session_is_asked_one_question_at_a_time(fake: FakeOpenAI, datab
         first, second = await accepted(chat, "Q1-a"), await accepted(chat, "Q2-a")
         later, earlier = chat.answering(second), chat.answering(first)
         await fake.until(lambda fake: fake.active == 1)
-        await chat.tick()
+        await chat.heartbeat()
         assert requests_for_answers(fake) == 1
         let_go()
         assert [(await answer.whole()).text for answer in (earlier, later)] == ["Q1-a it is.", "Q2-a it is."]
@@ -276,19 +276,19 @@ def unheard(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(Store, method, writes)
 
 
-@pytest.mark.parametrize("reply_to", [None, {"channel": "1"}], ids=["stored", "shown"])
+@pytest.mark.parametrize("destination", [None, {"channel": "1"}], ids=["stored", "shown"])
 async def test_an_answer_whose_commit_nobody_heard_of_is_the_answer_and_counts_once(
-    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch, reply_to: dict[str, str] | None
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch, destination: dict[str, str] | None
 ) -> None:
     unheard(monkeypatch, "close_answered")
     unheard(monkeypatch, "close_shown")
     async with opened(fake, database_url) as chat:
-        turn = await chat.accept(Question("web", SESSION, "Q1-a", reply_to=reply_to))
+        turn = await chat.accept(Question("web", SESSION, "Q1-a", destination=destination))
         assert turn is not None
         answer = chat.answering(turn)
         finished = await answer.whole()
         assert finished.text == "You asked: Q1-a."
-        if reply_to:
+        if destination:
             await chat.shown(turn)
         assert await ask(chat, "Q2-a") == "You asked: Q2-a. Before that you asked: Q1-a."
     stored = rows(database_url, "SELECT answer, outcome, input_tokens FROM turn WHERE number = 1")
@@ -485,7 +485,7 @@ async def test_a_process_that_asks_as_much_as_it_may_is_busy_where_nobody_can_wa
             await chat.accept(question("Q2-x", "web:public:2", may_wait=False))
         assert turns_stored(database_url) == 2
         answers.append(chat.answering(await accepted(chat, "Q3-x", "web:public:3")))
-        await chat.tick()
+        await chat.heartbeat()
         assert fake.active == 2  # the third waits, but is not lost
         let_go()
         assert [(await answer.whole()).text for answer in answers] == ["Q0-x it is.", "Q1-x it is.", "Q3-x it is."]
@@ -587,7 +587,7 @@ async def test_a_turn_that_many_stop_at_once_is_stopped_and_nobody_minds(fake: F
                 await asyncio.sleep(0)
             assert any(await asyncio.gather(*stops))
             assert (await answer.whole()).outcome is Outcome.STOPPED
-        await chat.tick()
+        await chat.heartbeat()
 
 
 async def test_what_was_said_before_a_stop_is_remembered_and_told_once(fake: FakeOpenAI, database_url: str) -> None:
@@ -715,7 +715,7 @@ async def test_a_turn_that_runs_while_its_session_is_forgotten_ends_at_once_and_
         with stopwatch() as watch:
             for each in (answer, waiting):
                 async with asyncio.timeout(SECONDS):
-                    with pytest.raises(HoldLost):
+                    with pytest.raises(LeaseLost):
                         await each.whole()
             await fake.until(lambda fake: fake.active == 0)
         assert watch.seconds < 3
@@ -841,8 +841,8 @@ async def test_a_turn_that_a_living_process_lets_go_of_is_never_given_up(fake: F
         for again in range(1, 7):
             answer = chat.answering(turn)
             await comes_true(lambda again=again: requests_for_answers(fake) == again)  # type: ignore[misc]
-            chat.let_go(turn)
-            with pytest.raises(HoldLost):
+            chat.release(turn)
+            with pytest.raises(LeaseLost):
                 await answer.whole()
             turn = await taken_over(chat)
         fake.answer = lambda asked: "At last."
@@ -910,10 +910,10 @@ async def test_leaving_ends_within_its_time_and_cancels_what_still_runs(fake: Fa
             await fake.until(lambda fake: fake.active == 1)
             begun = watch.seconds
         assert watch.seconds - begun < 5
-    assert isinstance(running.failure, HoldLost)
-    assert isinstance(waiting.failure, HoldLost)
+    assert isinstance(running.failure, LeaseLost)
+    assert isinstance(waiting.failure, LeaseLost)
     await fake.until(lambda fake: fake.active == 0)
-    assert rows(database_url, "SELECT holder, outcome FROM turn") == [{"holder": None, "outcome": None}] * 2
+    assert rows(database_url, "SELECT lease_owner, outcome FROM turn") == [{"lease_owner": None, "outcome": None}] * 2
 
 
 async def test_leaving_does_not_wait_for_what_another_process_is_asked(fake: FakeOpenAI, database_url: str) -> None:

@@ -26,15 +26,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from core.assistants import Assistant
-from core.errors import HoldLost, Overloaded
+from core.errors import LeaseLost, Overloaded
 from core.language_model import Conversations
 from core.password import Reading, Said
-from core.store import Begun, Chosen, Store, ThreadFate, Tick, liveness
+from core.store import Begun, Chosen, Heartbeat, Store, ThreadFate, liveness
 from core.store.guesses import MOST_WRONG_WORDS
 from core.store.ledger import ATTEMPT_ALONE
 from core.store.liveness import HostLiveness
 from core.threads import Threads
-from core.turns import MOST_ATTEMPTS_IN_COMPANY, TOLD_OUTCOMES, Finished, Outcome, Question, Told, Turn
+from core.turns import MOST_ATTEMPTS_IN_COMPANY, SYNCED_OUTCOMES, Finished, Outcome, PastTurn, Question, Turn
 from tests.core.fixtures.database import new_engine
 
 STEPS = int(os.environ.get("BOB_LEDGER_STEPS", "0"))
@@ -47,7 +47,7 @@ STEPS_A_SECOND = 10  # of the slowest machine, in a long run
 PROCESSES = 3
 SESSIONS = 2
 MAX_WAITING = 3
-HOLD_SECONDS = 3600.0  # so that no hold lapses by itself
+LEASE_SECONDS = 3600.0  # so that no hold lapses by itself
 BUDGET = 10**9  # so that nothing is left out
 ASSISTANTS = (
     Chosen("Bob"),
@@ -86,8 +86,8 @@ class Entry:
     assistant: str
     circle: str | None
     to_be_shown: bool
-    holder: str | None
-    token: int = 1
+    lease_owner: str | None
+    fencing_token: int = 1
     attempts: int = 0
     stop: bool = False
     context: str | None = None
@@ -107,7 +107,7 @@ class Thread:
     conversation: str | None
     circle: str | None
     begins: int
-    told: int
+    synced: int
     in_doubt: bool = False
 
 
@@ -142,8 +142,8 @@ class Process:
     in_hand: set[str] = field(default_factory=set)
 
     @property
-    def holder(self) -> str:
-        return self.store._liveness.holder
+    def lease_owner(self) -> str:
+        return self.store._liveness.lease_owner
 
 
 @dataclass(eq=False)
@@ -155,13 +155,13 @@ class Hold:
     begun: Begun | None = None
     local: bool = False
     conversation: str | None = None
-    to_tell: list[Told] = field(default_factory=list)
-    told: int | None = None
+    to_catch_up: list[PastTurn] = field(default_factory=list)
+    synced: int | None = None
     answer: str | None = None  # once it was asked
 
     def lay_down(self) -> None:
-        self.begun = self.conversation = self.told = self.answer = None
-        self.to_tell = []
+        self.begun = self.conversation = self.synced = self.answer = None
+        self.to_catch_up = []
 
 
 def _asked(*_: object, **__: object) -> Any:
@@ -208,7 +208,7 @@ class World:
         self._runner.close()
 
     async def _start(self) -> Process:
-        life = Store.open(self._url, hear=lambda _: None, hold_seconds=HOLD_SECONDS, erase_after=0.0)
+        life = Store.open(self._url, on_notification=lambda _: None, lease_seconds=LEASE_SECONDS, erase_after=0.0)
         return Process(await life.__aenter__(), life)
 
     async def crash(self, which: int) -> None:
@@ -223,19 +223,19 @@ class World:
             return
         process.paused = True
         if isinstance(process.store._liveness, HostLiveness):
-            process.store._liveness._files.release(process.holder)
+            process.store._liveness._files.release(process.lease_owner)
         else:
-            lapsed = "UPDATE holder SET held_until = held_until - :seconds WHERE id = :id"
-            self.change(lapsed, seconds=2 * HOLD_SECONDS, id=process.holder)
+            lapsed = "UPDATE lease_owner SET expires_at = expires_at - :seconds WHERE id = :id"
+            self.change(lapsed, seconds=2 * LEASE_SECONDS, id=process.lease_owner)
 
     def _come_back(self, process: Process) -> None:
         if process.paused and isinstance(process.store._liveness, HostLiveness):
-            process.store._liveness._files.hold(process.holder)
+            process.store._liveness._files.lock(process.lease_owner)
         process.paused = False
 
-    async def look_around(self, process: Process, surfaces: Sequence[str]) -> Tick:
+    async def look_around(self, process: Process, surfaces: Sequence[str]) -> Heartbeat:
         self._come_back(process)
-        return await process.store.tick(surfaces, process.in_hand, list(process.in_hand))
+        return await process.store.heartbeat(surfaces, process.in_hand, list(process.in_hand))
 
 
 async def _leave(process: Process, crash: Crash | None) -> None:
@@ -317,7 +317,7 @@ class LedgerMachine(RuleBasedStateMachine):
         word = f"q{self._count()}." if what % 9 else ""
         return Question(
             self.surface, f"{self.surface}:{where % SESSIONS}", word, event_id=event, may_wait=may_wait,
-            reply_to={"to": "somewhere"} if to_be_shown else None,
+            destination={"to": "somewhere"} if to_be_shown else None,
         )  # fmt: skip
 
     async def _ask_store(
@@ -353,7 +353,7 @@ class LedgerMachine(RuleBasedStateMachine):
         chosen = ASSISTANTS[what % len(ASSISTANTS)]
         self.expected.turns[turn.id] = Entry(
             turn.id, question.session, session.turns, question.event_id, question.text, chosen.name, chosen.circle,
-            question.reply_to is not None, process.holder,
+            question.destination is not None, process.lease_owner,
         )  # fmt: skip
         self._give(process, turn)
 
@@ -413,11 +413,11 @@ class LedgerMachine(RuleBasedStateMachine):
         if hold is None:
             return
         entry = self._entry(hold)
-        if self._write(hold, hold.process.store.settle(hold.turn, hold.told, 1)):
+        if self._write(hold, hold.process.store.settle(hold.turn, hold.synced, 1)):
             thread = self.expected.threads.get((entry.session, entry.assistant))
             if thread is not None:
                 thread.in_doubt = False
-                thread.told = thread.told if hold.told is None else hold.told
+                thread.synced = thread.synced if hold.synced is None else hold.synced
         hold.lay_down()
 
     @rule(which=any_one, how=any_one)
@@ -458,7 +458,7 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: store.adopt(turn, f"{self.surface}-c{self._count()}", self.surface),
             lambda: store.note_prepared(replace(turn, question=f"q{self._count()}.", context="")),
             lambda: store.settle(turn, turn.number, 1),
-            lambda: store.close_answered(turn, finished, thread="told", conversation_id=hold.conversation),
+            lambda: store.close_answered(turn, finished, thread="synced", conversation_id=hold.conversation),
             lambda: store.close_answered(turn, finished, thread="retired"),
             lambda: store.close_unanswered(turn, Outcome.FAILED, f"s{self._count()}.", thread="retired"),
             lambda: store.close_unanswered(turn, Outcome.REFUSED, None, thread="untouched"),
@@ -467,7 +467,7 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: store.close_shown(turn, undeliverable=True),
         ]
         for write in (writes[how % len(writes)], writes[how // len(writes) % len(writes)]):
-            with pytest.raises(HoldLost):
+            with pytest.raises(LeaseLost):
                 self._run(write())
 
     def _step(self, hold: Hold, how: int) -> None:
@@ -496,7 +496,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assistant = Assistant(name=entry.assistant, model="m", instructions="i", token_budget=BUDGET)
         try:
             begun = self._run(threads.begin(hold.turn, assistant))
-        except HoldLost:
+        except LeaseLost:
             assert not self._is_valid(hold)
             return
         assert self._is_valid(hold)
@@ -525,16 +525,16 @@ class LedgerMachine(RuleBasedStateMachine):
         assert begun.plan.keep == goes_on
         if thread is None or not goes_on:
             self._retire(*key)
-            begins = min([told.number for told in self._visible_to(entry)], default=entry.number)
+            begins = min([synced.number for synced in self._visible_to(entry)], default=entry.number)
             thread = self.expected.threads[key] = Thread(None, entry.circle, begins, begins - 1)
         elif not hold.local:
             thread.in_doubt = True
         assert begun.conversation_id == thread.conversation
         hold.conversation = thread.conversation
-        hold.to_tell = list(begun.plan.tell)
+        hold.to_catch_up = list(begun.plan.catch_up)
         known = self.said[hold.conversation] if hold.conversation else []
-        reads = [*known, *((told.question, told.answer) for told in hold.to_tell)]
-        assert reads == [(told.question, told.answer) for told in self._visible_to(entry)]
+        reads = [*known, *((synced.question, synced.answer) for synced in hold.to_catch_up)]
+        assert reads == [(synced.question, synced.answer) for synced in self._visible_to(entry)]
 
     def _adopt(self, hold: Hold) -> None:
         entry, conversation = self._entry(hold), f"{self.surface}-c{self._count()}"
@@ -553,10 +553,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def _tell(self, hold: Hold) -> None:
         """Say the next thing to the language model, which knows of no holds."""
         conversation = self.said[hold.conversation] if hold.conversation else []
-        if hold.to_tell:
-            told = hold.to_tell.pop(0)
-            conversation.append((told.question, told.answer))
-            hold.told = told.number
+        if hold.to_catch_up:
+            synced = hold.to_catch_up.pop(0)
+            conversation.append((synced.question, synced.answer))
+            hold.synced = synced.number
         elif hold.answer is None:
             hold.answer = f"a{self._count()}."
             conversation.append((hold.turn.question, hold.answer))
@@ -601,8 +601,8 @@ class LedgerMachine(RuleBasedStateMachine):
         thread = self.expected.threads.get((entry.session, entry.assistant))
         if fate == "retired":
             self._retire(entry.session, entry.assistant)
-        elif fate == "told" and thread is not None and thread.conversation == conversation:
-            thread.told, thread.in_doubt = entry.number, False
+        elif fate == "synced" and thread is not None and thread.conversation == conversation:
+            thread.synced, thread.in_doubt = entry.number, False
 
     def _close_shown(self, hold: Hold, *, undeliverable: bool) -> None:
         entry = self._entry(hold)
@@ -653,8 +653,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if opened.name != entry.assistant:
                 self._retire(entry.session, entry.assistant)
             entry.assistant, entry.circle, entry.said_password = opened.name, opened.circle, True
-        entry.holder, entry.attempts = None, 0
-        entry.token += 1
+        entry.lease_owner, entry.attempts = None, 0
+        entry.fencing_token += 1
 
     @rule(who=any_one, where=any_one)
     def reset(self, who: int, where: int) -> None:
@@ -675,7 +675,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.gone += [word for word in (entry.question, entry.context, entry.answer, entry.error) if word]
             entry.question, entry.answer, entry.context, entry.error, entry.posted = "", None, None, None, None
             entry.outcome, entry.closed, entry.to_be_shown = Outcome.FORGOTTEN, True, False
-            entry.token += 1
+            entry.fencing_token += 1
 
     def _reset(self, name: str) -> None:
         if session := self.expected.sessions.get(name):
@@ -694,9 +694,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def _release(self, process: Process, ids: Sequence[str]) -> None:
         self._run(process.store.release(ids))
         for entry in [self.expected.turns[turn_id] for turn_id in ids]:
-            if entry.holder == process.holder and not entry.closed:
-                entry.holder = None
-                entry.token += 1
+            if entry.lease_owner == process.lease_owner and not entry.closed:
+                entry.lease_owner = None
+                entry.fencing_token += 1
 
     @rule(who=any_one)
     def crash(self, who: int) -> None:
@@ -713,39 +713,41 @@ class LedgerMachine(RuleBasedStateMachine):
     def _look_around(self, process: Process, let_go: int, *, serves: bool = True) -> None:
         if let_go % 4 == 0:
             process.in_hand.discard(pick(sorted(process.in_hand), let_go) or "")
-        alive = {other.holder for other in self.world.processes if not other.paused or other is process}
+        alive = {other.lease_owner for other in self.world.processes if not other.paused or other is process}
         open_ones = [entry for entry in self.expected.turns.values() if not entry.closed]
-        ours = {entry.id for entry in open_ones if entry.holder == process.holder}
-        to_take = [entry for entry in open_ones if entry.holder not in alive or entry.id in ours - process.in_hand]
+        ours = {entry.id for entry in open_ones if entry.lease_owner == process.lease_owner}
+        to_take = [entry for entry in open_ones if entry.lease_owner not in alive or entry.id in ours - process.in_hand]
         missing = [self.expected.turns[turn_id] for turn_id in process.in_hand - ours]
-        lost = {e.id for e in missing if e.holder != process.holder or e.outcome == Outcome.FORGOTTEN}
+        lost = {e.id for e in missing if e.lease_owner != process.lease_owner or e.outcome == Outcome.FORGOTTEN}
         ended = {entry.id: self._attempts_that_ended(entry, by=process) for entry in to_take}
-        tick = self._run(self.world.look_around(process, [self.surface] if serves else []))
-        assert set(tick.stopped) == {turn_id for turn_id in ours if self.expected.turns[turn_id].stop}
-        assert set(tick.lost) == lost
-        assert {turn.id for turn in tick.taken} == ({entry.id for entry in to_take} if serves else set())
-        in_order = [(turn.session_id, turn.number) for turn in tick.taken]
+        heartbeat = self._run(self.world.look_around(process, [self.surface] if serves else []))
+        assert set(heartbeat.stopped) == {turn_id for turn_id in ours if self.expected.turns[turn_id].stop}
+        assert set(heartbeat.lost) == lost
+        assert {turn.id for turn in heartbeat.reclaimed} == ({entry.id for entry in to_take} if serves else set())
+        in_order = [(turn.session_id, turn.number) for turn in heartbeat.reclaimed]
         assert in_order == sorted(in_order)
         process.in_hand -= lost
-        for turn in tick.taken:
+        for turn in heartbeat.reclaimed:
             assert turn.attempts == self.expected.turns[turn.id].attempts + ended[turn.id]
             self._take(process, turn)
 
     def _attempts_that_ended(self, entry: Entry, *, by: Process) -> int:
         """How many it counts for that this turn is taken over now."""
-        if entry.holder in (None, by.holder):
+        if entry.lease_owner in (None, by.lease_owner):
             return 0
         held = {
-            each.session for each in self.expected.turns.values() if not each.closed and each.holder == entry.holder
+            each.session
+            for each in self.expected.turns.values()
+            if not each.closed and each.lease_owner == entry.lease_owner
         }
         return ATTEMPT_ALONE if len(held) == 1 else 1
 
     def _take(self, process: Process, turn: Turn) -> None:
         entry = self.expected.turns[turn.id]
         entry.attempts = turn.attempts
-        entry.holder = process.holder
-        entry.token += 1
-        assert turn.token == entry.token
+        entry.lease_owner = process.lease_owner
+        entry.fencing_token += 1
+        assert turn.fencing_token == entry.fencing_token
         assert (turn.question, turn.context, turn.answer, turn.error, turn.outcome) == (
             entry.question, entry.context, entry.answer, entry.error, entry.outcome,
         )  # fmt: skip
@@ -756,27 +758,31 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def look_around_at_once(self) -> None:
-        dead = {entry.holder for entry in self.expected.turns.values()} - {p.holder for p in self.world.processes}
+        dead = {entry.lease_owner for entry in self.expected.turns.values()} - {
+            p.lease_owner for p in self.world.processes
+        }
         open_ones = [entry for entry in self.expected.turns.values() if not entry.closed]
-        must_go = {entry.id for entry in open_ones if entry.holder in dead}
-        may_stay = {p.holder for p in self.world.processes if p.paused}
+        must_go = {entry.id for entry in open_ones if entry.lease_owner in dead}
+        may_stay = {p.lease_owner for p in self.world.processes if p.paused}
 
-        async def look() -> list[Tick]:
+        async def look() -> list[Heartbeat]:
             looking = (self.world.look_around(process, [self.surface]) for process in self.world.processes)
             return await asyncio.gather(*looking)
 
         stranded = {
             entry.id for entry in open_ones for p in self.world.processes
-            if entry.holder == p.holder and entry.id not in p.in_hand
+            if entry.lease_owner == p.lease_owner and entry.id not in p.in_hand
         }  # fmt: skip
-        ticks = self._run(look())
+        heartbeats = self._run(look())
         taken = [
-            (process, turn) for process, tick in zip(self.world.processes, ticks, strict=True) for turn in tick.taken
+            (process, turn)
+            for process, heartbeat in zip(self.world.processes, heartbeats, strict=True)
+            for turn in heartbeat.reclaimed
         ]
         assert must_go | stranded <= {turn.id for _, turn in taken}
-        for process, turn in sorted(taken, key=lambda each: each[1].token):
+        for process, turn in sorted(taken, key=lambda each: each[1].fencing_token):
             entry = self.expected.turns[turn.id]
-            assert turn.id in must_go | stranded or entry.holder in may_stay
+            assert turn.id in must_go | stranded or entry.lease_owner in may_stay
             self._take(process, turn)
 
     @rule(which=any_one)
@@ -794,7 +800,7 @@ class LedgerMachine(RuleBasedStateMachine):
         lost, amended = self._run(both())
         hold.lay_down()
         if amended != "too late":
-            assert isinstance(lost, HoldLost)
+            assert isinstance(lost, LeaseLost)
             assert amended == ("unread" if reading.candidates else "amended")
             self._amended(entry, reading, opened)
         else:
@@ -841,11 +847,11 @@ class LedgerMachine(RuleBasedStateMachine):
         for (name, _), thread in stored.threads.items():
             if thread.conversation is None or thread.in_doubt:
                 continue
-            told = [
+            synced = [
                 (entry.question, entry.answer) for entry in self._turns_of(name)
-                if thread.begins <= entry.number <= thread.told and self._is_told(entry, circle=thread.circle)
+                if thread.begins <= entry.number <= thread.synced and self._is_told(entry, circle=thread.circle)
             ]  # fmt: skip
-            assert self.said[thread.conversation] == told
+            assert self.said[thread.conversation] == synced
 
     def teardown(self) -> None:
         try:
@@ -868,7 +874,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def _come_to_rest(self) -> None:
         """One process is left, and brings every turn to its end; then each assistant is told what it may know."""
         for process in self.world.processes[1:]:
-            ours = [entry.id for entry in self.expected.turns.values() if entry.holder == process.holder]
+            ours = [entry.id for entry in self.expected.turns.values() if entry.lease_owner == process.lease_owner]
             self._release(process, ours)
         last = self.world.processes[0]
         last.in_hand.clear()
@@ -902,15 +908,15 @@ class LedgerMachine(RuleBasedStateMachine):
         valid = self._is_valid(hold)
         try:
             self._run(work)
-        except HoldLost:
+        except LeaseLost:
             assert not valid
         else:
             assert valid
         return valid
 
     def _give(self, process: Process, turn: Turn) -> None:
-        assert (turn.id, turn.token) not in self.given
-        self.given.add((turn.id, turn.token))
+        assert (turn.id, turn.fencing_token) not in self.given
+        self.given.add((turn.id, turn.fencing_token))
         self.holds.append(Hold(process, turn))
         process.in_hand.add(turn.id)
 
@@ -928,7 +934,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _is_valid(self, hold: Hold) -> bool:
         entry = self._entry(hold)
-        return not entry.closed and entry.token == hold.turn.token
+        return not entry.closed and entry.fencing_token == hold.turn.fencing_token
 
     def _is_first(self, hold: Hold) -> bool:
         """Whether the hold is valid and no earlier turn of its session is open."""
@@ -941,17 +947,17 @@ class LedgerMachine(RuleBasedStateMachine):
         found = [entry for entry in self.expected.turns.values() if entry.session == session]
         return sorted(found, key=lambda entry: entry.number)
 
-    def _visible_to(self, asked: Entry) -> list[Told]:
+    def _visible_to(self, asked: Entry) -> list[PastTurn]:
         """What the assistant of a turn may know: nothing before a reset, and nothing private but of its circle."""
         begins = self.expected.sessions[asked.session].begins
         return [
-            Told(entry.number, entry.question, entry.answer or "")
+            PastTurn(entry.number, entry.question, entry.answer or "")
             for entry in self._turns_of(asked.session)
             if begins <= entry.number < asked.number and self._is_told(entry, circle=asked.circle)
         ]
 
     def _is_told(self, entry: Entry, *, circle: str | None) -> bool:
-        was_said = entry.outcome in TOLD_OUTCOMES and entry.question and entry.answer
+        was_said = entry.outcome in SYNCED_OUTCOMES and entry.question and entry.answer
         return bool(was_said) and entry.circle in (None, circle)
 
     def _retire(self, session: str, assistant: str) -> None:
@@ -969,7 +975,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for row in rows:
             stored.turns[row["id"]] = Entry(
                 row["id"], row["session"], row["number"], row["event_id"], row["question"], row["assistant"],
-                row["circle"], row["reply_to"] is not None, row["holder"], row["token"], row["attempts"],
+                row["circle"], row["destination"] is not None, row["lease_owner"], row["fencing_token"],
+                row["attempts"],
                 bool(row["stop"]), row["context"], row["answer"], row["error"], row["outcome"], row["posted"],
                 row["closed_at"] is not None, bool(row["said_password"]), bool(row["unread"]),
             )  # fmt: skip
@@ -980,7 +987,7 @@ class LedgerMachine(RuleBasedStateMachine):
             stored.sessions[row["name"]] = Session(row["turns"], row["begins"])
         for row in self.world.rows("SELECT * FROM thread WHERE scope = :scope", scope=self.surface):
             stored.threads[ids[row["session_id"]], row["assistant"]] = Thread(
-                row["conversation_id"], row["circle"], row["begins"], row["told"], bool(row["in_doubt"])
+                row["conversation_id"], row["circle"], row["begins"], row["synced"], bool(row["in_doubt"])
             )
             assert bool(row["private"]) == (row["circle"] is not None)
         erasing = "SELECT conversation_id FROM erasure WHERE scope = :scope"

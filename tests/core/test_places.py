@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from core import Chat, HoldLost, NotAccepted, PasswordsClosed, Question, Turn, UnknownAssistant, WrongPassword
+from core import Chat, LeaseLost, NotAccepted, PasswordsClosed, Question, Turn, UnknownAssistant, WrongPassword
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.database import change, contents, rows
 from tests.fakes.openai_api import Asked, FakeOpenAI
@@ -428,7 +428,7 @@ async def test_an_edit_that_opens_an_assistant_says_nothing_of_what_has_lapsed(d
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
         await chat.unlock(ULRICA, PLACE, "slack", PASSWORD)
         lapse(database_url)
-        turn = await accepted(chat, reply_to={"channel": "C1"})
+        turn = await accepted(chat, destination={"channel": "C1"})
         assert turn.lapsed == "Private-Bob"
         assert await chat.amend(turn, f"{PASSWORD} hello")
         amended = await chat.turn(turn.id)
@@ -670,8 +670,8 @@ REPLY_TO = {"channel": "C1", "thread": "1712.0001"}
 
 async def test_a_message_shows_one_turn_of_its_surface_and_a_part_of_its_name_shows_none(database_url: str) -> None:
     async with opened(None, database_url) as chat:
-        turns = [await accepted(chat, reply_to=REPLY_TO) for _ in range(3)]
-        elsewhere = await accepted(chat, surface="web", session="web:public:1", reply_to=REPLY_TO)
+        turns = [await accepted(chat, destination=REPLY_TO) for _ in range(3)]
+        elsewhere = await accepted(chat, surface="web", session="web:public:1", destination=REPLY_TO)
         await chat.note_posted(turns[0], [{"id": "C1:1.12", "length": 11}, {"id": "C1:1.13", "length": 12}])
         await chat.note_posted(turns[1], [{"id": "C1:1.1", "length": 13}, {"id": "C2:1.12"}, {"ts": "1.15"}])
         await chat.note_posted(elsewhere, [{"id": "C1:1.14", "length": 11}])
@@ -695,7 +695,7 @@ async def test_a_message_still_shows_its_turn_when_that_is_closed_and_until_it_s
     database_url: str,
 ) -> None:
     async with opened(None, database_url) as chat:
-        turn, other = await accepted(chat, reply_to=REPLY_TO), await accepted(chat, session=OTHER_SESSION)
+        turn, other = await accepted(chat, destination=REPLY_TO), await accepted(chat, session=OTHER_SESSION)
         await chat.note_posted(turn, [{"id": "1.1"}, {"id": "1.2"}])
         await chat.note_posted(other, [{"id": "1.3"}])
         await chat.answering(turn).whole()
@@ -714,7 +714,7 @@ async def test_a_message_still_shows_its_turn_when_that_is_closed_and_until_it_s
 
 async def test_a_message_that_a_later_turn_took_over_shows_that_one(database_url: str) -> None:
     async with opened(None, database_url) as chat:
-        for turn in [await accepted(chat, reply_to=REPLY_TO) for _ in range(2)]:
+        for turn in [await accepted(chat, destination=REPLY_TO) for _ in range(2)]:
             await chat.note_posted(turn, [{"id": "1.1"}])
             found = await chat.showing(SURFACE, "1.1")
             assert found is not None
@@ -723,9 +723,9 @@ async def test_a_message_that_a_later_turn_took_over_shows_that_one(database_url
 
 async def test_whoever_lost_a_turn_records_no_message_of_it(database_url: str) -> None:
     async with opened(None, database_url) as chat:
-        turn = await accepted(chat, reply_to=REPLY_TO)
+        turn = await accepted(chat, destination=REPLY_TO)
         await chat.amend(turn, "Another text")
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await chat.note_posted(turn, [{"id": "1.1"}])
         assert await chat.showing(SURFACE, "1.1") is None
 
@@ -733,7 +733,7 @@ async def test_whoever_lost_a_turn_records_no_message_of_it(database_url: str) -
 async def test_the_open_turns_of_a_session_come_in_order_and_are_those_that_are_not_shown(database_url: str) -> None:
     async with opened(None, database_url) as chat, opened(None, database_url) as other:
         assert await chat.open_turns_in(SESSION) == []
-        turns = [await accepted(chat if n % 2 else other, f"Q{n}", reply_to=REPLY_TO) for n in range(12)]
+        turns = [await accepted(chat if n % 2 else other, f"Q{n}", destination=REPLY_TO) for n in range(12)]
         await accepted(chat, session=OTHER_SESSION)
         found = await chat.open_turns_in(SESSION)
         assert [turn.id for turn in found] == [turn.id for turn in turns]
@@ -749,10 +749,10 @@ async def test_the_open_turns_of_a_session_come_in_order_and_are_those_that_are_
 async def test_the_open_turns_of_a_person_are_those_in_all_sessions_that_are_not_shown(database_url: str) -> None:
     async with opened(None, database_url) as chat:
         turns = [
-            await accepted(chat, session=session, person=ULRICA, reply_to=REPLY_TO)
+            await accepted(chat, session=session, person=ULRICA, destination=REPLY_TO)
             for session in (SESSION, OTHER_SESSION)
         ]
-        await accepted(chat, person=RODERICK, reply_to=REPLY_TO)
+        await accepted(chat, person=RODERICK, destination=REPLY_TO)
         assert {turn.id for turn in await chat.open_turns_asked_by(ULRICA)} == {turn.id for turn in turns}
         await chat.answering(turns[0]).whole()
         await chat.shown(turns[0])
@@ -762,7 +762,7 @@ async def test_the_open_turns_of_a_person_are_those_in_all_sessions_that_are_not
 
 async def test_the_turn_before_is_the_one_before_in_the_same_session(database_url: str) -> None:
     async with opened(None, database_url) as chat:
-        first = await accepted(chat, "Q1", reply_to=REPLY_TO)
+        first = await accepted(chat, "Q1", destination=REPLY_TO)
         elsewhere = await accepted(chat, "Q2", session=OTHER_SESSION)
         second, third = await accepted(chat, "Q3"), await accepted(chat, "Q4")
         assert await chat.before(first) is None
@@ -770,7 +770,7 @@ async def test_the_turn_before_is_the_one_before_in_the_same_session(database_ur
         for turn, expected in ((second, first), (third, second)):
             found = await chat.before(turn)
             assert found is not None
-            assert (found.id, found.reply_to) == (expected.id, expected.reply_to)
+            assert (found.id, found.destination) == (expected.id, expected.destination)
         await chat.forget(SESSION)
         forgotten = await chat.before(await accepted(chat, "Q5"))
         assert forgotten is not None

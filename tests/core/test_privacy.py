@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from core import AnswerFailed, Chat, Preparation, Question, Remarks, Turn, UnknownAssistant, threads
-from core.turns import TOLD_OUTCOMES
+from core.turns import SYNCED_OUTCOMES
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, rows
@@ -244,9 +244,9 @@ class Life:
             scripted.cancel()
 
     async def _take_over(self, chat: Chat, waiting: Asking) -> None:
-        found = asyncio.ensure_future(anext(chat.abandoned("web")))
+        found = asyncio.ensure_future(anext(chat.orphaned("web")))
         await asyncio.sleep(0)
-        await chat.tick()
+        await chat.heartbeat()
         waiting.turn = await found
         await self._see(chat, waiting)
 
@@ -260,7 +260,7 @@ class Life:
         self.waiting = None
         self._note(before, turn)
         if finished is not None:
-            assert finished.outcome in TOLD_OUTCOMES
+            assert finished.outcome in SYNCED_OUTCOMES
             visible = [marker for marker, circle in self.said if circle in (PUBLIC, circle_of(turn))]
             assert self.view == [*visible, asking.marker]
             self.said.append((asking.marker, circle_of(turn)))
@@ -494,9 +494,9 @@ async def test_an_open_question_is_not_answered_by_an_assistant_that_moved_meanw
         assert turn is not None
         assert turn.assistant == "Pia"
     async with opened(fake, database_url, **assistants_with(tmp_path, after)) as chat:
-        found = asyncio.ensure_future(anext(chat.abandoned("web")))
+        found = asyncio.ensure_future(anext(chat.orphaned("web")))
         await asyncio.sleep(0)
-        await chat.tick()
+        await chat.heartbeat()
         with pytest.raises(AnswerFailed, match="not here any more"):
             await chat.answering(await found).whole()
     assert [request for request in fake.requests if request.template == "/responses"] == []

@@ -26,7 +26,7 @@ GROWING = {
     "chat_session", "turn", "thread", "posted_message", "guess", "lockout", "unlock", "feedback", "control",
     "stored_response", "erasure",
 }  # fmt: skip
-SMALL = {"api_key", "holder", "place", "alembic_version"}
+SMALL = {"api_key", "lease_owner", "place", "alembic_version"}
 SMALL_INDEXES = {"ix_turn_open_line", "ix_turn_open_holder"}  # of open turns
 TOO_WIDE = {"surface", "scope"}  # what an index finds by these alone are all rows, or most
 # These read the first entry of a scope, and the entries that they count.
@@ -124,7 +124,7 @@ class Everything:
         self._count += 1
         question = Question(
             SURFACE, session, f"Q{self._count}-a", event_id=f"a{self._count}", person="a person", place="a place",
-            address="an address", reply_to={"to": "somewhere"} if shown else None, may_wait=False,
+            address="an address", destination={"to": "somewhere"} if shown else None, may_wait=False,
         )  # fmt: skip
         turn: Turn = await self.accept(
             question, turn_id=f"t{self._count}", said=GUESS, opens=lambda _: None, max_waiting=1,
@@ -134,7 +134,7 @@ class Everything:
 
     async def asked(self, turn: Turn) -> Begun:
         def decide(_: object, transcript: Any) -> Plan:
-            return Plan(keep=True, begins=1, tell=list(transcript(0)), holds=0, costs=0)
+            return Plan(keep=True, begins=1, catch_up=list(transcript(0)), context_tokens=0, costs=0)
 
         begun: Begun = await self.begin(turn, decide=decide, scope=SCOPE, lives_here=False, deadline=60.0)
         assert begun.plan is not None
@@ -157,8 +157,8 @@ class Everything:
         await self.note_prepared(first)
         await self.note_response("r1", "c1")
         await self.settle(first, 0, 1)
-        await self.close_answered(first, Finished("A"), thread="told", conversation_id="c1", response_id="r2")
-        await self.close_answered(first, Finished("A"), thread="told", again=True)
+        await self.close_answered(first, Finished("A"), thread="synced", conversation_id="c1", response_id="r2")
+        await self.close_answered(first, Finished("A"), thread="synced", again=True)
         second = await self.turn(shown=True)
         await self.asked(second)
         await self.note_posted(second, [{"id": "m1"}, {"id": "m2"}])
@@ -192,9 +192,9 @@ class Everything:
         await self.stop(turn.id)
         await self.amend(turn, GUESS, lambda _: Chosen("Eve", "A_PASSWORD"))
         await self.release([turn.id])
-        await self.tick([SURFACE, "other"], [], [])
-        await self.tick([SURFACE], [turn.id], ["t1", "t2"])
-        await self.tick([], [turn.id], [turn.id])
+        await self.heartbeat([SURFACE, "other"], [], [])
+        await self.heartbeat([SURFACE], [turn.id], ["t1", "t2"])
+        await self.heartbeat([], [turn.id], [turn.id])
         await self.passed(["t1", "t2"], [turn.id])
         await self.reset("web:public:2")
         await self.forget("web:public:2")
@@ -339,7 +339,7 @@ async def test_no_statement_of_the_store_looks_through_a_table_that_grows(
     monkeypatch.setattr(liveness, "RECONNECT_SECONDS", 0.0)
     recorder = Recorder()
     with recorder.listening():
-        async with Store.open(database_url, hear=lambda _: None, hold_seconds=60, erase_after=0.0) as store:
+        async with Store.open(database_url, on_notification=lambda _: None, lease_seconds=60, erase_after=0.0) as store:
             fill(database_url)
             everything = Everything(store, recorder)
             await everything.run()
@@ -357,7 +357,7 @@ def test_each_table_either_grows_or_is_small(database_url: str) -> None:
 
 async def test_a_statement_without_an_index_is_found(database_url: str) -> None:
     """The rule itself can fail."""
-    async with Store.open(database_url, hear=lambda _: None, hold_seconds=60, erase_after=0.0):
+    async with Store.open(database_url, on_notification=lambda _: None, lease_seconds=60, erase_after=0.0):
         fill(database_url)
     for text in (
         "SELECT id FROM turn WHERE posted = 'x'",

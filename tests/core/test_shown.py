@@ -15,8 +15,8 @@ from core import (
     BadQuestion,
     Chat,
     Finished,
-    HoldLost,
     Json,
+    LeaseLost,
     NotAllowed,
     Outcome,
     Overloaded,
@@ -42,7 +42,7 @@ SECONDS = 10.0  # longer than anything here takes, even on a busy machine
 
 
 def question(text: str, session: str = SESSION, **more: Any) -> Question:
-    return Question(**{"surface": SURFACE, "session": session, "text": text, "reply_to": REPLY_TO, **more})
+    return Question(**{"surface": SURFACE, "session": session, "text": text, "destination": REPLY_TO, **more})
 
 
 async def accepted(chat: Chat, text: str, session: str = SESSION, **more: Any) -> Turn:
@@ -72,24 +72,24 @@ async def ask(chat: Chat, text: str, session: str = SESSION, **more: Any) -> str
 
 async def taken_over(chat: Chat) -> Turn:
     """The next turn that this chat inherits."""
-    inherited = asyncio.ensure_future(anext(chat.abandoned(SURFACE)))
+    reclaimed = asyncio.ensure_future(anext(chat.orphaned(SURFACE)))
     await asyncio.sleep(0)  # now it is known that somebody waits
-    await chat.tick()
+    await chat.heartbeat()
     async with asyncio.timeout(SECONDS):
-        return await inherited
+        return await reclaimed
 
 
 async def taken_from_the_cut_off(chat: Chat, database_url: str) -> Turn:
     """The next turn that this chat takes from a process that lives, and that could not say so for too long."""
-    change(database_url, "UPDATE holder SET held_until = 0 WHERE id IN (SELECT holder FROM turn)")
+    change(database_url, "UPDATE lease_owner SET expires_at = 0 WHERE id IN (SELECT lease_owner FROM turn)")
     return await taken_over(chat)
 
 
 async def nothing_begins(chat: Chat, fake: FakeOpenAI) -> None:
     """Come back once whatever may begin by now has begun: it was nothing."""
     before = requests_for_answers(fake)
-    chat.hear("")
-    await chat.tick()
+    chat.handle_notification("")
+    await chat.heartbeat()
     await ask(chat, "Is anybody there?", ELSEWHERE)
     assert requests_for_answers(fake) == before + 1
 
@@ -125,7 +125,7 @@ def is_closed(database_url: str, turn: Turn) -> bool:
 
 @pytest.fixture
 def ticks_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_module, "SECONDS_BETWEEN_TICKS", 600.0)
+    monkeypatch.setattr(chat_module, "HEARTBEAT_SECONDS", 600.0)
 
 
 # ── open until it is shown ───────────────────────────────────────────────────────────────────────────────────────────
@@ -136,7 +136,7 @@ async def test_a_turn_whose_answer_is_to_be_shown_is_open_until_it_was_shown(
 ) -> None:
     async with opened(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
-        assert turn.reply_to == REPLY_TO
+        assert turn.destination == REPLY_TO
         assert (await whole(chat, turn)).text == "You asked: Q1-a."
         assert stored(database_url, turn, "outcome", "answer", "closed_at") == ("answered", "You asked: Q1-a.", None)
         await chat.shown(turn)
@@ -148,10 +148,10 @@ async def test_a_turn_whose_answer_is_shown_nowhere_is_closed_once_it_is_stored(
     fake: FakeOpenAI, database_url: str
 ) -> None:
     async with opened(fake, database_url) as chat:
-        turn = await accepted(chat, "Q1-a", reply_to=None)
+        turn = await accepted(chat, "Q1-a", destination=None)
         await whole(chat, turn)
         assert is_closed(database_url, turn)
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await chat.shown(turn)
 
 
@@ -265,8 +265,8 @@ async def test_to_stop_a_turn_whose_answer_is_stored_changes_nothing_of_the_answ
         turn = await accepted(chat, "Q1-a")
         finished = await whole(chat, turn)
         await (other if from_another_process else chat).stop(turn.id)
-        await chat.tick()  # it has heard of the stop by now
-        await chat.check_hold(turn)
+        await chat.heartbeat()  # it has heard of the stop by now
+        await chat.check_lease(turn)
         await chat.note_posted(turn, POSTED)
         assert stored(database_url, turn, "outcome", "answer", "closed_at") == ("answered", finished.text, None)
         await chat.shown(turn)
@@ -299,12 +299,12 @@ async def test_what_was_stored_and_not_shown_before_a_crash_is_shown_by_the_heir
         await whole(chat, turn)
         await chat.note_posted(turn, POSTED)
     async with opened(fake, database_url) as chat:
-        inherited = await taken_over(chat)
-        assert (inherited.id, inherited.over, inherited.outcome) == (turn.id, True, Outcome.ANSWERED)
-        assert (inherited.reply_to, inherited.posted) == (REPLY_TO, POSTED)
-        assert (await whole(chat, inherited)).text == "You asked: Q1-a."
+        reclaimed = await taken_over(chat)
+        assert (reclaimed.id, reclaimed.over, reclaimed.outcome) == (turn.id, True, Outcome.ANSWERED)
+        assert (reclaimed.destination, reclaimed.posted) == (REPLY_TO, POSTED)
+        assert (await whole(chat, reclaimed)).text == "You asked: Q1-a."
         assert not is_closed(database_url, turn)
-        await chat.shown(inherited)
+        await chat.shown(reclaimed)
         assert is_closed(database_url, turn)
         assert requests_for_answers(fake) == 1
         assert await ask(chat, "Q2-a") == "You asked: Q2-a. Before that you asked: Q1-a."
@@ -320,10 +320,10 @@ async def test_a_sentence_that_was_stored_and_not_shown_before_a_crash_is_shown_
         await chat.note_posted(turn, POSTED)
     assert turn.reference in sentence
     async with opened(fake, database_url) as chat:
-        inherited = await taken_over(chat)
-        assert (inherited.outcome, inherited.posted) == (Outcome.FAILED, POSTED)
-        assert await failure_of(chat, inherited) == sentence
-        await chat.shown(inherited)
+        reclaimed = await taken_over(chat)
+        assert (reclaimed.outcome, reclaimed.posted) == (Outcome.FAILED, POSTED)
+        assert await failure_of(chat, reclaimed) == sentence
+        await chat.shown(reclaimed)
         assert stored(database_url, turn, "outcome", "error") == (Outcome.FAILED, sentence)
         assert requests_for_answers(fake) == 1
 
@@ -356,12 +356,12 @@ async def test_what_was_posted_before_a_crash_is_known_to_the_heir_that_asks_aga
         await chat.note_posted(turn, POSTED[:1])
     fake.answer = lambda asked: f"{asked.question} again"
     async with opened(fake, database_url) as chat:
-        inherited = await taken_over(chat)
-        assert not inherited.over
-        assert (inherited.reply_to, inherited.posted) == (REPLY_TO, POSTED[:1])
-        assert (await whole(chat, inherited)).text == "Q1-a again"
+        reclaimed = await taken_over(chat)
+        assert not reclaimed.over
+        assert (reclaimed.destination, reclaimed.posted) == (REPLY_TO, POSTED[:1])
+        assert (await whole(chat, reclaimed)).text == "Q1-a again"
         assert requests_for_answers(fake) == 2
-        await chat.shown(inherited)
+        await chat.shown(reclaimed)
         assert stored(database_url, turn, "outcome", "answer") == (Outcome.ANSWERED, "Q1-a again")
 
 
@@ -397,7 +397,7 @@ async def test_an_answer_whose_process_dies_each_time_it_is_shown_is_given_up_an
         async with crashing(fake, database_url) as chat:
             assert (await whole(chat, await taken_over(chat))).text == "You asked: Q1-a."
     async with opened(fake, database_url) as chat:
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await whole(chat, await taken_over(chat))
         assert (await whole(chat, await accepted(chat, "Q2-a"))).text.startswith("You asked: Q2-a.")
     assert rows(database_url, "SELECT outcome FROM turn WHERE number = 1") == [{"outcome": "undeliverable"}]
@@ -456,12 +456,12 @@ async def test_an_answer_that_could_not_be_shown_now_is_taken_up_again_without_a
         waiting = chat.answering(after)
         await whole(chat, turn)
         await chat.note_posted(turn, POSTED)
-        chat.let_go(turn)
+        chat.release(turn)
         again = await taken_over(chat)
-        assert (again.id, again.over, again.posted, again.token) == (turn.id, True, POSTED, 2)
+        assert (again.id, again.over, again.posted, again.fencing_token) == (turn.id, True, POSTED, 2)
         assert (await whole(chat, again)).text == "You asked: Q1-a."
-        await chat.check_hold(again)
-        with pytest.raises(HoldLost):
+        await chat.check_lease(again)
+        with pytest.raises(LeaseLost):
             await chat.note_posted(turn, [])
         assert not waiting.over
         await chat.shown(again)
@@ -474,8 +474,8 @@ async def test_to_let_go_of_what_was_shown_already_changes_nothing(fake: FakeOpe
         turn = await accepted(chat, "Q1-a")
         await whole(chat, turn)
         await chat.shown(turn)
-        chat.let_go(turn)
-        assert stored(database_url, turn, "outcome", "token") == (Outcome.ANSWERED, 1)
+        chat.release(turn)
+        assert stored(database_url, turn, "outcome", "fencing_token") == (Outcome.ANSWERED, 1)
         assert await ask(chat, "Q2-a") == "You asked: Q2-a. Before that you asked: Q1-a."
 
 
@@ -489,7 +489,7 @@ async def test_an_answer_that_could_not_be_shown_while_it_grew_or_waited_is_show
         growing, answer = chat.answering(before), chat.answering(turn)
         async with asyncio.timeout(SECONDS):
             await anext((answer if begun else growing).growing())
-        chat.let_go(turn)
+        chat.release(turn)
         let_go()
         async with asyncio.timeout(SECONDS):
             await growing.whole()
@@ -512,11 +512,11 @@ async def test_a_question_that_was_changed_while_it_waited_is_asked_as_it_is_now
         answers = [chat.answering(turn) for turn in turns]
         await fake.until(lambda fake: fake.active == 1)
         assert await chat.amend(turns[1], "Q9-a")
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await answers[1].whole()
         again = await taken_over(chat)
         assert (again.id, again.question, again.number) == (turns[1].id, "Q9-a", 2)
-        assert again.reply_to == REPLY_TO
+        assert again.destination == REPLY_TO
         answers[1] = chat.answering(again)
         let_go()
         fake.answer = lambda asked: " ".join(asked.questions)
@@ -542,17 +542,17 @@ async def test_a_question_that_was_changed_while_it_was_asked_is_asked_anew_and_
             await anext(answer.growing())
         await chat.note_posted(turn, POSTED)
         fake.answer = lambda asked: " ".join(asked.questions)
-        heir = other if by_another_process else chat
-        assert await heir.amend(turn, "Q2-a")
-        again = await taken_over(heir)
+        reclaimer = other if by_another_process else chat
+        assert await reclaimer.amend(turn, "Q2-a")
+        again = await taken_over(reclaimer)
         assert (again.id, again.over, again.posted) == (turn.id, False, POSTED)
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await chat.shown(turn)
-        assert (await whole(heir, again)).text == "Q2-a"
-        await heir.shown(again)
+        assert (await whole(reclaimer, again)).text == "Q2-a"
+        await reclaimer.shown(again)
         async with asyncio.timeout(SECONDS):
             await answer.ended()
-        assert isinstance(answer.failure, HoldLost)
+        assert isinstance(answer.failure, LeaseLost)
         await fake.until(lambda fake: fake.active == 0)
         assert stored(database_url, turn, "question", "answer", "outcome") == ("Q2-a", "Q2-a", Outcome.ANSWERED)
         rebuild_threads(database_url)
@@ -687,21 +687,21 @@ async def test_who_was_cut_off_while_another_took_the_turn_over_shows_nothing_mo
                 let_go()
                 await answer.whole()
         await chat.note_posted(turn, POSTED[:1])
-        inherited = await taken_from_the_cut_off(other, database_url)
-        assert (inherited.over, inherited.posted) == (is_stored, POSTED[:1])
-        with pytest.raises(HoldLost):
+        reclaimed = await taken_from_the_cut_off(other, database_url)
+        assert (reclaimed.over, reclaimed.posted) == (is_stored, POSTED[:1])
+        with pytest.raises(LeaseLost):
             await chat.note_posted(turn, POSTED)
         for undeliverable in (False, True):
-            with pytest.raises(HoldLost):
+            with pytest.raises(LeaseLost):
                 await chat.shown(turn, undeliverable=undeliverable)
         monkeypatch.setattr(chat_module, "LONGEST_SILENCE_SECONDS", 0.0)
-        with pytest.raises(HoldLost):
-            await chat.check_hold(turn)
-        await other.check_hold(inherited)
+        with pytest.raises(LeaseLost):
+            await chat.check_lease(turn)
+        await other.check_lease(reclaimed)
         let_go()
-        assert (await whole(other, inherited)).text == "Q1-a it is."
-        await other.shown(inherited)
-        assert stored(database_url, turn, "outcome", "token") == (Outcome.ANSWERED, 2)
+        assert (await whole(other, reclaimed)).text == "Q1-a it is."
+        await other.shown(reclaimed)
+        assert stored(database_url, turn, "outcome", "fencing_token") == (Outcome.ANSWERED, 2)
         assert [part.posted for part in [await other.showing(SURFACE, POSTED[0]["id"])] if part] == [POSTED[:1]]
         assert requests_for_answers(fake) == (1 if is_stored else 2)
         assert await ask(chat, "Q2-a") == "Q2-a it is."  # where it stood in line, nobody stands any more
@@ -723,14 +723,14 @@ async def test_nobody_shows_what_was_forgotten_meanwhile(
                 let_go()
                 await answer.whole()
         assert await (other if by_another_process else chat).forget(SESSION)
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await chat.note_posted(turn, POSTED)
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await chat.shown(turn)
         if by_another_process:
             monkeypatch.setattr(chat_module, "LONGEST_SILENCE_SECONDS", 0.0)
-        with pytest.raises(HoldLost):
-            await chat.check_hold(turn)
+        with pytest.raises(LeaseLost):
+            await chat.check_lease(turn)
         assert stored(database_url, turn, "outcome", "answer", "posted") == (Outcome.FORGOTTEN, None, None)
 
 
@@ -741,12 +741,12 @@ async def test_a_hold_is_looked_at_anew_where_no_tick_came_for_a_while_and_only_
     async with opened(None, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
         await whole(chat, turn)
-        await chat.tick()
-        change(database_url, "UPDATE turn SET holder = 'thief', token = token + 1")
-        await chat.check_hold(turn)  # so soon after a tick nobody can have it
+        await chat.heartbeat()
+        change(database_url, "UPDATE turn SET lease_owner = 'thief', fencing_token = fencing_token + 1")
+        await chat.check_lease(turn)  # so soon after a tick nobody can have it
         monkeypatch.setattr(chat_module, "LONGEST_SILENCE_SECONDS", 0.0)
-        with pytest.raises(HoldLost):
-            await chat.check_hold(turn)
+        with pytest.raises(LeaseLost):
+            await chat.check_lease(turn)
 
 
 @pytest.mark.usefixtures("ticks_only_when_told")
@@ -758,10 +758,10 @@ async def test_who_looks_at_a_hold_after_a_while_keeps_it_by_that(
     async with opened(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
         await whole(chat, turn)
-        await chat.tick()
-        change(database_url, "UPDATE holder SET held_until = 0")
-        await chat.check_hold(turn)
-        assert rows(database_url, "SELECT 1 FROM holder WHERE held_until = 0") == []
+        await chat.heartbeat()
+        change(database_url, "UPDATE lease_owner SET expires_at = 0")
+        await chat.check_lease(turn)
+        assert rows(database_url, "SELECT 1 FROM lease_owner WHERE expires_at = 0") == []
         await chat.shown(turn)
 
 
@@ -770,14 +770,14 @@ async def test_nobody_shows_what_another_process_accepted_or_what_was_shown_alre
 ) -> None:
     async with opened(fake, database_url) as chat, opened(fake, database_url) as other:
         turn = await accepted(chat, "Q1-a")
-        with pytest.raises(HoldLost):
-            await other.check_hold(turn)
+        with pytest.raises(LeaseLost):
+            await other.check_lease(turn)
         await whole(chat, turn)
-        await chat.check_hold(turn)
+        await chat.check_lease(turn)
         await chat.shown(turn)
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await chat.shown(turn)
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await chat.note_posted(turn, POSTED)
 
 
@@ -802,7 +802,7 @@ async def test_nobody_waits_for_what_was_forgotten_to_be_shown(
     async with opened(fake, database_url) as chat, opened(fake, database_url) as other:
         await whole(chat, await accepted(chat, "Q1-a"))
         assert await (other if by_another_process else chat).forget(SESSION)
-        await chat.tick()
+        await chat.heartbeat()
         async with asyncio.timeout(SECONDS):
             await chat.drain(SECONDS * 3)
 
@@ -824,7 +824,7 @@ async def test_where_it_was_shown_and_what_people_thought_of_it_is_forgotten_too
 ) -> None:
     secrets = ["pomegranate", "Ulrica", "channel-of-hers", "message-of-ours", "Roderick"]
     async with opened(fake, database_url) as chat:
-        turn = await accepted(chat, "a pomegranate", person="Ulrica", reply_to={"channel": "channel-of-hers"})
+        turn = await accepted(chat, "a pomegranate", person="Ulrica", destination={"channel": "channel-of-hers"})
         await whole(chat, turn)
         await chat.note_posted(turn, [{"id": "message-of-ours"}])
         await chat.rate(turn, "Roderick", good=False)
@@ -839,7 +839,7 @@ async def test_where_it_was_shown_and_what_people_thought_of_it_is_forgotten_too
         assert await chat.forget(SESSION)
         after = contents(database_url)
         assert not any(secret in after for secret in secrets)
-        assert stored(database_url, turn, "outcome", "reply_to", "posted") == (Outcome.FORGOTTEN, None, None)
+        assert stored(database_url, turn, "outcome", "destination", "posted") == (Outcome.FORGOTTEN, None, None)
         assert all(text in after for text in ("Q1-b", POSTED[0]["id"], "Kunigunde"))
         if database_url.startswith("sqlite"):
             _assert_in_no_byte(database_url, secrets)
@@ -886,12 +886,12 @@ async def test_a_question_is_prepared_once_whatever_crashes(fake: FakeOpenAI, da
         chat.answering(turn, prepare=prepare)
         await fake.until(lambda fake: fake.active == 1)
     async with opened(fake, database_url) as chat:
-        inherited = await taken_over(chat)
-        assert (inherited.question, inherited.context) == ("Ulrica: Q1-a", "")
-        answer = chat.answering(inherited, prepare=prepare)
+        reclaimed = await taken_over(chat)
+        assert (reclaimed.question, reclaimed.context) == ("Ulrica: Q1-a", "")
+        answer = chat.answering(reclaimed, prepare=prepare)
         async with asyncio.timeout(SECONDS):
             assert (await answer.whole()).text == "You asked: Ulrica: Q1-a."
-        await chat.shown(inherited)
+        await chat.shown(reclaimed)
     assert [turn.question for turn in prepared] == ["Q1-a"]
 
 
@@ -982,13 +982,13 @@ async def test_who_may_not_ask_is_told_so_by_the_heir_too_who_does_not_look_agai
         turn = await accepted(chat, "Q1-a")
         await refused(chat, turn)
     async with opened(fake, database_url) as chat:
-        inherited = await taken_over(chat)
-        assert (inherited.id, inherited.outcome, inherited.question) == (turn.id, Outcome.REFUSED, "")
-        answer = chat.answering(inherited, prepare=look)
+        reclaimed = await taken_over(chat)
+        assert (reclaimed.id, reclaimed.outcome, reclaimed.question) == (turn.id, Outcome.REFUSED, "")
+        answer = chat.answering(reclaimed, prepare=look)
         with pytest.raises(AnswerFailed) as failure:
             await answer.whole()
         assert str(failure.value) == SENTENCE
-        await chat.shown(inherited)
+        await chat.shown(reclaimed)
     assert looked == []
     assert requests_for_answers(fake) == 0
 
@@ -1003,9 +1003,9 @@ async def test_who_may_not_ask_may_be_told_nothing(fake: FakeOpenAI, database_ur
             await chat.answering(turn, prepare=refuse_in_silence).whole()
         assert str(failure.value) == ""
     async with opened(fake, database_url) as chat:
-        inherited = await taken_over(chat)
-        assert await failure_of(chat, inherited) == ""
-        await chat.shown(inherited)
+        reclaimed = await taken_over(chat)
+        assert await failure_of(chat, reclaimed) == ""
+        await chat.shown(reclaimed)
         assert stored(database_url, turn, "outcome", "question") == (Outcome.REFUSED, "")
 
 
@@ -1013,7 +1013,7 @@ async def test_who_may_not_ask_where_nothing_is_shown_is_told_so_and_the_turn_is
     fake: FakeOpenAI, database_url: str
 ) -> None:
     async with opened(fake, database_url) as chat:
-        turn = await accepted(chat, "Q1-a", reply_to=None)
+        turn = await accepted(chat, "Q1-a", destination=None)
         assert await refused(chat, turn) == SENTENCE
         assert is_closed(database_url, turn)
         assert await ask(chat, "Q2-a") == "You asked: Q2-a."
@@ -1100,14 +1100,14 @@ async def test_leaving_waits_until_what_was_answered_is_shown(fake: FakeOpenAI, 
         turn = await accepted(chat, "Q1-a")
         await whole(chat, turn)
         leaving = asyncio.create_task(chat.drain(SECONDS))
-        await chat.tick()
+        await chat.heartbeat()
         assert chat.draining
         assert not leaving.done()
         await chat.note_posted(turn, POSTED)
         await chat.shown(turn)
         async with asyncio.timeout(SECONDS / 2):
             await leaving
-    assert stored(database_url, turn, "outcome", "token") == (Outcome.ANSWERED, 1)
+    assert stored(database_url, turn, "outcome", "fencing_token") == (Outcome.ANSWERED, 1)
     assert is_closed(database_url, turn)
 
 
@@ -1118,19 +1118,19 @@ async def test_what_is_not_shown_when_a_process_has_left_is_shown_by_another(
         turn = await accepted(chat, "Q1-a")
         await whole(chat, turn)
         await chat.note_posted(turn, POSTED)
-        own_heir = asyncio.ensure_future(anext(chat.abandoned(SURFACE)))
+        own_heir = asyncio.ensure_future(anext(chat.orphaned(SURFACE)))
         await chat.drain(0)
-        await chat.tick()
-        inherited = await taken_over(other)
+        await chat.heartbeat()
+        reclaimed = await taken_over(other)
         assert not own_heir.done()
         own_heir.cancel()
-        assert (inherited.id, inherited.posted) == (turn.id, POSTED)
-        with pytest.raises(HoldLost):
+        assert (reclaimed.id, reclaimed.posted) == (turn.id, POSTED)
+        with pytest.raises(LeaseLost):
             await chat.shown(turn)
-        with pytest.raises(HoldLost):
+        with pytest.raises(LeaseLost):
             await chat.note_posted(turn, [])
-        assert (await whole(other, inherited)).text == "You asked: Q1-a."
-        await other.shown(inherited)
+        assert (await whole(other, reclaimed)).text == "You asked: Q1-a."
+        await other.shown(reclaimed)
         assert is_closed(database_url, turn)
         assert await ask(other, "Q2-a") == "You asked: Q2-a. Before that you asked: Q1-a."
     assert requests_for_answers(fake) == 2

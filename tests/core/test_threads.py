@@ -54,9 +54,9 @@ async def ask_of(chat: Chat, assistant: str, text: str) -> str:
 
 async def take_over(chat: Chat) -> Turn:
     """The first turn of a dead process that this one takes over."""
-    found = asyncio.ensure_future(anext(chat.abandoned("web")))
+    found = asyncio.ensure_future(anext(chat.orphaned("web")))
     await asyncio.sleep(0)
-    await chat.tick()
+    await chat.heartbeat()
     async with asyncio.timeout(10):
         return await found
 
@@ -150,10 +150,10 @@ async def test_a_thread_is_in_doubt_while_a_question_is_asked_on_it(
         fake.answer = lambda asked: Reply("Well.", gate=gate)
         answer = chat.answering(await accepted(chat, f"Q{number}-a"))
         await fake.until(lambda _: gate.waiting)
-        assert rows(database_url, "SELECT told, in_doubt FROM thread") == [(number - 1, True)]
+        assert rows(database_url, "SELECT synced, in_doubt FROM thread") == [(number - 1, True)]
         gate.open()
         await answer.whole()
-        assert rows(database_url, "SELECT told, in_doubt FROM thread") == [(number, False)]
+        assert rows(database_url, "SELECT synced, in_doubt FROM thread") == [(number, False)]
 
 
 # ── crashes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -414,7 +414,7 @@ async def test_a_turn_that_was_stopped_before_it_said_anything_is_not_told(
 async def test_a_stop_by_another_process_counts_between_two_tries(
     fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat, "SECONDS_BETWEEN_TICKS", 1_000.0)
+    monkeypatch.setattr(chat, "HEARTBEAT_SECONDS", 1_000.0)
     async with opened(fake, sqlite_url) as here, opened(fake, sqlite_url) as there:
         fake.fail("POST", "/responses", Status(429, headers={"retry-after-ms": "500"}))
         turn = await accepted(here, "Q1-a")
@@ -434,7 +434,7 @@ async def test_a_stop_that_is_heard_again_and_again_is_one_stop(fake: FakeOpenAI
         await fake.until(under_way)
         assert await chat.stop(turn.id)
         while not answer.over:
-            chat.hear(f"stop {turn.id}")
+            chat.handle_notification(f"stop {turn.id}")
             await asyncio.sleep(0)
         assert (await answer.whole()).outcome is Outcome.STOPPED
 

@@ -202,7 +202,7 @@ class Life:
                 taken: asyncio.Queue[Turn] = asyncio.Queue()
 
                 async def take(chat: Chat = chat, taken: asyncio.Queue[Turn] = taken) -> None:
-                    async for turn in chat.abandoned("slack"):
+                    async for turn in chat.orphaned("slack"):
                         taken.put_nowait(turn)
 
                 taking = asyncio.create_task(take())
@@ -257,7 +257,7 @@ class Life:
         after = self._expect(step.who, step.where, then, is_edit=True)
         self.fates[marker] = before if after == "public" and before in CIRCLES.values() else after
         assert await chat.amend(turn, then)
-        await chat.tick()
+        await chat.heartbeat()
         async with asyncio.timeout(10):
             turn = await taken.get()
         await self._see(chat, turn, self.fates[marker])
@@ -272,7 +272,7 @@ class Life:
         except AnswerFailed as failure:
             shown = str(failure)
             assert (fate, shown) == ("unread", PasswordsClosed.sentence)
-        if turn.reply_to is not None:
+        if turn.destination is not None:
             await chat.shown(turn)
         private = fate in ("A", "B")
         title = "" if private else chat.masked(turn.question)
@@ -334,7 +334,7 @@ class Life:
         place = CHATS[where][:-2]
         return Question(
             "slack", CHATS[where], text, event_id=f"E{self.begun}", person=PEOPLE[who], place=place,
-            reply_to={"ts": str(self.begun)}, frame=Frame(f"Person {who}"),
+            destination={"ts": str(self.begun)}, frame=Frame(f"Person {who}"),
         )  # fmt: skip
 
     def _candidates(self, text: str) -> set[str]:

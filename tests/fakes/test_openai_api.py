@@ -47,7 +47,7 @@ def fake() -> Iterator[FakeOpenAI]:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Incoming:
     """An answer as it came over the wire."""
 
     status: int
@@ -71,7 +71,7 @@ class Heard:
         return events
 
 
-def call(fake: FakeOpenAI, method: str, path: str, body: Any = None, key: str | None = "sk-test") -> Heard:
+def call(fake: FakeOpenAI, method: str, path: str, body: Any = None, key: str | None = "sk-test") -> Incoming:
     """One request, without a library's opinion on it."""
     connection = http.client.HTTPConnection("127.0.0.1", fake.port, timeout=5)
     try:
@@ -80,16 +80,16 @@ def call(fake: FakeOpenAI, method: str, path: str, body: Any = None, key: str | 
         connection.request(method, f"/v1{path}", data, headers)
         response = connection.getresponse()
         names = {name.lower(): text for name, text in response.getheaders()}
-        return Heard(response.status, names, response.read().decode())
+        return Incoming(response.status, names, response.read().decode())
     finally:
         connection.close()
 
 
-def ask(fake: FakeOpenAI, text: str = "Q1-a", **fields: Any) -> Heard:
+def ask(fake: FakeOpenAI, text: str = "Q1-a", **fields: Any) -> Incoming:
     return call(fake, "POST", "/responses", {"model": MODEL, "input": text, **fields})
 
 
-def ask_stream(fake: FakeOpenAI, text: str = "Q1-a", **fields: Any) -> Heard:
+def ask_stream(fake: FakeOpenAI, text: str = "Q1-a", **fields: Any) -> Incoming:
     return ask(fake, text, stream=True, **fields)
 
 

@@ -110,7 +110,7 @@ async def refusal(work: Awaitable[Any]) -> str:
 
 
 @dataclass
-class Heard:
+class Incoming:
     """A delivery by HTTP as an app receives it."""
 
     headers: Any
@@ -123,16 +123,16 @@ class Heard:
         return dict(json.loads(text if not form else form.get("payload", json.dumps(form))))
 
 
-Ear = tuple[str, list[Heard]]
+Ear = tuple[str, list[Incoming]]
 
 
 @contextlib.asynccontextmanager
-async def listening(answer: Callable[[Heard], Awaitable[web.Response]] | None = None) -> AsyncIterator[Ear]:
+async def listening(answer: Callable[[Incoming], Awaitable[web.Response]] | None = None) -> AsyncIterator[Ear]:
     """An app that is told of everything, and what it was told."""
-    heard: list[Heard] = []
+    heard: list[Incoming] = []
 
     async def handle(request: web.Request) -> web.Response:
-        heard.append(Heard(request.headers, await request.read()))
+        heard.append(Incoming(request.headers, await request.read()))
         return await answer(heard[-1]) if answer else web.Response()
 
     app = web.Application()
@@ -863,7 +863,7 @@ def test_a_body_can_be_signed_at_any_time(slack: FakeSlack) -> None:
 
 
 async def test_what_is_not_accepted_comes_three_times_more_with_the_same_id(slack: FakeSlack) -> None:
-    async def fails(_: Heard) -> web.Response:
+    async def fails(_: Incoming) -> web.Response:
         return web.Response(status=500)
 
     async with listening(fails) as (url, heard):
@@ -880,7 +880,7 @@ async def test_what_is_not_accepted_comes_three_times_more_with_the_same_id(slac
 
 
 async def test_an_app_can_forbid_retries(slack: FakeSlack) -> None:
-    async def fails(_: Heard) -> web.Response:
+    async def fails(_: Incoming) -> web.Response:
         return web.Response(status=500, headers={"X-Slack-No-Retry": "1"})
 
     async with listening(fails) as (url, heard):
@@ -894,7 +894,7 @@ async def test_an_app_can_forbid_retries(slack: FakeSlack) -> None:
 async def test_an_app_that_is_slow_is_asked_again(slack: FakeSlack) -> None:
     slack.ack_timeout = 0.1
 
-    async def slow_at_first(one: Heard) -> web.Response:
+    async def slow_at_first(one: Incoming) -> web.Response:
         if "X-Slack-Retry-Num" not in one.headers:
             await asyncio.sleep(0.3)
         return web.Response()
@@ -936,7 +936,7 @@ async def test_an_event_can_be_delivered_again(slack: FakeSlack) -> None:
 async def test_posting_does_not_wait_for_the_app_to_hear_of_it(slack: FakeSlack, client: AsyncWebClient) -> None:
     heard_of, may_answer = asyncio.Event(), asyncio.Event()
 
-    async def waits(_: Heard) -> web.Response:
+    async def waits(_: Incoming) -> web.Response:
         heard_of.set()
         await may_answer.wait()
         return web.Response()
@@ -950,7 +950,7 @@ async def test_posting_does_not_wait_for_the_app_to_hear_of_it(slack: FakeSlack,
 
 
 async def test_an_address_is_verified_by_a_challenge(slack: FakeSlack) -> None:
-    async def wrong(_: Heard) -> web.Response:
+    async def wrong(_: Incoming) -> web.Response:
         return web.Response(text="hello")
 
     app = bolt(slack)

@@ -355,7 +355,7 @@ async def test_a_plain_uvicorn_ends_within_the_drain_as_well(
         await asyncio.wait({asking})
         asking.exception()
     assert watch.seconds < 1 + 2 + 3
-    assert [row["holder"] for row in rows(sqlite_url, "SELECT holder FROM turn")] == [None]
+    assert [row["lease_owner"] for row in rows(sqlite_url, "SELECT lease_owner FROM turn")] == [None]
 
 
 # ── bob chat ─────────────────────────────────────────────────────────────────────────────────────────────────────────

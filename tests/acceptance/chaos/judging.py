@@ -52,7 +52,7 @@ def _judge_talk(talk: Talk, verdict: Verdict) -> None:
     verdict.apologies += apologies
     verdict.lost += max(0, without - apologies)
     verdict.doubled += len(answers) - len({answer.question for answer in answers})
-    verdict.strays += len(texts) - len(answers) - apologies
+    verdict.unrecorded += len(texts) - len(answers) - apologies
     verdict.reordered += _reordered(talk, answers)
 
 

@@ -23,7 +23,7 @@ from tests.acceptance.chaos.verdict import Verdict, head
 
 KILLS, EVENTS = 500, 20_000
 EVENTS_OF_A_STORM = 1_000  # then a fresh one, on a fresh database
-HOLD_SECONDS = 14  # as it is shipped
+LEASE_SECONDS = 14  # as it is shipped
 
 Trial = Callable[[int, Postgres], Coroutine[Any, Any, Verdict]]
 
@@ -37,13 +37,13 @@ def trials(kills: int, events: int) -> dict[str, Sequence[Trial]]:
     others: Mapping[str, Sequence[Trial]] = {
         "rolling-restart": [lambda seed, postgres: rolling_restart(seed, postgres, rounds=5)],
         "pause": [
-            lambda seed, postgres: pause(seed, postgres, seconds=10, hold_seconds=HOLD_SECONDS),
-            lambda seed, postgres: pause(seed, postgres, seconds=40, hold_seconds=HOLD_SECONDS),
+            lambda seed, postgres: pause(seed, postgres, seconds=10, lease_seconds=LEASE_SECONDS),
+            lambda seed, postgres: pause(seed, postgres, seconds=40, lease_seconds=LEASE_SECONDS),
         ],
         "database-crashes": [lambda seed, postgres: restarts_of_the_database(seed, postgres, times=5)],
         "database-away": [lambda seed, postgres: database_away(seed, postgres, seconds=60)],
         "cut-from-database": [
-            lambda seed, postgres: cut_from_the_database(seed, postgres, seconds=15, hold_seconds=HOLD_SECONDS)
+            lambda seed, postgres: cut_from_the_database(seed, postgres, seconds=15, lease_seconds=LEASE_SECONDS)
         ],
         "cut-from-model": [lambda seed, postgres: cut_from_the_model(seed, postgres, seconds=15)],
     }

@@ -99,7 +99,7 @@ async def rolling_restart(seed: int, postgres: Postgres, *, rounds: int) -> Verd
         verdict = await judge("rolling restart", here, crowd)
     cut = [trouble for trouble in here.site.troubles if not trouble.startswith("503") and "Connector" not in trouble]
     verdict.faults += [f"a caller met {here.site.troubles[trouble]} times {trouble}" for trouble in cut]
-    if verdict.asked_again or verdict.strays:
+    if verdict.asked_again or verdict.unrecorded:
         again = [question for question, times in here.model.asked.items() if times > 1]
         verdict.faults.append(f"an answer was cut: {' '.join(again)}")
     verdict.measured["slowest end"] = f"{slowest:.1f} s"
@@ -110,9 +110,9 @@ async def rolling_restart(seed: int, postgres: Postgres, *, rounds: int) -> Verd
 
 
 @_timed
-async def pause(seed: int, postgres: Postgres, *, seconds: float, hold_seconds: int) -> Verdict:
+async def pause(seed: int, postgres: Postgres, *, seconds: float, lease_seconds: int) -> Verdict:
     """Stop a process that holds turns for a while, beside another one."""
-    async with _slow_world(seed, postgres.new_database(), HOLD_SECONDS=f"{hold_seconds}") as here:
+    async with _slow_world(seed, postgres.new_database(), LEASE_SECONDS=f"{lease_seconds}") as here:
         paused = await here.fleet.add(BOB, here.settings)
         await here.fleet.add(BOB, here.settings)
         async with here.asked(people=PEOPLE) as crowd:
@@ -124,7 +124,7 @@ async def pause(seed: int, postgres: Postgres, *, seconds: float, hold_seconds: 
             paused.process.signal(signal.SIGCONT)
             await crowd.has_asked(crowd.asked + 10)
         verdict = await judge(f"pause of {seconds:.0f} s", here, crowd)
-    _measure_takeover(verdict, here, left, stopped, expected=seconds > hold_seconds + SECONDS_TO_NOTICE)
+    _measure_takeover(verdict, here, left, stopped, expected=seconds > lease_seconds + SECONDS_TO_NOTICE)
     return verdict
 
 
@@ -175,17 +175,17 @@ async def _until_answers_flow(here: World, crowd: Crowd) -> float:
 
 
 @_timed
-async def cut_from_the_database(seed: int, postgres: Postgres, *, seconds: float, hold_seconds: int) -> Verdict:
+async def cut_from_the_database(seed: int, postgres: Postgres, *, seconds: float, lease_seconds: int) -> Verdict:
     """Cut one of two processes off from PostgreSQL, without a word to anybody."""
     database_url = postgres.new_database()
     async with (
-        _slow_world(seed, database_url, HOLD_SECONDS=f"{hold_seconds}") as here,
+        _slow_world(seed, database_url, LEASE_SECONDS=f"{lease_seconds}") as here,
         wire_to(socket_of(database_url)) as wire,
     ):
         await here.fleet.add(BOB, {**here.settings, "DATABASE_URL": through(wire.port, database_url)})
         await here.fleet.add(BOB, here.settings)
         verdict, left, cut = await _cut(here, wire, "cut from the database", seconds)
-    _measure_takeover(verdict, here, left, cut, expected=seconds > hold_seconds + SECONDS_TO_NOTICE)
+    _measure_takeover(verdict, here, left, cut, expected=seconds > lease_seconds + SECONDS_TO_NOTICE)
     return verdict
 
 
@@ -241,7 +241,7 @@ def _measure_takeover(verdict: Verdict, here: World, left: Sequence[Event], sinc
     """Note how long it took until what was open at some time was answered, and how much changed hands."""
     slowest = max((event.answered_at or math.inf for event in left), default=since) - since
     verdict.measured["slowest of those open then"] = f"{slowest:.1f} s"
-    taken_over = here.fleet.said.count("taken over on")
+    taken_over = here.fleet.said.count("reclaimed on")
     verdict.measured["taken over"] = str(taken_over)
     if expected and not taken_over:
         verdict.faults.append("nothing was taken over, so nothing was tried")

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-_HEAD = ("seed", "events", "kills", "lost", "doubled", "reordered", "told twice", "asked again", "strays", "apologies")
+_HEAD = (
+    "seed",
+    "events",
+    "kills",
+    "lost",
+    "doubled",
+    "reordered",
+    "told twice",
+    "asked again",
+    "unrecorded",
+    "apologies",
+)
 _WIDTH = 28
 
 
@@ -25,7 +36,7 @@ class Verdict:
     reordered: int = 0
     told_twice: int = 0
     asked_again: int = 0
-    strays: int = 0
+    unrecorded: int = 0
     apologies: int = 0
     seconds: float = 0.0
     measured: dict[str, str] = field(default_factory=dict)
@@ -40,7 +51,7 @@ class Verdict:
     def line(self) -> str:
         """The trial's line of the table."""
         counts = (self.events, self.kills, self.lost, self.doubled, self.reordered, self.told_twice)
-        allowed = (self.asked_again, self.strays, self.apologies)
+        allowed = (self.asked_again, self.unrecorded, self.apologies)
         cells = [f"{count:>{len(name)}}" for name, count in zip(_HEAD[1:], counts + allowed, strict=True)]
         measured = "".join(f"  {name}: {figure}" for name, figure in self.measured.items())
         faults = "".join(f"\n  ! {fault}" for fault in self.faults)

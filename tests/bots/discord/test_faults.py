@@ -544,9 +544,9 @@ async def test_an_heir_that_dies_as_well_has_an_heir(
 ) -> None:
     message = await dies_at(_is_begun_and_nobody_knows, discord, fake, bob, "thread")
     held(fake, "Second words. ", "More.")
-    async with bob() as heir:
+    async with bob() as reclaimer:
         await shown(discord, message, "Second words.")
-        await heir.dies()
+        await reclaimer.dies()
     held(fake, *WORDS)()
     async with bob():
         assert await answer(discord, message) == WHOLE

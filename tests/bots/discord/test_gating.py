@@ -1213,14 +1213,14 @@ async def test_a_channel_that_cannot_be_caught_up_for_a_reason_of_ours_keeps_no_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     said = [discord.says("ada", channel, f"{HI} one") for channel in ("general", "news", "help")]
-    hear = discord_bot.DiscordBot._heard_in
+    hear = discord_bot.DiscordBot._parse
 
     def hears(self: discord_bot.DiscordBot, message: Any) -> Any:
         if message.id == said[0]:
             raise KeyError
         return hear(self, message)
 
-    monkeypatch.setattr(discord_bot.DiscordBot, "_heard_in", hears)
+    monkeypatch.setattr(discord_bot.DiscordBot, "_parse", hears)
     async with bob():
         said.append(discord.says("ada", "general", f"{HI} two"))
         await once_each(discord, sqlite_url, *said[1:])

@@ -51,7 +51,8 @@ def units(text: str) -> int:
 def a_turn(question: str = "What is new?", *, private: bool = False, said_password: bool = False, **to: Any) -> Turn:
     return Turn(
         id="a" * 32, session_id=1, session="discord:dm:1", number=1, surface="discord", event_id="1", person=None,
-        question=question, assistant="Bob", private=private, token=1, reply_to=to, said_password=said_password,
+        question=question, assistant="Bob", private=private, fencing_token=1, destination=to,
+        said_password=said_password,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bots.shared.pages import texts_of_pages
 from bots.shared.reply import PostedMessages, State, Undeliverable
-from core import HoldLost, Json
+from core import Json, LeaseLost
 
 LIMIT = 100
 LONG = "".join(f"Line {number} of an answer.\n" for number in range(20))
@@ -66,7 +66,7 @@ class Place:
     def read(self) -> list[str]:
         return [self.texts[each] for each in sorted(self.texts, key=int)]
 
-    def inherited(self) -> list[Json]:
+    def reclaimed(self) -> list[Json]:
         return [{"id": each} for each in self.recorded]
 
     def _keep(self, message: str, text: str, state: State) -> None:
@@ -187,14 +187,14 @@ async def test_an_answer_that_gets_shorter_loses_its_surplus_messages_when_it_is
 
 async def test_what_is_removed_is_recorded_message_by_message_from_the_end() -> None:
     place = Place("a", "b", "c")
-    await reply_at(place, place.inherited()).finish("One")
+    await reply_at(place, place.reclaimed()).finish("One")
     assert place.log == ["edit 0", "delete 2", "note 0 1", "delete 1", "note 0"]
 
 
 @pytest.mark.parametrize("there", [["One"], ["One two three"], ["something else"], ["One", "two", "three", "four"]])
 async def test_messages_that_it_inherits_read_the_answer_whatever_they_read_before(there: list[str]) -> None:
     place = Place(*there)
-    reply = reply_at(place, place.inherited())
+    reply = reply_at(place, place.reclaimed())
     await reply.finish("One two three")
     assert place.read() == ["One two three"]
     assert place.last == {"0"}
@@ -205,7 +205,7 @@ async def test_messages_that_it_inherits_read_the_answer_whatever_they_read_befo
 async def test_it_goes_on_with_messages_that_it_inherits() -> None:
     whole = paged(LONG)
     place = Place(*whole[:2])
-    reply = reply_at(place, place.inherited())
+    reply = reply_at(place, place.reclaimed())
     await reply.show(LONG)
     await reply.finish(LONG)
     assert place.read() == whole
@@ -214,7 +214,7 @@ async def test_it_goes_on_with_messages_that_it_inherits() -> None:
 
 async def test_inherited_messages_that_are_too_many_stay_until_the_answer_is_whole() -> None:
     place = Place("a", "b", "c")
-    reply = reply_at(place, place.inherited())
+    reply = reply_at(place, place.reclaimed())
     await reply.show("One")
     assert place.read() == ["One", "b", "c"]
     await reply.finish("One")
@@ -223,7 +223,7 @@ async def test_inherited_messages_that_are_too_many_stay_until_the_answer_is_who
 
 async def test_inherited_messages_of_an_answer_that_grows_are_used_before_others_are_posted() -> None:
     place = Place("a", "b", "c")
-    reply = reply_at(place, place.inherited())
+    reply = reply_at(place, place.reclaimed())
     await reply.show("One")
     await reply.finish(LONG)
     assert place.read() == paged(LONG)
@@ -233,7 +233,7 @@ async def test_inherited_messages_of_an_answer_that_grows_are_used_before_others
 
 async def test_what_was_inherited_is_the_readers_own() -> None:
     place = Place("a", "b")
-    posted = place.inherited()
+    posted = place.reclaimed()
     await reply_at(place, posted).finish("One")
     assert posted == [{"id": "0"}, {"id": "1"}]
 
@@ -266,9 +266,9 @@ async def test_nothing_is_posted_any_more_where_a_message_could_not_be_recorded(
     place = Place()
 
     async def lost(parts: Sequence[Json]) -> None:
-        raise HoldLost
+        raise LeaseLost
 
-    with pytest.raises(HoldLost):
+    with pytest.raises(LeaseLost):
         await PostedMessages(place, lost).finish(LONG)
     assert place.log == ["post 0"]
 
@@ -295,7 +295,7 @@ def test_however_it_grew_the_messages_read_the_final_text_in_the_end(
 ) -> None:
     async def test() -> None:
         place = Place(*(f"message {number}" for number in range(there)))
-        reply = reply_at(place, place.inherited())
+        reply = reply_at(place, place.reclaimed())
         upto = 1
         for step in steps:
             await reply.show("The answer: " + "".join(pieces[:upto]))
@@ -323,7 +323,7 @@ async def test_nothing_is_posted_before_there_is_something_to_read(begin: str) -
 @pytest.mark.parametrize("whole", ["", "\n", " \n"])
 async def test_an_answer_without_a_word_leaves_no_message(whole: str) -> None:
     place = Place("a", "b")
-    reply = reply_at(place, place.inherited())
+    reply = reply_at(place, place.reclaimed())
     await reply.show("One")
     await reply.finish(whole)
     assert place.read() == []

@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bots.slack import api as slack_api
 from bots.slack import bot as slack_bot
 from bots.slack import reply as slack_reply
-from core import HoldLost, Json, Turn
+from core import Json, LeaseLost, Turn
 from tests.bots.conftest import (
     HI,
     SECONDS,
@@ -488,9 +488,9 @@ async def test_an_heir_that_dies_as_well_has_an_heir(
     slack.native_streaming = native
     ts = await dies_at(_is_begun_and_nobody_knows, slack, fake, bob)
     held(fake, "Second words. ", "More.")
-    async with bob() as heir:
+    async with bob() as reclaimer:
         await shown(slack, "C1", ts, "Second words.")
-        await heir.dies()
+        await reclaimer.dies()
     held(fake, *WORDS)()
     async with bob():
         await shown(slack, "C1", ts, "Last words.")
@@ -619,12 +619,12 @@ async def test_who_loses_a_turn_while_a_call_stands_in_line_does_not_make_it(sla
 
     async def fence() -> None:
         if lost.is_set():
-            raise HoldLost
+            raise LeaseLost
 
     where = {"channel": "C1", "markdown_text": "an answer", "unfurl_links": False, "unfurl_media": False}
     await api.call("chat.postMessage", fence=fence, **where)
-    api._pace("chat.postMessage", where).hold(0.3)
+    api._limiter("chat.postMessage", where).pause(0.3)
     asyncio.get_running_loop().call_later(0.1, lost.set)
-    with pytest.raises(HoldLost):
+    with pytest.raises(LeaseLost):
         await api.call("chat.postMessage", fence=fence, **where)
     assert len(calls(slack, "chat.postMessage")) == 1

@@ -263,7 +263,7 @@ async def test_one_stream_that_is_refused_says_nothing_about_the_next(
 async def test_an_answer_for_which_no_stream_can_be_begun_now_is_posted_when_it_is_whole(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(slack_api._PACES, "chat.startStream", (1, 1))
+    monkeypatch.setitem(slack_api._RATES, "chat.startStream", (1, 1))
     let_go = held(fake)
     async with bob():
         one = slack.says("U1", "D1", "one")
@@ -294,8 +294,8 @@ async def test_ten_answers_at_once_come_whole_within_the_rates_of_slack(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hurry = 10  # a minute takes six seconds
-    for method, (per_minute, burst) in slack_api._PACES.items():
-        monkeypatch.setitem(slack_api._PACES, method, (per_minute * hurry, burst))
+    for method, (per_minute, burst) in slack_api._RATES.items():
+        monkeypatch.setitem(slack_api._RATES, method, (per_minute * hurry, burst))
     monkeypatch.setattr(slack_api, "_POSTS_PER_MINUTE", slack_api._POSTS_PER_MINUTE * hurry)
     slack.enforce_tiers(1 / hurry)
     text = "\n".join(lines(60))

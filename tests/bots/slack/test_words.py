@@ -16,15 +16,15 @@ from bots.shared.words import LONGEST_NAME_OF_A_FILE, names_of_files
 from bots.slack.commands import COMMANDS, command_in
 from bots.slack.words import (
     SLACKBOT,
-    Said,
+    Incoming,
     fallback,
     harmless,
     install_of,
+    parse_message,
     people_in,
     person_id,
     place_id,
     readable,
-    said_in,
     session_id,
     shown,
     title_of,
@@ -66,8 +66,8 @@ def an_event(text: str = "Hello", **more: Any) -> Json:
     return {name: value for name, value in event.items() if value is not None}
 
 
-def said(text: str = "Hello", body: Json | None = None, **more: Any) -> Said:
-    found = said_in(body if body is not None else a_body(), an_event(text, **more))
+def said(text: str = "Hello", body: Json | None = None, **more: Any) -> Incoming:
+    found = parse_message(body if body is not None else a_body(), an_event(text, **more))
     assert found is not None
     return found
 
@@ -134,7 +134,7 @@ def test_what_people_say_is_heard(subtype: str | None) -> None:
     ],
 )
 def test_what_slack_itself_says_is_not_heard(subtype: str) -> None:
-    assert said_in(a_body(), an_event(f"<@{BOT}> Hello", subtype=subtype)) is None
+    assert parse_message(a_body(), an_event(f"<@{BOT}> Hello", subtype=subtype)) is None
 
 
 @pytest.mark.parametrize(
@@ -152,14 +152,14 @@ def test_what_slack_itself_says_is_not_heard(subtype: str) -> None:
 )
 @pytest.mark.parametrize("kind", ["app_mention", "message"])
 def test_nobody_but_people_is_heard(kind: str, whose: Json) -> None:
-    assert said_in(a_body(), an_event(f"<@{BOT}> Hello", type=kind, **whose)) is None
+    assert parse_message(a_body(), an_event(f"<@{BOT}> Hello", type=kind, **whose)) is None
 
 
 @pytest.mark.parametrize("left_out", ["channel", "ts", "user"])
 def test_an_event_that_does_not_say_who_when_or_where_is_not_heard(left_out: str) -> None:
     event = an_event()
     del event[left_out]
-    assert said_in(a_body(), event) is None
+    assert parse_message(a_body(), event) is None
 
 
 @pytest.mark.parametrize(
@@ -240,12 +240,12 @@ def test_our_own_mention_is_taken_off_its_beginning_and_nobody_elses(text: str, 
 
 
 def test_a_message_without_a_text_is_heard() -> None:
-    assert said_in(a_body(), {**an_event(), "text": None}) is not None
+    assert parse_message(a_body(), {**an_event(), "text": None}) is not None
     assert said("", subtype="file_share", files=[{"name": "a.pdf"}]).text == ""
 
 
 def test_what_is_needed_to_answer_can_be_stored() -> None:
-    reply_to = said("Hello", thread_ts="1700.1", files=[{"title": "A"}]).reply_to
+    reply_to = said("Hello", thread_ts="1700.1", files=[{"title": "A"}]).destination
     assert json.loads(json.dumps(reply_to)) == reply_to
     assert reply_to == {
         "install": TEAM, "team": TEAM, "bot": BOT, "user": "U7", "channel": "C1", "user_team": TEAM, "stranger": False,
@@ -324,7 +324,7 @@ STRANGERS = [
 def test_who_belongs_to_another_company_is_a_stranger(who: Json, body: Json, stranger: bool, kind: str) -> None:
     found = said(f"<@{BOT}> Hello", body, type=kind, **who)
     assert found.is_stranger is stranger
-    assert found.reply_to["stranger"] is stranger
+    assert found.destination["stranger"] is stranger
 
 
 def test_a_stranger_reads_the_answer_in_the_workspace_of_their_own() -> None:
@@ -352,10 +352,10 @@ def test_a_file_is_known_by_its_name_without_anything_that_is_markup(file: Json,
     assert said("Look", subtype="file_share", files=[file]).files == (name,)
 
 
-def a_turn(**reply_to: Any) -> Turn:
+def a_turn(**destination: Any) -> Turn:
     return Turn(
         id="0" * 32, session_id=1, session="slack:T1:C1:1", number=1, surface="slack", event_id=None, person=None,
-        question="Hello", assistant="Bob", private=False, token=1, reply_to={"bot": BOT, **reply_to},
+        question="Hello", assistant="Bob", private=False, fencing_token=1, destination={"bot": BOT, **destination},
     )  # fmt: skip
 
 
