@@ -27,7 +27,7 @@ GROWING = {
     "stored_response", "erasure",
 }  # fmt: skip
 SMALL = {"api_key", "lease_owner", "place", "alembic_version"}
-SMALL_INDEXES = {"ix_turn_open_line", "ix_turn_open_holder"}  # of open turns
+SMALL_INDEXES = {"ix_turn_open_queue", "ix_turn_open_lease_owner"}  # of open turns
 TOO_WIDE = {"surface", "scope"}  # what an index finds by these alone are all rows, or most
 # These read the first entry of a scope, and the entries that they count.
 MAY_BE_WIDE = {"seconds_to_next_erasure", "erasures_out_of_reach"}
@@ -233,11 +233,11 @@ class Everything:
 FILL = [
     "INSERT INTO chat_session (name, surface, turns, begins, issued, created_at)"
     " SELECT 'web:other:' || n, CASE n & 1 WHEN 0 THEN 'web' ELSE 'slack' END, 1, 1, n & 2 = 0, n FROM n",
-    "INSERT INTO turn (id, session_id, number, surface, event_id, person, question, assistant, private, outcome, token,"
-    " attempts, stop, accepted_at, closed_at)"
+    "INSERT INTO turn (id, session_id, number, surface, event_id, person, question, assistant, private, outcome,"
+    " fencing_token, attempts, stop, accepted_at, closed_at)"
     " SELECT 'x' || id, id, 1, surface, 'e' || id, 'p' || (id & 7), 'Q', 'Bob', FALSE, 'answered', 1, 0, FALSE, id,"
     " 2000000000 FROM chat_session",
-    "INSERT INTO thread (session_id, assistant, private, scope, conversation_id, begins, told, in_doubt, tokens)"
+    "INSERT INTO thread (session_id, assistant, private, scope, conversation_id, begins, synced, in_doubt, tokens)"
     " SELECT id, 'Bob', FALSE, 'a scope', 'x' || id, 1, 1, FALSE, 0 FROM chat_session",
     "INSERT INTO posted_message SELECT surface, 'm' || session_id, id FROM turn",
     "INSERT INTO feedback SELECT id, 'p', TRUE, 0 FROM turn",
@@ -366,7 +366,7 @@ async def test_a_statement_without_an_index_is_found(database_url: str) -> None:
         "SELECT name FROM chat_session WHERE name LIKE 'web:%'",
         "SELECT count(*) FROM guess",
         "DELETE FROM erasure WHERE scope = 'x' AND attempts = 1",
-        "UPDATE thread SET told = 1 WHERE scope = 'x'",
+        "UPDATE thread SET synced = 1 WHERE scope = 'x'",
     ):
         assert faults(database_url, [Statement("some", text)]), text
     assert not faults(database_url, [Statement("some", "SELECT id FROM turn WHERE id = 'x'")])
