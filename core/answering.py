@@ -364,7 +364,7 @@ class Answering:
             else:
                 await self._fail(turn, answer, OutOfTime(), self._threads.fate_after(None))
         except ModelTrouble as trouble:
-            await self._fail(turn, answer, trouble.failure, self._threads.fate_after(trouble))
+            await self._fail(turn, answer, trouble.handling.failure(), self._threads.fate_after(trouble))
         else:
             fate = self._threads.fate_of(result.finished.outcome)
             await self._finish(turn, answer, result.finished, fate, result)
