@@ -16,7 +16,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from core.answer import Answer
-from core.answering import Answering, Prepare, insist
+from core.answering import Answering, Prepare, retry_while_unavailable
 from core.api_keys import ApiKeys
 from core.assistants import Assistant, Assistants
 from core.errors import (
@@ -181,11 +181,13 @@ class Chat:
 
         A message is found by `showing` if it has an "id" that no other of the surface has.
         """
-        await insist(lambda _: self._store.note_posted(turn, posted))
+        await retry_while_unavailable(lambda _: self._store.note_posted(turn, posted))
 
     async def shown(self, turn: Turn, *, undeliverable: bool = False) -> None:
         """Close a turn with a `destination`: its answer is shown, or cannot be. Raises LeaseLost."""
-        await insist(lambda again: self._store.close_shown(turn, undeliverable=undeliverable, again=again))
+        await retry_while_unavailable(
+            lambda again: self._store.close_shown(turn, undeliverable=undeliverable, again=again)
+        )
         if undeliverable:
             logger.warning("turn %s undeliverable", turn.reference)
         self._answering.shown(turn.id)

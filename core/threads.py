@@ -24,6 +24,7 @@ from core.errors import StoreUnavailable
 from core.frames import as_prompt
 from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said
 from core.store import Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
+from core.turn_in_hand import EndReason, WorkEnded
 from core.turns import Finished, Outcome, PastTurn, Turn, Usage
 
 logger = logging.getLogger(__name__)
@@ -59,10 +60,6 @@ class Result:
     finished: Finished
     conversation_id: str | None
     response_id: str | None
-
-
-class Stopped(Exception):
-    """A person stopped the turn while it was about to be asked again."""
 
 
 class Threads:
@@ -118,7 +115,7 @@ class Threads:
     async def ask(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> Result:
         """Ask a turn that was begun, writing into `answer`; again where that is safe and may help.
 
-        Raises ModelTrouble once nothing helps any more, and Stopped.
+        Raises ModelTrouble once nothing helps any more, and WorkEnded where the turn was stopped between two tries.
         """
         deadline = asyncio.get_running_loop().time() + begun.seconds_left
         budget = assistant.token_budget
@@ -145,7 +142,7 @@ class Threads:
             await asyncio.sleep(pause)
             again = await self.begin(turn, assistant, rebuild=rebuild, budget=budget)
             if again is None or again.plan is None:
-                raise Stopped
+                raise WorkEnded(EndReason.STOPPED)
             begun = again
 
     def estimate(self, begun: Begun, text: str) -> Usage:
