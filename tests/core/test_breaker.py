@@ -114,6 +114,15 @@ async def test_one_cut_of_the_network_does_not_hold_questions_back(
         assert await ask(chat, "Q1-a") == "You asked: Q1-a."
 
 
+async def test_a_success_ends_the_failures_in_a_row(fake: FakeOpenAI, sqlite_url: str) -> None:
+    async with opened(fake, sqlite_url, openai_threads="local") as chat:
+        for number in range(3):
+            fake.fail("POST", "/responses", Status(500), times=breaker.FAILURES_IN_A_ROW - 1)
+            await fails(chat, ModelUnavailable, f"web:public:a{number}")
+            assert chat.model_status == "ok"
+            assert await ask(chat, "Q1-a", f"web:public:{number}") == "You asked: Q1-a."
+
+
 async def test_a_stopped_trial_lets_the_next_question_be_the_trial(
     fake: FakeOpenAI, sqlite_url: str, pause: float
 ) -> None:
