@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 FAILURES_IN_A_ROW = 5
 REFUSALS_IN_A_ROW = 2
 SECONDS_OF_FAILURES = 1.0  # one cut of the network breaks many answers at once, and says little
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 60.0
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 5.0, 60.0
 SECONDS_BETWEEN_LOOKS_AT_A_TRIAL = 1.0
 
 
@@ -82,7 +82,7 @@ class _Circuit:
         if was_closed and (self.failures < FAILURES_IN_A_ROW or now - self.failing_since < SECONDS_OF_FAILURES):
             return False
         if was_closed or self.on_trial:  # else it was let through before the circuit opened
-            self.pause = min(max(self.pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self.pause = min(max(self.pause * 2, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS)
             self.next_trial_at = now + self.pause * random.uniform(0.8, 1.2)
         return was_closed
 

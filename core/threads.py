@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 MOST_TRIES = 4
 MOST_TRIES_ON_A_LOCKED_THREAD = 3
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 8.0
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 8.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 TURNS_PER_TELLING = 10  # two items each, and OpenAI takes 20 at a time
 LEAST_BUDGET = 250
@@ -175,10 +175,10 @@ class Threads:
                     await self._erase(self._model.conversations, due)
                 await self._wait_for_erasures(await self._store.seconds_to_next_erasure(scope))
             except StoreUnavailable:
-                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(LONGEST_BACKOFF_SECONDS)
             except Exception:
                 logger.exception("erasing failed for a reason of ours")
-                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(LONGEST_BACKOFF_SECONDS)
 
     async def _erase(self, conversations: Conversations, due: DueErasure) -> None:
         try:
@@ -406,4 +406,4 @@ def _pause(trouble: ModelTrouble, tries: int, *, bare: bool) -> float | None:
         return 0.0
     if retry == "after a pause" and trouble.retry_after is not None:
         return trouble.retry_after if trouble.retry_after <= LONGEST_RETRY_AFTER_SECONDS else None
-    return random.uniform(0, min(FIRST_PAUSE_SECONDS * 2**tries, LONGEST_PAUSE_SECONDS))  # backoff with jitter
+    return random.uniform(0, min(FIRST_BACKOFF_SECONDS * 2**tries, LONGEST_BACKOFF_SECONDS))  # backoff with jitter

@@ -118,7 +118,7 @@ LEADS_TO: Mapping[TroubleKind, tuple[int, int, type[AnswerFailed], str]] = {
 async def test_each_kind_of_trouble_leads_to_its_tries_its_thread_and_its_sentence(
     fake: FakeOpenAI, sqlite_url: str, kind: TroubleKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(threads, "FIRST_BACKOFF_SECONDS", 0.0)
     tries, conversations, failure, status = LEADS_TO[kind]
     tried = 0
 
