@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from core.errors import ChatError
-from core.turns import Finished
+from core.errors import AnswerFailed, ChatError, LeaseLost
+from core.turns import Finished, Turn
 
 
 class Answer:
@@ -61,6 +61,22 @@ class Answer:
         self.failure = failure
         self._ended.set()
         self._wake()
+
+    def end_as_stored(self, turn: Turn) -> None:
+        """End as it says in a turn that is over."""
+        if turn.answer is not None and turn.outcome is not None:
+            self.finish(Finished(turn.answer, turn.outcome))
+        else:
+            self.fail(AnswerFailed(turn.error))
+
+    def end_with(self, task: asyncio.Task[None]) -> None:
+        """Fail with LeaseLost if the task that writes it ends before it does: it was cancelled, maybe unbegun."""
+
+        def end(_: object) -> None:
+            if not self.over:
+                self.fail(LeaseLost())
+
+        task.add_done_callback(end)
 
     async def growing(self, *, at_least_every: float | None = None) -> AsyncIterator[str]:
         """The whole text so far, each time that it has changed, until it is over. Raises the failure it ended in.

@@ -15,15 +15,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from core.errors import AnswerFailed, ModelUnavailable
-from core.language_model import ModelTrouble
+from core.language_model import HANDLING, ModelTrouble, TroubleKind
 
 logger = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 5
 REFUSALS_IN_A_ROW = 2
 SECONDS_OF_FAILURES = 1.0  # one cut of the network breaks many answers at once, and says little
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 60.0
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 5.0, 60.0
 SECONDS_BETWEEN_LOOKS_AT_A_TRIAL = 1.0
 
 
@@ -31,24 +30,23 @@ class _Refusals:
     """What only an operator can set right, of one key or of one model."""
 
     def __init__(self) -> None:
-        self.latest: AnswerFailed | None = None
+        self.latest: TroubleKind | None = None
         self.in_a_row = 0
 
     @property
-    def final(self) -> AnswerFailed | None:
+    def final(self) -> TroubleKind | None:
         """What is asked about no more."""
         return self.latest if self.in_a_row >= REFUSALS_IN_A_ROW else None
 
     def add(self, trouble: ModelTrouble) -> None:
         """It was refused once more."""
-        self.latest = trouble.failure
+        self.latest = trouble.kind
         self.in_a_row += 1
+        for_operators = trouble.handling.failure.for_operators
         if self.in_a_row < REFUSALS_IN_A_ROW:
-            logger.warning("%s (%s)", trouble.failure.for_operators, trouble.cause)
+            logger.warning("%s (%s)", for_operators, trouble.cause)
         elif self.in_a_row == REFUSALS_IN_A_ROW:
-            logger.error(
-                "%s Nothing is asked until that is set right and Bob is started again.", trouble.failure.for_operators
-            )
+            logger.error("%s Nothing is asked until that is set right and Bob is started again.", for_operators)
 
     def clear(self) -> None:
         """It was not refused."""
@@ -84,7 +82,7 @@ class _Circuit:
         if was_closed and (self.failures < FAILURES_IN_A_ROW or now - self.failing_since < SECONDS_OF_FAILURES):
             return False
         if was_closed or self.on_trial:  # else it was let through before the circuit opened
-            self.pause = min(max(self.pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self.pause = min(max(self.pause * 2, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS)
             self.next_trial_at = now + self.pause * random.uniform(0.8, 1.2)
         return was_closed
 
@@ -101,7 +99,7 @@ class Breaker:
         """How things stand with the language model, in a few words: "ok", if no question is held back."""
         refusals = [self._refusals, *(circuit.refusals for circuit in self._circuits.values())]
         if refusal := next(filter(None, (each.latest for each in refusals)), None):
-            return refusal.status
+            return HANDLING[refusal].failure.status
         return "unavailable" if any(circuit.pause for circuit in self._circuits.values()) else "ok"
 
     @contextlib.contextmanager
@@ -113,12 +111,10 @@ class Breaker:
         """
         circuit = self._circuits[model]
         if refusal := self._refusals.final or circuit.refusals.final:
-            raise ModelTrouble(refusal, "held back until an operator acts", wrote_nothing=True)
+            raise ModelTrouble(refusal.unwritten, "held back until an operator acts")
         if (seconds := circuit.seconds_held_back()) > 0:
-            raise ModelTrouble(
-                ModelUnavailable(), "held back from a failing model", wrote_nothing=True, retry=patient,
-                retry_after=seconds,
-            )  # fmt: skip
+            kind = TroubleKind.HELD_BACK_WHILE_RETRYING if patient else TroubleKind.HELD_BACK
+            raise ModelTrouble(kind, "held back from a failing model", retry_after=seconds)
         is_trial = circuit.on_trial = circuit.pause > 0
 
         def it_answers() -> None:
@@ -141,7 +137,7 @@ class Breaker:
     def learn(self, model: str, trouble: ModelTrouble) -> None:
         """Take in how a request failed."""
         circuit = self._circuits[model]
-        match trouble.blames:
+        match trouble.handling.blames:
             case "key":
                 self._refusals.add(trouble)
             case "model":

@@ -16,11 +16,12 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from core.answer import Answer
-from core.answering import Answering, Prepare, insist
+from core.answering import Answering, Prepare, retry_while_unavailable
 from core.api_keys import ApiKeys
 from core.assistants import Assistant, Assistants
 from core.errors import (
     BadQuestion,
+    Draining,
     EventReused,
     LeaseLost,
     NoPrivateHere,
@@ -93,12 +94,12 @@ class Chat:
     async def accept(self, question: Question, *, instead_of: Turn | None = None) -> Turn | None:
         """Make a question durable. None means that its event was accepted before.
 
-        `instead_of` is a failed turn of the same event, to be asked anew. Raises BadQuestion, Overloaded,
+        `instead_of` is a failed turn of the same event, to be asked anew. Raises BadQuestion, Draining, Overloaded,
         PasswordsClosed, NoPrivateHere.
         """
         try:
             return await self._accept(question, instead_of)
-        except Overloaded:
+        except (Draining, Overloaded):
             if instead_of is None and await self._is_known(question):
                 return None  # it needs no room: it has its place already
             raise
@@ -180,11 +181,13 @@ class Chat:
 
         A message is found by `showing` if it has an "id" that no other of the surface has.
         """
-        await insist(lambda _: self._store.note_posted(turn, posted))
+        await retry_while_unavailable(lambda _: self._store.note_posted(turn, posted))
 
     async def shown(self, turn: Turn, *, undeliverable: bool = False) -> None:
         """Close a turn with a `destination`: its answer is shown, or cannot be. Raises LeaseLost."""
-        await insist(lambda again: self._store.close_shown(turn, undeliverable=undeliverable, again=again))
+        await retry_while_unavailable(
+            lambda again: self._store.close_shown(turn, undeliverable=undeliverable, again=again)
+        )
         if undeliverable:
             logger.warning("turn %s undeliverable", turn.reference)
         self._answering.shown(turn.id)
@@ -388,6 +391,11 @@ class Chat:
         """Whether this process is about to end and takes nothing new."""
         return self._draining_since < math.inf
 
+    def check_not_draining(self) -> None:
+        """Come back if this process takes what is new; call it before something is tried again. Raises Draining."""
+        if self.draining:
+            raise Draining
+
     @property
     def model_status(self) -> str:
         """How things stand with the language model, in a few words: "ok", if no question is held back."""
@@ -450,7 +458,7 @@ class Chat:
             self._answering.queue.wake()
 
     def begin_draining(self, *, at_once: bool = False) -> None:
-        """Take nothing new: every further question is refused with Overloaded. With `at_once`, wait for nothing."""
+        """Take nothing new: every further question is refused with Draining. With `at_once`, wait for nothing."""
         now = asyncio.get_running_loop().time()
         self._draining_since = -math.inf if at_once else min(now, self._draining_since)
         if at_once:
@@ -464,8 +472,7 @@ class Chat:
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _check(self, question: Question) -> None:
-        if self.draining:
-            raise Overloaded("I am about to restart. Please try again shortly.", retry_after=2)
+        self.check_not_draining()
         self._check_text(question.text)
         if not question.may_wait and self._answering.is_full(question.session):
             raise Overloaded

@@ -2,15 +2,18 @@
 
     ChatError
       NotAccepted         nothing was stored
-        BadQuestion         the text cannot be asked
-        EventReused         the same event came with another text
-        Overloaded          too much waits already; carries `retry_after` seconds
-        UnknownAssistant    no public assistant of that name
-        UnknownSession      no session of that name, or one that may not be looked up
-        WrongPassword       a password asked for in a window opens nothing
-        PasswordsClosed     too many words that may be passwords; carries `retry_after` seconds
-        NoPrivateHere       a password was said where it may open nothing
-        StoreUnavailable    the database failed
+        ComeAgain           the same may be accepted after `retry_after` seconds, maybe by another process
+          Draining            this process is about to end
+          Overloaded          too much waits already
+          StoreUnavailable    the database failed
+        Rejected            whoever asked has to be told
+          BadQuestion         the text cannot be asked
+          EventReused         the same event came with another text
+          UnknownAssistant    no public assistant of that name
+          UnknownSession      no session of that name, or one that may not be looked up
+          WrongPassword       a password asked for in a window opens nothing
+          PasswordsClosed     too many words that may be passwords
+          NoPrivateHere       a password was said where it may open nothing
       AnswerFailed        the turn was stored and ended without an answer
         ModelBusy, ModelUnavailable, ModelQuotaExhausted, ModelMisconfigured,
         QuestionRefused, TooLong, OutOfTime, GivenUp, NotAllowed
@@ -28,13 +31,19 @@ class StartError(Exception):
 
 
 class ChatError(Exception):
-    """Anything of ours that a person may be told. `sentence` is what they are told."""
+    """Anything of ours that a person may be told. `sentence` is what they are told.
+
+    A retry makes sense after `retry_after` seconds; None where there is nothing to wait for.
+    """
 
     sentence = "Sorry, something went wrong on our side."
+    retry_after: int | None = None
 
-    def __init__(self, sentence: str | None = None) -> None:
+    def __init__(self, sentence: str | None = None, *, retry_after: int | None = None) -> None:
         if sentence is not None:
             self.sentence = sentence
+        if retry_after is not None:
+            self.retry_after = retry_after
         super().__init__(self.sentence)
 
 
@@ -42,45 +51,64 @@ class NotAccepted(ChatError):
     """The question was not stored, so nothing will answer it."""
 
 
-class BadQuestion(NotAccepted):
+class ComeAgain(NotAccepted):
+    """It may be accepted later, or by another process: whoever can deliver it again does."""
+
+    retry_after = 5
+
+
+class Draining(ComeAgain):
+    """This process is about to end and takes nothing new. Another one may."""
+
+    sentence = "I am about to restart. Please try again shortly."
+    retry_after = 2
+
+
+class Overloaded(ComeAgain):
+    """Too much is waiting already."""
+
+    sentence = "There is too much waiting to be answered right now. Please try again shortly."
+
+
+class StoreUnavailable(ComeAgain):
+    """The database did not do what it was asked to; nothing was stored."""
+
+    sentence = "Sorry, I cannot store anything right now, so I do not answer. Please try again shortly."
+
+
+class Rejected(NotAccepted):
+    """It is not accepted as it is, however often it comes. Whoever asked has to be told."""
+
+
+class BadQuestion(Rejected):
     """The question cannot be asked as it is."""
 
 
-class EventReused(NotAccepted):
+class EventReused(Rejected):
     """The same event was accepted before with another text."""
 
     sentence = "This idempotency key was used in this session before, with another text."
 
 
-class Overloaded(NotAccepted):
-    """Too much is waiting already. Ask again after `retry_after` seconds."""
-
-    sentence = "There is too much waiting to be answered right now. Please try again shortly."
-
-    def __init__(self, sentence: str | None = None, *, retry_after: int = 5) -> None:
-        super().__init__(sentence)
-        self.retry_after = retry_after
-
-
-class UnknownAssistant(NotAccepted):
+class UnknownAssistant(Rejected):
     """No assistant of that name may be chosen here."""
 
     sentence = "There is no such assistant to choose here."
 
 
-class UnknownSession(NotAccepted):
+class UnknownSession(Rejected):
     """There is no such session, or whoever asks may not look it up."""
 
     sentence = "There is no such session."
 
 
-class WrongPassword(NotAccepted):
+class WrongPassword(Rejected):
     """The password opens nothing."""
 
     sentence = "That password opens nothing."
 
 
-class PasswordsClosed(NotAccepted):
+class PasswordsClosed(Rejected):
     """Too many words that may be passwords came lately, so nothing is read that holds more of them.
 
     What was said is asked of nobody and kept nowhere, whether a password is in it or not.
@@ -90,13 +118,10 @@ class PasswordsClosed(NotAccepted):
         "Too many numbers that could be a password were said within an hour. So I asked nobody this, and kept nothing "
         "of it. Please say it without such numbers, or again in an hour."
     )
-
-    def __init__(self, sentence: str | None = None, *, retry_after: int = 3600) -> None:
-        super().__init__(sentence)
-        self.retry_after = retry_after
+    retry_after = 3600
 
 
-class NoPrivateHere(NotAccepted):
+class NoPrivateHere(Rejected):
     """A password was said by somebody who may not ask private assistants. It is asked of nobody and kept nowhere."""
 
     sentence = (
@@ -105,16 +130,11 @@ class NoPrivateHere(NotAccepted):
     )
 
 
-class StoreUnavailable(NotAccepted):
-    """The database did not do what it was asked to; nothing was stored."""
-
-    sentence = "Sorry, I cannot store anything right now, so I do not answer. Please try again shortly."
-
-
 class LeaseLost(ChatError):
     """The turn belongs to another process now. Whoever gets this stops without a word."""
 
     sentence = "This question is no longer answered here."
+    retry_after = 1
 
 
 class AnswerFailed(ChatError):

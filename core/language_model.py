@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Literal, Protocol
 
 from core.assistants import Assistant
-from core.errors import AnswerFailed
+from core.errors import (
+    AnswerFailed,
+    ModelBusy,
+    ModelMisconfigured,
+    ModelQuotaExhausted,
+    ModelUnavailable,
+    QuestionRefused,
+    TooLong,
+)
 from core.turns import Finished
 
 
@@ -42,39 +51,93 @@ class ResponseStarted:
     id: str
 
 
-class ModelTrouble(Exception):
-    """A language model did not answer.
+class TroubleKind(Enum):
+    """The ways in which a language model does not answer. One that is UNWRITTEN certainly left the thread as it was."""
 
-    `failure` is what a person is told if nothing helps. `wrote_nothing`: the conversation is certainly as it was.
-    `retry`: asking again may help, after `retry_after` seconds if that is known. `thread_is_useless`: the conversation
-    is gone or broken, so a new one helps. `locked`: it is busy with another response. `too_long`: less history helps.
-    `blames` says what is wrong beyond this question: the server, which may recover, or the key or the model, where an
-    operator has to act.
+    NOT_REACHED = auto()  # no connection was made
+    BROKE_OFF = auto()  # the server failed, fell silent, hung up or talked nonsense
+    PASSING = auto()  # a conflict, an answer without words, an overload that is said in the stream
+    PASSING_UNWRITTEN = auto()
+    RATE_LIMITED = auto()
+    HELD_BACK = auto()  # by the circuit breaker
+    HELD_BACK_WHILE_RETRYING = auto()
+    THREAD_LOCKED = auto()  # another response is written into it
+    THREAD_UNUSABLE = auto()  # it is gone or broken
+    TOO_LONG = auto()
+    FAILED = auto()  # for a reason that will not pass
+    QUESTION_REFUSED = auto()
+    QUESTION_REFUSED_UNWRITTEN = auto()
+    REQUEST_REFUSED = auto()
+    MODEL_UNKNOWN = auto()
+    KEY_REFUSED = auto()
+    OUT_OF_QUOTA = auto()
+    OUT_OF_QUOTA_UNWRITTEN = auto()
+
+    @property
+    def unwritten(self) -> TroubleKind:
+        """The same where certainly nothing was written into a thread."""
+        return _UNWRITTEN.get(self, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What a kind of trouble leads to.
+
+    `failure` is what a person is told if nothing helps. "at once" holds for the first retry: the next ones come after
+    a pause. What becomes of the thread is "unknown" where it may contain the question; it is "too full" where it has to
+    be retired wherever it is kept, since what was left out for this question is not left out for the next. `blames`
+    says what is wrong beyond this question: the server, which may recover, or the key or the model, where an operator
+    has to act.
     """
 
-    def __init__(
-        self,
-        failure: AnswerFailed,
-        cause: str,
-        *,
-        wrote_nothing: bool = False,
-        retry: bool = False,
-        retry_after: float | None = None,
-        thread_is_useless: bool = False,
-        locked: bool = False,
-        too_long: bool = False,
-        blames: Literal["", "server", "key", "model"] = "",
-    ) -> None:
+    failure: type[AnswerFailed]
+    retry: Literal["no", "after a pause", "at once", "with less history"]
+    new_thread: Literal["no", "yes", "if it stays locked"]
+    thread: Literal["as it was", "unknown", "too full"]
+    blames: Literal["", "server", "key", "model"]
+
+
+_UNWRITTEN = {
+    TroubleKind.BROKE_OFF: TroubleKind.NOT_REACHED,
+    TroubleKind.PASSING: TroubleKind.PASSING_UNWRITTEN,
+    TroubleKind.QUESTION_REFUSED: TroubleKind.QUESTION_REFUSED_UNWRITTEN,
+    TroubleKind.OUT_OF_QUOTA: TroubleKind.OUT_OF_QUOTA_UNWRITTEN,
+}
+HANDLING = {
+    TroubleKind.NOT_REACHED: Handling(ModelUnavailable, "after a pause", "no", "as it was", "server"),
+    TroubleKind.BROKE_OFF: Handling(ModelUnavailable, "after a pause", "no", "unknown", "server"),
+    TroubleKind.PASSING: Handling(ModelUnavailable, "after a pause", "no", "unknown", ""),
+    TroubleKind.PASSING_UNWRITTEN: Handling(ModelUnavailable, "after a pause", "no", "as it was", ""),
+    TroubleKind.RATE_LIMITED: Handling(ModelBusy, "after a pause", "no", "as it was", ""),
+    TroubleKind.HELD_BACK: Handling(ModelUnavailable, "no", "no", "as it was", ""),
+    TroubleKind.HELD_BACK_WHILE_RETRYING: Handling(ModelUnavailable, "after a pause", "no", "as it was", ""),
+    TroubleKind.THREAD_LOCKED: Handling(ModelBusy, "after a pause", "if it stays locked", "as it was", ""),
+    TroubleKind.THREAD_UNUSABLE: Handling(ModelUnavailable, "at once", "yes", "unknown", ""),
+    TroubleKind.TOO_LONG: Handling(TooLong, "with less history", "yes", "too full", ""),
+    TroubleKind.FAILED: Handling(ModelUnavailable, "no", "no", "unknown", ""),
+    TroubleKind.QUESTION_REFUSED: Handling(QuestionRefused, "no", "no", "unknown", ""),
+    TroubleKind.QUESTION_REFUSED_UNWRITTEN: Handling(QuestionRefused, "no", "no", "as it was", ""),
+    TroubleKind.REQUEST_REFUSED: Handling(ModelMisconfigured, "no", "no", "as it was", ""),
+    TroubleKind.MODEL_UNKNOWN: Handling(ModelMisconfigured, "no", "no", "as it was", "model"),
+    TroubleKind.KEY_REFUSED: Handling(ModelMisconfigured, "no", "no", "as it was", "key"),
+    TroubleKind.OUT_OF_QUOTA: Handling(ModelQuotaExhausted, "no", "no", "unknown", "key"),
+    TroubleKind.OUT_OF_QUOTA_UNWRITTEN: Handling(ModelQuotaExhausted, "no", "no", "as it was", "key"),
+}
+
+
+class ModelTrouble(Exception):
+    """A language model did not answer. A retry makes sense after `retry_after` seconds, where that is known."""
+
+    def __init__(self, kind: TroubleKind, cause: str, *, retry_after: float | None = None) -> None:
         super().__init__(cause)
-        self.failure = failure
+        self.kind = kind
         self.cause = cause
-        self.wrote_nothing = wrote_nothing
-        self.retry = retry
         self.retry_after = retry_after
-        self.thread_is_useless = thread_is_useless
-        self.locked = locked
-        self.too_long = too_long
-        self.blames = blames
+
+    @property
+    def handling(self) -> Handling:
+        """What it leads to."""
+        return HANDLING[self.kind]
 
 
 class Conversations(Protocol):

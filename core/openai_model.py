@@ -24,7 +24,7 @@ import re
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx2
@@ -34,16 +34,7 @@ from openai.pagination import AsyncConversationCursorPage
 from openai.types.conversations import Conversation, ConversationItemList
 
 from core.assistants import Assistant
-from core.errors import (
-    AnswerFailed,
-    ModelBusy,
-    ModelMisconfigured,
-    ModelQuotaExhausted,
-    ModelUnavailable,
-    QuestionRefused,
-    TooLong,
-)
-from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said
+from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
 from core.logs import kind_of
 from core.turns import Finished, Outcome, Usage
 
@@ -118,7 +109,7 @@ class OpenAIModel:
             raise _connection_trouble(error) from error
         except openai.OpenAIError as error:
             raise trouble_of(error) from error
-        raise ModelTrouble(ModelUnavailable(), "the stream ended without a terminal event", retry=True, blames="server")
+        raise ModelTrouble(TroubleKind.BROKE_OFF, "the stream ended without a terminal event")
 
     async def check(self) -> None:
         """Look for a conversation that is not there: whoever is told so has a key that counts. Raises ModelTrouble.
@@ -157,7 +148,7 @@ class OpenAIModel:
                 )
             )
         if response.content_type != "text/event-stream":
-            raise ModelTrouble(ModelUnavailable(), "the reply is no event stream", retry=True, blames="server")
+            raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is no event stream")
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         assistant = ask.assistant
@@ -195,7 +186,7 @@ class OpenAIConversations:
         try:
             conversation = await _reply(self._client.conversations.create(metadata={"session": asker}), Conversation)
         except ModelTrouble as trouble:
-            trouble.wrote_nothing = True  # an empty conversation that nobody knows harms nobody
+            trouble.kind = trouble.kind.unwritten  # an empty conversation that nobody knows harms nobody
             raise
         return conversation.id
 
@@ -227,9 +218,9 @@ async def _reply(call: Awaitable[Any], kind: type[T]) -> T:
     except openai.OpenAIError as error:
         raise trouble_of(error) from error
     except (AttributeError, TypeError, ValueError) as error:
-        raise ModelTrouble(ModelUnavailable(), "the reply cannot be read", retry=True, blames="server") from error
+        raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply cannot be read") from error
     if isinstance(reply, str) or not isinstance(reply, kind):
-        raise ModelTrouble(ModelUnavailable(), "the reply is something else", retry=True, blames="server")
+        raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is something else")
     return reply
 
 
@@ -312,7 +303,7 @@ class _Reading:
                 news += self._write(f"\n\n{ending}" if self._written else ending)
         text = "".join(self._written)
         if not text.strip():
-            raise ModelTrouble(ModelUnavailable(), "the response completed without any text", retry=True)
+            raise ModelTrouble(TroubleKind.PASSING, "the response completed without any text")
         return [*news, Finished(text, outcome, _usage(response))]
 
     def _sources(self) -> str:
@@ -330,33 +321,37 @@ def trouble_of(error: openai.OpenAIError) -> ModelTrouble:
         # Its transport calls every lost connection a connect timeout, so what it was is read below that.
         below = error.__cause__
         return _connection_trouble(below.__cause__ if below is not None and below.__cause__ is not None else error)
-    return ModelTrouble(ModelUnavailable(), kind_of(error), retry=True, blames="server")
+    return ModelTrouble(TroubleKind.BROKE_OFF, kind_of(error))
 
 
 def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
-    status, code = error.status_code, str(error.code or error.type or "")
-    cause = f"HTTP {status} {code}".strip()
+    code = str(error.code or error.type or "")
+    cause = f"HTTP {error.status_code} {code}".strip()
     if request_id := error.request_id:
         cause += f", request {request_id}"
-    retry_after = _retry_after(error.response.headers)
-    if status >= 500 or status in (408, 409):
-        blames: Literal["", "server"] = "" if status == 409 else "server"
-        return ModelTrouble(ModelUnavailable(), cause, retry=True, retry_after=retry_after, blames=blames)
+    return ModelTrouble(_kind_of_status(error, code), cause, retry_after=_retry_after(error.response.headers))
+
+
+def _kind_of_status(error: openai.APIStatusError, code: str) -> TroubleKind:
+    status = error.status_code
+    if status == 409:
+        return TroubleKind.PASSING
+    if status >= 500 or status == 408:
+        return TroubleKind.BROKE_OFF
     if status == 429:
-        if {error.code, error.type} & _QUOTA or code.endswith("_spend_limit_exceeded"):
-            return ModelTrouble(ModelQuotaExhausted(), cause, wrote_nothing=True, blames="key")
-        return ModelTrouble(ModelBusy(), cause, wrote_nothing=True, retry=True, retry_after=retry_after)
+        out_of_quota = {error.code, error.type} & _QUOTA or code.endswith("_spend_limit_exceeded")
+        return TroubleKind.OUT_OF_QUOTA_UNWRITTEN if out_of_quota else TroubleKind.RATE_LIMITED
     if code == "conversation_locked":
-        return ModelTrouble(ModelBusy(), cause, wrote_nothing=True, retry=True, retry_after=retry_after, locked=True)
+        return TroubleKind.THREAD_LOCKED
     if code in _TOO_LONG:
-        return ModelTrouble(TooLong(), cause, wrote_nothing=True, too_long=True)
+        return TroubleKind.TOO_LONG
     if _is_about_the_conversation(error):
-        return ModelTrouble(ModelUnavailable(), cause, wrote_nothing=True, retry=True, thread_is_useless=True)
+        return TroubleKind.THREAD_UNUSABLE
     if status == 401 or (status == 403 and _is_about_the_key(error)):
-        return ModelTrouble(ModelMisconfigured(), cause, wrote_nothing=True, blames="key")
+        return TroubleKind.KEY_REFUSED
     if code == "model_not_found":
-        return ModelTrouble(ModelMisconfigured(), cause, wrote_nothing=True, blames="model")
-    return ModelTrouble(_failure_of(code, ModelMisconfigured()), cause, wrote_nothing=True)
+        return TroubleKind.MODEL_UNKNOWN
+    return TroubleKind.QUESTION_REFUSED_UNWRITTEN if _is_about_policy(code) else TroubleKind.REQUEST_REFUSED
 
 
 def _is_about_the_key(error: openai.APIStatusError) -> bool:
@@ -373,24 +368,28 @@ def _is_about_the_conversation(error: openai.APIStatusError) -> bool:
 
 def _failure(error: Mapping[str, Any]) -> ModelTrouble:
     code = str(error.get("code") or error.get("type") or "")
-    cause = f"the response failed: {code or 'no reason given'}"
+    return ModelTrouble(_kind_of_failure(code), f"the response failed: {code or 'no reason given'}")
+
+
+def _kind_of_failure(code: str) -> TroubleKind:
     if code in _TOO_LONG:
-        return ModelTrouble(TooLong(), cause, too_long=True)
+        return TroubleKind.TOO_LONG
     if code in _QUOTA:
-        return ModelTrouble(ModelQuotaExhausted(), cause, blames="key")
-    failure = _failure_of(code, ModelUnavailable())
-    may_help = code in _PASSING or code in ("", "error")
-    return ModelTrouble(failure, cause, retry=may_help, blames="server" if code == "server_error" else "")
+        return TroubleKind.OUT_OF_QUOTA
+    if code == "server_error":
+        return TroubleKind.BROKE_OFF
+    if code in _PASSING or code in ("", "error"):
+        return TroubleKind.PASSING
+    return TroubleKind.QUESTION_REFUSED if _is_about_policy(code) else TroubleKind.FAILED
 
 
-def _failure_of(code: str, otherwise: AnswerFailed) -> AnswerFailed:
-    refused = code == "invalid_prompt" or code.endswith(("_policy", "_policy_violation", "content_filter"))
-    return QuestionRefused() if refused else otherwise
+def _is_about_policy(code: str) -> bool:
+    return code == "invalid_prompt" or code.endswith(("_policy", "_policy_violation", "content_filter"))
 
 
 def _connection_trouble(error: BaseException) -> ModelTrouble:
     never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    return ModelTrouble(ModelUnavailable(), kind_of(error), wrote_nothing=never_sent, retry=True, blames="server")
+    return ModelTrouble(TroubleKind.NOT_REACHED if never_sent else TroubleKind.BROKE_OFF, kind_of(error))
 
 
 def _retry_after(headers: httpx2.Headers) -> float | None:
@@ -433,8 +432,7 @@ def _event(data: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(data)
     except ValueError as error:
-        cause = "an event of the stream is no JSON"
-        raise ModelTrouble(ModelUnavailable(), cause, retry=True, blames="server") from error
+        raise ModelTrouble(TroubleKind.BROKE_OFF, "an event of the stream is no JSON") from error
     return event if isinstance(event, dict) else None
 
 

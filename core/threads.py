@@ -24,14 +24,15 @@ from core.errors import StoreUnavailable
 from core.frames import as_prompt
 from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said
 from core.store import Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
+from core.turn_in_hand import EndReason, WorkEnded
 from core.turns import Finished, Outcome, PastTurn, Turn, Usage
 
 logger = logging.getLogger(__name__)
 
 MOST_TRIES = 4
 MOST_TRIES_ON_A_LOCKED_THREAD = 3
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 8.0
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 8.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 TURNS_PER_TELLING = 10  # two items each, and OpenAI takes 20 at a time
 LEAST_BUDGET = 250
@@ -61,10 +62,6 @@ class Result:
     response_id: str | None
 
 
-class Stopped(Exception):
-    """A person stopped the turn while it was about to be asked again."""
-
-
 class Threads:
     """Asks questions, each on the thread of its session and assistant.
 
@@ -85,7 +82,7 @@ class Threads:
         try:
             await self._model.check()
         except ModelTrouble as trouble:
-            if trouble.blames == "key":
+            if trouble.handling.blames == "key":
                 self.breaker.learn("", trouble)
             else:
                 logger.warning("the language model does not answer yet as it should: %s", trouble.cause)
@@ -118,7 +115,7 @@ class Threads:
     async def ask(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> Result:
         """Ask a turn that was begun, writing into `answer`; again where that is safe and may help.
 
-        Raises ModelTrouble once nothing helps any more, and Stopped.
+        Raises ModelTrouble once nothing helps any more, and WorkEnded where the turn was stopped between two tries.
         """
         deadline = asyncio.get_running_loop().time() + begun.seconds_left
         budget = assistant.token_budget
@@ -133,9 +130,9 @@ class Threads:
             except ModelTrouble as trouble:
                 logger.info("turn %s, try %d: %s", turn.reference, tries, trouble.cause)
                 rebuild = _needs_another_thread(trouble, tries)
-                if trouble.wrote_nothing and not rebuild:
+                if trouble.handling.thread == "as it was" and not rebuild:
                     await self._store.settle(turn, synced.number, synced.tokens)
-                if trouble.too_long:
+                if trouble.handling.retry == "with less history":
                     budget = max(budget // 2, LEAST_BUDGET)
                 pause = _pause(trouble, tries, bare=_is_bare(begun))
                 late = pause is None or asyncio.get_running_loop().time() + pause >= deadline
@@ -145,7 +142,7 @@ class Threads:
             await asyncio.sleep(pause)
             again = await self.begin(turn, assistant, rebuild=rebuild, budget=budget)
             if again is None or again.plan is None:
-                raise Stopped
+                raise WorkEnded(EndReason.STOPPED)
             begun = again
 
     def estimate(self, begun: Begun, text: str) -> Usage:
@@ -153,11 +150,14 @@ class Threads:
         return Usage(begun.plan.costs if begun.plan else 0, tokens_in(text))
 
     def fate_after(self, trouble: ModelTrouble | None) -> ThreadFate:
-        """What becomes of a thread whose turn ended without a complete answer."""
-        if trouble is not None and trouble.too_long:
-            return "retired"  # what was left out for this question is not left out for the next
-        settled = trouble is not None and trouble.wrote_nothing and not trouble.thread_is_useless
-        return "untouched" if settled or self._conversations is None else "retired"
+        """What becomes of a thread whose turn ended without a complete answer: by trouble, or None, by its deadline."""
+        match trouble.handling.thread if trouble is not None else "unknown":
+            case "as it was":
+                return "untouched"
+            case "too full":
+                return "retired"
+            case "unknown":
+                return "untouched" if self._conversations is None else "retired"
 
     def fate_of(self, outcome: Outcome) -> ThreadFate:
         """What becomes of a thread whose turn was answered: only a completed response certainly adds to it."""
@@ -175,10 +175,10 @@ class Threads:
                     await self._erase(self._model.conversations, due)
                 await self._wait_for_erasures(await self._store.seconds_to_next_erasure(scope))
             except StoreUnavailable:
-                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(LONGEST_BACKOFF_SECONDS)
             except Exception:
                 logger.exception("erasing failed for a reason of ours")
-                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(LONGEST_BACKOFF_SECONDS)
 
     async def _erase(self, conversations: Conversations, due: DueErasure) -> None:
         try:
@@ -387,20 +387,23 @@ def _is_bare(begun: Begun) -> bool:
 
 
 def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:
-    # A lock usually goes with the response that holds it; one that stays is somebody's we do not know.
-    return trouble.thread_is_useless or trouble.too_long or (trouble.locked and tries >= MOST_TRIES_ON_A_LOCKED_THREAD)
+    match trouble.handling.new_thread:
+        case "no":
+            return False
+        case "yes":
+            return True
+        case "if it stays locked":
+            # A lock usually goes with the response that holds it; one that stays is somebody's we do not know.
+            return tries >= MOST_TRIES_ON_A_LOCKED_THREAD
 
 
 def _pause(trouble: ModelTrouble, tries: int, *, bare: bool) -> float | None:
     """Seconds to wait before the next try; None where it would not help."""
-    if tries >= MOST_TRIES:
+    retry = trouble.handling.retry
+    if tries >= MOST_TRIES or retry == "no" or (retry == "with less history" and bare):
         return None
-    if trouble.too_long:
-        return None if bare else 0.0
-    if not trouble.retry:
-        return None
-    if trouble.retry_after is not None:
-        return trouble.retry_after if trouble.retry_after <= LONGEST_RETRY_AFTER_SECONDS else None
-    if trouble.thread_is_useless and tries == 1:
+    if retry == "with less history" or (retry == "at once" and tries == 1):
         return 0.0
-    return random.uniform(0, min(FIRST_PAUSE_SECONDS * 2**tries, LONGEST_PAUSE_SECONDS))
+    if retry == "after a pause" and trouble.retry_after is not None:
+        return trouble.retry_after if trouble.retry_after <= LONGEST_RETRY_AFTER_SECONDS else None
+    return random.uniform(0, min(FIRST_BACKOFF_SECONDS * 2**tries, LONGEST_BACKOFF_SECONDS))  # backoff with jitter

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core import (
     BadQuestion,
     ChatError,
+    Draining,
     EventReused,
     LeaseLost,
     NoPrivateHere,
@@ -55,11 +56,11 @@ _STATUS: dict[type[ChatError], int] = {
     UnknownSession: 404,
     NoPrivateHere: 403,
     PasswordsClosed: 429,
+    Draining: 503,
     Overloaded: 503,
     StoreUnavailable: 503,
     LeaseLost: 503,
 }
-_SECONDS_UNTIL_A_RETRY = {StoreUnavailable: 5, LeaseLost: 1}
 
 
 class Problem(BaseModel):
@@ -90,10 +91,7 @@ def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -
 
 def chat_problem(error: ChatError) -> JSONResponse:
     """The response to an error of the core; AnswerFailed is a 500."""
-    seconds = _SECONDS_UNTIL_A_RETRY.get(type(error))
-    if isinstance(error, Overloaded | PasswordsClosed):
-        seconds = error.retry_after
-    headers = {"Retry-After": str(seconds)} if seconds is not None else None
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
     return problem(_STATUS.get(type(error), 500), error.sentence, headers)
 
 

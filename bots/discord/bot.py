@@ -36,7 +36,7 @@ from bots.shared.alone import run_alone
 from bots.shared.background import background
 from bots.shared.reply import Undeliverable
 from bots.shared.responder import Responder
-from core import BadQuestion, Chat, Overloaded, Settings, SettingsError, StoreUnavailable, Turn, kind_of
+from core import BadQuestion, Chat, ComeAgain, Rejected, Settings, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ class DiscordBot:
                 return
             if incoming.is_addressed or incoming.here.kind == "thread" or self._is_in_a_free_channel(incoming):
                 await self._catch_up_in(message.channel, before=message.id)
-            await self._insist(lambda: self._handle(incoming))
+            await self._retry_until_accepted(lambda: self._handle(incoming))
 
     async def handle_edit(self, message: discord.Message) -> None:
         """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now."""
@@ -203,7 +203,7 @@ class DiscordBot:
         async with self._turn_in(message.channel.id):
             incoming, key = self._parse(message), f"edit:{message.id}:{message.edited_at.timestamp()}"
             if incoming is not None:
-                await self._insist(lambda: self._handle_edit(incoming, key))
+                await self._retry_until_accepted(lambda: self._handle_edit(incoming, key))
 
     async def handle_deletion(self, message: int, channel: int) -> None:
         """Stop answering a message that was deleted."""
@@ -216,7 +216,7 @@ class DiscordBot:
         self._deleted.add(message)  # at once, for what is heard of it while it stands in line itself
         try:
             async with self._turn_in(channel):
-                await self._insist(stop)
+                await self._retry_until_accepted(stop)
         finally:
             self._deleted.discard(message)
 
@@ -226,20 +226,19 @@ class DiscordBot:
         async with lock:
             try:
                 yield
-            except StoreUnavailable:
+            except ComeAgain:
                 logger.warning("what was said in a channel is left to the next process")
 
-    async def _insist(self, take_in: Callable[[], Awaitable[T]]) -> T:
-        """Take something in, again and again while the store does not: Discord does not say it a second time.
+    async def _retry_until_accepted(self, take_in: Callable[[], Awaitable[T]]) -> T:
+        """Take something in, again and again until it is accepted: Discord does not say it a second time.
 
-        Raises StoreUnavailable where this process ends; what was said is fetched by the next one.
+        Raises Draining where this process ends; what was said is fetched by the next one.
         """
         while True:
             try:
                 return await take_in()
-            except (StoreUnavailable, Overloaded) as refusal:
-                if self._chat.draining:
-                    raise StoreUnavailable from None
+            except ComeAgain as refusal:
+                self._chat.check_not_draining()
                 logger.warning("what was said cannot be taken in yet: %s", kind_of(refusal))
             await asyncio.sleep(SECONDS_BETWEEN_TRIES)
 
@@ -296,8 +295,8 @@ class DiscordBot:
         )
         try:
             await self.responder.accept(question)
-        except BadQuestion as bad:
-            await self._say_once(incoming, str(bad), incoming.key)
+        except Rejected as rejection:
+            await self._say_once(incoming, str(rejection), incoming.key)
 
     async def _say_once(self, incoming: Incoming, sentence: str, key: str) -> None:
         """Say something to somebody, in the background; the next time with this key, nothing."""
@@ -381,8 +380,8 @@ class DiscordBot:
             )
 
         try:
-            sessions = await self._insist(recent_sessions)
-        except StoreUnavailable:
+            sessions = await self._retry_until_accepted(recent_sessions)
+        except ComeAgain:
             return []
         ids = [int(session.rpartition(":")[2]) for session in sessions]
         found = [await self.api.attempt(lambda client, id=id_: client.fetch_channel(id)) for id_ in ids]  # type: ignore[misc]
@@ -401,10 +400,10 @@ class DiscordBot:
             messages = await self._missed_in(channel, before)
             all_incoming = list(self._readable(messages))
             keys = [incoming.key for incoming in all_incoming]
-            known = await self._insist(lambda: self._chat.known_events(SURFACE, keys))
+            known = await self._retry_until_accepted(lambda: self._chat.known_events(SURFACE, keys))
             for incoming in all_incoming:
                 if incoming.key not in known:
-                    await self._insist(partial(self._handle, incoming))
+                    await self._retry_until_accepted(partial(self._handle, incoming))
         except (Undeliverable, discord.DiscordException) as failure:
             self._caught_up.discard(channel.id)
             logger.warning("what was missed in a channel could not be read: %s", kind_of(failure))

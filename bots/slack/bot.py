@@ -33,7 +33,7 @@ from bots.slack.shape import is_slacks
 from bots.slack.socket import Socket
 from bots.slack.status import Statuses
 from bots.slack.words import SURFACE, Incoming, parse_message
-from core import BadQuestion, Chat, Frame, Json, NotAccepted, Question, Settings, SettingsError, Turn, kind_of
+from core import Chat, ComeAgain, Frame, Json, Question, Rejected, Settings, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -113,11 +113,10 @@ class SlackBot:
         if not isinstance(event, dict) or event.get("type") == "app_home_opened":
             await next_()
             return None
-        if self._chat.draining:
-            return BoltResponse(status=503, body="")
         try:
+            self._chat.check_not_draining()
             await self._handle(body, event)
-        except NotAccepted as refusal:
+        except ComeAgain as refusal:
             logger.warning("an event was not taken in: %s", kind_of(refusal))
             return BoltResponse(status=503, body="")
         except Exception:
@@ -162,10 +161,10 @@ class SlackBot:
             return
         try:
             await self.responder.accept(self._question(incoming))
-        except BadQuestion as bad:
+        except Rejected as rejection:
             async with self._chat.control(SURFACE, incoming.key) as fresh:
                 if fresh:
-                    self._commands.say(incoming, str(bad))
+                    self._commands.say(incoming, str(rejection))
 
     async def _is_in_a_thread_of_ours(self, incoming: Incoming) -> bool:
         if not (self._follows_up and incoming.is_follow_up):

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from core import Chat, LeaseLost, Outcome, Overloaded, Preparation, Question, StoreUnavailable, Turn
 from core.store import Store, database
 from core.store.ledger import KEY_IS_KNOWN_SECONDS
+from core.turn_in_hand import Stage
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, rows
@@ -101,7 +102,7 @@ async def test_a_turn_that_waits_for_room_needs_none_to_be_stopped_and_holds_up_
         waiting = await accepted(chat, "Q1-b", "2", person="slack:T1:U1")
         answer = chat.answering(waiting)
         async with asyncio.timeout(SECONDS):
-            while waiting.id not in chat._answering._scopes:  # noqa: ASYNC110 - it says to nobody that it waits
+            while chat._answering.in_hand[waiting.id].stage is not Stage.WAITING_FOR_ROOM:  # noqa: ASYNC110 - it says to nobody that it waits
                 await asyncio.sleep(0)
             if how == "stopped":
                 await chat.stop(waiting.id)

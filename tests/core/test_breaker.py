@@ -30,14 +30,14 @@ instructions = "Be Ben."
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(threads, "FIRST_BACKOFF_SECONDS", 0.01)
     monkeypatch.setattr(breaker, "SECONDS_OF_FAILURES", 0.0)
 
 
 @pytest.fixture
 def pause(monkeypatch: pytest.MonkeyPatch) -> float:
     """How long a failing model is left alone at first, about."""
-    monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(breaker, "FIRST_BACKOFF_SECONDS", 0.5)
     return 0.5
 
 
@@ -114,6 +114,15 @@ async def test_one_cut_of_the_network_does_not_hold_questions_back(
         assert await ask(chat, "Q1-a") == "You asked: Q1-a."
 
 
+async def test_a_success_ends_the_failures_in_a_row(fake: FakeOpenAI, sqlite_url: str) -> None:
+    async with opened(fake, sqlite_url, openai_threads="local") as chat:
+        for number in range(3):
+            fake.fail("POST", "/responses", Status(500), times=breaker.FAILURES_IN_A_ROW - 1)
+            await fails(chat, ModelUnavailable, f"web:public:a{number}")
+            assert chat.model_status == "ok"
+            assert await ask(chat, "Q1-a", f"web:public:{number}") == "You asked: Q1-a."
+
+
 async def test_a_stopped_trial_lets_the_next_question_be_the_trial(
     fake: FakeOpenAI, sqlite_url: str, pause: float
 ) -> None:
@@ -133,7 +142,7 @@ async def test_a_stopped_trial_lets_the_next_question_be_the_trial(
 async def test_nobody_is_held_back_any_more_once_the_answer_to_a_trial_begins(
     fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(breaker, "FIRST_BACKOFF_SECONDS", 0.01)
     async with opened(fake, sqlite_url, openai_threads="local") as chat:
         scripted = fake.fail("POST", "/responses", Status(500), times=None)
         while chat.model_status == "ok":
@@ -165,7 +174,7 @@ async def begins(chat: Chat) -> Answer:
 async def test_a_model_whose_answers_break_off_is_left_alone_as_well_also_after_a_trial(
     fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
-    monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(breaker, "FIRST_BACKOFF_SECONDS", 0.01)
     async with opened(fake, sqlite_url, openai_threads="local") as chat:
         fake.fail("POST", "/responses", fault, times=None)
         for _ in range(2):

@@ -37,7 +37,7 @@ SESSION = "web:public:1"
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(threads, "FIRST_BACKOFF_SECONDS", 0.01)
 
 
 async def ask(chat: Chat, text: str, session: str = SESSION) -> str:

@@ -56,7 +56,7 @@ MOST_TRIES = threads.MOST_TRIES
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(threads, "FIRST_BACKOFF_SECONDS", 0.01)
 
 
 def on(template: str, fault: Fault, *, times: int | None = 1, after: int = 0) -> Arm:
@@ -376,7 +376,7 @@ async def test_while_the_server_is_down_questions_fail_and_then_it_goes_on(
 async def test_a_server_that_comes_back_in_time_still_answers(
     mode: str, fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "FIRST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(threads, "FIRST_BACKOFF_SECONDS", 1.0)
     async with opened(fake, sqlite_url, openai_threads=mode) as chat:
         await ask(chat, "Q1-a")
         fake.stop()

@@ -451,7 +451,7 @@ async def test_turns_that_a_leaving_process_lets_go_are_taken_at_once(fake: Fake
 async def test_a_leaving_process_accepts_nothing_more(fake: FakeOpenAI, database_url: str) -> None:
     async with opened(fake, database_url) as chat:
         await chat.drain(0)
-        with pytest.raises(core.Overloaded) as refused:
+        with pytest.raises(core.Draining) as refused:
             await chat.accept(Question("web", SESSION, "Q1-a"))
         assert refused.value.retry_after > 0
     assert rows(database_url, "SELECT id FROM turn") == []

@@ -347,7 +347,7 @@ def live(history: Sequence[Step], mode: str, url: str = "") -> None:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(threads, "FIRST_BACKOFF_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)
