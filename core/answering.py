@@ -191,7 +191,7 @@ class Answering:
             logger.warning("%d turns are left to other processes", len(self.in_hand))
             with contextlib.suppress(StoreUnavailable, TimeoutError):  # else they are found when this process is gone
                 async with asyncio.timeout(SECONDS_TO_RELEASE):
-                    await self._store.release(list(self.in_hand))
+                    await self._store.leases.release(list(self.in_hand))
         for task in [*self._work_on.values(), *self._copying]:
             task.cancel()
         if self._looking is not None:
@@ -231,7 +231,7 @@ class Answering:
         shown = self._shown[turn.id] = asyncio.Event()
         try:
             if turn.over and turn.given_up:
-                await insist(lambda again: self._store.close_shown(turn, undeliverable=True, again=again))
+                await insist(lambda again: self._store.turns.close_shown(turn, undeliverable=True, again=again))
                 logger.error("turn %s is given up: too many processes died while it was shown", turn.reference)
                 answer.fail(LeaseLost())
                 return
@@ -293,7 +293,7 @@ class Answering:
             frame=frame and frame.masked(self._passwords.masked),
             context=remarks.replace("\0", ""),
         )
-        await self._store.note_prepared(turn)
+        await self._store.turns.note_prepared(turn)
         return turn
 
     def _preparing_of(self, session: str) -> asyncio.Semaphore:
@@ -385,7 +385,7 @@ class Answering:
     ) -> None:
         conversation_id, response_id = (result.conversation_id, result.response_id) if result else (None, None)
         await insist(
-            lambda again: self._store.close_answered(
+            lambda again: self._store.turns.close_answered(
                 turn, finished, thread=thread, conversation_id=conversation_id, response_id=response_id, again=again
             )
         )
@@ -402,7 +402,9 @@ class Answering:
         self, turn: Turn, answer: Answer, failure: AnswerFailed, outcome: Outcome, thread: ThreadFate
     ) -> None:
         await insist(
-            lambda again: self._store.close_unanswered(turn, outcome, failure.sentence, thread=thread, again=again)
+            lambda again: self._store.turns.close_unanswered(
+                turn, outcome, failure.sentence, thread=thread, again=again
+            )
         )
         answer.fail(failure)
         logger.warning("turn %s %s: %s", turn.reference, outcome, kind_of(failure))
@@ -431,7 +433,7 @@ class Answering:
 
     async def _look_once(self) -> None:
         try:
-            over, first = await self._store.passed(list(self._followed), list(self._behind_others))
+            over, first = await self._store.lookups.passed(list(self._followed), list(self._behind_others))
         except StoreUnavailable as failure:
             for answer in self._followed.values():
                 answer.fail(failure)
