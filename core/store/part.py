@@ -1,7 +1,7 @@
 """What the parts of the store share. Each is about one thing, and its coroutines are operations of the store.
 
-An operation is one transaction: `@reads` and `@writes` run it off the event loop and give it its `connection`, which its
-callers leave out. Any other function that takes a `connection` runs within its caller's transaction.
+An operation is one transaction: `@reads` and `@writes` run it off the event loop and give it its `connection`, which
+its callers leave out. Any other function that takes a `connection` runs within its caller's transaction.
 """
 
 from __future__ import annotations
