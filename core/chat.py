@@ -46,7 +46,7 @@ LONGEST_HEARTBEAT_SECONDS = 4.0  # less than it takes until another process may 
 
 
 class Chat:
-    """All that a surface ever talks to.
+    """All that a surface ever talks to, and where what it may look up is documented.
 
     Methods raise StoreUnavailable where the database fails; nothing was accepted or changed then.
     """
