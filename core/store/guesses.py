@@ -82,7 +82,7 @@ class Guesses(Part):
 
     @reads
     def are_passwords_closed(self, connection: sa.Connection) -> bool:
-        """Whether any text was not read within the last hour, since too many words in it might have been passwords."""
+        """See `Chat.are_passwords_closed`."""
         found = sa.select(lockouts.c.subject).where(lockouts.c.until > self._clock.now).limit(1)
         return connection.execute(found, self._clock.params()).first() is not None
 

@@ -18,14 +18,16 @@ posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined
 
 
 class Lookups(Part):
-    """Finds turns. What is public in `Chat` under the same name is documented there."""
+    """Finds turns. What has no words of its own here is documented in `Chat`, under the same name."""
 
     @reads
     def by_id(self, connection: sa.Connection, turn_id: str) -> Turn | None:
+        """See `Chat.turn`."""
         return one_turn(connection, turns.c.id == turn_id)
 
     @reads
     def by_event(self, connection: sa.Connection, surface: str, event_id: str) -> Turn | None:
+        """See `Chat.turn_of`."""
         return one_turn(connection, *became_of(surface, event_id))
 
     @reads

@@ -89,13 +89,13 @@ class Places(Part):
 
     @writes
     def lock(self, connection: sa.Connection, person: str, place: str) -> bool:
-        """Take back what this person unlocked here. False where there was nothing."""
+        """See `Chat.lock`."""
         ended = sa.delete(unlocks).where(unlocks.c.person == person, unlocks.c.place == place)
         return connection.execute(ended.returning(unlocks.c.person)).first() is not None
 
     @writes
     def rate(self, connection: sa.Connection, turn_id: str, person: str, *, good: bool) -> None:
-        """Record what a person thinks of an answer; the last word counts."""
+        """See `Chat.rate`."""
         connection.execute(
             self._insert(feedback)
             .values(turn_id=turn_id, person=person, good=good, at=self._clock.now)

@@ -38,7 +38,7 @@ _SUMMARIES = sa.select(
 
 
 class Sessions(Part):
-    """What is done to whole sessions. What is public in `Chat` under the same name is documented there."""
+    """What is done to whole sessions."""
 
     def __init__(self, database: Database, threads: StoredThreads) -> None:
         super().__init__(database)
@@ -125,6 +125,7 @@ class Sessions(Part):
     def summaries(
         self, connection: sa.Connection, prefix: str, *, after: str | None, limit: int
     ) -> Sequence[SessionSummary]:
+        """See `Chat.sessions`."""
         found = _SUMMARIES.where(begins_with(sessions.c.name, prefix, self._db.dialect))
         if after is not None:
             found = found.where(
@@ -136,6 +137,7 @@ class Sessions(Part):
     def exchanges(
         self, connection: sa.Connection, session: str, *, private: bool, before: int | None, limit: int
     ) -> Sequence[Exchange]:
+        """See `Chat.exchanges`."""
         below = () if before is None else (turns.c.number < before,)
         rows = connection.execute(
             sa.select(
