@@ -125,7 +125,7 @@ class Turns(Part):
 
         def work(c: sa.Connection) -> Turn | NotAccepted:
             reading = self._read(c, question, said, is_repeated=instead_of is not None)
-            new = self._judged(c, question, turn_id, reading, opens, choose)
+            new = self._what_to_store(c, question, turn_id, reading, opens, choose)
             if isinstance(new, NotAccepted):
                 return new
             if instead_of is not None:
@@ -156,7 +156,7 @@ class Turns(Part):
                 raise _EventKnown
         return self._guesses.count(connection, budgets_of(question), said)
 
-    def _judged(
+    def _what_to_store(
         self, connection: sa.Connection, question: Question, turn_id: str, reading: Reading | float, opens: Opens,
         choose: Choose,
     ) -> _New | NotAccepted:  # fmt: skip
