@@ -167,9 +167,7 @@ class ServerLiveness:
             .with_for_update(skip_locked=True)
         )
         since = sa.case((is_held, None), else_=sa.func.coalesce(lease_owners.c.lock_free_since, now))
-        connection.execute(
-            sa.update(lease_owners).where(lease_owners.c.id.in_(changed)).values(lock_free_since=since)
-        )  # fmt: skip
+        connection.execute(sa.update(lease_owners).where(lease_owners.c.id.in_(changed)).values(lock_free_since=since))
 
     def leave(self, connection: sa.Connection) -> None:
         """Be dead to everybody."""

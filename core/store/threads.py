@@ -136,11 +136,9 @@ class StoredThreads(Part):
                 WAITS.label("waits"),
                 *(threads.c[name].label(f"thread_{name}") for name in _THREAD),
             )
-            .select_from(
-                turns.join(sessions, sessions.c.id == turns.c.session_id).outerjoin(threads, of_the_turn)
-            )
+            .select_from(turns.join(sessions, sessions.c.id == turns.c.session_id).outerjoin(threads, of_the_turn))
             .where(HAS_LEASE)
-        )  # fmt: skip
+        )
 
     @cached_property
     def _start(self) -> Prepared:

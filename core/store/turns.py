@@ -189,9 +189,7 @@ class Turns(Part):
 
     def _add(self, connection: sa.Connection, question: Question, new: _New, max_waiting: int) -> Turn:
         """Store a question at the end of its session's queue. Raises _EventKnown or Overloaded, and stores nothing."""
-        session = self._count.first(
-            connection, name=question.session, surface=question.surface, **self._clock.params()
-        )  # fmt: skip
+        session = self._count.first(connection, name=question.session, surface=question.surface, **self._clock.params())
         # There cannot wait more than were ever asked; counting costs more than that thought.
         full = session.turns > max_waiting and _open_in(connection, session.id) >= max_waiting
         if full and not question.may_wait:
@@ -365,9 +363,7 @@ class Turns(Part):
             )
 
     @writes
-    def close_shown(
-        self, connection: sa.Connection, turn: Turn, *, undeliverable: bool, again: bool = False
-    ) -> None:  # fmt: skip
+    def close_shown(self, connection: sa.Connection, turn: Turn, *, undeliverable: bool, again: bool = False) -> None:
         """Close a turn whose answer is stored: it was shown, or cannot be. `again`: as with `close_answered`."""
         values: dict[str, Any] = {"closed_at": self._clock.now}
         if undeliverable:
