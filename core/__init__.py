@@ -1,4 +1,23 @@
-"""Conversations of people with assistants, whoever asks. Surfaces enter here, and know nothing of what is behind."""
+"""Conversations of people with assistants, whoever asks. Surfaces enter here, and know nothing of what is behind.
+
+The words that stand everywhere:
+
+- *Surface*: where people ask: Slack, Discord, the web.
+- *Session*: one continuing conversation on a surface, by its name (`web:public:1`). Its turns are in one order.
+- *Turn*: a question in its place in a session, and its answer. The row in the database is all there is of it.
+- *Destination*: the surface's note in a turn on where its answer is to be shown. Without one, stored is shown.
+- *Reply*: the messages of a platform that show the answer of a turn while it grows.
+- *Transcript*: the past turns of a session that an assistant may see, since the session was last reset.
+- *Assistant*: whom a turn asks: a name and instructions for a language model, public or private.
+- *Circle*: the private assistants that one password opens. They see what was said in their circle; nobody else does.
+- *Thread*: the provider's side of a session for one assistant, a cache of the transcript: *synced* to the last turn
+  that it contains, and *in doubt* while something may have been written to it that is not recorded.
+- *Session queue*: the turns of a session that this process has in hand. Each is asked once all before it are closed.
+- *Lease*: a process's right to work on a turn, until a *heartbeat* fails to renew it. Each new lease of a turn has a
+  higher *fencing token*, and whoever writes with a lower one is refused.
+- *Open*, *closed*: a turn is open from its acceptance until its answer is stored and, with a destination, shown.
+- *Orphaned*, *reclaim*: an open turn whose process is gone is orphaned. Another process reclaims it, with a new lease.
+"""
 
 from core.answer import Answer
 from core.answering import Prepare

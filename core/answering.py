@@ -150,7 +150,7 @@ class Answering:
             logger.warning("%d turns are left to other processes", len(self.in_hand))
             with contextlib.suppress(StoreUnavailable, TimeoutError):  # else they are found when this process is gone
                 async with asyncio.timeout(SECONDS_TO_RELEASE):
-                    await self._store.release(list(self.in_hand))
+                    await self._store.leases.release(list(self.in_hand))
         for task in self._tasks_at_work():
             task.cancel()
         self._following.cancel()
@@ -212,7 +212,9 @@ class Answering:
 
     async def _give_up_showing(self, hand: TurnInHand) -> None:
         turn = hand.turn
-        await retry_while_unavailable(lambda again: self._store.close_shown(turn, undeliverable=True, again=again))
+        await retry_while_unavailable(
+            lambda again: self._store.turns.close_shown(turn, undeliverable=True, again=again)
+        )
         logger.error("turn %s is given up: too many processes died while it was shown", turn.reference)
         hand.answer.fail(LeaseLost())
 
@@ -247,7 +249,7 @@ class Answering:
             frame=frame and frame.masked(self._passwords.masked),
             context=remarks.replace("\0", ""),
         )
-        await self._store.note_prepared(turn)
+        await self._store.turns.note_prepared(turn)
         return turn
 
     async def _try_to_ask(self, hand: TurnInHand) -> bool:
@@ -320,7 +322,7 @@ class Answering:
         turn = hand.turn
         conversation_id, response_id = (result.conversation_id, result.response_id) if result else (None, None)
         await retry_while_unavailable(
-            lambda again: self._store.close_answered(
+            lambda again: self._store.turns.close_answered(
                 turn, finished, thread=thread, conversation_id=conversation_id, response_id=response_id, again=again
             )
         )
@@ -338,7 +340,9 @@ class Answering:
     ) -> None:
         turn = hand.turn
         await retry_while_unavailable(
-            lambda again: self._store.close_unanswered(turn, outcome, failure.sentence, thread=thread, again=again)
+            lambda again: self._store.turns.close_unanswered(
+                turn, outcome, failure.sentence, thread=thread, again=again
+            )
         )
         hand.answer.fail(failure)
         logger.warning("turn %s %s: %s", turn.reference, outcome, kind_of(failure))

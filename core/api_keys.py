@@ -48,7 +48,7 @@ class ApiKeys:
         """Whether a key is needed. Once one was made it always is, also when the last one was revoked."""
         now = asyncio.get_running_loop().time()
         if not self._any and now - self._looked_for_any >= SECONDS_A_LOOK_COUNTS:
-            self._any = await self._store.has_keys()
+            self._any = await self._store.keys.any()
             self._looked_for_any = now
         return self._any
 
@@ -76,24 +76,24 @@ class ApiKeys:
             digest[:LETTERS_OF_AN_ID], name, publishable=bool(origins), private=private,
             origins=tuple(map(origin_of, origins)),
         )  # fmt: skip
-        if _is_taken(name, self._configured.values()) or not await self._store.add_key(key, digest):
+        if _is_taken(name, self._configured.values()) or not await self._store.keys.add(key, digest):
             raise StartError(f"There is a key {name} already. Its sessions would belong to both: revoke it first.")
         return secret, key
 
     async def all(self) -> Sequence[ApiKey]:
         """Those of API_KEYS, and every key that was ever made, the oldest first."""
-        return [*self._configured.values(), *await self._store.keys()]
+        return [*self._configured.values(), *await self._store.keys.all()]
 
     async def revoke(self, which: str) -> Sequence[ApiKey]:
         """Take no more the keys with this name or id; which ones that were."""
-        return await self._store.revoke_key(which)
+        return await self._store.keys.revoke(which)
 
     async def _stored(self, digest: str) -> ApiKey | None:
         now = asyncio.get_running_loop().time()
         until, key = self._looked.get(digest, (now, None))
         if until > now:
             return key
-        key = await self._store.key_with(digest)
+        key = await self._store.keys.by_digest(digest)
         if len(self._looked) >= MOST_LOOKS:
             self._looked.clear()
         self._looked[digest] = now + SECONDS_A_LOOK_COUNTS, key

@@ -34,9 +34,9 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
     assistants = Assistants.load(settings.assistants_file)
     passwords = load_passwords(settings, assistants)
     configured = configured_keys(settings.api_keys.get_secret_value())
-    chats: list[Chat] = []
+    chats: list[Chat] = []  # one, once the store is open that it needs
 
-    def hear(message: str) -> None:
+    def on_notification(message: str) -> None:
         for chat in chats:
             chat.handle_notification(message)
 
@@ -46,7 +46,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         store = await stack.enter_async_context(
             Store.open(
                 settings.database_url.get_secret_value(),
-                on_notification=hear,
+                on_notification=on_notification,
                 lease_seconds=settings.lease_seconds,
                 erase_after=settings.turn_deadline_seconds,
             )

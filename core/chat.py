@@ -47,7 +47,7 @@ LONGEST_HEARTBEAT_SECONDS = 4.0  # less than it takes until another process may 
 
 
 class Chat:
-    """All that a surface ever talks to.
+    """All that a surface ever talks to, and where what it may look up is documented.
 
     Methods raise StoreUnavailable where the database fails; nothing was accepted or changed then.
     """
@@ -113,7 +113,7 @@ class Chat:
         turn = None
         try:
             async with self._accepting.setdefault(question.session, asyncio.Semaphore(ACCEPTED_AT_ONCE_OF_A_SESSION)):
-                turn = await self._store.accept(
+                turn = await self._store.turns.accept(
                     question,
                     turn_id=turn_id,
                     said=said,
@@ -132,19 +132,19 @@ class Chat:
         return turn
 
     async def _is_known(self, question: Question) -> bool:
-        known = question.event_id and await self._store.by_event(question.surface, question.event_id)
+        known = question.event_id and await self._store.lookups.by_event(question.surface, question.event_id)
         return bool(known)
 
     async def earlier(self, question: Question) -> Turn:
         """The turn that this question's event became before. Raises EventReused if its text was another."""
         assert question.event_id is not None
-        turn = await self._store.by_event(question.surface, question.event_id)
+        turn = await self._store.lookups.by_event(question.surface, question.event_id)
         if turn is None:
             raise StoreUnavailable
         # What it holds in its text counted when it was asked. Anything else is a guess like any other: a retry may not
         # be the place to try passwords at, and only the right one finds the turn that it opened.
         said = self._said(question, counted=self._passwords.candidates(turn.question))
-        reading = await self._store.read(question, said) if said.candidates else said.read()
+        reading = await self._store.guesses.read(question, said) if said.candidates else said.read()
         if reading.opens and not question.may_unlock:
             raise NoPrivateHere
         if (turn.question, turn.assistant if turn.private else None) != (reading.text, reading.opens):
@@ -168,7 +168,7 @@ class Chat:
     async def interrupt(self, turn: Turn) -> None:
         """Close a taken-over turn whose answer nobody can fetch any more."""
         try:
-            await self._store.close_unanswered(turn, Outcome.INTERRUPTED, None, thread="retired")
+            await self._store.turns.close_unanswered(turn, Outcome.INTERRUPTED, None, thread="retired")
             logger.info("turn %s interrupted", turn.reference)
         except (LeaseLost, StoreUnavailable):
             logger.warning("turn %s could not be closed here", turn.reference)
@@ -181,12 +181,12 @@ class Chat:
 
         A message is found by `showing` if it has an "id" that no other of the surface has.
         """
-        await retry_while_unavailable(lambda _: self._store.note_posted(turn, posted))
+        await retry_while_unavailable(lambda _: self._store.turns.note_posted(turn, posted))
 
     async def shown(self, turn: Turn, *, undeliverable: bool = False) -> None:
         """Close a turn with a `destination`: its answer is shown, or cannot be. Raises LeaseLost."""
         await retry_while_unavailable(
-            lambda again: self._store.close_shown(turn, undeliverable=undeliverable, again=again)
+            lambda again: self._store.turns.close_shown(turn, undeliverable=undeliverable, again=again)
         )
         if undeliverable:
             logger.warning("turn %s undeliverable", turn.reference)
@@ -219,7 +219,7 @@ class Chat:
 
     async def stop(self, turn_id: str) -> bool:
         """End a turn, keeping the text there is. False where it is closed or unknown."""
-        if not await self._store.stop(turn_id):
+        if not await self._store.turns.stop(turn_id):
             return False
         self._answering.stop(turn_id)
         return True
@@ -231,7 +231,7 @@ class Chat:
         with the assistant that was chosen for it, unless the new text holds a password. Raises BadQuestion.
         """
         self._check_text(text)
-        amended = await self._store.amend(turn, self._passwords.said(text), self._opened_by)
+        amended = await self._store.turns.amend(turn, self._passwords.said(text), self._opened_by)
         if amended == "too late":
             return False
         logger.info("turn %s %s", turn.reference, amended)
@@ -241,13 +241,13 @@ class Chat:
 
     async def reset(self, session: str) -> bool:
         """Begin anew: what was said in this session is not shown to assistants any more. False if it is unknown."""
-        known = await self._store.reset(session)
+        known = await self._store.sessions.reset(session)
         self._threads.look_for_erasures()
         return known
 
     async def forget(self, session: str) -> bool:
         """Erase what was said in this session, here and at the provider. False if it is unknown."""
-        ended = await self._store.forget(session)
+        ended = await self._store.sessions.forget(session)
         for turn_id in ended or ():
             self._answering.lose(turn_id)
         self._threads.look_for_erasures()
@@ -258,7 +258,7 @@ class Chat:
         chosen = self.assistants.get(assistant)
         if chosen is None or chosen.private:
             raise UnknownAssistant
-        await self._store.choose(session, surface, chosen.name)
+        await self._store.sessions.choose(session, surface, chosen.name)
 
     async def choose_in(self, place: str, assistant: str) -> None:
         """Let a public assistant answer in all sessions of a place where nobody chose another. Raises UnknownAssistant.
@@ -268,7 +268,7 @@ class Chat:
         chosen = self.assistants.get(assistant)
         if chosen is None or chosen.private:
             raise UnknownAssistant
-        await self._store.choose_in(place, chosen.name)
+        await self._store.places.choose_in(place, chosen.name)
 
     async def unlock(self, person: str, place: str, surface: str, typed: str) -> Assistant:
         """Let the private assistant whose password is typed here answer this person in this place, for 15 minutes.
@@ -276,7 +276,7 @@ class Chat:
         Raises WrongPassword, and PasswordsClosed, also for the right one, where too many were wrong lately.
         """
         said = self._passwords.typed(typed)
-        opens = await self._store.unlock(person, place, surface, said, seconds=UNLOCKED_SECONDS)
+        opens = await self._store.places.unlock(person, place, surface, said, seconds=UNLOCKED_SECONDS)
         assistant = self.assistants.get(opens) if opens is not None else None
         if assistant is None:
             raise WrongPassword
@@ -284,11 +284,11 @@ class Chat:
 
     async def lock(self, person: str, place: str) -> bool:
         """Take back what this person unlocked in this place. False where that was nothing."""
-        return await self._store.lock(person, place)
+        return await self._store.places.lock(person, place)
 
     async def rate(self, turn: Turn, person: str, *, good: bool) -> None:
         """Record what a person thinks of the answer; the last word counts."""
-        await self._store.rate(turn.id, person, good=good)
+        await self._store.places.rate(turn.id, person, good=good)
 
     def masked(self, text: str) -> str:
         """What nobody said to us just now, with a mask over whatever might be a password: to be stored or shown."""
@@ -300,7 +300,7 @@ class Chat:
 
         Only one block at a time is told so, and once it has ended without an exception none is any more.
         """
-        claim = await self._store.claim_control(surface, event_id)
+        claim = await self._store.places.claim_control(surface, event_id)
         if claim is None:
             yield False
             return
@@ -309,53 +309,53 @@ class Chat:
             yield True
             done = True
         finally:
-            await self._store.end_control(surface, event_id, claim, done=done)
+            await self._store.places.end_control(surface, event_id, claim, done=done)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def turn(self, turn_id: str) -> Turn | None:
         """The turn with this id."""
-        return await self._store.by_id(turn_id)
+        return await self._store.lookups.by_id(turn_id)
 
     async def turn_of(self, surface: str, event_id: str) -> Turn | None:
         """The turn that this event became."""
-        return await self._store.by_event(surface, event_id)
+        return await self._store.lookups.by_event(surface, event_id)
 
     async def engaged_by(self, session: str) -> Turn | None:
         """The first turn with which an assistant takes part in this session."""
-        return await self._store.engaged_by(session)
+        return await self._store.lookups.engaged_by(session)
 
     async def recent_sessions(self, surface: str, prefix: str, *, seconds: float, most: int) -> Sequence[str]:
         """The sessions whose name begins so, with a turn within the last `seconds`, those asked in last first."""
-        return await self._store.recent_sessions(surface, prefix, seconds=seconds, most=most)
+        return await self._store.lookups.recent_sessions(surface, prefix, seconds=seconds, most=most)
 
     async def open_turns_in(self, session: str) -> Sequence[Turn]:
         """The open turns of a session, in order."""
-        return await self._store.open_turns_in(session)
+        return await self._store.lookups.open_turns_in(session)
 
     async def open_turns_asked_by(self, person: str) -> Sequence[Turn]:
         """The open turns of a person, in whatever sessions."""
-        return await self._store.open_turns_asked_by(person)
+        return await self._store.lookups.open_turns_asked_by(person)
 
     async def showing(self, surface: str, message: str) -> Turn | None:
         """The turn whose answer is shown by this message (the "id" of a part of `Turn.posted`), if any."""
-        return await self._store.showing(surface, message)
+        return await self._store.lookups.showing(surface, message)
 
     async def is_recorded(self, turn: Turn, message: str) -> bool:
         """Whether some turn is known to be shown by this message, which was posted after `turn` was asked."""
-        return await self._store.is_recorded(turn, message)
+        return await self._store.lookups.is_recorded(turn, message)
 
     async def before(self, turn: Turn) -> Turn | None:
         """The turn before this one in its session."""
-        return await self._store.before(turn)
+        return await self._store.lookups.before(turn)
 
     async def starter(self, session: str) -> str | None:
         """The person whose question a session began with."""
-        return await self._store.starter(session)
+        return await self._store.lookups.starter(session)
 
     async def known_events(self, surface: str, event_ids: Collection[str]) -> set[str]:
         """Those of these events that became turns, or controls within the last day."""
-        return await self._store.known_events(surface, event_ids)
+        return await self._store.lookups.known_events(surface, event_ids)
 
     # ── looking up, for people ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -364,25 +364,25 @@ class Chat:
 
         It is gone again if nobody uses it within a day.
         """
-        return await self._store.issue_session(prefix + new_session_name(), surface)
+        return await self._store.sessions.issue(prefix + new_session_name(), surface)
 
     async def session(self, session: str) -> SessionSummary:
         """What is known of a session. Raises UnknownSession."""
-        summary = await self._store.session(session)
+        summary = await self._store.sessions.summary(session)
         if summary is None:
             raise UnknownSession
         return summary
 
     async def sessions(self, prefix: str, *, after: str | None, limit: int) -> Sequence[SessionSummary]:
         """The sessions whose name begins so, the newest first, from after the one with the name `after`."""
-        return await self._store.sessions(prefix, after=after, limit=limit)
+        return await self._store.sessions.summaries(prefix, after=after, limit=limit)
 
     async def exchanges(self, session: str, *, private: bool, before: int | None, limit: int) -> Sequence[Exchange]:
         """The last turns of a session since it was reset, in order; those with a number under `before`.
 
         Without `private` nothing is told of what was said in turns of private assistants.
         """
-        return await self._store.exchanges(session, private=private, before=before, limit=limit)
+        return await self._store.sessions.exchanges(session, private=private, before=before, limit=limit)
 
     # ── health and life ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -403,7 +403,7 @@ class Chat:
 
     async def are_passwords_closed(self) -> bool:
         """Whether something was not read within the last hour, since too many words in it might be passwords."""
-        return await self._store.are_passwords_closed()
+        return await self._store.guesses.are_passwords_closed()
 
     async def check_store(self) -> None:
         """Come back if the store takes writes; raise StoreUnavailable if not."""
@@ -414,7 +414,9 @@ class Chat:
         async with self._heartbeat_lock:  # else what one heartbeat has just reclaimed looks stranded to the other
             surfaces = [] if self.draining else list(self._orphaned)
             began = asyncio.get_running_loop().time()
-            heartbeat = await self._store.heartbeat(surfaces, self._answering.in_hand, self._answering.at_work_on)
+            heartbeat = await self._store.leases.heartbeat(
+                surfaces, self._answering.in_hand, self._answering.at_work_on
+            )
             self._last_heartbeat = began  # what it says was true then; its answer may have been on its way for long
             for turn_id in heartbeat.stopped:
                 self._answering.stop(turn_id)

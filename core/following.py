@@ -78,7 +78,7 @@ class Following:
 
     async def _look_once(self) -> None:
         try:
-            over, first = await self._store.passed(list(self._followed), list(self._behind_others))
+            over, first = await self._store.lookups.passed(list(self._followed), list(self._behind_others))
         except StoreUnavailable as failure:
             for answer in self._followed.values():
                 answer.fail(failure)

@@ -99,16 +99,17 @@ class Threads:
         limit = budget or assistant.token_budget
 
         def decide(state: ThreadState | None, transcript: Transcript) -> Plan:
-            return self._decide(turn, assistant, limit, None if rebuild else state, transcript)
+            plan = None if state is None or rebuild else self._going_on(turn, limit, state, transcript)
+            return plan or _rebuilt(turn, assistant, limit, transcript)
 
-        begun = await self._store.begin(
+        begun = await self._store.threads.begin(
             turn,
             decide=decide,
             scope=self._model.scope,
             lives_here=self._conversations is None,
             deadline=self._deadline,
         )
-        if begun and begun.plan and not begun.plan.keep:
+        if begun and begun.plan and begun.plan.begins is not None:
             self._erasable.set()
         return begun
 
@@ -131,7 +132,7 @@ class Threads:
                 logger.info("turn %s, try %d: %s", turn.reference, tries, trouble.cause)
                 rebuild = _needs_another_thread(trouble, tries)
                 if trouble.handling.thread == "as it was" and not rebuild:
-                    await self._store.settle(turn, synced.number, synced.tokens)
+                    await self._store.threads.settle(turn, synced.number, synced.tokens)
                 if trouble.handling.retry == "with less history":
                     budget = max(budget // 2, LEAST_BUDGET)
                 pause = _pause(trouble, tries, bare=_is_bare(begun))
@@ -171,9 +172,9 @@ class Threads:
         while True:
             self._erasable.clear()
             try:
-                while due := await self._store.claim_erasure(scope, seconds=ERASING_SECONDS):
+                while due := await self._store.erasures.claim(scope, seconds=ERASING_SECONDS):
                     await self._erase(self._model.conversations, due)
-                await self._wait_for_erasures(await self._store.seconds_to_next_erasure(scope))
+                await self._wait_for_erasures(await self._store.erasures.seconds_to_next(scope))
             except StoreUnavailable:
                 await asyncio.sleep(LONGEST_BACKOFF_SECONDS)
             except Exception:
@@ -186,9 +187,9 @@ class Threads:
                 await conversations.erase(due.conversation_id, due.response_ids)
         except (ModelTrouble, TimeoutError) as error:
             logger.warning("a retired conversation could not be erased yet: %s", error)
-            await self._store.postpone_erasure(due.conversation_id)
+            await self._store.erasures.postpone(due.conversation_id)
         else:
-            await self._store.erased(due.conversation_id)
+            await self._store.erasures.done(due.conversation_id)
             logger.info("erased a retired conversation")
 
     def look_for_erasures(self) -> None:
@@ -197,7 +198,7 @@ class Threads:
 
     async def out_of_reach(self) -> int:
         """How many retired conversations cannot be erased with the present key and server."""
-        return await self._store.erasures_out_of_reach(self._model.scope)
+        return await self._store.erasures.out_of_reach(self._model.scope)
 
     # ── one try ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,7 +223,7 @@ class Threads:
         assert self._conversations is not None
         if synced.conversation_id is None:
             synced.conversation_id = await self._conversations.open(_asker(turn))
-            await self._store.adopt(turn, synced.conversation_id, self._model.scope)
+            await self._store.threads.adopt(turn, synced.conversation_id, self._model.scope)
         missing = iter(tell)
         while batch := list(islice(missing, TURNS_PER_TELLING)):
             await self._conversations.tell(synced.conversation_id, _messages(batch))
@@ -243,29 +244,20 @@ class Threads:
         assert finished is not None  # LanguageModel promises it, or trouble
         return finished, noting.missing
 
-    # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── deciding what is told first ──────────────────────────────────────────────────────────────────────────────────
 
-    def _decide(
-        self, turn: Turn, assistant: Assistant, budget: int, state: ThreadState | None, transcript: Transcript
-    ) -> Plan:
-        """What is to be told first: only what is new, or a rebuilt thread where the old one cannot go on."""
-        question = tokens_in(_asked(turn))
-        if state is not None and self._may_go_on(state, turn):
-            new = _within(transcript(state.synced), budget // 2)
-            costs = state.tokens + sum(map(_tokens, new or ())) + question
-            if new is not None and costs <= budget:
-                tell = _oldest_first(transcript(state.begins - 1)) if self._conversations is None else new
-                return Plan(keep=True, begins=state.begins, catch_up=tell, context_tokens=state.tokens, costs=costs)
-        context_tokens = tokens_in(_instructions(turn, assistant))
-        newest = _newest_within(transcript(0), budget // 2 - context_tokens - question)
-        costs = context_tokens + sum(map(_tokens, newest)) + question
-        return Plan(
-            keep=False,
-            begins=newest[0].number if newest else turn.number,
-            catch_up=newest,
-            context_tokens=context_tokens,
-            costs=costs,
-        )
+    def _going_on(self, turn: Turn, budget: int, state: ThreadState, transcript: Transcript) -> Plan | None:
+        """The plan by which the thread goes on, told what is new; None where it cannot, or would cost too much."""
+        if not self._may_go_on(state, turn):
+            return None
+        new = _within(transcript(state.synced), budget // 2)
+        if new is None:
+            return None
+        costs = state.tokens + sum(map(_tokens, new)) + tokens_in(_asked(turn))
+        if costs > budget:
+            return None
+        catch_up = _oldest_first(transcript(state.begins - 1)) if self._conversations is None else new
+        return Plan(begins=None, catch_up=catch_up, context_tokens=state.tokens, costs=costs)
 
     def _may_go_on(self, state: ThreadState, turn: Turn) -> bool:
         where = (state.conversation_id is None) == (self._conversations is None)
@@ -324,7 +316,17 @@ class _Noting:
 
     def _note(self) -> None:
         if self._noted is None and self._response is not None and self._conversation_id is not None:
-            self._noted = self._store.note_response(self._response.id, self._conversation_id)
+            self._noted = self._store.erasures.note_response(self._response.id, self._conversation_id)
+
+
+def _rebuilt(turn: Turn, assistant: Assistant, budget: int, transcript: Transcript) -> Plan:
+    """The plan by which a new thread is begun, told the newest turns that half of the budget has room for."""
+    context_tokens = tokens_in(_instructions(turn, assistant))
+    question = tokens_in(_asked(turn))
+    newest = _newest_within(transcript(0), budget // 2 - context_tokens - question)
+    costs = context_tokens + sum(map(_tokens, newest)) + question
+    begins = newest[0].number if newest else turn.number
+    return Plan(begins=begins, catch_up=newest, context_tokens=context_tokens, costs=costs)
 
 
 def tokens_in(text: str) -> int:
@@ -383,7 +385,7 @@ def _asker(turn: Turn) -> str:
 
 def _is_bare(begun: Begun) -> bool:
     """Whether the question goes out without any history."""
-    return begun.plan is not None and not begun.plan.keep and not begun.plan.catch_up
+    return begun.plan is not None and begun.plan.begins is not None and not begun.plan.catch_up
 
 
 def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:

@@ -76,6 +76,9 @@ class Turn:
     `posted` lists the messages that show the answer, in the surface's own words; `said_password` tells that the text
     itself unlocked the assistant. `circle` is that of a private turn. Of an `unread` one nothing was kept, since no
     password could be taken when it came. `lapsed` is a private assistant whose unlock had just lapsed.
+
+    A turn is open until it is closed. An open one may be `over`, while its answer is still to be shown; whether it is
+    closed is a question to the store, since another process may close it at any time.
     """
 
     id: str

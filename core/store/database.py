@@ -67,7 +67,7 @@ class _Job:
     error: BaseException | None = None
 
 
-class Lane:
+class Worker:
     """A thread with a connection, that does units of work in order and commits up to `batch` of them at once.
 
     In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along. `tidy` is done
@@ -86,7 +86,7 @@ class Lane:
         self._thread.start()
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
-        """Queue `work`. The future raises StoreUnavailable where the database fails, or the lane is closed."""
+        """Queue `work`. The future raises StoreUnavailable where the database fails, or the worker is closed."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._closing:  # what is queued behind the end would wait for ever
             if self._closed:
@@ -222,16 +222,31 @@ def _resolve(jobs: list[_Job]) -> None:
 
 
 class Database:
-    """One database: where writes and reads are queued, and what differs between the two kinds."""
+    """One database, and the workers that do what is to be done with it.
+
+    | kind of work      | SQLite               | PostgreSQL                |
+    | ----------------- | -------------------- | ------------------------- |
+    | `write`           | the writer           | one of several workers    |
+    | `read`            | the reader           | one of the same           |
+    | `heartbeat_write` | the writer           | a worker of its own       |
+    | `heartbeat_read`  | the reader           | the same one of its own   |
+    """
 
     def __init__(
-        self, *, engine: sa.Engine, writes: Sequence[Lane], reads: Sequence[Lane], heartbeats: tuple[Lane, Lane]
+        self,
+        *,
+        engine: sa.Engine,
+        writers: Sequence[Worker],
+        readers: Sequence[Worker],
+        heartbeat_writer: Worker,
+        heartbeat_reader: Worker,
     ) -> None:
         self.engine = engine
-        self._writes = writes
-        self._reads = reads
-        self._heartbeat_read, self._heartbeat_write = heartbeats
-        self._turn = itertools.count()
+        self._writers = writers
+        self._readers = readers
+        self._heartbeat_writer = heartbeat_writer
+        self._heartbeat_reader = heartbeat_reader
+        self._next = itertools.count()
 
     @property
     def dialect(self) -> str:
@@ -243,16 +258,20 @@ class Database:
 
         Of work with the same `in_order_of` each is committed before the next begins.
         """
-        place = next(self._turn) if in_order_of is None else hash(in_order_of)
-        return self._writes[place % len(self._writes)].submit(work)
+        number = next(self._next) if in_order_of is None else hash(in_order_of)
+        return self._writers[number % len(self._writers)].submit(work)
 
     def read(self, work: Work[T]) -> asyncio.Future[T]:
         """Run `work`, which changes nothing, on what is committed."""
-        return self._reads[next(self._turn) % len(self._reads)].submit(work)
+        return self._readers[next(self._next) % len(self._readers)].submit(work)
 
-    def heartbeat(self, work: Work[T], *, changes_turns: bool = False) -> asyncio.Future[T]:
-        """Run what shows that this process lives: it stands behind no other work that PostgreSQL lets wait."""
-        return (self._heartbeat_write if changes_turns else self._heartbeat_read).submit(work)
+    def heartbeat_write(self, work: Work[T]) -> asyncio.Future[T]:
+        """As `write`, for what shows that this process lives: it stands behind no work that PostgreSQL lets wait."""
+        return self._heartbeat_writer.submit(work)
+
+    def heartbeat_read(self, work: Work[T]) -> asyncio.Future[T]:
+        """As `heartbeat_write`, for what changes nothing on SQLite: there it waits for no write and no disk."""
+        return self._heartbeat_reader.submit(work)
 
     def overwrite_log(self) -> None:
         """Leave nothing of earlier contents in SQLite's write-ahead log. Waits for the disk."""
@@ -264,12 +283,12 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued and let go of the database. Waits for it, though not for one that does not answer."""
-        lanes = {*self._writes, *self._reads, self._heartbeat_read, self._heartbeat_write}
-        for lane in lanes:
-            lane.close()
+        workers = {*self._writers, *self._readers, self._heartbeat_reader, self._heartbeat_writer}
+        for worker in workers:
+            worker.close()
         end = time.monotonic() + SECONDS_TO_SAY_GOODBYE
-        for lane in lanes:
-            lane.join(max(0.0, end - time.monotonic()))
+        for worker in workers:
+            worker.join(max(0.0, end - time.monotonic()))
         self.engine.dispose()
 
 
@@ -351,9 +370,9 @@ def _open_sqlite(url: sa.URL) -> Database:
     _make_file(path)
     engine = sqlite_engine(path, begin="BEGIN IMMEDIATE")
     readers = sqlite_engine(path, begin="BEGIN")
-    writer = Lane(engine, batch=SQLITE_BATCH, tidy=LogKeeper(path))
-    reader = Lane(readers, batch=SQLITE_BATCH)
-    return Database(engine=engine, writes=[writer], reads=[reader], heartbeats=(reader, writer))
+    writer = Worker(engine, batch=SQLITE_BATCH, tidy=LogKeeper(path))
+    reader = Worker(readers, batch=SQLITE_BATCH)
+    return Database(engine=engine, writers=[writer], readers=[reader], heartbeat_writer=writer, heartbeat_reader=reader)
 
 
 class LogKeeper:
@@ -457,9 +476,11 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
 def _open_postgresql(url: sa.URL) -> Database:
     engine, impatient = _postgresql_engine(url), _postgresql_engine(url)
     event.listen(impatient, "connect", _wait_for_nobody)
-    lanes = [Lane(impatient, batch=1) for _ in range(POSTGRESQL_THREADS)]
-    heartbeats = Lane(impatient, batch=1)
-    return Database(engine=engine, writes=lanes, reads=lanes, heartbeats=(heartbeats, heartbeats))
+    workers = [Worker(impatient, batch=1) for _ in range(POSTGRESQL_THREADS)]
+    heartbeat = Worker(impatient, batch=1)  # alone, so that it waits for no other work
+    return Database(
+        engine=engine, writers=workers, readers=workers, heartbeat_writer=heartbeat, heartbeat_reader=heartbeat
+    )
 
 
 def _wait_for_nobody(connection: psycopg.Connection[Any], _record: object) -> None:

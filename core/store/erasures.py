@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from core.store.clock import Clock
+from core.store.part import Part, reads, writes
 from core.store.prepared import Prepared
 from core.store.tables import Erasure, StoredResponse
 
@@ -27,19 +28,32 @@ class DueErasure:
     response_ids: Sequence[str]
 
 
-class Erasures:
+class Erasures(Part):
     """What is to be erased, and when."""
 
-    def __init__(self, dialect: sa.Dialect, clock: Clock) -> None:
-        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
-        self._clock = clock
-        columns: dict[str, sa.BindParameter[str]] = {name: sa.bindparam(name) for name in ("id", "conversation_id")}
-        self._note = Prepared(insert(responses).values(columns).on_conflict_do_nothing(), dialect)
+    def note_response(self, response_id: str, conversation_id: str) -> asyncio.Future[None]:
+        """Record that the provider keeps this response beside the conversation. It is queued at once."""
+        return self._db.write(lambda c: self.note(c, response_id, conversation_id))
 
-    def note_response(self, connection: sa.Connection, response_id: str, conversation_id: str) -> None:
-        """Record that the provider keeps this response."""
+    def note(self, connection: sa.Connection, response_id: str, conversation_id: str) -> None:
+        """As `note_response`."""
         self._note.first(connection, id=response_id, conversation_id=conversation_id)
 
+    @cached_property
+    def _note(self) -> Prepared:
+        columns: dict[str, sa.BindParameter[str]] = {name: sa.bindparam(name) for name in ("id", "conversation_id")}
+        return self._prepared(self._insert(responses).values(columns).on_conflict_do_nothing())
+
+    def leave(self, connection: sa.Connection, conversation_id: str, scope: str, seconds: float) -> None:
+        """Leave a conversation to be erased, `seconds` from now."""
+        connection.execute(
+            self._insert(erasures)
+            .values(conversation_id=conversation_id, scope=scope, due_at=self._clock.now + seconds, attempts=0)
+            .on_conflict_do_nothing(),
+            self._clock.params(),
+        )
+
+    @writes
     def claim(self, connection: sa.Connection, scope: str, *, seconds: float) -> DueErasure | None:
         """The next conversation due under `scope`; nobody else gets it for `seconds`."""
         due = (
@@ -61,13 +75,15 @@ class Erasures:
         found = connection.execute(sa.select(responses.c.id).where(responses.c.conversation_id == conversation_id))
         return DueErasure(conversation_id, list(found.scalars()))
 
+    @writes
     def done(self, connection: sa.Connection, conversation_id: str) -> None:
-        """Record that nothing of the conversation is left."""
+        """Record that nothing of the conversation is left at the provider."""
         connection.execute(sa.delete(responses).where(responses.c.conversation_id == conversation_id))
         connection.execute(sa.delete(erasures).where(erasures.c.conversation_id == conversation_id))
 
+    @writes
     def postpone(self, connection: sa.Connection, conversation_id: str) -> None:
-        """Try again later: after twice as long each time, from half a second to an hour."""
+        """Try to erase the conversation later: after twice as long each time, from half a second to an hour."""
         which = erasures.c.conversation_id == conversation_id
         attempts = connection.execute(sa.select(erasures.c.attempts).where(which)).scalar() or 0
         pause = min(FIRST_PAUSE_SECONDS * 2.0**attempts, LONGEST_PAUSE_SECONDS)
@@ -75,6 +91,7 @@ class Erasures:
             sa.update(erasures).where(which).values(due_at=self._clock.now + pause), self._clock.params()
         )
 
+    @reads
     def seconds_to_next(self, connection: sa.Connection, scope: str) -> float | None:
         """When the next erasure under `scope` is due; None where there is none."""
         return connection.execute(
@@ -82,7 +99,8 @@ class Erasures:
             self._clock.params(),
         ).scalar()
 
+    @reads
     def out_of_reach(self, connection: sa.Connection, scope: str) -> int:
-        """How many conversations wait for a key or a server that is not the present one."""
+        """How many conversations cannot be erased, since their key or server is not the present one."""
         others = sa.or_(erasures.c.scope < scope, erasures.c.scope > scope)  # an index serves this, and no "<>"
         return connection.execute(sa.select(sa.func.count()).select_from(erasures).where(others)).scalar_one()

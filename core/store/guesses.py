@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from core.errors import PasswordsClosed
 from core.password import Reading, Said
-from core.store.clock import Clock
+from core.store.part import Part, reads
 from core.store.tables import Guess, Lockout
 from core.turns import Question, Turn
 
 logger = logging.getLogger(__name__)
 
-guesses = Guess.__table__  # type: ignore[attr-defined]
-lockouts = Lockout.__table__  # type: ignore[attr-defined]
+guesses: sa.Table = Guess.__table__  # type: ignore[attr-defined]
+lockouts: sa.Table = Lockout.__table__  # type: ignore[attr-defined]
 
 WINDOW_SECONDS = 3600.0
 MOST_WRONG_WORDS = 20  # of a person
@@ -45,15 +46,17 @@ def budgets_of(said_by: Question | Turn) -> Budgets:
     return {own: MOST_WRONG_WORDS, **budgets}
 
 
-class Guesses:
+class Guesses(Part):
     """Counts wrong candidates, and tells when there are too many."""
 
-    def __init__(self, dialect: str, clock: Clock) -> None:
-        self._clock = clock
-        self._upsert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-        self._one_at_a_time = dialect == "postgresql"
+    async def read(self, said_by: Question, said: Said) -> Reading:
+        """Read a text, and count the wrong candidates in it. Raises PasswordsClosed."""
+        reading = await self._db.write(lambda c: self.count(c, budgets_of(said_by), said))
+        if isinstance(reading, Reading):
+            return reading
+        raise PasswordsClosed(retry_after=math.ceil(reading))
 
-    def read(self, connection: sa.Connection, budgets: Budgets, said: Said) -> Reading | float:
+    def count(self, connection: sa.Connection, budgets: Budgets, said: Said) -> Reading | float:
         """Read a text and count the wrong candidates in it; or the seconds until it could be read.
 
         Which it is depends on how many candidates there are and on nothing else, so that it tells nobody which of them
@@ -77,8 +80,9 @@ class Guesses:
             )
         return reading
 
-    def are_closed_somewhere(self, connection: sa.Connection) -> bool:
-        """Whether any text was not read within the last hour."""
+    @reads
+    def are_passwords_closed(self, connection: sa.Connection) -> bool:
+        """See `Chat.are_passwords_closed`."""
         found = sa.select(lockouts.c.subject).where(lockouts.c.until > self._clock.now).limit(1)
         return connection.execute(found, self._clock.params()).first() is not None
 
@@ -94,7 +98,7 @@ class Guesses:
             return WINDOW_SECONDS
         counted = self._counted(connection, subject)
         # Who is far from the end of a budget that many share waits for none of them.
-        if self._one_at_a_time and (most == MOST_WRONG_WORDS or 2 * sum(words for _, words in counted) > most):
+        if self._is_postgresql and (most == MOST_WRONG_WORDS or 2 * sum(words for _, words in counted) > most):
             key = int.from_bytes(bytes.fromhex(subject)[:8], "big", signed=True)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
             counted = self._counted(connection, subject)
@@ -118,7 +122,7 @@ class Guesses:
     def _note_closing(self, connection: sa.Connection, subject: str) -> None:
         until = self._clock.now + WINDOW_SECONDS
         connection.execute(
-            self._upsert(lockouts)
+            self._insert(lockouts)
             .values(subject=subject, until=until)
             .on_conflict_do_update(index_elements=["subject"], set_={"until": until}),
             self._clock.params(),

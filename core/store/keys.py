@@ -7,27 +7,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from core.store.clock import Clock
+from core.store.part import Part, reads, writes
 from core.store.tables import ApiKey as KeyTable
 from core.turns import ApiKey
 
-keys = KeyTable.__table__  # type: ignore[attr-defined]
+api_keys: sa.Table = KeyTable.__table__  # type: ignore[attr-defined]
 
 
-class Keys:
-    """The statements over keys."""
+class Keys(Part):
+    """What is done to keys."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
+    @writes
     def add(self, connection: sa.Connection, key: ApiKey, digest: str) -> bool:
-        """Store a key. False where there is one of that name already, in capitals or not."""
-        same_name = sa.func.lower(keys.c.name) == key.name.lower()
-        taken = sa.select(keys.c.id).where(same_name, keys.c.revoked_at.is_(None))
+        """Store a key by its digest. False where there is one of that name already, in capitals or not."""
+        same_name = sa.func.lower(api_keys.c.name) == key.name.lower()
+        taken = sa.select(api_keys.c.id).where(same_name, api_keys.c.revoked_at.is_(None))
         if connection.execute(taken).first() is not None:
             return False
         connection.execute(
-            sa.insert(keys).values(
+            sa.insert(api_keys).values(
                 id=key.id, name=key.name, digest=digest, publishable=key.publishable, private=key.private,
                 origins=" ".join(key.origins), created_at=self._clock.now,
             ),
@@ -35,26 +33,34 @@ class Keys:
         )  # fmt: skip
         return True
 
+    @reads
     def by_digest(self, connection: sa.Connection, digest: str) -> ApiKey | None:
         """The key with this digest, unless it was revoked."""
-        row = connection.execute(sa.select(keys).where(keys.c.digest == digest, keys.c.revoked_at.is_(None))).first()
+        row = connection.execute(
+            sa.select(api_keys).where(api_keys.c.digest == digest, api_keys.c.revoked_at.is_(None))
+        ).first()
         return None if row is None else _key(row)
 
+    @reads
     def all(self, connection: sa.Connection) -> Sequence[ApiKey]:
         """Every key that was ever made, the oldest first."""
-        return [_key(row) for row in connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.id))]
+        return [
+            _key(row) for row in connection.execute(sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
+        ]
 
+    @reads
     def any(self, connection: sa.Connection) -> bool:
         """Whether a key was ever made."""
-        return connection.execute(sa.select(keys.c.id).limit(1)).first() is not None
+        return connection.execute(sa.select(api_keys.c.id).limit(1)).first() is not None
 
+    @writes
     def revoke(self, connection: sa.Connection, which: str) -> Sequence[ApiKey]:
         """Revoke the keys with this id or name; those that were not revoked yet."""
         revoked = (
-            sa.update(keys)
-            .where(sa.or_(keys.c.id == which, keys.c.name == which), keys.c.revoked_at.is_(None))
+            sa.update(api_keys)
+            .where(sa.or_(api_keys.c.id == which, api_keys.c.name == which), api_keys.c.revoked_at.is_(None))
             .values(revoked_at=self._clock.now)
-            .returning(*keys.c)
+            .returning(*api_keys.c)
         )
         return [_key(row) for row in connection.execute(revoked, self._clock.params())]
 

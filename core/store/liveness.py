@@ -22,8 +22,8 @@ from sqlalchemy.dialects import sqlite
 
 from core.store.clock import Clock
 from core.store.database import KEEPALIVES, SECONDS_TO_SAY_GOODBYE
-from core.store.ledger import CHANNEL
 from core.store.lock_files import LockFiles, shared_folder
+from core.store.part import CHANNEL
 from core.store.tables import LeaseOwner
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class HostLiveness:
         self._files.bury()
 
     async def start(self, on_notification: OnNotification) -> None:
-        """Come alive. SQLite's processes tell each other nothing, so `hear` is never called."""
+        """Come alive. SQLite's processes tell each other nothing, so `on_notification` is never called."""
         await asyncio.to_thread(self._files.lock, self.lease_owner)
 
     def heartbeat(self, connection: sa.Connection, seconds: float) -> None:
@@ -98,7 +98,7 @@ class ServerLiveness:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, on_notification: OnNotification) -> None:
-        """Take the advisory lock and listen. `hear` gets every message, and "" after a gap in listening."""
+        """Take the advisory lock and listen. `on_notification` gets every message, and "" after a gap in listening."""
         await asyncio.to_thread(self._files.lock, self.lease_owner)
         listening = asyncio.Event()
         self._task = asyncio.create_task(self._keep_listening(on_notification, listening))
@@ -131,40 +131,43 @@ class ServerLiveness:
         self.heartbeat(connection, seconds)
 
     def expired(self, connection: sa.Connection, candidates: Collection[str]) -> set[str]:
-        """Those of `candidates` that have lapsed.
+        """Those of `candidates` whose leases have expired.
 
         Whoever was out of touch with the database itself judges nobody by the clock for a while: when PostgreSQL comes
         back after an outage all leases have expired, and the first to reach it must not reclaim from the living.
         """
-        connection.execute(
-            sa.delete(lease_owners).where(
-                lease_owners.c.expires_at < self._clock.now - FORGET_LEASE_OWNERS_AFTER_SECONDS
-            )
-        )
-        now, lock = self._clock.now, sa.text(_LOCK_IS_HELD)
-        # A row that its owner is renewing is passed over: whoever waited for it could deadlock with him.
-        changed = (
-            sa.select(lease_owners.c.id)
-            .where(lease_owners.c.id.in_(candidates), lease_owners.c.lock_free_since.is_(None) != lock)
-            .with_for_update(skip_locked=True)
-        )
-        connection.execute(
-            sa.update(lease_owners)
-            .where(lease_owners.c.id.in_(changed))
-            .values(lock_free_since=sa.case((lock, None), else_=sa.func.coalesce(lease_owners.c.lock_free_since, now)))
-        )
-        may_judge = time.monotonic() - self._in_touch_since >= RECONNECT_SECONDS
-        lapsed = sa.or_(lease_owners.c.expires_at < now, lease_owners.c.lock_free_since < now - RECONNECT_SECONDS)
+        self._forget_old_rows(connection)
+        self._note_free_locks(connection, candidates)
+        now = self._clock.now
+        is_late = sa.or_(lease_owners.c.expires_at < now, lease_owners.c.lock_free_since < now - RECONNECT_SECONDS)
         known = connection.execute(
-            sa.select(lease_owners.c.id, lease_owners.c.host, lapsed.label("lapsed")).where(
+            sa.select(lease_owners.c.id, lease_owners.c.host, is_late.label("is_late")).where(
                 lease_owners.c.id.in_(candidates)
             )
         ).all()
-        dead = set(candidates) - {row.id for row in known}
-        buried = [row.id for row in known if row.host == self._files.host and self._files.is_dead(row.id)]
-        if buried:  # their files are gone, and that is no proof to others, since /tmp is tidied up by anybody
-            connection.execute(sa.delete(lease_owners).where(lease_owners.c.id.in_(buried)))
-        return {*dead, *buried, *(row.id for row in known if may_judge and row.lapsed)}
+        gone = set(candidates) - {row.id for row in known}
+        dead_here = [row.id for row in known if row.host == self._files.host and self._files.is_dead(row.id)]
+        if dead_here:  # their files are gone, and that is no proof to others, since /tmp is tidied up by anybody
+            connection.execute(sa.delete(lease_owners).where(lease_owners.c.id.in_(dead_here)))
+        may_judge = time.monotonic() - self._in_touch_since >= RECONNECT_SECONDS
+        late = [row.id for row in known if row.is_late] if may_judge else []
+        return {*gone, *dead_here, *late}
+
+    def _forget_old_rows(self, connection: sa.Connection) -> None:
+        old = lease_owners.c.expires_at < self._clock.now - FORGET_LEASE_OWNERS_AFTER_SECONDS
+        connection.execute(sa.delete(lease_owners).where(old))
+
+    def _note_free_locks(self, connection: sa.Connection, candidates: Collection[str]) -> None:
+        """Record since when the advisory lock of each candidate is seen free, or that it is held."""
+        is_held, now = sa.text(_LOCK_IS_HELD), self._clock.now
+        # A row that its owner is renewing is passed over: whoever waited for it could deadlock with him.
+        changed = (
+            sa.select(lease_owners.c.id)
+            .where(lease_owners.c.id.in_(candidates), lease_owners.c.lock_free_since.is_(None) != is_held)
+            .with_for_update(skip_locked=True)
+        )
+        since = sa.case((is_held, None), else_=sa.func.coalesce(lease_owners.c.lock_free_since, now))
+        connection.execute(sa.update(lease_owners).where(lease_owners.c.id.in_(changed)).values(lock_free_since=since))
 
     def leave(self, connection: sa.Connection) -> None:
         """Be dead to everybody."""

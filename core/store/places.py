@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from core.store.clock import Clock
+from core.errors import PasswordsClosed
+from core.password import Reading, Said
+from core.store.database import Database
+from core.store.guesses import Guesses, budgets_of
+from core.store.part import Part, writes
 from core.store.tables import Control, Feedback, Place, Unlock
+from core.turns import Question
 
-places = Place.__table__  # type: ignore[attr-defined]
-unlocks = Unlock.__table__  # type: ignore[attr-defined]
-feedback = Feedback.__table__  # type: ignore[attr-defined]
-controls = Control.__table__  # type: ignore[attr-defined]
+places: sa.Table = Place.__table__  # type: ignore[attr-defined]
+unlocks: sa.Table = Unlock.__table__  # type: ignore[attr-defined]
+feedback: sa.Table = Feedback.__table__  # type: ignore[attr-defined]
+controls: sa.Table = Control.__table__  # type: ignore[attr-defined]
 
 LAPSE_IS_TOLD_SECONDS = 7 * 86_400.0
 CLAIM_SECONDS = 10.0  # after which whoever claimed a control and did not carry it out has died
 CONTROL_IS_KNOWN_SECONDS = 86_400.0  # Slack delivers an event for the last time after some six minutes
 
 
-class Places:
-    """The statements over places, unlocks, feedback and controls."""
+class Places(Part):
+    """What people do in places: choosing, unlocking, rating, and controls that may be delivered again."""
 
-    def __init__(self, dialect: str, clock: Clock) -> None:
-        self._clock = clock
-        self._insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    def __init__(self, database: Database, guesses: Guesses) -> None:
+        super().__init__(database)
+        self._guesses = guesses
 
     def assistant_of(self, connection: sa.Connection, place: str) -> str | None:
         """The assistant that was chosen for all sessions of this place."""
         return connection.execute(sa.select(places.c.assistant).where(places.c.name == place)).scalar()
 
-    def choose(self, connection: sa.Connection, place: str, assistant: str) -> None:
-        """Let `assistant` answer in this place where nobody chose another for the session."""
+    @writes
+    def choose_in(self, connection: sa.Connection, place: str, assistant: str) -> None:
+        """Let `assistant` answer in this place from now on, where nobody chose another for the session."""
         connection.execute(
             self._insert(places)
             .values(name=place, assistant=assistant)
@@ -56,8 +61,24 @@ class Places:
         told = sa.delete(unlocks).where(*here, unlocks.c.until <= self._clock.now).returning(unlocks.c.assistant)
         return None, connection.execute(told, self._clock.params()).scalar()
 
-    def unlock(self, connection: sa.Connection, person: str, place: str, assistant: str, *, seconds: float) -> None:
-        """Let `assistant` answer this person here for `seconds`."""
+    async def unlock(self, person: str, place: str, surface: str, said: Said, *, seconds: float) -> str | None:
+        """Let the private assistant that a typed password opens answer this person in this place for `seconds`.
+
+        Gives its name; None where it opens nothing. Raises PasswordsClosed.
+        """
+
+        def work(c: sa.Connection) -> Reading | float:
+            reading = self._guesses.count(c, budgets_of(Question(surface, place, "", person=person)), said)
+            if isinstance(reading, Reading) and reading.opens is not None:
+                self._unlock(c, person, place, reading.opens, seconds)
+            return reading
+
+        reading = await self._db.write(work)
+        if isinstance(reading, Reading):
+            return reading.opens
+        raise PasswordsClosed(retry_after=math.ceil(reading))
+
+    def _unlock(self, connection: sa.Connection, person: str, place: str, assistant: str, seconds: float) -> None:
         until = self._clock.now + seconds
         connection.execute(
             self._insert(unlocks)
@@ -66,18 +87,15 @@ class Places:
             self._clock.params(),
         )
 
-    def prune(self, connection: sa.Connection) -> int:
-        """Forget unlocks that lapsed long ago and whose person asked nothing since; how many these were."""
-        old = sa.delete(unlocks).where(unlocks.c.until < self._clock.now - LAPSE_IS_TOLD_SECONDS)
-        return connection.execute(old, self._clock.params()).rowcount
-
+    @writes
     def lock(self, connection: sa.Connection, person: str, place: str) -> bool:
-        """Take back what this person unlocked here. False where there was nothing."""
+        """See `Chat.lock`."""
         ended = sa.delete(unlocks).where(unlocks.c.person == person, unlocks.c.place == place)
         return connection.execute(ended.returning(unlocks.c.person)).first() is not None
 
+    @writes
     def rate(self, connection: sa.Connection, turn_id: str, person: str, *, good: bool) -> None:
-        """Record what a person thinks of an answer; the last word counts."""
+        """See `Chat.rate`."""
         connection.execute(
             self._insert(feedback)
             .values(turn_id=turn_id, person=person, good=good, at=self._clock.now)
@@ -85,6 +103,7 @@ class Places:
             self._clock.params(),
         )
 
+    @writes
     def claim_control(self, connection: sa.Connection, surface: str, event_id: str) -> float | None:
         """Our claim to carry out this control; None where somebody has, or is about to."""
         connection.execute(
@@ -101,11 +120,7 @@ class Places:
         )
         return connection.execute(claimed.returning(controls.c.at), self._clock.params()).scalar()
 
-    def controls(self, connection: sa.Connection, surface: str, event_ids: Collection[str]) -> set[str]:
-        """Those of these events that are controls of the last day."""
-        found = sa.select(controls.c.event_id).where(controls.c.surface == surface, controls.c.event_id.in_(event_ids))
-        return set(connection.execute(found).scalars())
-
+    @writes
     def end_control(self, connection: sa.Connection, surface: str, event_id: str, claim: float, *, done: bool) -> None:
         """Record that a claimed control was carried out, or that it was not and anybody may."""
         which = (controls.c.surface == surface, controls.c.event_id == event_id)
@@ -113,3 +128,8 @@ class Places:
         if not done:  # a claim that lapsed is somebody else's by now
             ended = sa.delete(controls).where(*which, controls.c.at == claim, controls.c.done.is_(False))
         connection.execute(ended)
+
+    def prune(self, connection: sa.Connection) -> int:
+        """Forget unlocks that lapsed long ago and whose person asked nothing since; how many these were."""
+        old = sa.delete(unlocks).where(unlocks.c.until < self._clock.now - LAPSE_IS_TOLD_SECONDS)
+        return connection.execute(old, self._clock.params()).rowcount

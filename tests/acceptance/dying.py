@@ -26,9 +26,9 @@ from bots.discord import reply as discord_reply
 from bots.slack import prepare as slack_prepare
 from bots.slack import reply as slack_reply
 from core import threads
-from core.store import Store
 from core.store.database import Database
 from tests.acceptance.processes import Nursery, Process
+from tests.core.fixtures.store import operations, part_of
 from web import app, cli
 
 DIES_AT, RUNS = "BOB_DIES_AT", "BOB_RUNS"
@@ -138,9 +138,9 @@ _doing = contextvars.ContextVar("_doing", default="open")
 
 
 def _watch_commits(points: Points) -> None:
-    for name, method in inspect.getmembers(Store, inspect.isfunction):
-        if not name.startswith("_"):
-            setattr(Store, name, _named(name, method))
+    for _, name in list(operations()):
+        part = part_of(name)
+        setattr(part, name, _named(name, getattr(part, name)))
     write = Database.write
 
     @wraps(write)

@@ -39,7 +39,7 @@ GOING_ON: Surface = "web, going on"  # in a conversation that OpenAI keeps alrea
 
 ASKING = (
     "commit begin",
-    "commit claim_erasure",
+    "commit claim",
     "call OpenAI POST /conversations",
     "commit adopt",
     "call OpenAI POST /responses",

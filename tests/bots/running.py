@@ -48,7 +48,7 @@ class RunningBob(ABC):
         async def nobody(*_: object, **__: object) -> None:
             raise asyncio.CancelledError
 
-        for part, names in (self._calls(), (self.chat._store, WRITES)):
+        for part, names in (self._calls(), (self.chat._store.turns, WRITES)):
             for name in names:
                 assert hasattr(part, name)
                 setattr(part, name, nobody)

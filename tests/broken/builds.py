@@ -42,9 +42,9 @@ BUILDS = (
     BrokenBuild(
         "writes-without-a-fence",
         "who lost a turn still writes to it",
-        "core/store/ledger.py",
-        'turns.c.id == sa.bindparam("turn"), turns.c.token == sa.bindparam("hold"), turns.c.closed_at.is_(None)',
-        'turns.c.id == sa.bindparam("turn"), sa.bindparam("hold") > 0, turns.c.closed_at.is_(None)',
+        "core/store/rows.py",
+        'turns.c.fencing_token == sa.bindparam("lease"), IS_OPEN',
+        'sa.bindparam("lease") > 0, IS_OPEN',
         ["tests/core/test_leases.py", "-k", "paused_process_loses or taken_over_while_it_is_begun"],
     ),
     BrokenBuild(
@@ -58,9 +58,9 @@ BUILDS = (
     BrokenBuild(
         "events-are-not-told-apart",
         "an event that is delivered again is another turn",
-        "core/store/ledger.py",
+        "core/store/turns.py",
         '"event_id": question.event_id,',
-        '"event_id": question.event_id and f"{question.event_id}:{turn_id}",',
+        '"event_id": question.event_id and f"{question.event_id}:{new.id}",',
         ["tests/core/test_ledger.py", "-k", "delivered"],
     ),
     BrokenBuild(
@@ -82,7 +82,7 @@ BUILDS = (
     BrokenBuild(
         "answers-are-told-as-new",
         "an answered turn is not marked as contained in its conversation, and is told once more",
-        "core/store/ledger.py",
+        "core/store/threads.py",
         '.values(synced=sa.bindparam("new_synced"), tokens=sa.bindparam("new_tokens"), in_doubt=False)',
         '.values(synced=sa.bindparam("new_synced") - 1, tokens=sa.bindparam("new_tokens"), in_doubt=False)',
         ["tests/core/test_threads.py", "-k", "take_turns_in_a_session"],
@@ -90,7 +90,7 @@ BUILDS = (
     BrokenBuild(
         "nobody-stands-in-line",
         "a question is asked while an earlier one of its session is open in another process",
-        "core/store/ledger.py",
+        "core/store/threads.py",
         "        if found.waits and not found.stop:\n            return None\n",
         "",
         ["tests/core/test_shown.py", "tests/core/test_ledger.py", "-k", "next_turn"],
@@ -98,25 +98,25 @@ BUILDS = (
     BrokenBuild(
         "closed-before-shown",
         "a turn is over once its answer is stored, so nobody shows what a dead process did not",
-        "core/store/ledger.py",
-        "closed_at=sa.case((turns.c.destination.is_(None), now)),",
-        "closed_at=now,",
+        "core/store/turns.py",
+        "closed_at=sa.case((turns.c.destination.is_(None), self._clock.now)),",
+        "closed_at=self._clock.now,",
         ["tests/core/test_shown.py", "-k", "not_shown_before_a_crash"],
     ),
     BrokenBuild(
         "the-dead-are-not-found",
         "what a killed process held stays with it",
         "core/store/liveness.py",
-        "return {holder for holder in candidates if self._files.is_dead(holder) is not False}",
-        "return {holder for holder in candidates if holder not in candidates}",
+        "return {lease_owner for lease_owner in candidates if self._files.is_dead(lease_owner) is not False}",
+        "return {lease_owner for lease_owner in candidates if lease_owner not in candidates}",
         ["tests/core/test_leases.py", "-k", "killed_process_left and sqlite"],
     ),
     BrokenBuild(
         "what-was-released-is-not-taken",
         "what a leaving process lets go of is answered by nobody",
-        "core/store/ledger.py",
-        "abandoned = sa.or_(turns.c.holder.is_(None), turns.c.holder.in_(dead), turns.c.id.in_(stranded))",
-        "abandoned = sa.or_(turns.c.holder.in_(dead), turns.c.id.in_(stranded))",
+        "core/store/leases.py",
+        "orphaned = sa.or_(turns.c.lease_owner.is_(None), turns.c.lease_owner.in_(expired), turns.c.id.in_(stranded))",
+        "orphaned = sa.or_(turns.c.lease_owner.in_(expired), turns.c.id.in_(stranded))",
         ["tests/core/test_leases.py", "-k", "lets_go"],
     ),
     BrokenBuild(
@@ -130,15 +130,15 @@ BUILDS = (
     BrokenBuild(
         "public-assistants-see-everything",
         "Bob is told what was said with Private-Bob",
-        "core/store/ledger.py",
-        "                    sa.or_(turns.c.private.is_(False), *self._of_its_circle(turn)),\n",
+        "core/store/threads.py",
+        "                sa.or_(turns.c.private.is_(False), *_of_its_circle(turn)),\n",
         "",
         ["tests/core/test_privacy.py", "-k", "these_histories or kept_apart"],
     ),
     BrokenBuild(
         "circles-are-one",
         "a private assistant is told what was said in a circle with another password",
-        "core/store/ledger.py",
+        "core/store/threads.py",
         "yield turns.c.circle == turn.circle",
         "yield turns.c.circle.is_not(None)",
         ["tests/core/test_walls.py", "-k", "these_histories and circles"],
@@ -146,7 +146,7 @@ BUILDS = (
     BrokenBuild(
         "the-password-is-stored",
         "the password goes into the database and to the model",
-        "core/store/__init__.py",
+        "core/store/turns.py",
         "text, chosen = reading.text, opens(reading)",
         "text, chosen = question.text, opens(reading)",
         ["tests/core/test_privacy.py", "-k", "these_histories"],
@@ -162,14 +162,14 @@ BUILDS = (
     BrokenBuild(
         "closed-edits-go-to-bob",
         "an edit that brings a password which cannot be taken any more is asked of the public assistant",
-        "core/store/__init__.py",
+        "core/store/turns.py",
         """\
-            is_read = isinstance(reading, Reading)
-            text, opened = (reading.text, opens(reading)) if isinstance(reading, Reading) else ("", None)
+        is_read = isinstance(reading, Reading)
+        text, opened = (reading.text, opens(reading)) if isinstance(reading, Reading) else ("", None)
 """,
         """\
-            is_read = True
-            text, opened = (reading.text, opens(reading)) if isinstance(reading, Reading) else (said.read().text, None)
+        is_read = True
+        text, opened = (reading.text, opens(reading)) if isinstance(reading, Reading) else (said.read().text, None)
 """,
         [f"tests/bots/slack/test_passwords.py::{EDITS}[True-True]"],
     ),
@@ -224,7 +224,7 @@ BUILDS = (
     BrokenBuild(
         "never-given-up",
         "a question that kills its process is asked for ever",
-        "core/store/ledger.py",
+        "core/store/threads.py",
         "        if turn.given_up:\n            return Begun(None, given_up=True)\n",
         "",
         ["tests/core/test_ledger.py", "-k", "begun_too_often"],

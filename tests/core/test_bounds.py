@@ -10,8 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from core import Chat, LeaseLost, Outcome, Overloaded, Preparation, Question, StoreUnavailable, Turn
-from core.store import Store, database
-from core.store.ledger import KEY_IS_KNOWN_SECONDS
+from core.store import database
+from core.store.leases import Leases
+from core.store.lookups import Lookups
+from core.store.turns import KEY_IS_KNOWN_SECONDS
 from core.turn_in_hand import Stage
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
@@ -151,9 +153,9 @@ async def test_of_questions_that_may_not_wait_a_process_has_so_many_in_hand_and_
 async def test_however_many_wait_for_turns_of_another_process_one_look_serves_them_all(
     fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, passed, looks, at_once = held(fake), Store.passed, [], 0
+    gate, passed, looks, at_once = held(fake), Lookups.passed, [], 0
 
-    async def look(self: Store, followed: Any, waiting: Any) -> Any:
+    async def look(self: Lookups, followed: Any, waiting: Any) -> Any:
         nonlocal at_once
         looks.append((len(followed), len(waiting)))
         at_once += 1
@@ -163,7 +165,7 @@ async def test_however_many_wait_for_turns_of_another_process_one_look_serves_th
         finally:
             at_once -= 1
 
-    monkeypatch.setattr(Store, "passed", look)
+    monkeypatch.setattr(Lookups, "passed", look)
     async with opened(fake, database_url) as other, opened(fake, database_url) as chat:
         turn = await accepted(other, "Q1-a", "1", surface="web")
         other.answering(turn)
@@ -256,9 +258,9 @@ async def test_after_an_outage_of_postgresql_nobody_takes_over_from_the_living(
     fake: FakeOpenAI, postgresql: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database_url = new_postgresql_database(postgresql)
-    gate, heartbeat, is_away = held(fake), Store.heartbeat, True
+    gate, heartbeat, is_away = held(fake), Leases.heartbeat, True
 
-    async def away(self: Store, *args: Any) -> Any:
+    async def away(self: Leases, *args: Any) -> Any:
         if is_away:
             raise StoreUnavailable
         return await heartbeat(self, *args)
@@ -274,7 +276,7 @@ async def test_after_an_outage_of_postgresql_nobody_takes_over_from_the_living(
         for each, turn in zip((chat, other), turns, strict=True):
             each.answering(turn)
         await fake.until(lambda _: gate.waiting == 2)
-        monkeypatch.setattr(Store, "heartbeat", away)
+        monkeypatch.setattr(Leases, "heartbeat", away)
         await until(lambda: len(rows(database_url, lapsed)) == 2)
         is_away = False
         await until(lambda: rows(database_url, lapsed) == [])

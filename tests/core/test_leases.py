@@ -22,8 +22,9 @@ import sqlalchemy as sa
 import core
 from core import Chat, LeaseLost, Outcome, Question, Turn
 from core.chat import LONGEST_HEARTBEAT_SECONDS
-from core.store import Store, liveness
+from core.store import liveness
 from core.store.database import open_database
+from core.store.leases import Leases
 from core.store.liveness import RECONNECT_SECONDS
 from core.store.lock_files import LockFiles
 from tests.conftest import new_postgresql_database, opened
@@ -350,22 +351,22 @@ async def test_who_hears_late_that_its_turns_were_its_own_looks_again_before_it_
 ) -> None:
     database_url = new_postgresql_database(postgresql)
     held_answers(fake)
-    heartbeat, is_late, may_arrive = Store.heartbeat, False, asyncio.Event()
+    heartbeat, is_late, may_arrive = Leases.heartbeat, False, asyncio.Event()
 
     async with opened(fake, database_url) as chat, opened(fake, database_url) as other:
         turn = await accepted(chat, "Q1-a")
         chat.answering(turn)
         await fake.until(lambda fake: fake.active == 1)
-        store, on_its_way = chat._store, asyncio.Event()
+        leases, on_its_way = chat._store.leases, asyncio.Event()
 
-        async def late(self: Store, *args: Any) -> Any:
+        async def late(self: Leases, *args: Any) -> Any:
             found = await heartbeat(self, *args)
-            if self is store and is_late:
+            if self is leases and is_late:
                 on_its_way.set()
                 await may_arrive.wait()
             return found
 
-        monkeypatch.setattr(Store, "heartbeat", late)
+        monkeypatch.setattr(Leases, "heartbeat", late)
         is_late = True
         await on_its_way.wait()
         await asyncio.sleep(LONGEST_HEARTBEAT_SECONDS)

@@ -28,7 +28,9 @@ from core import (
     Turn,
     UnknownAssistant,
 )
-from core.store import Store
+from core.store.erasures import Erasures
+from core.store.threads import StoredThreads
+from core.store.turns import Turns
 from tests.conftest import PASSWORD, new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, contents, rows
@@ -263,9 +265,9 @@ async def test_a_turn_that_comes_while_the_one_before_it_is_being_closed_does_no
 
 def unheard(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Let the connection be lost once, between a commit and the news of it."""
-    write, lost = getattr(Store, method), False
+    write, lost = getattr(Turns, method), False
 
-    async def writes(self: Store, *args: Any, **named: Any) -> Any:
+    async def writes(self: Turns, *args: Any, **named: Any) -> Any:
         nonlocal lost
         written = await write(self, *args, **named)
         if not lost:
@@ -273,7 +275,7 @@ def unheard(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
             raise StoreUnavailable
         return written
 
-    monkeypatch.setattr(Store, method, writes)
+    monkeypatch.setattr(Turns, method, writes)
 
 
 @pytest.mark.parametrize("destination", [None, {"channel": "1"}], ids=["stored", "shown"])
@@ -314,16 +316,16 @@ async def test_an_answer_outlives_that_its_response_could_not_be_noted_while_it_
 ) -> None:
     gate = fake.gate()
     fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
-    note, failed = Store.note_response, asyncio.Event()
+    note, failed = Erasures.note_response, asyncio.Event()
 
-    def away(self: Store, *_: str) -> asyncio.Future[None]:
-        monkeypatch.setattr(Store, "note_response", note)
+    def away(self: Erasures, *_: str) -> asyncio.Future[None]:
+        monkeypatch.setattr(Erasures, "note_response", note)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.set_exception(StoreUnavailable())
         failed.set()
         return future
 
-    monkeypatch.setattr(Store, "note_response", away)
+    monkeypatch.setattr(Erasures, "note_response", away)
     async with opened(fake, database_url) as chat:
         answer = chat.answering(await accepted(chat, "Q1-a"))
         await failed.wait()
@@ -888,15 +890,15 @@ async def test_a_deadline_counts_from_the_first_attempt_but_leaves_an_heir_two_m
         await fake.until(lambda fake: fake.active == 1)
     change(database_url, "UPDATE turn SET started_at = started_at - :age", age=age)
     began: list[float] = []
-    begin = Store.begin
+    begin = StoredThreads.begin
 
-    async def begins(self: Store, *args: Any, **named: Any) -> Any:
+    async def begins(self: StoredThreads, *args: Any, **named: Any) -> Any:
         begun = await begin(self, *args, **named)
         assert begun is not None
         began.append(begun.seconds_left)
         return begun
 
-    monkeypatch.setattr(Store, "begin", begins)
+    monkeypatch.setattr(StoredThreads, "begin", begins)
     async with opened(fake, database_url) as chat:
         assert (await whole(chat, await taken_over(chat))).text == "You asked: Q1-a."
     assert began == [pytest.approx(left, abs=20)]

@@ -31,7 +31,7 @@ from core.language_model import Conversations
 from core.password import Reading, Said
 from core.store import Begun, Chosen, Heartbeat, Store, ThreadFate, liveness
 from core.store.guesses import MOST_WRONG_WORDS
-from core.store.ledger import ATTEMPT_ALONE
+from core.store.leases import ATTEMPT_ALONE
 from core.store.liveness import HostLiveness
 from core.threads import Threads
 from core.turns import MOST_ATTEMPTS_IN_COMPANY, SYNCED_OUTCOMES, Finished, Outcome, PastTurn, Question, Turn
@@ -235,7 +235,7 @@ class World:
 
     async def look_around(self, process: Process, surfaces: Sequence[str]) -> Heartbeat:
         self._come_back(process)
-        return await process.store.heartbeat(surfaces, process.in_hand, list(process.in_hand))
+        return await process.store.leases.heartbeat(surfaces, process.in_hand, list(process.in_hand))
 
 
 async def _leave(process: Process, crash: Crash | None) -> None:
@@ -323,7 +323,7 @@ class LedgerMachine(RuleBasedStateMachine):
     async def _ask_store(
         self, process: Process, question: Question, turn_id: str, what: int, instead_of: str | None
     ) -> Turn | None:
-        return await process.store.accept(
+        return await process.store.turns.accept(
             question, turn_id=turn_id, said=Said(frozenset(), lambda: Reading(question.text)), opens=lambda _: None,
             choose=lambda *_: ASSISTANTS[what % len(ASSISTANTS)], max_waiting=MAX_WAITING, instead_of=instead_of,
         )  # fmt: skip
@@ -389,7 +389,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if hold is None or self._entry(hold).outcome is not None or hold.begun:
             return
         prepared = replace(hold.turn, question=f"q{self._count()}.", context=f"c{self._count()}.")
-        if self._write(hold, hold.process.store.note_prepared(prepared)):
+        if self._write(hold, hold.process.store.turns.note_prepared(prepared)):
             hold.turn = prepared
             entry = self._entry(hold)
             entry.question, entry.context = prepared.question, prepared.context
@@ -413,7 +413,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if hold is None:
             return
         entry = self._entry(hold)
-        if self._write(hold, hold.process.store.settle(hold.turn, hold.synced, 1)):
+        if self._write(hold, hold.process.store.threads.settle(hold.turn, hold.synced, 1)):
             thread = self.expected.threads.get((entry.session, entry.assistant))
             if thread is not None:
                 thread.in_doubt = False
@@ -438,7 +438,7 @@ class LedgerMachine(RuleBasedStateMachine):
         hold = self._some_hold(which)
         if hold is not None:
             posted = f"p{self._count()}."
-            if self._write(hold, hold.process.store.note_posted(hold.turn, [{"id": posted}])):
+            if self._write(hold, hold.process.store.turns.note_posted(hold.turn, [{"id": posted}])):
                 self._entry(hold).posted = f'[{{"id": "{posted}"}}]'
 
     @rule(which=any_one, undeliverable=st.booleans())
@@ -455,16 +455,16 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         store, turn, finished = hold.process.store, hold.turn, Finished(f"a{self._count()}.")
         writes: list[Callable[[], Coroutine[Any, Any, None]]] = [
-            lambda: store.adopt(turn, f"{self.surface}-c{self._count()}", self.surface),
-            lambda: store.note_prepared(replace(turn, question=f"q{self._count()}.", context="")),
-            lambda: store.settle(turn, turn.number, 1),
-            lambda: store.close_answered(turn, finished, thread="synced", conversation_id=hold.conversation),
-            lambda: store.close_answered(turn, finished, thread="retired"),
-            lambda: store.close_unanswered(turn, Outcome.FAILED, f"s{self._count()}.", thread="retired"),
-            lambda: store.close_unanswered(turn, Outcome.REFUSED, None, thread="untouched"),
-            lambda: store.note_posted(turn, [{"id": f"p{self._count()}."}]),
-            lambda: store.close_shown(turn, undeliverable=False),
-            lambda: store.close_shown(turn, undeliverable=True),
+            lambda: store.threads.adopt(turn, f"{self.surface}-c{self._count()}", self.surface),
+            lambda: store.turns.note_prepared(replace(turn, question=f"q{self._count()}.", context="")),
+            lambda: store.threads.settle(turn, turn.number, 1),
+            lambda: store.turns.close_answered(turn, finished, thread="synced", conversation_id=hold.conversation),
+            lambda: store.turns.close_answered(turn, finished, thread="retired"),
+            lambda: store.turns.close_unanswered(turn, Outcome.FAILED, f"s{self._count()}.", thread="retired"),
+            lambda: store.turns.close_unanswered(turn, Outcome.REFUSED, None, thread="untouched"),
+            lambda: store.turns.note_posted(turn, [{"id": f"p{self._count()}."}]),
+            lambda: store.turns.close_shown(turn, undeliverable=False),
+            lambda: store.turns.close_shown(turn, undeliverable=True),
         ]
         for write in (writes[how % len(writes)], writes[how // len(writes) % len(writes)]):
             with pytest.raises(LeaseLost):
@@ -522,7 +522,7 @@ class LedgerMachine(RuleBasedStateMachine):
             and (thread.conversation is None) == hold.local
             and not thread.in_doubt
         )
-        assert begun.plan.keep == goes_on
+        assert (begun.plan.begins is None) == goes_on
         if thread is None or not goes_on:
             self._retire(*key)
             begins = min([synced.number for synced in self._visible_to(entry)], default=entry.number)
@@ -539,7 +539,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def _adopt(self, hold: Hold) -> None:
         entry, conversation = self._entry(hold), f"{self.surface}-c{self._count()}"
         self.said[conversation] = []
-        if not self._write(hold, hold.process.store.adopt(hold.turn, conversation, self.surface)):
+        if not self._write(hold, hold.process.store.threads.adopt(hold.turn, conversation, self.surface)):
             del self.said[conversation]  # it is empty, and was never told to anybody
             hold.lay_down()
             return
@@ -575,7 +575,7 @@ class LedgerMachine(RuleBasedStateMachine):
             finished = Finished(hold.answer, outcome) if hold.answer else Finished("", Outcome.STOPPED)
             threads = Threads(hold.process.store, Provider(self.surface), local=hold.local, deadline=300.0)
             fate = threads.fate_of(finished.outcome)
-        closing_it = hold.process.store.close_answered(
+        closing_it = hold.process.store.turns.close_answered(
             hold.turn, finished, thread=fate, conversation_id=hold.conversation
         )
         if self._write(hold, closing_it):
@@ -585,7 +585,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _close_unanswered(self, hold: Hold, outcome: Outcome, fate: ThreadFate) -> None:
         error = f"s{self._count()}."
-        if self._write(hold, hold.process.store.close_unanswered(hold.turn, outcome, error, thread=fate)):
+        if self._write(hold, hold.process.store.turns.close_unanswered(hold.turn, outcome, error, thread=fate)):
             self._end_unanswered(self._entry(hold), outcome, error, fate)
         hold.lay_down()
 
@@ -606,7 +606,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _close_shown(self, hold: Hold, *, undeliverable: bool) -> None:
         entry = self._entry(hold)
-        if self._write(hold, hold.process.store.close_shown(hold.turn, undeliverable=undeliverable)):
+        if self._write(hold, hold.process.store.turns.close_shown(hold.turn, undeliverable=undeliverable)):
             entry.closed = True
             if undeliverable and entry.outcome != Outcome.REFUSED:
                 entry.outcome = Outcome.UNDELIVERABLE
@@ -617,7 +617,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def stop(self, who: int, which: int) -> None:
         entry = pick(list(self.expected.turns.values()), which)
         if entry is not None:
-            assert self._run(self._store(who).stop(entry.id)) == (not entry.closed)
+            assert self._run(self._store(who).turns.stop(entry.id)) == (not entry.closed)
             entry.stop = entry.stop or not entry.closed
 
     @rule(who=any_one, which=any_one, how=any_one)
@@ -627,7 +627,9 @@ class LedgerMachine(RuleBasedStateMachine):
             reading, opened = self._edit(how)
             may = entry.outcome is None and not entry.stop
             amended = self._run(
-                self._store(who).amend(self._known(entry), Said(reading.candidates, lambda: reading), lambda _: opened)
+                self._store(who).turns.amend(
+                    self._known(entry), Said(reading.candidates, lambda: reading), lambda _: opened
+                )
             )
             assert amended == ("too late" if not may else "unread" if reading.candidates else "amended")
             if may:
@@ -659,7 +661,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(who=any_one, where=any_one)
     def reset(self, who: int, where: int) -> None:
         name = f"{self.surface}:{where % SESSIONS}"
-        assert self._run(self._store(who).reset(name)) == (name in self.expected.sessions)
+        assert self._run(self._store(who).sessions.reset(name)) == (name in self.expected.sessions)
         self._reset(name)
 
     @rule(who=any_one, where=any_one, really=any_one)
@@ -667,7 +669,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if really % 3:  # else there is seldom anything to forget
             return
         name = f"{self.surface}:{where % SESSIONS}"
-        ended = self._run(self._store(who).forget(name))
+        ended = self._run(self._store(who).sessions.forget(name))
         assert (ended is None) == (name not in self.expected.sessions)
         assert set(ended or ()) == {entry.id for entry in self._turns_of(name) if not entry.closed}
         self._reset(name)
@@ -692,7 +694,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._release(process, ids[which % 4 :])
 
     def _release(self, process: Process, ids: Sequence[str]) -> None:
-        self._run(process.store.release(ids))
+        self._run(process.store.leases.release(ids))
         for entry in [self.expected.turns[turn_id] for turn_id in ids]:
             if entry.lease_owner == process.lease_owner and not entry.closed:
                 entry.lease_owner = None
@@ -791,8 +793,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if hold is None or self._entry(hold).outcome is not None or self._entry(hold).stop:
             return
         entry, error, (reading, opened) = self._entry(hold), f"s{self._count()}.", self._edit(which)
-        close = hold.process.store.close_unanswered(hold.turn, Outcome.FAILED, error, thread="retired")
-        amend = self._store(which).amend(hold.turn, Said(reading.candidates, lambda: reading), lambda _: opened)
+        close = hold.process.store.turns.close_unanswered(hold.turn, Outcome.FAILED, error, thread="retired")
+        amend = self._store(which).turns.amend(hold.turn, Said(reading.candidates, lambda: reading), lambda _: opened)
 
         async def both() -> tuple[BaseException | None, str | BaseException]:
             return await asyncio.gather(close, amend, return_exceptions=True)

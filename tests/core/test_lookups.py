@@ -86,7 +86,7 @@ async def test_a_session_that_was_made_and_not_used_within_a_day_is_gone(databas
 async def test_unused_sessions_are_pruned_some_at_a_time_until_none_is_left(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.archive.PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr("core.store.sessions.PRUNED_AT_ONCE", 2)
     async with opened(None, database_url) as chat:
         for _ in range(5):
             await chat.issue_session(SURFACE, "web:public:")

@@ -24,11 +24,12 @@ from bots.shared.controls import (
     forgotten,
 )
 from core import PasswordsClosed, StoreUnavailable
-from core.store import Store
+from core.store.places import Places
 from tests.bots.conftest import asked, closed, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, buttons, is_whole
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import change, contents, rows
+from tests.core.fixtures.store import part_of
 from tests.fakes.discord_api import FakeDiscord, Interaction, Message
 from tests.fakes.openai_api import FakeOpenAI
 
@@ -142,7 +143,7 @@ def lingers(monkeypatch: pytest.MonkeyPatch, *methods: str) -> asyncio.Event:
         return wait
 
     for method in methods:
-        monkeypatch.setattr(Store, method, late(getattr(Store, method)))
+        monkeypatch.setattr(part_of(method), method, late(getattr(part_of(method), method)))
     return may
 
 
@@ -153,8 +154,7 @@ def breaks(monkeypatch: pytest.MonkeyPatch, *methods: str) -> None:
         raise StoreUnavailable
 
     for method in methods:
-        assert hasattr(Store, method)
-        monkeypatch.setattr(Store, method, fail)
+        monkeypatch.setattr(part_of(method), method, fail)
 
 
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -950,19 +950,19 @@ async def test_what_a_command_led_to_is_told_though_the_store_cannot_note_that_i
 async def test_of_two_processes_one_may_ask_for_time_and_the_other_say_what_the_command_led_to(
     discord: FakeDiscord, bob: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, claim, may = asyncio.Event(), Store.claim_control, asyncio.Event()
+    first, claim, may = asyncio.Event(), Places.claim_control, asyncio.Event()
 
-    async def claims(store: Store, *about: str) -> float | None:
+    async def claims(places: Places, *about: str) -> float | None:
         if not first.is_set():  # it is stuck, and asks for time
             first.set()
             await may.wait()
         else:
             await discord.until(lambda discord: discord.interactions[-1].deferred, SECONDS)
-        return await claim(store, *about)
+        return await claim(places, *about)
 
     async with bob(), bob():
         await two(discord)
-        monkeypatch.setattr(Store, "claim_control", claims)
+        monkeypatch.setattr(Places, "claim_control", claims)
         monkeypatch.setattr(discord_commands, "SECONDS_UNTIL_DEFERRED", 0.3)
         assert await gives(discord, "ada", "general", "new") == NOTHING_TO_RESET
         may.set()

@@ -13,11 +13,11 @@ from bots.discord import bot as discord_bot
 from bots.discord.bot import MENTION_ME
 from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD, OTHERS_CAN_READ_IT
 from core import Json, StoreUnavailable
-from core.store import Store
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, is_whole
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import contents, rows
+from tests.core.fixtures.store import part_of
 from tests.fakes.discord_api import FakeDiscord, File
 from tests.fakes.openai_api import FakeOpenAI, Reply
 
@@ -1292,16 +1292,16 @@ async def test_messages_that_need_a_mention_are_no_error_while_a_process_ends(di
 
 def breaks_once(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Let the store fail in one thing the next time that it is asked to do it."""
-    works, is_broken = getattr(Store, method), True
+    works, is_broken = getattr(part_of(method), method), True
 
-    async def sometimes(self: Store, *args: Any, **more: Any) -> Any:
+    async def sometimes(self: object, *args: Any, **more: Any) -> Any:
         nonlocal is_broken
         if is_broken:
             is_broken = False
             raise StoreUnavailable
         return await works(self, *args, **more)
 
-    monkeypatch.setattr(Store, method, sometimes)
+    monkeypatch.setattr(part_of(method), method, sometimes)
 
 
 @pytest.mark.parametrize("method", ["engaged_by", "known_events", "accept"])

@@ -18,7 +18,7 @@ from bots.slack.commands import (
 )
 from bots.slack.prepare import ANOTHER_CHANNEL, ANOTHER_COMPANY, NOT_ON_THE_LIST, NOT_SURE, OTHERS_CAN_READ_IT
 from core import PasswordsClosed, StoreUnavailable
-from core.store import Store
+from core.store.places import Places
 from tests.bots.conftest import (
     HI,
     SECONDS,
@@ -341,8 +341,8 @@ async def test_a_command_that_cannot_be_stored_says_so(
     async def fail(*_: object) -> None:
         raise StoreUnavailable
 
-    monkeypatch.setattr(Store, "choose_in", fail)
-    monkeypatch.setattr(Store, "lock", fail)
+    monkeypatch.setattr(Places, "choose_in", fail)
+    monkeypatch.setattr(Places, "lock", fail)
     async with bob():
         for text in ("assistant Bob", "lock"):
             assert (await slack.slash("U1", "C1", "/bob", text)).text == NOT_NOW

@@ -1,0 +1,136 @@
+"""Leases: which process has which open turns, and how the turns of a dead one find another."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from core.store.database import Database
+from core.store.liveness import HostLiveness, ServerLiveness
+from core.store.part import Part, writes
+from core.store.rows import IS_OPEN, all_turns, turns
+from core.turns import MOST_ATTEMPTS, MOST_ATTEMPTS_IN_COMPANY, Outcome, Turn
+
+ATTEMPT_ALONE = MOST_ATTEMPTS_IN_COMPANY // MOST_ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a heartbeat found: turns reclaimed, turns of ours to be stopped, and turns lost to others."""
+
+    reclaimed: Sequence[Turn]
+    stopped: Collection[str]
+    lost: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a heartbeat sees: the dead, whether turns were released, and of ours those that need something done."""
+
+    expired: Collection[str]
+    is_some_released: bool
+    stranded: Collection[str]
+    stopped: Collection[str]
+    lost: Collection[str]
+
+
+class Leases(Part):
+    """The leases of this process, each for `lease_seconds` from its last heartbeat."""
+
+    def __init__(self, database: Database, liveness: HostLiveness | ServerLiveness, *, lease_seconds: float) -> None:
+        super().__init__(database)
+        self._liveness = liveness
+        self._lease_owner = liveness.lease_owner
+        self._lease_seconds = lease_seconds
+
+    async def heartbeat(
+        self, surfaces: Collection[str], in_flight: Collection[str], running: Collection[str]
+    ) -> Heartbeat:
+        """Renew our leases, and reclaim what is orphaned on `surfaces`, or what is ours but not `in_flight`.
+
+        `running` are the turns of which we believe to have the lease. To be called every second or so. It is two
+        transactions: most find nothing to reclaim, and then nothing waits for who writes.
+        """
+        found = await self._db.heartbeat_read(lambda c: self._look(c, surfaces, in_flight, running))
+        reclaimed: Sequence[Turn] = ()
+        if surfaces and (found.expired or found.stranded or found.is_some_released):
+            reclaimed = await self._db.heartbeat_write(
+                lambda c: self._reclaim(c, surfaces, expired=found.expired, stranded=found.stranded)
+            )
+        return Heartbeat(reclaimed, found.stopped, found.lost)
+
+    @writes
+    def release(self, connection: sa.Connection, turn_ids: Collection[str]) -> None:
+        """Let go of these turns, for any process of their surfaces to take."""
+        connection.execute(
+            sa.update(turns)
+            .where(turns.c.id.in_(turn_ids), turns.c.lease_owner == self._lease_owner, IS_OPEN)
+            .values(lease_owner=None, fencing_token=turns.c.fencing_token + 1)
+        )
+        self._notify(connection, "released")
+
+    def _look(
+        self, connection: sa.Connection, surfaces: Collection[str], in_flight: Collection[str],
+        running: Collection[str],
+    ) -> _Found:  # fmt: skip
+        self._liveness.heartbeat(connection, self._lease_seconds)
+        lease_owners = _lease_owners(connection, surfaces)
+        others = {each for each in lease_owners if each is not None and each != self._lease_owner}
+        ours = turns.c.lease_owner == self._lease_owner
+        mine = connection.execute(sa.select(turns.c.id, turns.c.stop).where(IS_OPEN, ours)).all()
+        missing = set(running) - {row.id for row in mine}
+        return _Found(
+            expired=self._liveness.expired(connection, others) if others else (),
+            is_some_released=None in lease_owners,
+            stranded=[row.id for row in mine if row.id not in in_flight],
+            stopped=[row.id for row in mine if row.stop],
+            lost=self._lost(connection, missing) if missing else (),
+        )
+
+    def _lost(self, connection: sa.Connection, turn_ids: Collection[str]) -> Sequence[str]:
+        """Those of these turns of which we have the lease no more: reclaimed, released or forgotten."""
+        gone = sa.or_(turns.c.lease_owner.is_distinct_from(self._lease_owner), turns.c.outcome == Outcome.FORGOTTEN)
+        return connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(turn_ids), gone)).scalars().all()
+
+    def _reclaim(
+        self, connection: sa.Connection, surfaces: Collection[str], *, expired: Collection[str],
+        stranded: Collection[str],
+    ) -> list[Turn]:  # fmt: skip
+        """Reclaim the open turns of these surfaces that are released, whose lease expired, or `stranded` here."""
+        orphaned = sa.or_(turns.c.lease_owner.is_(None), turns.c.lease_owner.in_(expired), turns.c.id.in_(stranded))
+        alone = _at_one_session(connection, expired) if expired else []
+        ended = sa.case((turns.c.lease_owner.in_(alone), ATTEMPT_ALONE), (turns.c.lease_owner.in_(expired), 1), else_=0)
+        reclaimed = connection.execute(
+            sa.update(turns)
+            .where(IS_OPEN, turns.c.surface.in_(surfaces), orphaned)
+            .values(
+                lease_owner=self._lease_owner,
+                fencing_token=turns.c.fencing_token + 1,
+                attempts=turns.c.attempts + ended,
+            )
+            .returning(turns.c.id)
+        ).scalars()
+        found = all_turns(connection, turns.c.id.in_(list(reclaimed)))
+        return sorted(found, key=lambda turn: (turn.session_id, turn.number))
+
+
+def _lease_owners(connection: sa.Connection, surfaces: Collection[str]) -> set[str | None]:
+    """Who has the leases of open turns of these surfaces; None stands for turns that were released."""
+    found = sa.select(turns.c.lease_owner).distinct().where(IS_OPEN, turns.c.surface.in_(surfaces))
+    return set(connection.execute(found).scalars())
+
+
+def _at_one_session(connection: sa.Connection, lease_owners: Collection[str]) -> Sequence[str]:
+    """Those of these processes whose open turns are all of one session."""
+    return (
+        connection.execute(
+            sa.select(turns.c.lease_owner)
+            .where(turns.c.lease_owner.in_(lease_owners), IS_OPEN)
+            .group_by(turns.c.lease_owner)
+            .having(sa.func.count(sa.distinct(turns.c.session_id)) == 1)
+        )
+        .scalars()
+        .all()
+    )

@@ -1,0 +1,127 @@
+"""What surfaces look up about turns. `Chat` says what it promises them; here is what it takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from core.store.names import begins_with
+from core.store.part import Part, reads
+from core.store.rows import IS_OPEN, IS_OVER, WAITS, all_turns, became_of, one_turn, sessions, turns
+from core.store.tables import Control, PostedMessage
+from core.turns import Outcome, Turn
+
+controls: sa.Table = Control.__table__  # type: ignore[attr-defined]
+posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
+
+
+class Lookups(Part):
+    """Finds turns. What has no words of its own here is documented in `Chat`, under the same name."""
+
+    @reads
+    def by_id(self, connection: sa.Connection, turn_id: str) -> Turn | None:
+        """See `Chat.turn`."""
+        return one_turn(connection, turns.c.id == turn_id)
+
+    @reads
+    def by_event(self, connection: sa.Connection, surface: str, event_id: str) -> Turn | None:
+        """See `Chat.turn_of`."""
+        return one_turn(connection, *became_of(surface, event_id))
+
+    @reads
+    def passed(
+        self, connection: sa.Connection, followed: Collection[str], waiting: Collection[str]
+    ) -> tuple[Sequence[Turn], Collection[str]]:
+        """Those `followed` turns that are over, and which of those `waiting` have no open turn before them any more."""
+        over = all_turns(connection, turns.c.id.in_(followed), IS_OVER) if followed else []
+        first = sa.select(turns.c.id).where(turns.c.id.in_(waiting), ~WAITS)
+        return over, connection.execute(first).scalars().all() if waiting else ()
+
+    @reads
+    def open_turns_in(self, connection: sa.Connection, session: str) -> Sequence[Turn]:
+        found = all_turns(connection, sessions.c.name == session, IS_OPEN)
+        return sorted(found, key=lambda turn: turn.number)
+
+    @reads
+    def open_turns_asked_by(self, connection: sa.Connection, person: str) -> Sequence[Turn]:
+        return all_turns(connection, turns.c.person == person, IS_OPEN)
+
+    @reads
+    def showing(self, connection: sa.Connection, surface: str, message: str) -> Turn | None:
+        return _showing(connection, surface, message)
+
+    @reads
+    def is_recorded(self, connection: sa.Connection, turn: Turn, message: str) -> bool:
+        if _showing(connection, turn.surface, message) is not None:
+            return True
+        # A process of an older version, beside us during a deploy, records it with the turn alone.
+        later = sa.select(turns.c.posted).where(
+            turns.c.session_id == turn.session_id, turns.c.number >= turn.number, turns.c.posted.is_not(None)
+        )
+        known_as = message.rpartition(":")[2]
+        posted = connection.execute(later).scalars()
+        return any(known_as in part.values() for parts in posted for part in json.loads(parts))
+
+    @reads
+    def before(self, connection: sa.Connection, turn: Turn) -> Turn | None:
+        return one_turn(connection, turns.c.session_id == turn.session_id, turns.c.number == turn.number - 1)
+
+    @reads
+    def starter(self, connection: sa.Connection, session: str) -> str | None:
+        return connection.execute(
+            sa.select(turns.c.person)
+            .join(sessions, sessions.c.id == turns.c.session_id)
+            .where(
+                sessions.c.name == session,
+                turns.c.person.is_not(None),
+                turns.c.outcome.is_distinct_from(Outcome.REFUSED),
+            )
+            .order_by(turns.c.number)
+            .limit(1)
+        ).scalar()
+
+    @reads
+    def engaged_by(self, connection: sa.Connection, session: str) -> Turn | None:
+        takes_no_part = [Outcome.FORGOTTEN, Outcome.REFUSED]
+        return one_turn(
+            connection,
+            turns.c.id
+            == sa.select(turns.c.id)
+            .join(sessions, sessions.c.id == turns.c.session_id)
+            .where(sessions.c.name == session, sa.func.coalesce(turns.c.outcome, "").not_in(takes_no_part))
+            .order_by(turns.c.number)
+            .limit(1)
+            .scalar_subquery(),
+        )
+
+    @reads
+    def recent_sessions(
+        self, connection: sa.Connection, surface: str, prefix: str, *, seconds: float, most: int
+    ) -> Sequence[str]:
+        found = (
+            sa.select(sessions.c.name)
+            .join(turns, sa.and_(turns.c.session_id == sessions.c.id, turns.c.number == sessions.c.turns))
+            .where(
+                sessions.c.surface == surface,
+                begins_with(sessions.c.name, prefix, self._db.dialect),
+                turns.c.accepted_at > self._clock.now - seconds,
+            )
+            .order_by(turns.c.accepted_at.desc())
+            .limit(most)
+        )
+        return connection.execute(found, self._clock.params()).scalars().all()
+
+    @reads
+    def known_events(self, connection: sa.Connection, surface: str, event_ids: Collection[str]) -> set[str]:
+        known: set[str] = set()
+        for table in (turns, controls):
+            found = sa.select(table.c.event_id).where(table.c.surface == surface, table.c.event_id.in_(event_ids))
+            known.update(connection.execute(found).scalars())
+        return known
+
+
+def _showing(connection: sa.Connection, surface: str, message: str) -> Turn | None:
+    shows = (posted_messages.c.surface == surface, posted_messages.c.message == message)
+    return one_turn(connection, turns.c.id == sa.select(posted_messages.c.turn_id).where(*shows).scalar_subquery())

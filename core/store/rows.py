@@ -1,0 +1,93 @@
+"""Rows of turns: the states that they are in, and how they are read.
+
+A turn is *open* from its acceptance until it is closed (`closed_at`). While it is open it *waits* for earlier open
+turns of its session, is *begun* (`started_at`), and is *over* once its answer, or why there is none, is stored
+(`outcome`). Where nothing is to be shown that closes it; else it stays open until its answer was shown. An open turn
+whose process is gone is *orphaned*, until another reclaims it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.errors import LeaseLost
+from core.frames import Frame
+from core.store.tables import ChatSession
+from core.store.tables import Turn as TurnTable
+from core.turns import Outcome, Turn
+
+sessions: sa.Table = ChatSession.__table__  # type: ignore[attr-defined]
+turns: sa.Table = TurnTable.__table__  # type: ignore[attr-defined]
+
+_TURN = (
+    "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "fencing_token",
+    "destination", "posted", "said_password", "circle", "unread", "lapsed", "frame", "context", "answer", "error",
+    "outcome", "attempts",
+)  # fmt: skip
+_earlier = turns.alias("earlier")
+
+IS_OPEN = turns.c.closed_at.is_(None)
+IS_CLOSED = turns.c.closed_at.is_not(None)
+IS_UNANSWERED = turns.c.outcome.is_(None)
+IS_OVER = turns.c.outcome.is_not(None)  # it is answered, or never will be; it may still have to be shown
+WAITS = sa.exists().where(  # for an earlier turn of its session
+    _earlier.c.session_id == turns.c.session_id, _earlier.c.number < turns.c.number, _earlier.c.closed_at.is_(None)
+)
+HAS_LEASE = sa.and_(  # given a turn's id as "turn", and the fencing token of its lease as "lease"
+    turns.c.id == sa.bindparam("turn"), turns.c.fencing_token == sa.bindparam("lease"), IS_OPEN
+)
+
+
+def lease_of(turn: Turn) -> dict[str, Any]:
+    """The parameters of `HAS_LEASE`."""
+    return {"turn": turn.id, "lease": turn.fencing_token}
+
+
+def fence(connection: sa.Connection, turn: Turn) -> None:
+    """Raise LeaseLost unless the turn is still open and its lease has this token."""
+    if connection.execute(sa.select(turns.c.id).where(HAS_LEASE), lease_of(turn)).first() is None:
+        raise LeaseLost
+
+
+def one_turn(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> Turn | None:
+    """The first turn that meets these conditions."""
+    return next(iter(all_turns(connection, *which)), None)
+
+
+def all_turns(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> list[Turn]:
+    """The turns that meet these conditions, in no order."""
+    rows = connection.execute(
+        sa.select(*(turns.c[name] for name in _TURN), sessions.c.name.label("session"))
+        .join(sessions, sessions.c.id == turns.c.session_id)
+        .where(*which)
+    ).mappings()
+    return [_turn(row) for row in rows]
+
+
+def became_of(surface: str, event_id: str) -> Sequence[sa.ColumnElement[bool]]:
+    """Which turn an event became."""
+    return turns.c.surface == surface, turns.c.event_id == event_id
+
+
+def _turn(row: sa.RowMapping) -> Turn:
+    values: dict[str, Any] = {**row}
+    values["outcome"] = Outcome(row["outcome"]) if row["outcome"] else None
+    values["destination"] = json.loads(row["destination"]) if row["destination"] else None
+    values["posted"] = json.loads(row["posted"]) if row["posted"] else ()
+    values["frame"] = frame_of(row["frame"])
+    return Turn(**values)
+
+
+def frame_as_json(frame: Frame | None) -> str | None:
+    """A frame, as it is stored."""
+    return None if frame is None else json.dumps(asdict(frame))
+
+
+def frame_of(stored: str | None) -> Frame | None:
+    """A frame that was stored."""
+    return None if stored is None else Frame(**json.loads(stored))

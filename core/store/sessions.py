@@ -1,0 +1,179 @@
+"""Sessions: made, looked up, begun anew and forgotten. One that was forgotten is not there any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.store.database import Database
+from core.store.names import begins_with
+from core.store.part import Part, reads, writes
+from core.store.rows import IS_OPEN, sessions, turns
+from core.store.tables import IS_UNUSED, Feedback, PostedMessage
+from core.store.threads import StoredThreads
+from core.turns import Exchange, Outcome, SessionSummary
+
+feedback: sa.Table = Feedback.__table__  # type: ignore[attr-defined]
+posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
+
+UNUSED_SECONDS = 86_400.0
+PRUNED_AT_ONCE = 1_000
+
+
+_KEPT = sa.and_(turns.c.session_id == sessions.c.id, turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN))
+_VISIBLE = sa.and_(_KEPT, turns.c.number >= sessions.c.begins)
+# Not EXISTS, for which PostgreSQL may read all turns once instead of a few for each session.
+_ONE_KEPT = sa.select(turns.c.id).where(_KEPT).limit(1).correlate(sessions).scalar_subquery()
+_SUMMARIES = sa.select(
+    sessions.c.name,
+    sessions.c.assistant,
+    sessions.c.created_at,
+    sessions.c.issued,
+    sa.select(sa.func.count()).where(_VISIBLE).scalar_subquery().label("turns"),
+    sa.select(sa.func.max(turns.c.accepted_at)).where(_KEPT).scalar_subquery().label("asked_at"),
+).where(sa.or_(sa.and_(sessions.c.issued, sessions.c.turns == 0), _ONE_KEPT.is_not(None)))
+
+
+class Sessions(Part):
+    """What is done to whole sessions."""
+
+    def __init__(self, database: Database, threads: StoredThreads) -> None:
+        super().__init__(database)
+        self._threads = threads
+
+    # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @writes
+    def choose(self, connection: sa.Connection, session: str, surface: str, assistant: str) -> None:
+        """Let `assistant` answer in this session from the next question on."""
+        connection.execute(
+            self._insert(sessions)
+            .values(name=session, surface=surface, turns=0, begins=1, created_at=self._clock.now, assistant=assistant)
+            .on_conflict_do_update(index_elements=["name"], set_={"assistant": assistant}),
+            self._clock.params(),
+        )
+
+    @writes
+    def reset(self, connection: sa.Connection, session: str) -> bool:
+        """Begin the session's visible transcript at its next turn. False where there is no such session."""
+        return self._reset(connection, session)
+
+    async def forget(self, session: str) -> Sequence[str] | None:
+        """Blank everything that was said in a session; the turns that ended by it. None if there is no such session."""
+        ended = await self._db.write(lambda c: self._forget(c, session))
+        if ended is not None:
+            await asyncio.to_thread(self._db.overwrite_log)
+        return ended
+
+    def _reset(self, connection: sa.Connection, session: str) -> bool:
+        found = connection.execute(
+            sa.update(sessions)
+            .where(sessions.c.name == session)
+            .values(begins=sessions.c.turns + 1)
+            .returning(sessions.c.id)
+        ).first()
+        if found is not None:
+            self._threads.retire(connection, found.id)
+        return found is not None
+
+    def _forget(self, connection: sa.Connection, session: str) -> Sequence[str] | None:
+        if not self._reset(connection, session):
+            return None
+        # One where nothing was asked is gone by that; any other is while nothing is kept of it, and is ours if asked.
+        connection.execute(
+            sa.update(sessions).where(sessions.c.name == session, sessions.c.turns == 0).values(issued=False)
+        )
+        which = turns.c.session_id == sa.select(sessions.c.id).where(sessions.c.name == session).scalar_subquery()
+        ended = connection.execute(sa.select(turns.c.id).where(which, IS_OPEN)).scalars().all()
+        connection.execute(
+            sa.update(turns).where(which).values(
+                question="", answer=None, context=None, error=None, person=None, outcome=Outcome.FORGOTTEN,
+                destination=None, posted=None, frame=None,
+                closed_at=sa.func.coalesce(turns.c.closed_at, self._clock.now), fencing_token=turns.c.fencing_token + 1,
+            ),
+            self._clock.params(),
+        )  # fmt: skip
+        for table in (feedback, posted_messages):
+            connection.execute(sa.delete(table).where(table.c.turn_id.in_(sa.select(turns.c.id).where(which))))
+        for turn_id in ended:
+            self._notify(connection, f"stop {turn_id}")
+        return ended
+
+    # ── looking up, for people ───────────────────────────────────────────────────────────────────────────────────────
+
+    @writes
+    def issue(self, connection: sa.Connection, session: str, surface: str) -> SessionSummary:
+        """Make a session before anything is asked in it, with a name that nobody can guess."""
+        made = connection.execute(
+            self._insert(sessions)
+            .values(name=session, surface=surface, turns=0, begins=1, issued=True, created_at=self._clock.now)
+            .returning(sessions.c.created_at),
+            self._clock.params(),
+        ).one()
+        return SessionSummary(session, turns=0, assistant=None, created_at=made.created_at, asked_at=None, issued=True)
+
+    @reads
+    def summary(self, connection: sa.Connection, session: str) -> SessionSummary | None:
+        """What is known of a session; None where there is none, or it was forgotten."""
+        row = connection.execute(_SUMMARIES.where(sessions.c.name == session)).first()
+        return None if row is None else _summary(row)
+
+    @reads
+    def summaries(
+        self, connection: sa.Connection, prefix: str, *, after: str | None, limit: int
+    ) -> Sequence[SessionSummary]:
+        """See `Chat.sessions`."""
+        found = _SUMMARIES.where(begins_with(sessions.c.name, prefix, self._db.dialect))
+        if after is not None:
+            found = found.where(
+                sessions.c.id < sa.select(sessions.c.id).where(sessions.c.name == after).scalar_subquery()
+            )
+        return [_summary(row) for row in connection.execute(found.order_by(sessions.c.id.desc()).limit(limit))]
+
+    @reads
+    def exchanges(
+        self, connection: sa.Connection, session: str, *, private: bool, before: int | None, limit: int
+    ) -> Sequence[Exchange]:
+        """See `Chat.exchanges`."""
+        below = () if before is None else (turns.c.number < before,)
+        rows = connection.execute(
+            sa.select(
+                turns.c.number, turns.c.private, turns.c.assistant, turns.c.outcome, turns.c.accepted_at,
+                *(
+                    turns.c[name] if private else sa.case((turns.c.private, None), else_=turns.c[name]).label(name)
+                    for name in ("id", "question", "answer", "error")
+                ),
+            )
+            .join(sessions, sessions.c.id == turns.c.session_id)
+            .where(sessions.c.name == session, _VISIBLE, *below)
+            .order_by(turns.c.number.desc())
+            .limit(limit)
+        ).all()  # fmt: skip
+        return [
+            Exchange(
+                turn_id=row.id, number=row.number, question=row.question, answer=row.answer, error=row.error,
+                outcome=Outcome(row.outcome) if row.outcome else None, assistant=row.assistant, private=row.private,
+                asked_at=row.accepted_at,
+            )
+            for row in reversed(rows)
+        ]  # fmt: skip
+
+    # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def prune(self, connection: sa.Connection) -> int:
+        """Remove some sessions that were made a day ago and that nobody has used; how many it were."""
+        which = (sa.text(IS_UNUSED), sessions.c.created_at < self._clock.now - UNUSED_SECONDS)
+        some = sa.select(sessions.c.id).where(*which).limit(PRUNED_AT_ONCE)
+        # Whoever asks in one of them at this moment keeps it: that is looked at again once it is locked.
+        pruned = sa.delete(sessions).where(sessions.c.id.in_(some), *which)
+        return connection.execute(pruned, self._clock.params()).rowcount
+
+
+def _summary(row: Any) -> SessionSummary:
+    return SessionSummary(
+        row.name, turns=row.turns, assistant=row.assistant, created_at=row.created_at, asked_at=row.asked_at,
+        issued=row.issued,
+    )  # fmt: skip

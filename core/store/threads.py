@@ -1,0 +1,276 @@
+"""Threads as they are recorded: what the provider's side of a session contains, for one assistant each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.errors import LeaseLost
+from core.frames import as_prompt
+from core.store.database import Database
+from core.store.erasures import Erasures
+from core.store.part import Part, writes
+from core.store.prepared import Prepared
+from core.store.rows import HAS_LEASE, WAITS, fence, frame_of, lease_of, sessions, turns
+from core.store.tables import Thread
+from core.turns import SYNCED_OUTCOMES, Finished, PastTurn, Turn
+
+threads: sa.Table = Thread.__table__  # type: ignore[attr-defined]
+
+# At least, up to the deadline: nobody was at work while the process or its clock was away.
+SECONDS_AFTER_A_RECLAIM = 120.0
+PAGE = 100
+_THREAD = ("conversation_id", "scope", "private", "circle", "begins", "synced", "tokens", "in_doubt")
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """What is recorded about the provider's side of a session."""
+
+    conversation_id: str | None
+    scope: str
+    private: bool
+    circle: str | None
+    begins: int
+    synced: int
+    tokens: int
+    in_doubt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a question gets its thread: what to tell it first (`catch_up`), and whether in the thread there is.
+
+    That is retired where `begins` says which turn a new one begins with; None: it goes on. The thread has about
+    `context_tokens` tokens before anything is added, and the question sends about `costs` in all.
+    """
+
+    begins: int | None
+    catch_up: Sequence[PastTurn]
+    context_tokens: int
+    costs: int
+
+
+Transcript = Callable[[int], Iterator[PastTurn]]  # what came after the turn with this number, newest first
+Decide = Callable[[ThreadState | None, Transcript], Plan]  # not without `begins` where there is no thread
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A turn that may be asked now."""
+
+    plan: Plan | None  # None: nothing is to be asked, because of `stop` or `given_up`, or since nothing was said
+    conversation_id: str | None = None
+    stop: bool = False
+    given_up: bool = False
+    seconds_left: float = 0.0
+
+
+class StoredThreads(Part):
+    """Records what is done to threads.
+
+    Conversations in doubt are erased `erase_after` seconds after they are retired, when nothing can be added any more.
+    """
+
+    def __init__(self, database: Database, erasures: Erasures, *, erase_after: float) -> None:
+        super().__init__(database)
+        self._erasures = erasures
+        self._erase_after = erase_after
+
+    # ── beginning ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @writes
+    def begin(
+        self,
+        connection: sa.Connection,
+        turn: Turn,
+        *,
+        decide: Decide,
+        scope: str,
+        lives_here: bool,
+        deadline: float,
+    ) -> Begun | None:
+        """Begin to ask a turn, or None while an earlier one of its session is open.
+
+        `decide` says what the thread needs. One that goes on is marked in doubt, since it is about to be written to,
+        unless it `lives_here`; any other is retired here and now.
+        """
+        found = self._look.first(connection, **lease_of(turn))
+        if found is None:
+            raise LeaseLost
+        if found.waits and not found.stop:
+            return None
+        if found.stop:
+            return Begun(None, stop=True)
+        if not turn.question:
+            return Begun(None)
+        if turn.given_up:
+            return Begun(None, given_up=True)
+        started = self._start.first(connection, **lease_of(turn), **self._clock.params())
+        if started is None:  # it was reclaimed since we looked
+            raise LeaseLost
+        state = _state_in(found)
+        plan = decide(state, lambda after: _transcript(connection, turn, max(after, found.session_begins - 1)))
+        if plan.begins is not None:
+            self.retire(connection, turn.session_id, turn.assistant)
+            self._record_new(connection, turn, scope, plan.begins)
+        elif not lives_here:
+            self._doubt.first(connection, session=turn.session_id, name=turn.assistant)
+        return Begun(
+            plan,
+            conversation_id=state.conversation_id if state and plan.begins is None else None,
+            seconds_left=min(deadline, max(deadline - started.age, SECONDS_AFTER_A_RECLAIM)),
+        )
+
+    @cached_property
+    def _look(self) -> Prepared:
+        of_the_turn = sa.and_(threads.c.session_id == turns.c.session_id, threads.c.assistant == turns.c.assistant)
+        return self._prepared(
+            sa.select(
+                turns.c.stop,
+                sessions.c.begins.label("session_begins"),
+                WAITS.label("waits"),
+                *(threads.c[name].label(f"thread_{name}") for name in _THREAD),
+            )
+            .select_from(turns.join(sessions, sessions.c.id == turns.c.session_id).outerjoin(threads, of_the_turn))
+            .where(HAS_LEASE)
+        )
+
+    @cached_property
+    def _start(self) -> Prepared:
+        now = self._clock.now
+        return self._prepared(
+            sa.update(turns)
+            .where(HAS_LEASE)
+            .values(started_at=sa.func.coalesce(turns.c.started_at, now))
+            .returning((now - turns.c.started_at).label("age"))
+        )
+
+    @cached_property
+    def _doubt(self) -> Prepared:
+        which = threads.c.session_id == sa.bindparam("session"), threads.c.assistant == sa.bindparam("name")
+        return self._prepared(sa.update(threads).where(*which).values(in_doubt=True))
+
+    def _record_new(self, connection: sa.Connection, turn: Turn, scope: str, begins: int) -> None:
+        connection.execute(
+            sa.insert(threads).values(
+                session_id=turn.session_id, assistant=turn.assistant, private=turn.private, circle=turn.circle,
+                scope=scope, conversation_id=None, begins=begins, synced=begins - 1, in_doubt=False, tokens=0,
+            )
+        )  # fmt: skip
+
+    # ── writing to it ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @writes
+    def adopt(self, connection: sa.Connection, turn: Turn, conversation_id: str, scope: str) -> None:
+        """Record a new, empty conversation as the turn's thread, and that it is about to be written to.
+
+        Where a reset took the thread away meanwhile, the conversation serves this turn alone and is erased then.
+        """
+        fence(connection, turn)
+        adopted = connection.execute(
+            sa.update(threads)
+            .where(*_of(turn))
+            .values(conversation_id=conversation_id, in_doubt=True)
+            .returning(threads.c.id)
+        ).first()
+        if adopted is None:
+            self._erasures.leave(connection, conversation_id, scope, self._erase_after)
+
+    @writes
+    def settle(self, connection: sa.Connection, turn: Turn, synced: int | None, tokens: int) -> None:
+        """Clear the doubt about the turn's thread: it has what it had and all up to `synced`, nothing of this turn."""
+        fence(connection, turn)
+        values: dict[str, Any] = {"in_doubt": False}
+        if synced is not None:
+            values |= {"synced": synced, "tokens": tokens}
+        connection.execute(sa.update(threads).where(*_of(turn)).values(values))
+
+    def mark_synced(
+        self, connection: sa.Connection, turn: Turn, finished: Finished, conversation_id: str | None
+    ) -> None:
+        """Record that the turn's thread contains it, unless the thread is another one by now."""
+        self._sync.first(
+            connection,
+            session=turn.session_id,
+            name=turn.assistant,
+            conversation=conversation_id,
+            new_synced=turn.number,
+            new_tokens=finished.usage.input_tokens + finished.usage.output_tokens,
+        )
+
+    @cached_property
+    def _sync(self) -> Prepared:
+        return self._prepared(
+            sa.update(threads)
+            .where(
+                threads.c.session_id == sa.bindparam("session"),
+                threads.c.assistant == sa.bindparam("name"),
+                threads.c.conversation_id.is_not_distinct_from(sa.bindparam("conversation")),
+            )
+            .values(synced=sa.bindparam("new_synced"), tokens=sa.bindparam("new_tokens"), in_doubt=False)
+        )
+
+    def retire(self, connection: sa.Connection, session_id: int, assistant: str | None = None) -> None:
+        """Forget the session's threads (or one assistant's) and leave their conversations to be erased."""
+        which = [threads.c.session_id == session_id]
+        if assistant is not None:
+            which.append(threads.c.assistant == assistant)
+        found = connection.execute(
+            sa.select(threads.c.id, threads.c.conversation_id, threads.c.scope, threads.c.in_doubt).where(*which)
+        ).all()
+        for thread in found:
+            if thread.conversation_id is not None:
+                pause = self._erase_after if thread.in_doubt else 0.0
+                self._erasures.leave(connection, thread.conversation_id, thread.scope, pause)
+            connection.execute(sa.delete(threads).where(threads.c.id == thread.id))
+
+
+def _state_in(found: Any) -> ThreadState | None:
+    """The state of a turn's thread; None where it has none, or one that holds what was said before a reset."""
+    if found.thread_scope is None or found.thread_begins < found.session_begins:
+        return None
+    return ThreadState(**{name: getattr(found, f"thread_{name}") for name in _THREAD})
+
+
+def _of(turn: Turn) -> Sequence[sa.ColumnElement[bool]]:
+    return threads.c.session_id == turn.session_id, threads.c.assistant == turn.assistant
+
+
+def _transcript(connection: sa.Connection, turn: Turn, after: int) -> Iterator[PastTurn]:
+    """What the turn's assistant may see of its session, newest first: the one place where that is decided.
+
+    Everybody sees what was said with public assistants, and a private one what was said in its circle as well.
+    """
+    below = turn.number
+    while below > after + 1:
+        page = connection.execute(
+            sa.select(turns.c.number, turns.c.question, turns.c.frame, turns.c.answer)
+            .where(
+                turns.c.session_id == turn.session_id,
+                turns.c.number > after,
+                turns.c.number < below,
+                turns.c.outcome.in_(SYNCED_OUTCOMES),
+                turns.c.question != "",
+                turns.c.answer != "",
+                sa.or_(turns.c.private.is_(False), *_of_its_circle(turn)),
+            )
+            .order_by(turns.c.number.desc())
+            .limit(PAGE)
+        ).all()
+        for row in page:
+            yield PastTurn(row.number, as_prompt(row.question, frame_of(row.frame)), row.answer)
+        if len(page) < PAGE:
+            return
+        below = page[-1].number
+
+
+def _of_its_circle(turn: Turn) -> Iterator[sa.ColumnElement[bool]]:
+    if turn.circle is not None:
+        yield turns.c.circle == turn.circle
+    if turn.private:  # of what was said before circles were recorded, each private assistant sees its own
+        yield sa.and_(turns.c.circle.is_(None), turns.c.assistant == turn.assistant)
