@@ -34,9 +34,9 @@ BUILDS = (
     BrokenBuild(
         "acknowledged-before-the-commit",
         "Slack is told that an event arrived before it is stored",
-        "bots/slack/bot.py",
-        "            await self._hear(body, event)\n        except NotAccepted",
-        "            self._hearing = asyncio.ensure_future(self._hear(body, event))\n        except NotAccepted",
+        "bots/shared/deliveries.py",
+        "        await take_in()\n    except NotAccepted",
+        "        taking_in = asyncio.ensure_future(take_in())\n    except NotAccepted",
         ["tests/bots/slack/test_gating.py::test_a_message_that_cannot_be_stored_is_not_acknowledged_and_answered_when_it_comes_again"],
     ),
     BrokenBuild(
