@@ -77,7 +77,7 @@ class Client(discord.AutoShardedClient):
         self._bot.in_background(self._sync_commands())
 
     async def on_connect(self) -> None:
-        self._bot.session_began()
+        self._bot.catch_up.session_began()
 
     async def on_ready(self) -> None:
         self.is_known_to_work = True
@@ -95,7 +95,7 @@ class Client(discord.AutoShardedClient):
         self._bot.is_connected.set()  # nothing was missed
 
     async def on_disconnect(self) -> None:
-        self._bot.session_lost()
+        self._bot.catch_up.session_lost()
 
     async def on_message(self, message: discord.Message) -> None:
         await self._bot.handle_message(message)
@@ -114,7 +114,7 @@ class Client(discord.AutoShardedClient):
         await self._bot.commands.clicked(interaction)
 
     async def on_error(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        logger.exception("%s could not be heard for a reason of ours", event)
+        logger.exception("%s could not be handled for a reason of ours", event)
 
     def _invitation(self) -> str:
         permissions = discord.Permissions(PERMISSIONS)
@@ -134,7 +134,7 @@ class Client(discord.AutoShardedClient):
 
 
 class DiscordBot:
-    """Hears what people say on Discord, and answers. To be made by `connected_discord`."""
+    """Takes in what people say on Discord, and answers. To be made by `connected_discord`."""
 
     def __init__(self, settings: Settings, chat: Chat, tasks: asyncio.TaskGroup) -> None:
         def ids(words: tuple[str, ...]) -> frozenset[int]:
@@ -148,12 +148,12 @@ class DiscordBot:
         self._gates = Gates()
         self._deleted: set[int] = set()
         self.user = 0
-        self.is_connected = asyncio.Event()
         self.api = DiscordApi()
         self._in_order = InOrder(chat)
         self.catch_up = CatchUp(
             chat, self.api, self._in_order, self._parse, self._take_in, seconds=settings.discord_catch_up_seconds
         )
+        self.is_connected = self.catch_up.is_connected
         self._preparing = DiscordPreparing(self.api, chat, allowed, may_read_all=self._may_read_all)
         self.responder = Responder(chat, SURFACE, self._open_reply, self._preparing)
         self.commands = DiscordCommands(chat, self._preparing, self.responder)
@@ -165,19 +165,6 @@ class DiscordBot:
 
     def _open_reply(self, turn: Turn) -> DiscordReply:
         return DiscordReply(self.api, self._gates, self._chat, turn)
-
-    # ── the session ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def session_began(self) -> None:
-        """What came since the last session was lost has to be fetched."""
-        self.catch_up.session_began()
-        self.is_connected.set()
-
-    def session_lost(self) -> None:
-        """From now on messages may be missed, unless the session is resumed."""
-        if self.is_connected.is_set():
-            self.catch_up.session_lost()
-        self.is_connected.clear()
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -203,7 +190,7 @@ class DiscordBot:
 
     async def handle_deletion(self, message: int, channel: int) -> None:
         """Stop answering a message that was deleted."""
-        self._deleted.add(message)  # at once, for what is heard of it while it stands in line itself
+        self._deleted.add(message)  # at once, for what comes of it while this waits for its place in the channel
         try:
             async with self._in_order.within(channel):
                 await self._in_order.insist(lambda: self._intake.deleted(str(message)))
@@ -294,7 +281,7 @@ async def _stay_connected(settings: Settings, bot: DiscordBot, *, alone: bool) -
             logger.warning("the connection to Discord ended: %s", kind_of(failure))
         finally:
             bot.api.lose(client)
-            bot.session_lost()
+            bot.catch_up.session_lost()
             with contextlib.suppress(Exception):
                 await asyncio.shield(client.close())
         if time.monotonic() - began > SECONDS_OF_A_GOOD_CONNECTION:
@@ -304,7 +291,7 @@ async def _stay_connected(settings: Settings, bot: DiscordBot, *, alone: bool) -
 
 
 def _dates_to(bot: DiscordBot) -> aiohttp.TraceConfig:
-    """Let the bot hear the time that Discord says with each answer."""
+    """Tell the bot the time that Discord says with each answer."""
 
     async def read_date(_: aiohttp.ClientSession, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
         with contextlib.suppress(KeyError, ValueError):

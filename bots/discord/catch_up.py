@@ -53,6 +53,7 @@ class CatchUp:
         self._received_until = -math.inf
         self._missed_since = -math.inf
         self._caught_up: set[int] = set()
+        self.is_connected = asyncio.Event()
 
     # ── what is known of the session ─────────────────────────────────────────────────────────────────────────────────
 
@@ -67,12 +68,13 @@ class CatchUp:
     def session_began(self) -> None:
         """What came since the last session was lost has to be fetched."""
         self._caught_up.clear()
+        self.is_connected.set()
 
     def session_lost(self) -> None:
         """From now on messages may be missed, unless the session is resumed."""
-        self._missed_since = (
-            self._received_until - SECONDS_OF_OVERLAP
-        )  # it may be long gone, if this machine stood still
+        if self.is_connected.is_set():  # it may be long gone, if this machine stood still
+            self._missed_since = self._received_until - SECONDS_OF_OVERLAP
+        self.is_connected.clear()
 
     def forget(self, guild: discord.Guild) -> None:
         """A server may have been away, so what was said there since has to be fetched."""

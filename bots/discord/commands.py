@@ -104,7 +104,7 @@ class DiscordCommands:
         return tree
 
     async def clicked(self, interaction: Interaction) -> None:
-        """Hear of a button that was pressed or a window that was sent."""
+        """Do what a button that was pressed or a window that was sent is for."""
         handle = {
             discord.InteractionType.component: self._pressed,
             discord.InteractionType.modal_submit: self._sent,
@@ -415,7 +415,7 @@ def _window(title: str, custom_id: str, *fields: Callable[[], Any]) -> discord.u
     window = discord.ui.Modal(title=title, custom_id=custom_id, timeout=None)
     for field in fields:
         window.add_item(field())
-    window.stop()  # it is heard by its id, so discord.py need not remember it
+    window.stop()  # it is found by its id, so discord.py need not remember it
     return window
 
 
