@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import discord
@@ -19,7 +18,7 @@ import discord
 from bots.discord.api import DiscordApi, Refused
 from bots.discord.incoming import Incoming
 from bots.discord.words import SURFACE
-from bots.shared.deliveries import InOrder
+from bots.shared.deliveries import InOrder, Missed
 from bots.shared.reply import Undeliverable
 from core import Chat, StoreUnavailable, kind_of
 
@@ -47,12 +46,11 @@ class CatchUp:
         self._api = api
         self._in_order = in_order
         self._parse = parse
-        self._take_in = take_in
+        self._missed = Missed(chat, SURFACE, in_order, take_in)
         self._seconds = seconds
         self._clock_difference = 0.0  # seconds that our clock is behind Discord's
         self._received_until = -math.inf
         self._missed_since = -math.inf
-        self._caught_up: set[int] = set()
         self.is_connected = asyncio.Event()
 
     # ── what is known of the session ─────────────────────────────────────────────────────────────────────────────────
@@ -67,7 +65,7 @@ class CatchUp:
 
     def session_began(self) -> None:
         """What came since the last session was lost has to be fetched."""
-        self._caught_up.clear()
+        self._missed.forget()
         self.is_connected.set()
 
     def session_lost(self) -> None:
@@ -78,7 +76,7 @@ class CatchUp:
 
     def forget(self, guild: discord.Guild) -> None:
         """A server may have been away, so what was said there since has to be fetched."""
-        self._caught_up -= {channel.id for channel in _channels_of(guild)}
+        self._missed.forget([channel.id for channel in _channels_of(guild)])
 
     # ── fetching ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -105,22 +103,12 @@ class CatchUp:
 
     async def in_channel(self, channel: Any, *, before: int | None = None) -> None:
         """Take in what was missed in a channel, once in a session; to be called within the channel's order."""
-        if channel.id in self._caught_up or not self._seconds:
+        if not self._seconds:
             return
-        self._caught_up.add(channel.id)
         try:
-            all_incoming = list(self._parsed(await self._missed_messages(channel, before)))
-            keys = [incoming.key for incoming in all_incoming]
-            known = await self._in_order.insist(lambda: self._chat.known_events(SURFACE, keys))
-            for incoming in all_incoming:
-                if incoming.key not in known:
-                    await self._in_order.insist(partial(self._take_in, incoming))
+            await self._missed.take_in(channel.id, lambda: self._missed_messages(channel, before))
         except (Undeliverable, discord.DiscordException) as failure:
-            self._caught_up.discard(channel.id)
             logger.warning("what was missed in a channel could not be read: %s", kind_of(failure))
-        except BaseException:
-            self._caught_up.discard(channel.id)
-            raise
 
     def _channels_with_news(self, guilds: Sequence[discord.Guild]) -> Iterator[Any]:
         earliest = self._earliest().id
@@ -150,7 +138,7 @@ class CatchUp:
         earliest = max(self._missed_since, time.time() + self._clock_difference - self._seconds)
         return discord.Object(discord.utils.time_snowflake(datetime.fromtimestamp(earliest, UTC)))
 
-    async def _missed_messages(self, channel: Any, before: int | None) -> Sequence[discord.Message]:
+    async def _missed_messages(self, channel: Any, before: int | None) -> Sequence[Incoming]:
         """What was said in a channel while we were away, in order; of too much, the end. Raises Undeliverable."""
         earliest, until = self._earliest(), discord.Object(before) if before else None
 
@@ -161,19 +149,17 @@ class CatchUp:
             return [message async for message in history][::-1]
 
         try:
-            return await self._api.call(read, seconds=SECONDS_TO_READ_A_CHANNEL)
+            messages = await self._api.call(read, seconds=SECONDS_TO_READ_A_CHANNEL)
         except Refused:  # we may not read what was said here before
             return []
+        return [incoming for incoming in map(self._parsed, messages) if incoming is not None]
 
-    def _parsed(self, messages: Sequence[discord.Message]) -> Iterator[Incoming]:
-        for message in messages:
-            try:
-                incoming = self._parse(message)
-            except Exception:
-                logger.exception("a missed message could not be read for a reason of ours")
-                continue
-            if incoming is not None:
-                yield incoming
+    def _parsed(self, message: discord.Message) -> Incoming | None:
+        try:
+            return self._parse(message)
+        except Exception:
+            logger.exception("a missed message could not be read for a reason of ours")
+            return None
 
 
 def _channels_of(guild: discord.Guild) -> list[Any]:

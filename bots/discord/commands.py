@@ -17,7 +17,7 @@ import discord
 from discord import app_commands
 
 from bots.discord.api import NOTHING, edit_answer
-from bots.discord.incoming import Speaker, command_of, here_of, note_to_self, speaker_of
+from bots.discord.incoming import Speaker, command_of, destination_of, here_of, speaker_of
 from bots.discord.prepare import DiscordPreparing
 from bots.discord.reply import custom_ids_in, turn_of
 from bots.discord.words import SURFACE, Here, person_id, readable
@@ -120,7 +120,7 @@ class DiscordCommands:
         """Whether this person may do anything here; they are told so if not. Everything they do comes by here."""
         try:
             act = act_of(interaction)
-            destination = note_to_self(act.here, act.speaker, bot=_our_id(interaction))
+            destination = destination_of(act.here, act.speaker, bot=_our_id(interaction))
             refusal = await self._preparing.refusal(destination, SECONDS_TO_CHECK)
             if refusal is not None:
                 await _say(interaction, refusal)
@@ -141,13 +141,13 @@ class DiscordCommands:
         sentence = None
         try:
             quoted, _ = await self._preparing.to_be_kept(quoted, ())
-            note = note_to_self(
+            destination = destination_of(
                 here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
                 may_post=_may_post(interaction),
             )  # fmt: skip
             incoming = Incoming(
                 key=_event_of(interaction.id), session=about.session if about is not None else act.session,
-                place=act.place, channel=str(here.channel), person=act.person, text=text, destination=note,
+                place=act.place, channel=str(here.channel), person=act.person, text=text, destination=destination,
                 asker="" if here.kind == "dm" else speaker.name,
             )  # fmt: skip
             await self._responder.accept(incoming.question(SURFACE))

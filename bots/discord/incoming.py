@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import discord
 
@@ -77,8 +78,8 @@ def parse_message(message: discord.Message, bot: int, *, may_read_all: bool, mas
         channel=str(here.channel),
         person=person_id(speaker.id),
         text=readable(message.content, bot, names | dict.fromkeys(our_roles, "Bob")),
-        destination=note_to_self(
-            here, speaker, bot=bot, message=message.id, quoted=quoted, is_addressed=is_addressed,
+        destination=destination_of(
+            here, speaker, bot=bot, message=message.id, quoted=quoted, addressed=is_addressed,
             is_public=message.channel.type is not discord.ChannelType.private_thread,
         ),
         asker="" if here.kind == "dm" else speaker.name,
@@ -121,24 +122,13 @@ def _name_of(author: discord.User | discord.Member) -> str:
     return shown if shown.casefold() == author.name.casefold() else f"{shown} ({author.name})"
 
 
-def note_to_self(
-    here: Here,
-    speaker: Speaker,
-    *,
-    bot: int,
-    message: int | None = None,
-    command: Json | None = None,
-    quoted: Json | None = None,
-    is_addressed: bool = True,
-    is_public: bool = True,
-    may_post: bool = True,
-) -> Json:
-    """What is needed to answer a question, as it is stored with it."""
+def destination_of(here: Here, speaker: Speaker, *, bot: int, **more: Any) -> Json:
+    """What is needed to answer a question, as it is stored with it: the defaults here, and what is told `more`."""
     return {
         "kind": here.kind, "channel": here.channel, "parent": here.parent, "guild": here.guild, "bot": bot,
-        "message": message, "command": command, "user": speaker.id, "name": speaker.name,
-        "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
-        "addressed": is_addressed, "is_public": is_public, "may_post": may_post,
+        "message": None, "command": None, "user": speaker.id, "name": speaker.name,
+        "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": None,
+        "addressed": True, "is_public": True, "may_post": True, **more,
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-from bots.discord.incoming import Speaker, note_to_self
+from bots.discord.incoming import Speaker, destination_of
 from bots.discord.words import Here, person_id, readable
 from bots.discord.words import title_of as title_on_discord
 from bots.shared.incoming import Incoming
@@ -50,7 +50,7 @@ def on_slack(words: list[str], user: str, at: int) -> Question:
 
 def on_discord(words: list[str], user: int, at: int) -> Question:
     here = Here("dm", user, None, None)
-    note = note_to_self(here, Speaker(user, "Eve", None), bot=1, message=at)
+    note = destination_of(here, Speaker(user, "Eve", None), bot=1, message=at)
     text = readable(" ".join(words) + " hello", 1, {})
     return Incoming(
         key=str(at), session=here.session(message=at, user=user), place=here.place, channel=str(user),
