@@ -23,8 +23,8 @@ from bots.discord.words import readable as readable_on_discord
 from bots.discord.words import shown as shown_on_discord
 from bots.discord.words import title_of as title_on_discord
 from bots.shared import words
+from bots.shared.controls import command_in
 from bots.shared.pages import BlankLines, Context, after, certain, first_page, is_table_rule, pages, texts_of_pages
-from bots.slack.commands import command_in
 from bots.slack.words import (
     fallback,
     harmless,

@@ -1,7 +1,7 @@
 """Bob on Discord. `python -m bots.discord` runs it alone.
 
 Discord tells of a message once, and never again once its session is lost. So whatever came while we were away is
-fetched, per channel and before anything newer there is taken in, and goes the same road as what comes now.
+fetched (see `catch_up`), and goes the same road as what comes now.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
-import weakref
 from asyncio import FIRST_COMPLETED
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import discord
@@ -26,43 +23,32 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, Refused, post_message
+from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message
+from bots.discord.catch_up import CatchUp
 from bots.discord.commands import DiscordCommands
-from bots.discord.incoming import Incoming, parse_message, question_of
+from bots.discord.incoming import Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
 from bots.discord.reply import DiscordReply, Gates
-from bots.discord.words import SURFACE, Here
+from bots.discord.words import SURFACE
 from bots.shared.alone import run_alone
-from bots.shared.background import background
-from bots.shared.reply import Undeliverable
+from bots.shared.background import background, carried_out
+from bots.shared.deliveries import InOrder
+from bots.shared.incoming import Incoming as AnyIncoming
+from bots.shared.intake import Intake
 from bots.shared.responder import Responder
-from core import BadQuestion, Chat, ComeAgain, Rejected, Settings, SettingsError, Turn, kind_of
+from core import Chat, Settings, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 SECONDS_TO_WAIT_FOR_DISCORD = 30.0
 SECONDS_FOR_ONE_MORE_SERVER = 2.0  # to be told of by Discord, at the beginning of a session
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 SECONDS_OF_A_GOOD_CONNECTION = 120.0  # Discord takes a thousand sessions a day, and then changes the token
-SECONDS_BETWEEN_TRIES = 0.5  # to take in what the store did not take
-SECONDS_TO_READ_A_CHANNEL = 15.0
-SECONDS_OF_OVERLAP = 60.0  # what is fetched again when a session was lost, to be sure
-DAYS_A_DM_IS_REMEMBERED = 30
-MOST_DMS_LOOKED_AT = 50
-MOST_CHANNELS_LOOKED_AT = 200
-MOST_MESSAGES_OF_A_CHANNEL = 300
-CHANNELS_AT_ONCE = 4
 
 BAD_TOKEN = "Discord refuses DISCORD_TOKEN."
 NO_CONTENT_INTENT = (
     "DISCORD_MESSAGE_CONTENT is true, but Discord does not let this bot read messages: switch on Message Content "
     "Intent in the developer portal (Bot, Privileged Gateway Intents), or set DISCORD_MESSAGE_CONTENT=false."
-)
-MENTION_ME = (
-    "I can only read messages here that mention me, or that reply to me with the mention switched on. Please say it "
-    "again like that."
 )
 SCOPES = ("bot", "applications.commands")
 PERMISSIONS = 309_237_763_136  # view, send (in threads too), open threads, read history, attach, embed, react
@@ -91,25 +77,25 @@ class Client(discord.AutoShardedClient):
         self._bot.in_background(self._sync_commands())
 
     async def on_connect(self) -> None:
-        self._bot.session_began()
+        self._bot.catch_up.session_began()
 
     async def on_ready(self) -> None:
         self.is_known_to_work = True
         reads = what_is_read(may_read_all=self.intents.message_content)
         logger.info("connected to Discord, in %d servers; Bob %s", len(self.guilds), reads)
         logger.info("to invite Bob: %s", self._invitation())
-        await self._bot.catch_up(self)
+        await self._bot.catch_up.everywhere(self)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        self._bot.forget_catch_up(guild)
+        self._bot.catch_up.forget(guild)
         if self.is_known_to_work:  # else all are caught up soon
-            await self._bot.catch_up(self, [guild])
+            await self._bot.catch_up.everywhere(self, [guild])
 
     async def on_resumed(self) -> None:
-        self._bot.session_resumed()
+        self._bot.is_connected.set()  # nothing was missed
 
     async def on_disconnect(self) -> None:
-        self._bot.session_lost()
+        self._bot.catch_up.session_lost()
 
     async def on_message(self, message: discord.Message) -> None:
         await self._bot.handle_message(message)
@@ -128,7 +114,7 @@ class Client(discord.AutoShardedClient):
         await self._bot.commands.clicked(interaction)
 
     async def on_error(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        logger.exception("%s could not be heard for a reason of ours", event)
+        logger.exception("%s could not be handled for a reason of ours", event)
 
     def _invitation(self) -> str:
         permissions = discord.Permissions(PERMISSIONS)
@@ -148,7 +134,7 @@ class Client(discord.AutoShardedClient):
 
 
 class DiscordBot:
-    """Hears what people say on Discord, and answers. To be made by `connected_discord`."""
+    """Takes in what people say on Discord, and answers. To be made by `connected_discord`."""
 
     def __init__(self, settings: Settings, chat: Chat, tasks: asyncio.TaskGroup) -> None:
         def ids(words: tuple[str, ...]) -> frozenset[int]:
@@ -158,27 +144,24 @@ class DiscordBot:
         self._tasks = tasks
         self._may_read_all = settings.discord_message_content
         self._free_channels = ids(settings.discord_free_channels)
-        self._catch_up_seconds = settings.discord_catch_up_seconds
-        self._allowed = Allowed(
-            ids(settings.discord_guilds), ids(settings.discord_channels), ids(settings.discord_roles)
-        )
+        allowed = Allowed(ids(settings.discord_guilds), ids(settings.discord_channels), ids(settings.discord_roles))
         self._gates = Gates()
-        self._in_order: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._behind_discord = 0.0  # seconds that our clock is behind Discord's
-        self._received_until = -math.inf  # by Discord's clock, as all times here
-        self._missed_since = -math.inf
-        self._caught_up: set[int] = set()
         self._deleted: set[int] = set()
         self.user = 0
-        self.is_connected = asyncio.Event()
         self.api = DiscordApi()
-        self._preparing = DiscordPreparing(self.api, chat, self._allowed, may_read_all=self._may_read_all)
+        self._in_order = InOrder(chat)
+        self.catch_up = CatchUp(
+            chat, self.api, self._in_order, self._parse, self._take_in, seconds=settings.discord_catch_up_seconds
+        )
+        self.is_connected = self.catch_up.is_connected
+        self._preparing = DiscordPreparing(self.api, chat, allowed, may_read_all=self._may_read_all)
         self.responder = Responder(chat, SURFACE, self._open_reply, self._preparing)
         self.commands = DiscordCommands(chat, self._preparing, self.responder)
+        self._intake = Intake(chat, SURFACE, self.responder.accept, self._preparing, self._say, complete=self._complete)
 
     def in_background(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something that nobody waits for."""
-        self._tasks.create_task(_carried_out(work))
+        self._tasks.create_task(carried_out(work))
 
     def _open_reply(self, turn: Turn) -> DiscordReply:
         return DiscordReply(self.api, self._gates, self._chat, turn)
@@ -187,252 +170,73 @@ class DiscordBot:
 
     async def handle_message(self, message: discord.Message) -> None:
         """Take in a message, after those that came before it in its channel."""
-        self._received_until = max(self._received_until, discord.utils.snowflake_time(message.id).timestamp())
-        async with self._turn_in(message.channel.id):
+        self.catch_up.received(message)
+        async with self._in_order.within(message.channel.id):
             incoming = self._parse(message)
             if incoming is None:
                 return
             if incoming.is_addressed or incoming.here.kind == "thread" or self._is_in_a_free_channel(incoming):
-                await self._catch_up_in(message.channel, before=message.id)
-            await self._retry_until_accepted(lambda: self._handle(incoming))
+                await self.catch_up.in_channel(message.channel, before=message.id)
+            await self._in_order.insist(lambda: self._take_in(incoming))
 
     async def handle_edit(self, message: discord.Message) -> None:
         """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now."""
         if message.edited_at is None:  # links that unfold come as edits too
             return
-        async with self._turn_in(message.channel.id):
-            incoming, key = self._parse(message), f"edit:{message.id}:{message.edited_at.timestamp()}"
-            if incoming is not None:
-                await self._retry_until_accepted(lambda: self._handle_edit(incoming, key))
+        async with self._in_order.within(message.channel.id):
+            incoming, event_id = self._parse(message), f"edit:{message.id}:{message.edited_at.timestamp()}"
+            if incoming is not None and incoming.id not in self._deleted:
+                await self._in_order.insist(lambda: self._intake.edited(incoming, event_id))
 
     async def handle_deletion(self, message: int, channel: int) -> None:
         """Stop answering a message that was deleted."""
-
-        async def stop() -> None:
-            turn = await self._chat.turn_of(SURFACE, str(message))
-            if turn is not None and not turn.over:
-                await self._chat.stop(turn.id)
-
-        self._deleted.add(message)  # at once, for what is heard of it while it stands in line itself
+        self._deleted.add(message)  # at once, for what comes of it while this waits for its place in the channel
         try:
-            async with self._turn_in(channel):
-                await self._retry_until_accepted(stop)
+            async with self._in_order.within(channel):
+                await self._in_order.insist(lambda: self._intake.deleted(str(message)))
         finally:
             self._deleted.discard(message)
 
-    @contextlib.asynccontextmanager
-    async def _turn_in(self, channel: int) -> AsyncIterator[None]:
-        lock = self._in_order.setdefault(channel, asyncio.Lock())
-        async with lock:
-            try:
-                yield
-            except ComeAgain:
-                logger.warning("what was said in a channel is left to the next process")
-
-    async def _retry_until_accepted(self, take_in: Callable[[], Awaitable[T]]) -> T:
-        """Take something in, again and again until it is accepted: Discord does not say it a second time.
-
-        Raises Draining where this process ends; what was said is fetched by the next one.
-        """
-        while True:
-            try:
-                return await take_in()
-            except ComeAgain as refusal:
-                self._chat.check_not_draining()
-                logger.warning("what was said cannot be taken in yet: %s", kind_of(refusal))
-            await asyncio.sleep(SECONDS_BETWEEN_TRIES)
-
     def _parse(self, message: discord.Message) -> Incoming | None:
-        return parse_message(message, self.user, may_read_all=self._may_read_all, masked=self._chat.masked)
-
-    async def _handle(self, incoming: Incoming) -> None:
-        if incoming.id in self._deleted or not (incoming.is_addressed or await self._is_meant_for_us(incoming)):
-            return
-        refusal = self._allowed.refusal(incoming.here, incoming.speaker)
-        if refusal is None and incoming.is_hidden:
-            await self._say_once(incoming, MENTION_ME, f"mention-me:{incoming.here.channel}")
-        elif refusal is None:
-            await self._accept(incoming)
-        elif incoming.is_addressed and not await self._chat.known_events(SURFACE, [incoming.key]):
-            await self._say_once(incoming, refusal, incoming.key)
-
-    async def _handle_edit(self, incoming: Incoming, key: str) -> None:
-        turn = await self._chat.turn_of(SURFACE, incoming.key)
-        if turn is None:
-            if incoming.mentions_us:
-                await self._handle(incoming)
-        elif incoming.text and not turn.over and self._allowed.refusal(incoming.here, incoming.speaker) is None:
-            async with self._chat.control(SURFACE, key) as fresh:
-                if fresh:
-                    with contextlib.suppress(BadQuestion):  # then what was asked first is answered
-                        await self._chat.amend(turn, incoming.text)
-
-    async def _is_meant_for_us(self, incoming: Incoming) -> bool:
-        """Whether it needs no mention: in a thread where we take part, and in a channel that is ours."""
-        if incoming.is_for_somebody_else:
-            return False
-        if self._is_in_a_free_channel(incoming):
-            return True
-        if incoming.here.kind != "thread":
-            return False
-        first = await self._chat.engaged_by(incoming.session)
-        asked = (first.destination or {}).get("message") if first is not None else None
-        return first is not None and (asked is None or incoming.id > int(asked))
+        incoming = parse_message(message, self.user, may_read_all=self._may_read_all, masked=self._chat.masked)
+        if incoming is None or incoming.is_for_somebody_else:
+            return incoming
+        return replace(incoming, needs_no_mention=self._is_in_a_free_channel(incoming))
 
     def _is_in_a_free_channel(self, incoming: Incoming) -> bool:
         return self._may_read_all and not self._free_channels.isdisjoint({incoming.here.channel, incoming.here.parent})
 
-    async def _accept(self, incoming: Incoming) -> None:
-        session, here = incoming.session, incoming.here
-        if incoming.answer_replied_to is not None and here.kind in ("opens", "inline"):
+    async def _take_in(self, incoming: Incoming) -> None:
+        if incoming.id not in self._deleted:
+            await self._intake.message(incoming)
+
+    async def _complete(self, incoming: AnyIncoming) -> AnyIncoming:
+        """Find out which conversation a reply to an answer of ours goes on with, and what may be kept of a quote."""
+        assert isinstance(incoming, Incoming)
+        session, kind = incoming.session, incoming.here.kind
+        if incoming.answer_replied_to is not None and kind in ("opens", "inline"):
             turn = await self.commands.turn_shown_by(incoming.answer_replied_to)
             if turn is not None:
-                session, here = turn.session, Here("inline", here.channel, here.parent, here.guild)
+                session, kind = turn.session, "inline"
         quoted, files = await self._preparing.to_be_kept(incoming.quoted, incoming.files)
-        incoming = replace(incoming, here=here, quoted=quoted)
-        question = question_of(
-            incoming.text, session, event_id=incoming.key, here=here, destination=incoming.destination, files=files
-        )
-        try:
-            await self.responder.accept(question)
-        except Rejected as rejection:
-            await self._say_once(incoming, str(rejection), incoming.key)
+        destination = {**incoming.destination, "kind": kind, "quoted": quoted}
+        return replace(incoming, session=session, files=tuple(files), destination=destination)
 
-    async def _say_once(self, incoming: Incoming, sentence: str, key: str) -> None:
-        """Say something to somebody, in the background; the next time with this key, nothing."""
-        async with self._chat.control(SURFACE, key) as fresh:
-            if not fresh:
-                return
-            reference = discord.MessageReference(
-                message_id=incoming.id, channel_id=incoming.here.channel, fail_if_not_exists=False
-            )
+    def _say(self, incoming: AnyIncoming, sentence: str) -> None:
+        """Say something to a message, in the background."""
+        channel, message = incoming.destination["channel"], incoming.destination["message"]
+        reference = discord.MessageReference(message_id=message, channel_id=channel, fail_if_not_exists=False)
+        content: dict[str, Any] = {"content": sentence, "nonce": f"say-{message}"}
 
-            async def post(client: discord.Client) -> None:
-                said: dict[str, Any] = {"content": sentence, "nonce": f"say-{incoming.id}"}
-                try:
-                    await post_message(client, incoming.here.channel, reference=reference, mention_author=False, **said)
-                except discord.HTTPException as refusal:
-                    if refusal.code != MAY_NOT_REFER:
-                        raise
-                    await post_message(client, incoming.here.channel, **said)
-
-            self.in_background(self.api.attempt(post))
-
-    # ── messages that came while we were away ────────────────────────────────────────────────────────────────────────
-
-    def session_began(self) -> None:
-        """What came since the last session was lost has to be fetched."""
-        self._caught_up.clear()
-        self.is_connected.set()
-
-    def session_resumed(self) -> None:
-        """Nothing was missed."""
-        self.is_connected.set()
-
-    def session_lost(self) -> None:
-        """From now on messages may be missed, unless the session is resumed."""
-        if self.is_connected.is_set():  # it may be long gone, if this machine stood still
-            self._missed_since = self._received_until - SECONDS_OF_OVERLAP
-        self.is_connected.clear()
-
-    def forget_catch_up(self, guild: discord.Guild) -> None:
-        """A server may have been away, so what was said there since has to be fetched."""
-        self._caught_up -= {channel.id for channel in _places_in(guild)}
-
-    def set_clock(self, seconds: float) -> None:
-        """Go by Discord's clock, not by this machine's, where it comes to what was said when."""
-        self._behind_discord = seconds - time.time()
-
-    async def catch_up(self, client: discord.Client, guilds: Sequence[discord.Guild] | None = None) -> None:
-        """Take in what was said to us while we were away, in all channels where anything was said at all.
-
-        Of all servers and DMs, or of these `guilds`.
-        """
-        if not self._catch_up_seconds:
-            return
-        at_once = asyncio.Semaphore(CHANNELS_AT_ONCE)
-
-        async def look(channel: Any) -> None:
-            async with at_once, self._turn_in(channel.id):
-                await self._catch_up_in(channel)
-
-        if guilds is None:
-            channels = [*await self._dms_to_look_in(client), *self._channels_to_look_in(client.guilds)]
-        else:
-            channels = list(self._channels_to_look_in(guilds))
-        async with asyncio.TaskGroup() as looking:
-            for channel in channels[:MOST_CHANNELS_LOOKED_AT]:
-                looking.create_task(look(channel))
-
-    def _channels_to_look_in(self, guilds: Sequence[discord.Guild]) -> Iterator[Any]:
-        since = self._since().id
-        places = [place for guild in guilds for place in _places_in(guild)]
-        for channel in sorted(places, key=lambda each: each.last_message_id or 0, reverse=True):
-            if (channel.last_message_id or 0) > since:
-                yield channel
-
-    async def _dms_to_look_in(self, client: discord.Client) -> list[Any]:
-        """The DMs of the last weeks: Discord lists none."""
-
-        async def recent_sessions() -> Sequence[str]:
-            return await self._chat.recent_sessions(
-                SURFACE, "discord:dm:", seconds=DAYS_A_DM_IS_REMEMBERED * 86_400, most=MOST_DMS_LOOKED_AT
-            )
-
-        try:
-            sessions = await self._retry_until_accepted(recent_sessions)
-        except ComeAgain:
-            return []
-        ids = [int(session.rpartition(":")[2]) for session in sessions]
-        found = [await self.api.attempt(lambda client, id=id_: client.fetch_channel(id)) for id_ in ids]  # type: ignore[misc]
-        return [channel for channel in found if channel is not None]
-
-    def _since(self) -> discord.Object:
-        earliest = max(self._missed_since, time.time() + self._behind_discord - self._catch_up_seconds)
-        return discord.Object(discord.utils.time_snowflake(datetime.fromtimestamp(earliest, UTC)))
-
-    async def _catch_up_in(self, channel: Any, *, before: int | None = None) -> None:
-        """Take in what was missed in a channel, once in a session; to be called in the channel's turn."""
-        if channel.id in self._caught_up or not self._catch_up_seconds:
-            return
-        self._caught_up.add(channel.id)
-        try:
-            messages = await self._missed_in(channel, before)
-            all_incoming = list(self._readable(messages))
-            keys = [incoming.key for incoming in all_incoming]
-            known = await self._retry_until_accepted(lambda: self._chat.known_events(SURFACE, keys))
-            for incoming in all_incoming:
-                if incoming.key not in known:
-                    await self._retry_until_accepted(partial(self._handle, incoming))
-        except (Undeliverable, discord.DiscordException) as failure:
-            self._caught_up.discard(channel.id)
-            logger.warning("what was missed in a channel could not be read: %s", kind_of(failure))
-        except BaseException:
-            self._caught_up.discard(channel.id)
-            raise
-
-    def _readable(self, messages: Sequence[discord.Message]) -> Iterator[Incoming]:
-        for message in messages:
+        async def post(client: discord.Client) -> None:
             try:
-                incoming = self._parse(message)
-            except Exception:
-                logger.exception("a missed message could not be read for a reason of ours")
-                continue
-            if incoming is not None:
-                yield incoming
+                await post_message(client, channel, reference=reference, mention_author=False, **content)
+            except discord.HTTPException as refusal:
+                if refusal.code != MAY_NOT_REFER:
+                    raise
+                await post_message(client, channel, **content)
 
-    async def _missed_in(self, channel: Any, before: int | None) -> Sequence[discord.Message]:
-        """What was said in a channel while we were away, in order; of too much, the end. Raises Undeliverable."""
-        since, until = self._since(), discord.Object(before) if before else None
-
-        async def read(client: discord.Client) -> list[discord.Message]:
-            history = channel.history(limit=MOST_MESSAGES_OF_A_CHANNEL, after=since, before=until, oldest_first=False)
-            return [message async for message in history][::-1]
-
-        try:
-            return await self.api.call(read, seconds=SECONDS_TO_READ_A_CHANNEL)
-        except Refused:  # we may not read what was said here before
-            return []
+        self.in_background(self.api.attempt(post))
 
 
 @contextlib.asynccontextmanager
@@ -477,7 +281,7 @@ async def _stay_connected(settings: Settings, bot: DiscordBot, *, alone: bool) -
             logger.warning("the connection to Discord ended: %s", kind_of(failure))
         finally:
             bot.api.lose(client)
-            bot.session_lost()
+            bot.catch_up.session_lost()
             with contextlib.suppress(Exception):
                 await asyncio.shield(client.close())
         if time.monotonic() - began > SECONDS_OF_A_GOOD_CONNECTION:
@@ -486,24 +290,12 @@ async def _stay_connected(settings: Settings, bot: DiscordBot, *, alone: bool) -
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-def _places_in(guild: discord.Guild) -> list[Any]:
-    return [*guild.text_channels, *guild.voice_channels, *guild.stage_channels, *guild.threads]
-
-
-async def _carried_out(work: Coroutine[Any, Any, object]) -> None:
-    """Do something whose failure may not end everything else."""
-    try:
-        await work
-    except Exception as failure:
-        logger.error("something in the background failed for a reason of ours: %s", kind_of(failure))
-
-
 def _dates_to(bot: DiscordBot) -> aiohttp.TraceConfig:
-    """Let the bot hear the time that Discord says with each answer."""
+    """Tell the bot the time that Discord says with each answer."""
 
     async def read_date(_: aiohttp.ClientSession, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
         with contextlib.suppress(KeyError, ValueError):
-            bot.set_clock(parsedate_to_datetime(ended.response.headers["Date"]).timestamp())
+            bot.catch_up.set_clock(parsedate_to_datetime(ended.response.headers["Date"]).timestamp())
 
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(read_date)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import aiohttp
@@ -17,19 +17,19 @@ import discord
 from discord import app_commands
 
 from bots.discord.api import NOTHING, edit_answer
-from bots.discord.incoming import Speaker, command_of, here_of, note_to_self, question_of, speaker_of
+from bots.discord.incoming import Speaker, command_of, destination_of, here_of, speaker_of
 from bots.discord.prepare import DiscordPreparing
 from bots.discord.reply import custom_ids_in, turn_of
 from bots.discord.words import SURFACE, Here, person_id, readable
-from bots.shared import controls
-from bots.shared.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
+from bots.shared.controls import NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
+from bots.shared.incoming import Incoming, Origin
+from bots.shared.intake import SECONDS_TO_CHECK
 from bots.shared.responder import Responder
 from core import Chat, Json, NotAccepted, PasswordsClosed, StoreUnavailable, Turn, WrongPassword, kind_of
 
 logger = logging.getLogger(__name__)
 
-SECONDS_TO_CHECK = 1.5  # of the three that Discord waits
-SECONDS_UNTIL_DEFERRED = 1.0  # of the rest
+SECONDS_UNTIL_DEFERRED = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three that Discord waits
 ATTEMPTS_TO_ANSWER = 3
 LONGEST_PROMPT = 6_000
 LONGEST_TYPED = 4_000  # in one field of a window
@@ -42,12 +42,13 @@ Mention me in a channel and I answer in a thread; reply to me, write to me direc
 `/unlock` asks for a password in a window that nobody else sees; `/lock` takes it back.
 `/forget` erases what I keep of this conversation.
 “Ask about this” is in the menu of every message, under Apps."""
-STOPPED = "Stopped."
-UNKNOWN_ANSWER = "I do not know this answer any more."
+WORDING = Wording(
+    "Discord", HELP, to_choose="`/assistant name`", to_lock="`/lock`", admins="somebody who may manage messages here"
+)
 WENT_WRONG = "Sorry, something went wrong on my side. Please try again."
 
 Interaction = discord.Interaction[Any]
-Do = Callable[[Interaction], Awaitable[str]]
+Do = Callable[["Act"], Awaitable[str]]
 T = TypeVar("T")
 
 
@@ -58,6 +59,7 @@ class DiscordCommands:
         self._chat = chat
         self._preparing = preparing
         self._responder = responder
+        self._controls = Controls(chat, SURFACE, WORDING)
 
     def tree_for(self, client: discord.Client) -> app_commands.CommandTree[Any]:
         """The commands, for a client."""
@@ -71,10 +73,13 @@ class DiscordCommands:
             await self._ask(interaction, prompt)
 
         async def assistant(interaction: Interaction, name: str = "") -> None:
-            await self._carry_out(interaction, lambda i: self._choose(i, name))
+            await self._carry_out(interaction, lambda act: self._choose(act, name))
 
         async def unlock(interaction: Interaction) -> None:
             await self._unlock(interaction)
+
+        async def help_(_: Act) -> str:
+            return HELP
 
         def control(do: Do, *, ephemeral: bool = True) -> Any:
             async def callback(interaction: Interaction) -> None:
@@ -83,13 +88,13 @@ class DiscordCommands:
             return callback
 
         add("ask", "Ask Bob something", app_commands.describe(prompt="What you want to know")(ask))
-        add("new", "Begin a new conversation here", control(self._reset, ephemeral=False))
+        add("new", "Begin a new conversation here", control(self._controls.reset, ephemeral=False))
         add("stop", "End the answer that is being written here", control(self._stop))
         add("assistant", "See who can answer, or choose one", app_commands.describe(name="Who is to answer")(assistant))
         add("unlock", "Open a private assistant with a password", unlock)
-        add("lock", "Take back what you unlocked here", control(self._lock))
+        add("lock", "Take back what you unlocked here", control(self._controls.lock))
         add("forget", "Erase what Bob keeps of this conversation", control(self._forget))
-        add("help", "What Bob can do", control(_help))
+        add("help", "What Bob can do", control(help_))
 
         async def ask_about(interaction: Interaction, message: discord.Message) -> None:
             await self._ask_about(interaction, message)
@@ -99,22 +104,24 @@ class DiscordCommands:
         return tree
 
     async def clicked(self, interaction: Interaction) -> None:
-        """Hear of a button that was pressed or a window that was sent."""
-        hear = {
+        """Do what a button that was pressed or a window that was sent is for."""
+        handle = {
             discord.InteractionType.component: self._pressed,
             discord.InteractionType.modal_submit: self._sent,
         }.get(interaction.type)
-        if hear is None or not await self._may_pass(interaction):
+        if handle is None or not await self._may_pass(interaction):
             return
         try:
-            await hear(interaction, str(_data_of(interaction).get("custom_id") or ""))
+            await handle(interaction, str(_data_of(interaction).get("custom_id") or ""))
         except Exception as failure:
             await self._on_error(interaction, failure)
 
     async def _may_pass(self, interaction: Interaction) -> bool:
         """Whether this person may do anything here; they are told so if not. Everything they do comes by here."""
         try:
-            refusal = await self._preparing.refusal(*where_and_who(interaction), SECONDS_TO_CHECK)
+            act = act_of(interaction)
+            destination = destination_of(act.here, act.speaker, bot=_our_id(interaction))
+            refusal = await self._preparing.refusal(destination, SECONDS_TO_CHECK)
             if refusal is not None:
                 await _say(interaction, refusal)
         except Exception as failure:
@@ -127,20 +134,23 @@ class DiscordCommands:
     async def _ask(
         self, interaction: Interaction, text: str, *, quoted: Json | None = None, about: Turn | None = None
     ) -> None:
-        here, speaker = where_and_who(interaction)
-        speaker = replace(speaker, name=self._chat.masked(speaker.name))
-        session = about.session if about is not None else here.session(message=None, user=speaker.id)
+        act = act_of(interaction)
+        here, speaker = act.here, replace(act.speaker, name=self._chat.masked(act.speaker.name))
         acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer(thinking=True)))
         text = readable(text, _our_id(interaction), {})
         sentence = None
         try:
             quoted, _ = await self._preparing.to_be_kept(quoted, ())
-            note = note_to_self(
+            destination = destination_of(
                 here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
                 may_post=_may_post(interaction),
             )  # fmt: skip
-            question = question_of(text, session, event_id=_event_of(interaction.id), here=here, destination=note)
-            await self._responder.accept(question)
+            incoming = Incoming(
+                key=_event_of(interaction.id), session=about.session if about is not None else act.session,
+                place=act.place, channel=str(here.channel), person=act.person, text=text, destination=destination,
+                asker="" if here.kind == "dm" else speaker.name,
+            )  # fmt: skip
+            await self._responder.accept(incoming.question(SURFACE))
         except NotAccepted as refusal:
             sentence = str(refusal)
         finally:
@@ -189,67 +199,35 @@ class DiscordCommands:
 
     async def _carry_out(self, interaction: Interaction, do: Do, *, ephemeral: bool = True) -> None:
         try:
-            sentence = await _in_time(interaction, self._once(interaction, do), ephemeral=ephemeral)
+            once = self._controls.once(_event_of(interaction.id), lambda: do(act_of(interaction)))
+            sentence = await _in_time(interaction, once, ephemeral=ephemeral)
         except StoreUnavailable:
             await _say(interaction, NOT_NOW)
             return
         if sentence is not None:  # else another process of ours does it
             await _say_done(interaction, sentence, ephemeral=ephemeral)
 
-    async def _once(self, interaction: Interaction, do: Do) -> str | None:
-        sentence = None
-        try:
-            async with self._chat.control(SURFACE, _event_of(interaction.id)) as fresh:
-                if fresh:
-                    sentence = await do(interaction)
-        except StoreUnavailable:
-            if sentence is None:  # else it was carried out, and only that is not noted
-                raise
-        return sentence
-
-    async def _reset(self, interaction: Interaction) -> str:
-        return await controls.reset(self._chat, _session(interaction))
-
-    async def _stop(self, interaction: Interaction) -> str:
-        here, speaker = where_and_who(interaction)
-        person = person_id(speaker.id)
-        turns = list(await self._chat.open_turns_in(here.session(message=None, user=speaker.id)))
-        for turn in await self._chat.open_turns_asked_by(person):  # what was asked here may be answered in a thread
-            if (turn.destination or {}).get("channel") == here.channel:
+    async def _stop(self, act: Act) -> str:
+        turns = list(await self._chat.open_turns_in(act.session))
+        for turn in await self._chat.open_turns_asked_by(act.person):  # what was asked here may be answered in a thread
+            if (turn.destination or {}).get("channel") == act.here.channel:
                 turns.append(turn)
-        return STOPPED if await controls.stop(self._chat, turns, person) else NOTHING_TO_STOP
+        return await self._controls.stop(act, turns)
 
-    async def _choose(self, interaction: Interaction, name: str) -> str:
-        here, speaker = where_and_who(interaction)
-        session = here.session(message=None, user=speaker.id)
-        is_one_conversation = here.kind in ("dm", "thread")
+    async def _choose(self, act: Act, name: str) -> str:
+        if act.here.kind in ("dm", "thread"):
+            return await self._controls.choose(act, name, where="this conversation")
+        return await self._controls.choose(act, name, where="this channel", in_all_sessions=True)
 
-        async def choose_it(found: str) -> None:
-            if is_one_conversation:
-                await self._chat.choose(session, SURFACE, found)
-            else:
-                await self._chat.choose_in(here.place, found)
-
-        where = "this conversation" if is_one_conversation else "this channel"
-        return await controls.choose(self._chat, name, choose_it, where=where, how="`/assistant name`")
-
-    async def _lock(self, interaction: Interaction) -> str:
-        here, speaker = where_and_who(interaction)
-        was_open = await self._chat.lock(person_id(speaker.id), here.place)
-        return "It is locked again here." if was_open else "There is nothing unlocked here."
-
-    async def _forget(self, interaction: Interaction) -> str:
+    async def _forget(self, act: Act) -> str:
         async def is_admin() -> bool:
-            return interaction.permissions.manage_messages
+            return act.interaction.permissions.manage_messages
 
-        return await controls.forget(
-            self._chat, _session(interaction), person_id(interaction.user.id), is_admin=is_admin,
-            admins="somebody who may manage messages here", platform="Discord",
-        )  # fmt: skip
+        return await self._controls.forget(act, is_admin=is_admin)
 
     async def _unlock(self, interaction: Interaction) -> None:
-        here, _ = where_and_who(interaction)
-        await _quietly(lambda: interaction.response.send_modal(_window("Unlock", f"unlock:{here.place}", PASSWORD)))
+        window = _window("Unlock", f"unlock:{act_of(interaction).place}", PASSWORD)
+        await _quietly(lambda: interaction.response.send_modal(window))
 
     # ── buttons and windows ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -269,18 +247,14 @@ class DiscordCommands:
         await _say_done(interaction, await _in_time(interaction, rating, ephemeral=True))
 
     async def _rate(self, turn_id: str, person: str, *, good: bool) -> str:
-        turn = await self._chat.turn(turn_id)
-        if turn is None:
-            return UNKNOWN_ANSWER
-        await self._chat.rate(turn, person, good=good)
-        return THANKS
+        return await self._controls.rate(await self._chat.turn(turn_id), person, good=good)
 
     async def _sent(self, interaction: Interaction, custom_id: str) -> None:
         kind, _, about = custom_id.partition(":")
         typed = _typed(interaction)
         if kind == "unlock":
             password = typed.get("password", "")
-            await self._carry_out(interaction, lambda each: self._try_password(each, about, password))
+            await self._carry_out(interaction, lambda act: self._try_password(act, about, password))
         elif kind == "about":
             message, _, name = about.partition(":")
             quoted = {
@@ -296,14 +270,12 @@ class DiscordCommands:
             else:
                 await self._ask(interaction, typed.get("question", ""), about=turn)
 
-    async def _try_password(self, interaction: Interaction, place: str, typed: str) -> str:
-        here, _ = where_and_who(interaction)
+    async def _try_password(self, act: Act, place: str, typed: str) -> str:
+        others = "" if act.here.kind == "dm" else " Others can read what is said here."
         try:
-            opened = await self._chat.unlock(person_id(interaction.user.id), place, SURFACE, typed)
+            return await self._controls.unlock(act.person, place, typed, others=others)
         except (WrongPassword, PasswordsClosed) as refusal:
             return str(refusal)
-        others = "" if here.kind == "dm" else " Others can read what is said here."
-        return f"{opened.name} answers you here for the next 15 minutes.{others} `/lock` ends it."
 
     async def _on_error(self, interaction: Interaction, failure: Exception) -> None:
         cause = getattr(failure, "original", failure)
@@ -327,12 +299,17 @@ def _event_of(interaction: int) -> str:
     return f"command:{interaction}"
 
 
-async def _help(_: Interaction) -> str:
-    return HELP
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act(Origin):
+    """What somebody does by a command, a button or a window."""
+
+    interaction: Interaction
+    here: Here
+    speaker: Speaker
 
 
-def where_and_who(interaction: Interaction) -> tuple[Here, Speaker]:
-    """Where a command is given, and by whom."""
+def act_of(interaction: Interaction) -> Act:
+    """What is done."""
     here = here_of(interaction.channel, interaction.guild)
     if interaction.context.dm_channel:
         here = Here("dm", here.channel, None, None)
@@ -340,17 +317,16 @@ def where_and_who(interaction: Interaction) -> tuple[Here, Speaker]:
         here = Here("inline", here.channel, None, here.guild)
     if here.kind != "dm" and here.guild is None:
         here = Here(here.kind, here.channel, here.parent, interaction.guild_id)
-    return here, speaker_of(interaction.user, str)
+    return Act(
+        session=here.session(message=None, user=interaction.user.id), place=here.place,
+        person=person_id(interaction.user.id), interaction=interaction, here=here,
+        speaker=speaker_of(interaction.user, str),
+    )  # fmt: skip
 
 
 def _our_id(interaction: Interaction) -> int:
     user = interaction.client.user
     return user.id if user is not None else 0
-
-
-def _session(interaction: Interaction) -> str:
-    here, speaker = where_and_who(interaction)
-    return here.session(message=None, user=speaker.id)
 
 
 def _may_post(interaction: Interaction) -> bool:
@@ -439,7 +415,7 @@ def _window(title: str, custom_id: str, *fields: Callable[[], Any]) -> discord.u
     window = discord.ui.Modal(title=title, custom_id=custom_id, timeout=None)
     for field in fields:
         window.add_item(field())
-    window.stop()  # it is heard by its id, so discord.py need not remember it
+    window.stop()  # it is found by its id, so discord.py need not remember it
     return window
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import discord
 
-from bots.discord.words import SURFACE, Here, named, opens_with, person_id, readable
-from bots.shared import words
-from bots.shared.words import NO_WORDS
-from core import Frame, Json, Question
+from bots.discord.words import Here, named, opens_with, person_id, readable
+from bots.shared import incoming, words
+from core import Json
 
 ACCEPTED_TYPES = (discord.MessageType.default, discord.MessageType.reply)
 LONGEST_QUOTE = 4_000
+MENTION_ME = (
+    "I can only read messages here that mention me, or that reply to me with the mention switched on. Please say it "
+    "again like that."
+)
 
 Mask = Callable[[str], str]
 
@@ -28,45 +32,19 @@ class Speaker:
     roles: Collection[int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message of a person, as far as it concerns us."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming(incoming.Incoming):
+    """A message of a person on Discord."""
 
     id: int
-    bot: int
-    speaker: Speaker
     here: Here
-    text: str
-    files: tuple[str, ...]
-    mentions_us: bool
     is_for_somebody_else: bool
-    is_hidden: bool  # Discord keeps its words from us
-    is_public: bool
     answer_replied_to: discord.Message | None  # of ours
     quoted: Json | None  # somebody else's message that it replies to, or what it forwards
 
-    @property
-    def key(self) -> str:
-        """The same however often we hear of this message."""
-        return str(self.id)
-
-    @property
-    def is_addressed(self) -> bool:
-        """Whether it can only be meant for us."""
-        return self.here.kind == "dm" or self.mentions_us or self.answer_replied_to is not None
-
-    @property
-    def session(self) -> str:
-        """The session that it belongs to, unless it continues another by replying to it."""
-        return self.here.session(message=self.id, user=self.speaker.id)
-
-    @property
-    def destination(self) -> Json:
-        """What is needed to answer it."""
-        return note_to_self(
-            self.here, self.speaker, bot=self.bot, message=self.id, quoted=self.quoted,
-            is_addressed=self.is_addressed, is_public=self.is_public,
-        )  # fmt: skip
+    def is_after(self, destination: Json) -> bool:
+        """Whether it was said after the message that is answered there; a command is none."""
+        return destination.get("message") is None or self.id > int(destination["message"])
 
 
 def parse_message(message: discord.Message, bot: int, *, may_read_all: bool, masked: Mask) -> Incoming | None:
@@ -85,24 +63,36 @@ def parse_message(message: discord.Message, bot: int, *, may_read_all: bool, mas
     is_to_us = replied_to is not None and replied_to.author.id == bot
     mentions_us = any(each.id == bot for each in message.mentions) or bool(our_roles)
     first = opens_with(message.content)
-    here = here_of(message.channel, message.guild)
-    text = readable(message.content, bot, names | dict.fromkeys(our_roles, "Bob"))
+    is_for_somebody_else = (first is not None and first != bot and first not in our_roles) or (
+        replied_to is not None and not is_to_us and not mentions_us
+    )
+    here, speaker = here_of(message.channel, message.guild), speaker_of(message.author, masked)
     is_hidden = not (message.content or may_read_all or here.kind == "dm" or _has_more(message))
+    is_addressed = here.kind == "dm" or mentions_us or is_to_us
+    quoted = _quoted(message, replied_to if not is_to_us else None, bot, names, masked)
     return Incoming(
         id=message.id,
-        bot=bot,
-        speaker=speaker_of(message.author, masked),
-        here=here,
-        text=text,
+        key=str(message.id),
+        session=here.session(message=message.id, user=speaker.id),
+        place=here.place,
+        channel=str(here.channel),
+        person=person_id(speaker.id),
+        text=readable(message.content, bot, names | dict.fromkeys(our_roles, "Bob")),
+        destination=destination_of(
+            here, speaker, bot=bot, message=message.id, quoted=quoted, addressed=is_addressed,
+            is_public=message.channel.type is not discord.ChannelType.private_thread,
+        ),
+        asker="" if here.kind == "dm" else speaker.name,
         files=tuple(words.names_of_files(_files_of(message), masked)),
+        is_addressed=is_addressed,
         mentions_us=mentions_us,
-        is_for_somebody_else=(first is not None and first != bot and first not in our_roles)
-        or (replied_to is not None and not is_to_us and not mentions_us),
-        is_hidden=is_hidden,
-        is_public=message.channel.type is not discord.ChannelType.private_thread,
+        is_follow_up=here.kind == "thread" and not is_for_somebody_else,
+        unreadable=MENTION_ME if is_hidden else "",
+        here=here,
+        is_for_somebody_else=is_for_somebody_else,
         answer_replied_to=replied_to if is_to_us else None,
-        quoted=_quoted(message, replied_to if not is_to_us else None, bot, names, masked),
-    )
+        quoted=quoted,
+    )  # fmt: skip
 
 
 def here_of(channel: object, guild: discord.Guild | None) -> Here:
@@ -132,24 +122,13 @@ def _name_of(author: discord.User | discord.Member) -> str:
     return shown if shown.casefold() == author.name.casefold() else f"{shown} ({author.name})"
 
 
-def note_to_self(
-    here: Here,
-    speaker: Speaker,
-    *,
-    bot: int,
-    message: int | None = None,
-    command: Json | None = None,
-    quoted: Json | None = None,
-    is_addressed: bool = True,
-    is_public: bool = True,
-    may_post: bool = True,
-) -> Json:
-    """What is needed to answer a question, as it is stored with it."""
+def destination_of(here: Here, speaker: Speaker, *, bot: int, **more: Any) -> Json:
+    """What is needed to answer a question, as it is stored with it: the defaults here, and what is told `more`."""
     return {
         "kind": here.kind, "channel": here.channel, "parent": here.parent, "guild": here.guild, "bot": bot,
-        "message": message, "command": command, "user": speaker.id, "name": speaker.name,
-        "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
-        "addressed": is_addressed, "is_public": is_public, "may_post": may_post,
+        "message": None, "command": None, "user": speaker.id, "name": speaker.name,
+        "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": None,
+        "addressed": True, "is_public": True, "may_post": True, **more,
     }  # fmt: skip
 
 
@@ -159,17 +138,6 @@ def command_of(interaction: discord.Interaction) -> Json:
         "id": interaction.id, "application": interaction.application_id, "token": interaction.token,
         "at": time.time(),
     }  # fmt: skip
-
-
-def question_of(
-    text: str, session: str, *, event_id: str, here: Here, destination: Json, files: Sequence[str] = ()
-) -> Question:
-    """A question in the core's words."""
-    return Question(
-        surface=SURFACE, session=session, text=text or NO_WORDS, event_id=event_id,
-        person=person_id(destination["user"]), place=here.place, destination=destination,
-        frame=Frame("" if here.kind == "dm" else destination["name"], files),
-    )  # fmt: skip
 
 
 def _has_more(message: discord.Message) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,16 +12,13 @@ import discord
 from bots.discord.api import DiscordApi, Refused, post_message
 from bots.discord.incoming import Incoming, Speaker, parse_message
 from bots.discord.words import SURFACE, Here
-from bots.shared.reply import Undeliverable
+from bots.shared.prepare import Preparing, Remembered
 from bots.shared.words import EARLIER_IN_THIS_THREAD
-from core import Chat, Frame, Json, NotAllowed, Outcome, Preparation, Remarks, Turn
+from core import Chat, Frame, Json, Outcome, Preparation, Remarks, Turn
 
-SECONDS_TO_CHECK = 20.0
 SECONDS_TO_WARN = 3.0
 SECONDS_A_MEMBER_IS_KNOWN = 300.0
-MOST_MEMBERS = 10_000
 EARLIER_MESSAGES = 50
-LONGEST_EARLIER_MESSAGE = 2_000
 
 ANOTHER_PLACE = "Sorry, I am not set up to answer here."
 NOT_ON_THE_LIST = "Sorry, you do not have a role that I may answer."
@@ -33,7 +28,6 @@ OTHERS_CAN_READ_IT = (
     "Others can read the password that you typed in the server. `/unlock` asks for it in a window of your own; you may "
     "want to delete your message."
 )
-NOT_SURE = "Sorry, I could not find out whether I may answer you. Please ask again in a minute."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,48 +59,42 @@ class Allowed:
         return bool(self.roles) and speaker.roles is None
 
 
-class DiscordPreparing:
+class DiscordPreparing(Preparing):
     """Prepares Discord turns; remembers who is in a server for a while."""
 
+    failures = (*Preparing.failures, Refused)
+
     def __init__(self, api: DiscordApi, chat: Chat, allowed: Allowed, *, may_read_all: bool) -> None:
+        super().__init__(chat, SURFACE)
         self._api = api
-        self._chat = chat
         self._allowed = allowed
         self._may_read_all = may_read_all
-        self._members: dict[tuple[int, int], tuple[float, Collection[int] | None]] = {}
+        self._members = Remembered[tuple[int, int], Collection[int] | None]()
 
-    async def __call__(self, turn: Turn) -> Preparation:
-        """Prepare a turn. Raises NotAllowed."""
-        to = turn.destination or {}
-        here = Here(to["kind"], to["channel"], to["parent"], to["guild"])
-        refusal = await self.refusal(here, Speaker(to["user"], to["name"], to["roles"]), SECONDS_TO_CHECK)
-        if refusal is not None:
-            raise NotAllowed(refusal if to["addressed"] else "")
-        if turn.said_password and to["guild"] and to["message"]:  # what a command is given is not shown
-            await self._api.attempt(partial(_write_to, to["user"], OTHERS_CAN_READ_IT), seconds=SECONDS_TO_WARN)
+    async def _prepared(self, turn: Turn, to: Json) -> Preparation:
         earlier, quoted = await self._earlier(turn, to), await self._quoted(turn, to)
         return Preparation(
             frame=turn.frame or Frame("" if to["kind"] == "dm" else to["name"]),
             remarks=[each for each in (earlier, quoted) if each is not None],
         )
 
+    async def _warn(self, to: Json) -> None:
+        if to["guild"] and to["message"]:  # what a command is given is not shown
+            await self._api.attempt(partial(_write_to, to["user"], OTHERS_CAN_READ_IT), seconds=SECONDS_TO_WARN)
+
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def refusal(self, here: Here, speaker: Speaker, seconds: float) -> str | None:
-        """Why this person may not ask here, found out within so many seconds; None if they may."""
-        refusal = self._allowed.refusal(here, speaker)
-        if refusal is not None or not self._allowed.needs_a_look(here, speaker):
-            return refusal
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._refusal_of_a_member(here, speaker)
-        except (TimeoutError, Refused, Undeliverable):
-            return NOT_SURE
+    def refusal_at_once(self, to: Json) -> str | None:
+        """Why this person may not ask here, as far as that needs no look at who is in a server."""
+        return self._allowed.refusal(*_place_and_speaker(to))
 
-    async def _refusal_of_a_member(self, here: Here, speaker: Speaker) -> str | None:
+    def _needs_a_look(self, to: Json) -> bool:
+        return self._allowed.needs_a_look(*_place_and_speaker(to))
+
+    async def _refusal_after_a_look(self, to: Json) -> str | None:
         refusal = ANOTHER_PLACE
-        for guild in await self._guilds_to_look_in(here):
-            roles = await self._roles_in(guild, speaker.id)
+        for guild in await self._guilds_to_look_in(to):
+            roles = await self._roles_in(guild, to["user"])
             if roles is None:
                 continue
             if not self._allowed.roles or set(roles) & set(self._allowed.roles):
@@ -114,9 +102,9 @@ class DiscordPreparing:
             refusal = NOT_ON_THE_LIST
         return refusal
 
-    async def _guilds_to_look_in(self, here: Here) -> Collection[int]:
-        if here.guild is not None:
-            return [here.guild]
+    async def _guilds_to_look_in(self, to: Json) -> Collection[int]:
+        if to["guild"] is not None:
+            return [to["guild"]]
         if self._allowed.guilds:
             return self._allowed.guilds
 
@@ -127,20 +115,16 @@ class DiscordPreparing:
 
     async def _roles_in(self, guild: int, user: int) -> Collection[int] | None:
         """The roles of somebody in a server; None where they are not in it."""
-        until, roles = self._members.get((guild, user), (0.0, None))
-        if until > time.monotonic():
-            return roles
+        if self._members.is_fresh((guild, user)):
+            return self._members.last((guild, user), None)
+        roles = None
         try:
             member = await self._api.call(lambda client: client.http.get_member(guild, user))
             roles = [int(role) for role in member["roles"]]
         except Refused as refusal:
             if refusal.code not in (10007, 10013, 10004, 50001):  # unknown member, user or server; not ours to look in
                 raise
-            roles = None
-        if len(self._members) >= MOST_MEMBERS:
-            self._members.clear()
-        self._members[guild, user] = time.monotonic() + SECONDS_A_MEMBER_IS_KNOWN, roles
-        return roles
+        return self._members.remember((guild, user), roles, seconds=SECONDS_A_MEMBER_IS_KNOWN)
 
     # ── what was said before ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,8 +133,8 @@ class DiscordPreparing:
 
         Of what was said in private, or has been forgotten, nothing but which message it is.
         """
-        said = await self._said_in(quoted) if quoted is not None and quoted["id"] else None
-        if quoted is None or said is None or not (said.private or said.unread or said.outcome is Outcome.FORGOTTEN):
+        shown = await self._turn_shown_by(quoted) if quoted is not None and quoted["id"] else None
+        if quoted is None or shown is None or not (shown.private or shown.unread or shown.outcome is Outcome.FORGOTTEN):
             return quoted, files
         return {**quoted, "text": ""}, () if _is_forward(quoted) else files
 
@@ -159,18 +143,18 @@ class DiscordPreparing:
         quoted = to["quoted"]
         if quoted is None:
             return None
-        said = await self._said_in(quoted) if quoted["id"] else None
-        if said is not None and not _may_be_told(said, turn):
+        shown = await self._turn_shown_by(quoted) if quoted["id"] else None
+        if shown is not None and not _may_be_told(shown, turn):
             return NOT_TO_BE_TOLD
-        is_known = said is not None and said.session == turn.session and said.outcome is not Outcome.REFUSED
+        is_known = shown is not None and shown.session == turn.session and shown.outcome is not Outcome.REFUSED
         text = quoted["text"]
-        if said is not None and said.private and said.event_id == quoted["id"]:
-            text = said.question
+        if shown is not None and shown.private and shown.event_id == quoted["id"]:
+            text = shown.question
         if not text or (is_known and to["command"] is None):  # a command means one message of many
             return None
         return Remarks(THE_MESSAGE_THIS_IS_ABOUT, [(quoted["name"], text)])
 
-    async def _said_in(self, quoted: Json) -> Turn | None:
+    async def _turn_shown_by(self, quoted: Json) -> Turn | None:
         """The turn of which a quoted message is the question or, where it may be one of ours, shows the answer."""
         asked = await self._chat.turn_of(SURFACE, quoted["id"])
         if asked is None and _is_forward(quoted):
@@ -186,13 +170,10 @@ class DiscordPreparing:
         if before is not None and since is None:
             return None
         found = await self._api.attempt(lambda client: self._messages_before(client, to, since)) or []
-        known = await self._chat.known_events(SURFACE, [each.key for each in found])
-        said = [
-            (each.speaker.name, self._chat.masked(each.text)[:LONGEST_EARLIER_MESSAGE])
-            for each in found
-            if each.key not in known and each.text and not each.is_addressed
-        ]
-        return Remarks(EARLIER_IN_THIS_THREAD, said) if said else None
+        earlier = await self._never_asked(
+            (each.key, each.asker, each.text) for each in found if each.text and not each.is_addressed
+        )
+        return Remarks(EARLIER_IN_THIS_THREAD, earlier) if earlier else None
 
     async def _messages_before(self, client: discord.Client, to: Json, since: int | None) -> list[Incoming]:
         thread = client.get_partial_messageable(to["channel"])
@@ -211,12 +192,16 @@ class DiscordPreparing:
         return [each for each in incoming if each is not None]
 
 
-def _may_be_told(said: Turn, turn: Turn) -> bool:
+def _may_be_told(quoted: Turn, turn: Turn) -> bool:
     """Whether what was said in a turn may be told in another: a private assistant knows its own session anyway."""
-    if said.outcome is Outcome.FORGOTTEN or said.unread:
+    if quoted.outcome is Outcome.FORGOTTEN or quoted.unread:
         return False
-    is_in_its_circle = turn.private and (said.circle, said.session) == (turn.circle, turn.session)
-    return not said.private or is_in_its_circle
+    is_in_its_circle = turn.private and (quoted.circle, quoted.session) == (turn.circle, turn.session)
+    return not quoted.private or is_in_its_circle
+
+
+def _place_and_speaker(to: Json) -> tuple[Here, Speaker]:
+    return Here(to["kind"], to["channel"], to["parent"], to["guild"]), Speaker(to["user"], to["name"], to["roles"])
 
 
 def _is_forward(quoted: Json) -> bool:

@@ -7,12 +7,13 @@ message has that message's id).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from bots.shared import words
-from bots.shared.pages import Context, is_table_rule, pages
+from bots.shared.markdown import heading_of, with_tables_in_fences
+from bots.shared.utf16 import texts_in_utf16
 from core import Turn
 
 SURFACE = "discord"
@@ -33,7 +34,6 @@ _OPENS_WITH = re.compile(r"\s*<@[!&]?(\d{1,20})>")
 # Bounded and without a bracket in brackets, so that no text makes them slow.
 _IMAGE = re.compile(r"!(?=\[[^\[\]\n]{0,1000}\]\()")
 _BARE_LINK = re.compile(r"\[(https?://[^\[\]\s]{1,2000})\]\(\1/?\)")
-_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +110,7 @@ def shown(turn: Turn, text: str) -> str:
 
 def parts_of(text: str, *, most: int = MOST_PARTS) -> list[str]:
     """An answer as messages of at most 2,000 characters, well-formed; of more than `most`, the rest is left out."""
-    wide = _wide(discord_markdown(text))
-    found: list[str] = []
-    for page in pages(wide, LIMIT):
-        if len(found) == most:
-            room = LIMIT - len(THE_REST_IS_IN_THE_FILE) - 2
-            short = next(iter(pages(found[-1], room)))
-            found[-1] = f"{short.of(found[-1])}\n\n{THE_REST_IS_IN_THE_FILE}"
-            break
-        found.append(page.of(wide))
-    return [narrow for narrow in map(_narrow, found) if narrow.strip()]
+    return texts_in_utf16(discord_markdown(text), LIMIT, most, THE_REST_IS_IN_THE_FILE)
 
 
 def wants_a_file(parts: Sequence[str]) -> bool:
@@ -129,76 +120,11 @@ def wants_a_file(parts: Sequence[str]) -> bool:
 
 def discord_markdown(text: str) -> str:
     """Standard Markdown in what Discord shows of it: tables in fences, images as links, three sizes of headings."""
-    lines = text.split("\n")
-    result: list[str] = []
-    context = Context()
-    index = 0
-    while index < len(lines):
-        line = lines[index]
-        if not context.fence and _is_table(lines, index):
-            end = index + 2
-            while end < len(lines) and "|" in lines[end]:
-                end += 1
-            result += _fenced(lines[index:end])
-            index, context = end, Context()
-            continue
-        context = context.after(line)
-        result.append(line if context.fence else _reworded(line))
-        index += 1
-    return "\n".join(result)
-
-
-def _is_table(lines: list[str], index: int) -> bool:
-    return "|" in lines[index] and index + 1 < len(lines) and is_table_rule(lines[index + 1])
-
-
-def _fenced(table: list[str]) -> Iterable[str]:
-    rows = [_cells(line) for number, line in enumerate(table) if number != 1]
-    widths: list[int] = []
-    for row in rows:
-        widths += [0] * (len(row) - len(widths))
-        for at, cell in enumerate(row):
-            widths[at] = max(widths[at], len(cell))
-    if sum(widths) + 3 * len(widths) > WIDEST_TABLE:
-        return ["```", *(line.replace("```", "` ` `") for line in table), "```"]
-    aligned = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
-    return ["```", aligned[0], "-+-".join("-" * width for width in widths), *aligned[1:], "```"]
-
-
-def _cells(line: str) -> list[str]:
-    cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
-    return [re.sub(r"\*\*|`", "", cell.replace("\\|", "|")).strip() for cell in cells]
+    return with_tables_in_fences(text, WIDEST_TABLE, _reworded)
 
 
 def _reworded(line: str) -> str:
-    if heading := _small_heading(line):
+    if heading := heading_of(line, largest=4):
         bold = heading.replace("**", "")
         return f"**{bold}**"
     return _BARE_LINK.sub(r"\1", _IMAGE.sub("", line))
-
-
-def _small_heading(line: str) -> str:
-    """The words of a heading of the fourth to the sixth size; nothing where the line is none, or has no words."""
-    marked = line.lstrip("#")
-    if not 4 <= len(line) - len(marked) <= 6 or not marked.startswith((" ", "\t")):
-        return ""
-    said = marked.strip(" \t")
-    if not said or said[-1].isspace():
-        return ""
-    before_marks = said.rstrip("#")
-    bare = before_marks.rstrip(" \t")
-    is_closed = bare != before_marks and bare and not bare[-1].isspace()
-    return bare if is_closed else said
-
-
-def _wide(text: str) -> str:
-    """The text with two characters for each that takes two UTF-16 units, so that its length is counted in those."""
-    return _ASTRAL.sub(lambda found: "".join(map(chr, _units(ord(found[0]) - 0x10000))), text)
-
-
-def _units(above: int) -> tuple[int, int]:
-    return 0xD800 + (above >> 10), 0xDC00 + (above & 0x3FF)
-
-
-def _narrow(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

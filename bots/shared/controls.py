@@ -2,57 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from core import Chat, Turn
+from bots.shared.incoming import Incoming, Origin
+from core import Chat, StoreUnavailable, Turn
 
 WAS_RESET = "A new conversation begins here: I no longer look at what was said above."
 NOTHING_TO_RESET = "There is no conversation here yet."
+STOPPED = "Stopped."
 NOTHING_TO_STOP = "There is no answer being written here."
 NOTHING_KEPT = "I keep nothing of this conversation."
 NOT_NOW = "Sorry, I cannot store anything right now. Please try again shortly."
+IS_LOCKED = "It is locked again here."
+NOTHING_TO_LOCK = "There is nothing unlocked here."
+UNKNOWN_ANSWER = "I do not know this answer any more."
 THANKS = "Thank you for telling me."
 
-
-async def reset(chat: Chat, session: str) -> str:
-    """Let a session begin anew. Gives what to say to that."""
-    return WAS_RESET if await chat.reset(session) else NOTHING_TO_RESET
+COMMANDS = {"reset": 1, "stop": 1, "help": 1, "assistant": 2}  # and of how many words they are at most
 
 
-async def stop(chat: Chat, turns: Iterable[Turn], person: str) -> bool:
-    """End the answer that is being written, and whatever else this person waits for. False where there is nothing."""
-    found = False
-    for turn in turns:
-        if not found or turn.person == person:
-            await chat.stop(turn.id)
-        found = True
-    return found
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a surface's own sentences say: how things are called there, and how to do them."""
+
+    platform: str
+    help: str
+    to_choose: str
+    to_lock: str
+    admins: str
 
 
-async def choose(chat: Chat, name: str, choose_it: Callable[[str], Awaitable[None]], *, where: str, how: str) -> str:
-    """Let an assistant answer somewhere; without a name, tell which there are. Gives what to say to that."""
-    public = [assistant.name for assistant in chat.assistants if not assistant.private]
-    can_answer = f"These can answer: {', '.join(public)}."
-    if not name.strip():
-        return f"{can_answer} {how} chooses one for {where}."
-    found = next((each for each in public if each.casefold() == name.strip().casefold()), None)
-    if found is None:
-        return f"There is no assistant of that name to choose. {can_answer}"
-    await choose_it(found)
-    return f"{found} answers in {where} from now on."
+def command_in(text: str) -> tuple[str, str] | None:
+    """The command that a whole message is, and what it is about; None if it is none."""
+    words = text.strip().lstrip("!/").rstrip(".!").split()
+    if not words or len(words) > COMMANDS.get(words[0].casefold(), 0):
+        return None
+    return words[0].casefold(), words[1] if len(words) == 2 else ""
 
 
-async def forget(
-    chat: Chat, session: str, person: str, *, is_admin: Callable[[], Awaitable[bool]], admins: str, platform: str
-) -> str:
-    """Erase a session, for whoever began it and for admins. Gives what to say to that."""
-    starter = await chat.starter(session)
-    if starter is None:
-        return NOTHING_KEPT
-    if person != starter and not await is_admin():
-        return f"Only whoever began this conversation with me, or {admins}, can let me forget it."
-    await chat.forget(session)
-    return forgotten(platform)
+class Controls:
+    """Carries out what people tell Bob to do. Methods give what to say to that."""
+
+    def __init__(self, chat: Chat, surface: str, wording: Wording) -> None:
+        self._chat = chat
+        self._surface = surface
+        self._wording = wording
+
+    async def in_words(self, incoming: Incoming, command: str, about: str) -> str | None:
+        """Do what a message says; None where the answer that ends says enough."""
+        if command == "stop":
+            turns = await self._chat.open_turns_in(incoming.session)
+            before = [turn for turn in turns if incoming.is_after(turn.destination or {})]
+            return None if await self.stop(incoming, before) == STOPPED else NOTHING_TO_STOP
+        if command == "reset":
+            return await self.reset(incoming)
+        if command == "assistant":
+            return await self.choose(incoming, about, where="this thread")
+        return self._wording.help
+
+    async def once(self, event_id: str, do: Callable[[], Awaitable[str]]) -> str | None:
+        """What to say to something that may be delivered more than once; None where it is done already."""
+        sentence = None
+        try:
+            async with self._chat.control(self._surface, event_id) as fresh:
+                if fresh:
+                    sentence = await do()
+        except StoreUnavailable:
+            if sentence is None:  # else it was carried out, and only that is not noted
+                raise
+        return sentence
+
+    async def reset(self, origin: Origin) -> str:
+        """Let a session begin anew."""
+        return WAS_RESET if await self._chat.reset(origin.session) else NOTHING_TO_RESET
+
+    async def stop(self, origin: Origin, turns: Sequence[Turn]) -> str:
+        """End the first of these, which is being answered, and whatever else in them this person waits for."""
+        for turn in turns:
+            if turn is turns[0] or turn.person == origin.person:
+                await self._chat.stop(turn.id)
+        return STOPPED if turns else NOTHING_TO_STOP
+
+    async def choose(self, origin: Origin, name: str, *, where: str, in_all_sessions: bool = False) -> str:
+        """Let an assistant answer in a session, or in all of a place; without a name, tell which there are."""
+        public = [assistant.name for assistant in self._chat.assistants if not assistant.private]
+        can_answer = f"These can answer: {', '.join(public)}."
+        if not name.strip():
+            return f"{can_answer} {self._wording.to_choose} chooses one for {where}."
+        found = next((each for each in public if each.casefold() == name.strip().casefold()), None)
+        if found is None:
+            return f"There is no assistant of that name to choose. {can_answer}"
+        if in_all_sessions:
+            await self._chat.choose_in(origin.place, found)
+        else:
+            await self._chat.choose(origin.session, self._surface, found)
+        return f"{found} answers in {where} from now on."
+
+    async def unlock(self, person: str, place: str, typed: str, *, others: str = "") -> str:
+        """Try a password; `others` tells who else reads the answers. Raises WrongPassword and PasswordsClosed."""
+        opened = await self._chat.unlock(person, place, self._surface, typed)
+        return f"{opened.name} answers you here for the next 15 minutes.{others} {self._wording.to_lock} ends it."
+
+    async def lock(self, origin: Origin) -> str:
+        """Take back what this person unlocked in a place."""
+        return IS_LOCKED if await self._chat.lock(origin.person, origin.place) else NOTHING_TO_LOCK
+
+    async def forget(self, origin: Origin, *, is_admin: Callable[[], Awaitable[bool]]) -> str:
+        """Erase a session, for whoever began it and for admins."""
+        starter = await self._chat.starter(origin.session)
+        if starter is None:
+            return NOTHING_KEPT
+        if origin.person != starter and not await is_admin():
+            return f"Only whoever began this conversation with me, or {self._wording.admins}, can let me forget it."
+        await self._chat.forget(origin.session)
+        return forgotten(self._wording.platform)
+
+    async def rate(self, turn: Turn | None, person: str, *, good: bool) -> str:
+        """Record what somebody thinks of an answer."""
+        if turn is None:
+            return UNKNOWN_ANSWER
+        await self._chat.rate(turn, person, good=good)
+        return THANKS
 
 
 def forgotten(platform: str) -> str:

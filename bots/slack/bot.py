@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import aiohttp
 from slack_bolt import BoltResponse
@@ -23,30 +24,27 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bots.shared.alone import run_alone
 from bots.shared.background import background
+from bots.shared.deliveries import acknowledged
+from bots.shared.intake import Intake
 from bots.shared.responder import Responder
-from bots.shared.words import NO_WORDS, names_of_files
+from bots.shared.words import names_of_files
 from bots.slack.api import SlackApi
-from bots.slack.commands import SlackCommands, command_in
+from bots.slack.commands import SlackCommands
 from bots.slack.prepare import Allowed, SlackPreparing
 from bots.slack.reply import SlackReply
 from bots.slack.shape import is_slacks
 from bots.slack.socket import Socket
 from bots.slack.status import Statuses
-from bots.slack.words import SURFACE, Incoming, parse_message
-from core import Chat, ComeAgain, Frame, Json, Question, Rejected, Settings, SettingsError, Turn, kind_of
+from bots.slack.words import SURFACE, Incoming, install_of, parse_message
+from core import Chat, Json, Settings, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
 
 SECONDS_FOR_A_CALL = 30.0
 LONGEST_PAUSE_SECONDS = 30.0
 BAD_TOKEN = (
-    "account_inactive",
-    "invalid_auth",
-    "not_allowed_token_type",
-    "not_authed",
-    "token_expired",
-    "token_revoked",
-)
+    "account_inactive", "invalid_auth", "not_allowed_token_type", "not_authed", "token_expired", "token_revoked",
+)  # fmt: skip
 
 
 class SlackBot:
@@ -64,13 +62,13 @@ class SlackBot:
 
         self._chat = chat
         self._follows_up = settings.slack_follow_ups == "always"
-        self._allowed = Allowed(settings.slack_channels, settings.slack_people, settings.slack_strangers)
         self._api = SlackApi(client())
         self._statuses = Statuses(self._api, tasks)
         self._no_streams: set[str] = set()
         secret = settings.slack_signing_secret.get_secret_value()
         self._verifier = SignatureVerifier(secret) if secret else None
-        preparing = SlackPreparing(self._api, self._statuses, chat, self._allowed, follows_up=self._follows_up)
+        allowed = Allowed(settings.slack_channels, settings.slack_people, settings.slack_strangers)
+        preparing = SlackPreparing(self._api, self._statuses, chat, allowed, follows_up=self._follows_up)
         self._commands = SlackCommands(self._api, chat, preparing.refusal, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")
@@ -83,6 +81,10 @@ class SlackBot:
         )
         self._commands.register(self.app)
         self.responder = Responder(chat, SURFACE, self._open_reply, preparing)
+        self._intake = Intake(
+            chat, SURFACE, self.responder.accept, preparing, self._commands.say, controls=self._commands.controls,
+            refuses_at_once=False,
+        )  # fmt: skip
 
     def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether Slack signed this request within the last five minutes."""
@@ -113,73 +115,30 @@ class SlackBot:
         if not isinstance(event, dict) or event.get("type") == "app_home_opened":
             await next_()
             return None
-        try:
-            self._chat.check_not_draining()
-            await self._handle(body, event)
-        except ComeAgain as refusal:
-            logger.warning("an event was not taken in: %s", kind_of(refusal))
-            return BoltResponse(status=503, body="")
-        except Exception:
-            logger.exception("an event could not be taken in for a reason of ours")
-            return BoltResponse(status=500, body="")
-        return BoltResponse(status=200, body="")
+        return BoltResponse(status=await acknowledged(self._chat, lambda: self._handle(body, event)), body="")
 
     async def _handle(self, body: Json, event: Json) -> None:
         kind, subtype = event.get("type"), event.get("subtype")
         if kind == "agent_session_stopped":
             await self._commands.stop_pressed(body, event)
         elif kind == "message" and subtype == "message_deleted":
-            await self._commands.deleted(body, event)
+            ts = event.get("deleted_ts") or (event.get("previous_message") or {}).get("ts") or ""
+            await self._intake.deleted(f"{install_of(body)}:{event.get('channel') or ''}:{ts}")
         elif kind == "message" and subtype == "message_changed":
-            await self._handle_edit(body, event)
-        elif kind in ("message", "app_mention") and (incoming := parse_message(body, event)) is not None:
-            await self._handle_message(incoming)
+            around: Json = {name: event[name] for name in ("channel", "channel_type") if name in event}
+            versions = (event.get(name) or {} for name in ("previous_message", "message"))
+            before, now = (self._parse(body, {"type": "message", **version, **around}) for version in versions)
+            if now is not None and before is not None:
+                await self._intake.edited(now, f"edit:{body.get('event_id')}", before=before)
+        elif kind in ("message", "app_mention") and (incoming := self._parse(body, event)) is not None:
+            await self._intake.message(incoming)
 
-    async def _handle_edit(self, body: Json, event: Json) -> None:
-        """An edit that mentions us for the first time asks us then; one of a question that has no answer yet, anew."""
-        around: Json = {name: event[name] for name in ("channel", "channel_type") if name in event}
-        versions = (event.get(name) or {} for name in ("previous_message", "message"))
-        before, now = (parse_message(body, {"type": "message", **version, **around}) for version in versions)
-        if now is None or before is None:
-            return
-        if now.mentions_us and not before.mentions_us and await self._chat.turn_of(SURFACE, now.key) is None:
-            await self._handle_message(now)
-        elif now.text != before.text:  # links that unfold come as edits too
-            await self._commands.edited(body, now)
-
-    async def _handle_message(self, incoming: Incoming) -> None:
-        if not incoming.is_addressed and not await self._is_in_a_thread_of_ours(incoming):
-            return
-        refusal = self._allowed.refusal(
-            channel=incoming.channel, kind=incoming.kind, user=incoming.user, stranger=incoming.is_stranger
-        )
-        if refusal is not None and not incoming.is_addressed:
-            return
-        command = command_in(incoming.text)
-        if command is not None:
-            await self._commands.carry_out(incoming, command)
-            return
-        try:
-            await self.responder.accept(self._question(incoming))
-        except Rejected as rejection:
-            async with self._chat.control(SURFACE, incoming.key) as fresh:
-                if fresh:
-                    self._commands.say(incoming, str(rejection))
-
-    async def _is_in_a_thread_of_ours(self, incoming: Incoming) -> bool:
-        if not (self._follows_up and incoming.is_follow_up):
-            return False
-        first = await self._chat.engaged_by(incoming.session)
-        # What was said before it, but is delivered late, was told along with it.
-        return first is not None and float((first.destination or {}).get("ts", 0)) < float(incoming.ts)
-
-    def _question(self, incoming: Incoming) -> Question:
-        files = names_of_files(incoming.files, self._chat.masked)
-        return Question(
-            surface=SURFACE, session=incoming.session, text=incoming.text or NO_WORDS, event_id=incoming.key,
-            person=incoming.person, place=incoming.place, destination=incoming.destination,
-            frame=Frame("" if incoming.kind == "im" else incoming.user, files),
-        )  # fmt: skip
+    def _parse(self, body: Json, event: Json) -> Incoming | None:
+        incoming = parse_message(body, event)
+        if incoming is None:
+            return None
+        files = tuple(names_of_files(incoming.files, self._chat.masked))
+        return replace(incoming, files=files, is_follow_up=incoming.is_follow_up and self._follows_up)
 
     def _open_reply(self, turn: Turn) -> SlackReply:
         return SlackReply(self._api, self._statuses, self._chat, turn, self._no_streams)

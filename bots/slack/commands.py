@@ -6,7 +6,6 @@ All of it acts at once, whatever is being answered.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,22 +15,21 @@ from typing import Any
 from slack_bolt import BoltResponse
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from bots.shared import controls
-from bots.shared.controls import NOT_NOW, NOTHING_TO_STOP, THANKS
+from bots.shared.controls import NOT_NOW, Controls, Wording
+from bots.shared.incoming import Incoming, Origin
+from bots.shared.intake import SECONDS_TO_CHECK
+from bots.shared.prepare import NOT_SURE
 from bots.slack.api import SlackApi
-from bots.slack.prepare import NOT_SURE
 from bots.slack.reply import NOTICE
-from bots.slack.words import SURFACE, Incoming, install_of, message_id, person_id, place_id, session_id
-from core import BadQuestion, Chat, Json, PasswordsClosed, StoreUnavailable, Turn, WrongPassword
+from bots.slack.words import SURFACE, install_of, message_id, person_id, place_id, session_id
+from core import Chat, Json, PasswordsClosed, StoreUnavailable, WrongPassword
 
 logger = logging.getLogger(__name__)
 
 Refusal = Callable[[Json, float], Awaitable[str | None]]
 
 FORGET = "Forget this thread"
-COMMANDS = ("reset", "stop", "help", "assistant")
-SECONDS_TO_CHECK = 1.5  # of the three that Slack waits
-SECONDS_TO_FIND_ADMINS = 1.0  # of the rest
+SECONDS_TO_FIND_ADMINS = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three that Slack waits
 
 HELP = """\
 Mention me in a channel, or write to me in a direct message, and I answer in the thread. \
@@ -43,23 +41,15 @@ In any channel or direct message, for all its threads:
 • `/bob assistant NAME` chooses who answers.
 • `/bob unlock` asks for a password, in a window that nobody else sees; `/bob lock` takes it back.
 The shortcut “Forget this thread” in a message's menu erases what I keep of it."""
+WORDING = Wording(
+    "Slack", HELP, to_choose="`assistant NAME`", to_lock="`/bob lock`", admins="an admin of this workspace"
+)
 SUGGESTED_PROMPTS = [
     {"title": "What can you do?", "message": "What can you help me with, and what can you not do?"},
     {"title": "Explain something", "message": "Explain to me, as to a new colleague: "},
     {"title": "Write a first draft", "message": "Write a first draft of a short message that says: "},
     {"title": "Find the catch", "message": "What could go wrong with this plan? "},
 ]
-
-
-def command_in(text: str) -> tuple[str, str] | None:
-    """The command that a whole message is, and what it is about; None if it is none."""
-    words = text.strip().lstrip("!/").rstrip(".!").split()
-    if not words or words[0].casefold() not in COMMANDS:
-        return None
-    command = words[0].casefold()
-    if len(words) > (2 if command == "assistant" else 1):
-        return None
-    return command, words[1] if len(words) == 2 else ""
 
 
 class SlackCommands:
@@ -70,6 +60,7 @@ class SlackCommands:
         self._chat = chat
         self._refusal = refusal
         self._tasks = tasks
+        self.controls = Controls(chat, SURFACE, WORDING)
 
     def register(self, app: AsyncApp) -> None:
         """Listen to what Bolt hands on."""
@@ -84,21 +75,11 @@ class SlackCommands:
 
     # ── in a thread ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def carry_out(self, incoming: Incoming, command: tuple[str, str]) -> None:
-        """Do what a message says, once however often it is delivered; what it says to that is posted later."""
-        async with self._chat.control(SURFACE, incoming.key) as fresh:
-            if not fresh:
-                return
-            refusal = await self._refusal(incoming.destination, SECONDS_TO_CHECK)
-            sentence = refusal or await self._do(incoming, *command)
-            if sentence and (incoming.is_addressed or not refusal):
-                self.say(incoming, sentence)
-
     def say(self, incoming: Incoming, sentence: str) -> None:
         """Post a sentence in the thread, in the background."""
         self._tasks.create_task(
             self._api.attempt(
-                "chat.postMessage", channel=incoming.channel, thread_ts=incoming.thread, text=sentence,
+                "chat.postMessage", channel=incoming.channel, thread_ts=incoming.destination["thread"], text=sentence,
                 unfurl_links=False, unfurl_media=False, metadata={"event_type": NOTICE, "event_payload": {}},
             )
         )  # fmt: skip
@@ -108,8 +89,8 @@ class SlackCommands:
         whose = (body.get("authorizations") or [{}])[0]
         team = whose.get("team_id") or body.get("team_id")
         organisation = whose.get("enterprise_id") if whose.get("is_enterprise_install") else None
-        act = Act(
-            install=install_of(body),
+        act = act_of(
+            install_of(body),
             user=event.get("user") or "",
             user_team="" if body.get("is_ext_shared_channel") else team or organisation or "",  # it is not told
             channel=event.get("channel") or event.get("channel_id") or "",
@@ -126,44 +107,6 @@ class SlackCommands:
             for turn in turns or (await self._chat.open_turns_in(act.session))[:1]:
                 await self._chat.stop(turn.id)
 
-    async def deleted(self, body: Json, event: Json) -> None:
-        """Stop answering a message that its author has deleted: whoever it is may take back what they said."""
-        before = event.get("previous_message") or {}
-        deleted = event.get("deleted_ts") or before.get("ts") or ""
-        session = session_id(install_of(body), event.get("channel") or "", before.get("thread_ts") or deleted)
-        for turn in await self._chat.open_turns_in(session):
-            if (turn.destination or {}).get("ts") == deleted:
-                await self._chat.stop(turn.id)
-
-    async def edited(self, body: Json, now: Incoming) -> None:
-        """Answer the new text of a message, where its answer is not written yet."""
-        if await self._refusal(now.destination, SECONDS_TO_CHECK) is not None:
-            return
-        async with self._chat.control(SURFACE, f"edit:{body.get('event_id')}") as fresh:
-            for turn in await self._chat.open_turns_in(now.session) if fresh else ():
-                if (turn.destination or {}).get("ts") == now.ts:
-                    with contextlib.suppress(BadQuestion):  # then what was asked first is answered
-                        await self._chat.amend(turn, now.text)
-
-    async def _do(self, incoming: Incoming, command: str, about: str) -> str | None:
-        if command == "stop":
-            return await self._stop(incoming)
-        if command == "reset":
-            return await controls.reset(self._chat, incoming.session)
-        if command == "assistant":
-            return await self._let_choose(
-                about, lambda name: self._chat.choose(incoming.session, SURFACE, name), "this thread"
-            )
-        return HELP
-
-    async def _stop(self, incoming: Incoming) -> str | None:
-        """Stop the answer that is being written, and whatever else this person has asked and waits for."""
-        before = [turn for turn in await self._chat.open_turns_in(incoming.session) if _asked_before(turn, incoming.ts)]
-        return None if await controls.stop(self._chat, before, incoming.person) else NOTHING_TO_STOP
-
-    async def _let_choose(self, name: str, choose_it: Callable[[str], Awaitable[None]], where: str) -> str:
-        return await controls.choose(self._chat, name, choose_it, where=where, how="`assistant NAME`")
-
     # ── /bob ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _on_slash_command(self, ack: AsyncAck, body: Json) -> None:
@@ -171,34 +114,27 @@ class SlackCommands:
         about = words[1] if len(words) > 1 else ""
         act = act_in(body)
         command = words[0].casefold() if words else "help"
+        sentence = HELP
         try:
             if command == "unlock":
                 await ack()
-                await self._show(body, _unlock_window(act.place))
-            elif command == "lock":
-                was_open = await self._chat.lock(act.person, act.place)
-                await _answer(ack, "It is locked again here." if was_open else "There is nothing unlocked here.")
+                return await self._show(body, _unlock_window(act.place))
+            if command == "lock":
+                sentence = await self.controls.lock(act)
             elif command == "assistant":
-                chosen = await self._let_choose(
-                    about, lambda name: self._chat.choose_in(act.place, name), "this channel"
-                )
-                await _answer(ack, chosen)
-            else:
-                await _answer(ack, HELP)
+                sentence = await self.controls.choose(act, about, where="this channel", in_all_sessions=True)
         except StoreUnavailable:
-            await _answer(ack, NOT_NOW)
+            sentence = NOT_NOW
+        await _answer(ack, sentence)
 
     async def _on_unlock(self, ack: AsyncAck, body: Json, view: Json) -> None:
         act = act_in(body)
+        others = " In a channel, others can read what is said."
         try:
-            opened = await self._chat.unlock(act.person, act.place, SURFACE, _typed_password(view))
+            sentence = await self.controls.unlock(act.person, act.place, _typed_password(view), others=others)
         except (WrongPassword, PasswordsClosed, StoreUnavailable) as refusal:
             await ack(response_action="errors", errors={"password": str(refusal)})
         else:
-            sentence = (
-                f"{opened.name} answers you here for the next 15 minutes. In a channel, others can read what is said. "
-                "`/bob lock` ends it."
-            )
             await ack(response_action="update", view=_window("Unlocked", sentence))
 
     # ── the shortcut ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -210,10 +146,7 @@ class SlackCommands:
     async def _on_forget_confirmed(self, ack: AsyncAck, body: Json) -> None:
         act = act_in(body)
         try:
-            sentence = await controls.forget(
-                self._chat, act.session, act.person, is_admin=lambda: self._is_admin(act.user),
-                admins="an admin of this workspace", platform="Slack",
-            )  # fmt: skip
+            sentence = await self.controls.forget(act, is_admin=lambda: self._is_admin(act.user))
         except StoreUnavailable:
             sentence = NOT_NOW
         await ack(response_action="update", view=_window(FORGET, sentence))
@@ -234,9 +167,9 @@ class SlackCommands:
         turn = await self._chat.showing(SURFACE, message_id(act.channel, act.message))
         if turn is None:
             return
-        await self._chat.rate(turn, act.person, good=action.get("value") == "good")
+        thanks = await self.controls.rate(turn, act.person, good=action.get("value") == "good")
         logger.info("turn %s was rated", turn.reference)
-        await self._whisper(act, THANKS)
+        await self._whisper(act, thanks)
 
     async def _on_home_opened(self, event: Json) -> None:
         if event.get("tab") == "messages" and event.get("channel"):
@@ -306,11 +239,10 @@ class SlackCommands:
         return await ack()
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act(Origin):
     """What somebody did with what we show or offer, as far as Slack tells; empty is what it does not."""
 
-    install: str
     user: str
     user_team: str
     channel: str
@@ -318,37 +250,29 @@ class Act:
     thread: str = ""
     is_command: bool = False
 
-    @property
-    def person(self) -> str:
-        """Who did it."""
-        return person_id(self.install, self.user)
 
-    @property
-    def place(self) -> str:
-        """The channel or DM."""
-        return place_id(self.install, self.channel)
-
-    @property
-    def session(self) -> str:
-        """The session of the thread."""
-        return session_id(self.install, self.channel, self.thread or self.message)
+def act_of(install: str, *, user: str, channel: str, message: str = "", thread: str = "", **more: Any) -> Act:
+    """What was done to a message, in its thread."""
+    return Act(
+        session=session_id(install, channel, thread or message), place=place_id(install, channel),
+        person=person_id(install, user), user=user, channel=channel, message=message, thread=thread, **more,
+    )  # fmt: skip
 
 
 def act_in(body: Json) -> Act:
-    """What was done, by a command, a shortcut, a button, a window or Slack's own Stop."""
+    """What was done, by a command, a shortcut, a button or a window."""
     user = body.get("user") or {}
     room, view, message, container = (body.get(name) or {} for name in ("channel", "view", "message", "container"))
     # A window says what it is about: the place or the session. In a channel that is shared with another company its
     # `team` need not be the one that we are installed in.
     about = str(view.get("private_metadata") or "").split(":")
     install, channel, thread = (*about[1:], "", "")[:3] if len(about) > 2 else (install_of(body), "", "")
-    ts = message.get("ts") or body.get("message_ts") or container.get("message_ts") or ""
-    return Act(
-        install=install,
+    return act_of(
+        install,
         user=body.get("user_id") or user.get("id") or "",
         user_team=user.get("team_id") or "",
         channel=body.get("channel_id") or room.get("id") or container.get("channel_id") or channel,
-        message=ts,
+        message=message.get("ts") or body.get("message_ts") or container.get("message_ts") or "",
         thread=message.get("thread_ts") or container.get("thread_ts") or thread,
         is_command="command" in body,
     )  # fmt: skip
@@ -365,10 +289,6 @@ async def _acknowledge(ack: AsyncAck) -> None:
 def _typed_password(view: Json) -> str:
     fields = (view.get("state") or {}).get("values") or {}
     return str(((fields.get("password") or {}).get("typed") or {}).get("value") or "")
-
-
-def _asked_before(turn: Turn, ts: str) -> bool:
-    return float((turn.destination or {}).get("ts", "inf")) < float(ts)
 
 
 def _window(title: str, sentence: str, *more: Json, **view: Any) -> Json:

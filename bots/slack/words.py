@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from bots.shared import words
+from bots.shared import incoming, words
 from core import Json, Turn
 
 SURFACE = "slack"
@@ -25,9 +25,9 @@ _BROADCAST = re.compile(r"<!(channel|here|everyone|subteam\^[A-Z0-9]+)(?:\|([^<>
 _UNFINISHED = re.compile(r"<(?:![^<>\n]{0,80}|@[A-Z0-9]{0,20}(?:\|[^<>\n]{0,80})?)?\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message of a person, as far as it concerns us."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming(incoming.Incoming):
+    """A message of a person in Slack. `thread` is that of the answer, which a message may open."""
 
     install: str
     team: str
@@ -35,53 +35,13 @@ class Incoming:
     user: str
     user_team: str
     is_stranger: bool
-    channel: str
     kind: str  # "im", "mpim", "channel"; a mention does not tell, and counts as a channel's
     ts: str
     thread: str
-    text: str
-    mentions_us: bool
-    opens_with_somebody_else: bool
-    files: tuple[str, ...] = field(default=())
 
-    @property
-    def key(self) -> str:
-        """The same for all events of one message: a mention in a channel comes as two."""
-        return f"{self.install}:{self.channel}:{self.ts}"
-
-    @property
-    def session(self) -> str:
-        """The session that the message belongs to."""
-        return session_id(self.install, self.channel, self.thread)
-
-    @property
-    def place(self) -> str:
-        """The channel or DM."""
-        return place_id(self.install, self.channel)
-
-    @property
-    def person(self) -> str:
-        """Who says it."""
-        return person_id(self.install, self.user)
-
-    @property
-    def is_addressed(self) -> bool:
-        """Whether it can only be meant for us."""
-        return self.kind == "im" or self.mentions_us
-
-    @property
-    def is_follow_up(self) -> bool:
-        """Whether it may be meant for us if we take part in its thread."""
-        return self.thread != self.ts and not self.opens_with_somebody_else
-
-    @property
-    def destination(self) -> Json:
-        """What is needed to answer it."""
-        return {
-            "install": self.install, "team": self.team, "bot": self.bot, "user": self.user, "channel": self.channel,
-            "user_team": self.user_team, "stranger": self.is_stranger, "kind": self.kind, "ts": self.ts,
-            "thread": self.thread, "addressed": self.is_addressed,
-        }  # fmt: skip
+    def is_after(self, destination: Json) -> bool:
+        """Whether it was said after the message that is answered there."""
+        return float(destination.get("ts", 0)) < float(self.ts)
 
 
 def session_id(install: str, channel: str, thread: str) -> str:
@@ -131,25 +91,32 @@ def parse_message(body: Mapping[str, Any], event: Mapping[str, Any]) -> Incoming
         text = mentioned.sub("@Bob", re.sub(rf"^\s*(?:{mentioned.pattern}[\s,:]*)+", "", raw))
     whose = (body.get("authorizations") or [{}])[0]
     team = str(whose.get("team_id") or body.get("team_id") or event.get("team") or "")
-    install = install_of(body)
+    install, channel, ts = install_of(body), event["channel"], event["ts"]
+    thread = event.get("thread_ts") or ts
     user_team = str(event.get("user_team") or event.get("source_team") or event.get("team") or team)
     # Workspaces of one organisation share channels without being strangers to each other.
     is_shared_outside = bool(body.get("is_ext_shared_channel")) or install == team
+    is_stranger = is_shared_outside and user_team not in (team, install)
+    kind = {"im": "im", "mpim": "mpim"}.get(event.get("channel_type", ""), "channel")
+    is_addressed = kind == "im" or mentions_us
+    source = {
+        "install": install, "team": team, "bot": bot, "user": user, "channel": channel, "user_team": user_team,
+        "kind": kind, "ts": ts, "thread": thread,
+    }  # fmt: skip
     return Incoming(
-        install=install,
-        team=team,
-        bot=bot,
-        user=user,
-        user_team=user_team,
-        is_stranger=is_shared_outside and user_team not in (team, install),
-        channel=event["channel"],
-        kind={"im": "im", "mpim": "mpim"}.get(event.get("channel_type", ""), "channel"),
-        ts=event["ts"],
-        thread=event.get("thread_ts") or event["ts"],
+        key=f"{install}:{channel}:{ts}",  # a mention in a channel comes as two events
+        session=session_id(install, channel, thread),
+        place=place_id(install, channel),
+        person=person_id(install, user),
         text=readable(text).strip(),
-        mentions_us=mentions_us,
-        opens_with_somebody_else=opens_with is not None and opens_with[1] != bot,
+        destination={**source, "stranger": is_stranger, "addressed": is_addressed},
+        asker="" if kind == "im" else user,
         files=tuple(map(_described, event.get("files") or ())),
+        is_addressed=is_addressed,
+        mentions_us=mentions_us,
+        is_follow_up=thread != ts and (opens_with is None or opens_with[1] == bot),
+        is_stranger=is_stranger,
+        **source,
     )
 
 

@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-from bots.discord.incoming import Speaker, note_to_self, question_of
-from bots.discord.words import Here, readable
+from bots.discord.incoming import Speaker, destination_of
+from bots.discord.words import Here, person_id, readable
 from bots.discord.words import title_of as title_on_discord
+from bots.shared.incoming import Incoming
 from bots.shared.words import names_of_files, plain_name
 from bots.slack.words import parse_message
 from core import Chat, PasswordsClosed, Question, Remarks, Turn, WrongPassword
@@ -49,9 +50,12 @@ def on_slack(words: list[str], user: str, at: int) -> Question:
 
 def on_discord(words: list[str], user: int, at: int) -> Question:
     here = Here("dm", user, None, None)
-    note = note_to_self(here, Speaker(user, "Eve", None), bot=1, message=at)
+    note = destination_of(here, Speaker(user, "Eve", None), bot=1, message=at)
     text = readable(" ".join(words) + " hello", 1, {})
-    return question_of(text, here.session(message=at, user=user), event_id=str(at), here=here, destination=note)
+    return Incoming(
+        key=str(at), session=here.session(message=at, user=user), place=here.place, channel=str(user),
+        person=person_id(user), text=text, destination=note,
+    ).question("discord")  # fmt: skip
 
 
 def on_web(words: list[str], caller: int) -> Question:

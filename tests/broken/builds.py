@@ -34,9 +34,9 @@ BUILDS = (
     BrokenBuild(
         "acknowledged-before-the-commit",
         "Slack is told that an event arrived before it is stored",
-        "bots/slack/bot.py",
-        "            await self._handle(body, event)\n        except ComeAgain",
-        "            self._handling = asyncio.ensure_future(self._handle(body, event))\n        except ComeAgain",
+        "bots/shared/deliveries.py",
+        "        await take_in()\n    except ComeAgain",
+        "        taking_in = asyncio.ensure_future(take_in())\n    except ComeAgain",
         ["tests/bots/slack/test_gating.py::test_a_message_that_cannot_be_stored_is_not_acknowledged_and_answered_when_it_comes_again"],
     ),
     BrokenBuild(

@@ -11,18 +11,20 @@ from typing import Any
 import pytest
 
 from bots.discord import commands as discord_commands
-from bots.discord.commands import HELP, STOPPED
-from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD
+from bots.discord.commands import HELP
+from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_TO_BE_TOLD
 from bots.discord.words import THE_REST_IS_IN_THE_FILE
 from bots.shared.controls import (
     NOT_NOW,
     NOTHING_KEPT,
     NOTHING_TO_RESET,
     NOTHING_TO_STOP,
+    STOPPED,
     THANKS,
     WAS_RESET,
     forgotten,
 )
+from bots.shared.prepare import NOT_SURE
 from core import PasswordsClosed, StoreUnavailable
 from core.store.places import Places
 from tests.bots.conftest import asked, closed, held, lines, turns

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from bots.discord import bot as discord_bot
-from bots.discord.bot import MENTION_ME
-from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_SURE, NOT_TO_BE_TOLD, OTHERS_CAN_READ_IT
+from bots.discord import catch_up as discord_catch_up
+from bots.discord.incoming import MENTION_ME
+from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_TO_BE_TOLD, OTHERS_CAN_READ_IT
+from bots.shared.prepare import NOT_SURE
 from core import Json, StoreUnavailable
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, is_whole
@@ -1091,7 +1093,7 @@ async def test_what_was_said_while_bob_did_not_run_is_answered_once_and_in_order
 async def test_of_more_than_is_fetched_the_newest_are_answered(
     discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discord_bot, "MOST_MESSAGES_OF_A_CHANNEL", 3)
+    monkeypatch.setattr(discord_catch_up, "MOST_MESSAGES_OF_A_CHANNEL", 3)
     said = [discord.says("ada", "news", f"{HI} {n}") for n in range(5)]
     async with bob():
         await once_each(discord, sqlite_url, *said[2:])
@@ -1182,7 +1184,7 @@ async def test_a_clock_that_is_wrong_lets_nothing_be_missed(
     discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     wrong = SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic)
-    monkeypatch.setattr(discord_bot, "time", wrong)
+    monkeypatch.setattr(discord_catch_up, "time", wrong)
     missed = [discord.says("ada", "news", f"{HI} one", ago=30)]
     async with bob():
         await once_each(discord, sqlite_url, *missed)

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from bots.discord.bot import MENTION_ME
+from bots.discord.incoming import MENTION_ME
 from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST
 from bots.discord.words import THE_REST_IS_IN_THE_FILE
 from bots.shared.controls import NOTHING_TO_RESET, THANKS, WAS_RESET

@@ -20,7 +20,8 @@ from simcord import ChannelHandle, ResponseMessage
 from yarl import URL
 
 from bots.discord import bot as discord_bot
-from bots.discord.bot import MENTION_ME, NO_CONTENT_INTENT, Client, DiscordBot, connected_discord
+from bots.discord.bot import NO_CONTENT_INTENT, Client, DiscordBot, connected_discord
+from bots.discord.incoming import MENTION_ME
 from bots.discord.words import LIMIT
 from core import SettingsError, open_chat
 from tests.bots.conftest import asked, closed, held, turns

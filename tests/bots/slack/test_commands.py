@@ -11,12 +11,13 @@ import aiohttp
 import pytest
 
 from bots.shared.controls import NOT_NOW, NOTHING_TO_RESET, NOTHING_TO_STOP, THANKS, WAS_RESET, forgotten
+from bots.shared.prepare import NOT_SURE
 from bots.slack import prepare as slack_prepare
 from bots.slack.commands import (
     HELP,
     SUGGESTED_PROMPTS,
 )
-from bots.slack.prepare import ANOTHER_CHANNEL, ANOTHER_COMPANY, NOT_ON_THE_LIST, NOT_SURE, OTHERS_CAN_READ_IT
+from bots.slack.prepare import ANOTHER_CHANNEL, ANOTHER_COMPANY, NOT_ON_THE_LIST, OTHERS_CAN_READ_IT
 from core import PasswordsClosed, StoreUnavailable
 from core.store.places import Places
 from tests.bots.conftest import (

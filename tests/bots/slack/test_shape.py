@@ -127,7 +127,7 @@ async def test_something_real_in_which_one_part_is_wrong_fails_nowhere(
 ) -> None:
     async with bob(over="http") as running:
         real = await everything_real(slack)
-        for name, does in (("SlackApi.attempt", says_nothing), ("Responder.hear", does_nothing)):
+        for name, does in (("SlackApi.attempt", says_nothing), ("Responder.accept", does_nothing)):
             monkeypatch.setattr(f"bots.slack.bot.{name}", does)
         monkeypatch.setattr("slack_sdk.web.async_client.AsyncWebClient.views_open", does_nothing)
         before = asyncio.all_tasks()

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bots.shared.controls import COMMANDS, command_in
 from bots.shared.words import LONGEST_NAME_OF_A_FILE, names_of_files
-from bots.slack.commands import COMMANDS, command_in
 from bots.slack.words import (
     SLACKBOT,
     Incoming,

@@ -1,0 +1,52 @@
+"""What people say on a chat platform, in no platform's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bots.shared.words import NO_WORDS
+from core import Frame, Json, Question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where something was said or done, and by whom, as the core knows them."""
+
+    session: str
+    place: str
+    person: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming(Origin):
+    """A message of a person, as far as it concerns us. A platform's own adds what only it knows.
+
+    `key` is the same however often the message is delivered; `asker` is who asks as a model is told it, and empty where
+    only one person can. `destination` is what is needed to answer it, and says under "addressed" whether the message
+    `is_addressed`: then it can only be meant for us. One that `is_follow_up` may be, if we take part in its session,
+    and one that `needs_no_mention` is, since it was said where everything is. What is `unreadable` has, instead of
+    words, a sentence to say to it.
+    """
+
+    key: str
+    channel: str
+    text: str
+    destination: Json
+    asker: str = ""
+    files: tuple[str, ...] = ()
+    is_addressed: bool = True
+    mentions_us: bool = False
+    is_follow_up: bool = False
+    needs_no_mention: bool = False
+    unreadable: str = ""
+
+    def is_after(self, destination: Json) -> bool:
+        """Whether it was said after the message that a turn of its session with this destination answers."""
+        return True
+
+    def question(self, surface: str) -> Question:
+        """What it asks."""
+        return Question(
+            surface=surface, session=self.session, text=self.text or NO_WORDS, event_id=self.key, person=self.person,
+            place=self.place, destination=self.destination, frame=Frame(self.asker, self.files),
+        )  # fmt: skip

@@ -1,0 +1,125 @@
+"""How a message of a person is taken in: whether it is meant for us, may be asked, and is a command or a question."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from bots.shared.controls import Controls, command_in
+from bots.shared.incoming import Incoming
+from bots.shared.prepare import Preparing
+from core import BadQuestion, Chat, Question, Rejected
+
+SECONDS_TO_CHECK = 1.5  # whether somebody may do a thing that is done at once
+
+Accept = Callable[[Question], Awaitable[None]]
+Say = Callable[[Incoming, str], None]
+Complete = Callable[[Incoming], Awaitable[Incoming]]
+
+
+class Intake:
+    """Takes in the messages of one surface. All methods may be called again with what was delivered again.
+
+    `accept` is a responder's; `say` posts a sentence beside a message, in the background. With `controls`, messages may
+    be commands. Whoever may not ask is told so here; without `refuses_at_once`, by the answer to what they asked.
+    `complete` finds out what is worth a look only once a message is to be asked.
+
+    Methods raise ComeAgain where that is not for whoever said it to hear: it has to be taken in again.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        surface: str,
+        accept: Accept,
+        preparing: Preparing,
+        say: Say,
+        *,
+        controls: Controls | None = None,
+        complete: Complete | None = None,
+        refuses_at_once: bool = True,
+    ) -> None:
+        self._chat = chat
+        self._surface = surface
+        self._accept = accept
+        self._preparing = preparing
+        self._say = say
+        self._controls = controls
+        self._complete = complete
+        self._refuses_at_once = refuses_at_once
+
+    async def message(self, incoming: Incoming) -> None:
+        """Take in a message."""
+        if not incoming.is_addressed and not await self._is_meant_for_us(incoming):
+            return
+        refusal = self._preparing.refusal_at_once(incoming.destination)
+        if refusal is not None and not incoming.is_addressed:
+            return
+        command = command_in(incoming.text) if self._controls is not None else None
+        if command is not None:
+            await self._carry_out(incoming, *command)
+        elif refusal is not None and self._refuses_at_once:
+            if not await self._chat.known_events(self._surface, [incoming.key]):
+                await self._say_once(incoming, refusal, incoming.key)
+        elif incoming.unreadable:
+            await self._say_once(incoming, incoming.unreadable, f"mention-me:{incoming.channel}")
+        else:
+            await self._ask(incoming)
+
+    async def edited(self, now: Incoming, event_id: str, *, before: Incoming | None = None) -> None:
+        """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now.
+
+        `before` is how it read, where the platform says so.
+        """
+        if before is not None and (before.text, before.mentions_us) == (now.text, now.mentions_us):
+            return
+        turn = await self._chat.turn_of(self._surface, now.key)
+        if turn is None:
+            if now.mentions_us and (before is None or not before.mentions_us):
+                await self.message(now)
+            return
+        if turn.over or not now.text or (before is not None and before.text == now.text):
+            return
+        if await self._preparing.refusal(now.destination, SECONDS_TO_CHECK) is not None:
+            return
+        async with self._chat.control(self._surface, event_id) as fresh:
+            if fresh:
+                with contextlib.suppress(BadQuestion):  # then what was asked first is answered
+                    await self._chat.amend(turn, now.text)
+
+    async def deleted(self, key: str) -> None:
+        """Stop answering a message that was deleted: whoever it is may take back what they said."""
+        turn = await self._chat.turn_of(self._surface, key)
+        if turn is not None and not turn.over:
+            await self._chat.stop(turn.id)
+
+    async def _is_meant_for_us(self, incoming: Incoming) -> bool:
+        if incoming.needs_no_mention or not incoming.is_follow_up:
+            return incoming.needs_no_mention
+        first = await self._chat.engaged_by(incoming.session)
+        # What was said before it, but is delivered late, was told along with it.
+        return first is not None and incoming.is_after(first.destination or {})
+
+    async def _carry_out(self, incoming: Incoming, command: str, about: str) -> None:
+        assert self._controls is not None
+        async with self._chat.control(self._surface, incoming.key) as fresh:
+            if not fresh:
+                return
+            refusal = await self._preparing.refusal(incoming.destination, SECONDS_TO_CHECK)
+            sentence = refusal or await self._controls.in_words(incoming, command, about)
+            if sentence and (incoming.is_addressed or not refusal):
+                self._say(incoming, sentence)
+
+    async def _ask(self, incoming: Incoming) -> None:
+        if self._complete is not None:
+            incoming = await self._complete(incoming)
+        try:
+            await self._accept(incoming.question(self._surface))
+        except Rejected as rejection:
+            await self._say_once(incoming, str(rejection), incoming.key)
+
+    async def _say_once(self, incoming: Incoming, sentence: str, key: str) -> None:
+        """Say something to a message; the next time with this key, nothing."""
+        async with self._chat.control(self._surface, key) as fresh:
+            if fresh:
+                self._say(incoming, sentence)

@@ -1,0 +1,149 @@
+"""Messages as any surface takes them in: the smallest one there can be, which says only how a sentence is shown."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bots.shared.controls import NOTHING_TO_RESET, NOTHING_TO_STOP, WAS_RESET, Controls, Wording
+from bots.shared.incoming import Incoming
+from bots.shared.intake import Intake
+from bots.shared.prepare import NOT_SURE, Preparing
+from core import Chat, Json, Outcome, Question
+from tests.conftest import opened
+
+SURFACE = "toy"
+WORDING = Wording("Toy", "I answer.", to_choose="`assistant NAME`", to_lock="`lock`", admins="the owner")
+REFUSAL = "Sorry, not you."
+
+
+class Bouncer(Preparing):
+    """Lets Eve ask nothing, and has to look for Mallory without finding her."""
+
+    def refusal_at_once(self, destination: Json) -> str | None:
+        return REFUSAL if destination["user"] == "eve" else None
+
+    def _needs_a_look(self, destination: Json) -> bool:
+        return bool(destination["user"] == "mallory")
+
+    async def _refusal_after_a_look(self, destination: Json) -> str | None:
+        raise TimeoutError
+
+
+class Toy:
+    """A surface of one channel, whose messages are numbered."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.sentences: list[tuple[str, str]] = []
+        controls = Controls(chat, SURFACE, WORDING)
+        self.intake = Intake(chat, SURFACE, self._accept, Bouncer(chat, SURFACE), self._say, controls=controls)
+
+    async def _accept(self, question: Question) -> None:
+        await self.chat.accept(question)
+
+    def _say(self, incoming: Incoming, sentence: str) -> None:
+        self.sentences.append((incoming.key, sentence))
+
+    async def asked(self, key: str) -> str | None:
+        """What a message became a question of."""
+        turn = await self.chat.turn_of(SURFACE, key)
+        return turn.question if turn is not None else None
+
+
+@contextlib.asynccontextmanager
+async def a_toy(database_url: str) -> AsyncIterator[Toy]:
+    async with opened(None, database_url) as chat:
+        yield Toy(chat)
+
+
+def a_message(key: str, text: str, *, user: str = "ada", **more: Any) -> Incoming:
+    return Incoming(
+        key=key, session="toy:general", place="toy:general", channel="general", person=f"toy:{user}", text=text,
+        destination={"user": user}, asker=user, **more,
+    )  # fmt: skip
+
+
+async def test_a_question_is_asked_once_however_often_it_is_delivered(sqlite_url: str) -> None:
+    async with a_toy(sqlite_url) as toy:
+        for _ in range(3):
+            await toy.intake.message(a_message("1", "What is new?"))
+        assert await toy.asked("1") == "What is new?"
+        assert len(await toy.chat.open_turns_in("toy:general")) == 1
+
+
+async def test_a_question_that_cannot_be_asked_gets_one_sentence(sqlite_url: str) -> None:
+    async with a_toy(sqlite_url) as toy:
+        for _ in range(2):
+            await toy.intake.message(a_message("1", "Hello\0"))
+        assert toy.sentences == [("1", "The question contains a NUL character.")]
+        assert await toy.asked("1") is None
+
+
+async def test_what_does_not_mention_us_is_asked_only_where_we_take_part_or_need_no_mention(
+    sqlite_url: str,
+) -> None:
+    async with a_toy(sqlite_url) as toy:
+        await toy.intake.message(a_message("1", "Hello", is_addressed=False, is_follow_up=True))
+        assert await toy.asked("1") is None
+        await toy.intake.message(a_message("2", "Hello", is_addressed=False, needs_no_mention=True))
+        await toy.intake.message(a_message("3", "And then?", is_addressed=False, is_follow_up=True))
+        await toy.intake.message(a_message("4", "Eve, and then?", is_addressed=False))
+        assert [await toy.asked(key) for key in "234"] == ["Hello", "And then?", None]
+
+
+async def test_whoever_may_not_ask_is_told_once_and_only_if_they_spoke_to_us(sqlite_url: str) -> None:
+    async with a_toy(sqlite_url) as toy:
+        await toy.intake.message(a_message("1", "Hello", user="eve", is_addressed=False, needs_no_mention=True))
+        for _ in range(2):
+            await toy.intake.message(a_message("2", "Hello", user="eve"))
+        assert toy.sentences == [("2", REFUSAL)]
+        assert await toy.asked("2") is None
+
+
+async def test_commands_are_carried_out_once_and_asked_of_nobody(sqlite_url: str) -> None:
+    async with a_toy(sqlite_url) as toy:
+        for key, text in enumerate(("reset", "!stop", "/help", "assistant Nobody")):
+            for _ in range(2):
+                await toy.intake.message(a_message(str(key), text))
+        sentences = [sentence for _, sentence in toy.sentences]
+        assert sentences[:3] == [NOTHING_TO_RESET, NOTHING_TO_STOP, "I answer."]
+        assert sentences[3].startswith("There is no assistant of that name")
+        assert [await toy.asked(str(key)) for key in range(4)] == [None] * 4
+        await toy.intake.message(a_message("5", "Hello"))
+        await toy.intake.message(a_message("6", "Reset."))
+        assert toy.sentences[4:] == [("6", WAS_RESET)]
+
+
+async def test_commands_of_whom_nobody_can_judge_are_not_carried_out(sqlite_url: str) -> None:
+    async with a_toy(sqlite_url) as toy:
+        await toy.intake.message(a_message("1", "Hello"))
+        await toy.intake.message(a_message("2", "reset", user="mallory"))
+        assert toy.sentences == [("2", NOT_SURE)]
+
+
+async def test_an_edit_changes_a_waiting_question_and_asks_one_that_mentions_us_by_now(sqlite_url: str) -> None:
+    async with a_toy(sqlite_url) as toy:
+        before = a_message("1", "Hello", is_addressed=False)
+        now = a_message("1", "Hello there", mentions_us=True)
+        await toy.intake.message(before)
+        await toy.intake.edited(now, "edit:1", before=before)
+        assert await toy.asked("1") == "Hello there"
+        await toy.intake.edited(a_message("1", "", mentions_us=True), "edit:2")
+        await toy.intake.edited(a_message("1", "Bye", user="mallory", mentions_us=True), "edit:3", before=now)
+        assert await toy.asked("1") == "Hello there"
+        await toy.intake.edited(a_message("1", "Bye", mentions_us=True), "edit:4", before=now)
+        await toy.intake.edited(a_message("1", "Hello there", mentions_us=True), "edit:4")
+        assert await toy.asked("1") == "Bye"
+
+
+async def test_what_is_deleted_is_answered_no_more(sqlite_url: str) -> None:
+    async with a_toy(sqlite_url) as toy:
+        await toy.intake.message(a_message("1", "Hello"))
+        await toy.intake.deleted("1")
+        await toy.intake.deleted("2")
+        turn = await toy.chat.turn_of(SURFACE, "1")
+        assert turn is not None
+        text = await toy.chat.answering(turn).whole()
+        assert text.outcome is Outcome.STOPPED
