@@ -30,11 +30,12 @@ from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, Refused, post_m
 from bots.discord.commands import DiscordCommands
 from bots.discord.incoming import Incoming, parse_message, question_of
 from bots.discord.prepare import Allowed, DiscordPreparing
-from bots.discord.reply import DiscordReply, Gates
+from bots.discord.reply import DiscordReply, seconds_between_edits
 from bots.discord.words import SURFACE, Here
 from bots.shared.alone import run_alone
 from bots.shared.background import background
-from bots.shared.reply import Undeliverable
+from bots.shared.caller import Undeliverable
+from bots.shared.rate_limiter import SharedPaces
 from bots.shared.responder import Responder
 from core import BadQuestion, Chat, Overloaded, Settings, SettingsError, StoreUnavailable, Turn, kind_of
 
@@ -162,7 +163,7 @@ class DiscordBot:
         self._allowed = Allowed(
             ids(settings.discord_guilds), ids(settings.discord_channels), ids(settings.discord_roles)
         )
-        self._gates = Gates()
+        self._paces = SharedPaces(seconds_between_edits)
         self._in_order: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
         self._behind_discord = 0.0  # seconds that our clock is behind Discord's
         self._received_until = -math.inf  # by Discord's clock, as all times here
@@ -173,15 +174,15 @@ class DiscordBot:
         self.is_connected = asyncio.Event()
         self.api = DiscordApi()
         self._preparing = DiscordPreparing(self.api, chat, self._allowed, may_read_all=self._may_read_all)
-        self.responder = Responder(chat, SURFACE, self._open_reply, self._preparing)
+        self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing)
         self.commands = DiscordCommands(chat, self._preparing, self.responder)
 
     def in_background(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something that nobody waits for."""
         self._tasks.create_task(_carried_out(work))
 
-    def _open_reply(self, turn: Turn) -> DiscordReply:
-        return DiscordReply(self.api, self._gates, self._chat, turn)
+    def _open_reply(self, turn: Turn, api: DiscordApi) -> DiscordReply:
+        return DiscordReply(api, self._paces, self._chat, turn)
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

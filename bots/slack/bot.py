@@ -82,7 +82,7 @@ class SlackBot:
             logger=library_logger,
         )
         self._commands.register(self.app)
-        self.responder = Responder(chat, SURFACE, self._open_reply, preparing)
+        self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
 
     def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether Slack signed this request within the last five minutes."""
@@ -182,8 +182,8 @@ class SlackBot:
             frame=Frame("" if incoming.kind == "im" else incoming.user, files),
         )  # fmt: skip
 
-    def _open_reply(self, turn: Turn) -> SlackReply:
-        return SlackReply(self._api, self._statuses, self._chat, turn, self._no_streams)
+    def _open_reply(self, turn: Turn, api: SlackApi) -> SlackReply:
+        return SlackReply(api, self._statuses, self._chat, turn, self._no_streams)
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ import pytest
 from bots.discord import reply as discord_reply
 from bots.discord.bot import BAD_TOKEN, NO_CONTENT_INTENT, Client, check_discord, connected_discord
 from bots.discord.reply import CANNOT_SAY_IT_THERE
+from bots.shared import caller
 from core import Json, Settings, SettingsError, Turn, open_chat
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Bob, Start, answer, answered, buttons, is_whole
@@ -176,7 +177,7 @@ async def test_an_answer_is_shown_whole_when_discord_is_back(
 async def test_a_discord_that_is_down_for_too_long_gets_no_answer_any_more(
     discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discord_reply, "SECONDS_A_PLACE_MAY_BE_DOWN", 0.1)
+    monkeypatch.setattr(caller, "SECONDS_A_PLACE_MAY_BE_DOWN", 0.1)
     failing = discord.fail("POST", "/channels/*/messages", 503, times=None)
     async with bob():
         asks(discord, "dm")
@@ -433,7 +434,7 @@ async def _is_stored(discord: FakeDiscord, fake: FakeOpenAI, bob: Bob, patch: py
     message = asks(discord, place)
     await shown(discord, message, "First words.")
     await comes_true(lambda: turns(bob.database_url)[0]["posted"])
-    patch.setattr(bob.bot.api, "once", for_ever)
+    patch.setattr(bob.bot.api.login, "client", for_ever)
     let_go()
     await comes_true(lambda: turns(bob.database_url)[0]["outcome"])
     return message
