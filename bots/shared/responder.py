@@ -11,7 +11,19 @@ from typing import Any, TypeVar
 
 from bots.shared.caller import Caller, Undeliverable
 from bots.shared.reply import Reply
-from core import Answer, AnswerFailed, Chat, Finished, LeaseLost, Outcome, Prepare, Question, StoreUnavailable, Turn
+from core import (
+    Answer,
+    AnswerFailed,
+    Chat,
+    Finished,
+    LeaseLost,
+    Outcome,
+    Prepare,
+    Question,
+    StoreUnavailable,
+    Turn,
+    with_note,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +131,7 @@ async def _relay(answer: Answer, reply: Reply) -> None:
         await reply.finish(_worded(await answer.whole()))
     except AnswerFailed as failure:
         if str(failure):  # else it ends without a word
-            await reply.finish(f"{answer.text}\n\n{failure}" if answer.text else str(failure))
+            await reply.finish(with_note(answer.text, str(failure)))
 
 
 async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
@@ -132,5 +144,5 @@ async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
 
 def _worded(finished: Finished) -> str:
     if finished.outcome is Outcome.STOPPED:
-        return f"{finished.text}\n\n_Stopped._" if finished.text else "_Stopped._"
+        return with_note(finished.text, "_Stopped._")
     return finished.text or "_There is nothing in the answer._"
