@@ -164,9 +164,10 @@ async def test_what_a_process_posted_and_nobody_recorded_is_taken_over(fake: Fak
 
     class Dies(ToyMessages):
         async def post(self, text: str, state: State) -> Json:
-            await super().post(text, state)
+            posted = await super().post(text, state)
             dead.set()
-            return await asyncio.Event().wait() or {}
+            await asyncio.Event().wait()
+            return posted
 
     async with opened(fake, sqlite_url) as chat:
         responder = Responder(chat, "toy", ToyApi(toy), lambda turn, api: ToyReply(chat, turn, Dies(api, toy)))

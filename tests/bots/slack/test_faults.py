@@ -16,7 +16,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bots.shared import caller
 from bots.slack import api as slack_api
 from bots.slack import bot as slack_bot
-from core import Json, LeaseLost, Turn
+from core import Chat, Json, LeaseLost, Turn
 from tests.bots.conftest import (
     HI,
     SECONDS,
@@ -631,3 +631,30 @@ async def test_who_loses_a_turn_while_a_call_stands_in_line_does_not_make_it(sla
     with pytest.raises(LeaseLost):
         await fenced.call("chat.postMessage", **where)
     assert len(calls(slack, "chat.postMessage")) == 1
+
+
+@NATIVE
+async def test_nothing_is_written_any_more_by_who_has_lost_the_lease(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    slack.native_streaming = native
+    let_go, lost, refused = held(fake, *WORDS), asyncio.Event(), asyncio.Event()
+
+    async def check_lease(self: Chat, turn: Turn) -> None:
+        if lost.is_set():
+            refused.set()
+            raise LeaseLost
+
+    monkeypatch.setattr(Chat, "check_lease", check_lease)
+    async with bob():
+        ts = slack.says("U1", "C1", f"{HI} hello")
+        await shown(slack, "C1", ts, "First words.")
+        await comes_true(lambda: turns(sqlite_url)[0]["posted"])
+        lost.set()
+        written = [call.method for call in slack.calls if call.method.startswith("chat.")]
+        let_go()
+        await comes_true(lambda: turns(sqlite_url)[0]["outcome"])
+        async with asyncio.timeout(SECONDS):
+            await refused.wait()
+        assert [call.method for call in slack.calls if call.method.startswith("chat.")] == written
+        assert not turns(sqlite_url)[0]["closed_at"]
