@@ -47,6 +47,7 @@ from core.errors import (
 )
 from core.frames import Frame, Remarks
 from core.logs import configure_logging, kind_of
+from core.markdown import Context, closing, context_at, is_table_rule, with_note
 from core.password import SEED_PASSWORD, generated_password
 from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback, start_warnings
 from core.settings import Settings, SettingsError, load_settings
@@ -68,6 +69,7 @@ __all__ = [
     "Chat",
     "ChatError",
     "ComeAgain",
+    "Context",
     "Draining",
     "EventReused",
     "Exchange",
@@ -99,15 +101,19 @@ __all__ = [
     "allowed_hosts",
     "back_up",
     "calm_garbage_collector",
+    "closing",
     "configure_logging",
+    "context_at",
     "describe_database",
     "generated_password",
     "is_exposed",
     "is_loopback",
+    "is_table_rule",
     "kind_of",
     "load_settings",
     "open_api_keys",
     "open_chat",
     "restore_from",
     "start_warnings",
+    "with_note",
 ]  # fmt: skip

@@ -36,6 +36,7 @@ from openai.types.conversations import Conversation, ConversationItemList
 from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
 from core.logs import kind_of
+from core.markdown import with_note
 from core.turns import Finished, Outcome, Usage
 
 logger = logging.getLogger(__name__)
@@ -300,7 +301,8 @@ class _Reading:
             endings.append(_CUT_OFF.get(str(reason), _CUT_OFF_SOMEHOW))
         for ending in (*endings, self._sources()):
             if ending:
-                news += self._write(f"\n\n{ending}" if self._written else ending)
+                written = "".join(self._written)
+                news += self._write(with_note(written, ending).removeprefix(written))
         text = "".join(self._written)
         if not text.strip():
             raise ModelTrouble(TroubleKind.PASSING, "the response completed without any text")

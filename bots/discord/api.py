@@ -1,14 +1,12 @@
-"""Calls of Discord's API through whatever client is logged in, and what became of them in our words.
+"""Calls of Discord's API through whatever client is logged in.
 
 discord.py keeps to the rate limits and repeats what Discord answers with 500, 502, 504 and 429; a connection that
-breaks, and anything worse, is left to us. All that is called here may be repeated: posts carry a nonce, by which
-Discord knows them again for some minutes.
+breaks, and anything worse, is left to us. A post is not repeated blindly, all else may be.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -17,13 +15,13 @@ import discord
 from discord.http import MultipartParameters, handle_message_parameters
 from discord.webhook.async_ import async_context
 
-from bots.shared.reply import SECONDS_A_PLACE_MAY_BE_DOWN, InDoubt, Undeliverable
+from bots.shared.caller import Caller, Failure, InDoubt, Refused, Rules
 
-logger = logging.getLogger(__name__)
+__all__ = ["DiscordApi", "Refused"]
 
 SECONDS_OF_A_CALL = 90.0  # with all repetitions of discord.py's; cutting those short is not safe for its own state
-LONGEST_PAUSE_SECONDS = 15.0
 
+CALL, POST = "a call", "a post"
 UNKNOWN_MESSAGE = 10008
 ARCHIVED = 50083
 MAY_NOT_REFER = 160002
@@ -36,70 +34,65 @@ T = TypeVar("T")
 Make = Callable[[discord.Client], Awaitable[T]]
 
 
-class Refused(Exception):
-    """Discord does not do it: its error `code`, or the HTTP status where it gave none."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"error {code}")
-        self.code = code
-
-
-class DiscordApi:
-    """Discord, for as long as a client is logged in; calls wait for one that is."""
+class Login:
+    """The client that is logged in, if there is one."""
 
     def __init__(self) -> None:
         self._client: discord.Client | None = None
         self._is_there = asyncio.Event()
 
-    def use(self, client: discord.Client) -> None:
-        """Call through this client from now on: it is logged in."""
+    def use(self, client: discord.Client | None) -> None:
+        """Call through this client from now on, or through none."""
         self._client = client
-        self._is_there.set()
+        (self._is_there.clear if client is None else self._is_there.set)()
+
+    async def client(self) -> discord.Client:
+        """Come back once there is one. Raises InDoubt where there is none for as long as a call may take."""
+        try:
+            async with asyncio.timeout(SECONDS_OF_A_CALL):
+                while self._client is None:
+                    await self._is_there.wait()
+        except TimeoutError:
+            raise InDoubt("nobody is logged in") from None
+        return self._client
 
     def lose(self, client: discord.Client) -> None:
         """Call through this client no more."""
         if self._client is client:
-            self._client = None
-            self._is_there.clear()
+            self.use(None)
 
-    async def once(self, make: Make[T]) -> T:
-        """Call once. Raises Refused, and InDoubt where it may be tried again."""
-        try:
-            async with asyncio.timeout(SECONDS_OF_A_CALL):
-                await self._is_there.wait()
-                assert self._client is not None
-                return await make(self._client)
-        except discord.RateLimited as limited:
-            await asyncio.sleep(min(limited.retry_after, SECONDS_OF_A_CALL))
-            raise InDoubt("429") from None
-        except discord.HTTPException as failure:
-            if failure.status == 429 or failure.status >= 500:
-                raise InDoubt(str(failure.status)) from None
-            raise Refused(failure.code or failure.status) from None
-        except (OSError, TimeoutError, aiohttp.ClientError, RuntimeError) as failure:  # a closed client: RuntimeError
-            raise InDoubt(type(failure).__name__) from failure
 
-    async def call(self, make: Make[T], *, seconds: float = SECONDS_A_PLACE_MAY_BE_DOWN) -> T:
-        """Call again and again until it is done. Raises Refused, and Undeliverable after so many seconds."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        pause = 0.25
-        while True:
-            try:
-                return await self.once(make)
-            except InDoubt as doubt:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise Undeliverable(f"it failed for {seconds:.0f} s, at last with {doubt}") from doubt
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+class DiscordApi(Caller[discord.Client]):
+    """Discord, for as long as a client is logged in; calls wait for one that is. A refusal has Discord's error code,
+    or the HTTP status where it gave none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Rules([CALL], SECONDS_OF_A_CALL, message_is_gone=[UNKNOWN_MESSAGE]))
+        self.login = Login()
+        self.use, self.lose = self.login.use, self.login.lose
+
+    async def call(self, make: Make[T], name: str = CALL, *, at_once: bool = False, seconds: float | None = None) -> T:
+        """What a call gives; see `Caller`."""
+        return await self._call(name, make, at_once=at_once, seconds=seconds)
 
     async def attempt(self, make: Make[T], *, seconds: float = 15.0) -> T | None:
         """What a call gives, or None where it fails: for what is welcome but not needed."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self.call(make, seconds=seconds)
-        except (Refused, Undeliverable, TimeoutError) as failure:
-            logger.info("Discord did not do what was welcome: %s", failure or type(failure).__name__)
-            return None
+        return await self._attempt(CALL, self.call(make), seconds=seconds, otherwise=lambda _: None)
+
+    async def _client(self) -> discord.Client:
+        return await self.login.client()
+
+    def _failure(self, error: Exception) -> Failure | None:
+        if isinstance(error, discord.RateLimited):
+            return Failure(429, retry_after=error.retry_after)
+        if isinstance(error, discord.HTTPException):
+            return Failure(error.status, error.code or error.status, retry_after=1.0)
+        if isinstance(
+            error, OSError | TimeoutError | aiohttp.ClientError | RuntimeError
+        ):  # a closed client: RuntimeError
+            return Failure(code=type(error).__name__)
+        return None
 
 
 # A link that an answer names is not fetched by Discord unless somebody follows it: no message goes out but by these, or

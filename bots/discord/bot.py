@@ -28,13 +28,14 @@ from bots.discord.catch_up import CatchUp
 from bots.discord.commands import DiscordCommands
 from bots.discord.incoming import Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
-from bots.discord.reply import DiscordReply, Gates
+from bots.discord.reply import DiscordReply, seconds_between_edits
 from bots.discord.words import SURFACE
 from bots.shared.alone import run_alone
 from bots.shared.background import background, carried_out
 from bots.shared.deliveries import InOrder
 from bots.shared.incoming import Incoming as AnyIncoming
 from bots.shared.intake import Intake
+from bots.shared.rate_limiter import SharedPaces
 from bots.shared.responder import Responder
 from core import Chat, Settings, SettingsError, Turn, kind_of
 
@@ -145,7 +146,7 @@ class DiscordBot:
         self._may_read_all = settings.discord_message_content
         self._free_channels = ids(settings.discord_free_channels)
         allowed = Allowed(ids(settings.discord_guilds), ids(settings.discord_channels), ids(settings.discord_roles))
-        self._gates = Gates()
+        self._paces = SharedPaces(seconds_between_edits)
         self._deleted: set[int] = set()
         self.user = 0
         self.api = DiscordApi()
@@ -155,7 +156,7 @@ class DiscordBot:
         )
         self.is_connected = self.catch_up.is_connected
         self._preparing = DiscordPreparing(self.api, chat, allowed, may_read_all=self._may_read_all)
-        self.responder = Responder(chat, SURFACE, self._open_reply, self._preparing)
+        self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing)
         self.commands = DiscordCommands(chat, self._preparing, self.responder)
         self._intake = Intake(chat, SURFACE, self.responder.accept, self._preparing, self._say, complete=self._complete)
 
@@ -163,8 +164,8 @@ class DiscordBot:
         """Do something that nobody waits for."""
         self._tasks.create_task(carried_out(work))
 
-    def _open_reply(self, turn: Turn) -> DiscordReply:
-        return DiscordReply(self.api, self._gates, self._chat, turn)
+    def _open_reply(self, turn: Turn, api: DiscordApi) -> DiscordReply:
+        return DiscordReply(api, self._paces, self._chat, turn)
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

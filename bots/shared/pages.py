@@ -10,53 +10,25 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-LONGEST_OPENING = 400  # a longer head of a table is not repeated
+from core import Context, context_at, is_table_rule
+
+__all__ = [
+    "BlankLines",
+    "Context",
+    "Page",
+    "after",
+    "certain",
+    "context_at",
+    "first_page",
+    "is_table_rule",
+    "pages",
+    "texts_of_pages",
+]  # fmt: skip
+
 LEAST_FILLING = 0.85  # a page may end anywhere between this share of the limit and the limit
 
-# A fence stands behind the marks of the quotes and list items that it is in. Longer ones are lines to look at.
-_FENCE = re.compile(r"((?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t]){0,16})(`{3,10}(?=[^`]*$)|~{3,10}(?!~))(.*)")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _WORD = re.compile(r"\S")
-_DASHES = re.compile(r":?-+:?")
-_DASHES_OR_NONE = re.compile(r":?-*:?")
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a place in a Markdown text is inside of: a fenced block, a table, or neither.
-
-    `opening` has to be repeated on top of a page that begins here: the fence's first line, or the table's head.
-    """
-
-    opening: str = ""
-    fence: str = ""
-    margin: str = ""  # of the fence's lines
-    line_before: str = ""  # where a table may begin
-
-    def closing(self, text_before: str) -> str:
-        """What has to be added to `text_before` so that nothing is left open."""
-        if not self.fence:
-            return ""
-        return ("" if text_before.endswith("\n") else "\n") + self.margin + self.fence
-
-    def after(self, line: str) -> Context:
-        """The context after one more line."""
-        bare = line.rstrip("\n")
-        if self.fence:
-            closes = bare.lstrip(" \t>" if ">" in self.margin else " \t").rstrip()
-            if closes.startswith(self.fence) and not closes.strip(self.fence[0]):
-                return Context()
-            return self
-        if (found := _FENCE.match(bare)) and len(found[1]) <= 16:
-            margin = re.sub(r"[^\s>]", " ", found[1])
-            info = found[3] if len(found[3]) <= LONGEST_OPENING else ""
-            return Context(opening=f"{margin}{found[2]}{info}\n", fence=found[2], margin=margin)
-        if self.opening and "|" in bare:
-            return self
-        head = f"{self.line_before}\n{bare}\n"
-        if "|" in self.line_before and len(head) <= LONGEST_OPENING and is_table_rule(bare):
-            return Context(opening=head)
-        return Context(line_before=bare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +63,6 @@ class BlankLines:
             self._word = found.start() if found else len(self._text)
             self._line = self._text.rfind("\n", start, self._word) + 1
         return max(start, self._line)
-
-
-def is_table_rule(line: str) -> bool:
-    """Whether a line is the one below a table's head."""
-    cells = [cell.strip(" \t") for cell in line.rstrip().split("|")]
-    if not cells[0]:  # the line may begin with a bar
-        del cells[0]
-    return (
-        len(cells) > 1
-        and _DASHES.fullmatch(cells[0]) is not None
-        and all(_DASHES_OR_NONE.fullmatch(cell) for cell in cells[1:])
-    )
 
 
 def pages(text: str, limit: int) -> Iterator[Page]:
@@ -145,13 +105,6 @@ def after(text: str, page: Page, blank_lines: BlankLines | None = None) -> tuple
 def certain(text: str, start: int, context: Context, limit: int) -> int:
     """How far a text that still grows is certain to be on the page that begins at `start`."""
     return min(len(text), start + max(1, int(limit * LEAST_FILLING) - len(context.opening)))
-
-
-def context_at(text: str, start: int, context: Context, end: int) -> Context:
-    """The context at `end`, if `start` is in `context`."""
-    for line in _LINE.findall(text, start, end):
-        context = context.after(line)
-    return context
 
 
 def _up_to_the_best_break(text: str, start: int, context: Context, limit: int) -> Page:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
 
 
 class RateLimiter:
@@ -43,3 +46,42 @@ class RateLimiter:
         self._at = now
         until_a_token = (1 - self._tokens) / self._per_second if self._tokens < 1 else 0.0
         return max(until_a_token, self._paused_until - now)
+
+
+class SharedPace:
+    """Lets the answers that grow in one place be edited in turn, as often as leaves room for the end of each."""
+
+    def __init__(self, seconds_between: Callable[[int], float]) -> None:
+        self.answers = 0
+        self._seconds_between = seconds_between
+        self._next_at = 0.0
+        self._one_by_one = asyncio.Lock()
+
+    async def acquire(self) -> None:
+        """Come back when one more edit on the way may be made."""
+        async with self._one_by_one:
+            await asyncio.sleep(max(0.0, self._next_at - asyncio.get_running_loop().time()))
+            self.hold()
+
+    def hold(self) -> None:
+        """Let nobody edit for as long as belongs between two edits."""
+        self._next_at = asyncio.get_running_loop().time() + self._seconds_between(self.answers)
+
+
+class SharedPaces:
+    """The pace of each place in which something grows. `seconds_between` two edits depend on how many answers grow."""
+
+    def __init__(self, seconds_between: Callable[[int], float]) -> None:
+        self._paces: defaultdict[Hashable, SharedPace] = defaultdict(lambda: SharedPace(seconds_between))
+
+    @contextlib.contextmanager
+    def of(self, place: Hashable) -> Iterator[SharedPace]:
+        """The pace of a place, for one answer more as long as the block lasts."""
+        pace = self._paces[place]
+        pace.answers += 1
+        try:
+            yield pace
+        finally:
+            pace.answers -= 1
+            if pace.answers == 0:
+                del self._paces[place]

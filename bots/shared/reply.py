@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from enum import Enum, auto
 from typing import Any, Protocol, Self
 
-from core import Json
+from bots.shared import caller
+from bots.shared.caller import InDoubt, MessageGone, RateLimited, Refused, Undeliverable, growing_pauses
+from bots.shared.words import above_the_answer
+from core import Chat, Json, Turn
 
-SECONDS_A_PLACE_MAY_BE_DOWN = 600.0
+__all__ = ["InDoubt", "Messages", "MessagesReply", "PostedMessages", "Reply", "State", "Undeliverable"]
 
-Note = Callable[[Sequence[Json]], Coroutine[Any, Any, None]]
+logger = logging.getLogger(__name__)
 
-
-class Undeliverable(Exception):
-    """The place where the answer belongs does not take it: for good, or for longer than is worth waiting."""
-
-
-class InDoubt(Exception):
-    """A call may have been carried out and may not."""
+SECONDS_BETWEEN_EDITS = 1.2
+MOST_REFUSALS = 3  # of one message, each of which was answered by doing without something
 
 
 class State(Enum):
@@ -54,26 +54,42 @@ class Reply(Protocol):
         """Show the whole text; comes back when it is there."""
 
 
-class Messages(Protocol):
-    """Messages of ours in one place of a platform. All methods repeat what is safe to repeat; they raise Undeliverable.
+class Messages(ABC):
+    """Messages of ours in one place of a platform, written through a fenced `Caller`, whose errors all methods raise.
 
-    Messages are told apart by what a platform says of them, as JSON: what is recorded is what can be edited.
+    A message is JSON of the platform's own with an `id` that no other of the surface has. The ids of an answer's
+    messages are in order by their length and then by their text. What is recorded is what can be edited.
     """
 
+    seconds_a_post_may_be_repeated = 0.0
+    """For how long the platform takes a post that is repeated for the same one."""
+
+    @abstractmethod
     def parts(self, text: str) -> Sequence[str]:
         """An answer as the texts of messages, none of them empty."""
 
+    @abstractmethod
     async def post(self, text: str, state: State) -> Json:
-        """Post one more message."""
+        """Post one more message, once."""
 
-    async def edit(self, message: Json, text: str, state: State) -> None:
-        """Let a message read `text`."""
+    @abstractmethod
+    async def edit(self, message: Json, text: str, state: State, *, at_once: bool) -> None:
+        """Let a message read `text`; `at_once` or not at all."""
 
+    @abstractmethod
     async def delete(self, message: Json) -> None:
         """Remove a message, if it is still there."""
 
-    async def try_edit(self, message: Json, text: str, state: State) -> bool:
-        """Let a message read `text` for now. False where that did not work out; it is not repeated here."""
+    async def find_unrecorded(self, known: Collection[str]) -> list[Json]:
+        """Messages of ours after the question that may show this answer, but for those of these ids.
+
+        Turns of a session are shown one after the other. So what no turn has recorded was posted for this one.
+        """
+        return []
+
+    async def adapt(self, refusal: Refused, message: Json | None, text: str, state: State) -> bool:
+        """Change what made the platform refuse `text`, in a new message or an old one. False where nothing helps."""
+        return False
 
 
 class PostedMessages:
@@ -83,13 +99,33 @@ class PostedMessages:
     the platform's limits have no room for them: what waits for its turn is only ever the end of an answer.
     """
 
-    appends_only = False
-
-    def __init__(self, messages: Messages, note: Note, posted: Sequence[Json] = ()) -> None:
+    def __init__(
+        self,
+        messages: Messages,
+        note: Callable[[Sequence[Json]], Coroutine[Any, Any, None]],
+        posted: Sequence[Json] = (),
+        is_recorded: Callable[[str], Awaitable[bool]] | None = None,
+        name: str = "an answer",
+    ) -> None:
+        self.posted = list(posted)
         self._messages = messages
         self._note = note
-        self._posted = list(posted)
-        self._read: list[tuple[str, State] | None] = [None] * len(self._posted)
+        self._is_recorded = is_recorded
+        self._name = name
+        self._read: list[tuple[str, State] | None] = [None] * len(self.posted)
+
+    async def add(self, message: Json) -> None:
+        """Record one more message, whatever it reads."""
+        self.posted.append(message)
+        self._read.append(None)
+        await _to_the_end(self._note(self.posted))
+
+    async def take_over_unrecorded(self) -> None:
+        """Take over what was posted just before whoever posted it died, or did not hear that it was."""
+        if unrecorded := await self._unrecorded():
+            self.posted = sorted([*self.posted, *unrecorded], key=lambda each: (len(each["id"]), each["id"]))
+            self._read = [None] * len(self.posted)
+            await self._note(self.posted)
 
     async def show(self, text: str) -> bool:
         """Make the messages read the text so far. False where that is to be tried again."""
@@ -98,29 +134,131 @@ class PostedMessages:
     async def finish(self, text: str) -> None:
         """Make the messages read the whole text, and remove those that are left over."""
         await self._make_read(text, State.IS_LAST)
-        while len(self._posted) > len(self._read):
-            await self._messages.delete(self._posted[-1])
-            self._posted.pop()
-            await self._note(self._posted)
+        while len(self.posted) > len(self._read):
+            await self._messages.delete(self.posted[-1])
+            self.posted.pop()
+            await self._note(self.posted)
 
     async def _make_read(self, text: str, end: State) -> bool:
         wanted = self._messages.parts(text)
         for index, part in enumerate(wanted):
             state = end if index == len(wanted) - 1 else State.IS_FULL
-            if index >= len(self._posted):
-                self._posted.append(await self._messages.post(part, state))
-                await _to_the_end(self._note(self._posted))
+            if index >= len(self.posted):
+                self.posted.append(await self._post(part, state))
+                await _to_the_end(self._note(self.posted))
                 self._read.append((part, state))
             elif self._read[index] != (part, state):
                 self._read[index] = None
-                if end is State.IS_LAST:
-                    await self._messages.edit(self._posted[index], part, state)
-                elif not await self._messages.try_edit(self._posted[index], part, state):
+                if not await self._edit(self.posted[index], part, state, at_once=end is State.GROWS):
                     return False
                 self._read[index] = part, state
         if end is State.IS_LAST:
             del self._read[len(wanted) :]
         return True
+
+    async def _post(self, text: str, state: State) -> Json:
+        """Post a message. Where that is in doubt, look for it before it is posted again."""
+        began, pauses, refusals = _now(), growing_pauses(), 0
+        while True:
+            try:
+                return await self._messages.post(text, state)
+            except Refused as refusal:
+                refusals += 1
+                await self._adapt(refusal, None, text, state, refusals)
+            except InDoubt as doubt:
+                logger.warning("a message of %s may have been posted: %s", self._name, doubt)
+                seconds = _now() - began
+                if seconds > caller.SECONDS_A_PLACE_MAY_BE_DOWN:
+                    raise Undeliverable(str(doubt)) from doubt
+                may_look = seconds >= self._messages.seconds_a_post_may_be_repeated
+                if may_look and (found := await self._unrecorded()):
+                    await self._edit(found[0], text, state, at_once=False)
+                    return found[0]
+                await asyncio.sleep(next(pauses))
+
+    async def _edit(self, message: Json, text: str, state: State, *, at_once: bool) -> bool:
+        """Let a message read `text`. One that may not be edited any more, or is not there, stays so."""
+        refusals = 0
+        while True:
+            try:
+                await self._messages.edit(message, text, state, at_once=at_once)
+            except MessageGone as refusal:
+                logger.info("a message of %s is not edited any more: %s", self._name, refusal.code)
+            except Refused as refusal:
+                if at_once:
+                    await self._messages.adapt(refusal, message, text, state)
+                    return False
+                refusals += 1
+                await self._adapt(refusal, message, text, state, refusals)
+                continue
+            except (RateLimited, InDoubt):
+                if at_once:
+                    return False
+                raise
+            return True
+
+    async def _adapt(self, refusal: Refused, message: Json | None, text: str, state: State, refusals: int) -> None:
+        logger.info("a message of %s was refused: %s", self._name, refusal.code)
+        if refusals > MOST_REFUSALS or not await self._messages.adapt(refusal, message, text, state):
+            raise Undeliverable(str(refusal.code)) from refusal
+
+    async def _unrecorded(self) -> list[Json]:
+        found = await self._messages.find_unrecorded({each["id"] for each in self.posted})
+        unrecorded = [each for each in found if self._is_recorded is None or not await self._is_recorded(each["id"])]
+        if unrecorded:
+            logger.warning("%s left %d stray messages, which it takes over", self._name, len(unrecorded))
+        return unrecorded
+
+
+class MessagesReply:
+    """Shows one answer in messages, on a surface that has nothing but those."""
+
+    appends_only = False
+
+    def __init__(self, chat: Chat, turn: Turn, messages: Messages) -> None:
+        self._turn = turn
+        self._posted = posted_messages(chat, turn, messages)
+        self._may_have_unrecorded = turn.fencing_token > 1  # a process had this turn before
+        self._has_begun = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
+
+    async def pause(self) -> None:
+        """Come back when one more edit may be made."""
+        await asyncio.sleep(SECONDS_BETWEEN_EDITS)
+
+    async def show(self, text: str) -> bool:
+        """Show the text so far. False where that is to be tried again."""
+        return not text.strip() or await (await self._messages()).show(self._worded(text))
+
+    async def finish(self, text: str) -> None:
+        """Show the whole text."""
+        await (await self._messages()).finish(self._worded(text))
+
+    async def _messages(self) -> PostedMessages:
+        if self._may_have_unrecorded:
+            await self._posted.take_over_unrecorded()
+            self._may_have_unrecorded = False
+        self._has_begun = True
+        return self._posted
+
+    def _worded(self, text: str) -> str:
+        return above_the_answer(self._turn) + text if text.strip() else text
+
+
+def posted_messages(chat: Chat, turn: Turn, messages: Messages) -> PostedMessages:
+    """The messages that show a turn's answer."""
+
+    async def note(posted: Sequence[Json]) -> None:
+        await chat.note_posted(turn, posted)
+
+    async def is_recorded(message: str) -> bool:
+        return await chat.is_recorded(turn, message)
+
+    return PostedMessages(messages, note, turn.posted, is_recorded, f"turn {turn.reference}")
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
@@ -128,3 +266,7 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.shield(task)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

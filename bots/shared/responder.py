@@ -6,25 +6,53 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from bots.shared.reply import Reply, Undeliverable
-from core import Answer, AnswerFailed, Chat, Finished, LeaseLost, Outcome, Prepare, Question, StoreUnavailable, Turn
+from bots.shared.caller import Caller, Undeliverable
+from bots.shared.reply import Reply
+from core import (
+    Answer,
+    AnswerFailed,
+    Chat,
+    Finished,
+    LeaseLost,
+    Outcome,
+    Prepare,
+    Question,
+    StoreUnavailable,
+    Turn,
+    with_note,
+)
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 1.5  # at what could not be shown yet, while the model says nothing
 
-OpenReply = Callable[[Turn], Reply]
+AnyCaller = TypeVar("AnyCaller", bound=Caller[Any])
 
 
 class Responder:
-    """Answers the questions of one surface. All turns go the same road, whoever accepted them."""
+    """Answers the questions of one surface. All turns go the same road, whoever accepted them.
 
-    def __init__(self, chat: Chat, surface: str, open_reply: OpenReply, prepare: Prepare | None = None) -> None:
+    `open_reply` is given a caller that calls for as long as the turn is ours: a reply writes through no other.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        surface: str,
+        caller: AnyCaller,
+        open_reply: Callable[[Turn, AnyCaller], Reply],
+        prepare: Prepare | None = None,
+    ) -> None:
         self._chat = chat
         self._surface = surface
-        self._open_reply = open_reply
+
+        def open_fenced(turn: Turn) -> Reply:
+            return open_reply(turn, caller.fenced(partial(chat.check_lease, turn)))
+
+        self._open_reply = open_fenced
         self._prepare = prepare
         self._tasks: asyncio.TaskGroup
         self._responding: dict[str, asyncio.Task[None]] = {}
@@ -103,7 +131,7 @@ async def _relay(answer: Answer, reply: Reply) -> None:
         await reply.finish(_worded(await answer.whole()))
     except AnswerFailed as failure:
         if str(failure):  # else it ends without a word
-            await reply.finish(f"{answer.text}\n\n{failure}" if answer.text else str(failure))
+            await reply.finish(with_note(answer.text, str(failure)))
 
 
 async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
@@ -116,5 +144,5 @@ async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
 
 def _worded(finished: Finished) -> str:
     if finished.outcome is Outcome.STOPPED:
-        return f"{finished.text}\n\n_Stopped._" if finished.text else "_Stopped._"
+        return with_note(finished.text, "_Stopped._")
     return finished.text or "_There is nothing in the answer._"

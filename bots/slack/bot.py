@@ -80,7 +80,7 @@ class SlackBot:
             logger=library_logger,
         )
         self._commands.register(self.app)
-        self.responder = Responder(chat, SURFACE, self._open_reply, preparing)
+        self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
         self._intake = Intake(
             chat, SURFACE, self.responder.accept, preparing, self._commands.say, controls=self._commands.controls,
             refuses_at_once=False,
@@ -140,8 +140,8 @@ class SlackBot:
         files = tuple(names_of_files(incoming.files, self._chat.masked))
         return replace(incoming, files=files, is_follow_up=incoming.is_follow_up and self._follows_up)
 
-    def _open_reply(self, turn: Turn) -> SlackReply:
-        return SlackReply(self._api, self._statuses, self._chat, turn, self._no_streams)
+    def _open_reply(self, turn: Turn, api: SlackApi) -> SlackReply:
+        return SlackReply(api, self._statuses, self._chat, turn, self._no_streams)
 
 
 @contextlib.asynccontextmanager

@@ -25,6 +25,7 @@ import psycopg
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from bots.shared.caller import Caller, Rules
 from bots.shared.responder import Responder
 from core import Chat, Question, Settings, Turn, offline_model, open_chat
 from core.language_model import Ask
@@ -36,6 +37,17 @@ ONE_BY_ONE, SESSIONS, TURNS_OF_A_SESSION = 200, 200, 5
 SECONDS = 300.0
 TICKS = os.sysconf("SC_CLK_TCK")
 NEVER = "never"  # a question that the model does not answer
+
+
+class Nobody(Caller[None]):
+    """Calls nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Rules(repeatable=(), seconds_of_a_call=1.0))
+
+    async def _client(self) -> None: ...
+
+    def _failure(self, error: Exception) -> None: ...
 
 
 class Shown:
@@ -74,9 +86,9 @@ class Bench:
     def __init__(self, chat: Chat) -> None:
         self.chat = chat
         self._shown: dict[str, asyncio.Event] = {}
-        self.responder = Responder(chat, SURFACE, self._open)
+        self.responder = Responder(chat, SURFACE, Nobody(), self._open)
 
-    def _open(self, turn: Turn) -> Any:
+    def _open(self, turn: Turn, _: Nobody) -> Any:
         return Shown(self._shown[str(turn.event_id)])
 
     async def hear(self, session: str, text: str = "hello") -> asyncio.Event:

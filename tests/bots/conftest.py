@@ -39,7 +39,7 @@ class Bob(RunningBob):
     """Where Slack delivers over HTTP."""
 
     def _calls(self) -> tuple[object, Sequence[str]]:
-        return self.slack._api, ["_try"]
+        return self.slack._api.client, ["api_call"]
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:

@@ -33,7 +33,7 @@ class Bob(RunningBob):
         self._discord = discord
 
     def _calls(self) -> tuple[object, Sequence[str]]:
-        return self.bot.api, ["once"]
+        return self.bot.api.login, ["client"]
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:

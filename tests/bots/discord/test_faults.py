@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from bots.discord import reply as discord_reply
+from bots.discord.api import DiscordApi
 from bots.discord.bot import BAD_TOKEN, NO_CONTENT_INTENT, Client, check_discord, connected_discord
 from bots.discord.reply import CANNOT_SAY_IT_THERE
-from core import Json, Settings, SettingsError, Turn, open_chat
+from bots.shared import caller
+from core import Chat, Json, LeaseLost, Settings, SettingsError, Turn, open_chat
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Bob, Start, answer, answered, buttons, is_whole
 from tests.bots.discord.test_replies import asks, command_answered, commands, shown
@@ -176,7 +178,7 @@ async def test_an_answer_is_shown_whole_when_discord_is_back(
 async def test_a_discord_that_is_down_for_too_long_gets_no_answer_any_more(
     discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discord_reply, "SECONDS_A_PLACE_MAY_BE_DOWN", 0.1)
+    monkeypatch.setattr(caller, "SECONDS_A_PLACE_MAY_BE_DOWN", 0.1)
     failing = discord.fail("POST", "/channels/*/messages", 503, times=None)
     async with bob():
         asks(discord, "dm")
@@ -433,7 +435,7 @@ async def _is_stored(discord: FakeDiscord, fake: FakeOpenAI, bob: Bob, patch: py
     message = asks(discord, place)
     await shown(discord, message, "First words.")
     await comes_true(lambda: turns(bob.database_url)[0]["posted"])
-    patch.setattr(bob.bot.api, "once", for_ever)
+    patch.setattr(bob.bot.api.login, "client", for_ever)
     let_go()
     await comes_true(lambda: turns(bob.database_url)[0]["outcome"])
     return message
@@ -868,3 +870,50 @@ async def test_no_log_holds_a_token_whatever_goes_wrong(
     for secret in (discord.token, *tokens):
         assert secret not in caplog_text
     caplog.clear()
+
+
+async def test_nothing_is_written_any_more_by_who_has_lost_the_lease(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, lost, refused = held(fake, *WORDS), asyncio.Event(), asyncio.Event()
+
+    async def check_lease(self: Chat, turn: Turn) -> None:
+        if lost.is_set():
+            refused.set()
+            raise LeaseLost
+
+    def written() -> list[tuple[str, str]]:
+        return [(call.method, call.route) for call in discord.calls if "/messages" in call.route]
+
+    monkeypatch.setattr(Chat, "check_lease", check_lease)
+    async with bob():
+        message = asks(discord, "dm")
+        await shown(discord, message, "First words.")
+        await comes_true(lambda: turns(sqlite_url)[0]["posted"])
+        lost.set()
+        before = written()
+        let_go()
+        await comes_true(lambda: turns(sqlite_url)[0]["outcome"])
+        async with asyncio.timeout(SECONDS):
+            await refused.wait()
+        assert written() == before
+        assert not turns(sqlite_url)[0]["closed_at"]
+
+
+async def test_who_loses_a_turn_while_nobody_is_logged_in_does_not_make_its_call() -> None:
+    api, lost, made = DiscordApi(), asyncio.Event(), asyncio.Event()
+
+    async def check_lease() -> None:
+        if lost.is_set():
+            raise LeaseLost
+
+    async def make(client: Client) -> None:
+        made.set()
+
+    calling = asyncio.create_task(api.fenced(check_lease).call(make))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    lost.set()
+    api.use(object())  # type: ignore[arg-type]
+    with pytest.raises(LeaseLost):
+        await calling
+    assert not made.is_set()

@@ -504,3 +504,38 @@ async def test_fifty_answers_at_once_hold_up_the_event_loop_for_less_than_a_fift
             assert "\n".join(await answered(discord, message, parts=2)) == text
         measuring.cancel()
     assert 0.0 < lag.longest < 0.2
+
+
+# ── what is said below an answer ─────────────────────────────────────────────────────────────────────────────────────
+
+CODE = "Here it is:\n\n```python\nprint(1)\n"
+
+
+@PLACES
+async def test_an_answer_that_is_stopped_in_the_middle_of_code_says_so_below_the_code(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, place: str
+) -> None:
+    held(fake, CODE, "print(2)\n")
+    async with bob() as running:
+        message = asks(discord, place)
+        await shown(discord, message, "print(1)")
+        await running.chat.stop(str(turns(sqlite_url)[0]["id"]))
+        assert await answer(discord, message) == f"{CODE}```\n\n_Stopped._"
+
+
+async def test_an_answer_that_is_cut_off_in_the_middle_of_code_says_so_below_the_code(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+) -> None:
+    fake.answer = lambda asked: Reply(pieces=[CODE], incomplete="max_output_tokens")
+    async with bob():
+        text = await answer(discord, asks(discord, "dm"))
+    assert text.startswith(f"{CODE}```\n\n*(The answer was cut off here")
+
+
+async def test_that_the_rest_of_an_answer_is_in_the_file_is_said_below_the_code_that_it_ends_in(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+) -> None:
+    fake.answer = lambda asked: Reply(pieces=["```python\n" + "print(1)  # and a comment\n" * 2_000])
+    async with bob():
+        texts = await answered(discord, asks(discord, "dm"), parts=MOST_PARTS)
+    assert texts[-1].endswith(f"\n```\n\n{THE_REST_IS_IN_THE_FILE}")

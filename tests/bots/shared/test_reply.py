@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bots.shared.caller import RateLimited, Undeliverable
 from bots.shared.pages import texts_of_pages
-from bots.shared.reply import PostedMessages, State, Undeliverable
+from bots.shared.reply import Messages, PostedMessages, State
 from core import Json, LeaseLost
 
 LIMIT = 100
@@ -19,7 +20,7 @@ LONG = "".join(f"Line {number} of an answer.\n" for number in range(20))
 some = settings(deadline=None, database=None, max_examples=60)
 
 
-class Place:
+class Place(Messages):
     """Messages as a platform keeps them. Whatever happens is written down in `log`."""
 
     def __init__(self, *there: str) -> None:
@@ -41,8 +42,11 @@ class Place:
         self._keep(new, text, state)
         return {"id": new}
 
-    async def edit(self, message: Json, text: str, state: State) -> None:
+    async def edit(self, message: Json, text: str, state: State, *, at_once: bool) -> None:
         self._check(text)
+        if at_once and self.is_busy:
+            self.log.append(f"no edit {message['id']}")
+            raise RateLimited
         assert message["id"] in self.texts
         self.log.append(f"edit {message['id']}")
         self._keep(message["id"], text, state)
@@ -51,13 +55,6 @@ class Place:
         self.log.append(f"delete {message['id']}")
         self.texts.pop(message["id"], None)
         self.last.discard(message["id"])
-
-    async def try_edit(self, message: Json, text: str, state: State) -> bool:
-        if self.is_busy:
-            self.log.append(f"no edit {message['id']}")
-            return False
-        await self.edit(message, text, state)
-        return True
 
     async def note(self, parts: Sequence[Json]) -> None:
         self.recorded = [part["id"] for part in parts]
@@ -236,10 +233,6 @@ async def test_what_was_inherited_is_the_readers_own() -> None:
     posted = place.reclaimed()
     await reply_at(place, posted).finish("One")
     assert posted == [{"id": "0"}, {"id": "1"}]
-
-
-async def test_it_can_take_back_what_it_has_shown() -> None:
-    assert not reply_at(Place()).appends_only
 
 
 async def test_a_message_that_was_posted_is_recorded_even_if_it_is_cut_off_then() -> None:

@@ -11,11 +11,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bots.shared import caller
 from bots.slack import api as slack_api
 from bots.slack import bot as slack_bot
-from bots.slack import reply as slack_reply
-from core import Json, LeaseLost, Turn
+from core import Chat, Json, LeaseLost, Turn
 from tests.bots.conftest import (
     HI,
     SECONDS,
@@ -318,8 +319,7 @@ async def test_bob_hears_again_when_slack_is_back(slack: FakeSlack, bob: Start) 
 async def test_a_slack_that_is_down_for_too_long_gets_no_answer_any_more(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (slack_api, slack_reply):
-        monkeypatch.setattr(module, "SECONDS_A_PLACE_MAY_BE_DOWN", 0.5)
+    monkeypatch.setattr(caller, "SECONDS_A_PLACE_MAY_BE_DOWN", 0.5)
     slack.fail("chat.startStream", status=503, times=None)
     slack.fail("chat.postMessage", status=503, times=None)
     async with bob():
@@ -418,14 +418,14 @@ async def _is_stored(slack: FakeSlack, fake: FakeOpenAI, bob: Bob, patch: pytest
     let_go = held(fake, *WORDS)
     ts = slack.says("U1", "C1", f"{HI} hello")
     await shown(slack, "C1", ts, "First words.")
-    works = bob.slack._api.call
+    works = bob.slack._api.client.api_call
 
-    async def hangs(method: str, **arguments: Any) -> Json:
+    async def hangs(method: str, **arguments: Any) -> AsyncSlackResponse:
         if method in ("chat.appendStream", "chat.stopStream", "chat.update"):
             await for_ever()
         return await works(method, **arguments)
 
-    patch.setattr(bob.slack._api, "call", hangs)
+    patch.setattr(bob.slack._api.client, "api_call", hangs)
     let_go()
     await comes_true(lambda: turns(bob.database_url)[0]["outcome"])
 
@@ -621,10 +621,40 @@ async def test_who_loses_a_turn_while_a_call_stands_in_line_does_not_make_it(sla
         if lost.is_set():
             raise LeaseLost
 
-    where = {"channel": "C1", "markdown_text": "an answer", "unfurl_links": False, "unfurl_media": False}
-    await api.call("chat.postMessage", fence=fence, **where)
-    api._limiter("chat.postMessage", where).pause(0.3)
+    where: Json = {"channel": "C1", "markdown_text": "an answer", "unfurl_links": False, "unfurl_media": False}
+    fenced = api.fenced(fence)
+    await fenced.call("chat.postMessage", **where)
+    limiter = api._limiter("chat.postMessage", "C1")
+    assert limiter is not None
+    limiter.pause(0.3)
     asyncio.get_running_loop().call_later(0.1, lost.set)
     with pytest.raises(LeaseLost):
-        await api.call("chat.postMessage", fence=fence, **where)
+        await fenced.call("chat.postMessage", **where)
     assert len(calls(slack, "chat.postMessage")) == 1
+
+
+@NATIVE
+async def test_nothing_is_written_any_more_by_who_has_lost_the_lease(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    slack.native_streaming = native
+    let_go, lost, refused = held(fake, *WORDS), asyncio.Event(), asyncio.Event()
+
+    async def check_lease(self: Chat, turn: Turn) -> None:
+        if lost.is_set():
+            refused.set()
+            raise LeaseLost
+
+    monkeypatch.setattr(Chat, "check_lease", check_lease)
+    async with bob():
+        ts = slack.says("U1", "C1", f"{HI} hello")
+        await shown(slack, "C1", ts, "First words.")
+        await comes_true(lambda: turns(sqlite_url)[0]["posted"])
+        lost.set()
+        written = [call.method for call in slack.calls if call.method.startswith("chat.")]
+        let_go()
+        await comes_true(lambda: turns(sqlite_url)[0]["outcome"])
+        async with asyncio.timeout(SECONDS):
+            await refused.wait()
+        assert [call.method for call in slack.calls if call.method.startswith("chat.")] == written
+        assert not turns(sqlite_url)[0]["closed_at"]

@@ -755,3 +755,33 @@ async def test_a_question_that_is_deleted_before_its_first_words_gets_none(
         await fake.until(lambda fake: fake.active == 0)
         await comes_true(lambda: turns(sqlite_url)[0]["closed_at"])
         assert slack.replies("C1", ts) == []
+
+
+# ── what is said below an answer ─────────────────────────────────────────────────────────────────────────────────────
+
+CODE = "Here it is:\n\n```python\nprint(1)\n"
+
+
+@NATIVE
+async def test_an_answer_that_is_stopped_in_the_middle_of_code_says_so_below_the_code(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, native: bool
+) -> None:
+    slack.native_streaming = native
+    held(fake, CODE, "print(2)\n")
+    async with bob():
+        ts = slack.says("U1", "C1", f"{HI} one")
+        await shown(slack, "C1", ts, "print(1)")
+        slack.says("U1", "C1", "stop", thread_ts=ts)
+        await shown(slack, "C1", ts, "_Stopped._")
+        assert await answered(slack, "C1", ts) == f"{CODE}```\n\n_Stopped._"
+
+
+@NATIVE
+async def test_an_answer_that_is_cut_off_in_the_middle_of_code_says_so_below_the_code(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, native: bool
+) -> None:
+    slack.native_streaming = native
+    fake.answer = lambda asked: Reply(pieces=[CODE], incomplete="max_output_tokens")
+    async with bob():
+        text = await answered(slack, "C1", slack.says("U1", "C1", f"{HI} one"))
+    assert text.startswith(f"{CODE}```\n\n*(The answer was cut off here")

@@ -1,0 +1,203 @@
+"""Calls of a platform: within its rates, repeated only where that cannot do a thing twice, and fenced.
+
+A platform supplies a client, what its library's errors say (`Failure`), and a table of rules. A connection that breaks
+or an error on the platform's side leaves open whether a call was carried out, so what is not `repeatable` raises
+InDoubt then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Self, TypeVar
+
+from bots.shared.rate_limiter import RateLimiter
+
+logger = logging.getLogger(__name__)
+
+SECONDS_A_PLACE_MAY_BE_DOWN = 600.0
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
+
+T = TypeVar("T")
+Client = TypeVar("Client")
+Code = str | int
+CheckLease = Callable[[], Awaitable[None]]
+Send = Callable[[Client], Awaitable[T]]
+
+
+class Undeliverable(Exception):
+    """The place where the answer belongs does not take it: for good, or for longer than is worth waiting."""
+
+
+class InDoubt(Exception):
+    """A call may have been carried out and may not."""
+
+
+class RateLimited(Exception):
+    """The call was not made, or refused for its rate, and whoever makes it has something better to do than to wait."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__("rate limited")
+        self.seconds = seconds
+
+
+class Refused(Exception):
+    """The platform does not do it, and says why in a `code`; `status` is that of HTTP."""
+
+    def __init__(self, code: Code, status: int = 0) -> None:
+        super().__init__(f"error {code}")
+        self.code = code
+        self.status = status
+
+
+class MessageGone(Refused):
+    """There is no such message any more, or none that may be changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a platform said of a call that failed. Without a `status` it said nothing."""
+
+    status: int = 0
+    code: Code = ""
+    retry_after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a platform's calls may do. Rates are calls per minute and calls at once.
+
+    `rates` hold for a call of this name wherever it is made; `other_rate` for each other call in each place for itself.
+    """
+
+    repeatable: Collection[str]
+    seconds_of_a_call: float
+    rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    other_rate: tuple[float, float] | None = None
+    rate_limited: Collection[Code] = ()
+    passing: Collection[Code] = ()
+    place_is_gone: Collection[Code] = ()
+    message_is_gone: Collection[Code] = ()
+
+    def error(self, failure: Failure) -> Exception:
+        """The error of ours that a failure is."""
+        status, code = failure.status, failure.code
+        if status == 429 or code in self.rate_limited:
+            return RateLimited(failure.retry_after)
+        if not status or status >= 500 or not code or code in self.passing:
+            return InDoubt(str(code or status))
+        if code in self.place_is_gone:
+            return Undeliverable(str(code))
+        return (MessageGone if code in self.message_is_gone else Refused)(code, status)
+
+
+class Caller(ABC, Generic[Client]):
+    """Makes the calls of a platform.
+
+    Raises Refused, Undeliverable where the place is gone or the platform has been down for ten minutes, and InDoubt as
+    said above.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._limiters = {name: RateLimiter(*rate) for name, rate in rules.rates.items()}
+        self._other_limiters: defaultdict[tuple[str, str], RateLimiter] = defaultdict(self._other_limiter)
+        self._check_lease: CheckLease | None = None
+
+    def fenced(self, check_lease: CheckLease) -> Self:
+        """The same caller, but before each call, after all waiting, `check_lease` may raise."""
+        fenced = copy.copy(self)
+        fenced._check_lease = check_lease
+        return fenced
+
+    @abstractmethod
+    async def _client(self) -> Client:
+        """What calls are made by, as soon as there is one."""
+
+    @abstractmethod
+    def _failure(self, error: Exception) -> Failure | None:
+        """What an error of the platform's library says; None where it is an error of ours."""
+
+    async def _call(
+        self, name: str, send: Send[Client, T], *, place: str = "", at_once: bool = False, seconds: float | None = None
+    ) -> T:
+        """Make a call as soon as its rate allows, and again until it is carried out, if that is safe.
+
+        `at_once` it is neither waited for nor repeated: that raises RateLimited. After `seconds` of failures it raises
+        Undeliverable.
+        """
+        seconds = SECONDS_A_PLACE_MAY_BE_DOWN if seconds is None else seconds
+        limiter = self._limiter(name, place)
+        started: float | None = None
+        pauses = growing_pauses()
+        while True:
+            if limiter is not None and not at_once:
+                await limiter.acquire()
+            elif limiter is not None and not limiter.try_acquire():
+                raise RateLimited
+            started = started or _now()
+            try:
+                return await self._send(send)
+            except RateLimited as limited:
+                pause = min(limited.seconds, self._rules.seconds_of_a_call)
+                if limiter is not None:
+                    limiter.pause(limited.seconds)
+                    pause = 0.0
+                if at_once:
+                    raise
+                trouble: Exception = limited
+            except InDoubt as doubt:
+                if at_once or name not in self._rules.repeatable:
+                    raise
+                trouble, pause = doubt, next(pauses)
+            if _now() - started > seconds:
+                raise Undeliverable(f"{name} failed for {seconds:.0f} s, at last with {trouble}") from trouble
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, name: str, call: Awaitable[T], *, seconds: float, otherwise: Callable[[str], T]) -> T:
+        """What a call gives, or `otherwise` of why it failed: for what is welcome but not needed."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await call
+        except (RateLimited, Refused, InDoubt, Undeliverable, TimeoutError) as failure:
+            logger.info("%s was not carried out: %s", name, failure or type(failure).__name__)
+            return otherwise(str(getattr(failure, "code", failure) or type(failure).__name__))
+
+    async def _send(self, send: Send[Client, T]) -> T:
+        client = await self._client()
+        if self._check_lease is not None:
+            await self._check_lease()
+        try:
+            async with asyncio.timeout(self._rules.seconds_of_a_call):
+                return await send(client)
+        except Exception as error:
+            failure = self._failure(error)
+            if failure is None:
+                raise
+            raise self._rules.error(failure) from (None if failure.status else error)
+
+    def _limiter(self, name: str, place: str) -> RateLimiter | None:
+        if name in self._limiters:
+            return self._limiters[name]
+        return self._other_limiters[name, place] if self._rules.other_rate else None
+
+    def _other_limiter(self) -> RateLimiter:
+        assert self._rules.other_rate is not None
+        return RateLimiter(*self._rules.other_rate)
+
+
+def growing_pauses() -> Iterator[float]:
+    """How long to wait before each repetition, in seconds."""
+    pause = SHORTEST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
