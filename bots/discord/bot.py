@@ -31,12 +31,12 @@ from bots.discord.commands import DiscordCommands
 from bots.discord.incoming import Incoming, parse_message, question_of
 from bots.discord.prepare import Allowed, DiscordPreparing
 from bots.discord.reply import DiscordReply, Gates
+from bots.discord.settings import DiscordSettings, what_is_read
 from bots.discord.words import SURFACE, Here
-from bots.shared.alone import run_alone
 from bots.shared.background import background
 from bots.shared.reply import Undeliverable
 from bots.shared.responder import Responder
-from core import BadQuestion, Chat, Overloaded, Settings, SettingsError, StoreUnavailable, Turn, kind_of
+from core import BadQuestion, Chat, Overloaded, SettingsError, StoreUnavailable, Turn, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class Client(discord.AutoShardedClient):
 class DiscordBot:
     """Hears what people say on Discord, and answers. To be made by `connected_discord`."""
 
-    def __init__(self, settings: Settings, chat: Chat, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, settings: DiscordSettings, chat: Chat, tasks: asyncio.TaskGroup) -> None:
         def ids(words: tuple[str, ...]) -> frozenset[int]:
             return frozenset(map(int, words))
 
@@ -437,7 +437,9 @@ class DiscordBot:
 
 
 @contextlib.asynccontextmanager
-async def connected_discord(settings: Settings, chat: Chat, *, alone: bool = False) -> AsyncIterator[DiscordBot]:
+async def connected_discord(
+    settings: DiscordSettings, chat: Chat, *, drain_seconds: float, alone: bool = False
+) -> AsyncIterator[DiscordBot]:
     """Discord's bot, answering for as long as the block lasts. Where Discord cannot be reached it is tried again.
 
     Where that has become pointless it ends, and the block goes on; unless it is `alone`: then it raises SettingsError.
@@ -447,7 +449,7 @@ async def connected_discord(settings: Settings, chat: Chat, *, alone: bool = Fal
         async with background() as tasks:
             bot = DiscordBot(settings, chat, tasks)
             connecting = connection.create_task(_stay_connected(settings, bot, alone=alone))
-            async with bot.responder.running(drain_seconds=settings.drain_seconds):
+            async with bot.responder.running(drain_seconds=drain_seconds):
                 incoming = asyncio.create_task(bot.is_connected.wait())
                 await asyncio.wait(
                     {incoming, connecting}, timeout=SECONDS_TO_WAIT_FOR_DISCORD, return_when=FIRST_COMPLETED
@@ -457,7 +459,7 @@ async def connected_discord(settings: Settings, chat: Chat, *, alone: bool = Fal
         connecting.cancel()
 
 
-async def _stay_connected(settings: Settings, bot: DiscordBot, *, alone: bool) -> None:
+async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: bool) -> None:
     """Connect again and again, with a fresh client each time, until that is pointless."""
     pause = SHORTEST_PAUSE_SECONDS
     while True:
@@ -547,10 +549,8 @@ def _contains(there: Any, ours: Any) -> bool:
     return there == ours or (not there and not ours)
 
 
-async def check_discord(settings: Settings) -> None:
+async def check_discord(settings: DiscordSettings) -> None:
     """Come back if Discord can be served, as far as can be known now. Raises SettingsError."""
-    if not settings.discord:
-        return
     _go_to(settings.discord_api_url)
     client = discord.Client(intents=discord.Intents.none())
     try:
@@ -565,19 +565,3 @@ async def check_discord(settings: Settings) -> None:
         raise SettingsError(BAD_TOKEN) from None
     except (discord.DiscordException, OSError, TimeoutError, aiohttp.ClientError) as failure:
         logger.warning("Discord does not answer yet as it should: %s", kind_of(failure))
-
-
-def what_is_read(*, may_read_all: bool) -> str:
-    """Which messages we can read, in a few words."""
-    return "reads all messages" if may_read_all else "reads mentions, replies and DMs only"
-
-
-def main() -> None:
-    """Run Discord's bot alone, until a signal ends it."""
-    run_alone(SURFACE, _check_alone, partial(connected_discord, alone=True))
-
-
-async def _check_alone(settings: Settings) -> None:
-    if not settings.discord:
-        raise SettingsError("Discord's bot needs DISCORD_TOKEN.")
-    await check_discord(settings)
