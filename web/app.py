@@ -22,7 +22,7 @@ from web.ending import draining_on_signals
 from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
 from web.limits import AnnouncedBodyLimit, PromptBody
-from web.pages import page_routes
+from web.pages import page_routes, page_with
 from web.problems import Unexpected, answer_with_sentences
 from web.rates import Rates
 from web.sessions import session_routes
@@ -77,15 +77,16 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
         redirect_slashes=False,  # Starlette's redirects lead to whatever host the request names
         telemetry={"tracing": False, "metrics": False},
     )
-    rates = Rates(settings)
-    app.state.callers = Callers(networks(settings.trusted_proxies), rates)
-    routers = [
-        ask_routes(rates, settings.max_body_bytes), session_routes(settings.max_body_bytes), status_routes, docs_routes,
-        page_routes(settings.chat_page_key), delivery_routes(delivered, settings.max_body_bytes),
-    ]  # fmt: skip
-    for router in routers:
+    app.state.rates = Rates(settings)
+    app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
+    app.state.chat_page = page_with(settings.chat_page_key)
+    with_bodies = [ask_routes, session_routes, delivery_routes(delivered)]
+    without_bodies = [status_routes, docs_routes, page_routes]
+    for router in with_bodies:
+        app.include_router(router, max_body_size=settings.max_body_bytes)
+    for router in without_bodies:
         app.include_router(router)
-    answer_with_sentences(app, routers)
+    answer_with_sentences(app, [*with_bodies, *without_bodies])
     app.add_middleware(AnnouncedBodyLimit, most=settings.max_body_bytes)
     app.add_middleware(PromptBody)
     app.add_middleware(Unexpected)

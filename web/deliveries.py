@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request, Response
 from bots.shared.surface import HttpHandler
 
 
-def delivery_routes(paths: Iterable[str], max_body_bytes: int) -> APIRouter:
-    """The paths of all surfaces to which requests are delivered, for bodies of at most so many bytes."""
-    routes = APIRouter(max_body_size=max_body_bytes, include_in_schema=False)
+def delivery_routes(paths: Iterable[str]) -> APIRouter:
+    """The paths of all surfaces to which requests are delivered."""
+    routes = APIRouter(include_in_schema=False)
     for path in paths:
         routes.add_api_route(path, deliver, methods=["POST"])
     return routes
