@@ -50,7 +50,7 @@ from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
 from core.password import SEED_PASSWORD, generated_password
 from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback, start_warnings
-from core.settings import Settings, SettingsError, load_settings
+from core.settings import Seconds, Settings, SettingsError, SettingsModel, Url, Words, load_settings, read_settings
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.turns import ApiKey, Exchange, Finished, Json, Outcome, Preparation, Question, SessionSummary, Turn
@@ -89,14 +89,18 @@ __all__ = [
     "Question",
     "Rejected",
     "Remarks",
+    "Seconds",
     "SessionSummary",
     "Settings",
     "SettingsError",
+    "SettingsModel",
     "StartError",
     "StoreUnavailable",
     "Turn",
     "UnknownAssistant",
     "UnknownSession",
+    "Url",
+    "Words",
     "WrongPassword",
     "allowed_hosts",
     "back_up",
@@ -113,6 +117,7 @@ __all__ = [
     "load_settings",
     "open_api_keys",
     "open_chat",
+    "read_settings",
     "restore_from",
     "start_warnings",
     "with_note",

@@ -15,7 +15,6 @@ from core.assistants import Assistants
 from core.chat import Chat
 from core.language_model import LanguageModel
 from core.offline_model import OfflineModel
-from core.openai_model import OpenAIModel
 from core.password import Password, Passwords
 from core.settings import PRIVATE_BOB_PASSWORD, Settings
 from core.store import Store
@@ -83,6 +82,8 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
 def _language_model(settings: Settings) -> LanguageModel:
     if settings.offline:
         return OfflineModel()
+    from core.openai_model import OpenAIModel  # its libraries take longer to import than all else here
+
     return OpenAIModel(
         api_key=settings.openai_api_key.get_secret_value(),
         base_url=settings.openai_base_url or None,

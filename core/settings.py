@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import StartError
@@ -33,22 +34,63 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 CountOrNone = Annotated[int, Field(ge=0, le=MOST)]
 Seconds = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 
-_LONGEST_ID = 20  # of Discord's, in digits: they have 64 bits
+_LEASE_SECONDS = AliasChoices("lease_seconds", "hold_seconds")  # the latter is its former name
+
 _LABEL = r"[\w-]{1,63}"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 
 
-class Settings(BaseSettings):
-    """Everything that can be set, in the order of `.env.example`.
+def _check_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        is_usable = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if value and not is_usable:
+        raise ValueError("must be a URL like https://api.example/v1 or http://127.0.0.1:8080/v1")
+    if "@" in value.partition("://")[2].partition("/")[2]:  # then what is before it is no host
+        raise ValueError("must have special characters of its user and password percent-encoded (@ is %40)")
+    return value
 
-    Names in the environment are the same in capitals. An empty value counts as not set, but for the password, where it
-    switches unlocking off.
+
+Url = Annotated[str, AfterValidator(_check_url)]
+
+
+class SettingsModel(BaseSettings):
+    """Some settings of the environment and `.env`. A surface reads its own with a model of its own.
+
+    Names in the environment are the same in capitals. An empty value counts as not set.
     """
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    may_be_empty: ClassVar[Sequence[str]] = ()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, value: Any, info: Any) -> Any:
+        if value == "" and info.field_name not in cls.may_be_empty:
+            return cls.model_fields[info.field_name].get_default()
+        return value
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every value that must not be written anywhere: what is set as a secret, and passwords in addresses."""
+        values: list[str] = []
+        for _, value in self:
+            if isinstance(value, SecretStr):
+                values.append(value.get_secret_value())
+            elif isinstance(value, str):
+                values += _passwords_in(value)
+        return tuple(value for value in values if value)
+
+
+class Settings(SettingsModel):
+    """What the core and the web surface need, in the order of `.env.example`."""
+
+    may_be_empty: ClassVar[Sequence[str]] = ("private_bob_password",)  # which switches unlocking off
 
     openai_api_key: SecretStr = SecretStr("")
-    openai_base_url: str = ""
+    openai_base_url: Url = ""
     openai_threads: Literal["", "conversations", "local"] = ""
     database_url: SecretStr = SecretStr("sqlite:///bob.db")
     assistants_file: Path | None = None
@@ -65,22 +107,6 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     trusted_proxies: Words = ()
     allowed_hosts: Words = ()
-    slack_bot_token: SecretStr = SecretStr("")
-    slack_app_token: SecretStr = SecretStr("")
-    slack_signing_secret: SecretStr = SecretStr("")
-    slack_api_url: str = "https://slack.com/api/"
-    slack_follow_ups: Literal["always", "mention"] = "always"
-    slack_channels: Words = ()
-    slack_people: Words = ()
-    slack_strangers: bool = False
-    discord_token: SecretStr = SecretStr("")
-    discord_api_url: str = "https://discord.com/api/v10"
-    discord_message_content: bool = False
-    discord_free_channels: Words = ()
-    discord_guilds: Words = ()
-    discord_channels: Words = ()
-    discord_roles: Words = ()
-    discord_catch_up_seconds: Seconds = 3_600.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_turns_at_once: Count = 1_000
     max_turns_at_once_of_a_person: Count = 20
@@ -89,27 +115,13 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1_000, le=MOST)] = 1_000_000
     turn_deadline_seconds: Annotated[Seconds, Field(gt=0)] = 300.0
     model_silence_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
-    lease_seconds: Annotated[Seconds, Field(ge=3)] = 14.0
+    lease_seconds: Annotated[Seconds, Field(ge=3, validation_alias=_LEASE_SECONDS)] = 14.0
     drain_seconds: Seconds = 25.0
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _empty_is_not_set(cls, value: Any, info: Any) -> Any:
-        if value == "" and info.field_name != "private_bob_password":
-            return cls.model_fields[info.field_name].get_default()
-        return value
 
     @field_validator("log_level", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
-
-    @field_validator("discord_free_channels", "discord_guilds", "discord_channels", "discord_roles")
-    @classmethod
-    def _are_ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(each.isascii() and each.isdecimal() and len(each) <= _LONGEST_ID for each in value):
-            raise ValueError("must list ids, which are numbers (Developer Mode shows them in Discord's menus)")
-        return value
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -129,48 +141,6 @@ class Settings(BaseSettings):
             raise ValueError("must list names of hosts without scheme and port, like bob.example or *.example.com")
         return hosts
 
-    @field_validator("openai_base_url", "slack_api_url", "discord_api_url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            is_usable = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
-        except ValueError:
-            is_usable = False
-        if value and not is_usable:
-            raise ValueError("must be a URL like https://api.example/v1 or http://127.0.0.1:8080/v1")
-        if "@" in value.partition("://")[2].partition("/")[2]:  # then what is before it is no host
-            raise ValueError("must have special characters of its user and password percent-encoded (@ is %40)")
-        return value
-
-    @property
-    def slack(self) -> Literal["", "socket", "http"]:
-        """How Slack reaches us, if at all. Raises SettingsError where it cannot."""
-        if not self.slack_bot_token.get_secret_value():
-            return ""
-        if self.offline:
-            raise SettingsError(
-                "SLACK_BOT_TOKEN is set and no language model: set OPENAI_API_KEY or OPENAI_BASE_URL. The offline "
-                "stand-in does not talk to your colleagues."
-            )
-        if self.slack_app_token.get_secret_value():
-            return "socket"
-        if self.slack_signing_secret.get_secret_value():
-            return "http"
-        raise SettingsError(
-            "SLACK_BOT_TOKEN needs SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) beside it."
-        )
-
-    @property
-    def discord(self) -> bool:
-        """Whether Discord is served. Raises SettingsError where it cannot be."""
-        if self.discord_token.get_secret_value() and self.offline:
-            raise SettingsError(
-                "DISCORD_TOKEN is set and no language model: set OPENAI_API_KEY or OPENAI_BASE_URL. The offline "
-                "stand-in does not talk to your friends."
-            )
-        return bool(self.discord_token.get_secret_value())
-
     @property
     def offline(self) -> bool:
         """Whether there is no language model to talk to, so that the stand-in answers."""
@@ -184,16 +154,11 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must not be written anywhere."""
-        values = [
+        values = (
             self.openai_api_key.get_secret_value(), self.private_bob_password.get_secret_value(),
-            self.slack_bot_token.get_secret_value(), self.slack_app_token.get_secret_value(),
-            self.slack_signing_secret.get_secret_value(), self.discord_token.get_secret_value(),
             *(entry.rpartition(":")[2] for entry in _words(self.api_keys.get_secret_value())),
-        ]  # fmt: skip
-        for url in (
-            self.database_url.get_secret_value(), self.openai_base_url, self.slack_api_url, self.discord_api_url
-        ):  # fmt: skip
-            values += _passwords_in(url)
+            *_passwords_in(self.database_url.get_secret_value()), *_passwords_in(self.openai_base_url),
+        )  # fmt: skip
         return tuple(value for value in values if value)
 
 
@@ -217,15 +182,23 @@ def _passwords_in(url: str) -> list[str]:
     return [*written, *map(unquote, written)]
 
 
-def load_settings() -> Settings:
-    """The settings of this process. Raises StartError with a sentence that holds no value."""
+Read = TypeVar("Read", bound=SettingsModel)
+
+
+def read_settings(model: type[Read]) -> Read:
+    """The settings of this model in this process. Raises SettingsError with a sentence that holds no value."""
     try:
-        settings = Settings()
+        return model()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
         raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from None
     except (OSError, UnicodeError):
         raise SettingsError(".env cannot be read: it has to be a file of UTF-8 text.") from None
+
+
+def load_settings() -> Settings:
+    """The settings of this process. Raises StartError with a sentence that holds no value."""
+    settings = read_settings(Settings)
     check_database_url(settings.database_url.get_secret_value())
     return settings

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from bots import SURFACES
 from core import Chat, Settings, open_chat
 from tests.fakes.openai_api import FakeOpenAI
 
@@ -38,8 +39,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for field in Settings.model_fields:
-        monkeypatch.delenv(field.upper(), raising=False)
+    for fields in (Settings.model_fields, *(each.settings.model_fields for each in SURFACES)):
+        for field in fields:
+            monkeypatch.delenv(field.upper(), raising=False)
     monkeypatch.chdir(tmp_path)  # where no .env is
 
 
@@ -91,7 +93,10 @@ def fake() -> Iterator[FakeOpenAI]:
 
 
 def make_settings(fake: FakeOpenAI | None, database_url: str, **overrides: Any) -> Settings:
-    """Settings for a test: the fake's, unless it is None, and nothing from the environment."""
+    """Settings for a test: the fake's, unless it is None, and nothing from the environment.
+
+    Those of a surface may be among the overrides; they are left to the model that has them.
+    """
     values: dict[str, Any] = {"database_url": database_url, "_env_file": None}
     if fake is not None:
         values |= {"openai_api_key": KEY, "openai_base_url": fake.base_url, "openai_threads": "conversations"}

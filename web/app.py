@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
-from bots.slack.bot import open_slack
+from bots.shared.surface import LoadedSurface
 from core import Chat, Settings, StoreUnavailable, allowed_hosts, open_chat
 from web.addresses import networks
 from web.ask import answer_orphaned, ask_routes
 from web.callers import Callers
+from web.deliveries import delivery_routes
 from web.docs import docs_routes
 from web.ending import draining_on_signals
 from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
 from web.limits import AnnouncedBodyLimit, PromptBody
-from web.pages import page_routes
+from web.pages import page_routes, page_with
 from web.problems import Unexpected, answer_with_sentences
 from web.rates import Rates
 from web.sessions import session_routes
-from web.slack import slack_routes
 
 WELCOME = "Welcome to the OpenAI Threaded Assistant API!"
 SECONDS_FOR_THE_STORE = 2.0  # to say whether it answers
@@ -43,8 +43,12 @@ class _WebApp(FastAPI):
         return described
 
 
-def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
-    """The application over `chat`; without one it opens its own for as long as it is served."""
+def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[LoadedSurface] = ()) -> FastAPI:
+    """The application over `chat`; without one it opens its own for as long as it is served.
+
+    It serves those surfaces to which requests are delivered.
+    """
+    delivered = {each.path: each for each in surfaces if each.path is not None}
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -54,8 +58,10 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
                 stack.enter_context(draining_on_signals(app.state.chat, settings.drain_seconds))
             else:
                 app.state.chat = chat
-            if settings.slack == "http":
-                app.state.slack = await stack.enter_async_context(open_slack(settings, app.state.chat))
+            app.state.deliveries = {
+                path: await stack.enter_async_context(each.open(app.state.chat, drain_seconds=settings.drain_seconds))
+                for path, each in delivered.items()
+            }
             chore = asyncio.create_task(answer_orphaned(app.state.chat))
             try:
                 yield
@@ -71,17 +77,16 @@ def create_app(settings: Settings, chat: Chat | None = None) -> FastAPI:
         redirect_slashes=False,  # Starlette's redirects lead to whatever host the request names
         telemetry={"tracing": False, "metrics": False},
     )
-    rates = Rates(settings)
-    app.state.callers = Callers(networks(settings.trusted_proxies), rates)
-    routers = [
-        ask_routes(rates, settings.max_body_bytes), session_routes(settings.max_body_bytes), status_routes, docs_routes,
-        page_routes(settings.chat_page_key),
-    ]  # fmt: skip
-    if settings.slack == "http":
-        routers.append(slack_routes(settings.max_body_bytes))
-    for router in routers:
+    app.state.rates = Rates(settings)
+    app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
+    app.state.chat_page = page_with(settings.chat_page_key)
+    with_bodies = [ask_routes, session_routes, delivery_routes(delivered)]
+    without_bodies = [status_routes, docs_routes, page_routes]
+    for router in with_bodies:
+        app.include_router(router, max_body_size=settings.max_body_bytes)
+    for router in without_bodies:
         app.include_router(router)
-    answer_with_sentences(app, routers)
+    answer_with_sentences(app, [*with_bodies, *without_bodies])
     app.add_middleware(AnnouncedBodyLimit, most=settings.max_body_bytes)
     app.add_middleware(PromptBody)
     app.add_middleware(Unexpected)

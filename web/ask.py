@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request
@@ -11,8 +12,8 @@ from pydantic import BaseModel, Field
 
 from core import Answer, Chat, Outcome, Question, Turn
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable
+from web.depends import OpenChat, OpenRates
 from web.problems import UnknownTurn, problems
-from web.rates import Rates
 from web.streams import EVENT_STREAM, EventStream, wants_events
 
 ASKED_ANEW = (Outcome.FAILED, Outcome.INTERRUPTED)  # by whoever asks with the same key again
@@ -84,94 +85,89 @@ LastEventId = Annotated[
 ]
 
 
-def ask_routes(rates: Rates, max_body_bytes: int) -> APIRouter:
-    """The routes, for bodies of at most so many bytes."""
-    routes = APIRouter(max_body_size=max_body_bytes)
+ask_routes = APIRouter()
 
-    @routes.post(
-        "/ask", response_model=AskReply, responses=_ASK_RESPONSES, openapi_extra=WITH_OR_WITHOUT_A_KEY,
-        summary="Ask the assistant",
-    )  # fmt: skip
-    async def ask(
-        request: Request,
-        caller: Calling,
-        body: AskBody,
-        idempotency_key: Annotated[
-            str | None,
-            Header(
-                min_length=1,
-                max_length=255,
-                description="The same key in the same session is the same question: it is answered once, and a retry "
-                "gets that answer. After a failure it is asked anew.",
-            ),
-        ] = None,
-        last_event_id: LastEventId = None,
-    ) -> Any:
-        """Ask in a session, which keeps its thread. A password in `user_input` chooses the private assistant.
 
-        A caller who leaves does not stop the answer: it is stored, and the same `Idempotency-Key` fetches it.
-        """
-        chat: Chat = request.app.state.chat
-        question = Question(
-            surface=SURFACE,
-            session=caller.session(body.session_id),
-            text=body.user_input,
-            event_id=_event_id(caller, body.session_id, idempotency_key),
-            address=caller.address,
-            may_wait=False,
-            may_unlock=caller.may_unlock,
-        )
-        had_room = rates.has_room(caller.subjects)
-        if not had_room and not await _is_asked_already(chat, question):
-            rates.check_room(caller.subjects)
-            had_room = True  # it came meanwhile
-        if wants_events(request):
-            rates.check_streams()  # before a question is accepted that nobody could hear of
-        with rates.asking(caller.subjects):
-            turn, answer = await _answer(chat, question)
-            rates.note(caller.subjects, answer)
-        if wants_events(request):
-            return EventStream(rates, caller, turn, answer, last_event_id, had_room=had_room)
-        finished = await answer.whole()
-        return JSONResponse({"session_id": body.session_id, "response": finished.text})
+@ask_routes.post(
+    "/ask", response_model=AskReply, responses=_ASK_RESPONSES, openapi_extra=WITH_OR_WITHOUT_A_KEY,
+    summary="Ask the assistant",
+)  # fmt: skip
+async def ask(
+    request: Request,
+    chat: OpenChat,
+    rates: OpenRates,
+    caller: Calling,
+    body: AskBody,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="The same key in the same session is the same question: it is answered once, and a retry "
+            "gets that answer. After a failure it is asked anew.",
+        ),
+    ] = None,
+    last_event_id: LastEventId = None,
+) -> Any:
+    """Ask in a session, which keeps its thread. A password in `user_input` chooses the private assistant.
 
-    @routes.post(
-        "/turns/{turn_id}/stop",
-        response_model=Stopping,
-        responses=problems(401, 403, 429, 503)
-        | problems(404, why="There is no such turn, or it has ended.")
-        | problems(422, why="That is no id of a turn."),
-        openapi_extra=WITH_OR_WITHOUT_A_KEY,
-        summary="Stop an answer",
+    A caller who leaves does not stop the answer: it is stored, and the same `Idempotency-Key` fetches it.
+    """
+    question = Question(
+        surface=SURFACE,
+        session=caller.session(body.session_id),
+        text=body.user_input,
+        event_id=_event_id(caller, body.session_id, idempotency_key),
+        address=caller.address,
+        may_wait=False,
+        may_unlock=caller.may_unlock,
     )
-    async def stop(request: Request, caller: Calling, turn_id: TurnId) -> Any:
-        """End the answer of a turn, whose id the stream's `turn` event told. What was written so far is the answer."""
-        chat: Chat = request.app.state.chat
-        await _turn_of(chat, caller, turn_id)
-        if not await chat.stop(turn_id):
-            raise UnknownTurn
-        return Stopping(turn_id=turn_id)
-
-    @routes.get(
-        "/turns/{turn_id}/events",
-        response_class=StreamingResponse,
-        responses={200: {"description": "The answer, as it is written.", "content": _AS_EVENTS}}
-        | problems(401, 403, 429, 503)
-        | problems(404, why="There is no such turn.")
-        | problems(422, why="That is no id of a turn."),
-        openapi_extra=WITH_OR_WITHOUT_A_KEY,
-        summary="Follow an answer",
+    turn, answer, had_room = await rates.admit(
+        caller.subjects,
+        partial(_answer, chat, question),
+        begins_nothing=partial(_is_asked_already, chat, question),
+        streams=wants_events(request),
     )
-    async def follow(
-        request: Request, caller: Calling, turn_id: TurnId, last_event_id: LastEventId = None
-    ) -> StreamingResponse:
-        """The events of a turn that was asked before, whoever listens to it already, to its end."""
-        chat: Chat = request.app.state.chat
-        turn = await _turn_of(chat, caller, turn_id)
-        rates.check_room(caller.subjects)  # before anything is begun
-        return EventStream(rates, caller, turn, chat.following(turn), last_event_id, had_room=False)
+    if wants_events(request):
+        return EventStream(rates, caller, turn, answer, last_event_id, had_room=had_room)
+    finished = await answer.whole()
+    return JSONResponse({"session_id": body.session_id, "response": finished.text})
 
-    return routes
+
+@ask_routes.post(
+    "/turns/{turn_id}/stop",
+    response_model=Stopping,
+    responses=problems(401, 403, 429, 503)
+    | problems(404, why="There is no such turn, or it has ended.")
+    | problems(422, why="That is no id of a turn."),
+    openapi_extra=WITH_OR_WITHOUT_A_KEY,
+    summary="Stop an answer",
+)
+async def stop(chat: OpenChat, caller: Calling, turn_id: TurnId) -> Any:
+    """End the answer of a turn, whose id the stream's `turn` event told. What was written so far is the answer."""
+    await _turn_of(chat, caller, turn_id)
+    if not await chat.stop(turn_id):
+        raise UnknownTurn
+    return Stopping(turn_id=turn_id)
+
+
+@ask_routes.get(
+    "/turns/{turn_id}/events",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The answer, as it is written.", "content": _AS_EVENTS}}
+    | problems(401, 403, 429, 503)
+    | problems(404, why="There is no such turn.")
+    | problems(422, why="That is no id of a turn."),
+    openapi_extra=WITH_OR_WITHOUT_A_KEY,
+    summary="Follow an answer",
+)
+async def follow(
+    chat: OpenChat, rates: OpenRates, caller: Calling, turn_id: TurnId, last_event_id: LastEventId = None
+) -> StreamingResponse:
+    """The events of a turn that was asked before, whoever listens to it already, to its end."""
+    turn = await _turn_of(chat, caller, turn_id)
+    rates.check_room(caller.subjects)  # before anything is begun
+    return EventStream(rates, caller, turn, chat.following(turn), last_event_id, had_room=False)
 
 
 async def answer_orphaned(chat: Chat) -> None:

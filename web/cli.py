@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import click
 import uvicorn
 
-from bots.discord.bot import check_discord, connected_discord, what_is_read
-from bots.slack.bot import check_slack, connected_slack
+from bots import SURFACES
+from bots.shared.surface import LoadedSurface, all_secrets, configured, load_surfaces
 from core import (
     ApiKeys,
     Chat,
@@ -54,9 +54,9 @@ def main() -> None:
 @main.command()
 def run() -> None:
     """Serve every surface that is configured, until a signal ends it."""
-    settings = _settings()
+    settings, surfaces = _loaded()
     with _plain_errors():
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, surfaces))
 
 
 @main.command()
@@ -159,22 +159,23 @@ def restore(file: Path) -> None:
     click.echo(f"Restored {copied.turns:,} turns of {copied.sessions:,} sessions.")
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, loaded: Sequence[LoadedSurface]) -> None:
     if settings.offline and not is_loopback(settings.host):
         raise SettingsError(
             "The offline stand-in is served on this machine only: set OPENAI_API_KEY (or OPENAI_BASE_URL), or leave "
             "HOST at 127.0.0.1."
         )
-    await check_slack(settings)
-    await check_discord(settings)
+    surfaces = configured(loaded, settings)
+    for each in surfaces:
+        await each.check()
     with _listening(settings) as listening:
-        await _serve_at(listening, settings)
+        await _serve_at(listening, settings, surfaces)
 
 
-async def _serve_at(listening: socket.socket, settings: Settings) -> None:
+async def _serve_at(listening: socket.socket, settings: Settings, surfaces: Sequence[LoadedSurface]) -> None:
     async with open_chat(settings) as chat, asyncio.TaskGroup() as tasks:
         config = uvicorn.Config(
-            create_app(settings, chat),
+            create_app(settings, chat, surfaces),
             log_config=None,
             access_log=False,
             proxy_headers=False,  # we read them ourselves, as far as TRUSTED_PROXIES allows
@@ -182,12 +183,11 @@ async def _serve_at(listening: socket.socket, settings: Settings) -> None:
             http=BoundedHead,
             timeout_graceful_shutdown=SECONDS_FOR_SLOW_CLIENTS,
         )
-        server = _Server(config, settings, chat)
+        server = _Server(config, settings, chat, surfaces)
         async with contextlib.AsyncExitStack() as bots:
-            if settings.discord:
-                await bots.enter_async_context(connected_discord(settings, chat))
-            if settings.slack == "socket":  # last, since it is left first: its sockets are closed before anything ends
-                await bots.enter_async_context(connected_slack(settings, chat))
+            for surface in reversed(surfaces):  # what is opened last is left first, before anything ends
+                if surface.path is None:
+                    await bots.enter_async_context(surface.open(chat, drain_seconds=settings.drain_seconds))
             calm_garbage_collector()
             for each in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(each, server.end)
@@ -217,10 +217,13 @@ def _listening(settings: Settings) -> socket.socket:
 class _Server(uvicorn.Server):
     """Says what is served once it is, and leaves signals to us, since uvicorn's way of ending skips the drain."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, chat: Chat) -> None:
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, chat: Chat, surfaces: Sequence[LoadedSurface]
+    ) -> None:
         super().__init__(config)
         self._settings = settings
         self._chat = chat
+        self._surfaces = surfaces
         self.ending = asyncio.Event()
 
     @contextlib.contextmanager
@@ -233,7 +236,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             port = self.servers[0].sockets[0].getsockname()[1]
-            for line in _what_is_served(self._settings, self._chat, port):
+            for line in _what_is_served(self._settings, self._chat, self._surfaces, port):
                 click.echo(line, err=True)
 
     def end(self) -> None:
@@ -243,7 +246,7 @@ class _Server(uvicorn.Server):
         self.ending.set()
 
 
-def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:
+def _what_is_served(settings: Settings, chat: Chat, surfaces: Sequence[LoadedSurface], port: int) -> Iterator[str]:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     assistants = (f"{each.name} ({each.model}{', private' if each.private else ''})" for each in chat.assistants)
@@ -251,7 +254,7 @@ def _what_is_served(settings: Settings, chat: Chat, port: int) -> Iterator[str]:
     yield f"  database    {describe_database(settings.database_url.get_secret_value())}"
     yield f"  model       {_model(settings)}"
     yield f"  assistants  {', '.join(assistants)}"
-    yield f"  surfaces    web{_slack(settings)}{_discord(settings)}"
+    yield f"  surfaces    {', '.join(['web', *(each.banner for each in surfaces)])}"
     for warning in start_warnings(settings, serving=True):
         yield f"! {warning}"
 
@@ -263,19 +266,17 @@ def _model(settings: Settings) -> str:
     return f"{server}, threads kept {'there' if settings.threads == 'conversations' else 'here (local)'}"
 
 
-def _slack(settings: Settings) -> str:
-    return {"": "", "socket": ", Slack (Socket Mode)", "http": ", Slack (at /slack/events)"}[settings.slack]
-
-
-def _discord(settings: Settings) -> str:
-    return f", Discord ({what_is_read(may_read_all=settings.discord_message_content)})" if settings.discord else ""
-
-
 def _settings(**overrides: str) -> Settings:
+    return _loaded(**overrides)[0]
+
+
+def _loaded(**overrides: str) -> tuple[Settings, Sequence[LoadedSurface]]:
+    """The settings of this process, with overrides, and those of all surfaces, none of whose secrets gets into logs."""
     with _plain_errors():
         settings = load_settings().model_copy(update=overrides)
-    configure_logging(settings.log_level, settings.secrets)
-    return settings
+        surfaces = load_surfaces(SURFACES)
+    configure_logging(settings.log_level, all_secrets(settings, surfaces))
+    return settings, surfaces
 
 
 @contextlib.contextmanager

@@ -5,16 +5,19 @@ import sys
 
 from fastapi import FastAPI
 
+from bots import SURFACES
+from bots.shared.surface import all_secrets, configured, load_surfaces
 from core import StartError, calm_garbage_collector, configure_logging, load_settings, start_warnings
 from web.app import create_app
 
 
 def _app() -> FastAPI:
     settings = load_settings()
-    configure_logging(settings.log_level, settings.secrets)
+    surfaces = load_surfaces(SURFACES)
+    configure_logging(settings.log_level, all_secrets(settings, surfaces))
     for warning in start_warnings(settings, serving=True):
         logging.getLogger(__name__).warning(warning)
-    return create_app(settings)
+    return create_app(settings, surfaces=configured(surfaces, settings))
 
 
 try:

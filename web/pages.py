@@ -35,55 +35,65 @@ _HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class StaticFile:
+    """A file that browsers load, as it is and packed."""
+
     content: bytes
     packed: bytes
     kind: str
     tag: str
 
     @classmethod
-    def of(cls, content: bytes, kind: str) -> _File:
+    def of(cls, content: bytes, kind: str) -> StaticFile:
+        """A file with this content."""
         tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         return cls(content, gzip.compress(content, mtime=0), kind, tag)
 
 
 _FILES = {
-    path.relative_to(FOLDER).as_posix(): _File.of(path.read_bytes(), _TYPES[path.suffix])
+    path.relative_to(FOLDER).as_posix(): StaticFile.of(path.read_bytes(), _TYPES[path.suffix])
     for path in FOLDER.rglob("*")
     if path.suffix in _TYPES
 }
 _MODULES = _FILES.keys() - {PAGE, WIDGET}
 
 
-def page_routes(chat_page_key: str) -> APIRouter:
-    """The routes. The page at /chat sends this publishable key along, unless it is empty."""
-    routes = APIRouter(include_in_schema=False)
+page_routes = APIRouter(include_in_schema=False)
+
+
+def page_with(chat_page_key: str) -> StaticFile:
+    """The page at /chat, which sends this publishable key along, unless it is empty."""
     page = _FILES[PAGE]
-    if chat_page_key:
-        with_key = f'<body data-key="{escape(chat_page_key)}"'.encode()
-        page = _File.of(page.content.replace(b"<body", with_key, 1), page.kind)
-
-    @routes.head("/chat")
-    @routes.get("/chat")
-    async def chat_page(request: Request) -> Response:
-        return _sent(request, page, readers="same-origin")
-
-    @routes.head("/widget.js")
-    @routes.get("/widget.js")
-    async def widget(request: Request) -> Response:
-        return _sent(request, _FILES[WIDGET])
-
-    @routes.head("/static/{name:path}")
-    @routes.get("/static/{name:path}")
-    async def static(request: Request, name: str) -> Response:
-        if name not in _MODULES:
-            raise HTTPException(404, "There is no such file.")
-        return _sent(request, _FILES[name])
-
-    return routes
+    if not chat_page_key:
+        return page
+    with_key = f'<body data-key="{escape(chat_page_key)}"'.encode()
+    return StaticFile.of(page.content.replace(b"<body", with_key, 1), page.kind)
 
 
-def _sent(request: Request, file: _File, *, readers: str = "cross-origin") -> Response:
+@page_routes.head("/chat")
+@page_routes.get("/chat")
+async def chat_page(request: Request) -> Response:
+    """The page of its own."""
+    return _sent(request, request.app.state.chat_page, readers="same-origin")
+
+
+@page_routes.head("/widget.js")
+@page_routes.get("/widget.js")
+async def widget(request: Request) -> Response:
+    """What other pages load to show the widget."""
+    return _sent(request, _FILES[WIDGET])
+
+
+@page_routes.head("/static/{name:path}")
+@page_routes.get("/static/{name:path}")
+async def static(request: Request, name: str) -> Response:
+    """A file that both are made of."""
+    if name not in _MODULES:
+        raise HTTPException(404, "There is no such file.")
+    return _sent(request, _FILES[name])
+
+
+def _sent(request: Request, file: StaticFile, *, readers: str = "cross-origin") -> Response:
     headers = {**_HEADERS, "Cross-Origin-Resource-Policy": readers}
     if "gzip" in request.headers.get("accept-encoding", ""):
         # Each form has a tag of its own, as a strong tag has to.

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import HTTPException, Request
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from core import Answer, Settings, is_exposed
+from core import Answer, Settings, Turn, is_exposed
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+    from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 Kind = Literal["key", "address"]
 Subject = tuple[Kind, str]
@@ -58,13 +59,15 @@ class Rates:
             "address": settings.max_turns_at_once_of_an_address,
         }
         self._per_minute: dict[Kind, RateLimitItem] = {}
-        self._at_once: dict[Kind, int] = {}
-        for kind in ("key", "address"):
-            if most := _chosen(per_minute[kind], REQUESTS_PER_MINUTE[kind], exposed):
-                self._per_minute[kind] = RateLimitItemPerMinute(most)
-            if most := _chosen(at_once[kind], TURNS_AT_ONCE[kind], exposed):
-                self._at_once[kind] = most
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limiter: SlidingWindowCounterRateLimiter | None = None
+        if most_per_minute := _chosen(per_minute, REQUESTS_PER_MINUTE, exposed):
+            from limits import RateLimitItemPerMinute  # here, so that Bob starts sooner where nobody is limited
+            from limits.aio.storage import MemoryStorage
+            from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+            self._per_minute = {kind: RateLimitItemPerMinute(most) for kind, most in most_per_minute.items()}
+            self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._at_once = _chosen(at_once, TURNS_AT_ONCE, exposed)
         self._under_way: dict[Subject, list[_UnderWay]] = {}
         self._sweep_at = FEWEST_TO_SWEEP
         self._streams = 0
@@ -74,6 +77,8 @@ class Rates:
 
         A request that is refused counts against nobody: an address that has no more uses up nothing of the key's.
         """
+        if self._limiter is None:
+            return
         policies, states, wait = [], [], 0
         limited = [(kind, name, self._per_minute[kind]) for kind, name in subjects if kind in self._per_minute]
         have_one_more = [await self._limiter.test(limit, kind, name) for kind, name, limit in limited]
@@ -91,17 +96,40 @@ class Rates:
         if wait:
             raise HTTPException(429, "Too many requests within a minute.", {"Retry-After": str(wait)})
 
-    def has_room(self, subjects: Sequence[Subject]) -> bool:
-        """Whether these may have one more answer under way."""
-        return all(self._weight(each) < self._at_once[each[0]] for each in self._limited(subjects))
+    async def admit(
+        self,
+        subjects: Sequence[Subject],
+        ask: Callable[[], Awaitable[tuple[Turn, Answer]]],
+        *,
+        begins_nothing: Callable[[], Awaitable[bool]],
+        streams: bool,
+    ) -> tuple[Turn, Answer, bool]:
+        """Ask a question, and count its answer as under way until it is over; also say whether there was room for it.
+
+        There need not be where it `begins_nothing`, being a retry. Raises HTTPException instead of asking where too
+        much is under way: with 429 for these, and with 503 for all, where the answer `streams`.
+        """
+        had_room = self._has_room(subjects)
+        if not had_room and not await begins_nothing():
+            self.check_room(subjects)
+            had_room = True  # it came meanwhile
+        if streams:
+            self._check_streams()  # before a question is accepted that nobody could hear of
+        with self._asking(subjects):
+            turn, answer = await ask()
+            self._noted(subjects, answer)
+        return turn, answer, had_room
 
     def check_room(self, subjects: Sequence[Subject]) -> None:
         """Come back if these may have one more answer under way. Raises HTTPException with 429."""
-        if not self.has_room(subjects):
+        if not self._has_room(subjects):
             raise _no_room()
 
+    def _has_room(self, subjects: Sequence[Subject]) -> bool:
+        return all(self._weight(each) < self._at_once[each[0]] for each in self._limited(subjects))
+
     @contextmanager
-    def asking(self, subjects: Sequence[Subject]) -> Iterator[None]:
+    def _asking(self, subjects: Sequence[Subject]) -> Iterator[None]:
         """Count a question as under way while it is accepted in the block, so that none come in beside it."""
         accepting = _UnderWay()
         for subject in self._limited(subjects):
@@ -111,10 +139,6 @@ class Rates:
         finally:
             accepting.is_being_accepted = False
 
-    def note(self, subjects: Sequence[Subject], answer: Answer) -> None:
-        """Count an answer as under way until it is over."""
-        self._noted(subjects, answer)
-
     @contextmanager
     def streaming(self, subjects: Sequence[Subject], answer: Answer, *, had_room: bool) -> Iterator[None]:
         """Count a stream of an answer as under way for as long as the block lasts.
@@ -122,7 +146,7 @@ class Rates:
         Raises HTTPException where too much is under way, with 429 for these, unless the question `had_room` when it
         was accepted: its answer may be over by now, and others in its place; and with 503 for all.
         """
-        self.check_streams()
+        self._check_streams()
         for subject in () if had_room else self._limited(subjects):
             found = self._found(subject, answer)
             others = self._weight(subject) - (found.weight if found else 0)
@@ -139,7 +163,7 @@ class Rates:
             for each in noted:
                 each.streams -= 1
 
-    def check_streams(self) -> None:
+    def _check_streams(self) -> None:
         """Come back if one more stream may be opened here. Raises HTTPException with 503."""
         if self._streams >= MOST_STREAMS:
             wait = {"Retry-After": str(SECONDS_UNTIL_ONE_HAS_ENDED)}
@@ -184,5 +208,7 @@ def _no_room() -> HTTPException:
     return HTTPException(429, "As many questions as may be at once are being answered for you already.", wait)
 
 
-def _chosen(setting: int | None, default: int, exposed: bool) -> int:
-    return (default if exposed else 0) if setting is None else setting
+def _chosen(settings: dict[Kind, int | None], defaults: dict[Kind, int], exposed: bool) -> dict[Kind, int]:
+    """The limits there are: those of the settings, or where they say nothing and we are exposed, the defaults."""
+    of_all = {kind: (defaults[kind] if exposed else 0) if most is None else most for kind, most in settings.items()}
+    return {kind: most for kind, most in of_all.items() if most}

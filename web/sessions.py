@@ -1,15 +1,19 @@
-"""Sessions over HTTP: made, listed, read, begun anew and deleted by those whose they are."""
+"""Sessions over HTTP: made, listed, read, begun anew and deleted by those whose they are.
+
+Whoever has no secret key reaches only sessions whose id we made.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from core import Chat, Exchange, SessionSummary
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, Trusted
+from web.depends import OpenChat
 from web.problems import problems
 
 MOST_OF_A_PAGE = 100
@@ -88,111 +92,109 @@ SessionId = Annotated[
 Limit = Annotated[int, Query(ge=1, le=MOST_OF_A_PAGE, description="At most so many.")]
 
 
-def session_routes(max_body_bytes: int) -> APIRouter:
-    """The routes. Whoever has no secret key reaches only sessions whose id we made."""
-    routes = APIRouter(max_body_size=max_body_bytes, tags=["sessions"], responses=problems(401, 403, 429, 503))
-    unknown = problems(404) | problems(422, why="That cannot be the id of a session, or a parameter is wrong.")
+session_routes = APIRouter(tags=["sessions"], responses=problems(401, 403, 429, 503))
+_UNKNOWN = problems(404) | problems(422, why="That cannot be the id of a session, or a parameter is wrong.")
 
-    @routes.post("/sessions", status_code=201, openapi_extra=WITH_OR_WITHOUT_A_KEY, summary="Begin a session")
-    async def begin(request: Request, caller: Calling) -> Session:
-        """A session with an id that nobody can guess: whoever knows it may go on with it, read it and delete it.
 
-        One that is not used within a day is forgotten.
+@session_routes.post("/sessions", status_code=201, openapi_extra=WITH_OR_WITHOUT_A_KEY, summary="Begin a session")
+async def begin(chat: OpenChat, caller: Calling) -> Session:
+    """A session with an id that nobody can guess: whoever knows it may go on with it, read it and delete it.
 
-        `/ask` takes ids of your own making as well; those open their transcript to a secret key only.
-        """
-        chat: Chat = request.app.state.chat
-        return Session.of(await chat.issue_session(SURFACE, caller.namespace), caller)
+    One that is not used within a day is forgotten.
 
-    @routes.get(
-        "/sessions", responses=problems(422, why="A parameter is wrong.") | problems(404), summary="List sessions"
-    )
-    async def list_sessions(
-        request: Request,
-        caller: Trusted,
-        limit: Limit = 20,
-        after: Annotated[
-            Printable | None,
-            Query(max_length=200, description="The `session_id` of the last one of the page before."),
-        ] = None,
-    ) -> SessionPage:
-        """The sessions of this key's name, the newest first."""
-        chat: Chat = request.app.state.chat
-        name = None
-        if after is not None:
-            name = (await chat.session(caller.session(after))).session
-        found = await chat.sessions(caller.namespace, after=name, limit=limit + 1)
-        return SessionPage(sessions=[Session.of(each, caller) for each in found[:limit]], more=len(found) > limit)
+    `/ask` takes ids of your own making as well; those open their transcript to a secret key only.
+    """
+    return Session.of(await chat.issue_session(SURFACE, caller.namespace), caller)
 
-    @routes.get(
-        "/sessions/{session_id:path}/turns",
-        responses=unknown,
-        openapi_extra=WITH_OR_WITHOUT_A_KEY,
-        summary="Read a session",
-    )
-    async def read(
-        request: Request,
-        caller: Calling,
-        session_id: SessionId,
-        limit: Limit = 20,
-        before: Annotated[
-            int | None,
-            Query(ge=1, le=BIGGEST_NUMBER, description="The `number` of the first one of the page after."),
-        ] = None,
-    ) -> Transcript:
-        """The last turns since the session was reset, in order.
 
-        What was said with private assistants is told to secret keys that may use them.
-        """
-        chat: Chat = request.app.state.chat
-        session = await _session(chat, caller, session_id)
-        found = await chat.exchanges(session, private=caller.reads_private, before=before, limit=limit + 1)
-        return Transcript(turns=[TranscriptTurn.of(each) for each in found[-limit:]], more=len(found) > limit)
+@session_routes.get(
+    "/sessions", responses=problems(422, why="A parameter is wrong.") | problems(404), summary="List sessions"
+)
+async def list_sessions(
+    chat: OpenChat,
+    caller: Trusted,
+    limit: Limit = 20,
+    after: Annotated[
+        Printable | None,
+        Query(max_length=200, description="The `session_id` of the last one of the page before."),
+    ] = None,
+) -> SessionPage:
+    """The sessions of this key's name, the newest first."""
+    name = None
+    if after is not None:
+        name = (await chat.session(caller.session(after))).session
+    found = await chat.sessions(caller.namespace, after=name, limit=limit + 1)
+    return SessionPage(sessions=[Session.of(each, caller) for each in found[:limit]], more=len(found) > limit)
 
-    @routes.post("/sessions/{session_id:path}/reset", status_code=204, responses=unknown, summary="Reset a session")
-    async def reset(request: Request, caller: Trusted, session_id: SessionId) -> None:
-        """Let the session begin anew: assistants are told nothing any more of what was said so far."""
-        chat: Chat = request.app.state.chat
-        await chat.reset(await _session(chat, caller, session_id))
 
-    @routes.put(
-        "/sessions/{session_id:path}/assistant",
-        responses=problems(408, 413)
-        | problems(404)
-        | problems(422, why="There is no such public assistant, or that cannot be the id of a session."),
-        summary="Choose the assistant of a session",
-    )
-    async def choose(request: Request, caller: Trusted, session_id: SessionId, choice: Choice) -> Session:
-        """Let a public assistant answer from the next question on. Private ones are opened by their passwords only."""
-        chat: Chat = request.app.state.chat
-        session = await _session(chat, caller, session_id)
-        await chat.choose(session, SURFACE, choice.assistant)
-        return Session.of(await chat.session(session), caller)
+@session_routes.get(
+    "/sessions/{session_id:path}/turns",
+    responses=_UNKNOWN,
+    openapi_extra=WITH_OR_WITHOUT_A_KEY,
+    summary="Read a session",
+)
+async def read(
+    chat: OpenChat,
+    caller: Calling,
+    session_id: SessionId,
+    limit: Limit = 20,
+    before: Annotated[
+        int | None,
+        Query(ge=1, le=BIGGEST_NUMBER, description="The `number` of the first one of the page after."),
+    ] = None,
+) -> Transcript:
+    """The last turns since the session was reset, in order.
 
-    @routes.get(
-        "/sessions/{session_id:path}",
-        responses=unknown,
-        openapi_extra=WITH_OR_WITHOUT_A_KEY,
-        summary="Look at a session",
-    )
-    async def look(request: Request, caller: Calling, session_id: SessionId) -> Session:
-        """What is known of a session."""
-        chat: Chat = request.app.state.chat
-        return Session.of(await chat.session(await _session(chat, caller, session_id)), caller)
+    What was said with private assistants is told to secret keys that may use them.
+    """
+    session = await _session(chat, caller, session_id)
+    found = await chat.exchanges(session, private=caller.reads_private, before=before, limit=limit + 1)
+    return Transcript(turns=[TranscriptTurn.of(each) for each in found[-limit:]], more=len(found) > limit)
 
-    @routes.delete(
-        "/sessions/{session_id:path}",
-        status_code=204,
-        responses=unknown,
-        openapi_extra=WITH_OR_WITHOUT_A_KEY,
-        summary="Delete a session",
-    )
-    async def delete(request: Request, caller: Calling, session_id: SessionId) -> None:
-        """Erase what was said in the session, here and at OpenAI. What is under way in it ends."""
-        chat: Chat = request.app.state.chat
-        await chat.forget(await _session(chat, caller, session_id))
 
-    return routes
+@session_routes.post(
+    "/sessions/{session_id:path}/reset", status_code=204, responses=_UNKNOWN, summary="Reset a session"
+)
+async def reset(chat: OpenChat, caller: Trusted, session_id: SessionId) -> None:
+    """Let the session begin anew: assistants are told nothing any more of what was said so far."""
+    await chat.reset(await _session(chat, caller, session_id))
+
+
+@session_routes.put(
+    "/sessions/{session_id:path}/assistant",
+    responses=problems(408, 413)
+    | problems(404)
+    | problems(422, why="There is no such public assistant, or that cannot be the id of a session."),
+    summary="Choose the assistant of a session",
+)
+async def choose(chat: OpenChat, caller: Trusted, session_id: SessionId, choice: Choice) -> Session:
+    """Let a public assistant answer from the next question on. Private ones are opened by their passwords only."""
+    session = await _session(chat, caller, session_id)
+    await chat.choose(session, SURFACE, choice.assistant)
+    return Session.of(await chat.session(session), caller)
+
+
+@session_routes.get(
+    "/sessions/{session_id:path}",
+    responses=_UNKNOWN,
+    openapi_extra=WITH_OR_WITHOUT_A_KEY,
+    summary="Look at a session",
+)
+async def look(chat: OpenChat, caller: Calling, session_id: SessionId) -> Session:
+    """What is known of a session."""
+    return Session.of(await chat.session(await _session(chat, caller, session_id)), caller)
+
+
+@session_routes.delete(
+    "/sessions/{session_id:path}",
+    status_code=204,
+    responses=_UNKNOWN,
+    openapi_extra=WITH_OR_WITHOUT_A_KEY,
+    summary="Delete a session",
+)
+async def delete(chat: OpenChat, caller: Calling, session_id: SessionId) -> None:
+    """Erase what was said in the session, here and at OpenAI. What is under way in it ends."""
+    await chat.forget(await _session(chat, caller, session_id))
 
 
 async def _session(chat: Chat, caller: Caller, session_id: str) -> str:

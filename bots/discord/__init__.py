@@ -1,1 +1,41 @@
 """Bob on Discord."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from bots.discord.settings import DiscordSettings, what_is_read
+from bots.shared.surface import Surface
+from core import Chat
+
+
+def _banner(settings: DiscordSettings) -> str:
+    return f"Discord ({what_is_read(may_read_all=settings.discord_message_content)})"
+
+
+async def _check(settings: DiscordSettings) -> None:
+    from bots.discord.bot import check_discord
+
+    await check_discord(settings)
+
+
+@contextlib.asynccontextmanager
+async def _open(settings: DiscordSettings, chat: Chat, *, drain_seconds: float, alone: bool) -> AsyncIterator[None]:
+    from bots.discord.bot import connected_discord
+
+    async with connected_discord(settings, chat, drain_seconds=drain_seconds, alone=alone):
+        yield
+
+
+DISCORD = Surface(
+    name="discord",
+    settings=DiscordSettings,
+    token="discord_token",
+    people="friends",
+    alone_needs="Discord's bot needs DISCORD_TOKEN.",
+    banner=_banner,
+    path=lambda _: None,
+    check=_check,
+    open=_open,
+)

@@ -14,7 +14,6 @@ from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any
 
 import aiohttp
@@ -29,15 +28,15 @@ from bots.discord.commands import DiscordCommands
 from bots.discord.incoming import Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
 from bots.discord.reply import DiscordReply, seconds_between_edits
+from bots.discord.settings import DiscordSettings, what_is_read
 from bots.discord.words import SURFACE
-from bots.shared.alone import run_alone
 from bots.shared.background import background, carried_out
 from bots.shared.deliveries import InOrder
 from bots.shared.incoming import Incoming as AnyIncoming
 from bots.shared.intake import Intake
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.responder import Responder
-from core import Chat, Settings, SettingsError, Turn, kind_of
+from core import Chat, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +136,7 @@ class Client(discord.AutoShardedClient):
 class DiscordBot:
     """Takes in what people say on Discord, and answers. To be made by `connected_discord`."""
 
-    def __init__(self, settings: Settings, chat: Chat, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, settings: DiscordSettings, chat: Chat, tasks: asyncio.TaskGroup) -> None:
         def ids(words: tuple[str, ...]) -> frozenset[int]:
             return frozenset(map(int, words))
 
@@ -241,7 +240,9 @@ class DiscordBot:
 
 
 @contextlib.asynccontextmanager
-async def connected_discord(settings: Settings, chat: Chat, *, alone: bool = False) -> AsyncIterator[DiscordBot]:
+async def connected_discord(
+    settings: DiscordSettings, chat: Chat, *, drain_seconds: float, alone: bool = False
+) -> AsyncIterator[DiscordBot]:
     """Discord's bot, answering for as long as the block lasts. Where Discord cannot be reached it is tried again.
 
     Where that has become pointless it ends, and the block goes on; unless it is `alone`: then it raises SettingsError.
@@ -251,7 +252,7 @@ async def connected_discord(settings: Settings, chat: Chat, *, alone: bool = Fal
         async with background() as tasks:
             bot = DiscordBot(settings, chat, tasks)
             connecting = connection.create_task(_stay_connected(settings, bot, alone=alone))
-            async with bot.responder.running(drain_seconds=settings.drain_seconds):
+            async with bot.responder.running(drain_seconds=drain_seconds):
                 incoming = asyncio.create_task(bot.is_connected.wait())
                 await asyncio.wait(
                     {incoming, connecting}, timeout=SECONDS_TO_WAIT_FOR_DISCORD, return_when=FIRST_COMPLETED
@@ -261,7 +262,7 @@ async def connected_discord(settings: Settings, chat: Chat, *, alone: bool = Fal
         connecting.cancel()
 
 
-async def _stay_connected(settings: Settings, bot: DiscordBot, *, alone: bool) -> None:
+async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: bool) -> None:
     """Connect again and again, with a fresh client each time, until that is pointless."""
     pause = SHORTEST_PAUSE_SECONDS
     while True:
@@ -339,10 +340,8 @@ def _contains(there: Any, ours: Any) -> bool:
     return there == ours or (not there and not ours)
 
 
-async def check_discord(settings: Settings) -> None:
+async def check_discord(settings: DiscordSettings) -> None:
     """Come back if Discord can be served, as far as can be known now. Raises SettingsError."""
-    if not settings.discord:
-        return
     _go_to(settings.discord_api_url)
     client = discord.Client(intents=discord.Intents.none())
     try:
@@ -357,19 +356,3 @@ async def check_discord(settings: Settings) -> None:
         raise SettingsError(BAD_TOKEN) from None
     except (discord.DiscordException, OSError, TimeoutError, aiohttp.ClientError) as failure:
         logger.warning("Discord does not answer yet as it should: %s", kind_of(failure))
-
-
-def what_is_read(*, may_read_all: bool) -> str:
-    """Which messages we can read, in a few words."""
-    return "reads all messages" if may_read_all else "reads mentions, replies and DMs only"
-
-
-def main() -> None:
-    """Run Discord's bot alone, until a signal ends it."""
-    run_alone(SURFACE, _check_alone, partial(connected_discord, alone=True))
-
-
-async def _check_alone(settings: Settings) -> None:
-    if not settings.discord:
-        raise SettingsError("Discord's bot needs DISCORD_TOKEN.")
-    await check_discord(settings)

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+from bots.shared.surface import LoadedSurface, Surface, all_secrets, configured, load_surfaces
 from core import (
-    Chat,
     Settings,
+    SettingsError,
     StartError,
     calm_garbage_collector,
     configure_logging,
@@ -22,21 +23,19 @@ from core import (
 
 logger = logging.getLogger(__name__)
 
-Check = Callable[[Settings], Awaitable[None]]
-Open = Callable[[Settings, Chat], AbstractAsyncContextManager[object]]
 
+def run_alone(surface: Surface[Any], surfaces: Iterable[Surface[Any]]) -> None:
+    """Serve one of all `surfaces` until a signal ends the process, and let running answers end.
 
-def run_alone(surface: str, check: Check, open_bot: Open) -> None:
-    """Serve one surface until a signal ends the process, and let running answers end.
-
-    `check` raises SettingsError where that cannot work, and the bot where it has become pointless. Exits with 2 then.
+    Exits with 2 where that cannot work, or has become pointless.
     """
     try:
         settings = load_settings()
-        configure_logging(settings.log_level, settings.secrets)
+        loaded = load_surfaces(surfaces)
+        configure_logging(settings.log_level, all_secrets(settings, loaded))
         for warning in start_warnings(settings, serving=False):
             logger.warning(warning)
-        asyncio.run(_serve(surface, settings, check, open_bot))
+        asyncio.run(_serve(_usable_alone(surface, loaded, settings), settings))
     except StartError as error:
         print(f"Bob cannot start. {error}", file=sys.stderr)
         sys.exit(2)
@@ -48,6 +47,13 @@ def run_alone(surface: str, check: Check, open_bot: Open) -> None:
         sys.exit(2)
 
 
+def _usable_alone(surface: Surface[Any], loaded: Iterable[LoadedSurface], settings: Settings) -> LoadedSurface:
+    for each in configured([each for each in loaded if each.surface is surface], settings):
+        if each.path is None:
+            return each
+    raise SettingsError(surface.alone_needs)
+
+
 def _leaves(group: BaseExceptionGroup[StartError]) -> Iterator[BaseException]:
     for each in group.exceptions:
         if isinstance(each, BaseExceptionGroup):
@@ -56,8 +62,8 @@ def _leaves(group: BaseExceptionGroup[StartError]) -> Iterator[BaseException]:
             yield each
 
 
-async def _serve(surface: str, settings: Settings, check: Check, open_bot: Open) -> None:
-    await check(settings)
+async def _serve(surface: LoadedSurface, settings: Settings) -> None:
+    await surface.check()
     ended = asyncio.Event()
     async with open_chat(settings) as chat:
 
@@ -65,9 +71,9 @@ async def _serve(surface: str, settings: Settings, check: Check, open_bot: Open)
             chat.begin_draining(at_once=ended.is_set())
             ended.set()
 
-        async with open_bot(settings, chat):
+        async with surface.open(chat, drain_seconds=settings.drain_seconds, alone=True):
             for each in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(each, end)
             calm_garbage_collector()
-            print(f"Bob is here:  {surface}", file=sys.stderr, flush=True)
+            print(f"Bob is here:  {surface.surface.name}", file=sys.stderr, flush=True)
             await ended.wait()

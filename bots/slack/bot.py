@@ -22,21 +22,22 @@ from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bots.shared.alone import run_alone
 from bots.shared.background import background
 from bots.shared.deliveries import acknowledged
 from bots.shared.intake import Intake
 from bots.shared.responder import Responder
+from bots.shared.surface import HttpReply
 from bots.shared.words import names_of_files
 from bots.slack.api import SlackApi
 from bots.slack.commands import SlackCommands
 from bots.slack.prepare import Allowed, SlackPreparing
 from bots.slack.reply import SlackReply
+from bots.slack.settings import SlackSettings
 from bots.slack.shape import is_slacks
 from bots.slack.socket import Socket
 from bots.slack.status import Statuses
 from bots.slack.words import SURFACE, Incoming, install_of, parse_message
-from core import Chat, Json, Settings, SettingsError, Turn, kind_of
+from core import Chat, Json, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class SlackBot:
     """Takes in what Slack delivers, and answers. To be made by `open_slack`."""
 
     def __init__(
-        self, settings: Settings, chat: Chat, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup
+        self, settings: SlackSettings, chat: Chat, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup
     ) -> None:
         token = settings.slack_bot_token.get_secret_value()
 
@@ -145,19 +146,19 @@ class SlackBot:
 
 
 @contextlib.asynccontextmanager
-async def open_slack(settings: Settings, chat: Chat) -> AsyncIterator[SlackBot]:
+async def open_slack(settings: SlackSettings, chat: Chat, *, drain_seconds: float) -> AsyncIterator[SlackBot]:
     """Slack's bot, answering for as long as the block lasts; deliveries come through `SlackBot.take_in`."""
     timeout = aiohttp.ClientTimeout(total=SECONDS_FOR_A_CALL)
     async with aiohttp.ClientSession(timeout=timeout) as session, background() as tasks:
         bot = SlackBot(settings, chat, session, tasks)
-        async with bot.responder.running(drain_seconds=settings.drain_seconds):
+        async with bot.responder.running(drain_seconds=drain_seconds):
             yield bot
 
 
 @contextlib.asynccontextmanager
-async def connected_slack(settings: Settings, chat: Chat) -> AsyncIterator[SlackBot]:
+async def connected_slack(settings: SlackSettings, chat: Chat, *, drain_seconds: float) -> AsyncIterator[SlackBot]:
     """Slack's bot over Socket Mode. Where Slack cannot be reached it is tried again until it can."""
-    async with open_slack(settings, chat) as bot:
+    async with open_slack(settings, chat, drain_seconds=drain_seconds) as bot:
         socket = Socket(bot.app, settings.slack_app_token.get_secret_value())
         connecting = asyncio.create_task(socket.connect())
         try:
@@ -168,13 +169,20 @@ async def connected_slack(settings: Settings, chat: Chat) -> AsyncIterator[Slack
             await socket.close()  # type: ignore[no-untyped-call]
 
 
-async def check_slack(settings: Settings) -> None:
+async def answer_delivery(bot: SlackBot, headers: Mapping[str, str], body: bytes) -> HttpReply:
+    """Take in an event, a command or a click that Slack signed."""
+    if not bot.is_genuine(headers, body):
+        return 401, {"content-type": "text/plain; charset=utf-8"}, "This is not signed by Slack, or too old."
+    answer = await bot.take_in(headers, body)
+    return answer.status, answer.first_headers_without_set_cookie(), answer.body
+
+
+async def check_slack(settings: SlackSettings) -> None:
     """Come back if Slack can be served, as far as can be known now. Raises SettingsError."""
-    if not settings.slack:
-        return
+    transport = settings.transport
     client = AsyncWebClient(token=settings.slack_bot_token.get_secret_value(), base_url=settings.slack_api_url)
     await _try_token("SLACK_BOT_TOKEN", client.auth_test())
-    if settings.slack == "socket":
+    if transport == "socket":
         app_token = settings.slack_app_token.get_secret_value()
         await _try_token("SLACK_APP_TOKEN", client.apps_connections_open(app_token=app_token))
 
@@ -188,16 +196,3 @@ async def _try_token(name: str, call: Awaitable[object]) -> None:
         logger.warning("Slack does not answer yet as it should: %s", kind_of(refusal))
     except (OSError, aiohttp.ClientError) as failure:
         logger.warning("Slack cannot be reached yet: %s", kind_of(failure))
-
-
-def main() -> None:
-    """Run Slack's bot alone, until a signal ends it."""
-    run_alone(SURFACE, _check_alone, connected_slack)
-
-
-async def _check_alone(settings: Settings) -> None:
-    if settings.slack != "socket":
-        raise SettingsError(
-            "Slack's bot alone needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (Socket Mode). Over HTTP `bob run` serves it."
-        )
-    await check_slack(settings)

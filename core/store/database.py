@@ -19,16 +19,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import psycopg
 import sqlalchemy as sa
-from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from core.errors import StartError, StoreUnavailable
+
+if TYPE_CHECKING:
+    import psycopg
 
 logger = logging.getLogger(__name__)
 
@@ -352,8 +353,10 @@ def _check_postgresql(url: str, parsed: sa.URL) -> None:
     for name in ("port", "connect_timeout", *KEEPALIVES):
         if not all(each.isdecimal() for value in parsed.normalized_query.get(name, ()) for each in value.split(",")):
             raise DatabaseURLError("DATABASE_URL has a word in its options where a number belongs.")
+    import psycopg  # here, so that a process with SQLite starts without it
+
     try:
-        conninfo_to_dict(parsed.set(drivername="postgresql").render_as_string(hide_password=False))
+        psycopg.conninfo.conninfo_to_dict(parsed.set(drivername="postgresql").render_as_string(hide_password=False))
     except psycopg.Error:
         raise DatabaseURLError("DATABASE_URL has an option that PostgreSQL does not know.") from None
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
@@ -181,6 +180,8 @@ class ServerLiveness:
         await asyncio.to_thread(self._files.unlock, self.lease_owner)
 
     async def _keep_listening(self, on_notification: OnNotification, listening: asyncio.Event) -> None:
+        import psycopg  # here, so that a process with SQLite starts without it
+
         pause = 0.05
         keepalives: dict[str, Any] = dict(KEEPALIVES)
         while True:

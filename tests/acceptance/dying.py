@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import importlib
 import inspect
 import os
 import re
@@ -27,7 +26,7 @@ from bots.slack import prepare as slack_prepare
 from bots.slack import reply as slack_reply
 from core import threads
 from core.store.database import Database
-from tests.acceptance.processes import Nursery, Process
+from tests.acceptance.processes import Nursery, Process, main_of
 from tests.core.fixtures.store import operations, part_of
 from web import app, cli
 
@@ -125,7 +124,7 @@ def main() -> None:
     _watch_calls(points)
     _watch_replies(points)
     if bot := os.environ[RUNS]:
-        importlib.import_module(bot).main()
+        main_of(bot)()
     else:
         cli.main(["run"])
 

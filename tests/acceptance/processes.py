@@ -25,6 +25,9 @@ SECONDS = 60.0  # to start, on a busy machine
 BOB = Path(sys.executable).with_name("bob")
 IMPORTED_AT_THE_START = (
     "alembic.command",
+    "bots.discord.bot",
+    "bots.slack.bot",
+    "core.openai_model",
     "httpcore2",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
@@ -32,6 +35,7 @@ IMPORTED_AT_THE_START = (
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
+    "web.cli",
 )
 _SERVED = re.compile(r"(?:Bob is here:\s+|Uvicorn running on )(\S+?)(?:/chat)?(?:\s|$)")
 
@@ -130,7 +134,7 @@ class Nursery:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__, "web.cli", "bots.slack.bot", *IMPORTED_AT_THE_START])
+        self._context.set_forkserver_preload([__name__, *IMPORTED_AT_THE_START])
         self._alive: dict[int, Process] = {}
 
     async def __aenter__(self) -> Nursery:
@@ -250,9 +254,16 @@ def _run(environment: dict[str, str], folder: str, stderr: Connection, bot: str)
     os.environ.clear()
     os.environ.update(environment)
     if bot:
-        importlib.import_module(bot).main()
+        main_of(bot)()
     else:
         importlib.import_module("web.cli").main(["run"])
+
+
+def main_of(bot: str) -> Callable[[], None]:
+    """What runs a bot alone: the function of a module, or of a package that can be run."""
+    module = importlib.import_module(bot)
+    main: Callable[[], None] = getattr(module, "main", None) or importlib.import_module(f"{bot}.__main__").main
+    return main
 
 
 def free_port() -> int:

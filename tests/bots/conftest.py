@@ -7,14 +7,20 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pytest
 import uvicorn
 
+from bots.shared.surface import HttpHandler, LoadedSurface
+from bots.slack import SLACK
 from bots.slack import reply as slack_reply
-from bots.slack.bot import SlackBot, connected_slack
+from bots.slack.bot import SlackBot, answer_delivery, connected_slack, open_slack
+from bots.slack.settings import SlackSettings
+from core import Chat, Settings
 from tests.bots.running import RunningBob
 from tests.conftest import make_settings
 from tests.core.fixtures.database import rows
@@ -38,20 +44,31 @@ class Bob(RunningBob):
     url = ""
     """Where Slack delivers over HTTP."""
 
+    def __init__(self, settings: Settings, of_slack: SlackSettings) -> None:
+        super().__init__(settings)
+        self._of_slack = of_slack
+
     def _calls(self) -> tuple[object, Sequence[str]]:
         return self.slack._api.client, ["api_call"]
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        if self.settings.slack == "socket":
-            async with connected_slack(self.settings, self.chat) as self.slack:
+        if self._of_slack.transport == "socket":
+            seconds = self.settings.drain_seconds
+            async with connected_slack(self._of_slack, self.chat, drain_seconds=seconds) as self.slack:
                 yield
         else:
-            app = create_app(self.settings, self.chat)
-            async with _served(app) as site:
+            surface = LoadedSurface(replace(SLACK, open=self._open), self._of_slack)
+            async with _served(create_app(self.settings, self.chat, [surface])) as site:
                 self.url = f"{site}/slack/events"
-                self.slack = app.state.slack
                 yield
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, settings: SlackSettings, chat: Chat, *, drain_seconds: float, alone: bool
+    ) -> AsyncIterator[HttpHandler]:
+        async with open_slack(settings, chat, drain_seconds=drain_seconds) as self.slack:
+            yield partial(answer_delivery, self.slack)
 
 
 class Start(Protocol):
@@ -93,7 +110,9 @@ def bob(fake: FakeOpenAI, slack: FakeSlack, sqlite_url: str) -> Start:
             ours["slack_app_token"] = slack.app_token
         else:
             ours["slack_signing_secret"] = slack.signing_secret
-        running = Bob(make_settings(fake, sqlite_url, **{**ours, **settings}))
+        all_settings: dict[str, Any] = {**ours, **settings}
+        of_slack = SlackSettings(**all_settings, _env_file=None)
+        running = Bob(make_settings(fake, sqlite_url, **all_settings), of_slack)
         await running.start()
         if over == "http":
             slack.deliver_to(running.url)

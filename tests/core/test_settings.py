@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from pydantic import SecretStr
 
 import core
-from core import Settings, SettingsError, StartError, describe_database, load_settings, open_chat
+from bots import SURFACES
+from bots.shared.surface import Surface, all_secrets, load_surfaces
+from core import (
+    Settings,
+    SettingsError,
+    SettingsModel,
+    StartError,
+    describe_database,
+    load_settings,
+    open_chat,
+    read_settings,
+)  # fmt: skip
 from core.password import SEED_PASSWORD
 from core.process import start_warnings
 
 EXAMPLE = Path(core.__file__).parents[1] / ".env.example"
 
 
+def listed() -> Sequence[str]:
+    """The settings in the example, in its order."""
+    return re.findall(r"^(?:# ?)?([A-Z][A-Z0-9_]*)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def all_settings(surfaces: Sequence[Surface[Any]]) -> Sequence[str]:
+    """Every setting there is, in the order of the example: surfaces stand between what is served and how."""
+    ours = [field.upper() for field in Settings.model_fields]
+    of_surfaces = [field.upper() for each in surfaces for field in each.settings.model_fields]
+    at = ours.index("LOG_LEVEL")
+    return [*ours[:at], *of_surfaces, *ours[at:]]
+
+
 def test_the_example_lists_every_setting_in_order() -> None:
-    listed = re.findall(r"^(?:# ?)?([A-Z][A-Z0-9_]*)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert listed == [field.upper() for field in Settings.model_fields]
+    assert listed() == all_settings(SURFACES)
 
 
-def test_the_example_copied_as_it_is_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [Settings, *(each.settings for each in SURFACES)])
+def test_the_example_copied_as_it_is_changes_nothing(tmp_path: Path, model: type[SettingsModel]) -> None:
     (tmp_path / ".env").write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
-    assert load_settings() == Settings(_env_file=None)
+    assert read_settings(model) == model(_env_file=None)
 
 
 def test_the_example_explains_each_group_of_settings() -> None:
@@ -34,9 +60,10 @@ def test_the_example_explains_each_group_of_settings() -> None:
 
 
 def test_what_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for field in set(Settings.model_fields) - {"private_bob_password"}:
-        monkeypatch.setenv(field.upper(), "")
+    for name in set(all_settings(SURFACES)) - {"PRIVATE_BOB_PASSWORD"}:
+        monkeypatch.setenv(name, "")
     assert load_settings() == Settings(_env_file=None)
+    assert [each.settings for each in load_surfaces(SURFACES)] == [each.settings(_env_file=None) for each in SURFACES]
 
 
 def test_the_password_is_the_published_one_until_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +109,22 @@ def test_lists_are_words_between_spaces_or_commas(
 ) -> None:
     monkeypatch.setenv("CORS_ALLOW_ORIGINS", written)
     assert load_settings().cors_allow_origins == read
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds"),
+    [({}, 14.0), ({"HOLD_SECONDS": "20"}, 20.0), ({"HOLD_SECONDS": "20", "LEASE_SECONDS": "30"}, 30.0)],
+)
+def test_leases_last_as_long_as_their_setting_says_also_by_its_former_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], seconds: float
+) -> None:
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    assert load_settings().lease_seconds == seconds
+    (tmp_path / ".env").unlink()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().lease_seconds == seconds
+    assert Settings(lease_seconds=7, _env_file=None).lease_seconds == 7
 
 
 def test_log_levels_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +188,7 @@ def test_log_levels_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) 
 def test_what_cannot_be_used_is_named_and_not_quoted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as refused:
-        load_settings()
+        all_secrets(load_settings(), load_surfaces(SURFACES))
     assert str(refused.value).startswith(f"{name}: ")
     for word in value.split():
         assert not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", str(refused.value).removeprefix(f"{name}: "))
@@ -298,12 +341,12 @@ def test_the_password_of_a_database_is_a_secret_whatever_is_in_it(user: str, pas
 def test_a_password_in_any_address_is_a_secret(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert {"sword/fish", "sword%2Ffish"} <= set(load_settings().secrets)
+    assert {"sword/fish", "sword%2Ffish"} <= set(all_secrets(load_settings(), load_surfaces(SURFACES)))
 
 
 def test_what_is_not_set_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRIVATE_BOB_PASSWORD", "")
-    assert load_settings().secrets == ()
+    assert all_secrets(load_settings(), load_surfaces(SURFACES)) == []
 
 
 @pytest.mark.parametrize("serving", [True, False])

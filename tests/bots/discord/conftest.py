@@ -13,6 +13,7 @@ import pytest
 from bots.discord import bot as discord_bot
 from bots.discord import reply as discord_reply
 from bots.discord.bot import DiscordBot, connected_discord
+from bots.discord.settings import DiscordSettings
 from core import Settings
 from tests.bots.running import RunningBob
 from tests.conftest import make_settings
@@ -28,8 +29,9 @@ class Bob(RunningBob):
 
     bot: DiscordBot
 
-    def __init__(self, settings: Settings, discord: FakeDiscord) -> None:
+    def __init__(self, settings: Settings, of_discord: DiscordSettings, discord: FakeDiscord) -> None:
         super().__init__(settings)
+        self._of_discord = of_discord
         self._discord = discord
 
     def _calls(self) -> tuple[object, Sequence[str]]:
@@ -37,7 +39,8 @@ class Bob(RunningBob):
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        async with connected_discord(self.settings, self.chat) as self.bot:
+        seconds = self.settings.drain_seconds
+        async with connected_discord(self._of_discord, self.chat, drain_seconds=seconds) as self.bot:
             with contextlib.suppress(TimeoutError):
                 await self._discord.until(lambda discord: discord.is_online, SECONDS)
             yield
@@ -77,7 +80,9 @@ def bob(fake: FakeOpenAI, discord: FakeDiscord, sqlite_url: str) -> Start:
     @contextlib.asynccontextmanager
     async def start(**settings: Any) -> AsyncIterator[Bob]:
         ours = {"drain_seconds": 0, "discord_token": discord.token, "discord_api_url": discord.url}
-        running = Bob(make_settings(fake, sqlite_url, **{**ours, **settings}), discord)
+        all_settings: dict[str, Any] = {**ours, **settings}
+        of_discord = DiscordSettings(**all_settings, _env_file=None)
+        running = Bob(make_settings(fake, sqlite_url, **all_settings), of_discord, discord)
         await running.start()
         try:
             yield running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,9 @@ from bots.discord import reply as discord_reply
 from bots.discord.api import DiscordApi
 from bots.discord.bot import BAD_TOKEN, NO_CONTENT_INTENT, Client, check_discord, connected_discord
 from bots.discord.reply import CANNOT_SAY_IT_THERE
+from bots.discord.settings import DiscordSettings
 from bots.shared import caller
-from core import Chat, Json, LeaseLost, Settings, SettingsError, Turn, open_chat
+from core import Chat, Json, LeaseLost, SettingsError, Turn, open_chat
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Bob, Start, answer, answered, buttons, is_whole
 from tests.bots.discord.test_replies import asks, command_answered, commands, shown
@@ -748,33 +750,29 @@ async def test_an_answer_grows_on_while_the_gateway_is_away(
 # ── what makes it pointless ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def settings_for(discord: FakeDiscord, fake: FakeOpenAI, database_url: str, **more: object) -> Settings:
-    ours = {"drain_seconds": 0, "discord_token": discord.token, "discord_api_url": discord.url}
-    return make_settings(fake, database_url, **{**ours, **more})
+def settings_for(discord: FakeDiscord, **more: Any) -> DiscordSettings:
+    ours = {"discord_token": discord.token, "discord_api_url": discord.url}
+    return DiscordSettings(**{**ours, **more}, _env_file=None)
 
 
-async def test_a_token_that_discord_refuses_is_told_of_in_one_sentence(
-    discord: FakeDiscord, fake: FakeOpenAI, sqlite_url: str
-) -> None:
+async def test_a_token_that_discord_refuses_is_told_of_in_one_sentence(discord: FakeDiscord) -> None:
     with pytest.raises(SettingsError) as raised:
-        await check_discord(settings_for(discord, fake, sqlite_url, discord_token="not-the-token"))
+        await check_discord(settings_for(discord, discord_token="not-the-token"))
     assert str(raised.value) == BAD_TOKEN
     assert "not-the-token" not in str(raised.value)
 
 
-async def test_the_missing_toggle_is_told_of_in_one_sentence(
-    discord: FakeDiscord, fake: FakeOpenAI, sqlite_url: str
-) -> None:
+async def test_the_missing_toggle_is_told_of_in_one_sentence(discord: FakeDiscord) -> None:
     with pytest.raises(SettingsError) as raised:
-        await check_discord(settings_for(discord, fake, sqlite_url, discord_message_content=True))
+        await check_discord(settings_for(discord, discord_message_content=True))
     assert str(raised.value) == NO_CONTENT_INTENT
     discord.message_content_allowed = True
-    await check_discord(settings_for(discord, fake, sqlite_url, discord_message_content=True))
+    await check_discord(settings_for(discord, discord_message_content=True))
 
 
 @pytest.mark.parametrize("broken", ["down", "503", "a page"])
 async def test_a_discord_that_does_not_answer_yet_keeps_nobody_from_beginning(
-    discord: FakeDiscord, fake: FakeOpenAI, sqlite_url: str, broken: str
+    discord: FakeDiscord, broken: str
 ) -> None:
     if broken == "down":
         discord.stop()
@@ -782,13 +780,8 @@ async def test_a_discord_that_does_not_answer_yet_keeps_nobody_from_beginning(
         discord.fail("GET", "/**", 503, times=None)
     else:
         discord.fail("GET", "/**", 403, cloudflare=True, times=None)
-    await check_discord(settings_for(discord, fake, sqlite_url))
+    await check_discord(settings_for(discord))
     discord.start(discord.port) if broken == "down" else None
-
-
-async def test_without_a_token_discord_is_not_asked(discord: FakeDiscord, fake: FakeOpenAI, sqlite_url: str) -> None:
-    await check_discord(settings_for(discord, fake, sqlite_url, discord_token=""))
-    assert discord.calls == []
 
 
 POINTLESS = pytest.mark.parametrize(("code", "sentence"), [(4004, BAD_TOKEN), (4014, NO_CONTENT_INTENT)])
@@ -798,10 +791,13 @@ POINTLESS = pytest.mark.parametrize(("code", "sentence"), [(4004, BAD_TOKEN), (4
 async def test_a_bot_alone_ends_where_going_on_has_become_pointless(
     discord: FakeDiscord, fake: FakeOpenAI, sqlite_url: str, code: int, sentence: str
 ) -> None:
-    settings = settings_for(discord, fake, sqlite_url)
+    settings = settings_for(discord)
 
     async def serve() -> None:
-        async with open_chat(settings) as chat, connected_discord(settings, chat, alone=True):
+        async with (
+            open_chat(make_settings(fake, sqlite_url, drain_seconds=0)) as chat,
+            connected_discord(settings, chat, drain_seconds=0, alone=True),
+        ):
             await discord.until(lambda discord: discord.connections, SECONDS)
             discord.close_connections(code)
             await asyncio.sleep(SECONDS)

@@ -16,12 +16,14 @@ import discord
 import pytest
 import simcord
 import simcord.http.client as simcord_http
+from pydantic import SecretStr
 from simcord import ChannelHandle, ResponseMessage
 from yarl import URL
 
 from bots.discord import bot as discord_bot
 from bots.discord.bot import NO_CONTENT_INTENT, Client, DiscordBot, connected_discord
 from bots.discord.incoming import MENTION_ME
+from bots.discord.settings import DiscordSettings
 from bots.discord.words import LIMIT
 from core import SettingsError, open_chat
 from tests.bots.conftest import asked, closed, held, turns
@@ -196,8 +198,11 @@ def bob(fake: FakeOpenAI, world: World, sqlite_url: str) -> Start:
 
     @contextlib.asynccontextmanager
     async def start(**settings: Any) -> AsyncIterator[DiscordBot]:
-        ours = make_settings(fake, sqlite_url, **{"drain_seconds": 0, "discord_token": "a-token", **settings})
-        async with open_chat(ours) as chat, connected_discord(ours, chat) as bot:
+        ours = DiscordSettings(**{"discord_token": "a-token", **settings}, _env_file=None)
+        async with (
+            open_chat(make_settings(fake, sqlite_url, **{"drain_seconds": 0, **settings})) as chat,
+            connected_discord(ours, chat, drain_seconds=0) as bot,
+        ):
             assert bot.is_connected.is_set()
             yield bot
 
@@ -457,9 +462,9 @@ async def test_without_the_intent_that_was_asked_for_bob_says_which_switch_it_is
     world: World, fake: FakeOpenAI, sqlite_url: str
 ) -> None:
     world.forbids_reading()
-    settings = make_settings(fake, sqlite_url, discord_token="a-token", discord_message_content=True)
-    async with open_chat(settings) as chat:
+    settings = DiscordSettings(discord_token=SecretStr("a-token"), discord_message_content=True, _env_file=None)
+    async with open_chat(make_settings(fake, sqlite_url)) as chat:
         with pytest.raises(ExceptionGroup) as raised:
-            async with connected_discord(settings, chat, alone=True):
+            async with connected_discord(settings, chat, drain_seconds=0, alone=True):
                 pass
     assert raised.group_contains(SettingsError, match=re.escape(NO_CONTENT_INTENT))

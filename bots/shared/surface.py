@@ -1,0 +1,110 @@
+"""What a surface tells of itself to whoever serves it. `bots.SURFACES` lists all there are."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import SecretStr
+
+from core import Chat, Settings, SettingsError, SettingsModel, read_settings
+
+Model = TypeVar("Model", bound=SettingsModel)
+OfModel = TypeVar("OfModel", bound=SettingsModel, contravariant=True)
+
+HttpReply = tuple[int, Mapping[str, str], str | bytes]
+"""A status, headers, and a body."""
+HttpHandler = Callable[[Mapping[str, str], bytes], Awaitable[HttpReply]]
+"""Takes in the headers, with names in small letters, and the body of a request; checks itself who sent it."""
+
+
+class Open(Protocol[OfModel]):
+    """Serves a surface for as long as the block lasts; where it has a path, by the handler that the block gets.
+
+    It waits `drain_seconds` for running answers. Where a surface can be served no more the block goes on without it;
+    but where it is served `alone`, SettingsError is raised.
+    """
+
+    def __call__(
+        self, settings: OfModel, chat: Chat, *, drain_seconds: float, alone: bool
+    ) -> AbstractAsyncContextManager[HttpHandler | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surface(Generic[Model]):
+    """A platform where people meet Bob. To import its library is left to `check` and `open`."""
+
+    name: str
+    settings: type[Model]
+    """Its own settings, read from the environment. Secrets are SecretStr there, and then never logged."""
+    token: str
+    """The name of the setting that switches it on."""
+    people: str
+    """Who meets Bob there, for `… does not talk to your friends`."""
+    alone_needs: str
+    """The sentence where it cannot be served alone as it is configured."""
+    banner: Callable[[Model], str]
+    """What is said of it at the start."""
+    path: Callable[[Model], str | None]
+    """Where requests are delivered to it, or None: it connects by itself. Raises SettingsError where neither works."""
+    check: Callable[[Model], Awaitable[None]]
+    """Comes back if it can be served, as far as can be known now. Raises SettingsError."""
+    open: Open[Model]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSurface:
+    """A surface and its settings."""
+
+    surface: Surface[Any]
+    settings: SettingsModel
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether it is switched on."""
+        token: SecretStr = getattr(self.settings, self.surface.token)
+        return bool(token.get_secret_value())
+
+    @property
+    def path(self) -> str | None:
+        """Where requests are delivered to it, or None: it connects by itself. Raises SettingsError."""
+        return self.surface.path(self.settings)
+
+    @property
+    def banner(self) -> str:
+        """What is said of it at the start."""
+        return self.surface.banner(self.settings)
+
+    async def check(self) -> None:
+        """Come back if it can be served, as far as can be known now. Raises SettingsError."""
+        await self.surface.check(self.settings)
+
+    def open(
+        self, chat: Chat, *, drain_seconds: float, alone: bool = False
+    ) -> AbstractAsyncContextManager[HttpHandler | None]:
+        """Serve it for as long as the block lasts, see Open."""
+        return self.surface.open(self.settings, chat, drain_seconds=drain_seconds, alone=alone)
+
+
+def load_surfaces(surfaces: Iterable[Surface[Any]]) -> Sequence[LoadedSurface]:
+    """The surfaces with their settings in this process. Raises SettingsError where one of those cannot be used."""
+    return [LoadedSurface(each, read_settings(each.settings)) for each in surfaces]
+
+
+def all_secrets(settings: Settings, surfaces: Iterable[LoadedSurface]) -> Sequence[str]:
+    """Every value that must not be written anywhere."""
+    return [*settings.secrets, *(secret for each in surfaces for secret in each.settings.secrets)]
+
+
+def configured(surfaces: Iterable[LoadedSurface], settings: Settings) -> Sequence[LoadedSurface]:
+    """Those that are switched on. Raises SettingsError where no language model answers: then none is served."""
+    found = [each for each in surfaces if each.is_configured]
+    for each in found:
+        if settings.offline:
+            raise SettingsError(
+                f"{each.surface.token.upper()} is set and no language model: set OPENAI_API_KEY or OPENAI_BASE_URL. "
+                f"The offline stand-in does not talk to your {each.surface.people}."
+            )
+    return found
