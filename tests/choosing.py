@@ -1,7 +1,7 @@
 """A plugin of pytest: which tests `make quick` runs, and which `make test` leaves to `make test-all`.
 
 Nobody has to remember it for a test that they write. A test is `quick` where it has no use for a server, a browser or
-another process, and its database is SQLite. A test is `thorough` where its folder, its database or its own mark says so.
+another process, and its database is SQLite. It is `thorough` where its folder, its database or its own mark says so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent
 PROCESSES = {"subprocess", "multiprocessing", "simcord"}
 SERVERS = (
     "tests.acceptance", "tests.bots.conftest", "tests.bots.discord.conftest", "tests.core.fixtures.process",
-    "tests.fakes.discord_api", "tests.fakes.openai_api", "tests.fakes.slack_api", "tests.web.browser", "tests.web.conftest",
+    "tests.fakes.discord_api", "tests.fakes.openai_api", "tests.fakes.slack_api", "tests.web.browser",
+    "tests.web.conftest",
 )  # fmt: skip
 SLOW_FOLDERS = ("acceptance", "bench", "fakes", "web/browser")  # which `make quick` does not even import
 FIXTURES_THAT_START = {"browser", "discord", "environment", "fake", "postgres", "postgresql", "slack"}
@@ -34,7 +35,8 @@ hypothesis.settings.register_profile(
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Spare `make quick` what none of its tests is in."""
-    return config.option.markexpr == "quick" and collection_path in [ROOT / each for each in SLOW_FOLDERS] or None
+    is_spared = config.option.markexpr == "quick" and collection_path in [ROOT / each for each in SLOW_FOLDERS]
+    return is_spared or None
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are deselected by their marks
@@ -80,7 +82,7 @@ def _is_quick(item: pytest.Function) -> bool:
     started = FIXTURES_THAT_START & {*item.fixturenames}
     if where == LEDGER:
         return started <= {"fake"}
-    return not started and not any(_starts_something(value) for value in _reached(item.function))
+    return not started and not starts_something(item.function)
 
 
 def _where(item: pytest.Item) -> str:
@@ -92,14 +94,18 @@ def _on_postgresql(item: pytest.Item) -> bool:
     return callspec is not None and callspec.params.get("database_url") == "postgresql"
 
 
-def _starts_something(value: object) -> bool:
+def starts_something(test: Any) -> bool:
+    """Whether a test names a server, a process or a browser, itself or through what it names of the tests."""
+    return any(_is_started(value) for value in _reached(test))
+
+
+def _is_started(value: object) -> bool:
     if isinstance(value, types.ModuleType):
         return value.__name__ in PROCESSES
     return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith(SERVERS)
 
 
 def _reached(function: Any) -> Iterator[object]:
-    """What a test names, itself or through the functions and classes of the tests that it names."""
     seen: set[int] = set()
     left = [function]
     while left:

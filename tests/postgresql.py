@@ -19,8 +19,8 @@ from typing import IO
 
 ROOT = Path(__file__).parent.parent
 
-# Nobody cuts the power to a test. Four workers share the server, and hundreds of databases are left in it, which to look
-# after costs more than they do.
+# Nobody cuts the power to a test. All workers share the server, and looking after the hundreds of databases that they
+# leave in it would cost more than they do.
 SETTINGS = """
 fsync = off
 full_page_writes = off
