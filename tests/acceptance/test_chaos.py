@@ -63,6 +63,7 @@ async def all_pass(*trials: Coroutine[Any, Any, Verdict]) -> None:
     assert all(verdict.passes for verdict in verdicts), f"\n{table}"
 
 
+@pytest.mark.thorough
 async def test_nothing_is_lost_doubled_or_reordered_while_one_two_or_four_processes_are_killed(
     seed: int, postgres: Postgres
 ) -> None:
@@ -71,6 +72,7 @@ async def test_nothing_is_lost_doubled_or_reordered_while_one_two_or_four_proces
     )
 
 
+@pytest.mark.thorough
 async def test_nothing_is_lost_or_cut_while_three_processes_are_restarted_in_turn(
     seed: int, postgres: Postgres
 ) -> None:

@@ -26,6 +26,8 @@ from tests.fakes.openai_api import Asked, FakeOpenAI, Reply
 
 Environment = Callable[..., dict[str, str]]
 
+pytestmark = pytest.mark.one_in(2)  # of two ways to be served
+
 SECONDS = 120.0  # on a busy machine
 ALONE = "bots.discord"
 PASSWORD = "pomegranate-at-noon"

@@ -16,6 +16,8 @@ from tests.acceptance.processes import ask, bob, free_port
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.web.conftest import served
 
+pytestmark = pytest.mark.empty_database
+
 NOTHING = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 HELLO = "Hello, how are you?"
 

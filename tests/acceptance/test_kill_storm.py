@@ -180,6 +180,7 @@ async def weather(
     return storm
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("threads", "kills"), [("conversations", KILLS), ("local", KILLS // 2)])
 async def test_no_question_is_lost_or_answered_twice_while_the_server_is_killed(
     fake: FakeOpenAI, database_url: str, environment: Environment, tmp_path: Path, seed: int, threads: str, kills: int
@@ -189,6 +190,7 @@ async def test_no_question_is_lost_or_answered_twice_while_the_server_is_killed(
     judge(storm, fake, database_url)
 
 
+@pytest.mark.one_in(2)
 async def test_no_question_is_lost_or_answered_twice_while_one_of_two_servers_is_killed(
     fake: FakeOpenAI, database_url: str, environment: Environment, tmp_path: Path, seed: int
 ) -> None:

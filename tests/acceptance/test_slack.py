@@ -25,6 +25,8 @@ from tests.fakes.slack_api import FakeSlack, Interaction
 
 Environment = Callable[..., dict[str, str]]
 
+pytestmark = pytest.mark.one_in(2)  # of two ways to be delivered to
+
 PASSWORD = "pomegranate-at-noon"
 PRIVATE = "🔒 _Private-Bob_\n\n"  # above each of his answers
 STOPPED = "First words. \n\n_Stopped._"

@@ -21,6 +21,8 @@ from tests.fakes.slack_api import FakeSlack
 Environment = Callable[..., dict[str, str]]
 Transport = Literal["http", "socket"]
 
+pytestmark = pytest.mark.one_in(2)  # of two ways to be delivered to
+
 HI = f"<@{FakeSlack.bot_user}>"
 SECONDS = 120.0  # on a busy machine
 WORDS = [f"word{n} " for n in range(60)]

@@ -319,6 +319,7 @@ async def play(case: Case, mode: str, folder: Path) -> None:
         assert fake.questions_told_twice() == []
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("name", "mode"), [(name, mode) for name, case in CASES.items() for mode in case.modes])
 async def test_a_fault_ends_in_the_answer_or_in_one_clean_sentence_and_the_session_goes_on(
     name: str, mode: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -27,6 +27,8 @@ from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.database import change, connected, rows
 from tests.fakes.openai_api import FakeOpenAI
 
+pytestmark = pytest.mark.empty_database
+
 FIXTURES = Path(__file__).with_name("fixtures")
 ON_POSTGRESQL_ONLY = "ix_chat_session_name_bytes"
 Rows = dict[str, list[dict[str, Any]]]

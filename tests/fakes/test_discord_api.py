@@ -352,6 +352,7 @@ async def test_after_the_last_identify_of_the_day_the_token_is_worthless(discord
     assert ask(discord, "GET", "/gateway/bot")[1]["session_start_limit"]["remaining"] == 0
 
 
+@pytest.mark.relied_on
 async def test_what_was_missed_is_replayed_in_order_and_once(discord: FakeDiscord) -> None:
     async with connected(discord) as bot:
         discord.says("ada", "dm", "before")
@@ -542,6 +543,7 @@ async def test_a_bot_hears_itself_other_bots_and_webhooks(discord: FakeDiscord) 
         assert [message.webhook_id for message in bot.heard] == [None, None, discord.user("deploys").id]
 
 
+@pytest.mark.relied_on
 async def test_without_the_intent_only_what_is_meant_for_the_bot_can_be_read(discord: FakeDiscord) -> None:
     async with connected(discord) as bot:
         own = (await place(bot, discord, "general").send("mine")).id
@@ -737,6 +739,7 @@ async def test_a_message_is_sent_edited_and_deleted(discord: FakeDiscord) -> Non
         assert discord.texts("general") == []
 
 
+@pytest.mark.relied_on
 @pytest.mark.parametrize(
     ("code", "options"),
     [
@@ -756,6 +759,7 @@ async def test_what_does_not_fit_is_refused(discord: FakeDiscord, code: int, opt
     discord.violations.clear()
 
 
+@pytest.mark.relied_on
 async def test_what_just_fits_is_taken(discord: FakeDiscord) -> None:
     async with logged_in(discord) as bot:
         channel = place(bot, discord, "general")
@@ -773,6 +777,7 @@ async def test_an_edit_that_does_not_fit_leaves_the_message_as_it_was(discord: F
     assert discord.message(sent.id).flags == 0
 
 
+@pytest.mark.relied_on
 async def test_a_message_of_components_has_rules_of_its_own(discord: FakeDiscord) -> None:
     async with logged_in(discord) as bot:
         channel = place(bot, discord, "general")
@@ -902,6 +907,7 @@ async def test_the_history_can_be_read_from_any_point(discord: FakeDiscord) -> N
         assert await read(around=dpy.Object(said[2]), limit=3) == ["3", "2", "1"]
 
 
+@pytest.mark.relied_on
 async def test_the_bot_is_refused_what_it_may_not_do(discord: FakeDiscord) -> None:
     said = discord.says("ada", "general", "hello")
     async with logged_in(discord) as bot:
@@ -1212,6 +1218,7 @@ async def test_an_answer_in_private_is_seen_by_one_person_only(discord: FakeDisc
             discord.clicks("grace", interaction.original.id, "go")
 
 
+@pytest.mark.relied_on
 async def test_an_answer_that_comes_too_late_is_none(discord: FakeDiscord) -> None:
     discord.interaction_seconds = 0.05
     codes: asyncio.Queue[int] = asyncio.Queue()
@@ -1228,6 +1235,7 @@ async def test_an_answer_that_comes_too_late_is_none(discord: FakeDiscord) -> No
     assert discord.messages("general") == []
 
 
+@pytest.mark.relied_on
 async def test_an_interaction_is_answered_once(discord: FakeDiscord) -> None:
     async with connected(discord) as bot:
         await offer(bot, say)
@@ -1254,6 +1262,7 @@ async def test_with_two_connections_one_of_them_answers(discord: FakeDiscord) ->
     assert interaction.texts == ["hello"]
 
 
+@pytest.mark.relied_on
 async def test_after_a_quarter_of_an_hour_nothing_can_be_said_any_more(discord: FakeDiscord) -> None:
     async with connected(discord) as bot:
         await offer(bot, say)
@@ -1476,6 +1485,7 @@ async def test_limits_are_told_ahead_so_that_the_library_never_hits_them(discord
     assert discord.texts("general") == ["11"]
 
 
+@pytest.mark.relied_on
 def test_whoever_asks_too_often_is_refused_and_told_for_how_long(discord: FakeDiscord) -> None:
     discord.enforce_limits()
     general, other = (f"/channels/{discord.channel(name).id}/messages" for name in ("general", "help"))
@@ -1497,6 +1507,7 @@ def test_whoever_asks_too_often_is_refused_and_told_for_how_long(discord: FakeDi
     discord.impatience.clear()
 
 
+@pytest.mark.relied_on
 def test_there_is_a_limit_for_everything_together(discord: FakeDiscord) -> None:
     discord.enforce_limits(of_all=True)
     answers = [ask(discord, "GET", "/users/@me") for _ in range(51)]
@@ -1562,11 +1573,13 @@ async def test_an_answer_to_an_interaction_can_get_lost(discord: FakeDiscord) ->
     bot.errors.clear()
 
 
+@pytest.mark.relied_on
 def test_what_does_not_exist_is_noticed(discord: FakeDiscord) -> None:
     assert ask(discord, "GET", "/channels")[0] == 404
     assert discord.violations.pop() == "GET /channels: no such route"
 
 
+@pytest.mark.relied_on
 @pytest.mark.skipif(not discord_specs.available(), reason="Discord's own description of its API is not here")
 def test_requests_are_judged_by_what_discord_publishes(discord: FakeDiscord) -> None:
     path = f"/channels/{discord.channel('general').id}/messages"

@@ -160,6 +160,7 @@ def test_openai_s_own_library_can_hold_a_conversation(fake: FakeOpenAI) -> None:
     assert fake.violations == []
 
 
+@pytest.mark.relied_on
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
@@ -424,6 +425,7 @@ def test_instructions_are_not_kept(fake: FakeOpenAI) -> None:
     assert instructions == ["Be kind.", ""]
 
 
+@pytest.mark.relied_on
 @pytest.mark.parametrize(
     ("body", "code", "param"),
     [
@@ -490,6 +492,7 @@ def test_input_can_be_counted_without_asking(fake: FakeOpenAI) -> None:
     assert counted == {"object": "response.input_tokens", "input_tokens": 2}
 
 
+@pytest.mark.relied_on
 def test_more_than_the_model_can_read_is_refused(fake: FakeOpenAI) -> None:
     fake.context_window = 5
     id_ = new_conversation(fake, user("1" * 16))
@@ -564,6 +567,7 @@ def test_with_store_false_nothing_is_kept(fake: FakeOpenAI) -> None:
 # ── one at a time in a conversation ──────────────────────────────────────────
 
 
+@pytest.mark.relied_on
 def test_a_conversation_is_locked_while_a_response_runs_on_it(fake: FakeOpenAI) -> None:
     gate = fake.gate()
     fake.answer = lambda _: Reply("Hello.", gate=gate)
@@ -1059,6 +1063,7 @@ def test_each_question_told_once_is_no_offence(fake: FakeOpenAI) -> None:
     assert fake.questions_told_twice() == []
 
 
+@pytest.mark.relied_on
 def test_a_question_asked_twice_in_a_conversation_is_told_twice(fake: FakeOpenAI) -> None:
     id_ = new_conversation(fake)
     ask(fake, "[Ann] Q1-a?", conversation=id_)
@@ -1068,6 +1073,7 @@ def test_a_question_asked_twice_in_a_conversation_is_told_twice(fake: FakeOpenAI
     assert any(id_ in where for where, _ in fake.questions_told_twice())
 
 
+@pytest.mark.relied_on
 def test_a_question_added_to_a_conversation_that_knows_it_is_told_twice(fake: FakeOpenAI) -> None:
     id_ = new_conversation(fake, user("Q1:a"))
     call(fake, "POST", f"/conversations/{id_}/items", {"items": [user("Q1:a")]})
@@ -1083,6 +1089,7 @@ def test_a_question_told_again_after_its_item_was_deleted_is_told_twice(fake: Fa
     assert len(fake.questions_told_twice()) == 1
 
 
+@pytest.mark.relied_on
 def test_a_question_twice_in_one_input_is_told_twice_even_if_the_request_fails(fake: FakeOpenAI) -> None:
     fake.fail("POST", "/responses", Status(500))
     call(fake, "POST", "/responses", {"model": MODEL, "input": [user("Q1-a"), user("Q1-a")], "store": False})
@@ -1100,6 +1107,7 @@ def test_asking_again_after_a_refusal_is_no_offence(fake: FakeOpenAI) -> None:
     assert fake.questions_told_twice() == []
 
 
+@pytest.mark.relied_on
 def test_asking_again_after_a_lost_answer_is_told_twice(fake: FakeOpenAI) -> None:
     fake.fail("POST", "/responses", DropBeforeHeaders(completes=True))
     id_ = new_conversation(fake)
@@ -1109,6 +1117,7 @@ def test_asking_again_after_a_lost_answer_is_told_twice(fake: FakeOpenAI) -> Non
     assert {marker for _, marker in fake.questions_told_twice()} == {"Q1-a"}
 
 
+@pytest.mark.relied_on
 def test_texts_are_all_that_ever_went_upstream(fake: FakeOpenAI) -> None:
     ask(fake, 'Grüße "an" alle', instructions="Be kind.", metadata={"key": "value"})
     call(fake, "POST", "/responses", b"no json")
@@ -1131,6 +1140,7 @@ def test_every_request_is_in_the_journal_as_it_came(fake: FakeOpenAI) -> None:
     assert created.at <= listed.at <= broken.at
 
 
+@pytest.mark.relied_on
 @needs_specs
 def test_a_request_is_judged_by_openai_s_own_description(fake: FakeOpenAI) -> None:
     ask(fake, reasoning={"effort": "enormous"})

@@ -211,11 +211,13 @@ def test_blocks_may_come_as_a_string(slack: FakeSlack) -> None:
     assert slack.message("C1", told["ts"]).visible == "**Hi**"
 
 
+@pytest.mark.relied_on
 def test_an_unknown_method_is_a_violation(slack: FakeSlack) -> None:
     assert call(slack, "chat.shout", {}, "json")["error"] == "unknown_method"
     assert slack.violations == ["chat.shout: no such method"]
 
 
+@pytest.mark.relied_on
 @pytest.mark.parametrize(
     ("token", "error"),
     [(None, "not_authed"), ("xoxb-other", "invalid_auth"), ("xapp-test", "not_allowed_token_type")],
@@ -225,6 +227,7 @@ def test_a_missing_or_wrong_token_is_refused_and_a_violation(slack: FakeSlack, t
     assert len(slack.violations) == 1
 
 
+@pytest.mark.relied_on
 async def test_a_call_needs_its_scope(slack: FakeSlack, client: AsyncWebClient) -> None:
     slack.scopes -= {"channels:read"}
 
@@ -261,6 +264,7 @@ async def test_every_call_is_written_down(slack: FakeSlack, client: AsyncWebClie
     assert (second.error, second.status) == ("channel_not_found", 200)
 
 
+@pytest.mark.relied_on
 async def test_links_are_previewed_unless_the_call_that_posts_them_says_otherwise(
     slack: FakeSlack, client: AsyncWebClient
 ) -> None:
@@ -335,6 +339,7 @@ REFUSED_POSTS: list[tuple[Json, str]] = [
 ]
 
 
+@pytest.mark.relied_on
 @pytest.mark.parametrize(("args", "error"), REFUSED_POSTS)
 def test_what_slack_refuses_to_post_is_refused(slack: FakeSlack, args: Json, error: str) -> None:
     slack.add_channel("C5", archived=True)
@@ -368,6 +373,7 @@ async def test_an_update_is_refused_more_text_and_messages_of_others(slack: Fake
     assert slack.message("C1", ts).visible == "Hi"
 
 
+@pytest.mark.relied_on
 @pytest.mark.parametrize("call_for_all", ["<!channel>", "<!here>", "<!everyone|all>", "<!subteam^S1>"])
 async def test_calling_for_everybody_is_a_violation(
     slack: FakeSlack, client: AsyncWebClient, call_for_all: str
@@ -378,6 +384,7 @@ async def test_calling_for_everybody_is_a_violation(
     assert len(slack.violations) == 2
 
 
+@pytest.mark.relied_on
 async def test_a_call_for_everybody_is_found_across_pieces(slack: FakeSlack, client: AsyncWebClient) -> None:
     ts = await streamed(slack, client, "C1", ["Look <!chan", "nel> and", " more"])
 
@@ -438,6 +445,7 @@ async def test_a_permalink_names_the_thread(slack: FakeSlack, client: AsyncWebCl
     assert told["permalink"].endswith(f"/archives/C1/p{reply.replace('.', '')}?thread_ts={root}&cid=C1")
 
 
+@pytest.mark.relied_on
 async def test_a_reply_to_a_reply_goes_to_the_root_and_is_a_violation(slack: FakeSlack, client: AsyncWebClient) -> None:
     root = slack.says("U1", "C1", "one")
     reply = slack.says("U1", "C1", "reply", thread_ts=root)
@@ -495,6 +503,7 @@ async def test_a_stream_must_be_begun_right(slack: FakeSlack, args: Json, error:
     assert slack.live_streams == []
 
 
+@pytest.mark.relied_on
 async def test_a_streamed_message_holds_12000_characters_and_then_no_more(
     slack: FakeSlack, client: AsyncWebClient
 ) -> None:
@@ -525,6 +534,7 @@ async def test_a_live_stream_cannot_be_edited(slack: FakeSlack, client: AsyncWeb
     assert await refusal(client.chat_update(channel="C1", ts=ts, text="a")) == "streaming_state_conflict"
 
 
+@pytest.mark.relied_on
 async def test_a_stopped_stream_takes_nothing_more(slack: FakeSlack, client: AsyncWebClient) -> None:
     ts = await streamed(slack, client, "C1", ["a"])
     other = (await client.chat_postMessage(channel="C1", text="Posted"))["ts"]
@@ -535,6 +545,7 @@ async def test_a_stopped_stream_takes_nothing_more(slack: FakeSlack, client: Asy
     assert await refusal(client.chat_appendStream(channel="C1", ts="1.0", markdown_text="b")) == "message_not_found"
 
 
+@pytest.mark.relied_on
 async def test_an_end_takes_fifty_blocks(slack: FakeSlack, client: AsyncWebClient) -> None:
     _, ts = await started(slack, client)
     divider = {"type": "divider"}
@@ -1029,6 +1040,7 @@ async def test_each_envelope_goes_to_one_socket(slack: FakeSlack) -> None:
     assert {envelope["payload"]["event"]["text"] for envelope in envelopes} == {"0", "1", "2", "3"}
 
 
+@pytest.mark.relied_on
 async def test_an_unknown_acknowledgement_is_a_violation(slack: FakeSlack) -> None:
     async with socket(slack) as ws:
         await ws.send_json({"envelope_id": "forged"})
@@ -1246,6 +1258,7 @@ async def test_a_trigger_opens_one_modal_and_soon(slack: FakeSlack, client: Asyn
     assert await refusal(client.views_open(trigger_id=late.trigger_id, view=MODAL)) == "expired_trigger_id"
 
 
+@pytest.mark.relied_on
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -1361,6 +1374,7 @@ async def test_a_patient_client_waits_as_long_as_it_is_told(slack: FakeSlack) ->
     assert (slack.rate_limited, slack.impatience) == (1, [])
 
 
+@pytest.mark.relied_on
 async def test_tiers_are_enforced_and_impatience_is_noted(slack: FakeSlack, client: AsyncWebClient) -> None:
     slack.tiers = {"chat.update": (2, 60), "chat.postMessage": (1, 60)}
     ts = (await client.chat_postMessage(channel="C1", text="a"))["ts"]

@@ -89,6 +89,7 @@ def looked_at(pad: Pad, reader: str) -> Any:
     return pad.run(LOOK.replace("READER", reader), {"shapes": json.dumps(SHAPES), "length": 6_000, "longest": 32_000})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("reader", READERS)
 def test_a_text_takes_time_in_proportion_to_its_length(pad: Pad, reader: str) -> None:
     assert looked_at(pad, READERS[reader]) == {"count": len(SHAPES), "slow": ""}

@@ -1,0 +1,134 @@
+"""A plugin of pytest: which tests `make quick` runs, and which `make test` leaves to `make test-all`.
+
+Nobody has to remember it for a test that they write. A test is `quick` where it has no use for a server, a browser or
+another process, and its database is SQLite. It is `thorough` where its folder, its database or its own mark says so.
+"""
+
+from __future__ import annotations
+
+import collections
+import inspect
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).parent
+PROCESSES = {"subprocess", "multiprocessing", "simcord"}
+SERVERS = (
+    "tests.acceptance", "tests.bots.conftest", "tests.bots.discord.conftest", "tests.core.fixtures.process",
+    "tests.fakes.discord_api", "tests.fakes.openai_api", "tests.fakes.slack_api", "tests.web.browser",
+    "tests.web.conftest",
+)  # fmt: skip
+SLOW_FOLDERS = ("acceptance", "bench", "fakes", "web/browser")  # which `make quick` does not even import
+FIXTURES_THAT_START = {"browser", "discord", "environment", "fake", "postgres", "postgresql", "slack"}
+LEDGER = "core/test_ledger.py"  # is quick though it asks a model, in the same process: much is promised of the ledger
+MEASURED = "test_linear_time.py"  # takes a second for each reader, and wants the machine for itself
+
+hypothesis.settings.register_profile(
+    "quick", max_examples=15, deadline=None, phases=[each for each in hypothesis.Phase if each.name != "shrink"]
+)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare `make quick` what none of its tests is in."""
+    is_spared = config.option.markexpr == "quick" and collection_path in [ROOT / each for each in SLOW_FOLDERS]
+    return is_spared or None
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are deselected by their marks
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark what is quick, and what is thorough."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _is_quick(item):
+            item.add_marker("quick")
+        if _is_thorough(item):
+            item.add_marker("thorough")
+    _mark_all_but_a_slice(items)
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    where = _where(item)
+    if where.startswith("fakes/"):
+        return item.get_closest_marker("relied_on") is None
+    # What is not the core gets its answers from the core, whatever the database.
+    return _on_postgresql(item) and not where.startswith(("core/", "acceptance/"))
+
+
+def _mark_all_but_a_slice(items: Sequence[pytest.Item]) -> None:
+    """Of what is marked `one_in(n)`, one case of a test and each n-th after it are not thorough.
+
+    Which one is the first differs from one test to the next, so that each value of what they share is met.
+    """
+    tests: collections.defaultdict[str, list[pytest.Item]] = collections.defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("one_in"):
+            tests[item.nodeid.partition("[")[0]].append(item)
+    for number, cases in enumerate(tests.values()):
+        (apart,) = cases[0].get_closest_marker("one_in").args  # type: ignore[union-attr]  # that is how they were found
+        apart = min(apart, len(cases))
+        for at, item in enumerate(cases):
+            if (at - number) % apart:
+                item.add_marker("thorough")
+
+
+def _is_quick(item: pytest.Function) -> bool:
+    where = _where(item)
+    if where.startswith((*SLOW_FOLDERS, MEASURED)) or item.get_closest_marker("thorough") or _on_postgresql(item):
+        return False
+    started = FIXTURES_THAT_START & {*item.fixturenames}
+    if where == LEDGER:
+        return started <= {"fake"}
+    return not started and not starts_something(item.function)
+
+
+def _where(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).as_posix() if item.path.is_relative_to(ROOT) else item.path.name
+
+
+def _on_postgresql(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("database_url") == "postgresql"
+
+
+def starts_something(test: Any) -> bool:
+    """Whether a test names a server, a process or a browser, itself or through what it names of the tests."""
+    return any(_is_started(value) for value in _reached(test))
+
+
+def _is_started(value: object) -> bool:
+    if isinstance(value, types.ModuleType):
+        return value.__name__ in PROCESSES
+    return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith(SERVERS)
+
+
+def _reached(function: Any) -> Iterator[object]:
+    seen: set[int] = set()
+    left = [function]
+    while left:
+        each = inspect.unwrap(left.pop())
+        if id(each) in seen or not getattr(each, "__module__", "").startswith("tests."):
+            continue
+        seen.add(id(each))
+        yield each
+        if inspect.isclass(each):
+            left += [member for member in vars(each).values() if inspect.isfunction(member)]
+            continue
+        if inner := getattr(each, "hypothesis", None):
+            left.append(inner.inner_test)
+        for name in _names(getattr(each, "__code__", None)):
+            if name in each.__globals__:
+                value = each.__globals__[name]
+                yield value
+                left.append(value)
+
+
+def _names(code: types.CodeType | None) -> Iterator[str]:
+    if code is not None:
+        yield from code.co_names
+        for const in code.co_consts:
+            if isinstance(const, types.CodeType):
+                yield from _names(const)
