@@ -12,6 +12,7 @@ import pytest
 
 from core import Answer, Chat, Question, breaker, threads
 from core.errors import AnswerFailed, ModelMisconfigured, ModelQuotaExhausted, ModelUnavailable
+from core.language_model import ModelTrouble
 from tests.conftest import KEY, opened
 from tests.fakes.openai_api import DropMidStream, FakeOpenAI, Fault, Garbage, Reply, Stall, Status
 
@@ -269,3 +270,42 @@ async def test_what_is_about_one_question_or_passes_soon_holds_nothing_back(
             with pytest.raises(AnswerFailed):
                 await ask(chat, "Q0-a")
         assert chat.model_status == "ok"
+
+
+# ── one circuit, without anything around it ──────────────────────────────────────────────────────────────────────────
+
+
+def fails_once(breaking: breaker.Breaker) -> None:
+    with pytest.raises(ModelTrouble), breaking.passing("a model", patient=False):
+        raise ModelTrouble(ModelUnavailable(), "of a test", blames="server")
+
+
+def test_a_model_is_left_alone_from_its_fifth_failure_in_a_row_on() -> None:
+    breaking = breaker.Breaker()
+    for status in ("ok", "ok", "ok", "ok", "unavailable"):
+        fails_once(breaking)
+        assert breaking.status == status
+
+
+def test_one_trial_at_a_time_is_let_through() -> None:
+    breaking = breaker.Breaker()
+    for _ in range(breaker.FAILURES_IN_A_ROW):
+        fails_once(breaking)
+    breaking._circuits["a model"].next_trial_at = 0.0
+    with breaking.passing("a model", patient=False):
+        with pytest.raises(ModelTrouble, match="held back"), breaking.passing("a model", patient=False):
+            pytest.fail("this is a second trial")
+    with breaking.passing("a model", patient=False), breaking.passing("a model", patient=False):
+        pass
+
+
+def test_a_failure_that_was_let_through_before_the_circuit_opened_lengthens_no_pause() -> None:
+    breaking = breaker.Breaker()
+    circuit = breaking._circuits["a model"]
+    with pytest.raises(ModelTrouble), breaking.passing("a model", patient=False):
+        for _ in range(breaker.FAILURES_IN_A_ROW):
+            fails_once(breaking)
+        before = circuit.pause, circuit.next_trial_at
+        raise ModelTrouble(ModelUnavailable(), "of a test", blames="server")
+    assert before == (circuit.pause, circuit.next_trial_at)
+    assert circuit.pause > 0
