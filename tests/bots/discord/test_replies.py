@@ -6,7 +6,7 @@ import asyncio
 import gc
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -504,3 +504,21 @@ async def test_fifty_answers_at_once_hold_up_the_event_loop_for_less_than_a_fift
             assert "\n".join(await answered(discord, message, parts=2)) == text
         measuring.cancel()
     assert 0.0 < lag.longest < 0.2
+
+
+async def test_an_edit_that_waits_for_a_connection_is_not_sent_once_the_lease_is_lost(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, lose_the_lease: Callable[[], Callable[[], bool]]
+) -> None:
+    let_go = held(fake, *WORDS)
+    async with bob() as running:
+        message = asks(discord, "dm")
+        await shown(discord, message, WORDS[0].strip())
+        connection = running.bot.api._is_there
+        connection.clear()
+        let_go()
+        await comes_true(lambda: connection._waiters)  # type: ignore[attr-defined]
+        is_noticed = lose_the_lease()
+        connection.set()
+        await closed(sqlite_url)
+        assert is_noticed()
+        assert [each.text for each in discord.reply_messages(message)] == [WHOLE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -755,3 +756,21 @@ async def test_a_question_that_is_deleted_before_its_first_words_gets_none(
         await fake.until(lambda fake: fake.active == 0)
         await comes_true(lambda: turns(sqlite_url)[0]["closed_at"])
         assert slack.replies("C1", ts) == []
+
+
+async def test_an_edit_that_waits_for_its_rate_is_not_sent_once_the_lease_is_lost(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, lose_the_lease: Callable[[], Callable[[], bool]]
+) -> None:
+    slack.native_streaming = False
+    let_go = held(fake)
+    async with bob() as running:
+        ts = slack.says("U1", "C1", f"{HI} hello")
+        await shown(slack, "C1", ts, "First words.")
+        limiter = running.slack._api._limiter("chat.update", {})
+        limiter.pause(3.0)
+        let_go()
+        await comes_true(limiter._one_by_one.locked)  # so the last edit waits
+        is_noticed = lose_the_lease()
+        await closed(sqlite_url)
+        assert is_noticed()
+        assert slack.replies("C1", ts) == ["First words. Last words."]
