@@ -275,26 +275,31 @@ async def test_what_is_about_one_question_or_passes_soon_holds_nothing_back(
 # ── one circuit, without anything around it ──────────────────────────────────────────────────────────────────────────
 
 
-def fails_once(breaking: breaker.Breaker) -> None:
-    with pytest.raises(ModelTrouble), breaking.passing("a model", patient=False):
+def failing_once(breaking: breaker.Breaker) -> None:
+    with breaking.passing("a model", patient=False):
         raise ModelTrouble(ModelUnavailable(), "of a test", blames="server")
+
+
+def open_circuit(breaking: breaker.Breaker) -> None:
+    for status in ("ok", "ok", "ok", "ok", "unavailable"):
+        with pytest.raises(ModelTrouble, match="of a test"):
+            failing_once(breaking)
+        assert breaking.status == status
 
 
 def test_a_model_is_left_alone_from_its_fifth_failure_in_a_row_on() -> None:
     breaking = breaker.Breaker()
-    for status in ("ok", "ok", "ok", "ok", "unavailable"):
-        fails_once(breaking)
-        assert breaking.status == status
+    open_circuit(breaking)
+    with pytest.raises(ModelTrouble, match="held back"):
+        failing_once(breaking)
 
 
 def test_one_trial_at_a_time_is_let_through() -> None:
     breaking = breaker.Breaker()
-    for _ in range(breaker.FAILURES_IN_A_ROW):
-        fails_once(breaking)
+    open_circuit(breaking)
     breaking._circuits["a model"].next_trial_at = 0.0
-    with breaking.passing("a model", patient=False):
-        with pytest.raises(ModelTrouble, match="held back"), breaking.passing("a model", patient=False):
-            pytest.fail("this is a second trial")
+    with breaking.passing("a model", patient=False), pytest.raises(ModelTrouble, match="held back"):
+        failing_once(breaking)
     with breaking.passing("a model", patient=False), breaking.passing("a model", patient=False):
         pass
 
@@ -302,10 +307,15 @@ def test_one_trial_at_a_time_is_let_through() -> None:
 def test_a_failure_that_was_let_through_before_the_circuit_opened_lengthens_no_pause() -> None:
     breaking = breaker.Breaker()
     circuit = breaking._circuits["a model"]
-    with pytest.raises(ModelTrouble), breaking.passing("a model", patient=False):
-        for _ in range(breaker.FAILURES_IN_A_ROW):
-            fails_once(breaking)
-        before = circuit.pause, circuit.next_trial_at
-        raise ModelTrouble(ModelUnavailable(), "of a test", blames="server")
-    assert before == (circuit.pause, circuit.next_trial_at)
+
+    def failing_late() -> None:
+        with breaking.passing("a model", patient=False):
+            open_circuit(breaking)
+            before.append((circuit.pause, circuit.next_trial_at))
+            raise ModelTrouble(ModelUnavailable(), "of a test", blames="server")
+
+    before: list[tuple[float, float]] = []
+    with pytest.raises(ModelTrouble):
+        failing_late()
+    assert before == [(circuit.pause, circuit.next_trial_at)]
     assert circuit.pause > 0

@@ -523,8 +523,8 @@ async def test_at_the_border_of_a_page_of_the_transcript_each_turn_is_told_once(
 def copy_turn(sqlite_url: str, turn: Turn, length: int) -> None:
     """Let the session of its only turn be so long, with turns like it."""
     copied = (
-        "session_id, surface, answer, assistant, private, fencing_token, attempts, stop, accepted_at, closed_at, outcome, "
-        "said_password, unread, input_tokens, output_tokens"
+        "session_id, surface, answer, assistant, private, fencing_token, attempts, stop, accepted_at, closed_at, "
+        "outcome, said_password, unread, input_tokens, output_tokens"
     )
     with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as database, database:
         database.execute(

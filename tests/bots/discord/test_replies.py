@@ -507,7 +507,11 @@ async def test_fifty_answers_at_once_hold_up_the_event_loop_for_less_than_a_fift
 
 
 async def test_an_edit_that_waits_for_a_connection_is_not_sent_once_the_lease_is_lost(
-    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, lose_the_lease: Callable[[], Callable[[], bool]]
+    discord: FakeDiscord,
+    fake: FakeOpenAI,
+    bob: Start,
+    sqlite_url: str,
+    lose_the_lease: Callable[[], Callable[[], bool]],
 ) -> None:
     let_go = held(fake, *WORDS)
     async with bob() as running:
