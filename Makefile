@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run install quick test test-all check check-api bench chaos broken lock
+.PHONY: run install quick test test-all check check-api bench chaos broken mutants lock
 
 run: $(VENV)/.runtime ## serve everything that is configured
 	$(BIN)/bob run
@@ -39,6 +39,9 @@ chaos: $(VENV)/.installed ## the long storms of kills, pauses, cuts and crashes 
 
 broken: $(VENV)/.installed ## break every promise on purpose, one at a time, and see the suite notice
 	$(BIN)/python -m tests.broken
+
+mutants: $(VENV)/.installed ## make small mistakes, one at a time, and count those that the nearest tests notice
+	$(BIN)/python -m tests.mutants
 
 lock: $(VENV)/.installed ## choose versions anew, for every Python and platform
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q -U \

@@ -44,7 +44,10 @@ class Login:
     def use(self, client: discord.Client | None) -> None:
         """Call through this client from now on, or through none."""
         self._client = client
-        (self._is_there.clear if client is None else self._is_there.set)()
+        if client is None:
+            self._is_there.clear()
+        else:
+            self._is_there.set()
 
     async def client(self) -> discord.Client:
         """Come back once there is one. Raises InDoubt where there is none for as long as a call may take."""

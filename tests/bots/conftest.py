@@ -20,7 +20,7 @@ from bots.slack import SLACK
 from bots.slack import reply as slack_reply
 from bots.slack.bot import SlackBot, answer_delivery, connected_slack, open_slack
 from bots.slack.settings import SlackSettings
-from core import Chat, Settings
+from core import Chat, LeaseLost, Settings, Turn
 from tests.bots.running import RunningBob
 from tests.conftest import make_settings
 from tests.core.fixtures.database import rows
@@ -286,3 +286,24 @@ def limit_messages_to(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def lines(number: int) -> list[str]:
     """Lines to make a long answer of."""
     return [f"This is line {n}, and it says nothing but its number." for n in range(number)]
+
+
+@pytest.fixture
+def lose_the_lease(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Callable[[], bool]]:
+    """Once called, the next look at a lease finds that it is lost; what is returned tells whether anybody looked."""
+    check, is_lost = Chat.check_lease, False
+
+    async def check_lease(chat: Chat, turn: Turn) -> None:
+        nonlocal is_lost
+        if is_lost:
+            is_lost = False
+            raise LeaseLost
+        await check(chat, turn)
+
+    def lose() -> Callable[[], bool]:
+        nonlocal is_lost
+        is_lost = True
+        return lambda: not is_lost
+
+    monkeypatch.setattr(Chat, "check_lease", check_lease)
+    return lose

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,9 +19,9 @@ from time import perf_counter
 
 import pytest
 
-from tests.broken.builds import BUILDS, ROOT, BrokenBuild
+from tests.broken.builds import BUILDS, BrokenBuild
+from tests.broken.copies import copy_to
 
-PARTS = ("bots", "core", "web", "tests", "pyproject.toml", ".env.example", "README.md")
 SECONDS_FOR_A_BUILD = 600
 
 
@@ -44,12 +43,7 @@ def _is_caught(build: BrokenBuild) -> bool:
     started = perf_counter()
     with tempfile.TemporaryDirectory(prefix="bob-broken-") as folder:
         copy, python = Path(folder, "bob"), _environment(Path(folder))
-        for part in PARTS:
-            source = ROOT / part
-            if source.is_dir():
-                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, copy / part)
+        copy_to(copy)
         passes, _ = _run(python, copy, build.tests)
         file = copy / build.file
         file.write_text(build.broken(file.read_text(encoding="utf-8")), encoding="utf-8")

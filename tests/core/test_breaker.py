@@ -12,6 +12,7 @@ import pytest
 
 from core import Answer, Chat, Question, breaker, threads
 from core.errors import AnswerFailed, ModelMisconfigured, ModelQuotaExhausted, ModelUnavailable
+from core.language_model import ModelTrouble, TroubleKind
 from tests.conftest import KEY, opened
 from tests.fakes.openai_api import DropMidStream, FakeOpenAI, Fault, Garbage, Reply, Stall, Status
 
@@ -278,3 +279,52 @@ async def test_what_is_about_one_question_or_passes_soon_holds_nothing_back(
             with pytest.raises(AnswerFailed):
                 await ask(chat, "Q0-a")
         assert chat.model_status == "ok"
+
+
+# ── one circuit, without anything around it ──────────────────────────────────────────────────────────────────────────
+
+
+def failing_once(breaking: breaker.Breaker) -> None:
+    with breaking.passing("a model", patient=False):
+        raise ModelTrouble(TroubleKind.BROKE_OFF, "of a test")
+
+
+def open_circuit(breaking: breaker.Breaker) -> None:
+    for status in ("ok", "ok", "ok", "ok", "unavailable"):
+        with pytest.raises(ModelTrouble, match="of a test"):
+            failing_once(breaking)
+        assert breaking.status == status
+
+
+def test_a_model_is_left_alone_from_its_fifth_failure_in_a_row_on() -> None:
+    breaking = breaker.Breaker()
+    open_circuit(breaking)
+    with pytest.raises(ModelTrouble, match="held back"):
+        failing_once(breaking)
+
+
+def test_one_trial_at_a_time_is_let_through() -> None:
+    breaking = breaker.Breaker()
+    open_circuit(breaking)
+    breaking._circuits["a model"].next_trial_at = 0.0
+    with breaking.passing("a model", patient=False), pytest.raises(ModelTrouble, match="held back"):
+        failing_once(breaking)
+    with breaking.passing("a model", patient=False), breaking.passing("a model", patient=False):
+        pass
+
+
+def test_a_failure_that_was_let_through_before_the_circuit_opened_lengthens_no_pause() -> None:
+    breaking = breaker.Breaker()
+    circuit = breaking._circuits["a model"]
+
+    def failing_late() -> None:
+        with breaking.passing("a model", patient=False):
+            open_circuit(breaking)
+            before.append((circuit.pause, circuit.next_trial_at))
+            raise ModelTrouble(TroubleKind.BROKE_OFF, "of a test")
+
+    before: list[tuple[float, float]] = []
+    with pytest.raises(ModelTrouble):
+        failing_late()
+    assert before == [(circuit.pause, circuit.next_trial_at)]
+    assert circuit.pause > 0

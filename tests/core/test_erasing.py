@@ -357,3 +357,14 @@ async def test_nothing_is_erased_of_a_thread_in_use(fake: FakeOpenAI, sqlite_url
     async with opened(fake, sqlite_url) as chat:
         await ask(chat, "Q20-a")
     assert [request for request in fake.requests if request.method != "POST"] == []
+
+
+async def test_pauses_between_tries_to_erase_double_up_to_an_hour(fake: FakeOpenAI, sqlite_url: str) -> None:
+    async with opened(fake, sqlite_url) as chat:
+        for attempts, seconds in ((1, 0.5), (4, 4.0), (9, 128.0), (30, 3600.0)):
+            with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as database, database:
+                database.execute("INSERT OR REPLACE INTO erasure VALUES ('conv', 'another key', 0, ?)", (attempts,))
+            before = time.time()
+            await chat._store.erasures.postpone("conv")
+            ((due_at,),) = rows(sqlite_url, "SELECT due_at FROM erasure")
+            assert before + seconds <= due_at <= time.time() + seconds

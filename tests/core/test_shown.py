@@ -1134,3 +1134,16 @@ async def test_what_is_not_shown_when_a_process_has_left_is_shown_by_another(
         assert is_closed(database_url, turn)
         assert await ask(other, "Q2-a") == "You asked: Q2-a. Before that you asked: Q1-a."
     assert requests_for_answers(fake) == 2
+
+
+async def test_a_question_that_was_changed_starts_with_no_attempts_and_all_its_time(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with opened(fake, database_url) as chat:
+        turn = await accepted(chat, "Q1-a")
+        change(database_url, "UPDATE turn SET attempts = 19, started_at = 1.0")
+        assert await chat.amend(turn, "Q2-a")
+        again = await taken_over(chat)
+        assert (again.attempts, *stored(database_url, turn, "started_at")) == (0, None)
+        assert (await whole(chat, again)).text == "You asked: Q2-a."
+        await chat.shown(again)

@@ -501,3 +501,36 @@ async def test_one_process_answers_while_another_comes_and_goes(fake: FakeOpenAI
         assert await ask(here, "Q3-a") == remembered("Q1-a", "Q2-a", "Q3-a")
     assert scripted.used == 1
     assert len(fake.conversations) == 1
+
+
+async def test_at_the_border_of_a_page_of_the_transcript_each_turn_is_told_once(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    fake.answer = lambda asked: " ".join(asked.questions)
+    async with opened(fake, sqlite_url, openai_threads="local") as chat:
+        for length in (99, 100, 101, 199, 200, 201, 202):
+            session = f"web:public:{length}"
+            first = await chat.accept(Question("web", session, f"Q1-{length}"))
+            assert first is not None
+            await chat.answering(first).whole()
+            copy_turn(sqlite_url, first, length)
+            last = await chat.accept(Question("web", session, f"Q{length + 1}-{length}"))
+            assert last is not None
+            told = (await chat.answering(last).whole()).text.split()
+            assert told == [f"Q{number}-{length}" for number in range(1, length + 2)]
+
+
+def copy_turn(sqlite_url: str, turn: Turn, length: int) -> None:
+    """Let the session of its only turn be so long, with turns like it."""
+    copied = (
+        "session_id, surface, answer, assistant, private, fencing_token, attempts, stop, accepted_at, closed_at, "
+        "outcome, said_password, unread, input_tokens, output_tokens"
+    )
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as database, database:
+        database.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            f"INSERT INTO turn (id, number, question, {copied}) "
+            f"SELECT id || i, i, 'Q' || i || '-' || ?, {copied} FROM turn, n WHERE id = ?",
+            (length, length, turn.id),
+        )
+        database.execute("UPDATE chat_session SET turns = ? WHERE id = ?", (length, turn.session_id))

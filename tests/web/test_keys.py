@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from core import NoPrivateHere, StartError
 from core.api_keys import SECONDS_A_LOOK_COUNTS, check_name, configured_keys, digest_of, origin_of
 from core.settings import SettingsError
+from tests.bots.conftest import comes_true
 from tests.conftest import make_settings
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply
@@ -339,3 +341,40 @@ def test_an_origin_is_written_as_browsers_do(address: str, origin: str) -> None:
 def test_what_is_no_origin_is_refused(address: str) -> None:
     with pytest.raises(StartError):
         origin_of(address)
+
+
+async def test_a_publishable_key_opens_no_session_that_its_caller_named(fake: FakeOpenAI, sqlite_url: str) -> None:
+    async with with_keys(fake, sqlite_url) as (site, callers):
+        shop = callers.headers("shop")
+        await site.answer("Q1-a", "mine", **shop)
+        for method, path in (("GET", ""), ("GET", "/turns"), ("DELETE", "")):
+            async with site.http.request(method, f"/sessions/mine{path}", headers=shop) as refused:
+                assert refused.status == 404
+        assert "Before that you asked: Q1-a" in await site.answer("Q2-a", "mine", **shop)
+
+
+def has_turns(url: str, count: int) -> bool:
+    return len(rows(url, "SELECT id FROM turn")) == count
+
+
+async def test_a_key_that_was_demoted_neither_follows_nor_stops_a_private_turn(
+    fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.api_keys.SECONDS_A_LOOK_COUNTS", 0.0)
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("One", "."), gate=gate)
+    async with served(fake, sqlite_url) as site, asyncio.TaskGroup() as asking:
+        secret, _ = await site.chat.keys.make("alice", private=True, origins=[])
+        for session, text in (("1", "973808 Q1-a"), ("2", "Q1-b")):
+            asking.create_task(site.answer(text, session, **bearer(secret)))
+            await comes_true(partial(has_turns, sqlite_url, int(session)))
+        private, public = rows(sqlite_url, "SELECT id, private FROM turn ORDER BY private DESC")
+        assert (private["private"], public["private"]) == (1, 0)
+        await site.chat.keys.revoke("alice")
+        demoted, _ = await site.chat.keys.make("alice", private=False, origins=[])
+        async with site.http.get(f"/turns/{private['id']}/events", headers=bearer(demoted)) as followed:
+            assert followed.status == 404
+        for turn, status in ((private, 404), (public, 200)):
+            async with site.http.post(f"/turns/{turn['id']}/stop", headers=bearer(demoted)) as stopped:
+                assert stopped.status == status
+        gate.open()

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 
+from core import Answer, Finished
 from tests.bots.conftest import comes_true
 from tests.conftest import make_settings
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply, Status
 from tests.web.conftest import Site, served
-from web.rates import Rates
+from web.rates import Rates, Subject
 
 KEYS: dict[str, Any] = {"api_keys": "alice:one-key-for-tests other:another-key-for-tests"}
 ALICE = {"Authorization": "Bearer one-key-for-tests"}
@@ -217,3 +219,23 @@ async def test_addresses_that_came_once_are_not_kept(
             await site.answer(f"Q1-{number}", str(number), **{"X-Forwarded-For": f"192.0.2.{number}"})
         rates: Rates = site.app.state.callers._rates
         assert len(rates._under_way) <= 3
+
+
+def test_an_open_stream_counts_though_its_answer_is_over(sqlite_url: str) -> None:
+    rates = Rates(make_settings(None, sqlite_url, max_turns_at_once_of_an_address=1))
+    subjects: list[Subject] = [("address", "192.0.2.1")]
+    first, second = Answer("one"), Answer("another")
+    first.finish(Finished("One."))
+    with rates.streaming(subjects, first, had_room=True):
+        assert not rates._has_room(subjects)
+        with pytest.raises(HTTPException), rates.streaming(subjects, second, had_room=False):
+            pytest.fail("there is no room for it")
+    assert rates._has_room(subjects)
+
+
+def test_a_stream_that_ended_makes_room_for_another(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.rates.MOST_STREAMS", 1)
+    rates = Rates(make_settings(None, sqlite_url))
+    for _ in range(2):
+        with rates.streaming([], Answer("one"), had_room=True), pytest.raises(HTTPException):
+            rates._check_streams()

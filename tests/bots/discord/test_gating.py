@@ -1370,3 +1370,14 @@ async def test_an_edit_and_a_deletion_count_whichever_of_two_processes_is_answer
         discord.deletes(deleted)
         assert await answer(discord, edited) == "You asked: Ada: two."
         await closed(sqlite_url, "answered", "stopped")
+
+
+async def test_a_channel_whose_history_could_not_be_read_is_read_again(
+    discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discord_bot, "SECONDS_TO_READ_A_CHANNEL", 0.0)
+    missed = discord.says("ada", "news", f"{HI} missed")
+    failing = discord.fail("GET", HISTORY, drop=True)
+    async with bob():
+        await discord.until(lambda _: failing.used, SECONDS)
+        await once_each(discord, sqlite_url, missed, discord.says("ada", "news", f"{HI} now"))

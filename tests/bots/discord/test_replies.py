@@ -6,7 +6,7 @@ import asyncio
 import gc
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -539,3 +539,25 @@ async def test_that_the_rest_of_an_answer_is_in_the_file_is_said_below_the_code_
     async with bob():
         texts = await answered(discord, asks(discord, "dm"), parts=MOST_PARTS)
     assert texts[-1].endswith(f"\n```\n\n{THE_REST_IS_IN_THE_FILE}")
+
+
+async def test_an_edit_that_waits_for_a_connection_is_not_sent_once_the_lease_is_lost(
+    discord: FakeDiscord,
+    fake: FakeOpenAI,
+    bob: Start,
+    sqlite_url: str,
+    lose_the_lease: Callable[[], Callable[[], bool]],
+) -> None:
+    let_go = held(fake, *WORDS)
+    async with bob() as running:
+        message = asks(discord, "dm")
+        await shown(discord, message, WORDS[0].strip())
+        connection = running.bot.api.login._is_there
+        connection.clear()
+        let_go()
+        await comes_true(lambda: connection._waiters)
+        is_noticed = lose_the_lease()
+        connection.set()
+        await closed(sqlite_url)
+        assert is_noticed()
+        assert [each.text for each in discord.reply_messages(message)] == [WHOLE]

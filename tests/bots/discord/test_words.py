@@ -493,3 +493,18 @@ def test_no_text_takes_long_to_be_rewritten(text: str) -> None:
     begun = time.process_time()
     parts_of(text * (30_000 // len(text)))
     assert time.process_time() - begun < 0.3  # it is 0.01; what is quadratic takes more than a second
+
+
+@pytest.mark.parametrize("before", [*range(12), *range(1_690, 1_702), *range(1_990, 2_002)])
+def test_no_emoji_is_torn_at_the_border_of_a_message(before: int) -> None:
+    text = "a" * before + "😀" * 3_000
+    parts = parts_of(text)
+    assert "".join(parts) == text
+    assert max(map(units, parts)) <= LIMIT
+
+
+@pytest.mark.parametrize("cluster", EMOJI)
+def test_what_is_seen_as_one_sign_is_one_at_the_border_of_a_message_where_spaces_are_around(cluster: str) -> None:
+    for before in range(1, 2 * units(cluster) + 2):
+        parts = parts_of("a" * before + f" {cluster}" * 1_500)
+        assert {each for part in parts for each in part.split()} == {"a" * before, cluster}

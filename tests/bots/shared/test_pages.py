@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bots.shared.pages import Context, Page, after, certain, first_page, pages
+from bots.shared.pages import Context, Page, after, certain, first_page, pages, texts_of_pages
 
 LIMITS = [100, 2_000, 11_000]
 SLACK = 11_000
@@ -523,3 +523,10 @@ def test_code_that_fits_but_for_the_fence_that_ends_it_is_two_pages(limit: int) 
         found = checked("```" + "x" * (length - 3), limit)
         assert all(is_closed(page) for page in found)
         assert len(found) == (1 if length <= limit - 4 else 2)
+
+
+@pytest.mark.parametrize("cluster", ["😀", "👩‍👩‍👧", "🇩🇪", "e\u0301"])
+def test_what_is_seen_as_one_sign_is_one_at_the_border_of_a_page_where_spaces_are_around(cluster: str) -> None:
+    for before in range(1, len(cluster) + 3):
+        found = texts_of_pages("a" * before + f" {cluster}" * 9_000, 11_000)
+        assert {each for page in found for each in page.split()} == {"a" * before, cluster}

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bots.shared.caller import RateLimited, Undeliverable
+from bots.shared.caller import Caller, Failure, RateLimited, Rules, Undeliverable
 from bots.shared.pages import texts_of_pages
 from bots.shared.reply import Messages, PostedMessages, State
-from core import Json, LeaseLost
+from bots.shared.responder import Responder
+from core import Json, LeaseLost, Question, StoreUnavailable
+from tests.bots.conftest import closed
+from tests.conftest import opened
+from tests.fakes.openai_api import FakeOpenAI
 
 LIMIT = 100
 LONG = "".join(f"Line {number} of an answer.\n" for number in range(20))
@@ -321,3 +325,57 @@ async def test_an_answer_without_a_word_leaves_no_message(whole: str) -> None:
     await reply.finish(whole)
     assert place.read() == []
     assert place.recorded == []
+
+
+class NoCaller(Caller[None]):
+    """Of a surface that calls nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Rules((), 1.0))
+
+    async def _client(self) -> None:
+        return None
+
+    def _failure(self, error: Exception) -> Failure | None:
+        return None
+
+
+class Screen:
+    """A place where answers are shown, once it has had its troubles."""
+
+    appends_only = False
+
+    def __init__(self, troubles: list[Exception], shown: list[str]) -> None:
+        self._troubles = troubles
+        self._shown = shown
+
+    async def __aenter__(self) -> Screen:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def pause(self) -> None:
+        pass
+
+    async def show(self, text: str) -> bool:
+        return True
+
+    async def finish(self, text: str) -> None:
+        if self._troubles:
+            raise self._troubles.pop()
+        self._shown.append(text)
+
+
+@pytest.mark.parametrize("trouble", [StoreUnavailable, LeaseLost])
+async def test_an_answer_that_could_not_be_shown_is_shown_later_and_asked_once(
+    fake: FakeOpenAI, sqlite_url: str, trouble: type[Exception]
+) -> None:
+    troubles, shown = [trouble()], list[str]()
+    async with opened(fake, sqlite_url) as chat:
+        responder = Responder(chat, "slack", NoCaller(), lambda _, __: Screen(troubles, shown))
+        async with responder.running(drain_seconds=0):
+            await responder.accept(Question("slack", "slack:T1:C1:1", "Q1-a", destination={"channel": "C1"}))
+            await closed(sqlite_url)
+    assert shown == ["You asked: Q1-a."]
+    assert sum(request.template == "/responses" for request in fake.requests) == 1

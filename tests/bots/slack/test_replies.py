@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -785,3 +786,21 @@ async def test_an_answer_that_is_cut_off_in_the_middle_of_code_says_so_below_the
     async with bob():
         text = await answered(slack, "C1", slack.says("U1", "C1", f"{HI} one"))
     assert text.startswith(f"{CODE}```\n\n*(The answer was cut off here")
+
+
+async def test_an_edit_that_waits_for_its_rate_is_not_sent_once_the_lease_is_lost(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, lose_the_lease: Callable[[], Callable[[], bool]]
+) -> None:
+    slack.native_streaming = False
+    let_go = held(fake)
+    async with bob() as running:
+        ts = slack.says("U1", "C1", f"{HI} hello")
+        await shown(slack, "C1", ts, "First words.")
+        limiter = running.slack._api._limiters["chat.update"]
+        limiter.pause(3.0)
+        let_go()
+        await comes_true(limiter._one_by_one.locked)  # so the last edit waits
+        is_noticed = lose_the_lease()
+        await closed(sqlite_url)
+        assert is_noticed()
+        assert slack.replies("C1", ts) == ["First words. Last words."]
