@@ -70,6 +70,7 @@ class Board:
 
     messages: dict[int, Message] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
+    is_away: bool = False
     requests: list[Operation] = field(default_factory=list)
     refusals: list[Exception] = field(default_factory=list)
     impatience: list[str] = field(default_factory=list)
@@ -159,6 +160,8 @@ class Board:
             self.refusals.append(fault.error)
             if isinstance(fault.error, Limited):
                 self._not_before[operation] = time.monotonic() + fault.error.seconds
+        if self.is_away:
+            raise Unreachable
         if channel in self.closed:
             raise Closed
         if fault is None or fault.is_done:

@@ -102,6 +102,10 @@ class Driver(ABC):
         return [each for each in turns(self.database_url) if str(each["event_id"]).endswith(str(said.id))]
 
     @abstractmethod
+    def place_of(self, said: Said) -> str:
+        """The `Question.place` of a message."""
+
+    @abstractmethod
     async def until(self, check: Callable[[], object]) -> None:
         """Come back once something is true of the platform."""
 
@@ -114,6 +118,13 @@ class Driver(ABC):
     @abstractmethod
     def refuses(self, said: Said) -> None:
         """The place of a conversation takes nothing from now on, for good."""
+
+    @abstractmethod
+    def goes_away(self) -> None:
+        """The platform cannot be reached, until it `comes_back`."""
+
+    @abstractmethod
+    def comes_back(self) -> None: ...
 
     @property
     @abstractmethod
@@ -176,6 +187,9 @@ class SlackDriver(Driver):
     def answers(self, said: Said) -> list[str]:
         return self._slack.replies(self._PLACES[said.place], said.root)
 
+    def place_of(self, said: Said) -> str:
+        return f"slack:{self._slack.team}:{self._PLACES[said.place]}"
+
     async def until(self, check: Callable[[], object]) -> None:
         await self._slack.until(lambda _: check(), SECONDS)
 
@@ -191,6 +205,12 @@ class SlackDriver(Driver):
     def refuses(self, said: Said) -> None:
         self._slack.archives(self._PLACES[said.place])
         self._slack.removes_bot(self._PLACES[said.place])
+
+    def goes_away(self) -> None:
+        self._slack.stop()
+
+    def comes_back(self) -> None:
+        self._slack.start()
 
     @property
     def writes(self) -> int:
@@ -262,6 +282,9 @@ class DiscordDriver(Driver):
             return beside
         return beside + [each for each in self._discord.messages(thread.id) if each.by_bot]
 
+    def place_of(self, said: Said) -> str:
+        return f"discord:{self._discord.channel(self._PLACES[said.place]).id}"
+
     async def until(self, check: Callable[[], object]) -> None:
         await self._discord.until(lambda _: check(), SECONDS)
 
@@ -277,6 +300,12 @@ class DiscordDriver(Driver):
 
     def refuses(self, said: Said) -> None:
         self._discord.deletes_channel(said.root)
+
+    def goes_away(self) -> None:
+        self._discord.stop()
+
+    def comes_back(self) -> None:
+        self._discord.start()
 
     @property
     def writes(self) -> int:
@@ -304,8 +333,7 @@ class ToyBob(RunningBob):
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        settings = ToySettings(drain_seconds=self.settings.drain_seconds)
-        async with connected_toy(settings, self.chat, self._connection):
+        async with connected_toy(ToySettings(), self.chat, self._connection, drain_seconds=self.settings.drain_seconds):
             yield
 
 
@@ -359,6 +387,9 @@ class ToyDriver(Driver):
     def _messages(self, said: Said) -> list[Message]:
         return [each for each in self._board.read(said.root) if each.author == "bob"]
 
+    def place_of(self, said: Said) -> str:
+        return f"toy:{said.root}"
+
     async def until(self, check: Callable[[], object]) -> None:
         await self._board.until(check, SECONDS)
 
@@ -369,6 +400,12 @@ class ToyDriver(Driver):
 
     def refuses(self, said: Said) -> None:
         self._board.closed.add(said.root)
+
+    def goes_away(self) -> None:
+        self._board.is_away = True
+
+    def comes_back(self) -> None:
+        self._board.is_away = False
 
     @property
     def writes(self) -> int:

@@ -256,6 +256,19 @@ async def test_a_call_that_goes_wrong_costs_no_word_shows_none_twice_and_is_made
     assert asked(fake) == ["Ada: hello"]
 
 
+async def test_an_answer_is_shown_whole_when_the_platform_is_back(driver: Driver, fake: FakeOpenAI) -> None:
+    let_go = held(fake, *WORDS)
+    async with driver.starts():
+        said = driver.says("hello")
+        await driver.reads(said, "First words.")
+        driver.goes_away()
+        let_go()
+        await comes_true(lambda: turns(driver.database_url)[0]["outcome"])
+        driver.comes_back()
+        assert await driver.answered(said) == [WHOLE]
+        await closed(driver.database_url)
+
+
 # ── processes that end ───────────────────────────────────────────────────────────────────────────────────────────────
 
 Moment = Callable[[Driver, FakeOpenAI, RunningBob, pytest.MonkeyPatch], Awaitable[Said]]
@@ -336,6 +349,18 @@ async def test_a_reclaimer_that_is_killed_as_well_has_a_reclaimer(
     async with driver.starts() as second:
         await driver.reads(said, "Second words.")
         await second.dies()
+    held(fake, *WORDS)()
+    async with driver.starts():
+        assert await driver.answered(said) == [WHOLE]
+        await closed(driver.database_url)
+
+
+async def test_messages_that_a_reclaimer_does_not_need_are_removed(driver: Driver, fake: FakeOpenAI) -> None:
+    held(fake, "\n".join(lines(5 * driver.limit // 2 // len(lines(1)[0]))), "More.")
+    async with driver.starts() as first:
+        said = driver.says("hello")
+        await comes_true(lambda: sum(str(each["posted"]).count("{") for each in driver.turns_of(said)) >= 3)
+        await first.dies()
     held(fake, *WORDS)()
     async with driver.starts():
         assert await driver.answered(said) == [WHOLE]
@@ -444,6 +469,23 @@ async def test_who_has_said_too_many_wrong_passwords_is_closed_out_alone_and_in_
         assert text.startswith("🔒 _Private-Bob_\n\n")
     outcomes: Sequence[str] = [turn["outcome"] for turn in turns(driver.database_url)]
     assert outcomes == ["answered", "refused", "refused", "answered"]
+
+
+async def test_the_first_answer_after_an_unlock_has_lapsed_says_so_and_no_later_one(driver: Driver) -> None:
+    async with driver.starts(private_bob_password=PIN) as running:
+        first = driver.says("hello")
+        await driver.answered(first)
+        (turn,) = turns(driver.database_url)
+        await running.chat.unlock(turn["person"], driver.place_of(first), turn["surface"], PIN)
+
+        async def last_after(text: str) -> str:
+            return (await driver.answered(driver.says(text, after=first)))[-1]
+
+        assert (await last_after("one")).startswith("🔒 _Private-Bob_\n\n")
+        change(driver.database_url, "UPDATE unlock SET until = until - 901")
+        lapsed = await last_after("two")
+        assert lapsed.startswith("_Private-Bob is locked again here, so this is answered by Bob._\n\n")
+        assert (await last_after("three")).startswith("You asked: Ada: three.")
 
 
 async def test_nothing_of_what_people_or_models_say_is_logged_whatever_goes_wrong(

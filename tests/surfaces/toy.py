@@ -34,7 +34,6 @@ class ToySettings(BaseModel):
     """What can be set of this surface."""
 
     mention: str = "@bob"
-    drain_seconds: float = 0.0
 
 
 def to_question(said: Message, mention: str) -> Question | None:
@@ -175,12 +174,14 @@ class ToyBot:
 
 
 @contextlib.asynccontextmanager
-async def connected_toy(settings: ToySettings, chat: Chat, connection: Connection) -> AsyncIterator[ToyBot]:
+async def connected_toy(
+    settings: ToySettings, chat: Chat, connection: Connection, *, drain_seconds: float
+) -> AsyncIterator[ToyBot]:
     """The bot, for as long as the block lasts; it listens until what it answers has ended."""
     bot = ToyBot(settings, chat, connection)
     async with asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(bot.listen())
-        async with bot.responder.running(drain_seconds=settings.drain_seconds):
+        async with bot.responder.running(drain_seconds=drain_seconds):
             yield bot
         listening.cancel()
 
