@@ -163,20 +163,6 @@ async def test_surplus_messages_are_removed_though_that_goes_wrong_at_first(
         await discord.until(lambda discord: discord.replies(message) == [WHOLE], SECONDS)
 
 
-async def test_an_answer_is_shown_whole_when_discord_is_back(
-    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
-) -> None:
-    let_go = held(fake, *WORDS)
-    async with bob():
-        message = asks(discord, "dm")
-        await shown(discord, message, "First words.")
-        discord.stop()
-        let_go()
-        await comes_true(lambda: turns(sqlite_url)[0]["outcome"])
-        discord.start()
-        assert await answer(discord, message) == WHOLE
-
-
 async def test_a_discord_that_is_down_for_too_long_gets_no_answer_any_more(
     discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -543,34 +529,6 @@ async def test_a_command_whose_time_is_over_is_answered_all_the_same(
     assert bot_texts(discord, "general") == [WHOLE]
 
 
-async def test_an_heir_that_dies_as_well_has_an_heir(
-    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
-) -> None:
-    message = await dies_at(_is_begun_and_nobody_knows, discord, fake, bob, "thread")
-    held(fake, "Second words. ", "More.")
-    async with bob() as reclaimer:
-        await shown(discord, message, "Second words.")
-        await reclaimer.dies()
-    held(fake, *WORDS)()
-    async with bob():
-        assert await answer(discord, message) == WHOLE
-        await closed(sqlite_url)
-
-
-async def test_a_process_that_runs_beside_takes_over(
-    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
-) -> None:
-    held(fake, *WORDS)
-    async with bob() as one:
-        message = asks(discord, "thread")
-        await shown(discord, message, "First words.")
-        async with bob():
-            held(fake, *WORDS)()
-            await one.dies()
-            assert await answer(discord, message) == WHOLE
-            await closed(sqlite_url)
-
-
 @pytest.mark.parametrize("place", ["thread", "dm"])
 async def test_heirs_of_two_questions_of_a_conversation_do_not_take_each_others_messages(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, place: str
@@ -655,20 +613,6 @@ async def test_an_heir_that_may_not_look_shows_the_whole_answer_beside_one_stray
         await discord.until(lambda discord: WHOLE in bot_texts(discord, thread), SECONDS)
         await closed(sqlite_url)
     assert len(bot_texts(discord, thread)) <= 2
-
-
-async def test_a_process_that_is_told_to_end_ends_its_answers_first(
-    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
-) -> None:
-    let_go = held(fake, *WORDS)
-    async with bob(drain_seconds=SECONDS) as running:
-        message = asks(discord, "thread")
-        await shown(discord, message, "First words.")
-        ending = asyncio.create_task(running.ends())
-        let_go()
-        await ending
-        assert await answer(discord, message) == WHOLE
-        await closed(sqlite_url)
 
 
 # ── the gateway ──────────────────────────────────────────────────────────────────────────────────────────────────────

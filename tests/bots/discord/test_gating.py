@@ -252,21 +252,6 @@ async def test_what_nobody_said_is_no_question(discord: FakeDiscord, bob: Start,
         await hushed(discord, "general", sqlite_url)
 
 
-async def test_a_message_that_is_told_again_is_not_answered_again(
-    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
-) -> None:
-    async with bob():
-        message = discord.says("ada", "general", f"{HI} hello")
-        await answer(discord, message)
-        tells(discord, message)
-        await hushed(discord, "general", sqlite_url, turns_before=1)
-    async with bob():
-        tells(discord, message)
-        await hushed(discord, "general", sqlite_url, turns_before=2)
-        assert bot_texts(discord, message) == ["You asked: Ada: hello."]
-    assert asked(fake).count("Ada: hello") == 1
-
-
 # ── follow-ups ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

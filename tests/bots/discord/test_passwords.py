@@ -21,7 +21,7 @@ from tests.bots.slack.test_passwords import (
     logged,
     told,
 )
-from tests.core.fixtures.database import change, contents
+from tests.core.fixtures.database import contents
 from tests.fakes.discord_api import FakeDiscord, File
 from tests.fakes.frames import outside_of_quotes
 from tests.fakes.openai_api import FakeOpenAI, Reply
@@ -317,22 +317,6 @@ async def test_an_edit_that_brings_the_password_to_a_waiting_question_makes_it_p
         else:
             assert last == f"🔒 _Private-Bob_\n\nYou asked: Ada: {SECRET}."
     assert PIN not in contents(sqlite_url) + fake.texts()
-
-
-# ── what is shown with an answer ─────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_the_first_answer_after_an_unlock_has_lapsed_says_so_and_no_later_one(
-    discord: FakeDiscord, bob: Start, sqlite_url: str
-) -> None:
-    async with bob(private_bob_password=PIN) as running:
-        person, place = f"discord:{discord.user('ada').id}", f"discord:{discord.dm('ada')}"
-        await running.chat.unlock(person, place, "discord", PIN)
-        assert (await answer(discord, discord.says("ada", "dm", "one"))).startswith("🔒 _Private-Bob_\n\n")
-        change(sqlite_url, "UPDATE unlock SET until = until - 901")
-        lapsed = await answer(discord, discord.says("ada", "dm", "two"))
-        assert lapsed.startswith("_Private-Bob is locked again here, so this is answered by Bob._\n\n")
-        assert (await answer(discord, discord.says("ada", "dm", "three"))).startswith("You asked: three")
 
 
 # ── frames ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -291,23 +291,6 @@ async def test_with_its_token_revoked_bob_gives_up_what_he_cannot_show(
 # ── a Slack that is away for a while ─────────────────────────────────────────────────────────────────────────────────
 
 
-@NATIVE
-async def test_an_answer_is_shown_whole_when_slack_is_back(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, native: bool
-) -> None:
-    slack.native_streaming = native
-    let_go = held(fake, *WORDS)
-    async with bob():
-        ts = slack.says("U1", "C1", f"{HI} hello")
-        await shown(slack, "C1", ts, "First words.")
-        slack.stop()
-        let_go()
-        await comes_true(lambda: turns(sqlite_url)[0]["outcome"])
-        slack.start()
-        await shown(slack, "C1", ts, "Last words.")
-        assert await answered(slack, "C1", ts) == WHOLE
-
-
 async def test_bob_hears_again_when_slack_is_back(slack: FakeSlack, bob: Start) -> None:
     slack.retry_delays = (0.5,) * 60
     async with bob():
@@ -482,40 +465,6 @@ async def test_whoever_takes_over_shows_the_whole_answer_once(
 
 
 @NATIVE
-async def test_an_heir_that_dies_as_well_has_an_heir(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, native: bool
-) -> None:
-    slack.native_streaming = native
-    ts = await dies_at(_is_begun_and_nobody_knows, slack, fake, bob)
-    held(fake, "Second words. ", "More.")
-    async with bob() as reclaimer:
-        await shown(slack, "C1", ts, "Second words.")
-        await reclaimer.dies()
-    held(fake, *WORDS)()
-    async with bob():
-        await shown(slack, "C1", ts, "Last words.")
-        await closed(sqlite_url)
-        assert await answered(slack, "C1", ts) == WHOLE
-
-
-@NATIVE
-async def test_a_process_that_runs_beside_takes_over(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, native: bool
-) -> None:
-    slack.native_streaming = native
-    held(fake, *WORDS)
-    async with bob() as one:
-        ts = slack.says("U1", "C1", f"{HI} hello")
-        await shown(slack, "C1", ts, "First words.")
-        async with bob():
-            held(fake, *WORDS)()
-            await one.dies()
-            await shown(slack, "C1", ts, "Last words.")
-            await closed(sqlite_url)
-            assert await answered(slack, "C1", ts) == WHOLE
-
-
-@NATIVE
 async def test_heirs_of_two_questions_of_a_thread_do_not_take_each_others_messages(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, native: bool
 ) -> None:
@@ -597,20 +546,6 @@ async def test_an_heir_that_may_not_look_shows_the_whole_answer_beside_one_stray
         await closed(sqlite_url)
     stray, answer = slack.replies("C1", ts)
     assert (stray.strip(), answer) == ("First words.", WHOLE)
-
-
-async def test_a_process_that_is_told_to_end_ends_its_answers_first(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str
-) -> None:
-    let_go = held(fake, *WORDS)
-    async with bob(drain_seconds=SECONDS) as running:
-        ts = slack.says("U1", "C1", f"{HI} hello")
-        await shown(slack, "C1", ts, "First words.")
-        ending = asyncio.create_task(running.ends())
-        let_go()
-        await ending
-        assert await answered(slack, "C1", ts) == WHOLE
-        await closed(sqlite_url)
 
 
 async def test_who_loses_a_turn_while_a_call_stands_in_line_does_not_make_it(slack: FakeSlack) -> None:

@@ -240,22 +240,6 @@ async def test_an_edit_that_brings_the_password_to_a_waiting_question_makes_it_p
     assert PIN not in contents(sqlite_url) + fake.texts()
 
 
-# ── what is shown with an answer ─────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_the_first_answer_after_an_unlock_has_lapsed_says_so_and_no_later_one(
-    slack: FakeSlack, bob: Start, sqlite_url: str
-) -> None:
-    async with bob(private_bob_password=PIN) as running:
-        person, place = f"slack:{slack.team}:U1", f"slack:{slack.team}:D1"
-        await running.chat.unlock(person, place, "slack", PIN)
-        assert (await answered(slack, "D1", slack.says("U1", "D1", "one"))).startswith("🔒 _Private-Bob_\n\n")
-        change(sqlite_url, "UPDATE unlock SET until = until - 901")
-        lapsed = await answered(slack, "D1", slack.says("U1", "D1", "two"))
-        assert lapsed.startswith("_Private-Bob is locked again here, so this is answered by Bob._\n\n")
-        assert (await answered(slack, "D1", slack.says("U1", "D1", "three"))).startswith("You asked: three")
-
-
 # ── frames ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 FORGED = [
