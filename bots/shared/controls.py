@@ -28,6 +28,7 @@ class Wording:
 
     platform: str
     help: str
+    session: str
     to_choose: str
     to_lock: str
     admins: str
@@ -58,7 +59,7 @@ class Controls:
         if command == "reset":
             return await self.reset(incoming)
         if command == "assistant":
-            return await self.choose(incoming, about, where="this thread")
+            return await self.choose(incoming, about)
         return self._wording.help
 
     async def once(self, event_id: str, do: Callable[[], Awaitable[str]]) -> str | None:
@@ -84,8 +85,9 @@ class Controls:
                 await self._chat.stop(turn.id)
         return STOPPED if turns else NOTHING_TO_STOP
 
-    async def choose(self, origin: Origin, name: str, *, where: str, in_all_sessions: bool = False) -> str:
+    async def choose(self, origin: Origin, name: str, *, in_all_sessions: bool = False) -> str:
         """Let an assistant answer in a session, or in all of a place; without a name, tell which there are."""
+        where = "this channel" if in_all_sessions else self._wording.session
         public = [assistant.name for assistant in self._chat.assistants if not assistant.private]
         can_answer = f"These can answer: {', '.join(public)}."
         if not name.strip():

@@ -42,8 +42,9 @@ In any channel or direct message, for all its threads:
 • `/bob unlock` asks for a password, in a window that nobody else sees; `/bob lock` takes it back.
 The shortcut “Forget this thread” in a message's menu erases what I keep of it."""
 WORDING = Wording(
-    "Slack", HELP, to_choose="`assistant NAME`", to_lock="`/bob lock`", admins="an admin of this workspace"
-)
+    "Slack", HELP, session="this thread", to_choose="`assistant NAME`", to_lock="`/bob lock`",
+    admins="an admin of this workspace",
+)  # fmt: skip
 SUGGESTED_PROMPTS = [
     {"title": "What can you do?", "message": "What can you help me with, and what can you not do?"},
     {"title": "Explain something", "message": "Explain to me, as to a new colleague: "},
@@ -122,7 +123,7 @@ class SlackCommands:
             if command == "lock":
                 sentence = await self.controls.lock(act)
             elif command == "assistant":
-                sentence = await self.controls.choose(act, about, where="this channel", in_all_sessions=True)
+                sentence = await self.controls.choose(act, about, in_all_sessions=True)
         except StoreUnavailable:
             sentence = NOT_NOW
         await _answer(ack, sentence)
