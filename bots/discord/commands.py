@@ -79,9 +79,6 @@ class DiscordCommands:
         async def unlock(interaction: Interaction) -> None:
             await self._unlock(interaction)
 
-        async def help_(_: Act) -> str:
-            return HELP
-
         def control(do: Do, *, ephemeral: bool = True) -> Any:
             async def callback(interaction: Interaction) -> None:
                 await self._carry_out(interaction, do, ephemeral=ephemeral)
@@ -95,7 +92,7 @@ class DiscordCommands:
         add("unlock", "Open a private assistant with a password", unlock)
         add("lock", "Take back what you unlocked here", control(self._controls.lock))
         add("forget", "Erase what Bob keeps of this conversation", control(self._forget))
-        add("help", "What Bob can do", control(help_))
+        add("help", "What Bob can do", control(lambda act: self._controls.do("help", act)))
 
         async def ask_about(interaction: Interaction, message: discord.Message) -> None:
             await self._ask_about(interaction, message)

@@ -56,10 +56,16 @@ class Controls:
             turns = await self._chat.open_turns_in(incoming.session)
             before = [turn for turn in turns if incoming.is_after(turn.destination or {})]
             return None if await self.stop(incoming, before) == STOPPED else NOTHING_TO_STOP
+        return await self.do(command, incoming, about)
+
+    async def do(self, command: str, origin: Origin, about: str = "", *, in_all_sessions: bool = False) -> str:
+        """Carry out a command that says all it takes; one that there is not asks for help."""
         if command == "reset":
-            return await self.reset(incoming)
+            return await self.reset(origin)
+        if command == "lock":
+            return await self.lock(origin)
         if command == "assistant":
-            return await self.choose(incoming, about)
+            return await self.choose(origin, about, in_all_sessions=in_all_sessions)
         return self._wording.help
 
     async def once(self, event_id: str, do: Callable[[], Awaitable[str]]) -> str | None:

@@ -115,15 +115,13 @@ class SlackCommands:
         about = words[1] if len(words) > 1 else ""
         act = act_in(body)
         command = words[0].casefold() if words else "help"
-        sentence = HELP
+        if command == "unlock":
+            await ack()
+            return await self._show(body, _unlock_window(act.place))
+        if command not in ("lock", "assistant"):
+            command = "help"
         try:
-            if command == "unlock":
-                await ack()
-                return await self._show(body, _unlock_window(act.place))
-            if command == "lock":
-                sentence = await self.controls.lock(act)
-            elif command == "assistant":
-                sentence = await self.controls.choose(act, about, in_all_sessions=True)
+            sentence = await self.controls.do(command, act, about, in_all_sessions=True)
         except StoreUnavailable:
             sentence = NOT_NOW
         await _answer(ack, sentence)
