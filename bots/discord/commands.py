@@ -43,8 +43,9 @@ Mention me in a channel and I answer in a thread; reply to me, write to me direc
 `/forget` erases what I keep of this conversation.
 “Ask about this” is in the menu of every message, under Apps."""
 WORDING = Wording(
-    "Discord", HELP, to_choose="`/assistant name`", to_lock="`/lock`", admins="somebody who may manage messages here"
-)
+    "Discord", HELP, session="this conversation", to_choose="`/assistant name`", to_lock="`/lock`",
+    admins="somebody who may manage messages here",
+)  # fmt: skip
 WENT_WRONG = "Sorry, something went wrong on my side. Please try again."
 
 Interaction = discord.Interaction[Any]
@@ -78,9 +79,6 @@ class DiscordCommands:
         async def unlock(interaction: Interaction) -> None:
             await self._unlock(interaction)
 
-        async def help_(_: Act) -> str:
-            return HELP
-
         def control(do: Do, *, ephemeral: bool = True) -> Any:
             async def callback(interaction: Interaction) -> None:
                 await self._carry_out(interaction, do, ephemeral=ephemeral)
@@ -94,7 +92,7 @@ class DiscordCommands:
         add("unlock", "Open a private assistant with a password", unlock)
         add("lock", "Take back what you unlocked here", control(self._controls.lock))
         add("forget", "Erase what Bob keeps of this conversation", control(self._forget))
-        add("help", "What Bob can do", control(help_))
+        add("help", "What Bob can do", control(lambda act: self._controls.do("help", act)))
 
         async def ask_about(interaction: Interaction, message: discord.Message) -> None:
             await self._ask_about(interaction, message)
@@ -215,9 +213,7 @@ class DiscordCommands:
         return await self._controls.stop(act, turns)
 
     async def _choose(self, act: Act, name: str) -> str:
-        if act.here.kind in ("dm", "thread"):
-            return await self._controls.choose(act, name, where="this conversation")
-        return await self._controls.choose(act, name, where="this channel", in_all_sessions=True)
+        return await self._controls.choose(act, name, in_all_sessions=act.here.kind not in ("dm", "thread"))
 
     async def _forget(self, act: Act) -> str:
         async def is_admin() -> bool:

@@ -28,6 +28,7 @@ class Wording:
 
     platform: str
     help: str
+    session: str
     to_choose: str
     to_lock: str
     admins: str
@@ -55,10 +56,16 @@ class Controls:
             turns = await self._chat.open_turns_in(incoming.session)
             before = [turn for turn in turns if incoming.is_after(turn.destination or {})]
             return None if await self.stop(incoming, before) == STOPPED else NOTHING_TO_STOP
+        return await self.do(command, incoming, about)
+
+    async def do(self, command: str, origin: Origin, about: str = "", *, in_all_sessions: bool = False) -> str:
+        """Carry out a command that says all it takes; one that there is not asks for help."""
         if command == "reset":
-            return await self.reset(incoming)
+            return await self.reset(origin)
+        if command == "lock":
+            return await self.lock(origin)
         if command == "assistant":
-            return await self.choose(incoming, about, where="this thread")
+            return await self.choose(origin, about, in_all_sessions=in_all_sessions)
         return self._wording.help
 
     async def once(self, event_id: str, do: Callable[[], Awaitable[str]]) -> str | None:
@@ -84,8 +91,9 @@ class Controls:
                 await self._chat.stop(turn.id)
         return STOPPED if turns else NOTHING_TO_STOP
 
-    async def choose(self, origin: Origin, name: str, *, where: str, in_all_sessions: bool = False) -> str:
+    async def choose(self, origin: Origin, name: str, *, in_all_sessions: bool = False) -> str:
         """Let an assistant answer in a session, or in all of a place; without a name, tell which there are."""
+        where = "this channel" if in_all_sessions else self._wording.session
         public = [assistant.name for assistant in self._chat.assistants if not assistant.private]
         can_answer = f"These can answer: {', '.join(public)}."
         if not name.strip():

@@ -42,8 +42,9 @@ In any channel or direct message, for all its threads:
 • `/bob unlock` asks for a password, in a window that nobody else sees; `/bob lock` takes it back.
 The shortcut “Forget this thread” in a message's menu erases what I keep of it."""
 WORDING = Wording(
-    "Slack", HELP, to_choose="`assistant NAME`", to_lock="`/bob lock`", admins="an admin of this workspace"
-)
+    "Slack", HELP, session="this thread", to_choose="`assistant NAME`", to_lock="`/bob lock`",
+    admins="an admin of this workspace",
+)  # fmt: skip
 SUGGESTED_PROMPTS = [
     {"title": "What can you do?", "message": "What can you help me with, and what can you not do?"},
     {"title": "Explain something", "message": "Explain to me, as to a new colleague: "},
@@ -114,15 +115,13 @@ class SlackCommands:
         about = words[1] if len(words) > 1 else ""
         act = act_in(body)
         command = words[0].casefold() if words else "help"
-        sentence = HELP
+        if command == "unlock":
+            await ack()
+            return await self._show(body, _unlock_window(act.place))
+        if command not in ("lock", "assistant"):
+            command = "help"
         try:
-            if command == "unlock":
-                await ack()
-                return await self._show(body, _unlock_window(act.place))
-            if command == "lock":
-                sentence = await self.controls.lock(act)
-            elif command == "assistant":
-                sentence = await self.controls.choose(act, about, where="this channel", in_all_sessions=True)
+            sentence = await self.controls.do(command, act, about, in_all_sessions=True)
         except StoreUnavailable:
             sentence = NOT_NOW
         await _answer(ack, sentence)

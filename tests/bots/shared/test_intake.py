@@ -14,7 +14,9 @@ from core import Chat, Json, Outcome, Question
 from tests.conftest import opened
 
 SURFACE = "toy"
-WORDING = Wording("Toy", "I answer.", to_choose="`assistant NAME`", to_lock="`lock`", admins="the owner")
+WORDING = Wording(
+    "Toy", "I answer.", session="this channel", to_choose="`assistant NAME`", to_lock="`lock`", admins="the owner"
+)
 REFUSAL = "Sorry, not you."
 
 
