@@ -90,7 +90,7 @@ def _closing_in_the_line(line: str) -> str:
             code, inside = ("", inside) if code == mark[0] else (code, inside) if code else (mark[0], mark.end())
         elif not code and is_bold:
             is_bold = line[mark.start() - 1].isspace()
-        elif not code and not line[mark.end() :][:1].isspace():
+        elif not code and not line[mark.end() : mark.end() + 1].isspace():
             is_bold, inside = True, mark.end()
     if not line[inside:].strip():  # nothing of it is written yet
         return ""

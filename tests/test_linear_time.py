@@ -36,7 +36,7 @@ from bots.slack.words import (
 from bots.slack.words import readable as readable_on_slack
 from bots.slack.words import shown as shown_on_slack
 from bots.slack.words import title_of as title_on_slack
-from core import Frame, Remarks, Turn
+from core import Frame, Remarks, Turn, closing
 from core.logs import RedactingFormatter
 from core.password import Password, Passwords
 from web.addresses import client_address, networks
@@ -104,6 +104,7 @@ READERS: dict[str, Reader] = {
     "a line in a table": Context(opening="a|b\n-|-\n").after,
     "a table's head": lambda text: Context(line_before=text).after("-|-"),
     "a table's rule": is_table_rule,
+    "what a text leaves open": closing,
     "the pages of an answer": lambda text: [page.of(text) for page in pages(text, 1_000)],
     "the pages on Slack": lambda text: texts_of_pages(text, 11_000),
     "the pages of a stream": streamed,

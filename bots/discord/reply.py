@@ -40,7 +40,7 @@ from bots.shared import caller
 from bots.shared.caller import InDoubt, Undeliverable
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.reply import Messages, MessagesReply, State
-from core import Chat, Json, LeaseLost, Turn
+from core import Chat, Json, LeaseLost, StoreUnavailable, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class DiscordReply(MessagesReply):
             self._pace.hold()
 
     async def _type(self) -> None:
-        with contextlib.suppress(LeaseLost):
+        with contextlib.suppress(LeaseLost, StoreUnavailable):
             while True:
                 await self._api.attempt(lambda client: client.http.send_typing(int(self._to["channel"])))
                 await asyncio.sleep(SECONDS_OF_TYPING)
@@ -116,12 +116,10 @@ class DiscordReply(MessagesReply):
             if await self._api.attempt(lambda client: post_message(client, int(beside), content=sentence)):
                 return
         if self._to["guild"]:
-
-            async def write_directly(client: discord.Client) -> None:
-                direct = await client.http.start_private_message(int(self._to["user"]))
-                await post_message(client, int(direct["id"]), content=CANNOT_SAY_IT_THERE)
-
-            await self._api.attempt(write_directly)
+            direct = await self._api.attempt(lambda client: client.http.start_private_message(int(self._to["user"])))
+            if direct is not None:
+                channel = int(direct["id"])
+                await self._api.attempt(lambda client: post_message(client, channel, content=CANNOT_SAY_IT_THERE))
 
 
 class _Place(Messages):
