@@ -1,4 +1,4 @@
-"""What a start costs where only the web is served, against the same process with every surface's library imported."""
+"""What a start costs where only the web is served, against the same process with every library imported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS = 60.0  # to start, on a busy machine
 EAGER, BOB = "eager", "Bob"
 RUN = "import web.cli; web.cli.main(['run'])"
 COMMANDS = {
-    EAGER: f"import bots.discord.bot, bots.slack.bot, core.openai_model; {RUN}",
+    EAGER: f"import bots.discord.bot, bots.slack.bot, core.openai_model, limits.aio.storage, psycopg; {RUN}",
     BOB: RUN,
 }
 
