@@ -18,7 +18,10 @@ def asks_a_fake() -> None:
 
 
 def asks_through_another() -> None:
-    asks_a_fake()
+    def within() -> None:
+        asks_a_fake()
+
+    within()
 
 
 def runs_a_command() -> None:
