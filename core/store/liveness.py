@@ -43,7 +43,8 @@ class HostLiveness:
     def __init__(self, database_file: Path, clock: Clock) -> None:
         self.lease_owner = secrets.token_hex(8)
         self._clock = clock
-        self._files = LockFiles(database_file.with_name(database_file.name + "-holders")  # as older processes beside us call it)
+        # Named as older processes know it, which may still be at work during a deploy.
+        self._files = LockFiles(database_file.with_name(database_file.name + "-holders"))
         self._files.bury()
 
     async def start(self, on_notification: OnNotification) -> None:

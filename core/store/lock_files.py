@@ -94,4 +94,5 @@ def _is_at(path: Path, file: int) -> bool:
 
 def shared_folder() -> Path:
     """The folder of this user's lock files where the database is on another host."""
-    return Path(tempfile.gettempdir()) / f"bob-holders-{os.getuid()}"  # as older processes beside us call it
+    # Named as older processes know it, which may still be at work during a deploy.
+    return Path(tempfile.gettempdir()) / f"bob-holders-{os.getuid()}"
