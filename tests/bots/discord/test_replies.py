@@ -520,7 +520,7 @@ async def test_an_edit_that_waits_for_a_connection_is_not_sent_once_the_lease_is
         connection = running.bot.api._is_there
         connection.clear()
         let_go()
-        await comes_true(lambda: connection._waiters)  # type: ignore[attr-defined]
+        await comes_true(lambda: connection._waiters)
         is_noticed = lose_the_lease()
         connection.set()
         await closed(sqlite_url)
