@@ -257,7 +257,7 @@ MUTANTS = (
     Mutant("who has gone leaves no file", "self._path(lease_owner).unlink(missing_ok=True)", "pass", LEASES,
         "lets_go or let_go"),
     Mutant("only what is old is looked at", "path.stat().st_mtime <= latest", "path.stat().st_mtime <= latest + 1e9",
-        LEASES, "young_files"),
+        LEASES, "who_buries_the_dead"),
     # ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     Mutant("a rate is of minutes", "per_minute / 60", "per_minute / 50", LIMITER, "long_run"),
     Mutant("no more is saved up than a burst", "min(self._burst, self._tokens + (now - self._at) * self._per_second)",
