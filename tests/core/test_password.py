@@ -519,3 +519,8 @@ def test_what_stood_around_a_password_does_not_become_one(cut: int, before: str,
 def test_a_text_without_any_digit_is_returned_as_it_is(text: str) -> None:
     assert DIGITS.read(text) == Reading(text)
     assert DIGITS.masked(text) == text
+
+
+def test_a_nought_of_another_script_is_a_digit() -> None:
+    noughts = Passwords([Password("905060", "Eve", name="A_PASSWORD")])
+    assert noughts.read("9\u06605\u09666\uff10 hello") == Reading("hello", "Eve", frozenset(["905060"]))

@@ -2,7 +2,7 @@
 
 `python -m tests.mutants [words ...]` takes the mistakes whose rule or text holds one of these words. First the same
 tests have to pass without a mistake. What takes longest of a short run of pytest is to import what we use, so that is
-done once, and each run is a fork of this process, which has imported nothing of Bob but his mistakes.
+done once, and each run is a fork of this process.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pytest
@@ -353,10 +352,6 @@ async def test_a_publishable_key_opens_no_session_that_its_caller_named(fake: Fa
         assert "Before that you asked: Q1-a" in await site.answer("Q2-a", "mine", **shop)
 
 
-def has_turns(url: str, count: int) -> bool:
-    return len(rows(url, "SELECT id FROM turn")) == count
-
-
 async def test_a_key_that_was_demoted_neither_follows_nor_stops_a_private_turn(
     fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,7 +362,7 @@ async def test_a_key_that_was_demoted_neither_follows_nor_stops_a_private_turn(
         secret, _ = await site.chat.keys.make("alice", private=True, origins=[])
         for session, text in (("1", "973808 Q1-a"), ("2", "Q1-b")):
             asking.create_task(site.answer(text, session, **bearer(secret)))
-            await comes_true(partial(has_turns, sqlite_url, int(session)))
+        await comes_true(lambda: len(rows(sqlite_url, "SELECT id FROM turn")) == 2)
         private, public = rows(sqlite_url, "SELECT id, private FROM turn ORDER BY private DESC")
         assert (private["private"], public["private"]) == (1, 0)
         await site.chat.keys.revoke("alice")
