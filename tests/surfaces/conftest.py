@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bots.discord.bot import Client
+from bots.shared import reply
 from tests.bots.conftest import _quick, slack  # noqa: F401 - fixtures
 from tests.bots.conftest import bob as slack_bob  # noqa: F401 - a fixture
 from tests.bots.discord.conftest import _quick_discord, discord  # noqa: F401 - fixtures
@@ -22,6 +23,12 @@ def _identifies_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return None
 
     monkeypatch.setattr(Client, "before_identify_hook", at_once)
+
+
+@pytest.fixture(autouse=True)
+def _quick_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show news more often than a platform would take them."""
+    monkeypatch.setattr(reply, "SECONDS_BETWEEN_EDITS", 0.03)
 
 
 @pytest.fixture(params=["slack", "slack_posted", "discord", "toy"])

@@ -9,25 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Sequence
 
 from pydantic import BaseModel
 
+from bots.shared.caller import Caller, Failure, InDoubt, Rules, Undeliverable
 from bots.shared.pages import texts_of_pages
-from bots.shared.reply import SECONDS_A_PLACE_MAY_BE_DOWN, Messages, PostedMessages, Reply, State, Undeliverable
+from bots.shared.reply import Messages, MessagesReply, State
 from bots.shared.responder import Responder
-from bots.shared.words import NO_WORDS, above_the_answer
+from bots.shared.words import NO_WORDS
 from core import BadQuestion, Chat, Frame, Json, NotAccepted, Question, Turn, kind_of
 from tests.surfaces.board import LIMIT, Closed, Connection, Event, Limited, Message, Unreachable
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 SURFACE = "toy"
-SECONDS_BETWEEN_EDITS = 0.03
-SECONDS_BETWEEN_TRIES = 0.05
+RULES = Rules(repeatable={"post", "edit", "delete"}, seconds_of_a_call=5.0, place_is_gone={"closed"})
 
 
 class ToySettings(BaseModel):
@@ -52,13 +49,42 @@ def to_question(said: Message, mention: str) -> Question | None:
     )
 
 
-class ToyMessages:
-    """One answer's messages in its channel."""
+class ToyCaller(Caller[Connection]):
+    """Makes the calls of a board."""
 
-    def __init__(self, connection: Connection, chat: Chat, turn: Turn) -> None:
-        assert turn.destination is not None
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(RULES)
         self._connection = connection
-        self._chat = chat
+
+    async def post(self, channel: str, text: str, key: str) -> Message:
+        """Post a message, or find the one with this key."""
+        return await self._call("post", lambda client: client.post(channel, text, key))
+
+    async def edit(self, message: int, text: str, *, at_once: bool = False) -> None:
+        """Let a message read `text`."""
+        await self._call("edit", lambda client: client.edit(message, text), at_once=at_once)
+
+    async def delete(self, message: int) -> None:
+        """Delete a message."""
+        await self._call("delete", lambda client: client.delete(message))
+
+    async def _client(self) -> Connection:
+        return self._connection
+
+    def _failure(self, error: Exception) -> Failure | None:
+        if isinstance(error, Closed):
+            return Failure(403, "closed")
+        if isinstance(error, Limited):
+            return Failure(429, "limited", error.seconds)
+        return Failure() if isinstance(error, Unreachable) else None
+
+
+class ToyMessages(Messages):
+    """One answer's messages in its channel. A post carries a key, so it may be repeated, by whatever process."""
+
+    def __init__(self, caller: ToyCaller, turn: Turn) -> None:
+        assert turn.destination is not None
+        self._caller = caller
         self._turn = turn
         self._channel = turn.destination["channel"]
         self._count = len(turn.posted)
@@ -67,62 +93,17 @@ class ToyMessages:
         return texts_of_pages(text, LIMIT)
 
     async def post(self, text: str, state: State) -> Json:
-        key = f"{self._turn.id}:{self._count}"  # so a post in doubt, of whatever process, can be repeated
-        message = await self._insist(lambda: self._connection.post(self._channel, text, key))
+        message = await self._caller.post(self._channel, text, f"{self._turn.id}:{self._count}")
         self._count += 1
-        posted = {"id": str(message.id)}
         if message.text != text:  # an earlier process posted it, with what it had of the answer
-            await self.edit(posted, text, state)
-        return posted
+            await self._caller.edit(message.id, text)
+        return {"id": str(message.id)}
 
-    async def edit(self, message: Json, text: str, state: State) -> None:
-        await self._insist(lambda: self._connection.edit(int(message["id"]), text))
+    async def edit(self, message: Json, text: str, state: State, *, at_once: bool) -> None:
+        await self._caller.edit(int(message["id"]), text, at_once=at_once)
 
     async def delete(self, message: Json) -> None:
-        await self._insist(lambda: self._connection.delete(int(message["id"])))
-
-    async def try_edit(self, message: Json, text: str, state: State) -> bool:
-        await self.edit(message, text, state)  # the board has no limits that edits on the way could use up
-        return True
-
-    async def _insist(self, request: Callable[[], Awaitable[T]]) -> T:
-        deadline = asyncio.get_running_loop().time() + SECONDS_A_PLACE_MAY_BE_DOWN
-        while True:
-            await self._chat.check_lease(self._turn)
-            try:
-                return await request()
-            except Closed as refusal:
-                raise Undeliverable("closed") from refusal
-            except Limited as refusal:
-                await asyncio.sleep(refusal.seconds)
-            except Unreachable as doubt:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise Undeliverable("unreachable") from doubt
-                await asyncio.sleep(SECONDS_BETWEEN_TRIES)
-
-
-class ToyReply(PostedMessages):
-    """Shows one answer."""
-
-    def __init__(self, connection: Connection, chat: Chat, turn: Turn) -> None:
-        messages = ToyMessages(connection, chat, turn)
-        super().__init__(messages, lambda posted: chat.note_posted(turn, posted), turn.posted)
-        self._turn = turn
-
-    async def __aenter__(self) -> ToyReply:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        pass
-
-    async def pause(self) -> None:
-        await asyncio.sleep(SECONDS_BETWEEN_EDITS)
-
-    async def show(self, text: str) -> bool:
-        return not text.strip() or await super().show(above_the_answer(self._turn) + text)
-
-    async def finish(self, text: str) -> None:
-        await super().finish(above_the_answer(self._turn) + text)
+        await self._caller.delete(int(message["id"]))
 
 
 class ToyBot:
@@ -132,7 +113,11 @@ class ToyBot:
         self._mention = settings.mention
         self._chat = chat
         self._connection = connection
-        self.responder = Responder(chat, SURFACE, lambda turn: ToyReply(connection, chat, turn))
+        self._caller = ToyCaller(connection)
+        self.responder = Responder(chat, SURFACE, self._caller, self._open_reply)
+
+    def _open_reply(self, turn: Turn, caller: ToyCaller) -> MessagesReply:
+        return MessagesReply(self._chat, turn, ToyMessages(caller, turn))
 
     async def listen(self) -> None:
         """Take in what happens, for ever. What cannot be stored is not acknowledged, and comes again."""
@@ -169,8 +154,8 @@ class ToyBot:
             await self.responder.accept(question)
         except BadQuestion as bad:
             assert question.destination is not None
-            with contextlib.suppress(Closed, Limited, Unreachable):
-                await self._connection.post(question.destination["channel"], str(bad), f"bad:{question.event_id}")
+            with contextlib.suppress(InDoubt, Undeliverable):
+                await self._caller.post(question.destination["channel"], str(bad), f"bad:{question.event_id}")
 
 
 @contextlib.asynccontextmanager
@@ -184,6 +169,3 @@ async def connected_toy(
         async with bot.responder.running(drain_seconds=drain_seconds):
             yield bot
         listening.cancel()
-
-
-_: tuple[type[Messages], type[Reply]] = ToyMessages, ToyReply
