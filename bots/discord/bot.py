@@ -23,7 +23,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message
-from bots.discord.catch_up import CatchUp
+from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.commands import DiscordCommands
 from bots.discord.incoming import Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
@@ -87,7 +87,7 @@ class Client(discord.AutoShardedClient):
         await self._bot.catch_up.everywhere(self)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        self._bot.catch_up.forget(guild)
+        self._bot.catch_up.guild_may_have_been_away(guild)
         if self.is_known_to_work:  # else all are caught up soon
             await self._bot.catch_up.everywhere(self, [guild])
 
@@ -150,7 +150,7 @@ class DiscordBot:
         self.user = 0
         self.api = DiscordApi()
         self._in_order = InOrder(chat)
-        self.catch_up = CatchUp(
+        self.catch_up = DiscordCatchUp(
             chat, self.api, self._in_order, self._parse, self._take_in, seconds=settings.discord_catch_up_seconds
         )
         self.is_connected = self.catch_up.is_connected
@@ -170,7 +170,7 @@ class DiscordBot:
 
     async def handle_message(self, message: discord.Message) -> None:
         """Take in a message, after those that came before it in its channel."""
-        self.catch_up.received(message)
+        self.catch_up.received(discord.utils.snowflake_time(message.id).timestamp())
         async with self._in_order.within(message.channel.id):
             incoming = self._parse(message)
             if incoming is None:
@@ -218,7 +218,7 @@ class DiscordBot:
             turn = await self.commands.turn_shown_by(incoming.answer_replied_to)
             if turn is not None:
                 session, kind = turn.session, "inline"
-        quoted, files = await self._preparing.to_be_kept(incoming.quoted, incoming.files)
+        quoted, files = await self._preparing.quotes.to_be_kept(incoming.quoted, incoming.files)
         destination = {**incoming.destination, "kind": kind, "quoted": quoted}
         return replace(incoming, session=session, files=tuple(files), destination=destination)
 

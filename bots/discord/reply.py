@@ -13,6 +13,7 @@ import io
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import discord
@@ -27,6 +28,7 @@ from bots.discord.api import (
     edit_answer,
     edit_message,
     post_message,
+    write_to,
 )
 from bots.discord.words import (
     MOST_PARTS,
@@ -116,10 +118,7 @@ class DiscordReply(MessagesReply):
             if await self._api.attempt(lambda client: post_message(client, int(beside), content=sentence)):
                 return
         if self._to["guild"]:
-            direct = await self._api.attempt(lambda client: client.http.start_private_message(int(self._to["user"])))
-            if direct is not None:
-                channel = int(direct["id"])
-                await self._api.attempt(lambda client: post_message(client, channel, content=CANNOT_SAY_IT_THERE))
+            await self._api.attempt(partial(write_to, int(self._to["user"]), CANNOT_SAY_IT_THERE))
 
 
 class _Place(Messages):
