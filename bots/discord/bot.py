@@ -36,6 +36,7 @@ from bots.shared.incoming import Incoming as AnyIncoming
 from bots.shared.intake import Intake
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.responder import Responder
+from bots.shared.shape import is_part_of
 from core import Chat, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
@@ -329,15 +330,7 @@ def _are_the_same(ours: list[Any], there: list[Any]) -> bool:
     """Whether Discord has these commands, whatever else it says of them."""
     by_name = {(each["type"], each["name"]): each for each in there}
     keys = {(each["type"], each["name"]) for each in ours}
-    return keys == set(by_name) and all(_contains(by_name[each["type"], each["name"]], each) for each in ours)
-
-
-def _contains(there: Any, ours: Any) -> bool:
-    if isinstance(ours, dict):
-        return isinstance(there, dict) and all(_contains(there.get(name), value) for name, value in ours.items())
-    if isinstance(ours, list) and ours:
-        return isinstance(there, list) and len(ours) == len(there) and all(map(_contains, there, ours))
-    return there == ours or (not there and not ours)
+    return keys == set(by_name) and all(is_part_of(each, by_name[each["type"], each["name"]]) for each in ours)
 
 
 async def check_discord(settings: DiscordSettings) -> None:

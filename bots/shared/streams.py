@@ -11,8 +11,8 @@ from enum import Enum, auto
 
 from bots.shared.caller import InDoubt, RateLimited, Refused
 from bots.shared.pages import BlankLines, Page, after, certain, first_page
-from bots.shared.reply import Messages, PostedMessages, posted_messages
-from core import Chat, Context, Json, Turn, context_at
+from bots.shared.reply import PostedMessages
+from core import Context, Json, Turn, context_at
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +69,11 @@ class _Way(Enum):
 class StreamedReply:
     """Shows one answer by streams while the platform takes those, and otherwise in messages that are edited."""
 
-    def __init__(self, chat: Chat, turn: Turn, messages: Messages, streams: Streams) -> None:
+    def __init__(self, turn: Turn, posted: PostedMessages, streams: Streams) -> None:
         self._turn = turn
         self._streams = streams
-        self._posted = posted_messages(chat, turn, messages)
-        self._stream = _Stream(streams, self._posted)
+        self._posted = posted
+        self._stream = _Stream(streams, posted)
         self._way = _Way.STREAMED if turn.fencing_token == 1 else _Way.NOT_KNOWN_YET
         self._is_quiet = False
 

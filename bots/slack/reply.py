@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 from bots.shared.caller import Refused
 from bots.shared.pages import texts_of_pages
-from bots.shared.reply import Messages, State
+from bots.shared.reply import Messages, State, posted_messages
 from bots.shared.streams import StreamedReply, Streams
 from bots.slack.api import SECONDS_OF_AN_ATTEMPT, SlackApi
 from bots.slack.status import SECONDS_TO_WAIT, Statuses
@@ -45,7 +45,7 @@ class SlackReply(StreamedReply):
         self._destination = turn.destination
         self._next_at = 0.0
         thread = _Thread(api, turn.destination, statuses, no_streams)
-        super().__init__(chat, turn, thread, thread)
+        super().__init__(turn, posted_messages(chat, turn, thread), thread)
 
     async def __aenter__(self) -> SlackReply:
         await self._statuses.begin(self._destination)

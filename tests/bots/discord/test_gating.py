@@ -1362,7 +1362,7 @@ async def test_an_edit_and_a_deletion_count_whichever_of_two_processes_is_answer
 async def test_a_channel_whose_history_could_not_be_read_is_read_again(
     discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discord_bot, "SECONDS_TO_READ_A_CHANNEL", 0.0)
+    monkeypatch.setattr(discord_catch_up, "SECONDS_TO_READ_A_CHANNEL", 0.0)
     missed = discord.says("ada", "news", f"{HI} missed")
     failing = discord.fail("GET", HISTORY, drop=True)
     async with bob():
