@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bots.shared.pages import Context, Page, after, certain, first_page, pages, texts_of_pages
+from bots.shared.pages import Page, after, certain, first_page, pages, texts_of_pages
+from core import Context
 
 LIMITS = [100, 2_000, 11_000]
 SLACK = 11_000
