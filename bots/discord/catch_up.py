@@ -20,7 +20,7 @@ from bots.discord.incoming import Incoming
 from bots.discord.words import SURFACE
 from bots.shared.deliveries import InOrder, Missed
 from bots.shared.reply import Undeliverable
-from core import Chat, StoreUnavailable, kind_of
+from core import Chat, ComeAgain, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class CatchUp:
 
         try:
             sessions = await self._in_order.insist(recent_sessions)
-        except StoreUnavailable:
+        except ComeAgain:
             return []
         ids = [int(session.rpartition(":")[2]) for session in sessions]
         found = [await self._api.attempt(lambda client, id=id_: client.fetch_channel(id)) for id_ in ids]  # type: ignore[misc]
