@@ -7,6 +7,7 @@ breaks, and anything worse, is left to us. A post is not repeated blindly, all e
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import aiohttp
@@ -14,7 +15,7 @@ import discord
 from discord.http import MultipartParameters, handle_message_parameters
 from discord.webhook.async_ import async_context
 
-from bots.shared.caller import Caller, Failure, Login, Refused, Rules
+from bots.shared.caller import Caller, CheckLease, Failure, Login, Refused, Rules, Send
 
 __all__ = ["DiscordApi", "Refused"]
 
@@ -31,6 +32,8 @@ ORIGINAL: Any = "@original"  # in the place of a message id: the first answer to
 
 T = TypeVar("T")
 Make = Callable[[discord.Client], Awaitable[T]]
+
+_check_lease_of_this_call: ContextVar[CheckLease | None] = ContextVar("_check_lease_of_this_call", default=None)
 
 
 class DiscordApi(Caller[discord.Client]):
@@ -54,6 +57,13 @@ class DiscordApi(Caller[discord.Client]):
     async def _client(self) -> discord.Client:
         return await self.login.client()
 
+    async def _send(self, send: Send[discord.Client, T]) -> T:
+        token = _check_lease_of_this_call.set(self._check_lease)
+        try:
+            return await super()._send(send)
+        finally:
+            _check_lease_of_this_call.reset(token)
+
     def _failure(self, error: Exception) -> Failure | None:
         if isinstance(error, discord.RateLimited):
             return Failure(429, retry_after=error.retry_after)
@@ -64,6 +74,16 @@ class DiscordApi(Caller[discord.Client]):
         ):  # a closed client: RuntimeError
             return Failure(code=type(error).__name__)
         return None
+
+
+async def check_lease_before_a_request(*_: object) -> None:
+    """What aiohttp's `on_request_start` awaits, since discord.py waits for a rate and repeats within one call of ours.
+
+    Raises LeaseLost where the request belongs to a fenced call.
+    """
+    check_lease = _check_lease_of_this_call.get()
+    if check_lease is not None:
+        await check_lease()
 
 
 # A link that an answer names is not fetched by Discord unless somebody follows it: no message goes out but by these, or

@@ -22,7 +22,7 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message
+from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, check_lease_before_a_request, post_message
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.commands import DiscordCommands
 from bots.discord.incoming import Incoming, parse_message
@@ -63,7 +63,7 @@ class Client(discord.AutoShardedClient):
         intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=may_read_all)
         super().__init__(
             intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=60.0,
-            chunk_guilds_at_startup=False, guild_ready_timeout=SECONDS_FOR_ONE_MORE_SERVER, http_trace=_dates_to(bot),
+            chunk_guilds_at_startup=False, guild_ready_timeout=SECONDS_FOR_ONE_MORE_SERVER, http_trace=_trace_for(bot),
         )  # fmt: skip
         self._bot = bot
         self._tree = bot.commands.tree_for(self)
@@ -293,14 +293,15 @@ async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: 
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-def _dates_to(bot: DiscordBot) -> aiohttp.TraceConfig:
-    """Tell the bot the time that Discord says with each answer."""
+def _trace_for(bot: DiscordBot) -> aiohttp.TraceConfig:
+    """Fence each request, and tell the bot the time that Discord says with each answer."""
 
     async def read_date(_: aiohttp.ClientSession, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
         with contextlib.suppress(KeyError, ValueError):
             bot.catch_up.set_clock(parsedate_to_datetime(ended.response.headers["Date"]).timestamp())
 
     trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(check_lease_before_a_request)
     trace.on_request_end.append(read_date)
     return trace
 

@@ -7,6 +7,7 @@ full, and whoever reads the whole answer later finds the same pages.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,12 @@ LEAST_FILLING = 0.85  # a page may end anywhere between this share of the limit 
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _WORD = re.compile(r"\S")
+# Of emoji, as characters and where text is UTF-16: what belongs to the one before it, and the halves of flags.
+_SKIN_TONE_OR_TAG = re.compile(
+    "[\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]|\ud83c[\udffb-\udfff]|\udb40[\udc20-\udc7f]"
+)
+_HALF_A_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]|\ud83c[\udde6-\uddff]")
+_JOINER = "\u200d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,7 @@ def _in_the_line(text: str, start: int, context: Context, limit: int, least: int
     while True:
         space = max(text.rfind(" ", least, end), text.rfind("\n", least, end))
         cut = space + 1 if space > 0 else end + (text[end : end + 1] == "\n")
+        cut = _between_characters(text, start, least, cut)
         if "\ud800" <= text[cut - 1] <= "\udbff":  # where text is UTF-16, no pair is torn apart
             cut -= 1
         page = Page(start, cut, context, context_at(text, start, context, cut))
@@ -127,3 +135,35 @@ def _in_the_line(text: str, start: int, context: Context, limit: int, least: int
         if excess <= 0:
             return page
         end = min(cut - excess, end - 1)  # else the line's end that `cut` takes in would be taken in for ever
+
+
+def _between_characters(text: str, start: int, least: int, cut: int) -> int:
+    """The last place before `cut` where nothing is torn apart that people see as one character.
+
+    The page begins at `start`. Where there is no such place above `least`, it is `cut`.
+    """
+    place = cut
+    while place > least and _is_within_a_character(text, start, place):
+        place -= 1
+    return place if place > least else cut
+
+
+def _is_within_a_character(text: str, start: int, place: int) -> bool:
+    before, after = text[place - 1], text[place : place + 1]
+    if not after:
+        return False
+    if _JOINER in (before, after) or "\ud800" <= before <= "\udbff":
+        return True
+    if unicodedata.category(after)[0] == "M" or _SKIN_TONE_OR_TAG.match(text, place):
+        return True
+    half = _HALF_A_FLAG.match(text, place)
+    return half is not None and _halves_of_flags(text, start, place, len(half[0])) % 2 == 1
+
+
+def _halves_of_flags(text: str, start: int, end: int, size: int) -> int:
+    """How many there are at the end of this stretch."""
+    count = 0
+    while end - size >= start and _HALF_A_FLAG.match(text, end - size):
+        end -= size
+        count += 1
+    return count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -28,6 +29,8 @@ from core import (
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 1.5  # at what could not be shown yet, while the model says nothing
+
+_BLANK_LINES_ABOVE = re.compile(r"\A\s*(?:\n|\Z)")
 
 AnyCaller = TypeVar("AnyCaller", bound=Caller[Any])
 
@@ -118,20 +121,20 @@ class Responder:
 async def _relay(answer: Answer, reply: Reply) -> None:
     shown = ""
     try:
-        async for text in answer.growing(at_least_every=SECONDS_BETWEEN_LOOKS):
-            if text == shown:
+        async for grown in answer.growing(at_least_every=SECONDS_BETWEEN_LOOKS):
+            if _without_blank_lines_above(grown) == shown:
                 continue
             await _first_of(reply.pause(), answer.ended())
             if answer.over:
                 break
             if reply.appends_only:
                 answer.pin()
-            text = answer.text
+            text = _without_blank_lines_above(answer.text)
             shown = text if await reply.show(text) else ""
         await reply.finish(_worded(await answer.whole()))
     except AnswerFailed as failure:
         if str(failure):  # else it ends without a word
-            await reply.finish(with_note(answer.text, str(failure)))
+            await reply.finish(with_note(_without_blank_lines_above(answer.text), str(failure)))
 
 
 async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
@@ -143,6 +146,12 @@ async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
 
 
 def _worded(finished: Finished) -> str:
+    text = _without_blank_lines_above(finished.text)
     if finished.outcome is Outcome.STOPPED:
-        return with_note(finished.text, "_Stopped._")
-    return finished.text or "_There is nothing in the answer._"
+        return with_note(text, "_Stopped._")
+    return text or "_There is nothing in the answer._"
+
+
+def _without_blank_lines_above(text: str) -> str:
+    """An answer from the line of its first word on, while it grows as well as when it has ended."""
+    return _BLANK_LINES_ABOVE.sub("", text)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+import weakref
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["said", "edited", "deleted", "stopped", "rated"]
 Operation = Literal["post", "edit", "delete"]
 
+BOT = "bob"
 LIMIT = 500  # characters of a message
 SECONDS_UNTIL_REDELIVERY = 0.05
 
@@ -66,8 +69,10 @@ class _Fault:
 
 @dataclass
 class Board:
-    """A board of one's own. People act at once; bots through a `Connection`."""
+    """A board of one's own. People act at once; a bot, whose token this is, through `connections`."""
 
+    token: str = field(default_factory=secrets.token_hex)
+    connections: list[Connection] = field(default_factory=list)
     messages: dict[int, Message] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
     is_away: bool = False
@@ -81,6 +86,9 @@ class Board:
     _not_before: dict[Operation, float] = field(default_factory=dict)
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _waiting: set[asyncio.Event] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        _boards[self.token] = self
 
     # ── what people do ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -170,7 +178,7 @@ class Board:
         if fault is not None:
             raise fault.error
 
-    async def deliver(self) -> AsyncIterator[Event]:
+    async def deliver(self) -> AsyncGenerator[Event, None]:
         """Events that nobody has acknowledged, in order, for ever."""
         while True:
             await self.until(self._next_event, 1e9)
@@ -190,32 +198,35 @@ class Board:
     def _next_event(self) -> Event | None:
         return next((each for each in self._events if not each.is_in_hand), None)
 
-    def post_once(self, channel: str, text: str, author: str, key: str) -> Message:
+    def post_once(self, channel: str, text: str, key: str) -> Message:
         """The message with this key, which is posted if there is none."""
         if key not in self._by_key:
-            message = Message(next(self._ids), channel, author, True, text)
+            message = Message(next(self._ids), channel, BOT, True, text)
             self.messages[message.id] = self._by_key[key] = message
-            self._tell("said", message, author)
+            self._tell("said", message, BOT)
         return self._by_key[key]
 
 
 class Connection:
     """What a bot has of the board: the client library of this platform. Its methods raise as `Board.carry_out` does."""
 
-    def __init__(self, board: Board, author: str) -> None:
-        self.author = author
-        self._board = board
+    def __init__(self, token: str) -> None:
+        self._board = _boards[token]
+        self._board.connections.append(self)
 
-    def events(self) -> AsyncIterator[Event]:
+    @staticmethod
+    def is_known(token: str) -> bool:
+        """Whether there is a board for the bot with this token."""
+        return token in _boards
+
+    def events(self) -> AsyncGenerator[Event, None]:
         """Events that nobody has acknowledged, in order, for ever."""
         return self._board.deliver()
 
     async def post(self, channel: str, text: str, key: str) -> Message:
         """Post a message; one that is posted again with the same key is the one that is there."""
         posted: list[Message] = []
-        await self._board.carry_out(
-            "post", channel, lambda: posted.append(self._board.post_once(channel, text, self.author, key))
-        )
+        await self._board.carry_out("post", channel, lambda: posted.append(self._board.post_once(channel, text, key)))
         return posted[0]
 
     async def edit(self, message: int, text: str) -> None:
@@ -228,3 +239,6 @@ class Connection:
         """Delete a message of ours."""
         there = self._board.messages[message]
         await self._board.carry_out("delete", there.channel, lambda: setattr(there, "is_deleted", True))
+
+
+_boards: weakref.WeakValueDictionary[str, Board] = weakref.WeakValueDictionary()

@@ -9,6 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from pydantic import SecretStr
+
+from bots.shared.surface import LoadedSurface
 from core import Settings
 from tests.bots.conftest import SECONDS, comes_true, heard_again, turns
 from tests.bots.conftest import Start as StartSlack
@@ -20,8 +23,8 @@ from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.discord_api import Message as DiscordMessage
 from tests.fakes.openai_api import FakeOpenAI
 from tests.fakes.slack_api import FakeSlack
-from tests.surfaces.board import LIMIT, Board, Connection, Limited, Message, Operation, Unreachable
-from tests.surfaces.toy import ToySettings, connected_toy
+from tests.surfaces.board import BOT, LIMIT, Board, Connection, Limited, Message, Operation, Unreachable
+from tests.surfaces.toy import TOY, ToySettings
 
 Place = Literal["room", "hall"]
 Call = Literal["post", "edit"]
@@ -326,14 +329,18 @@ class ToyBob(RunningBob):
 
     def __init__(self, settings: Settings, board: Board) -> None:
         super().__init__(settings)
-        self._connection = Connection(board, "bob")
+        self._board = board
+        self._connection: Connection
 
     def _calls(self) -> tuple[object, Sequence[str]]:
         return self._connection, ["post", "edit", "delete"]
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        async with connected_toy(ToySettings(), self.chat, self._connection, drain_seconds=self.settings.drain_seconds):
+        toy = LoadedSurface(TOY, ToySettings(toy_token=SecretStr(self._board.token), _env_file=None))
+        await toy.check()
+        async with toy.open(self.chat, drain_seconds=self.settings.drain_seconds):
+            self._connection = self._board.connections[-1]
             yield
 
 
@@ -341,7 +348,7 @@ class ToyDriver(Driver):
     """The toy: a conversation is a channel."""
 
     limit = LIMIT
-    mention = ToySettings().mention
+    mention = "@bob"
 
     def __init__(self, fake: FakeOpenAI, board: Board, database_url: str) -> None:
         super().__init__(database_url)
@@ -385,7 +392,7 @@ class ToyDriver(Driver):
         return [each.text for each in self._messages(said)]
 
     def _messages(self, said: Said) -> list[Message]:
-        return [each for each in self._board.read(said.root) if each.author == "bob"]
+        return [each for each in self._board.read(said.root) if each.author == BOT]
 
     def place_of(self, said: Said) -> str:
         return f"toy:{said.root}"

@@ -220,6 +220,14 @@ async def test_a_failure_is_one_sentence_with_a_reference_below_what_was_shown(
     assert "x-secret" not in text
 
 
+async def test_a_failure_after_nothing_but_blank_lines_is_the_sentence_alone(driver: Driver, fake: FakeOpenAI) -> None:
+    fake.answer = lambda _: Reply(pieces=[" \n", "\n"], failed="invalid_prompt")
+    async with driver.starts():
+        (text,) = await driver.answered(driver.says("hello"))
+        await closed(driver.database_url, "failed")
+    assert text.startswith("Sorry, ")
+
+
 async def test_where_a_place_refuses_for_good_the_turn_ends_and_others_are_answered(
     driver: Driver, fake: FakeOpenAI
 ) -> None:

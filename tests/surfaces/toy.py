@@ -1,56 +1,67 @@
-"""A whole surface, as short as one can be: how to write one. Its platform is `board.Board`.
+"""A whole surface, as short as one can be: how to write one. Its platform is `board.Board`, with `board.Connection` for
+its client library.
 
-A surface says what a question is (`to_question`), how one message is posted, edited and deleted (`ToyMessages`), and
-listens (`ToyBot`). Everything else is the core's and what bots share.
+A surface says what a message is (`parse`), how one message is posted, edited and deleted (`ToyCaller`, `ToyMessages`),
+and listens (`ToyBot`). `TOY` is all that others know of it. Everything else is the core's and what bots share.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from functools import partial
 
-from pydantic import BaseModel
+from pydantic import SecretStr
 
-from bots.shared.caller import Caller, Failure, InDoubt, Rules, Undeliverable
+from bots.shared.background import background, carried_out
+from bots.shared.caller import Caller, Failure, Rules
+from bots.shared.controls import Controls, Wording
+from bots.shared.deliveries import acknowledged
+from bots.shared.incoming import Incoming, Origin
+from bots.shared.intake import Intake
 from bots.shared.pages import texts_of_pages
+from bots.shared.prepare import Preparing
 from bots.shared.reply import Messages, MessagesReply, State
 from bots.shared.responder import Responder
-from bots.shared.words import NO_WORDS
-from core import BadQuestion, Chat, Frame, Json, NotAccepted, Question, Turn, kind_of
+from bots.shared.surface import HttpHandler, Surface
+from core import Chat, Json, SettingsError, SettingsModel, Turn
 from tests.surfaces.board import LIMIT, Closed, Connection, Event, Limited, Message, Unreachable
 
-logger = logging.getLogger(__name__)
-
-SURFACE = "toy"
 RULES = Rules(repeatable={"post", "edit", "delete"}, seconds_of_a_call=5.0, place_is_gone={"closed"})
+WORDING = Wording(
+    platform="the board", help="Say `@bob` and a question, or `@bob stop` or `@bob reset`.", session="this channel",
+    to_choose="`@bob assistant NAME`", to_lock="`@bob lock`", admins="nobody else",
+)  # fmt: skip
 
 
-class ToySettings(BaseModel):
+class ToySettings(SettingsModel):
     """What can be set of this surface."""
 
-    mention: str = "@bob"
+    toy_token: SecretStr = SecretStr("")
+    toy_mention: str = "@bob"
 
 
-def to_question(said: Message, mention: str) -> Question | None:
-    """What a message asks us; None where it is not for us. A channel is a session."""
+def origin(channel: str, person: str) -> Origin:
+    """Where something is done and by whom. A channel is a session, and a place where a password unlocks."""
+    return Origin(session=f"toy:{channel}", place=f"toy:{channel}", person=f"toy:{person}")
+
+
+def parse(said: Message, mention: str) -> Incoming | None:
+    """A message as all surfaces know it; None where it is not for us. `key` makes what is delivered twice one question;
+    `destination` is all that another process needs to show the answer."""
     if said.by_bot or mention not in said.text:
         return None
-    return Question(
-        SURFACE,
-        session=f"toy:{said.channel}",
-        text=said.text.replace(mention, "").strip() or NO_WORDS,
-        event_id=str(said.id),
-        person=f"toy:{said.author}",
-        place=f"toy:{said.channel}",
+    by = origin(said.channel, said.author)
+    return Incoming(
+        key=str(said.id), session=by.session, place=by.place, person=by.person, channel=said.channel, mentions_us=True,
+        text=said.text.replace(mention, "").strip(), asker=said.author.capitalize(),
         destination={"channel": said.channel},
-        frame=Frame(speaker=said.author.capitalize()),
-    )
+    )  # fmt: skip
 
 
 class ToyCaller(Caller[Connection]):
-    """Makes the calls of a board."""
+    """Makes the calls of a board. A post has a key, so whatever process repeats it, there is one message."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(RULES)
@@ -68,6 +79,11 @@ class ToyCaller(Caller[Connection]):
         """Delete a message."""
         await self._call("delete", lambda client: client.delete(message))
 
+    async def tell(self, incoming: Incoming, sentence: str) -> None:
+        """Say something to a message, if that is possible."""
+        post: Awaitable[Message | None] = self.post(incoming.channel, sentence, f"to:{incoming.key}")
+        await self._attempt("a sentence", post, seconds=15.0, otherwise=lambda _: None)
+
     async def _client(self) -> Connection:
         return self._connection
 
@@ -80,7 +96,7 @@ class ToyCaller(Caller[Connection]):
 
 
 class ToyMessages(Messages):
-    """One answer's messages in its channel. A post carries a key, so it may be repeated, by whatever process."""
+    """The messages of one answer, in its channel."""
 
     def __init__(self, caller: ToyCaller, turn: Turn) -> None:
         assert turn.destination is not None
@@ -107,65 +123,67 @@ class ToyMessages(Messages):
 
 
 class ToyBot:
-    """Listens to a board, and answers. To be made by `connected_toy`."""
+    """Listens to a board, and answers."""
 
-    def __init__(self, settings: ToySettings, chat: Chat, connection: Connection) -> None:
-        self._mention = settings.mention
+    def __init__(self, settings: ToySettings, chat: Chat, connection: Connection, tasks: asyncio.TaskGroup) -> None:
+        self._mention = settings.toy_mention
         self._chat = chat
         self._connection = connection
         self._caller = ToyCaller(connection)
-        self.responder = Responder(chat, SURFACE, self._caller, self._open_reply)
+        self._tasks = tasks
+        self._controls = Controls(chat, TOY.name, WORDING)
+        preparing = Preparing(chat, TOY.name)  # everybody may ask, and nothing is looked up
+        self.responder = Responder(chat, TOY.name, self._caller, self._open_reply, preparing)
+        accept = self.responder.accept
+        self._intake = Intake(chat, TOY.name, accept, preparing, self._say, controls=self._controls)
 
-    def _open_reply(self, turn: Turn, caller: ToyCaller) -> MessagesReply:
-        return MessagesReply(self._chat, turn, ToyMessages(caller, turn))
+    def _open_reply(self, turn: Turn, fenced: ToyCaller) -> MessagesReply:
+        return MessagesReply(self._chat, turn, ToyMessages(fenced, turn))
+
+    def _say(self, incoming: Incoming, sentence: str) -> None:
+        self._tasks.create_task(carried_out(self._caller.tell(incoming, sentence)))
 
     async def listen(self) -> None:
         """Take in what happens, for ever. What cannot be stored is not acknowledged, and comes again."""
-        async with contextlib.aclosing(self._connection.events()) as events:  # type: ignore[type-var]
+        async with contextlib.aclosing(self._connection.events()) as events:
             async for event in events:
-                try:
-                    await self._handle(event)
-                    event.is_acknowledged = True
-                except NotAccepted as refusal:
-                    logger.warning("an event was not taken in: %s", kind_of(refusal))
+                event.is_acknowledged = await acknowledged(self._chat, partial(self._take_in, event)) == 200
 
-    async def _handle(self, event: Event) -> None:
-        question = to_question(event.message, self._mention)
-        asked = await self._chat.turn_of(SURFACE, str(event.message.id))
-        if event.kind == "said" and question is not None:
-            await self._ask(question)
-        elif event.kind == "edited" and question is not None and asked is not None:
-            async with self._chat.control(SURFACE, f"edit:{event.id}") as fresh:
-                if fresh:
-                    with contextlib.suppress(BadQuestion):  # then what was asked first is answered
-                        await self._chat.amend(asked, question.text)
-        elif event.kind == "deleted" and asked is not None:
-            await self._chat.stop(asked.id)
+    async def _take_in(self, event: Event) -> None:
+        message, by = event.message, origin(event.message.channel, event.person)
+        incoming = parse(message, self._mention)
+        if event.kind == "said" and incoming is not None:
+            await self._intake.message(incoming)
+        elif event.kind == "edited" and incoming is not None:
+            await self._intake.edited(incoming, f"edit:{event.id}")
+        elif event.kind == "deleted":
+            await self._intake.deleted(str(message.id))
         elif event.kind == "stopped":
-            for turn in (await self._chat.open_turns_in(f"toy:{event.message.channel}"))[:1]:
-                await self._chat.stop(turn.id)
+            await self._controls.stop(by, await self._chat.open_turns_in(by.session))
         elif event.kind == "rated":
-            shown = await self._chat.showing(SURFACE, str(event.message.id))
-            if shown is not None:
-                await self._chat.rate(shown, f"toy:{event.person}", good=event.good)
+            shown = await self._chat.showing(TOY.name, str(message.id))
+            await self._controls.rate(shown, by.person, good=event.good)
 
-    async def _ask(self, question: Question) -> None:
-        try:
-            await self.responder.accept(question)
-        except BadQuestion as bad:
-            assert question.destination is not None
-            with contextlib.suppress(InDoubt, Undeliverable):
-                await self._caller.post(question.destination["channel"], str(bad), f"bad:{question.event_id}")
+
+async def _check(settings: ToySettings) -> None:
+    if not Connection.is_known(settings.toy_token.get_secret_value()):
+        raise SettingsError("No board takes this TOY_TOKEN.")
 
 
 @contextlib.asynccontextmanager
-async def connected_toy(
-    settings: ToySettings, chat: Chat, connection: Connection, *, drain_seconds: float
-) -> AsyncIterator[ToyBot]:
-    """The bot, for as long as the block lasts; it listens until what it answers has ended."""
-    bot = ToyBot(settings, chat, connection)
-    async with asyncio.TaskGroup() as tasks:
-        listening = tasks.create_task(bot.listen())
+async def _open(
+    settings: ToySettings, chat: Chat, *, drain_seconds: float, alone: bool
+) -> AsyncIterator[HttpHandler | None]:
+    connection = Connection(settings.toy_token.get_secret_value())
+    async with background() as tasks:
+        bot = ToyBot(settings, chat, connection, tasks)
+        listening = tasks.create_task(bot.listen())  # until what it answers has ended
         async with bot.responder.running(drain_seconds=drain_seconds):
-            yield bot
+            yield None
         listening.cancel()
+
+
+TOY = Surface(
+    name="toy", settings=ToySettings, token="toy_token", people="neighbours", alone_needs="The toy needs TOY_TOKEN.",
+    banner=lambda _: "Toy", path=lambda _: None, check=_check, open=_open,
+)  # fmt: skip

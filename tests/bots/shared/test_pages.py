@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bots.shared.pages import Page, after, certain, first_page, pages, texts_of_pages
+from bots.shared.utf16 import texts_in_utf16
 from core import Context
 
 LIMITS = [100, 2_000, 11_000]
@@ -526,8 +527,35 @@ def test_code_that_fits_but_for_the_fence_that_ends_it_is_two_pages(limit: int) 
         assert len(found) == (1 if length <= limit - 4 else 2)
 
 
-@pytest.mark.parametrize("cluster", ["😀", "👩‍👩‍👧", "🇩🇪", "e\u0301"])
+CLUSTERS = ["😀", "👍🏽", "❤️", "👩‍👩‍👧", "🇩🇪", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "e\u0301", "a\u0332\u0308\u0304"]
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
 def test_what_is_seen_as_one_sign_is_one_at_the_border_of_a_page_where_spaces_are_around(cluster: str) -> None:
     for before in range(1, len(cluster) + 3):
         found = texts_of_pages("a" * before + f" {cluster}" * 9_000, 11_000)
         assert {each for page in found for each in page.split()} == {"a" * before, cluster}
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize(
+    "cut",
+    [lambda text: texts_of_pages(text, 11_000), lambda text: texts_in_utf16(text, 2_000, 999, "")],
+    ids=["slack", "discord"],
+)
+def test_what_is_seen_as_one_sign_is_one_at_the_border_of_a_page_where_no_spaces_are(
+    cluster: str, cut: Callable[[str], list[str]]
+) -> None:
+    for before in range(1, 2 * len(cluster) + 3):
+        text = "b" * before + cluster * (12_000 // len(cluster))
+        found = cut(text)
+        assert len(found) > 1
+        assert "".join(found) == text
+        assert {page.replace(cluster, "") for page in found} == {"b" * before, ""}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("part", ["\u0301", "\u200d", "\ufe0f", "🏽", "🇩"])
+def test_a_sign_that_is_longer_than_a_page_is_cut_where_the_page_is_full(part: str, limit: int) -> None:
+    found = checked("a" + part * 3 * limit, limit)
+    assert all(len(page) >= limit - 1 for page in found[:-1])
