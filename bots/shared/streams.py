@@ -100,7 +100,7 @@ class StreamedReply:
         return self._is_quiet or await self._posted.show(text)
 
     async def finish(self, text: str) -> None:
-        """Show the whole text, with buttons to say what one thinks of it."""
+        """Show the whole text; comes back when it is there."""
         text = self._worded(text, whole=True)
         await self._find_the_way()
         if self._way is _Way.STREAMED:
