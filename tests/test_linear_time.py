@@ -24,7 +24,7 @@ from bots.discord.words import shown as shown_on_discord
 from bots.discord.words import title_of as title_on_discord
 from bots.shared import words
 from bots.shared.controls import command_in
-from bots.shared.pages import BlankLines, Context, after, certain, first_page, is_table_rule, pages, texts_of_pages
+from bots.shared.pages import BlankLines, after, certain, first_page, pages, texts_of_pages
 from bots.slack.words import (
     fallback,
     harmless,
@@ -36,7 +36,7 @@ from bots.slack.words import (
 from bots.slack.words import readable as readable_on_slack
 from bots.slack.words import shown as shown_on_slack
 from bots.slack.words import title_of as title_on_slack
-from core import Frame, Remarks, Turn, closing
+from core import Context, Frame, Remarks, Turn, closing, is_table_rule
 from core.logs import RedactingFormatter
 from core.password import Password, Passwords
 from web.addresses import client_address, networks

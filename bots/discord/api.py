@@ -6,7 +6,6 @@ breaks, and anything worse, is left to us. A post is not repeated blindly, all e
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ import discord
 from discord.http import MultipartParameters, handle_message_parameters
 from discord.webhook.async_ import async_context
 
-from bots.shared.caller import Caller, CheckLease, Failure, InDoubt, Refused, Rules, Send
+from bots.shared.caller import Caller, CheckLease, Failure, Login, Refused, Rules, Send
 
 __all__ = ["DiscordApi", "Refused"]
 
@@ -37,37 +36,6 @@ Make = Callable[[discord.Client], Awaitable[T]]
 _check_lease_of_this_call: ContextVar[CheckLease | None] = ContextVar("_check_lease_of_this_call", default=None)
 
 
-class Login:
-    """The client that is logged in, if there is one."""
-
-    def __init__(self) -> None:
-        self._client: discord.Client | None = None
-        self._is_there = asyncio.Event()
-
-    def use(self, client: discord.Client | None) -> None:
-        """Call through this client from now on, or through none."""
-        self._client = client
-        if client is None:
-            self._is_there.clear()
-        else:
-            self._is_there.set()
-
-    async def client(self) -> discord.Client:
-        """Come back once there is one. Raises InDoubt where there is none for as long as a call may take."""
-        try:
-            async with asyncio.timeout(SECONDS_OF_A_CALL):
-                while self._client is None:
-                    await self._is_there.wait()
-        except TimeoutError:
-            raise InDoubt("nobody is logged in") from None
-        return self._client
-
-    def lose(self, client: discord.Client) -> None:
-        """Call through this client no more."""
-        if self._client is client:
-            self.use(None)
-
-
 class DiscordApi(Caller[discord.Client]):
     """Discord, for as long as a client is logged in; calls wait for one that is. A refusal has Discord's error code,
     or the HTTP status where it gave none.
@@ -75,7 +43,7 @@ class DiscordApi(Caller[discord.Client]):
 
     def __init__(self) -> None:
         super().__init__(Rules([CALL], SECONDS_OF_A_CALL, message_is_gone=[UNKNOWN_MESSAGE]))
-        self.login = Login()
+        self.login = Login[discord.Client](SECONDS_OF_A_CALL)
         self.use, self.lose = self.login.use, self.login.lose
 
     async def call(self, make: Make[T], name: str = CALL, *, at_once: bool = False, seconds: float | None = None) -> T:
@@ -126,6 +94,12 @@ async def post_message(client: discord.Client, channel: int, **content: Any) -> 
     """Post a message that shows no previews of its links. `content` is what discord.py's `send` takes."""
     where = client.get_partial_messageable(channel)
     return await where.send(suppress_embeds=True, allowed_mentions=NOTHING, **content)
+
+
+async def write_to(user: int, sentence: str, client: discord.Client) -> None:
+    """Tell somebody something where nobody else reads it."""
+    direct = await client.http.start_private_message(user)
+    await post_message(client, int(direct["id"]), content=sentence)
 
 
 async def edit_message(client: discord.Client, channel: int, message: int, **content: Any) -> None:

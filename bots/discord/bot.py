@@ -23,7 +23,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, check_lease_before_a_request, post_message
-from bots.discord.catch_up import CatchUp
+from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.commands import DiscordCommands
 from bots.discord.incoming import Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
@@ -36,6 +36,7 @@ from bots.shared.incoming import Incoming as AnyIncoming
 from bots.shared.intake import Intake
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.responder import Responder
+from bots.shared.shape import is_part_of
 from core import Chat, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Client(discord.AutoShardedClient):
         await self._bot.catch_up.everywhere(self)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        self._bot.catch_up.forget(guild)
+        self._bot.catch_up.guild_may_have_been_away(guild)
         if self.is_known_to_work:  # else all are caught up soon
             await self._bot.catch_up.everywhere(self, [guild])
 
@@ -150,7 +151,7 @@ class DiscordBot:
         self.user = 0
         self.api = DiscordApi()
         self._in_order = InOrder(chat)
-        self.catch_up = CatchUp(
+        self.catch_up = DiscordCatchUp(
             chat, self.api, self._in_order, self._parse, self._take_in, seconds=settings.discord_catch_up_seconds
         )
         self.is_connected = self.catch_up.is_connected
@@ -170,7 +171,7 @@ class DiscordBot:
 
     async def handle_message(self, message: discord.Message) -> None:
         """Take in a message, after those that came before it in its channel."""
-        self.catch_up.received(message)
+        self.catch_up.received(discord.utils.snowflake_time(message.id).timestamp())
         async with self._in_order.within(message.channel.id):
             incoming = self._parse(message)
             if incoming is None:
@@ -218,7 +219,7 @@ class DiscordBot:
             turn = await self.commands.turn_shown_by(incoming.answer_replied_to)
             if turn is not None:
                 session, kind = turn.session, "inline"
-        quoted, files = await self._preparing.to_be_kept(incoming.quoted, incoming.files)
+        quoted, files = await self._preparing.quotes.to_be_kept(incoming.quoted, incoming.files)
         destination = {**incoming.destination, "kind": kind, "quoted": quoted}
         return replace(incoming, session=session, files=tuple(files), destination=destination)
 
@@ -330,15 +331,7 @@ def _are_the_same(ours: list[Any], there: list[Any]) -> bool:
     """Whether Discord has these commands, whatever else it says of them."""
     by_name = {(each["type"], each["name"]): each for each in there}
     keys = {(each["type"], each["name"]) for each in ours}
-    return keys == set(by_name) and all(_contains(by_name[each["type"], each["name"]], each) for each in ours)
-
-
-def _contains(there: Any, ours: Any) -> bool:
-    if isinstance(ours, dict):
-        return isinstance(there, dict) and all(_contains(there.get(name), value) for name, value in ours.items())
-    if isinstance(ours, list) and ours:
-        return isinstance(there, list) and len(ours) == len(there) and all(map(_contains, there, ours))
-    return there == ours or (not there and not ours)
+    return keys == set(by_name) and all(is_part_of(each, by_name[each["type"], each["name"]]) for each in ours)
 
 
 async def check_discord(settings: DiscordSettings) -> None:

@@ -138,7 +138,7 @@ class DiscordCommands:
         text = readable(text, _our_id(interaction), {})
         sentence = None
         try:
-            quoted, _ = await self._preparing.to_be_kept(quoted, ())
+            quoted, _ = await self._preparing.quotes.to_be_kept(quoted, ())
             destination = destination_of(
                 here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
                 may_post=_may_post(interaction),

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
 import discord
 
-from bots.discord.api import DiscordApi, Refused, post_message
+from bots.discord.api import DiscordApi, Refused, write_to
 from bots.discord.incoming import Incoming, Speaker, parse_message
 from bots.discord.words import SURFACE, Here
 from bots.shared.prepare import Preparing, Remembered
+from bots.shared.quotes import Quotes
 from bots.shared.words import EARLIER_IN_THIS_THREAD
-from core import Chat, Frame, Json, Outcome, Preparation, Remarks, Turn
+from core import Chat, Frame, Json, Preparation, Remarks, Turn
 
 SECONDS_TO_WARN = 3.0
 SECONDS_A_MEMBER_IS_KNOWN = 300.0
@@ -22,8 +23,6 @@ EARLIER_MESSAGES = 50
 
 ANOTHER_PLACE = "Sorry, I am not set up to answer here."
 NOT_ON_THE_LIST = "Sorry, you do not have a role that I may answer."
-THE_MESSAGE_THIS_IS_ABOUT = "The message that this is about"
-NOT_TO_BE_TOLD = Remarks(f"{THE_MESSAGE_THIS_IS_ABOUT} is left out: it was said in private, or has been forgotten.")
 OTHERS_CAN_READ_IT = (
     "Others can read the password that you typed in the server. `/unlock` asks for it in a window of your own; you may "
     "want to delete your message."
@@ -66,13 +65,15 @@ class DiscordPreparing(Preparing):
 
     def __init__(self, api: DiscordApi, chat: Chat, allowed: Allowed, *, may_read_all: bool) -> None:
         super().__init__(chat, SURFACE)
+        self.quotes = Quotes(chat, SURFACE)
         self._api = api
         self._allowed = allowed
         self._may_read_all = may_read_all
         self._members = Remembered[tuple[int, int], Collection[int] | None]()
 
     async def _prepared(self, turn: Turn, to: Json) -> Preparation:
-        earlier, quoted = await self._earlier(turn, to), await self._quoted(turn, to)
+        earlier = await self._earlier(turn, to)
+        quoted = await self.quotes.told(turn, to["quoted"], is_picked=to["command"] is not None)
         return Preparation(
             frame=turn.frame or Frame("" if to["kind"] == "dm" else to["name"]),
             remarks=[each for each in (earlier, quoted) if each is not None],
@@ -80,7 +81,7 @@ class DiscordPreparing(Preparing):
 
     async def _warn(self, to: Json) -> None:
         if to["guild"] and to["message"]:  # what a command is given is not shown
-            await self._api.attempt(partial(_write_to, to["user"], OTHERS_CAN_READ_IT), seconds=SECONDS_TO_WARN)
+            await self._api.attempt(partial(write_to, to["user"], OTHERS_CAN_READ_IT), seconds=SECONDS_TO_WARN)
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,39 +129,6 @@ class DiscordPreparing(Preparing):
 
     # ── what was said before ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def to_be_kept(self, quoted: Json | None, files: Sequence[str]) -> tuple[Json | None, Sequence[str]]:
-        """What may be kept with a question of the message that it is about, and of its files.
-
-        Of what was said in private, or has been forgotten, nothing but which message it is.
-        """
-        shown = await self._turn_shown_by(quoted) if quoted is not None and quoted["id"] else None
-        if quoted is None or shown is None or not (shown.private or shown.unread or shown.outcome is Outcome.FORGOTTEN):
-            return quoted, files
-        return {**quoted, "text": ""}, () if _is_forward(quoted) else files
-
-    async def _quoted(self, turn: Turn, to: Json) -> Remarks | None:
-        """The message that the question is about, unless it is part of the conversation or was said in private."""
-        quoted = to["quoted"]
-        if quoted is None:
-            return None
-        shown = await self._turn_shown_by(quoted) if quoted["id"] else None
-        if shown is not None and not _may_be_told(shown, turn):
-            return NOT_TO_BE_TOLD
-        is_known = shown is not None and shown.session == turn.session and shown.outcome is not Outcome.REFUSED
-        text = quoted["text"]
-        if shown is not None and shown.private and shown.event_id == quoted["id"]:
-            text = shown.question
-        if not text or (is_known and to["command"] is None):  # a command means one message of many
-            return None
-        return Remarks(THE_MESSAGE_THIS_IS_ABOUT, [(quoted["name"], text)])
-
-    async def _turn_shown_by(self, quoted: Json) -> Turn | None:
-        """The turn of which a quoted message is the question or, where it may be one of ours, shows the answer."""
-        asked = await self._chat.turn_of(SURFACE, quoted["id"])
-        if asked is None and _is_forward(quoted):
-            return await self._chat.showing(SURFACE, quoted["id"])
-        return asked
-
     async def _earlier(self, turn: Turn, to: Json) -> Remarks | None:
         """What was said in this thread since we last read it, but for what is a turn already and what Bob wrote."""
         if not self._may_read_all or to["kind"] != "thread" or not to["message"] or not to["addressed"]:
@@ -192,23 +160,5 @@ class DiscordPreparing(Preparing):
         return [each for each in incoming if each is not None]
 
 
-def _may_be_told(quoted: Turn, turn: Turn) -> bool:
-    """Whether what was said in a turn may be told in another: a private assistant knows its own session anyway."""
-    if quoted.outcome is Outcome.FORGOTTEN or quoted.unread:
-        return False
-    is_in_its_circle = turn.private and (quoted.circle, quoted.session) == (turn.circle, turn.session)
-    return not quoted.private or is_in_its_circle
-
-
 def _place_and_speaker(to: Json) -> tuple[Here, Speaker]:
     return Here(to["kind"], to["channel"], to["parent"], to["guild"]), Speaker(to["user"], to["name"], to["roles"])
-
-
-def _is_forward(quoted: Json) -> bool:
-    return not quoted["name"]
-
-
-async def _write_to(user: int, sentence: str, client: discord.Client) -> None:
-    """Tell somebody something where nobody else reads it."""
-    direct = await client.http.start_private_message(user)
-    await post_message(client, int(direct["id"]), content=sentence)

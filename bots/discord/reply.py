@@ -8,11 +8,11 @@ about five edits in five seconds, shared by all answers in it; a command's answe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import discord
@@ -27,6 +27,7 @@ from bots.discord.api import (
     edit_answer,
     edit_message,
     post_message,
+    write_to,
 )
 from bots.discord.words import (
     MOST_PARTS,
@@ -37,10 +38,11 @@ from bots.discord.words import (
     wants_a_file,
 )
 from bots.shared import caller
+from bots.shared.background import Repeated
 from bots.shared.caller import InDoubt, Undeliverable
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.reply import Messages, MessagesReply, State
-from core import Chat, Json, LeaseLost, StoreUnavailable, Turn
+from core import Chat, Json, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -70,20 +72,20 @@ class DiscordReply(MessagesReply):
         assert turn.destination is not None
         self._api = api
         self._to = turn.destination
-        self._typing: asyncio.Task[None] | None = None
+        self._typing = Repeated(self._type, lambda: SECONDS_OF_TYPING)
         grows_in = (self._to["message"] if self._to["kind"] == "opens" else None) or self._to["channel"]
         self._entering = paces.of(int(grows_in))
-        super().__init__(chat, turn, _Place(api, turn, lambda: title_of(turn, chat.masked), self._stop_typing))
+        super().__init__(chat, turn, _Place(api, turn, lambda: title_of(turn, chat.masked), self._typing.stop))
 
     async def __aenter__(self) -> DiscordReply:
         self._pace = self._entering.__enter__()
         if self._to["command"] is None:  # a command's place shows by itself that it is worked on
-            self._typing = asyncio.create_task(self._type())
+            self._typing.start()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._entering.__exit__(None, None, None)
-        await self._stop_typing()
+        await self._typing.stop()
         if kind is not None and issubclass(kind, Undeliverable):
             await self._say_elsewhere()
 
@@ -96,17 +98,7 @@ class DiscordReply(MessagesReply):
             self._pace.hold()
 
     async def _type(self) -> None:
-        with contextlib.suppress(LeaseLost, StoreUnavailable):
-            while True:
-                await self._api.attempt(lambda client: client.http.send_typing(int(self._to["channel"])))
-                await asyncio.sleep(SECONDS_OF_TYPING)
-
-    async def _stop_typing(self) -> None:
-        if self._typing is not None:
-            self._typing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({self._typing})
-            self._typing = None
+        await self._api.attempt(lambda client: client.http.send_typing(int(self._to["channel"])))
 
     async def _say_elsewhere(self) -> None:
         """Tell the author where nothing can be said in the place itself: in the thread's channel, or directly."""
@@ -116,10 +108,7 @@ class DiscordReply(MessagesReply):
             if await self._api.attempt(lambda client: post_message(client, int(beside), content=sentence)):
                 return
         if self._to["guild"]:
-            direct = await self._api.attempt(lambda client: client.http.start_private_message(int(self._to["user"])))
-            if direct is not None:
-                channel = int(direct["id"])
-                await self._api.attempt(lambda client: post_message(client, channel, content=CANNOT_SAY_IT_THERE))
+            await self._api.attempt(partial(write_to, int(self._to["user"]), CANNOT_SAY_IT_THERE))
 
 
 class _Place(Messages):

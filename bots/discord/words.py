@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bots.shared import words
-from bots.shared.markdown import heading_of, with_tables_in_fences
+from bots.shared.reduced_markdown import heading_of, with_tables_in_fences
 from bots.shared.utf16 import texts_in_utf16
 from core import Turn
 

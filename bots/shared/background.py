@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
-from core import kind_of
+from core import LeaseLost, StoreUnavailable, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,3 +32,30 @@ async def carried_out(work: Coroutine[Any, Any, object]) -> None:
         await work
     except Exception as failure:
         logger.error("something in the background failed for a reason of ours: %s", kind_of(failure))
+
+
+class Repeated:
+    """Something done again and again, at once and then each so many seconds: a sign that fades by itself."""
+
+    def __init__(self, do: Callable[[], Awaitable[object]], seconds: Callable[[], float]) -> None:
+        self._do = do
+        self._seconds = seconds
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Do it until `stop`, or until the turn that it is a sign of is not ours."""
+        self._task = asyncio.create_task(self._repeat())
+
+    async def stop(self) -> None:
+        """Come back once it is done no more; may be called again."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({self._task})
+            self._task = None
+
+    async def _repeat(self) -> None:
+        with contextlib.suppress(LeaseLost, StoreUnavailable):
+            while True:
+                await self._do()
+                await asyncio.sleep(self._seconds())

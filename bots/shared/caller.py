@@ -191,6 +191,38 @@ class Caller(ABC, Generic[Client]):
         return RateLimiter(*self._rules.other_rate)
 
 
+class Login(Generic[Client]):
+    """The client that is logged in, if there is one: for platforms that are called by whoever is connected."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._client: Client | None = None
+        self._is_there = asyncio.Event()
+
+    def use(self, client: Client | None) -> None:
+        """Call through this client from now on, or through none."""
+        self._client = client
+        if client is None:
+            self._is_there.clear()
+        else:
+            self._is_there.set()
+
+    async def client(self) -> Client:
+        """Come back once there is one. Raises InDoubt where there is none for as long as a call may take."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                while self._client is None:
+                    await self._is_there.wait()
+        except TimeoutError:
+            raise InDoubt("nobody is logged in") from None
+        return self._client
+
+    def lose(self, client: Client) -> None:
+        """Call through this client no more."""
+        if self._client is client:
+            self.use(None)
+
+
 def growing_pauses() -> Iterator[float]:
     """How long to wait before each repetition, in seconds."""
     pause = SHORTEST_PAUSE_SECONDS

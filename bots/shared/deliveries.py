@@ -6,17 +6,14 @@ import asyncio
 import contextlib
 import logging
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from functools import partial
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
-from bots.shared.incoming import Incoming
 from core import Chat, ComeAgain, kind_of
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-M = TypeVar("M", bound=Incoming)
 
 SECONDS_BETWEEN_TRIES = 0.5  # to take in what the store did not take
 
@@ -64,34 +61,3 @@ class InOrder:
                 self._chat.check_not_draining()
                 logger.warning("what was said cannot be taken in yet: %s", kind_of(refusal))
             await asyncio.sleep(SECONDS_BETWEEN_TRIES)
-
-
-class Missed(Generic[M]):
-    """Takes in what was missed in channels, once in a session, before anything newer there is taken in."""
-
-    def __init__(self, chat: Chat, surface: str, in_order: InOrder, take_in: Callable[[M], Awaitable[None]]) -> None:
-        self._chat = chat
-        self._surface = surface
-        self._in_order = in_order
-        self._take_in = take_in
-        self._taken_in: set[int] = set()
-
-    def forget(self, channels: Collection[int] | None = None) -> None:
-        """Messages may have been missed in these channels, or in all."""
-        self._taken_in -= set(self._taken_in if channels is None else channels)
-
-    async def take_in(self, channel: int, fetch: Callable[[], Awaitable[Sequence[M]]]) -> None:
-        """Take in what `fetch` gives, but for what was before; to be called within the channel's order."""
-        if channel in self._taken_in:
-            return
-        self._taken_in.add(channel)
-        try:
-            all_incoming = await fetch()
-            keys = [incoming.key for incoming in all_incoming]
-            known = await self._in_order.insist(lambda: self._chat.known_events(self._surface, keys))
-            for incoming in all_incoming:
-                if incoming.key not in known:
-                    await self._in_order.insist(partial(self._take_in, incoming))
-        except BaseException:
-            self._taken_in.discard(channel)
-            raise

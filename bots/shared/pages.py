@@ -11,20 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core import Context, context_at, is_table_rule
-
-__all__ = [
-    "BlankLines",
-    "Context",
-    "Page",
-    "after",
-    "certain",
-    "context_at",
-    "first_page",
-    "is_table_rule",
-    "pages",
-    "texts_of_pages",
-]  # fmt: skip
+from core import Context, context_at
 
 LEAST_FILLING = 0.85  # a page may end anywhere between this share of the limit and the limit
 

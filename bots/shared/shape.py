@@ -1,8 +1,9 @@
-"""Checks of the shape of JSON from outside, to be put together."""
+"""Checks of JSON from outside: of its shape, to be put together, and whether it holds what is ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 Check = Callable[[object], bool]
 
@@ -28,3 +29,12 @@ def list_of(each: Check, *, least: int = 0) -> Check:
 def is_text(value: object) -> bool:
     """Whether it is a text that can be stored: one without half characters."""
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def is_part_of(ours: Any, theirs: Any) -> bool:
+    """Whether JSON from outside says all that ours does, whatever else it says; what is empty may be missing."""
+    if isinstance(ours, dict):
+        return isinstance(theirs, dict) and all(is_part_of(value, theirs.get(name)) for name, value in ours.items())
+    if isinstance(ours, list) and ours:
+        return isinstance(theirs, list) and len(ours) == len(theirs) and all(map(is_part_of, ours, theirs))
+    return bool(theirs == ours or (not theirs and not ours))

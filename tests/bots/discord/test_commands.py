@@ -12,7 +12,7 @@ import pytest
 
 from bots.discord import commands as discord_commands
 from bots.discord.commands import HELP
-from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_TO_BE_TOLD
+from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST
 from bots.discord.words import THE_REST_IS_IN_THE_FILE
 from bots.shared.controls import (
     NOT_NOW,
@@ -25,6 +25,7 @@ from bots.shared.controls import (
     forgotten,
 )
 from bots.shared.prepare import NOT_SURE
+from bots.shared.quotes import NOT_TO_BE_TOLD
 from core import PasswordsClosed, StoreUnavailable
 from core.store.places import Places
 from tests.bots.conftest import asked, closed, held, lines, turns

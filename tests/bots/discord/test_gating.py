@@ -12,8 +12,10 @@ import pytest
 from bots.discord import bot as discord_bot
 from bots.discord import catch_up as discord_catch_up
 from bots.discord.incoming import MENTION_ME
-from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, NOT_TO_BE_TOLD, OTHERS_CAN_READ_IT
+from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, OTHERS_CAN_READ_IT
+from bots.shared import catch_up
 from bots.shared.prepare import NOT_SURE
+from bots.shared.quotes import NOT_TO_BE_TOLD
 from core import Json, StoreUnavailable
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, is_whole
@@ -1169,7 +1171,7 @@ async def test_a_clock_that_is_wrong_lets_nothing_be_missed(
     discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     wrong = SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic)
-    monkeypatch.setattr(discord_catch_up, "time", wrong)
+    monkeypatch.setattr(catch_up, "time", wrong)
     missed = [discord.says("ada", "news", f"{HI} one", ago=30)]
     async with bob():
         await once_each(discord, sqlite_url, *missed)
@@ -1360,7 +1362,7 @@ async def test_an_edit_and_a_deletion_count_whichever_of_two_processes_is_answer
 async def test_a_channel_whose_history_could_not_be_read_is_read_again(
     discord: FakeDiscord, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discord_bot, "SECONDS_TO_READ_A_CHANNEL", 0.0)
+    monkeypatch.setattr(discord_catch_up, "SECONDS_TO_READ_A_CHANNEL", 0.0)
     missed = discord.says("ada", "news", f"{HI} missed")
     failing = discord.fail("GET", HISTORY, 503)  # which discord.py does not repeat
     async with bob():

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from bots.discord.prepare import NOT_TO_BE_TOLD
+from bots.shared.quotes import NOT_TO_BE_TOLD
 from core import Json, PasswordsClosed
 from tests.bots.conftest import asked, comes_true, held, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, is_whole

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bots.shared.pages import Context, Page, after, certain, first_page, pages, texts_of_pages
+from bots.shared.pages import Page, after, certain, first_page, pages, texts_of_pages
 from bots.shared.utf16 import texts_in_utf16
+from core import Context
 
 LIMITS = [100, 2_000, 11_000]
 SLACK = 11_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from bots.shared.pages import Context, is_table_rule
+from core import Context, is_table_rule
 
 
 def with_tables_in_fences(text: str, widest: int, reworded: Callable[[str], str]) -> str:
