@@ -472,7 +472,7 @@ class FakeSlack:
         error: str | None = None,
         *,
         status: int | None = None,
-        retry_after: int = 1,
+        retry_after: float = 1,
         times: int | None = 1,
         delay: float = 0,
         after: bool = False,

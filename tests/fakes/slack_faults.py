@@ -43,7 +43,7 @@ class Fault:
     method: str
     error: str | None
     status: int
-    retry_after: int
+    retry_after: float
     times: int | None
     delay: float
     after: bool

@@ -239,7 +239,7 @@ class Server:
         if scope := needed_scope(self._state, method, args, self.access.scopes):
             raise SlackError("missing_scope", needed=scope, provided=",".join(sorted(self.access.scopes)))
 
-    def _limited(self, call: Call, seconds: int) -> web.Response:
+    def _limited(self, call: Call, seconds: float) -> web.Response:
         with self._changes.changing():
             self.limits.refuse(call.method, call.arguments, seconds)
             call.error = "ratelimited"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bots.discord.bot import Client
-from bots.shared import reply
+from bots.shared import caller, reply
 from tests.bots.conftest import _quick, slack  # noqa: F401 - fixtures
 from tests.bots.conftest import bob as slack_bob  # noqa: F401 - a fixture
 from tests.bots.discord.conftest import _quick_discord, discord  # noqa: F401 - fixtures
@@ -27,7 +27,8 @@ def _identifies_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _quick_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Show news more often than a platform would take them."""
+    """Show news, and repeat what failed, more often than a platform would take that."""
+    monkeypatch.setattr(caller, "SHORTEST_PAUSE_SECONDS", 0.03)
     monkeypatch.setattr(reply, "SECONDS_BETWEEN_EDITS", 0.03)
 
 

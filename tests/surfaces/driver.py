@@ -26,10 +26,12 @@ from tests.fakes.slack_api import FakeSlack
 from tests.surfaces.board import BOT, LIMIT, Board, Connection, Limited, Message, Operation, Unreachable
 from tests.surfaces.toy import TOY, ToySettings
 
+SECONDS_LIMITED = 0.3
+
 Place = Literal["room", "hall"]
 Call = Literal["post", "edit"]
 Fault = Literal["down", "lost", "limited"]
-"""Not carried out; carried out, and the answer is lost; refused with a time to wait, which is not over for a while."""
+"""Not carried out; carried out, and the answer is lost; refused for `SECONDS_LIMITED`."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ class SlackDriver(Driver):
         posted: dict[Call, str] = {"post": "chat.postMessage", "edit": "chat.update"}
         method = (streamed if self._streams else posted)[call]
         if fault == "limited":
-            self._slack.fail(method, "ratelimited", retry_after=1, times=times)
+            self._slack.fail(method, "ratelimited", retry_after=SECONDS_LIMITED, times=times)
         else:
             self._slack.fail(method, status=500, after=fault == "lost", times=times)
 
@@ -297,7 +299,7 @@ class DiscordDriver(Driver):
             "edit": ("PATCH", "/channels/*/messages/*"),
         }[call]
         if fault == "limited":
-            self._discord.fail(method, path, 429, retry_after=0.5, times=times)
+            self._discord.fail(method, path, 429, retry_after=SECONDS_LIMITED, times=times)
         else:
             self._discord.fail(method, path, 503, after=fault == "lost", times=times)
 
@@ -402,7 +404,7 @@ class ToyDriver(Driver):
 
     def fails_next(self, call: Call, fault: Fault, *, times: int = 1) -> None:
         operation: Operation = call
-        error = Limited(0.5) if fault == "limited" else Unreachable()
+        error = Limited(SECONDS_LIMITED) if fault == "limited" else Unreachable()
         self._board.fail(operation, error, times=times, is_done=fault == "lost")
 
     def refuses(self, said: Said) -> None:

@@ -17,7 +17,7 @@ from tests.bots.running import RunningBob
 from tests.conftest import opened
 from tests.core.fixtures.database import change, contents, rows
 from tests.fakes.openai_api import FakeOpenAI, Reply
-from tests.surfaces.driver import Driver, Said
+from tests.surfaces.driver import SECONDS_LIMITED, Driver, Said
 
 WORDS = ("First words. ", "Last words.")
 WHOLE = "".join(WORDS)
@@ -375,7 +375,10 @@ async def test_messages_that_a_reclaimer_does_not_need_are_removed(driver: Drive
         await closed(driver.database_url)
 
 
-async def test_a_process_that_runs_beside_reclaims_what_a_killed_one_left(driver: Driver, fake: FakeOpenAI) -> None:
+async def test_a_process_that_runs_beside_reclaims_what_a_killed_one_left(
+    driver: Driver, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_chat, "HEARTBEAT_SECONDS", 0.1)
     held(fake, *WORDS)
     async with driver.starts() as one:
         said = driver.says("hello")
@@ -431,8 +434,8 @@ async def test_who_lost_the_lease_writes_nothing_more(
             assert driver.writes == before
             await one.ends()
             assert driver.writes == before
-    if waits:
-        await asyncio.sleep(1.0)  # which a process that comes later does not know that it would have to wait
+    if waits:  # a process that comes later does not know that it would have to
+        await asyncio.sleep(SECONDS_LIMITED)
     held(fake, *WORDS)()
     async with driver.starts():
         assert await driver.answered(said) == [WHOLE]

@@ -28,7 +28,10 @@ from bots.shared.surface import HttpHandler, Surface
 from core import Chat, Json, SettingsError, SettingsModel, Turn
 from tests.surfaces.board import LIMIT, Closed, Connection, Event, Limited, Message, Unreachable
 
-RULES = Rules(repeatable={"post", "edit", "delete"}, seconds_of_a_call=5.0, place_is_gone={"closed"})
+RULES = Rules(
+    repeatable={"post", "edit", "delete"}, seconds_of_a_call=5.0, place_is_gone={"closed"},
+    other_rate=(6_000, 20),  # calls of each kind a minute, and at once
+)  # fmt: skip
 WORDING = Wording(
     platform="the board", help="Say `@bob` and a question, or `@bob stop` or `@bob reset`.", session="this channel",
     to_choose="`@bob assistant NAME`", to_lock="`@bob lock`", admins="nobody else",
