@@ -552,12 +552,13 @@ async def test_an_edit_that_waits_for_a_connection_is_not_sent_once_the_lease_is
     async with bob() as running:
         message = asks(discord, "dm")
         await shown(discord, message, WORDS[0].strip())
-        connection = running.bot.api.login._is_there
-        connection.clear()
+        login = running.bot.api.login
+        client = login._client
+        login.use(None)
         let_go()
-        await comes_true(lambda: connection._waiters)
+        await comes_true(lambda: login._is_there._waiters)
         is_noticed = lose_the_lease()
-        connection.set()
+        login.use(client)
         await closed(sqlite_url)
         assert is_noticed()
         assert [each.text for each in discord.reply_messages(message)] == [WHOLE]
