@@ -196,16 +196,17 @@ class Chat:
         """Give up a turn that cannot be shown now. Whoever looks around next takes it up again, maybe this process."""
         self._answering.lose(turn.id)
 
-    async def check_lease(self, turn: Turn) -> None:
+    async def check_lease(self, turn: Turn, *, tidies: bool = False) -> None:
         """Come back if we have the lease, to be called before anything is shown. Raises LeaseLost.
 
-        Another process may have it only if our heartbeats fail for a while, and then this waits for one.
+        Another process may have it only if our heartbeats fail for a while, and then this waits for one. What `tidies`
+        may also be done to a turn that is forgotten, which is nobody's.
         """
         longest = LONGEST_SILENCE_SECONDS
         while asyncio.get_running_loop().time() - self._last_heartbeat > longest:
             await self.heartbeat()
             longest = LONGEST_HEARTBEAT_SECONDS  # what it said may be old when it arrives
-        if not self._answering.has_lease(turn.id):
+        if not self._answering.has_lease(turn.id) and not (tidies and await self._is_forgotten(turn.id)):
             raise LeaseLost
 
     async def orphaned(self, surface: str) -> AsyncIterator[Turn]:
@@ -472,6 +473,10 @@ class Chat:
         await self._answering.end(self._draining_since + seconds - asyncio.get_running_loop().time())
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _is_forgotten(self, turn_id: str) -> bool:
+        turn = await self._store.lookups.by_id(turn_id)
+        return turn is not None and turn.outcome is Outcome.FORGOTTEN
 
     def _check(self, question: Question) -> None:
         self.check_not_draining()

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Self, TypeVar
 
 from bots.shared.rate_limiter import RateLimiter
@@ -26,7 +27,7 @@ SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
 T = TypeVar("T")
 Client = TypeVar("Client")
 Code = str | int
-CheckLease = Callable[[], Awaitable[None]]
+CheckLease = Callable[..., Awaitable[None]]  # with `tidies=True` it passes a turn that is forgotten
 Send = Callable[[Client], Awaitable[T]]
 
 
@@ -114,6 +115,13 @@ class Caller(ABC, Generic[Client]):
         fenced = copy.copy(self)
         fenced._check_lease = check_lease
         return fenced
+
+    def tidying(self) -> Self:
+        """The same caller, for calls that only end or take away what shows a turn.
+
+        They are made once it is forgotten as well: then it is nobody's, so nobody else makes them.
+        """
+        return self if self._check_lease is None else self.fenced(partial(self._check_lease, tidies=True))
 
     @abstractmethod
     async def _client(self) -> Client:

@@ -167,7 +167,7 @@ class _Thread(Messages, Streams):
 
     async def _end_stream(self, message: Json, seconds: float = SECONDS_OF_AN_ATTEMPT) -> None:
         where = _where(self._destination, message)
-        await self._api.attempt("chat.stopStream", seconds=seconds, session_status="processing", **where)
+        await self._api.tidying().attempt("chat.stopStream", seconds=seconds, session_status="processing", **where)
 
     def _content(self, text: str, state: State) -> Json:
         if text == self._refused_as_blocks:
