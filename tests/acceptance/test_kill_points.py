@@ -460,17 +460,18 @@ async def test_the_points_of_a_turn_are_those_at_which_it_is_killed(
 async def kill_at(
     points: Sequence[str], model: Model, surface: Surface, settings: Sequence[dict[str, str]], folder: Path
 ) -> None:
-    """Let as many chains as there are settings each take its share of the points."""
+    """Let as many chains as there are settings each take its share of the points, if there is one for it."""
+    assert points
     async with Nursery(folder) as nursery, contextlib.AsyncExitStack() as stack:
         chains = [
             await stack.enter_async_context(chain(f"c{n}", nursery, surface, model, each))
-            for n, each in enumerate(settings)
+            for n, each in enumerate(settings[: len(points)])
         ]
         shares = [points[n :: len(chains)] for n in range(len(chains))]
         wrong = await asyncio.gather(*(each.die_at(share) for each, share in zip(chains, shares, strict=True)))
     print(
         f"\n{surface}: {len(points)} points; the model was asked {model.times_asked} times for {model.questions_asked} "
-        f"questions; {sum(each.unrecorded for each in chains)} strays"
+        f"questions; {sum(each.unrecorded for each in chains)} messages unrecorded"
     )
     assert {point: what for each in wrong for point, what in each.items()} == {}
 
