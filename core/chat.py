@@ -206,7 +206,9 @@ class Chat:
         while asyncio.get_running_loop().time() - self._last_heartbeat > longest:
             await self.heartbeat()
             longest = LONGEST_HEARTBEAT_SECONDS  # what it said may be old when it arrives
-        if not self._answering.has_lease(turn.id) and not (tidies and await self._is_forgotten(turn.id)):
+        if tidies and await self._is_forgotten(turn.id):
+            return
+        if not self._answering.has_lease(turn.id):
             raise LeaseLost
 
     async def orphaned(self, surface: str) -> AsyncIterator[Turn]:
