@@ -36,7 +36,7 @@ async def told(site: Site, sent: bytes) -> tuple[int, dict[str, str], str]:
 async def test_a_head_that_does_not_arrive_in_time_is_refused(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr(heads, "SECONDS_FOR_A_HEAD", 0.3)
+    monkeypatch.setattr(heads, "SECONDS_FOR_A_HEAD", 1.0)
     async with served(None, sqlite_url) as site:
         if begun.count(b"GET") == 2:
             reader, writer = await asyncio.open_connection("127.0.0.1", site.port)

@@ -672,8 +672,10 @@ async def test_a_message_that_cannot_be_stored_is_not_acknowledged_and_answered_
     async with bob(over=over):
         ts = slack.says("U1", "D1", "hello")
         assert await answered(slack, "D1", ts) == "You asked: hello."
-    heard = [delivery for delivery in slack.deliveries if delivery.ts == ts]
-    assert [delivery.failure is None for delivery in heard] == [False, False, True]
+    *refused, last = [delivery for delivery in slack.deliveries if delivery.ts == ts]
+    assert len(refused) >= 2  # a busy machine may be late to acknowledge the next one
+    assert all(delivery.failure for delivery in refused)
+    assert last.failure is None
 
 
 @pytest.mark.parametrize("method", ["engaged_by", "claim_control", "reset", "end_control"])
