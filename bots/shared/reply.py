@@ -206,7 +206,7 @@ class PostedMessages:
         found = await self._messages.find_unrecorded({each["id"] for each in self.posted})
         unrecorded = [each for each in found if self._is_recorded is None or not await self._is_recorded(each["id"])]
         if unrecorded:
-            logger.warning("%s left %d stray messages, which it takes over", self._name, len(unrecorded))
+            logger.warning("%s left %d messages that nobody recorded, and takes them over", self._name, len(unrecorded))
         return unrecorded
 
 

@@ -146,7 +146,7 @@ class _Thread(Messages, Streams):
                 limit=MOST_MESSAGES_LOOKED_AT, include_all_metadata=True,
             )  # fmt: skip
         except Refused as refusal:
-            logger.warning("a stray message may be left: %s", refusal.code)
+            logger.warning("a message that nobody recorded may be left: %s", refusal.code)
             return []
         ours = [
             each
