@@ -293,12 +293,12 @@ def lose_the_lease(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Callable[[],
     """Once called, the next look at a lease finds that it is lost; what is returned tells whether anybody looked."""
     check, is_lost = Chat.check_lease, False
 
-    async def check_lease(chat: Chat, turn: Turn) -> None:
+    async def check_lease(chat: Chat, turn: Turn, *, tidies: bool = False) -> None:
         nonlocal is_lost
         if is_lost:
             is_lost = False
             raise LeaseLost
-        await check(chat, turn)
+        await check(chat, turn, tidies=tidies)
 
     def lose() -> Callable[[], bool]:
         nonlocal is_lost

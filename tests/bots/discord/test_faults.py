@@ -817,7 +817,7 @@ async def test_nothing_is_written_any_more_by_who_has_lost_the_lease(
 ) -> None:
     let_go, lost, refused = held(fake, *WORDS), asyncio.Event(), asyncio.Event()
 
-    async def check_lease(self: Chat, turn: Turn) -> None:
+    async def check_lease(self: Chat, turn: Turn, *, tidies: bool = False) -> None:
         if lost.is_set():
             refused.set()
             raise LeaseLost
