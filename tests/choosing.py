@@ -26,7 +26,8 @@ SERVERS = (
 SLOW_FOLDERS = ("acceptance", "bench", "fakes", "web/browser")  # which `make quick` does not even import
 FIXTURES_THAT_START = {"browser", "discord", "environment", "fake", "postgres", "postgresql", "slack"}
 LEDGER = "core/test_ledger.py"  # is quick though it asks a model, in the same process: much is promised of the ledger
-MEASURED = "test_linear_time.py"  # takes a second for each reader, and wants the machine for itself
+# What takes a second for each reader and wants the machine for itself; and tables about the tests themselves.
+NOT_QUICK = ("test_linear_time.py", "test_mutants.py", "test_broken.py")
 
 hypothesis.settings.register_profile(
     "quick", max_examples=15, deadline=None, phases=[each for each in hypothesis.Phase if each.name != "shrink"]
@@ -77,7 +78,7 @@ def _mark_all_but_a_slice(items: Sequence[pytest.Item]) -> None:
 
 def _is_quick(item: pytest.Function) -> bool:
     where = _where(item)
-    if where.startswith((*SLOW_FOLDERS, MEASURED)) or item.get_closest_marker("thorough") or _on_postgresql(item):
+    if where.startswith((*SLOW_FOLDERS, *NOT_QUICK)) or item.get_closest_marker("thorough") or _on_postgresql(item):
         return False
     started = FIXTURES_THAT_START & {*item.fixturenames}
     if where == LEDGER:
