@@ -22,7 +22,7 @@ from bots.shared.rate_limiter import RateLimiter
 logger = logging.getLogger(__name__)
 
 SECONDS_A_PLACE_MAY_BE_DOWN = 600.0
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 15.0
 
 T = TypeVar("T")
 Client = TypeVar("Client")
@@ -142,7 +142,7 @@ class Caller(ABC, Generic[Client]):
         seconds = SECONDS_A_PLACE_MAY_BE_DOWN if seconds is None else seconds
         limiter = self._limiter(name, place)
         started: float | None = None
-        pauses = growing_pauses()
+        backoff = exponential_backoff()
         while True:
             if limiter is not None and not at_once:
                 await limiter.acquire()
@@ -162,7 +162,7 @@ class Caller(ABC, Generic[Client]):
             except InDoubt as doubt:
                 if at_once or name not in self._rules.repeatable:
                     raise
-                trouble, pause = doubt, next(pauses)
+                trouble, pause = doubt, next(backoff)
             if _now() - started > seconds:
                 raise Undeliverable(f"{name} failed for {seconds:.0f} s, at last with {trouble}") from trouble
             await asyncio.sleep(pause)
@@ -231,12 +231,12 @@ class Login(Generic[Client]):
             self.use(None)
 
 
-def growing_pauses() -> Iterator[float]:
-    """How long to wait before each repetition, in seconds."""
-    pause = SHORTEST_PAUSE_SECONDS
+def exponential_backoff() -> Iterator[float]:
+    """How long to wait before each retry, in seconds."""
+    pause = FIRST_BACKOFF_SECONDS
     while True:
         yield pause
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        pause = min(pause * 2, LONGEST_BACKOFF_SECONDS)
 
 
 def _now() -> float:

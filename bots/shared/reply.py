@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Any, Protocol, Self
 
 from bots.shared import caller
-from bots.shared.caller import InDoubt, MessageGone, RateLimited, Refused, Undeliverable, growing_pauses
+from bots.shared.caller import InDoubt, MessageGone, RateLimited, Refused, Undeliverable, exponential_backoff
 from bots.shared.words import above_the_answer
 from core import Chat, Json, Turn
 
@@ -158,7 +158,7 @@ class PostedMessages:
 
     async def _post(self, text: str, state: State) -> Json:
         """Post a message. Where that is in doubt, look for it before it is posted again."""
-        began, pauses, refusals = _now(), growing_pauses(), 0
+        began, pauses, refusals = _now(), exponential_backoff(), 0
         while True:
             try:
                 return await self._messages.post(text, state)

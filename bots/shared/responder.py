@@ -1,4 +1,4 @@
-"""What a bot has: it hears questions, answers them in the background, and reclaims what other processes left."""
+"""What a bot has: it accepts questions, answers them in the background, and reclaims what other processes left."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def _identifies_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _quick_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show news, and repeat what failed, more often than a platform would take that."""
-    monkeypatch.setattr(caller, "SHORTEST_PAUSE_SECONDS", 0.03)
+    monkeypatch.setattr(caller, "FIRST_BACKOFF_SECONDS", 0.03)
     monkeypatch.setattr(reply, "SECONDS_BETWEEN_EDITS", 0.03)
 
 
