@@ -195,8 +195,7 @@ class _Place(Messages):
         if refusal.code == MAY_NOT_REFER and self._may_refer:
             self._may_refer = False
         elif refusal.code == ARCHIVED and message is not None:
-            channel = int(message["channel"])
-            await self._api.attempt(lambda client: client.http.edit_channel(channel, archived=False, reason=None))
+            await self._open_again(int(message["channel"]))
         elif self._attaches(state):
             self._may_attach = False
         else:
@@ -256,6 +255,13 @@ class _Place(Messages):
                 logger.info("turn %s is answered in the channel, without a thread: %s", self._turn.reference, refusal)
                 return channel
         return int(message)
+
+    async def _open_again(self, thread: int) -> None:
+        """Take a thread out of the archive. One that is locked takes nothing more, so asking again is in vain."""
+        try:
+            await self._api.call(lambda client: client.http.edit_channel(thread, archived=False, reason=None))
+        except Refused as refusal:
+            raise Undeliverable(f"the thread may not be opened again: {refusal.code}") from refusal
 
     def _reference(self, channel: int) -> Any:
         message, kind = self._to["message"] if self._may_refer else None, self._to["kind"]

@@ -216,7 +216,7 @@ async def test_where_a_place_is_gone_the_turn_ends_that_is_said_elsewhere_and_bo
         let_go()
         await closed(sqlite_url, "undeliverable")
         refused = [call for call in discord.calls if call.status in (400, 403, 404)]
-        assert len(refused) <= 8, "it does not try for ever"
+        assert len(refused) <= 4, "what is gone for good is not tried again and again"
         beside = [text for text in bot_texts(discord, "general") if CANNOT_SAY_IT_THERE in text] if (
             goes in IN_THE_CHANNEL) else []  # fmt: skip
         directly = bot_texts(discord, discord.dm("ada"))
