@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from core import AnswerFailed, Chat, Outcome, Preparation, Question, Remarks, Turn, openai_model
+from core import AnswerFailed, Chat, Outcome, Preparation, Question, Remarks, Turn
+from core.openai_model import reading
 from core.threads import tokens_in
 from core.turns import Usage
 from tests.conftest import opened
@@ -100,7 +101,7 @@ async def test_after_three_hundred_long_turns_a_question_costs_no_more_than_its_
 async def test_a_server_that_does_not_count_tokens_is_asked_within_the_budget_too(
     mode: str, fake: FakeOpenAI, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_model, "_usage", lambda response: Usage())
+    monkeypatch.setattr(reading, "_usage", lambda response: Usage())
     reader = fake.answer = Reader()
     async with opened(fake, sqlite_url, openai_threads=mode, assistants_file=assistants_toml(tmp_path, 6_000)) as chat:
         for number in range(60):

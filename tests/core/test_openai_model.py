@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from core import Finished, Outcome
 from core.assistants import Assistant, Assistants
 from core.language_model import Ask, ModelTrouble, ResponseStarted, Said, TroubleKind
-from core.openai_model import OpenAIModel, _events
+from core.openai_model import OpenAIModel
+from core.openai_model.events import events_of
 from core.turns import Usage
 from tests.conftest import KEY
 from tests.fakes.openai_api import Citation, FakeOpenAI, Recorded, Reply
@@ -256,7 +257,7 @@ async def chunks_of(parts: Sequence[bytes]) -> AsyncIterator[bytes]:
 
 
 async def read_events(parts: Sequence[bytes]) -> list[dict[str, Any]]:
-    return [event async for event in _events(chunks_of(parts))]
+    return [event async for event in events_of(chunks_of(parts))]
 
 
 texts = st.text(max_size=12)

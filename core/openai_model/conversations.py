@@ -1,0 +1,82 @@
+"""Conversations kept at OpenAI, through its SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
+
+import openai
+from openai import AsyncOpenAI
+from openai.pagination import AsyncConversationCursorPage
+from openai.types.conversations import Conversation, ConversationItemList
+
+from core.language_model import ModelTrouble, Said, TroubleKind
+from core.openai_model.errors import trouble_of
+
+T = TypeVar("T")
+
+ITEMS_PER_PAGE = 100
+
+
+class OpenAIConversations:
+    """Conversations kept at OpenAI. See Conversations."""
+
+    def __init__(self, client: AsyncOpenAI) -> None:
+        self._client = client
+
+    async def open(self, asker: str) -> str:
+        """Make an empty conversation."""
+        try:
+            conversation = await reply_of(self._client.conversations.create(metadata={"session": asker}), Conversation)
+        except ModelTrouble as trouble:
+            trouble.kind = trouble.kind.unwritten  # an empty conversation that nobody knows harms nobody
+            raise
+        return conversation.id
+
+    async def tell(self, conversation_id: str, messages: Sequence[Said]) -> None:
+        """Add messages at the end."""
+        items = items_of(messages)
+        await reply_of(self._client.conversations.items.create(conversation_id, items=items), ConversationItemList)
+
+    async def erase(self, conversation_id: str, response_ids: Sequence[str]) -> None:
+        """Erase items first, since deleting a conversation leaves them; then the responses; then the conversation."""
+        of = self._client.conversations
+        while item_ids := await self._item_ids(conversation_id):
+            for item_id in item_ids:
+                await unless_gone(reply_of(of.items.delete(item_id, conversation_id=conversation_id), object))
+        for response_id in response_ids:
+            await unless_gone(reply_of(self._client.responses.delete(response_id), object))
+        await unless_gone(reply_of(of.delete(conversation_id), object))
+
+    async def _item_ids(self, conversation_id: str) -> list[str]:
+        listing = self._client.conversations.items.list(conversation_id, limit=ITEMS_PER_PAGE)
+        page = await unless_gone(reply_of(listing, AsyncConversationCursorPage))
+        return [item.id for item in page.data if item.id] if page is not None else []
+
+
+async def reply_of(call: Awaitable[Any], kind: type[T]) -> T:
+    """What the SDK made of a reply. Raises ModelTrouble, also where it took a web page for what was asked."""
+    try:
+        reply = await call
+    except openai.OpenAIError as error:
+        raise trouble_of(error) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply cannot be read") from error
+    if isinstance(reply, str) or not isinstance(reply, kind):
+        raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is something else")
+    return reply
+
+
+async def unless_gone(call: Awaitable[T]) -> T | None:
+    """The reply, or None where there is nothing any more."""
+    try:
+        return await call
+    except ModelTrouble as trouble:
+        if isinstance(trouble.__cause__, openai.NotFoundError):
+            return None
+        raise
+
+
+def items_of(messages: Sequence[Said]) -> Any:
+    """Messages as items of a conversation."""
+    return [{"type": "message", "role": said.role, "content": said.text} for said in messages]
