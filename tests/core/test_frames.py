@@ -150,8 +150,8 @@ def test_names_files_and_texts_are_masked_in_a_frame() -> None:
     assert frame.around("hello").splitlines() == [
         '"Ann ••••••" writes:', "> hello", 'Attached, and not readable for you: "••••••.txt"',
     ]  # fmt: skip
-    assert Remarks("Earlier", [("482913", "a 482913\nb")]).framed(mask).splitlines() == [
-        "Earlier:", '"••••••" wrote:', "> a ••••••", "> b",
+    assert Remarks("Earlier in 482913", [("482913", "a 482913\nb")]).framed(mask).splitlines() == [
+        "Earlier in ••••••:", '"••••••" wrote:', "> a ••••••", "> b",
     ]  # fmt: skip
 
 

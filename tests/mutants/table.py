@@ -201,7 +201,7 @@ MUTANTS = (
     Mutant("messages are paragraphs", "if self._parts > 1 and self._written", "if self._parts > 2 and self._written",
         MODEL, "several_messages"),
     Mutant("fields of OpenAI's go to OpenAI", "self._is_openai = base_url is None", "self._is_openai = True", MODEL,
-        "only_openai_knows"),
+        "what_an_assistant_declares"),
     Mutant("tokens are never thought too few", "len(text.encode()) // 3", "len(text) // 4", BUDGET, "rather_too_high"),
     Mutant("another circle goes on with no thread of the old",
         "state.private == turn.private and state.circle == turn.circle", "state.private == turn.private", PRIVACY,

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from bots.discord.incoming import Speaker
 from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, Allowed
 from bots.discord.words import (
-    LIMIT,
     LONGEST_TITLE,
     MOST_PARTS,
     PARTS_WITHOUT_A_FILE,
@@ -38,6 +37,7 @@ from core.password import Password, Passwords
 from tests.bots.shared.test_pages import ANYTHING, documents, is_closed
 
 BOT = 77
+DISCORD_TAKES = 2_000  # characters of a message, counted in UTF-16
 NAMES = {5: "Grace", 6: "engineers", 7: "general"}
 
 some = settings(deadline=None, database=None, max_examples=60)
@@ -126,7 +126,7 @@ def numbered(draw: st.DrawFn, *, tables: bool = True, most: int = 12) -> str:
 @some
 def test_messages_fit_are_well_formed_and_hold_every_word_once_and_in_order(text: str) -> None:
     parts = parts_of(text, most=10_000)
-    assert all(units(part) <= LIMIT for part in parts)
+    assert all(units(part) <= DISCORD_TAKES for part in parts)
     assert all(is_closed(part) for part in parts)
     assert words_in(*parts) == words_in(text)
 
@@ -137,7 +137,7 @@ def test_of_more_messages_than_may_be_the_rest_is_left_out_and_that_is_said(text
     everything = parts_of(text, most=10_000)
     for most in (1, 3, MOST_PARTS):
         parts = parts_of(text, most=most)
-        assert all(units(part) <= LIMIT and is_closed(part) for part in parts)
+        assert all(units(part) <= DISCORD_TAKES and is_closed(part) for part in parts)
         assert words_in(*parts) == words_in(text)[: len(words_in(*parts))]
         if len(everything) <= most:
             assert parts == everything
@@ -160,7 +160,7 @@ def test_of_more_messages_than_may_be_the_rest_is_left_out_and_that_is_said(text
 def test_whatever_a_model_writes_makes_messages_that_discord_takes(text: str) -> None:
     for part in parts_of(text):
         assert part.strip()
-        assert units(part) <= LIMIT
+        assert units(part) <= DISCORD_TAKES
         part.encode()
 
 
@@ -500,7 +500,7 @@ def test_no_emoji_is_torn_at_the_border_of_a_message(before: int) -> None:
     text = "a" * before + "😀" * 3_000
     parts = parts_of(text)
     assert "".join(parts) == text
-    assert max(map(units, parts)) <= LIMIT
+    assert max(map(units, parts)) <= DISCORD_TAKES
 
 
 @pytest.mark.parametrize("cluster", EMOJI)
