@@ -25,6 +25,7 @@ from discord.http import Route
 from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, check_lease_before_a_request, post_message
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.commands import DiscordCommands
+from bots.discord.destination import Destination
 from bots.discord.incoming import Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
 from bots.discord.reply import DiscordReply, seconds_between_edits
@@ -220,7 +221,7 @@ class DiscordBot:
             if turn is not None:
                 session, kind = turn.session, "inline"
         quoted, files = await self._preparing.quotes.to_be_kept(incoming.quoted, incoming.files)
-        destination = {**incoming.destination, "kind": kind, "quoted": quoted}
+        destination: Destination = {**incoming.destination, "kind": kind, "quoted": quoted}
         return replace(incoming, session=session, files=tuple(files), destination=destination)
 
     def _say(self, incoming: AnyIncoming, sentence: str) -> None:

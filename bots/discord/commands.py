@@ -24,6 +24,7 @@ from bots.discord.words import SURFACE, Here, person_id, readable
 from bots.shared.controls import NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
 from bots.shared.incoming import Incoming, Origin
 from bots.shared.intake import SECONDS_TO_CHECK
+from bots.shared.quotes import Quoted
 from bots.shared.responder import Responder
 from core import Chat, Json, NotAccepted, PasswordsClosed, StoreUnavailable, Turn, WrongPassword, kind_of
 
@@ -130,7 +131,7 @@ class DiscordCommands:
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _ask(
-        self, interaction: Interaction, text: str, *, quoted: Json | None = None, about: Turn | None = None
+        self, interaction: Interaction, text: str, *, quoted: Quoted | None = None, about: Turn | None = None
     ) -> None:
         act = act_of(interaction)
         here, speaker = act.here, replace(act.speaker, name=self._chat.masked(act.speaker.name))
@@ -253,7 +254,7 @@ class DiscordCommands:
             await self._carry_out(interaction, lambda act: self._try_password(act, about, password))
         elif kind == "about":
             message, _, name = about.partition(":")
-            quoted = {
+            quoted: Quoted = {
                 "id": message,
                 "name": self._chat.masked(name),
                 "text": self._chat.masked(typed.get("message", "")),

@@ -9,9 +9,10 @@ from typing import Any
 
 import discord
 
+from bots.discord.destination import Command, Destination
 from bots.discord.words import Here, named, opens_with, person_id, readable
 from bots.shared import incoming, words
-from core import Json
+from bots.shared.quotes import Quoted
 
 ACCEPTED_TYPES = (discord.MessageType.default, discord.MessageType.reply)
 LONGEST_QUOTE = 4_000
@@ -40,9 +41,10 @@ class Incoming(incoming.Incoming):
     here: Here
     is_for_somebody_else: bool
     answer_replied_to: discord.Message | None  # of ours
-    quoted: Json | None  # somebody else's message that it replies to, or what it forwards
+    destination: Destination
+    quoted: Quoted | None  # somebody else's message that it replies to, or what it forwards
 
-    def is_after(self, destination: Json) -> bool:
+    def is_after(self, destination: Mapping[str, Any]) -> bool:
         """Whether it was said after the message that is answered there; a command is none."""
         return destination.get("message") is None or self.id > int(destination["message"])
 
@@ -122,17 +124,20 @@ def _name_of(author: discord.User | discord.Member) -> str:
     return shown if shown.casefold() == author.name.casefold() else f"{shown} ({author.name})"
 
 
-def destination_of(here: Here, speaker: Speaker, *, bot: int, **more: Any) -> Json:
-    """What is needed to answer a question, as it is stored with it: the defaults here, and what is told `more`."""
+def destination_of(
+    here: Here, speaker: Speaker, *, bot: int, message: int | None = None, command: Command | None = None,
+    quoted: Quoted | None = None, addressed: bool = True, is_public: bool = True, may_post: bool = True,
+) -> Destination:  # fmt: skip
+    """What is needed to answer a question."""
     return {
         "kind": here.kind, "channel": here.channel, "parent": here.parent, "guild": here.guild, "bot": bot,
-        "message": None, "command": None, "user": speaker.id, "name": speaker.name,
-        "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": None,
-        "addressed": True, "is_public": True, "may_post": True, **more,
+        "message": message, "command": command, "user": speaker.id, "name": speaker.name,
+        "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
+        "addressed": addressed, "is_public": is_public, "may_post": may_post,
     }  # fmt: skip
 
 
-def command_of(interaction: discord.Interaction) -> Json:
+def command_of(interaction: discord.Interaction) -> Command:
     """What is needed to answer a command."""
     return {
         "id": interaction.id, "application": interaction.application_id, "token": interaction.token,
@@ -158,7 +163,7 @@ def _files_of(message: discord.Message) -> Iterator[str]:
 
 def _quoted(
     message: discord.Message, replied_to: discord.Message | None, bot: int, names: Mapping[int, str], masked: Mask
-) -> Json | None:
+) -> Quoted | None:
     if message.message_snapshots and message.reference is not None:  # whose it is Discord does not tell
         text = masked(readable(message.message_snapshots[0].content, bot, names))[:LONGEST_QUOTE]
         return {"id": str(message.reference.message_id), "name": "", "text": text}

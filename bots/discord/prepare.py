@@ -10,12 +10,13 @@ from functools import partial
 import discord
 
 from bots.discord.api import DiscordApi, Refused, write_to
+from bots.discord.destination import Destination
 from bots.discord.incoming import Incoming, Speaker, parse_message
 from bots.discord.words import SURFACE, Here
 from bots.shared.prepare import Preparing, Remembered
 from bots.shared.quotes import Quotes
 from bots.shared.words import EARLIER_IN_THIS_THREAD
-from core import Chat, Frame, Json, Preparation, Remarks, Turn
+from core import Chat, Frame, Preparation, Remarks, Turn
 
 SECONDS_TO_WARN = 3.0
 SECONDS_A_MEMBER_IS_KNOWN = 300.0
@@ -58,7 +59,7 @@ class Allowed:
         return bool(self.roles) and speaker.roles is None
 
 
-class DiscordPreparing(Preparing):
+class DiscordPreparing(Preparing[Destination]):
     """Prepares Discord turns; remembers who is in a server for a while."""
 
     failures = (*Preparing.failures, Refused)
@@ -71,7 +72,7 @@ class DiscordPreparing(Preparing):
         self._may_read_all = may_read_all
         self._members = Remembered[tuple[int, int], Collection[int] | None]()
 
-    async def _prepared(self, turn: Turn, to: Json) -> Preparation:
+    async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
         earlier = await self._earlier(turn, to)
         quoted = await self.quotes.told(turn, to["quoted"], is_picked=to["command"] is not None)
         return Preparation(
@@ -79,20 +80,20 @@ class DiscordPreparing(Preparing):
             remarks=[each for each in (earlier, quoted) if each is not None],
         )
 
-    async def _warn(self, to: Json) -> None:
+    async def _warn(self, to: Destination) -> None:
         if to["guild"] and to["message"]:  # what a command is given is not shown
             await self._api.attempt(partial(write_to, to["user"], OTHERS_CAN_READ_IT), seconds=SECONDS_TO_WARN)
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def refusal_at_once(self, to: Json) -> str | None:
+    def refusal_at_once(self, to: Destination) -> str | None:
         """Why this person may not ask here, as far as that needs no look at who is in a server."""
         return self._allowed.refusal(*_place_and_speaker(to))
 
-    def _needs_a_look(self, to: Json) -> bool:
+    def _needs_a_look(self, to: Destination) -> bool:
         return self._allowed.needs_a_look(*_place_and_speaker(to))
 
-    async def _refusal_after_a_look(self, to: Json) -> str | None:
+    async def _refusal_after_a_look(self, to: Destination) -> str | None:
         refusal = ANOTHER_PLACE
         for guild in await self._guilds_to_look_in(to):
             roles = await self._roles_in(guild, to["user"])
@@ -103,7 +104,7 @@ class DiscordPreparing(Preparing):
             refusal = NOT_ON_THE_LIST
         return refusal
 
-    async def _guilds_to_look_in(self, to: Json) -> Collection[int]:
+    async def _guilds_to_look_in(self, to: Destination) -> Collection[int]:
         if to["guild"] is not None:
             return [to["guild"]]
         if self._allowed.guilds:
@@ -129,7 +130,7 @@ class DiscordPreparing(Preparing):
 
     # ── what was said before ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _earlier(self, turn: Turn, to: Json) -> Remarks | None:
+    async def _earlier(self, turn: Turn, to: Destination) -> Remarks | None:
         """What was said in this thread since we last read it, but for what is a turn already and what Bob wrote."""
         if not self._may_read_all or to["kind"] != "thread" or not to["message"] or not to["addressed"]:
             return None
@@ -137,17 +138,20 @@ class DiscordPreparing(Preparing):
         since = (before.destination or {}).get("message") if before is not None else None
         if before is not None and since is None:
             return None
-        found = await self._api.attempt(lambda client: self._messages_before(client, to, since)) or []
+        message = to["message"]
+        found = await self._api.attempt(lambda client: self._messages_before(client, to, message, since)) or []
         earlier = await self._never_asked(
             (each.key, each.asker, each.text) for each in found if each.text and not each.is_addressed
         )
         return Remarks(EARLIER_IN_THIS_THREAD, earlier) if earlier else None
 
-    async def _messages_before(self, client: discord.Client, to: Json, since: int | None) -> list[Incoming]:
+    async def _messages_before(
+        self, client: discord.Client, to: Destination, message: int, since: int | None
+    ) -> list[Incoming]:
         thread = client.get_partial_messageable(to["channel"])
         after = discord.Object(since) if since else None
         history = thread.history(
-            limit=EARLIER_MESSAGES, before=discord.Object(to["message"]), after=after, oldest_first=False
+            limit=EARLIER_MESSAGES, before=discord.Object(message), after=after, oldest_first=False
         )
         messages = [message async for message in history]
         if since is None and to["parent"]:
@@ -160,5 +164,5 @@ class DiscordPreparing(Preparing):
         return [each for each in incoming if each is not None]
 
 
-def _place_and_speaker(to: Json) -> tuple[Here, Speaker]:
+def _place_and_speaker(to: Destination) -> tuple[Here, Speaker]:
     return Here(to["kind"], to["channel"], to["parent"], to["guild"]), Speaker(to["user"], to["name"], to["roles"])

@@ -29,6 +29,7 @@ from bots.discord.api import (
     post_message,
     write_to,
 )
+from bots.discord.destination import Command, Destination, destination_of_turn
 from bots.discord.words import (
     MOST_PARTS,
     THE_REST_DOES_NOT_FIT,
@@ -69,9 +70,8 @@ class DiscordReply(MessagesReply):
     """Shows one answer where its question belongs. All that is written goes through `api`, which is fenced."""
 
     def __init__(self, api: DiscordApi, paces: SharedPaces, chat: Chat, turn: Turn) -> None:
-        assert turn.destination is not None
         self._api = api
-        self._to = turn.destination
+        self._to = destination_of_turn(turn)
         self._typing = Repeated(self._type, lambda: SECONDS_OF_TYPING)
         grows_in = (self._to["message"] if self._to["kind"] == "opens" else None) or self._to["channel"]
         self._entering = paces.of(int(grows_in))
@@ -119,10 +119,9 @@ class _Place(Messages):
     def __init__(
         self, api: DiscordApi, turn: Turn, title: Callable[[], str], before_the_first: Callable[[], Awaitable[None]]
     ) -> None:
-        assert turn.destination is not None
         self._api = api
         self._turn = turn
-        self._to = turn.destination
+        self._to = destination_of_turn(turn)
         self._title = title
         self._before_the_first = before_the_first
         self._channel: int | None = int(turn.posted[-1]["channel"]) if turn.posted else None
@@ -164,14 +163,15 @@ class _Place(Messages):
         command = _open_command(self._to)
         if self._known or command is None:
             return None
+        application, token = command["application"], command["token"]
         try:
             first = await self._api.call(
-                lambda client: edit_answer(client, *command, **self._content(text, state)), POST
+                lambda client: edit_answer(client, application, token, **self._content(text, state)), POST
             )
         except Refused as refusal:
             if refusal.status != 404:
                 raise
-            if time.time() - self._to["command"]["at"] < SECONDS_UNTIL_A_COMMAND_IS_ACKNOWLEDGED:
+            if time.time() - command["at"] < SECONDS_UNTIL_A_COMMAND_IS_ACKNOWLEDGED:
                 raise InDoubt("the command is not acknowledged yet") from None
             return None
         return {"id": str(first), "channel": channel, "is_original": True}
@@ -182,7 +182,7 @@ class _Place(Messages):
         async def send(client: discord.Client) -> None:
             content = self._content(text, state)
             if message.get("is_original") and (command := _open_command(self._to)):
-                await edit_answer(client, *command, **content)
+                await edit_answer(client, command["application"], command["token"], **content)
             else:
                 await edit_message(client, *_place_and_id(message), **content)
 
@@ -238,12 +238,13 @@ class _Place(Messages):
     async def _where(self) -> int:
         """Where the answer belongs; opens the thread if that is one to be opened, and does without where it cannot."""
         if self._channel is None:
-            self._channel = await self._opened_thread() if self._to["kind"] == "opens" else int(self._to["channel"])
+            message = self._to["message"] if self._to["kind"] == "opens" else None
+            self._channel = await self._opened_thread(message) if message else self._to["channel"]
         await self._before_the_first()
         return self._channel
 
-    async def _opened_thread(self) -> int:
-        channel, message = int(self._to["channel"]), self._to["message"]
+    async def _opened_thread(self, message: int) -> int:
+        channel = self._to["channel"]
         try:
             await self._api.call(
                 lambda client: client.http.start_thread_with_message(
@@ -254,7 +255,7 @@ class _Place(Messages):
             if refusal.code != THREAD_EXISTS:
                 logger.info("turn %s is answered in the channel, without a thread: %s", self._turn.reference, refusal)
                 return channel
-        return int(message)
+        return message
 
     async def _open_again(self, thread: int) -> None:
         """Take a thread out of the archive. One that is locked takes nothing more, so asking again is in vain."""
@@ -283,12 +284,12 @@ class _Place(Messages):
         return self._may_attach and state is State.IS_LAST and wants_a_file(self._parts)
 
 
-def _open_command(to: Json) -> tuple[int, str] | None:
-    """The application and the token that a command's answer is edited by, for as long as Discord allows that."""
+def _open_command(to: Destination) -> Command | None:
+    """The command whose answer can be edited still."""
     command = to["command"]
     if command is None or time.time() - command["at"] > SECONDS_A_COMMAND_CAN_BE_ANSWERED:
         return None
-    return int(command["application"]), command["token"]
+    return command
 
 
 def _place_and_id(message: Json) -> tuple[int, int]:
@@ -298,7 +299,7 @@ def _place_and_id(message: Json) -> tuple[int, int]:
 OURS_TO_EDIT = (discord.MessageType.default, discord.MessageType.reply, discord.MessageType.chat_input_command)
 
 
-def _at(to: Json) -> Any:
+def _at(to: Destination) -> Any:
     return discord.utils.utcnow() if to["command"] is None else discord.utils.snowflake_time(int(to["command"]["id"]))
 
 

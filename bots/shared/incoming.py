@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bots.shared.words import NO_WORDS
-from core import Frame, Json, Question
+from core import Frame, Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class Incoming(Origin):
     key: str
     channel: str
     text: str
-    destination: Json
+    destination: Mapping[str, Any]
     asker: str = ""
     files: tuple[str, ...] = ()
     is_addressed: bool = True
@@ -40,7 +42,7 @@ class Incoming(Origin):
     needs_no_mention: bool = False
     unreadable: str = ""
 
-    def is_after(self, destination: Json) -> bool:
+    def is_after(self, destination: Mapping[str, Any]) -> bool:
         """Whether it was said after the message that a turn of its session with this destination answers."""
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from bots.shared.controls import Controls, command_in
 from bots.shared.incoming import Incoming
@@ -32,7 +33,7 @@ class Intake:
         chat: Chat,
         surface: str,
         accept: Accept,
-        preparing: Preparing,
+        preparing: Preparing[Any],
         say: Say,
         *,
         controls: Controls | None = None,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar, cast
 
 from bots.shared.reply import InDoubt, Undeliverable
-from core import Chat, Json, NotAllowed, Preparation, Turn
+from core import Chat, NotAllowed, Preparation, Turn
 
 SECONDS_TO_CHECK = 20.0
 LONGEST_EARLIER_MESSAGE = 2_000
@@ -17,9 +17,10 @@ MOST_REMEMBERED = 10_000
 
 K = TypeVar("K")
 V = TypeVar("V")
+Destination = TypeVar("Destination", bound=Mapping[str, Any])
 
 
-class Preparing:
+class Preparing(Generic[Destination]):
     """Prepares the turns of one surface. Everybody may ask and nothing is fetched, unless a platform's own says more.
 
     A place where something is said, and by whom, is known by its destination.
@@ -34,7 +35,7 @@ class Preparing:
 
     async def __call__(self, turn: Turn) -> Preparation:
         """Prepare a turn. Raises NotAllowed."""
-        destination = turn.destination or {}
+        destination = cast(Destination, turn.destination or {})
         refusal = await self.refusal(destination, SECONDS_TO_CHECK)
         if refusal is not None:
             raise NotAllowed(refusal if destination.get("addressed", True) else "")
@@ -42,7 +43,7 @@ class Preparing:
             await self._warn(destination)
         return await self._prepared(turn, destination)
 
-    async def refusal(self, destination: Json, seconds: float) -> str | None:
+    async def refusal(self, destination: Destination, seconds: float) -> str | None:
         """Why this person may not ask here, found out within so many seconds; None if they may."""
         refusal = self.refusal_at_once(destination)
         if refusal is not None or not self._needs_a_look(destination):
@@ -53,22 +54,22 @@ class Preparing:
         except self.failures:
             return NOT_SURE
 
-    def refusal_at_once(self, destination: Json) -> str | None:
+    def refusal_at_once(self, destination: Destination) -> str | None:
         """Why this person may not ask here, as far as that needs no look at who they are."""
         return None
 
-    def _needs_a_look(self, destination: Json) -> bool:
+    def _needs_a_look(self, destination: Destination) -> bool:
         """Whether it takes a look at who somebody is."""
         return False
 
-    async def _refusal_after_a_look(self, destination: Json) -> str | None:
+    async def _refusal_after_a_look(self, destination: Destination) -> str | None:
         """Why this person may not ask here, for whom that needs a look. Raises what is in `failures`."""
         return None
 
-    async def _warn(self, destination: Json) -> None:
+    async def _warn(self, destination: Destination) -> None:
         """Tell somebody who typed a password, unless nobody else can read it."""
 
-    async def _prepared(self, turn: Turn, destination: Json) -> Preparation:
+    async def _prepared(self, turn: Turn, destination: Destination) -> Preparation:
         """What is fetched for a turn whose person may ask."""
         return Preparation()
 

@@ -1,17 +1,22 @@
-"""Messages that questions are about: what of them may be kept with a question, and what a model may be told.
-
-A quote is JSON: the `id` of a message, the `name` of who wrote it, which is empty where it was forwarded and nobody
-says whose it is, and its `text`.
-"""
+"""Messages that questions are about: what of them may be kept with a question, and what a model may be told."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
-from core import Chat, Json, Outcome, Remarks, Turn
+from core import Chat, Outcome, Remarks, Turn
 
 THE_MESSAGE_THIS_IS_ABOUT = "The message that this is about"
 NOT_TO_BE_TOLD = Remarks(f"{THE_MESSAGE_THIS_IS_ABOUT} is left out: it was said in private, or has been forgotten.")
+
+
+class Quoted(TypedDict):
+    """A message as it is stored with the question. `name` is empty where it was forwarded: nobody says whose it is."""
+
+    id: str
+    name: str
+    text: str
 
 
 class Quotes:
@@ -21,7 +26,7 @@ class Quotes:
         self._chat = chat
         self._surface = surface
 
-    async def to_be_kept(self, quoted: Json | None, files: Sequence[str]) -> tuple[Json | None, Sequence[str]]:
+    async def to_be_kept(self, quoted: Quoted | None, files: Sequence[str]) -> tuple[Quoted | None, Sequence[str]]:
         """What may be kept with a question of the message that it is about, and of its files.
 
         Of what was said in private, or has been forgotten, nothing but which message it is.
@@ -31,7 +36,7 @@ class Quotes:
             return quoted, files
         return {**quoted, "text": ""}, () if _is_forward(quoted) else files
 
-    async def told(self, turn: Turn, quoted: Json | None, *, is_picked: bool) -> Remarks | None:
+    async def told(self, turn: Turn, quoted: Quoted | None, *, is_picked: bool) -> Remarks | None:
         """The message that the question is about, unless it is part of the conversation or was said in private.
 
         One that `is_picked` is told also where it is part of the conversation: it means one message of many.
@@ -49,7 +54,7 @@ class Quotes:
             return None
         return Remarks(THE_MESSAGE_THIS_IS_ABOUT, [(quoted["name"], text)])
 
-    async def _turn_shown_by(self, quoted: Json | None) -> Turn | None:
+    async def _turn_shown_by(self, quoted: Quoted | None) -> Turn | None:
         """The turn of which a quoted message is the question or, where it may be one of ours, shows the answer."""
         if quoted is None or not quoted["id"]:
             return None
@@ -67,5 +72,5 @@ def _may_be_told(quoted: Turn, turn: Turn) -> bool:
     return not quoted.private or is_in_its_circle
 
 
-def _is_forward(quoted: Json) -> bool:
+def _is_forward(quoted: Quoted) -> bool:
     return not quoted["name"]

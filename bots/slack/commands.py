@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from slack_bolt import BoltResponse
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
@@ -20,13 +20,14 @@ from bots.shared.incoming import Incoming, Origin
 from bots.shared.intake import SECONDS_TO_CHECK
 from bots.shared.prepare import NOT_SURE
 from bots.slack.api import SlackApi
+from bots.slack.destination import Destination
 from bots.slack.reply import NOTICE
 from bots.slack.words import SURFACE, install_of, message_id, person_id, place_id, session_id
 from core import Chat, Json, PasswordsClosed, StoreUnavailable, WrongPassword
 
 logger = logging.getLogger(__name__)
 
-Refusal = Callable[[Json, float], Awaitable[str | None]]
+Refusal = Callable[[Destination, float], Awaitable[str | None]]
 
 FORGET = "Forget this thread"
 SECONDS_TO_FIND_ADMINS = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three that Slack waits
@@ -214,7 +215,8 @@ class SlackCommands:
                 # Slash commands do not reach an app from other companies' workspaces.
                 stranger = not act.is_command and await self._is_stranger(act, team, organisation)
                 where_and_who = {"channel": act.channel, "kind": kind, "user": act.user, "stranger": stranger}
-                return await self._refusal(where_and_who, SECONDS_TO_CHECK)
+                # Nothing else of a destination decides whether somebody may ask.
+                return await self._refusal(cast(Destination, where_and_who), SECONDS_TO_CHECK)
         except TimeoutError:
             return NOT_SURE
 

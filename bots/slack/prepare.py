@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from bots.shared.prepare import Preparing, Remembered
 from bots.shared.words import EARLIER_IN_THIS_THREAD
 from bots.slack.api import Refused, SlackApi
+from bots.slack.destination import Destination
 from bots.slack.status import Statuses
 from bots.slack.words import ACCEPTED_SUBTYPES, SURFACE, is_for_us, people_in, readable, title_of, with_names
 from core import Chat, Frame, Json, Preparation, Remarks, Turn
@@ -45,7 +46,7 @@ class Allowed:
         return [each for each in self.people if each.startswith("S")]
 
 
-class SlackPreparing(Preparing):
+class SlackPreparing(Preparing[Destination]):
     """Prepares Slack turns; remembers names and groups for a while."""
 
     failures = (*Preparing.failures, Refused)
@@ -59,7 +60,7 @@ class SlackPreparing(Preparing):
         self._names = Remembered[str, str]()
         self._groups = Remembered[str, Collection[str]]()
 
-    async def _prepared(self, turn: Turn, to: Json) -> Preparation:
+    async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
         earlier = await self._earlier(turn, to)
         mentioned = people_in(turn.question).union(*(people_in(text) for _, text in earlier))
         names = await self._names_of({to["user"], *mentioned, *(user for user, _ in earlier)})
@@ -72,7 +73,7 @@ class SlackPreparing(Preparing):
             remarks=[Remarks(EARLIER_IN_THIS_THREAD, told)] if told else [],
         )
 
-    async def _warn(self, to: Json) -> None:
+    async def _warn(self, to: Destination) -> None:
         if to["kind"] != "im":
             await self._api.attempt(
                 "chat.postEphemeral", channel=to["channel"], thread_ts=to["thread"], user=to["user"],
@@ -81,7 +82,7 @@ class SlackPreparing(Preparing):
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def refusal_at_once(self, to: Json) -> str | None:
+    def refusal_at_once(self, to: Destination) -> str | None:
         """Why this person may not ask here, as far as that needs no look at user groups."""
         allowed = self._allowed
         if allowed.channels and to["kind"] != "im" and to["channel"] not in allowed.channels:
@@ -92,10 +93,10 @@ class SlackPreparing(Preparing):
             return NOT_ON_THE_LIST
         return None
 
-    def _needs_a_look(self, to: Json) -> bool:
+    def _needs_a_look(self, to: Destination) -> bool:
         return bool(self._allowed.people) and to["user"] not in self._allowed.people
 
-    async def _refusal_after_a_look(self, to: Json) -> str | None:
+    async def _refusal_after_a_look(self, to: Destination) -> str | None:
         is_member = any([to["user"] in await self._members(group) for group in self._allowed.groups])
         return None if is_member else NOT_ON_THE_LIST
 
@@ -124,7 +125,7 @@ class SlackPreparing(Preparing):
 
     # ── the thread before the question ───────────────────────────────────────────────────────────────────────────────
 
-    async def _earlier(self, turn: Turn, to: Json) -> list[tuple[str, str]]:
+    async def _earlier(self, turn: Turn, to: Destination) -> list[tuple[str, str]]:
         """Who wrote what in this thread since we last read it, but for what is a turn already and what Bob wrote."""
         if to["thread"] == to["ts"] or not to["addressed"]:
             return []
@@ -144,7 +145,7 @@ class SlackPreparing(Preparing):
             (key + each["ts"], each["user"], readable(each.get("text") or "")) for each in messages
         )
 
-    async def _messages_before(self, to: Json, since: str | None) -> AsyncIterator[Json]:
+    async def _messages_before(self, to: Destination, since: str | None) -> AsyncIterator[Json]:
         more: Json = {"oldest": since} if since else {}
         for _ in range(MOST_PAGES):
             found = await self._api.attempt(
@@ -158,7 +159,7 @@ class SlackPreparing(Preparing):
                 return
             more["cursor"] = cursor
 
-    def _is_somebodys(self, message: Json, to: Json, since: str | None) -> bool:
+    def _is_somebodys(self, message: Json, to: Destination, since: str | None) -> bool:
         if message.get("subtype") not in ACCEPTED_SUBTYPES or message.get("bot_id") or message.get("user") == to["bot"]:
             return False
         after = since is None or float(message["ts"]) > float(since)

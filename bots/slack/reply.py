@@ -16,6 +16,7 @@ from bots.shared.pages import texts_of_pages
 from bots.shared.reply import Messages, State, posted_messages
 from bots.shared.streams import StreamedReply, Streams
 from bots.slack.api import SECONDS_OF_AN_ATTEMPT, SlackApi
+from bots.slack.destination import Destination, destination_of_turn
 from bots.slack.status import SECONDS_TO_WAIT, Statuses
 from bots.slack.words import fallback, message_id, shown
 from core import Chat, Json, Turn
@@ -39,12 +40,11 @@ class SlackReply(StreamedReply):
     """Shows one answer in its thread. All that is written goes through `api`, which is fenced."""
 
     def __init__(self, api: SlackApi, statuses: Statuses, chat: Chat, turn: Turn, no_streams: set[str]) -> None:
-        assert turn.destination is not None
         self._statuses = statuses
         self._chat = chat
-        self._destination = turn.destination
+        self._destination = destination_of_turn(turn)
         self._next_at = 0.0
-        thread = _Thread(api, turn.destination, statuses, no_streams)
+        thread = _Thread(api, self._destination, statuses, no_streams)
         super().__init__(turn, posted_messages(chat, turn, thread), thread)
 
     async def __aenter__(self) -> SlackReply:
@@ -75,7 +75,7 @@ class SlackReply(StreamedReply):
 class _Thread(Messages, Streams):
     """The thread that an answer goes to."""
 
-    def __init__(self, api: SlackApi, destination: Json, statuses: Statuses, no_streams: set[str]) -> None:
+    def __init__(self, api: SlackApi, destination: Destination, statuses: Statuses, no_streams: set[str]) -> None:
         self.limit, self.seconds, self.most_seconds = LIMIT, SECONDS_OF_A_STREAM, MOST_SECONDS_OF_A_STREAM
         self._api = api
         self._destination = destination
@@ -176,11 +176,11 @@ class _Thread(Messages, Streams):
         return {"blocks": [*blocks, FEEDBACK] if state is State.IS_LAST else blocks, "text": fallback(text)}
 
 
-def _message(destination: Json, ts: str) -> Json:
+def _message(destination: Destination, ts: str) -> Json:
     return {"ts": ts, "id": message_id(destination["channel"], ts)}
 
 
-def _where(destination: Json, message: Json) -> Json:
+def _where(destination: Destination, message: Json) -> Json:
     return {"channel": destination["channel"], "ts": message["ts"]}
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 
 from bots.slack.api import SlackApi
-from core import Json
+from bots.slack.destination import Destination
 
 SECONDS_TO_WAIT = 3.0  # no answer waits longer for its sign
 SECONDS_TO_TRY = 120.0
@@ -33,7 +33,7 @@ class Statuses:
         self._reminding: dict[Thread, asyncio.Task[None]] = {}
         self._are_agents: dict[str, bool] = {}
 
-    async def begin(self, destination: Json) -> None:
+    async def begin(self, destination: Destination) -> None:
         """Show that a turn is worked on."""
         where = _thread(destination)
         self._at_work[where] += 1
@@ -41,7 +41,7 @@ class Statuses:
             self._is_processing.add(where)
             await self._set_soon(destination, "processing")
 
-    async def name(self, destination: Json, title: str) -> None:
+    async def name(self, destination: Destination, title: str) -> None:
         """Give a thread that is worked on its title."""
         if setting := self._setting.get(_thread(destination)):
             await asyncio.wait({setting}, timeout=SECONDS_TO_WAIT)
@@ -51,16 +51,16 @@ class Statuses:
                 thread_ts=destination["thread"], title=title,
             )  # fmt: skip
 
-    def next_one(self, destination: Json) -> str:
+    def next_one(self, destination: Destination) -> str:
         """The status that the thread will have when this turn has ended."""
         return "processing" if self._at_work[_thread(destination)] > 1 else "active"
 
-    def is_now(self, destination: Json, status: str) -> None:
+    def is_now(self, destination: Destination, status: str) -> None:
         """The thread's status was set along with a message."""
         if status == "active" and self._are_agents.get(destination["install"], True):
             self._is_processing.discard(_thread(destination))
 
-    async def end(self, destination: Json, *, for_a_reclaimer: bool = False) -> None:
+    async def end(self, destination: Destination, *, for_a_reclaimer: bool = False) -> None:
         """A turn of this thread has ended here; whoever reclaims it goes on with the sign as it is."""
         where = _thread(destination)
         self._at_work[where] -= 1
@@ -74,7 +74,7 @@ class Statuses:
             if not for_a_reclaimer:
                 await self._set_soon(destination, "active")
 
-    async def _set_soon(self, destination: Json, status: str) -> None:
+    async def _set_soon(self, destination: Destination, status: str) -> None:
         """Set a status, in the background if that takes long."""
         where = _thread(destination)
         if before := self._setting.pop(where, None):
@@ -83,7 +83,7 @@ class Statuses:
         setting.add_done_callback(lambda _: self._setting.get(where) is setting and self._setting.pop(where))
         await asyncio.wait({setting}, timeout=SECONDS_TO_WAIT)
 
-    async def _set(self, destination: Json, status: str) -> None:
+    async def _set(self, destination: Destination, status: str) -> None:
         install, where = destination["install"], _thread(destination)
         if self._are_agents.get(install, True):
             done = await self._api.attempt(
@@ -97,17 +97,17 @@ class Statuses:
         if status == "processing" and where in self._at_work and where not in self._reminding:
             self._reminding[where] = self._tasks.create_task(self._remind(destination))
 
-    async def _remind(self, destination: Json) -> None:
+    async def _remind(self, destination: Destination) -> None:
         while True:
             await asyncio.sleep(SECONDS_BETWEEN_REMINDERS)
             await self._set_line(destination, LINE)
 
-    async def _set_line(self, destination: Json, line: str) -> None:
+    async def _set_line(self, destination: Destination, line: str) -> None:
         await self._api.attempt(
             "assistant.threads.setStatus", seconds=SECONDS_TO_TRY, channel_id=destination["channel"],
             thread_ts=destination["thread"], status=line,
         )  # fmt: skip
 
 
-def _thread(destination: Json) -> Thread:
+def _thread(destination: Destination) -> Thread:
     return destination["channel"], destination["thread"]

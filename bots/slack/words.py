@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bots.shared import incoming, words
-from core import Json, Turn
+from core import Turn
 
 SURFACE = "slack"
 ACCEPTED_SUBTYPES = (None, "file_share", "thread_broadcast", "me_message")
@@ -39,7 +39,7 @@ class Incoming(incoming.Incoming):
     ts: str
     thread: str
 
-    def is_after(self, destination: Json) -> bool:
+    def is_after(self, destination: Mapping[str, Any]) -> bool:
         """Whether it was said after the message that is answered there."""
         return float(destination.get("ts", 0)) < float(self.ts)
 

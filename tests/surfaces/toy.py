@@ -135,7 +135,7 @@ class ToyBot:
         self._caller = ToyCaller(connection)
         self._tasks = tasks
         self._controls = Controls(chat, TOY.name, WORDING)
-        preparing = Preparing(chat, TOY.name)  # everybody may ask, and nothing is looked up
+        preparing = Preparing[Json](chat, TOY.name)  # everybody may ask, and nothing is looked up
         self.responder = Responder(chat, TOY.name, self._caller, self._open_reply, preparing)
         accept = self.responder.accept
         self._intake = Intake(chat, TOY.name, accept, preparing, self._say, controls=self._controls)

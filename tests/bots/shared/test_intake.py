@@ -20,7 +20,7 @@ WORDING = Wording(
 REFUSAL = "Sorry, not you."
 
 
-class Bouncer(Preparing):
+class Bouncer(Preparing[Json]):
     """Lets Eve ask nothing, and has to look for Mallory without finding her."""
 
     def refusal_at_once(self, destination: Json) -> str | None:

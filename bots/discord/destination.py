@@ -1,0 +1,43 @@
+"""What is stored with a question from Discord, so that whichever process has its turn can answer it."""
+
+from __future__ import annotations
+
+from typing import TypedDict, cast
+
+from bots.discord.words import Kind
+from bots.shared.quotes import Quoted
+from core import Turn
+
+
+class Command(TypedDict):
+    """The command that asks: its answer is edited by its token for a quarter of an hour."""
+
+    id: int
+    application: int
+    token: str
+    at: float  # seconds since 1970
+
+
+class Destination(TypedDict):
+    """Where an answer is shown, and to whom. A question is a message or a command."""
+
+    kind: Kind
+    channel: int
+    parent: int | None  # of a thread
+    guild: int | None
+    bot: int
+    message: int | None
+    command: Command | None
+    user: int
+    name: str  # as the model is told it
+    roles: list[int] | None  # None where Discord did not tell
+    quoted: Quoted | None
+    addressed: bool  # whether it can only be meant for us
+    is_public: bool
+    may_post: bool  # else nothing but the command's own answer is shown
+
+
+def destination_of_turn(turn: Turn) -> Destination:
+    """The destination of a turn from Discord, which always has one."""
+    assert turn.destination is not None
+    return cast(Destination, turn.destination)

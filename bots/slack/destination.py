@@ -1,0 +1,31 @@
+"""What is stored with a question from Slack, so that whichever process has its turn can answer it."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict, cast
+
+from core import Turn
+
+Kind = Literal["im", "mpim", "channel"]  # a mention does not tell, and counts as a channel's
+
+
+class Destination(TypedDict):
+    """Where an answer is shown, and to whom. `thread` is that of the answer, which the question may open."""
+
+    install: str
+    team: str
+    bot: str
+    user: str
+    channel: str
+    user_team: str
+    kind: Kind
+    ts: str  # of the question
+    thread: str
+    stranger: bool  # somebody of another company
+    addressed: bool  # whether it can only be meant for us
+
+
+def destination_of_turn(turn: Turn) -> Destination:
+    """The destination of a turn from Slack, which always has one."""
+    assert turn.destination is not None
+    return cast(Destination, turn.destination)
