@@ -105,9 +105,16 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def bob(environment: Mapping[str, str], folder: Path, *arguments: str) -> AsyncIterator[Process]:
-    """The shipped command, in a folder. It is killed at the end."""
-    async with executed({"PORT": "0", **environment}, folder, BOB, *(arguments or ("run",))) as process:
+async def bob(environment: Mapping[str, str], folder: Path) -> AsyncIterator[Process]:
+    """`bob run` in a folder, without waiting for its imports. It is killed at the end."""
+    async with Nursery(folder) as nursery:
+        yield await nursery.start({"PORT": "0", **environment})
+
+
+@contextlib.asynccontextmanager
+async def shipped(environment: Mapping[str, str], folder: Path) -> AsyncIterator[Process]:
+    """`bob run` as a user starts it, in a folder. It is killed at the end."""
+    async with executed({"PORT": "0", **environment}, folder, BOB, "run") as process:
         yield process
 
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 import core.chat
-from tests.acceptance.processes import ask, bob, free_port
+from tests.acceptance.processes import ask, free_port, shipped
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.web.conftest import served
 
@@ -24,7 +24,7 @@ HELLO = "Hello, how are you?"
 
 async def test_with_nothing_set_it_answers_and_remembers_also_after_kill_9(tmp_path: Path) -> None:
     settings = {**NOTHING, "PORT": f"{free_port()}"}
-    async with bob(settings, tmp_path) as process, aiohttp.ClientSession() as http:
+    async with shipped(settings, tmp_path) as process, aiohttp.ClientSession() as http:
         url = await process.served()
         async with http.get(url) as response:
             assert await response.json() == {"message": "Welcome to the OpenAI Threaded Assistant API!"}
@@ -37,7 +37,7 @@ async def test_with_nothing_set_it_answers_and_remembers_also_after_kill_9(tmp_p
         await process.kill()
     assert "OFFLINE STAND-IN" in process.text
     assert (tmp_path / "bob.db").is_file()
-    async with bob(settings, tmp_path) as process, aiohttp.ClientSession() as http:
+    async with shipped(settings, tmp_path) as process, aiohttp.ClientSession() as http:
         assert await process.served() == url
         answer = await ask(http, url, "Well?", "12345")
         assert f"Before that you said 2 things: “{HELLO}”, “And now?”." in answer
@@ -52,7 +52,7 @@ async def test_what_a_killed_process_left_is_answered_at_once_by_the_next(
     """And not at its second look around, which here never comes."""
     gate = fake.gate()
     fake.answer = lambda asked: Reply(pieces=("Half, ", "rest."), gate=gate)
-    async with bob(environment(DATABASE_URL=database_url), tmp_path) as process, aiohttp.ClientSession() as http:
+    async with shipped(environment(DATABASE_URL=database_url), tmp_path) as process, aiohttp.ClientSession() as http:
         asking = asyncio.create_task(ask(http, await process.served(), "Q1-a", key="k"))
         await fake.until(lambda _: gate.waiting == 1)
         await process.kill()
@@ -69,7 +69,7 @@ async def test_settings_may_stand_in_a_file_beside_it(tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / ".env").write_text(f"PORT={port}\nDATABASE_URL=sqlite:///other.db\nPRIVATE_BOB_PASSWORD=\n")
     settings = {**NOTHING, "PORT": ""}  # empty counts as not set
-    async with bob(settings, tmp_path) as process, aiohttp.ClientSession() as http:
+    async with shipped(settings, tmp_path) as process, aiohttp.ClientSession() as http:
         url = await process.served()
         assert "as Bob] You said “973808 hello”" in await ask(http, url, "973808 hello")
     assert (tmp_path / "other.db").is_file()
