@@ -24,6 +24,7 @@ def run_alone(folder: Path, *body: str) -> str:
     ).stdout  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("body", "said"),
     [

@@ -23,7 +23,7 @@ Environment = Callable[..., dict[str, str]]
 # A connection of the test's own client that is cut while it is being made is left to the garbage collector by asyncio.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-KILLS = 30
+KILLS = 16
 SESSIONS = 8
 SECONDS_TO_ANSWER = 120.0
 

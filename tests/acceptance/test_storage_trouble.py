@@ -416,6 +416,7 @@ def served_with_slack(
 # ── an end while the database does not answer ────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("is_asked", [False, True], ids=["idle", "asked"])
 @pytest.mark.parametrize("trouble", ["locked", "cut off"])
 async def test_a_process_ends_in_time_though_its_database_does_not_answer(
@@ -506,6 +507,7 @@ TURNS, AT_ONCE = 2_000, 20
 LONG_WORD = "why?" * 2_500
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("rest", [0.1, 0.0], ids=["a reader that rests", "a reader that never rests"])
 async def test_the_write_ahead_log_stays_bounded_while_somebody_reads(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: float

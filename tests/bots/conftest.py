@@ -261,8 +261,10 @@ def turns(database_url: str) -> Sequence[dict[str, Any]]:
 async def comes_true(check: Callable[[], object]) -> None:
     """Come back once something is true of the database."""
     async with asyncio.timeout(SECONDS):
-        while not check():  # noqa: ASYNC110 - nobody tells us when it is
-            await asyncio.sleep(0.02)
+        pause = 0.01
+        while not check():
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.2)  # looking takes time from whoever is to make it true
 
 
 async def closed(database_url: str, *outcomes: str) -> None:

@@ -5,6 +5,7 @@ Where the text stands is found by looking for it, so that nothing here has to ch
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,7 @@ class Mutant:
 
     def file(self, root: Path) -> Path:
         """The file below `root` that it changes. Raises ValueError unless the text is there exactly once."""
-        files = [file for part in ("bots", "core", "web") for file in (root / part).rglob("*.py")]
-        found = [file for file in files for _ in range(file.read_text(encoding="utf-8").count(self.before))]
+        found = [file for file, text in _sources(root) for _ in range(text.count(self.before))]
         if len(found) != 1:
             raise ValueError(f"{self.breaks}: what is to be changed is there {len(found)} times")
         return found[0]
@@ -33,6 +33,12 @@ class Mutant:
     def broken(self, source: str) -> str:
         """The text of that file with the mistake in it."""
         return source.replace(self.before, self.after)
+
+
+@functools.cache
+def _sources(root: Path) -> list[tuple[Path, str]]:
+    files = [file for part in ("bots", "core", "web") for file in (root / part).rglob("*.py")]
+    return [(file, file.read_text(encoding="utf-8")) for file in files]
 
 
 ASSISTANTS, BREAKER, BUDGET = "tests/core/test_assistants.py", "tests/core/test_breaker.py", "tests/core/test_budget.py"

@@ -10,7 +10,7 @@ from tests.check_api.checking import check, prepare
 from tests.fakes.openai_api import FakeOpenAI
 from tests.web.conftest import served
 
-EXAMPLES = 4
+EXAMPLES = 2
 KEY = "a-secret-of-the-test"
 
 
@@ -21,6 +21,6 @@ async def test_whatever_is_sent_the_response_is_as_described_and_never_a_500(sql
             known = await prepare(site.url, key)
             report = await asyncio.to_thread(check, site.url, known, key=key, examples=EXAMPLES, seed=None)
     assert not report.failures, report.text
-    assert report.cases > 200
+    assert report.cases > 100
     statuses = {status for _, status in report.responses}
     assert statuses >= {200, 201, 204, 404, 405, 422} | ({401} if key else set())

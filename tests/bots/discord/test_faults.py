@@ -454,6 +454,7 @@ async def dies_at(
     return message
 
 
+@pytest.mark.one_in(3)
 @PLACES
 @EVERY_MOMENT
 @FORGETS
@@ -571,6 +572,7 @@ async def test_messages_that_an_heir_does_not_need_are_removed(
         await closed(sqlite_url)
 
 
+@pytest.mark.one_in(3)
 @PLACES
 @FORGETS
 @pytest.mark.parametrize("recorded", [0, 1, 2])
@@ -653,6 +655,7 @@ LOSSES: dict[str, Callable[[FakeDiscord], object]] = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("lost", LOSSES)
 async def test_what_is_said_while_a_connection_is_lost_is_answered_once_in_a_channel_a_thread_and_a_dm(
     discord: FakeDiscord, bob: Start, sqlite_url: str, lost: str
