@@ -16,7 +16,7 @@ from core.chat import Chat
 from core.language_model import LanguageModel
 from core.offline_model import OfflineModel
 from core.password import Password, Passwords
-from core.settings import PRIVATE_BOB_PASSWORD, Settings
+from core.settings import ENV_FILE, PRIVATE_BOB_PASSWORD, Settings, env_file_encoding
 from core.store import Store
 from core.threads import Threads
 
@@ -30,7 +30,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
     Raises StartError where it cannot begin. On the way out running turns may end for `drain_seconds`; what is left goes
     to other processes.
     """
-    assistants = Assistants.load(settings.assistants_file)
+    assistants = load_assistants(settings)
     passwords = load_passwords(settings, assistants)
     configured = configured_keys(settings.api_keys.get_secret_value())
     chats: list[Chat] = []  # one, once the store is open that it needs
@@ -91,9 +91,14 @@ def _language_model(settings: Settings) -> LanguageModel:
     )
 
 
+def load_assistants(settings: Settings) -> Assistants:
+    """The assistants of ASSISTANTS_FILE, or those that Bob brings along. Raises AssistantsFileError."""
+    return Assistants.load(settings.assistants_file, model=settings.openai_model)
+
+
 def load_passwords(settings: Settings, assistants: Assistants) -> Passwords:
     """The password of each circle that has one set; it opens the first assistant of its circle. Raises WeakPassword."""
-    environment = {**dotenv_values(".env"), **os.environ}
+    environment = {**dotenv_values(ENV_FILE, encoding=env_file_encoding()), **os.environ}
     circles = {each.circle: each.name for each in reversed(list(assistants)) if each.circle is not None}
     found: list[Password] = []
     for variable, opens in reversed(circles.items()):
