@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from dotenv import dotenv_values
 
@@ -82,13 +82,28 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
 def _language_model(settings: Settings) -> LanguageModel:
     if settings.offline:
         return OfflineModel()
-    from core.openai_model import OpenAIModel  # its libraries take longer to import than all else here
+    with _hidden("OPENAI_"):
+        from core.openai_model import OpenAIModel  # its libraries take longer to import than all else here
 
-    return OpenAIModel(
-        api_key=settings.openai_api_key.get_secret_value(),
-        base_url=settings.openai_base_url or None,
-        silence_seconds=settings.model_silence_seconds,
-    )
+        return OpenAIModel(
+            api_key=settings.openai_api_key.get_secret_value(),
+            base_url=settings.openai_base_url or None,
+            silence_seconds=settings.model_silence_seconds,
+        )
+
+
+@contextlib.contextmanager
+def _hidden(prefix: str) -> Iterator[None]:
+    """Without the environment's variables of this prefix.
+
+    The SDK would read them behind our settings: an address, though it is empty; an organization and headers to send
+    along; a level at which it logs what people wrote.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.upper().startswith(prefix)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def load_assistants(settings: Settings) -> Assistants:

@@ -11,15 +11,18 @@ import aiohttp
 import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by itself it would not share connections
 
 from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, TroubleKind
 from core.openai_model.conversations import OpenAIConversations, items_of, reply_of, unless_gone
 from core.openai_model.errors import connection_trouble_of, trouble_of
 from core.openai_model.events import events_of
+from core.openai_model.network import Address, certificates, open_session, proxy_before
 from core.openai_model.reading import Reading
 from core.turns import Finished
 
+OPENAI_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 5.0
 
 SHORT_REQUEST_SECONDS = 30.0
@@ -28,23 +31,30 @@ SHORT_REQUEST_SECONDS = 30.0
 class OpenAIModel:
     """Answers through `/responses`.
 
-    With `base_url` the server need not be OpenAI's: it gets no fields that only OpenAI knows. `silence_seconds` without
-    a byte are a failure.
+    With `base_url` the server need not be OpenAI's: it gets no fields that only OpenAI knows. A user and a password in
+    it are sent in place of the key, and its query with every request. `silence_seconds` without a byte are a failure.
+    Raises StartError where the environment names a proxy or certificates that cannot be used.
     """
 
     def __init__(self, *, api_key: str, base_url: str | None, silence_seconds: float) -> None:
         self._is_openai = base_url is None
+        address = Address.of(base_url or OPENAI_URL)
+        self._proxy, self._tls = proxy_before(address.base_url), certificates()
         self._client = AsyncOpenAI(
             api_key=api_key or "none",  # a local server wants no key, but the SDK does
-            base_url=base_url,
+            base_url=address.base_url,
+            default_query=address.parameters,
+            default_headers={"Authorization": address.authorization} if address.authorization else None,
             max_retries=0,
             timeout=httpx2.Timeout(SHORT_REQUEST_SECONDS, connect=CONNECT_SECONDS),
-            http_client=DefaultAioHttpClient(),
+            http_client=DefaultAioHttpClient(
+                transport=AiohttpTransport(client=self._http, verify=self._tls), trust_env=False
+            ),
         )
-        self._url = f"{str(self._client.base_url).rstrip('/')}/responses"
+        self._url = address.url("/responses")
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
         self._connections: aiohttp.ClientSession | None = None
-        self.scope = hashlib.sha256(f"{self._url}\0{api_key}".encode()).hexdigest()[:16]
+        self.scope = hashlib.sha256(f"{self._url}\0{address.authorization or api_key}".encode()).hexdigest()[:16]
         self.conversations: Conversations | None = OpenAIConversations(self._client)
 
     async def answer(self, ask: Ask) -> AsyncIterator[str | ResponseStarted | Finished]:
@@ -82,13 +92,9 @@ class OpenAIModel:
     def _http(self) -> aiohttp.ClientSession:
         """The transport below the SDK's own: its wrapping costs as much again as the request."""
         if self._connections is None:  # it can only be made where an event loop runs
-            headers = {**self._client.default_headers, **self._client.auth_headers}
-            self._connections = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # how many are asked at once is bounded elsewhere
-                headers={name: value for name, value in headers.items() if isinstance(value, str)},
-                timeout=self._timeout,
-                trust_env=True,
-            )
+            headers = {**self._client.auth_headers, **self._client.default_headers}
+            named = [(name, value) for name, value in headers.items() if isinstance(value, str)]
+            self._connections = open_session(self._proxy, self._tls, named, self._timeout)
         return self._connections
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
