@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterator
 from dotenv import dotenv_values
 
 from core.api_keys import ApiKeys, configured_keys
-from core.assistants import Assistants
+from core.assistants import Assistant, Assistants
 from core.chat import Chat
-from core.language_model import LanguageModel
+from core.language_model import LanguageModel, ModelTrouble
 from core.offline_model import OfflineModel
 from core.password import Password, Passwords
 from core.settings import ENV_FILE, PRIVATE_BOB_PASSWORD, Settings, env_file_encoding
@@ -21,6 +21,8 @@ from core.store import Store
 from core.threads import Threads
 
 logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 10.0
 
 
 @contextlib.asynccontextmanager
@@ -69,8 +71,11 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         chats.append(chat)
         chores = [
             tasks.create_task(work)
-            for work in (chat.keep_heartbeat(), chat.keep_pruning(), threads.keep_erasing(), threads.check_model())
-        ]
+            for work in (
+                chat.keep_heartbeat(), chat.keep_pruning(), threads.keep_erasing(),
+                _check_models(threads, assistants, settings),
+            )
+        ]  # fmt: skip
         try:
             yield chat
             await chat.drain(settings.drain_seconds)
@@ -90,6 +95,37 @@ def _language_model(settings: Settings) -> LanguageModel:
             base_url=settings.openai_base_url or None,
             silence_seconds=settings.model_silence_seconds,
         )
+
+
+async def _check_models(threads: Threads, assistants: Assistants, settings: Settings) -> None:
+    """Ask each model of the assistants for a word, and tell the operator what is wrong and what cures it."""
+    if settings.offline:
+        return
+    from core.openai_model.advice import advice_on
+
+    models: dict[str, Assistant] = {}
+    for each in (assistants.default, *assistants):
+        models.setdefault(each.model, each)
+    for assistant in models.values():
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await threads.check_model(assistant)
+        except TimeoutError:
+            logger.warning(
+                "The model %s has said nothing for %d seconds; it may still be loading. Questions wait longer.",
+                assistant.model, CHECK_SECONDS,
+            )  # fmt: skip
+        except ModelTrouble as trouble:
+            logger.error(
+                "The language model does not answer: %s (%s)",
+                advice_on(trouble, settings, assistant.model),
+                trouble.cause,
+            )
+            if trouble.handling.blames != "model":  # then the next one will say the same
+                return
+        except Exception:  # of a mere look, which must end nothing else
+            logger.exception("the language model could not be checked")
+            return
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -14,8 +15,8 @@ from openai import AsyncOpenAI, DefaultAioHttpClient
 from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by itself it would not share connections
 
 from core.assistants import Assistant
-from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, TroubleKind
-from core.openai_model.conversations import OpenAIConversations, items_of, reply_of, unless_gone
+from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
+from core.openai_model.conversations import OpenAIConversations, items_of
 from core.openai_model.errors import connection_trouble_of, trouble_of
 from core.openai_model.events import events_of
 from core.openai_model.network import Address, certificates, open_session, proxy_before
@@ -23,6 +24,8 @@ from core.openai_model.reading import Reading
 from core.turns import Finished
 
 OPENAI_URL = "https://api.openai.com/v1"
+CHECK = "Answer with one word."
+LEAST_OUTPUT_TOKENS = 16  # that OpenAI takes
 CONNECT_SECONDS = 5.0
 
 SHORT_REQUEST_SECONDS = 30.0
@@ -57,7 +60,7 @@ class OpenAIModel:
         self.scope = hashlib.sha256(f"{self._url}\0{address.authorization or api_key}".encode()).hexdigest()[:16]
         self.conversations: Conversations | None = OpenAIConversations(self._client)
 
-    async def answer(self, ask: Ask) -> AsyncIterator[str | ResponseStarted | Finished]:
+    async def answer(self, ask: Ask) -> AsyncGenerator[str | ResponseStarted | Finished]:
         """Stream the answer of one response. See LanguageModel."""
         reading = Reading()
         body = json.dumps(self._body(ask), ensure_ascii=False).encode()
@@ -75,13 +78,19 @@ class OpenAIModel:
             raise trouble_of(error) from error
         raise ModelTrouble(TroubleKind.BROKE_OFF, "the stream ended without a terminal event")
 
-    async def check(self) -> None:
-        """Look for a conversation that is not there: whoever is told so has a key that counts. Raises ModelTrouble.
-
-        Other servers need not know conversations, nor want a key, so they are not asked.
-        """
-        if self._is_openai:
-            await unless_gone(reply_of(self._client.conversations.retrieve("conv_0"), object))
+    async def check(self, assistant: Assistant) -> None:
+        """Ask for a word as any question is asked, and stop listening once some of it comes. See LanguageModel."""
+        limit = None if assistant.max_output_tokens is None else LEAST_OUTPUT_TOKENS
+        briefly = assistant.model_copy(update={"max_output_tokens": limit, "tools": ()})
+        ask = Ask(briefly, instructions=CHECK, messages=[Said("user", "Hello")], asker="check")
+        try:
+            async with contextlib.aclosing(self.answer(ask)) as answer:
+                async for news in answer:
+                    if isinstance(news, str):
+                        return
+        except ModelTrouble as trouble:
+            if trouble.kind.unwritten is not TroubleKind.PASSING_UNWRITTEN:  # so few tokens need not be text
+                raise
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,4 +1,4 @@
-"""The way to a server: what the settings name is sent, and nothing that lies about; proxies and certificates as curl has them."""
+"""The way to a server: what the settings name is sent and nothing else; proxies and certificates are as for curl."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ HTTP, HTTPS = "http://a.b.example/v1", "https://a.b.example:8443/v1"
         (HTTPS, {"HTTPS_PROXY": "http://p.example:1", "all_proxy": "http://q.example:1"}, "http://p.example:1"),
         *(
             (HTTPS, {"ALL_PROXY": "http://p.example:1", "NO_PROXY": but}, None)
-            for but in ("*", "a.b.example", "example", ".b.example", "*.b.example", "x.example, b.example", "x B.EXAMPLE",
-                        "a.b.example:8443")
+            for but in ("*", "a.b.example", "example", ".b.example", "*.b.example", "x.example, b.example",
+                        "x B.EXAMPLE", "a.b.example:8443")
         ),
         *(
             (HTTPS, {"ALL_PROXY": "http://p.example:1", "NO_PROXY": but}, "http://p.example:1")
@@ -279,7 +279,7 @@ async def test_what_is_encrypted_is_tunnelled_and_the_key_is_not_shown_to_the_pr
 
 
 def names_in(context: ssl.SSLContext) -> list[object]:
-    return [dict(part[0] for part in each["subject"]) for each in context.get_ca_certs()]  # type: ignore[misc, index]
+    return [dict(part[0] for part in each["subject"]) for each in context.get_ca_certs()]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("variable", BUNDLES[:3])
