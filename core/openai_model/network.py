@@ -152,9 +152,18 @@ def open_session(
 
 
 def _socks_connector(proxy: Proxy, options: Mapping[str, Any]) -> aiohttp.TCPConnector:
+    package = _socks(proxy)
+
+    class Connector(package.ProxyConnector):  # type: ignore[misc, name-defined]  # it need not be installed
+        """Fails as aiohttp's own connectors do."""
+
+        async def connect(self, req: aiohttp.ClientRequest, *rest: Any, **more: Any) -> Any:
+            try:
+                return await super().connect(req, *rest, **more)
+            except (package.ProxyError, package.ProxyConnectionError, package.ProxyTimeoutError) as error:
+                raise aiohttp.ClientProxyConnectionError(req.connection_key, OSError("the proxy failed")) from error
+
     scheme, _, rest = proxy.url.partition("://")
     resolves_there = scheme in ("socks4a", "socks5h")  # names, as curl has it
-    connector: aiohttp.TCPConnector = _socks(proxy).ProxyConnector.from_url(
-        f"{scheme[:6]}://{rest}", rdns=resolves_there, **options
-    )
+    connector: aiohttp.TCPConnector = Connector.from_url(f"{scheme[:6]}://{rest}", rdns=resolves_there, **options)
     return connector

@@ -10,8 +10,9 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
+import aiohttp
 import pytest
 
 from core import Question, Settings, StartError, openai_model, start_warnings
@@ -184,24 +185,31 @@ async def test_a_proxy_that_cannot_be_used_is_one_sentence_at_the_start(
         ("socks4a://p.example", ("socks4://p.example", True)),
     ],
 )
-async def test_a_socks_proxy_is_left_to_its_package(
+async def test_a_socks_proxy_is_left_to_its_package_and_one_that_fails_is_not_reached(
     monkeypatch: pytest.MonkeyPatch, named: str, asked: tuple[str, bool]
 ) -> None:
     wanted: list[tuple[str, bool]] = []
 
-    class Refused(Exception):
+    class ProxyError(Exception):
         pass
 
-    def from_url(url: str, *, rdns: bool, **_: Any) -> None:
-        wanted.append((url, rdns))
-        raise Refused
+    class ProxyConnector(aiohttp.TCPConnector):
+        @classmethod
+        def from_url(cls, url: str, *, rdns: bool, **options: Any) -> Self:
+            wanted.append((url, rdns))
+            return cls(**options)
 
-    package = SimpleNamespace(ProxyConnector=SimpleNamespace(from_url=from_url))
+        async def connect(self, *_: Any, **__: Any) -> Any:
+            raise ProxyError
+
+    errors = {"ProxyError": ProxyError, "ProxyConnectionError": OSError, "ProxyTimeoutError": TimeoutError}
+    package = SimpleNamespace(ProxyConnector=ProxyConnector, **errors)
     monkeypatch.setitem(sys.modules, "aiohttp_socks", package)
     monkeypatch.setenv("ALL_PROXY", named)
     async with model_at(HTTP) as model:
-        with pytest.raises(Refused):
+        with pytest.raises(ModelTrouble) as caught:
             await answer_of(model)
+    assert caught.value.kind is TroubleKind.NOT_REACHED
     assert wanted == [asked]
 
 
