@@ -133,7 +133,7 @@ def _hidden(prefix: str) -> Iterator[None]:
     """Without the environment's variables of this prefix.
 
     The SDK would read them behind our settings: an address, though it is empty; an organization and headers to send
-    along; a level at which it logs what people wrote.
+    along; a level of logs.
     """
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.upper().startswith(prefix)}
     try:

@@ -423,22 +423,25 @@ def test_chat_shows_what_a_terminal_has_no_characters_for_as_question_marks(
     assert (ended.returncode, "?hello?" in ended.stdout, "Traceback" in ended.stderr) == (0, True, False)
 
 
-@pytest.mark.parametrize("lines", [1, 4])
-def test_chat_ends_quietly_where_nobody_reads_it_any_more(
-    environment: Environment, tmp_path: Path, sqlite_url: str, lines: int
+@pytest.mark.parametrize("read", [b"commands.\n", b"Half, "], ids=["before a question", "in an answer"])
+def test_chat_ends_quietly_and_stops_its_answer_where_nobody_reads_it_any_more(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path, sqlite_url: str, read: bytes
 ) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "more, ", 600.0, "rest."), gate=gate)
     with subprocess.Popen(
-        [BOB, "chat"], env=environment(**OFFLINE), cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [BOB, "chat"], env=environment(DRAIN_SECONDS="1"), cwd=tmp_path, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
     ) as process:  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdin.write(b"hello\n" * 3)
-        process.stdin.flush()
-        for _ in range(lines):
-            process.stdout.readline()
+        process.stdin.write(b"hello\n")
+        shown = b""
+        while not shown.endswith(read):
+            shown += process.stdout.read(1)
         process.stdout.close()
+        gate.open()
         process.stdin.close()
         said = process.stderr.read()
         assert process.wait(SECONDS) == 1

@@ -92,9 +92,7 @@ async def test_a_shipped_process_lets_the_password_out_nowhere(
     fake: FakeOpenAI, database_url: str, environment: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
     """At log level debug, through everything that can go wrong, and through its end."""
-    settings = environment(
-        DATABASE_URL=database_url, PRIVATE_BOB_PASSWORD=CANARY, LOG_LEVEL="debug", OPENAI_LOG="debug"
-    )
+    settings = environment(DATABASE_URL=database_url, PRIVATE_BOB_PASSWORD=CANARY, LOG_LEVEL="debug")
     heard: list[str] = []
     async with bob(settings, tmp_path) as process, aiohttp.ClientSession(await process.served()) as http:
 
@@ -130,8 +128,6 @@ async def test_a_shipped_process_lets_the_password_out_nowhere(
         await process.over()
     assert "as Private-Bob" not in str(heard)  # it was the fake that answered
     assert process.text.count("accepted on web for Private-Bob") >= 6
-    assert "Q1-a" in fake.texts()
-    assert "Q1-a" not in process.text
     for said in (process.text, *heard, fake.texts(), *(str(request.headers) for request in fake.requests)):
         assert CANARY not in said
     assert CANARY not in contents(database_url)
