@@ -42,7 +42,8 @@ class OpenAIModel:
     def __init__(self, *, api_key: str, base_url: str | None, silence_seconds: float) -> None:
         self._is_openai = base_url is None
         address = Address.of(base_url or OPENAI_URL)
-        self._proxy, self._tls = proxy_before(address.base_url), certificates()
+        self._proxy = proxy_before(address.base_url)
+        self._tls = certificates(address.base_url, self._proxy)
         self._client = AsyncOpenAI(
             api_key=api_key or "none",  # a local server wants no key, but the SDK does
             base_url=address.base_url,

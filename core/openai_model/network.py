@@ -119,13 +119,14 @@ def _socks(proxy: Proxy) -> Any:
         ) from None
 
 
-def certificates() -> ssl.SSLContext:
+def certificates(url: str, proxy: Proxy | None = None) -> ssl.SSLContext:
     """How servers prove who they are: by the authorities of the system, or by those that the environment names instead.
 
-    Raises StartError where what is named cannot be read.
+    Raises StartError where what is named cannot be read, if `url` or the proxy before it is encrypted.
     """
     variable = next((each for each in BUNDLES if os.environ.get(each)), None)
-    if variable is None:
+    encrypted = url.startswith("https:") or (proxy is not None and proxy.url.startswith("https:"))
+    if variable is None or not encrypted:
         return httpx2.create_ssl_context(trust_env=False)
     path = os.environ[variable]
     try:

@@ -17,7 +17,7 @@ import pytest
 
 from core import Question, Settings, StartError, openai_model, start_warnings
 from core.language_model import ModelTrouble, Said, TroubleKind
-from core.openai_model.network import Address, certificates, proxy_before
+from core.openai_model.network import Address, Proxy, certificates, proxy_before
 from tests.conftest import KEY, opened
 from tests.core.test_openai_model import answer_of, model_at
 from tests.fakes.openai_api import FakeOpenAI
@@ -295,16 +295,16 @@ def test_authorities_of_ones_own_are_those_that_a_variable_names(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, str(AUTHORITY))
-    context = certificates()
+    context = certificates(HTTPS)
     assert names_in(context) == [{"commonName": "An authority of tests"}]
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
 
 
 @pytest.mark.parametrize("variable", BUNDLES)
 def test_an_empty_variable_names_no_authorities(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    usual = names_in(certificates())
+    usual = names_in(certificates(HTTPS))
     monkeypatch.setenv(variable, "")
-    assert names_in(certificates()) == usual
+    assert names_in(certificates(HTTPS)) == usual
 
 
 @pytest.mark.parametrize("content", [None, "swordfish"])
@@ -314,5 +314,7 @@ def test_authorities_that_cannot_be_read_are_one_sentence(
     if content is not None:
         (tmp_path / "ca.pem").write_text(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with pytest.raises(StartError, match=r"^SSL_CERT_FILE [^\n]*\.$"):
-        certificates()
+    for url, proxy in ((HTTPS, None), (HTTP, Proxy("https://p.example", "HTTP_PROXY"))):
+        with pytest.raises(StartError, match=r"^SSL_CERT_FILE [^\n]*\.$"):
+            certificates(url, proxy)
+    certificates(HTTP)  # where nothing is encrypted none are needed
