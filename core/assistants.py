@@ -81,11 +81,12 @@ class Assistants:
         return self._by_name.get(name)
 
     @classmethod
-    def load(cls, path: Path | None = None) -> Assistants:
-        """Read `path`, or the file that Bob brings along.
+    def load(cls, path: Path | None = None, *, model: str = "") -> Assistants:
+        """Read `path`, or the file that Bob brings along, whose models `model` takes the place of.
 
         Raises AssistantsFileError for a file that cannot be read, is no TOML, or says anything we do not know.
         """
+        instead = {"model": model} if model and path is None else {}
         path = path or BUILT_IN
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -94,7 +95,7 @@ class Assistants:
         tables = content.pop("assistant", None)
         if content or not isinstance(tables, list):
             raise AssistantsFileError(f"{path}: expected [[assistant]] tables and nothing else.")
-        return cls([_assistant(path, table) for table in tables])
+        return cls([_assistant(path, {**table, **instead} if instead else table) for table in tables])
 
 
 def _assistant(path: Path, table: Any) -> Assistant:

@@ -6,21 +6,23 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from dotenv import dotenv_values
 
 from core.api_keys import ApiKeys, configured_keys
-from core.assistants import Assistants
+from core.assistants import Assistant, Assistants
 from core.chat import Chat
-from core.language_model import LanguageModel
+from core.language_model import LanguageModel, ModelTrouble
 from core.offline_model import OfflineModel
 from core.password import Password, Passwords
-from core.settings import PRIVATE_BOB_PASSWORD, Settings
+from core.settings import ENV_FILE, PRIVATE_BOB_PASSWORD, Settings, env_file_encoding
 from core.store import Store
 from core.threads import Threads
 
 logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 10.0
 
 
 @contextlib.asynccontextmanager
@@ -30,7 +32,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
     Raises StartError where it cannot begin. On the way out running turns may end for `drain_seconds`; what is left goes
     to other processes.
     """
-    assistants = Assistants.load(settings.assistants_file)
+    assistants = load_assistants(settings)
     passwords = load_passwords(settings, assistants)
     configured = configured_keys(settings.api_keys.get_secret_value())
     chats: list[Chat] = []  # one, once the store is open that it needs
@@ -69,8 +71,11 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         chats.append(chat)
         chores = [
             tasks.create_task(work)
-            for work in (chat.keep_heartbeat(), chat.keep_pruning(), threads.keep_erasing(), threads.check_model())
-        ]
+            for work in (
+                chat.keep_heartbeat(), chat.keep_pruning(), threads.keep_erasing(),
+                _check_models(threads, assistants, settings),
+            )
+        ]  # fmt: skip
         try:
             yield chat
             await chat.drain(settings.drain_seconds)
@@ -82,18 +87,69 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
 def _language_model(settings: Settings) -> LanguageModel:
     if settings.offline:
         return OfflineModel()
-    from core.openai_model import OpenAIModel  # its libraries take longer to import than all else here
+    with _hidden("OPENAI_"):
+        from core.openai_model import OpenAIModel  # its libraries take longer to import than all else here
 
-    return OpenAIModel(
-        api_key=settings.openai_api_key.get_secret_value(),
-        base_url=settings.openai_base_url or None,
-        silence_seconds=settings.model_silence_seconds,
-    )
+        return OpenAIModel(
+            api_key=settings.openai_api_key.get_secret_value(),
+            base_url=settings.openai_base_url or None,
+            silence_seconds=settings.model_silence_seconds,
+        )
+
+
+async def _check_models(threads: Threads, assistants: Assistants, settings: Settings) -> None:
+    """Ask each model of the assistants for a word, and tell the operator what is wrong and what cures it."""
+    if settings.offline:
+        return
+    from core.openai_model.advice import advice_on
+
+    models: dict[str, Assistant] = {}
+    for each in (assistants.default, *assistants):
+        models.setdefault(each.model, each)
+    for assistant in models.values():
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await threads.check_model(assistant)
+        except TimeoutError:
+            logger.warning(
+                "The model %s has said nothing for %d seconds; it may still be loading. Questions wait longer.",
+                assistant.model, CHECK_SECONDS,
+            )  # fmt: skip
+        except ModelTrouble as trouble:
+            logger.error(
+                "The language model does not answer: %s (%s)",
+                advice_on(trouble, settings, assistant.model),
+                trouble.cause,
+            )
+            if trouble.handling.blames != "model":  # then the next one will say the same
+                return
+        except Exception:  # of a mere look, which must end nothing else
+            logger.exception("the language model could not be checked")
+            return
+
+
+@contextlib.contextmanager
+def _hidden(prefix: str) -> Iterator[None]:
+    """Without the environment's variables of this prefix.
+
+    The SDK would read them behind our settings: an address, though it is empty; an organization and headers to send
+    along; a level of logs.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.upper().startswith(prefix)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def load_assistants(settings: Settings) -> Assistants:
+    """The assistants of ASSISTANTS_FILE, or those that Bob brings along. Raises AssistantsFileError."""
+    return Assistants.load(settings.assistants_file, model=settings.openai_model)
 
 
 def load_passwords(settings: Settings, assistants: Assistants) -> Passwords:
     """The password of each circle that has one set; it opens the first assistant of its circle. Raises WeakPassword."""
-    environment = {**dotenv_values(".env"), **os.environ}
+    environment = {**dotenv_values(ENV_FILE, encoding=env_file_encoding()), **os.environ}
     circles = {each.circle: each.name for each in reversed(list(assistants)) if each.circle is not None}
     found: list[Password] = []
     for variable, opens in reversed(circles.items()):

@@ -167,8 +167,8 @@ class LanguageModel(Protocol):
     def answer(self, ask: Ask) -> AsyncIterator[str | ResponseStarted | Finished]:
         """Pieces of text as they are written, then Finished. Raises ModelTrouble; without Finished it is no answer."""
 
-    async def check(self) -> None:
-        """Come back unless our key is refused, as far as a small request tells. Raises ModelTrouble."""
+    async def check(self, assistant: Assistant) -> None:
+        """Come back if a question to the assistant would be answered. Nothing of it is kept. Raises ModelTrouble."""
 
     async def close(self) -> None:
         """Let go of connections."""

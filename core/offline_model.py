@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
+from core.assistants import Assistant
 from core.language_model import Ask, ResponseStarted
 from core.turns import Finished, Usage
 
@@ -29,8 +30,8 @@ class OfflineModel:
             await asyncio.sleep(SECONDS_BETWEEN_WORDS)
         yield Finished(text, usage=Usage(sum(len(said.text) for said in ask.messages) // 4, len(text) // 4))
 
-    async def check(self) -> None:
-        """There is no key."""
+    async def check(self, assistant: Assistant) -> None:
+        """It always answers."""
 
     async def close(self) -> None:
         """Nothing is open."""

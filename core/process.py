@@ -10,8 +10,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from core.assistants import Assistants
-from core.bootstrap import load_passwords
+from core.bootstrap import load_assistants, load_passwords
 from core.password import Kind
 from core.settings import Settings
 from core.store.database import database_files
@@ -38,7 +37,11 @@ def start_warnings(settings: Settings, *, serving: bool) -> Iterator[str]:
             "OFFLINE STAND-IN: no language model is set, so answers only repeat what was said. "
             "Set OPENAI_API_KEY or OPENAI_BASE_URL."
         )
-    for password in load_passwords(settings, Assistants.load(settings.assistants_file)):
+    if settings.openai_model and settings.assistants_file is not None:
+        yield "OPENAI_MODEL is not used: the assistants of ASSISTANTS_FILE name their own models."
+    if settings.openai_api_key.get_secret_value() and "@" in settings.openai_base_url:
+        yield "OPENAI_BASE_URL holds a user and a password, which are sent instead of OPENAI_API_KEY."
+    for password in load_passwords(settings, load_assistants(settings)):
         if password.kind is Kind.PUBLISHED:
             yield (
                 f"{password.name} is the published default, which protects nothing. Set your own (`bob password` makes "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import re
 from collections.abc import Sequence
@@ -10,7 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)  # fmt: skip
 
 from core.errors import StartError
 from core.password import SEED_PASSWORD
@@ -36,11 +43,24 @@ Seconds = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 
 _LEASE_SECONDS = AliasChoices("lease_seconds", "hold_seconds")  # the latter is its former name
 
+ENV_FILE = Path(".env")
 _LABEL = r"[\w-]{1,63}"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 
 
+def _unwrapped(value: Any) -> Any:
+    """A value without the blanks, line ends and quotes around it that secrets of Kubernetes or `env_file`s leave."""
+    if not isinstance(value, str):
+        return value
+    bare = value.strip()
+    while len(bare) > 1 and bare[0] in "\"'" and bare[0] == bare[-1]:
+        bare = bare[1:-1].strip()
+    return bare
+
+
 def _check_url(value: str) -> str:
+    if not value.isprintable() or " " in value:  # what urlsplit would leave out without a word
+        raise ValueError("must be one URL without blanks or line ends in it")
     try:
         parts = urlsplit(value)
         is_usable = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
@@ -50,27 +70,56 @@ def _check_url(value: str) -> str:
         raise ValueError("must be a URL like https://api.example/v1 or http://127.0.0.1:8080/v1")
     if "@" in value.partition("://")[2].partition("/")[2]:  # then what is before it is no host
         raise ValueError("must have special characters of its user and password percent-encoded (@ is %40)")
+    if "#" in value or not f"{parts.path}{parts.query}".isascii():
+        raise ValueError("must have special characters of its path percent-encoded (# is %23)")
     return value
 
 
-Url = Annotated[str, AfterValidator(_check_url)]
+def _check_key(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]*", value.get_secret_value()):
+        raise ValueError("must be one word of ASCII letters, digits and signs, without blanks or line ends in it")
+    return value
+
+
+def _check_name(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must be one line without control characters")
+    return value
+
+
+Url = Annotated[str, BeforeValidator(_unwrapped), AfterValidator(_check_url)]
+Key = Annotated[SecretStr, BeforeValidator(_unwrapped), AfterValidator(_check_key)]
+Name = Annotated[str, BeforeValidator(_unwrapped), AfterValidator(_check_name)]
 
 
 class SettingsModel(BaseSettings):
     """Some settings of the environment and `.env`. A surface reads its own with a model of its own.
 
-    Names in the environment are the same in capitals. An empty value counts as not set.
+    Names in the environment are the same in capitals. An empty value counts as not set, so an empty variable of the
+    environment hides nothing in `.env`.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=ENV_FILE, env_file_encoding="utf-8", extra="ignore", frozen=True)
     may_be_empty: ClassVar[Sequence[str]] = ()
 
-    @field_validator("*", mode="before")
     @classmethod
-    def _empty_is_not_set(cls, value: Any, info: Any) -> Any:
-        if value == "" and info.field_name not in cls.may_be_empty:
-            return cls.model_fields[info.field_name].get_default()
-        return value
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where settings come from, what is said here first: arguments, the environment, `.env`."""
+        for source in (env_settings, dotenv_settings):
+            assert isinstance(source, EnvSettingsSource)
+            source.env_vars = {
+                name: value
+                for name, value in source.env_vars.items()
+                if (value and not value.isspace()) or name in cls.may_be_empty
+            }
+        return init_settings, env_settings, dotenv_settings
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -89,8 +138,9 @@ class Settings(SettingsModel):
 
     may_be_empty: ClassVar[Sequence[str]] = ("private_bob_password",)  # which switches unlocking off
 
-    openai_api_key: SecretStr = SecretStr("")
+    openai_api_key: Key = SecretStr("")
     openai_base_url: Url = ""
+    openai_model: Name = ""
     openai_threads: Literal["", "conversations", "local"] = ""
     database_url: SecretStr = SecretStr("sqlite:///bob.db")
     assistants_file: Path | None = None
@@ -117,6 +167,13 @@ class Settings(SettingsModel):
     model_silence_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
     lease_seconds: Annotated[Seconds, Field(ge=3, validation_alias=_LEASE_SECONDS)] = 14.0
     drain_seconds: Seconds = 25.0
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _is_what_paths_are_joined_to(cls, value: str) -> str:
+        if urlsplit(value).path.rstrip("/").endswith(("/responses", "/completions")):
+            raise ValueError("must end where the paths of the API begin, as in https://api.example/v1")
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -188,13 +245,23 @@ Read = TypeVar("Read", bound=SettingsModel)
 def read_settings(model: type[Read]) -> Read:
     """The settings of this model in this process. Raises SettingsError with a sentence that holds no value."""
     try:
-        return model()
+        return model(_env_file_encoding=env_file_encoding())
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
         raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from None
     except (OSError, UnicodeError):
         raise SettingsError(".env cannot be read: it has to be a file of UTF-8 text.") from None
+
+
+def env_file_encoding() -> str:
+    """How `.env` is written: in UTF-8, or in UTF-16 as PowerShell's `>` does. Raises OSError, and SettingsError."""
+    start = ENV_FILE.read_bytes() if ENV_FILE.is_file() else b""  # a pipe can be read only once
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in start:
+        raise SettingsError(".env cannot be read: it has to be a file of UTF-8 text.")
+    return "utf-8-sig"
 
 
 def load_settings() -> Settings:

@@ -77,15 +77,14 @@ class Threads:
         self._erasable = asyncio.Event()
         self.breaker = Breaker()
 
-    async def check_model(self) -> None:
-        """Find out, and say, whether the provider refuses our key."""
+    async def check_model(self, assistant: Assistant) -> None:
+        """Find out whether an assistant would be answered; the breaker learns of a refusal. Raises ModelTrouble."""
         try:
-            await self._model.check()
+            await self._model.check(assistant)
         except ModelTrouble as trouble:
-            if trouble.handling.blames == "key":
-                self.breaker.learn("", trouble)
-            else:
-                logger.warning("the language model does not answer yet as it should: %s", trouble.cause)
+            if trouble.handling.blames in ("key", "model"):
+                self.breaker.learn(assistant.model, trouble)
+            raise
 
     async def begin(
         self,

@@ -67,7 +67,8 @@ def chat(session: str) -> None:
     with _plain_errors(), contextlib.suppress(KeyboardInterrupt):
         for line in start_warnings(settings, serving=False):
             click.echo(f"! {line}", err=True)
-        asyncio.run(converse(settings, session))
+        if not asyncio.run(converse(settings, session)):
+            sys.exit(1)
 
 
 @main.command()
@@ -286,6 +287,8 @@ def _plain_errors(*, sentence: str = "Bob cannot start.") -> Iterator[None]:
     except StartError as error:
         click.echo(f"{sentence} {error}", err=True)
         sys.exit(2)
+    except BrokenPipeError:  # who read the output has seen enough, which click ends with status 1
+        raise
     except OSError as error:
         click.echo(f"{sentence} {error.strerror or type(error).__name__}.", err=True)
         sys.exit(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import AsyncIterator
 
@@ -16,11 +17,35 @@ from web.rates import Rates
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
 EVENT_STREAM = "text/event-stream"
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
+_WEIGHT = re.compile(r"(?:0?\.\d{1,3}|0\.?|1(?:\.0{0,3})?)", re.ASCII)
 
 
 def wants_events(request: Request) -> bool:
-    """Whether the answer is wanted as it is written."""
-    return EVENT_STREAM in request.headers.get("accept", "")
+    """Whether the answer is wanted as it is written: `Accept` prefers events to JSON, or names them as well liked.
+
+    Read as RFC 9110, 12.5.1 says: of the ranges that a type is in, the most specific one has its weight.
+    """
+    accepted = _accepted(",".join(request.headers.getlist("accept")))
+    of_events, of_json = (_weight(kind, accepted) for kind in (EVENT_STREAM, "application/json"))
+    return of_events > of_json or (0 < of_events == of_json and EVENT_STREAM in accepted)
+
+
+def _accepted(header: str) -> dict[str, float]:
+    """The weight of each range in an `Accept`."""
+    accepted: dict[str, float] = {}
+    for element in _QUOTED.sub("", header).lower().split(","):
+        media_range, *parameters = (part.strip() for part in element.split(";"))
+        weights = [part[2:].strip() for part in parameters if part.startswith("q=")]
+        if media_range and (not weights or _WEIGHT.fullmatch(weights[0])):
+            weight = float(weights[0]) if weights else 1.0
+            accepted[media_range] = max(weight, accepted.get(media_range, 0.0))
+    return accepted
+
+
+def _weight(kind: str, accepted: dict[str, float]) -> float:
+    ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+    return next((accepted[each] for each in ranges if each in accepted), 0.0)
 
 
 class EventStream(StreamingResponse):

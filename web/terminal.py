@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import io
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import TextIO
 
 import click
 
@@ -19,19 +22,44 @@ HELP = """/reset            begin anew: assistants are not told any more what wa
 /quit             leave (so does Ctrl-D); Ctrl-C stops an answer"""
 
 
-async def converse(settings: Settings, name: str) -> None:
-    """Ask what is typed, and show answers as they are written, until the input ends."""
+async def converse(settings: Settings, name: str) -> bool:
+    """Ask what is typed, and show answers as they are written, until the input ends. Whether all of it could be read.
+
+    Raises BrokenPipeError where nobody reads the output any more; the answer at that time is stopped.
+    """
+    _let_characters_cause_no_errors(sys.stdin, "surrogateescape")
+    _let_characters_cause_no_errors(sys.stdout, "replace")
+    hung_up: BrokenPipeError | None = None
+    all_read = True
     async with open_chat(settings) as chat:
         leftovers = asyncio.create_task(_close_leftovers(chat))
-        click.echo(f"Session {name!r}. /help shows commands.")
         try:
+            click.echo(f"Session {name!r}. /help shows commands.")
             async for line in _lines():
-                if line.startswith("/"):
+                if not _is_text(line):
+                    click.echo(f"\nThat line is not written in {sys.stdin.encoding}, so nobody was asked.", err=True)
+                    all_read = False
+                elif line.startswith("/"):
                     click.echo(await _command(chat, _session(name), line))
                 elif line:
                     await _ask(chat, _session(name), line)
+        except BrokenPipeError as error:  # which is no failure of the chat
+            hung_up = error
         finally:
             leftovers.cancel()
+    if hung_up is not None:
+        raise hung_up
+    return all_read
+
+
+def _let_characters_cause_no_errors(stream: TextIO, errors: str) -> None:
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=errors)
+
+
+def _is_text(line: str) -> bool:
+    """Whether it could be read as what it was written in: what could not, stands there as halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in line)
 
 
 def _session(name: str) -> str:
@@ -39,7 +67,7 @@ def _session(name: str) -> str:
 
 
 async def _lines() -> AsyncIterator[str]:
-    while True:
+    while sys.stdin and sys.stdout:  # there are none where whoever began this has closed them
         try:
             line = (await asyncio.to_thread(input, "\nYou: ")).strip()
         except EOFError:
@@ -53,15 +81,19 @@ async def _ask(chat: Chat, session: str, text: str) -> None:
     try:
         turn = await chat.accept(Question(SURFACE, session, text, person=f"{SURFACE}:{getpass.getuser()}"))
         assert turn is not None  # without an event id nothing is a duplicate
-        click.echo(f"\n{turn.assistant}: ", nl=False)
         shown = 0
         answer = chat.answering(turn)
-        with _interrupts_stop(chat, turn.id):
-            async for answer_so_far in answer.growing():
-                answer.pin()
-                click.echo(answer_so_far[shown:], nl=False)
-                shown = len(answer_so_far)
-        click.echo()
+        try:
+            click.echo(f"\n{turn.assistant}: ", nl=False)
+            with _interrupts_stop(chat, turn.id):
+                async for answer_so_far in answer.growing():
+                    answer.pin()
+                    click.echo(answer_so_far[shown:], nl=False)
+                    shown = len(answer_so_far)
+            click.echo()
+        except BrokenPipeError:
+            await chat.stop(turn.id)
+            raise
     except ChatError as failure:
         click.echo(f"\n{failure.sentence}")
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
 import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by itself it would not share connections
 
 from core.assistants import Assistant
-from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, TroubleKind
-from core.openai_model.conversations import OpenAIConversations, items_of, reply_of, unless_gone
+from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
+from core.openai_model.conversations import OpenAIConversations, items_of
 from core.openai_model.errors import connection_trouble_of, trouble_of
 from core.openai_model.events import events_of
+from core.openai_model.network import Address, certificates, open_session, proxy_before
 from core.openai_model.reading import Reading
 from core.turns import Finished
 
+OPENAI_URL = "https://api.openai.com/v1"
+CHECK = "Answer with one word."
+LEAST_OUTPUT_TOKENS = 16  # that OpenAI takes
 CONNECT_SECONDS = 5.0
 
 SHORT_REQUEST_SECONDS = 30.0
@@ -28,26 +34,34 @@ SHORT_REQUEST_SECONDS = 30.0
 class OpenAIModel:
     """Answers through `/responses`.
 
-    With `base_url` the server need not be OpenAI's: it gets no fields that only OpenAI knows. `silence_seconds` without
-    a byte are a failure.
+    With `base_url` the server need not be OpenAI's: it gets no fields that only OpenAI knows. A user and a password in
+    it are sent in place of the key, and its query with every request. `silence_seconds` without a byte are a failure.
+    Raises StartError where the environment names a proxy or certificates that cannot be used.
     """
 
     def __init__(self, *, api_key: str, base_url: str | None, silence_seconds: float) -> None:
         self._is_openai = base_url is None
+        address = Address.of(base_url or OPENAI_URL)
+        self._proxy = proxy_before(address.base_url)
+        self._tls = certificates(address.base_url, self._proxy)
         self._client = AsyncOpenAI(
             api_key=api_key or "none",  # a local server wants no key, but the SDK does
-            base_url=base_url,
+            base_url=address.base_url,
+            default_query=address.parameters,
+            default_headers={"Authorization": address.authorization} if address.authorization else None,
             max_retries=0,
             timeout=httpx2.Timeout(SHORT_REQUEST_SECONDS, connect=CONNECT_SECONDS),
-            http_client=DefaultAioHttpClient(),
+            http_client=DefaultAioHttpClient(
+                transport=AiohttpTransport(client=self._http, verify=self._tls), trust_env=False
+            ),
         )
-        self._url = f"{str(self._client.base_url).rstrip('/')}/responses"
+        self._url = address.url("/responses")
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
         self._connections: aiohttp.ClientSession | None = None
-        self.scope = hashlib.sha256(f"{self._url}\0{api_key}".encode()).hexdigest()[:16]
+        self.scope = hashlib.sha256(f"{self._url}\0{address.authorization or api_key}".encode()).hexdigest()[:16]
         self.conversations: Conversations | None = OpenAIConversations(self._client)
 
-    async def answer(self, ask: Ask) -> AsyncIterator[str | ResponseStarted | Finished]:
+    async def answer(self, ask: Ask) -> AsyncGenerator[str | ResponseStarted | Finished]:
         """Stream the answer of one response. See LanguageModel."""
         reading = Reading()
         body = json.dumps(self._body(ask), ensure_ascii=False).encode()
@@ -65,13 +79,19 @@ class OpenAIModel:
             raise trouble_of(error) from error
         raise ModelTrouble(TroubleKind.BROKE_OFF, "the stream ended without a terminal event")
 
-    async def check(self) -> None:
-        """Look for a conversation that is not there: whoever is told so has a key that counts. Raises ModelTrouble.
-
-        Other servers need not know conversations, nor want a key, so they are not asked.
-        """
-        if self._is_openai:
-            await unless_gone(reply_of(self._client.conversations.retrieve("conv_0"), object))
+    async def check(self, assistant: Assistant) -> None:
+        """Ask for a word as any question is asked, and stop listening once some of it comes. See LanguageModel."""
+        limit = None if assistant.max_output_tokens is None else LEAST_OUTPUT_TOKENS
+        briefly = assistant.model_copy(update={"max_output_tokens": limit, "tools": ()})
+        ask = Ask(briefly, instructions=CHECK, messages=[Said("user", "Hello")], asker="check")
+        try:
+            async with contextlib.aclosing(self.answer(ask)) as answer:
+                async for news in answer:
+                    if isinstance(news, str):
+                        return
+        except ModelTrouble as trouble:
+            if trouble.kind.unwritten is not TroubleKind.PASSING_UNWRITTEN:  # so few tokens need not be text
+                raise
 
     async def close(self) -> None:
         """Close all connections."""
@@ -82,13 +102,9 @@ class OpenAIModel:
     def _http(self) -> aiohttp.ClientSession:
         """The transport below the SDK's own: its wrapping costs as much again as the request."""
         if self._connections is None:  # it can only be made where an event loop runs
-            headers = {**self._client.default_headers, **self._client.auth_headers}
-            self._connections = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # how many are asked at once is bounded elsewhere
-                headers={name: value for name, value in headers.items() if isinstance(value, str)},
-                timeout=self._timeout,
-                trust_env=True,
-            )
+            headers = {**self._client.auth_headers, **self._client.default_headers}
+            named = [(name, value) for name, value in headers.items() if isinstance(value, str)]
+            self._connections = open_session(self._proxy, self._tls, named, self._timeout)
         return self._connections
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:

@@ -409,7 +409,10 @@ def engine_at(url: str, *, may_be_new: bool) -> sa.Engine:
     """The database at `url` for one reader or writer alone, without threads. Raises DatabaseURLError."""
     parsed = _parsed(url)
     if parsed.drivername != "sqlite":
-        return _postgresql_engine(parsed)
+        engine = _postgresql_engine(parsed)
+        if may_be_new:
+            event.listen(engine, "connect", _refuse_other_encodings)
+        return engine
     path = sqlite_path(parsed)
     if may_be_new:
         _make_file(path)
@@ -472,18 +475,30 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
         url.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
         hide_parameters=True,
-        connect_args={"application_name": "bob", "connect_timeout": 5, **KEEPALIVES},
+        connect_args={"application_name": "bob", "client_encoding": "utf8", "connect_timeout": 5, **KEEPALIVES},
     )
 
 
 def _open_postgresql(url: sa.URL) -> Database:
     engine, impatient = _postgresql_engine(url), _postgresql_engine(url)
+    event.listen(engine, "connect", _refuse_other_encodings)
     event.listen(impatient, "connect", _wait_for_nobody)
     workers = [Worker(impatient, batch=1) for _ in range(POSTGRESQL_THREADS)]
     heartbeat = Worker(impatient, batch=1)  # alone, so that it waits for no other work
     return Database(
         engine=engine, writers=workers, readers=workers, heartbeat_writer=heartbeat, heartbeat_reader=heartbeat
     )
+
+
+def _refuse_other_encodings(connection: psycopg.Connection[Any], _record: object) -> None:
+    """Raise DatabaseURLError for a database that has no room for every character, or takes bytes for characters."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        connection.close()
+        raise DatabaseURLError(
+            f"The database at DATABASE_URL is encoded in {encoding}, which cannot hold all that people write: make one "
+            "with ENCODING 'UTF8' TEMPLATE template0. `bob backup` and `bob restore` take along what is in this one."
+        )
 
 
 def _wait_for_nobody(connection: psycopg.Connection[Any], _record: object) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from core import Assistants, AssistantsFileError, Question, StartError
+from core import Assistants, AssistantsFileError, Question, Settings, StartError, start_warnings
 from tests.conftest import opened
 from tests.fakes.openai_api import FakeOpenAI
 
@@ -31,6 +32,21 @@ def test_bob_brings_a_public_and_a_private_assistant_along() -> None:
     for assistant in assistants:
         assert assistant.name in assistant.instructions
         assert assistant.token_budget == 60_000
+
+
+def test_a_model_that_is_set_takes_the_place_of_those_of_the_assistants_brought_along(tmp_path: Path) -> None:
+    assert [each.model for each in Assistants.load(model="qwen3:8b")] == ["qwen3:8b", "qwen3:8b"]
+    assert [each.model_copy(update={"model": ""}) for each in Assistants.load(model="qwen3:8b")] == [
+        each.model_copy(update={"model": ""}) for each in Assistants.load()
+    ]
+    assert Assistants.load(written(tmp_path, ANN), model="qwen3:8b").default.model == "gpt-6-luna"
+
+
+def test_the_start_says_that_a_model_beside_assistants_of_ones_own_is_not_used(tmp_path: Path) -> None:
+    settings = Settings(openai_model="qwen3:8b", private_bob_password=SecretStr(""), _env_file=None)
+    assert not any("OPENAI_MODEL" in each for each in start_warnings(settings, serving=True))
+    own = settings.model_copy(update={"assistants_file": written(tmp_path, ANN)})
+    assert any("OPENAI_MODEL is not used" in each for each in start_warnings(own, serving=True))
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 import core.store.migrations
-from core import Question, StartError, Turn
-from core.store.database import Database, open_database, sqlite_engine
+from core import Question, StartError, Turn, back_up, restore_from
+from core.store.database import Database, engine_at, open_database, sqlite_engine
 from core.store.migrations import HEAD, SchemaTooNew, migrate
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.database import change, connected, rows
@@ -47,6 +47,13 @@ def database(url: str) -> Iterator[Database]:
 def migrate_to(url: str, target: str = HEAD) -> None:
     with database(url) as it:
         migrate(it.engine, target)
+
+
+def migrate_to_without_looking(url: str) -> None:
+    """As an earlier version did, which took a database of any encoding."""
+    engine = engine_at(url, may_be_new=False)
+    migrate(engine)
+    engine.dispose()
 
 
 def make_first_version(url: str) -> None:
@@ -339,3 +346,27 @@ def test_many_that_come_to_a_new_file_at_once_all_get_in(tmp_path: Path) -> None
         with ThreadPoolExecutor(8) as pool:
             for each in [pool.submit(come) for _ in range(8)]:
                 each.result()
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_without_room_for_every_character_is_refused_in_a_sentence(
+    postgresql: str, tmp_path: Path, encoding: str
+) -> None:
+    url = new_postgresql_database(postgresql, like=f"template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'")
+    with pytest.raises(StartError, match=rf"^[^\n]* DATABASE_URL [^\n]* {encoding},[^\n]*UTF8[^\n]*\.$"):
+        async with opened(None, url):
+            pass
+    migrate_to_without_looking(url)
+    await asyncio.to_thread(back_up, url, tmp_path / "copy.db")  # the way out of it
+    with pytest.raises(StartError, match=encoding):
+        await asyncio.to_thread(restore_from, url, tmp_path / "copy.db")
+
+
+async def test_a_clients_encoding_in_the_environment_changes_nothing(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    async with opened(None, new_postgresql_database(postgresql)) as chat:
+        turn = await chat.accept(Question("web", "web:public:1", "\N{SNOWMAN}"))
+        assert turn is not None
+        assert "\N{SNOWMAN}" in (await chat.answering(turn).whole()).text

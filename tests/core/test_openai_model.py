@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import Finished, Outcome
+from core import Finished, Outcome, openai_model
 from core.assistants import Assistant, Assistants
 from core.language_model import Ask, ModelTrouble, ResponseStarted, Said, TroubleKind
 from core.openai_model import OpenAIModel
@@ -104,7 +104,7 @@ async def test_a_question_without_a_conversation_leaves_nothing_at_the_provider(
 
 
 async def test_openai_gets_the_fields_that_only_openai_knows(fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", fake.base_url)  # the SDK's own way to it, which no setting of ours is
+    monkeypatch.setattr(openai_model.model, "OPENAI_URL", fake.base_url)
     async with model_at(None) as model:
         await answer_of(model)
         await answer_of(model, question("Q2-a", asker="another"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import shlex
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 import core
 from bots import SURFACES
 from bots.shared.surface import Surface, all_secrets, load_surfaces
+from bots.slack.settings import SlackSettings
 from core import (
     Settings,
     SettingsError,
@@ -25,6 +27,8 @@ from core import (
     open_chat,
     read_settings,
 )  # fmt: skip
+from core.assistants import Assistant, Assistants
+from core.bootstrap import load_passwords
 from core.password import SEED_PASSWORD
 from core.process import start_warnings
 
@@ -64,6 +68,50 @@ def test_what_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")
     assert load_settings() == Settings(_env_file=None)
     assert [each.settings for each in load_surfaces(SURFACES)] == [each.settings(_env_file=None) for each in SURFACES]
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_variable_hides_nothing_that_is_set_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty: str
+) -> None:
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-1234\nPORT=1234\nSLACK_API_URL=https://slack.example/\n")
+    for name in ("OPENAI_API_KEY", "PORT", "SLACK_API_URL", "LOG_LEVEL"):
+        monkeypatch.setenv(name, empty)
+    settings = load_settings()
+    assert settings.openai_api_key.get_secret_value() == "sk-1234"
+    assert (settings.port, settings.log_level) == (1234, "info")
+    assert read_settings(SlackSettings).slack_api_url == "https://slack.example/"
+
+
+def test_an_empty_password_of_the_environment_holds_against_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("PRIVATE_BOB_PASSWORD=correct-horse-4711\n")
+    monkeypatch.setenv("PRIVATE_BOB_PASSWORD", "")
+    assert load_settings().private_bob_password.get_secret_value() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "read"),
+    [
+        ("OPENAI_API_KEY", "sk-1234\n", "sk-1234"),
+        ("OPENAI_API_KEY", '  "sk-1234" ', "sk-1234"),
+        ("OPENAI_API_KEY", "'sk-1234'\r\n", "sk-1234"),
+        ("OPENAI_API_KEY", '""', ""),
+        ("OPENAI_BASE_URL", " http://127.0.0.1:11434/v1\n", "http://127.0.0.1:11434/v1"),
+        ("OPENAI_BASE_URL", '"http://127.0.0.1:11434/v1/"', "http://127.0.0.1:11434/v1/"),
+        ("OPENAI_BASE_URL", "https://a.example/openai/v1?api-version=preview", None),
+        ("OPENAI_BASE_URL", "https://bob:p%40ss@a.example/v1", None),
+        ("OPENAI_BASE_URL", "HTTPS://Bücher.example/v1", None),
+        ("OPENAI_MODEL", ' "qwen3:8b"\n', "qwen3:8b"),
+    ],
+)
+def test_blanks_line_ends_and_quotes_around_a_key_or_a_url_count_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str, written: str, read: str | None
+) -> None:
+    monkeypatch.setenv(name, written)
+    value = getattr(load_settings(), name.lower())
+    assert (value.get_secret_value() if isinstance(value, SecretStr) else value) == (written if read is None else read)
 
 
 def test_the_password_is_the_published_one_until_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +210,20 @@ def test_log_levels_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) 
         ("DISCORD_GUILDS", "general"),
         ("DISCORD_CHANNELS", "1234567 12three"),
         ("DISCORD_ROLES", "9" * 30),
+        ("OPENAI_API_KEY", "sword fish"),
+        ("OPENAI_API_KEY", "sword\nfish"),
+        ("OPENAI_API_KEY", "sword\x1bfish"),
+        ("OPENAI_API_KEY", "sword\u200bfish"),
+        ("OPENAI_API_KEY", "\N{LEFT DOUBLE QUOTATION MARK}swordfish\N{RIGHT DOUBLE QUOTATION MARK}"),
+        ("OPENAI_API_KEY", "Bearer swordfish"),
+        ("OPENAI_MODEL", "sword\nfish"),
+        ("OPENAI_BASE_URL", "https://sword\nfish.example/v1"),
+        ("OPENAI_BASE_URL", "https://swordfish.example/v1 /x"),
+        ("OPENAI_BASE_URL", "https://swordfish.example/v1\ufeff"),
+        ("OPENAI_BASE_URL", "https://swordfish.example/v1#part"),
+        ("OPENAI_BASE_URL", "https://swordfish.example/vé"),
+        ("OPENAI_BASE_URL", "https://swordfish.example/v1/responses"),
+        ("OPENAI_BASE_URL", "https://swordfish.example/v1/chat/completions/?a=b"),
         ("OPENAI_BASE_URL", "swordfish.example/v1"),
         ("OPENAI_BASE_URL", "ftp://swordfish.example/v1"),
         ("OPENAI_BASE_URL", "https://swordfish.example:abc/v1"),
@@ -273,8 +335,40 @@ async def test_what_a_database_driver_says_of_a_url_is_told_without_the_pieces_t
         assert piece not in said
 
 
-def test_an_environment_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"PORT=80\xff\n")
+WRITTEN = "PORT=1234\nHOST=grüße.example\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        WRITTEN.encode(),
+        codecs.BOM_UTF8 + WRITTEN.encode(),
+        codecs.BOM_UTF16_LE + WRITTEN.encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + WRITTEN.replace("\n", "\r\n").encode("utf-16-be"),
+    ],
+    ids=["UTF-8", "with a BOM", "PowerShell's", "big endian"],
+)
+def test_an_environment_file_may_be_written_by_windows(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    settings = load_settings()
+    assert (settings.port, settings.host) == (1234, "grüße.example")
+
+
+def test_a_circles_password_is_found_in_an_environment_file_of_utf_16(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("EVES_PASSWORD=correct-horse-4711\n", encoding="utf-16")
+    eve = Assistant(name="Eve", model="m", instructions="i", private=True, password_from="EVES_PASSWORD")
+    bob = Assistant(name="Bob", model="m", instructions="i")
+    found = load_passwords(Settings(private_bob_password=SecretStr(""), _env_file=None), Assistants([bob, eve]))
+    assert [each.name for each in found] == ["EVES_PASSWORD"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"PORT=80\xff\n", "PORT=80\n".encode("utf-16-le"), codecs.BOM_UTF16_LE + b"P\0O\0R"],
+    ids=["Latin-1", "UTF-16 that does not say so", "half a character"],
+)
+def test_an_environment_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
     with pytest.raises(SettingsError, match=r"^\.env .*UTF-8"):
         load_settings()
 

@@ -76,6 +76,8 @@ __all__ = [
 
 Answer = Callable[[Asked], str | Reply]
 
+CHECK = b'"instructions": "Answer with one word."'
+CHECKED = b'data: {"type":"response.output_text.delta","item_id":"msg_1","delta":"Yes"}\n\n'
 WEB_PAGE = "<html><head><title>Welcome</title></head><body><h1>Please log in</h1></body></html>"
 GARBAGE = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"brok\n\n'
 
@@ -97,6 +99,8 @@ class FakeOpenAI:
         self.api_keys = {"sk-test"}
         self.answer: Answer = remembering_answer
         """Called in the thread of the server: it must not block. To wait, reply with a gate."""
+        self.answers_checks = True
+        """Whether what Bob asks at his start is answered and recorded nowhere: tests script what people ask."""
         self.lock_linger = 0.0
         """For how many seconds a conversation stays locked after its response has come to an end."""
         self.violations: list[str] = []
@@ -291,6 +295,9 @@ class FakeOpenAI:
     # ── one request ──────────────────────────────────────────────────────────
 
     async def _handle(self, wire: Wire, request: Request) -> None:
+        if self.answers_checks and CHECK in request.body:
+            wire.reply(200, {"content-type": "text/event-stream"}, CHECKED)
+            return
         record = self._record(request)
         try:
             await self._serve_one(wire, record)

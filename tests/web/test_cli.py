@@ -403,6 +403,62 @@ def test_chat_asks_the_private_assistant_and_warns_at_its_start(environment: Env
     assert "published default" in ended.stderr
 
 
+def test_chat_asks_nobody_what_it_cannot_read_and_goes_on_and_says_so_at_its_end(
+    environment: Environment, tmp_path: Path, sqlite_url: str
+) -> None:
+    ended = subprocess.run(
+        [BOB, "chat"], env=environment(**OFFLINE), cwd=tmp_path, input=b"gr\xfc\xdfe\nhello\n", capture_output=True,
+        timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert b"not written in utf-8" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+    assert [row["question"] for row in rows(sqlite_url, "SELECT question FROM turn")] == ["hello"]
+
+
+def test_chat_shows_what_a_terminal_has_no_characters_for_as_question_marks(
+    environment: Environment, tmp_path: Path
+) -> None:
+    ended = run(environment(**OFFLINE, PYTHONIOENCODING="latin-1"), tmp_path, "chat", said="hello\n")
+    assert (ended.returncode, "?hello?" in ended.stdout, "Traceback" in ended.stderr) == (0, True, False)
+
+
+@pytest.mark.parametrize("read", [b"commands.\n", b"Half, "], ids=["before a question", "in an answer"])
+def test_chat_ends_quietly_and_stops_its_answer_where_nobody_reads_it_any_more(
+    fake: FakeOpenAI, environment: Environment, tmp_path: Path, sqlite_url: str, read: bytes
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half, ", "more, ", 600.0, "rest."), gate=gate)
+    with subprocess.Popen(
+        [BOB, "chat"], env=environment(DRAIN_SECONDS="1"), cwd=tmp_path, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"hello\n")
+        shown = b""
+        while not shown.endswith(read):
+            shown += process.stdout.read(1)
+        process.stdout.close()
+        gate.open()
+        process.stdin.close()
+        said = process.stderr.read()
+        assert process.wait(SECONDS) == 1
+    assert b"Traceback" not in said
+    assert b"cannot start" not in said
+    assert rows(sqlite_url, "SELECT 1 FROM turn WHERE outcome IS NULL") == []
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_chat_without_input_or_output_ends(environment: Environment, tmp_path: Path, closed: str) -> None:
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f'"{BOB}" chat {closed}'], env=environment(**OFFLINE), cwd=tmp_path, capture_output=True,
+        timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)
+
+
 def test_chat_ends_with_its_input_also_when_nothing_was_said(environment: Environment, tmp_path: Path) -> None:
     ended = chat(environment, tmp_path, "")
     assert (ended.returncode, "Traceback" in ended.stderr) == (0, False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from starlette.requests import Request
 
 import web.streams
 from tests.acceptance.processes import bob
@@ -15,6 +16,7 @@ from tests.conftest import PASSWORD
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import DropMidStream, FakeOpenAI, Gate, Reply, Status
 from tests.web.conftest import SECONDS, Event, Stream, served
+from web.streams import wants_events
 
 Events = list[Event]
 
@@ -101,6 +103,44 @@ async def test_a_json_caller_who_also_takes_streams_gets_a_stream_and_others_get
             async with site.post(body, headers={"Accept": accept}) as response:
                 assert response.content_type == expected
                 await response.read()
+
+
+@pytest.mark.parametrize(
+    ("accepts", "events"),
+    [
+        ([], False),
+        ([""], False),
+        (["text/event-stream"], True),
+        (["TEXT/Event-Stream; charset=utf-8"], True),
+        (["text/event-stream;q=0"], False),
+        (["text/event-stream; Q=0.000"], False),
+        (["text/event-stream;q=0.001"], True),
+        (["application/json, text/event-stream"], True),
+        (["application/json", "text/event-stream"], True),  # two lines
+        (["text/event-stream, */*"], True),
+        (["text/event-stream;q=0.5, application/json"], False),
+        (["text/event-stream, application/json;q=0.9"], True),
+        (["text/event-stream;q=0.9, */*"], False),
+        (["text/event-stream;q=0.9, */*;q=0.8"], True),
+        (["*/*"], False),
+        (["text/*"], True),  # which JSON is not
+        (["text/*, application/json"], False),
+        (["text/*;q=0.5, */*;q=0.1"], True),
+        (["application/json;q=0, */*"], True),
+        (["text/html"], False),
+        (["application/text/event-stream"], False),
+        (["text/event-streams"], False),
+        (['application/json;a="text/event-stream, text/event-stream;q=1"'], False),
+        (['application/json;a="\\"", text/event-stream'], True),
+        (["text/event-stream;q=2"], False),
+        (["text/event-stream;q=-1, text/html"], False),
+        (["text/event-stream;q=nan"], False),
+        ([" , ,text/event-stream ; q = 1"], True),
+    ],
+)
+def test_accept_is_read_as_http_says(accepts: list[str], events: bool) -> None:
+    headers = [(b"accept", accept.encode()) for accept in accepts]
+    assert wants_events(Request({"type": "http", "headers": headers})) is events
 
 
 # ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────────────────

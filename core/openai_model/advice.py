@@ -1,0 +1,77 @@
+"""What an operator can do where the language model did not answer."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from core.language_model import ModelTrouble, TroubleKind
+from core.openai_model.network import proxy_before
+from core.settings import Settings
+
+
+def advice_on(trouble: ModelTrouble, settings: Settings, model: str) -> str:
+    """What is wrong with this server, key or model, and what cures it: two sentences that hold no secret."""
+    server = urlsplit(settings.openai_base_url).netloc.rpartition("@")[2] or "api.openai.com"
+    match trouble.kind:
+        case TroubleKind.KEY_REFUSED:
+            return _about_the_key(server, settings)
+        case TroubleKind.MODEL_UNKNOWN:
+            names = "ASSISTANTS_FILE" if settings.assistants_file is not None else "OPENAI_MODEL"
+            return f"{server} has no model {model}, or not for this key. Name another one in {names}."
+        case TroubleKind.OUT_OF_QUOTA | TroubleKind.OUT_OF_QUOTA_UNWRITTEN:
+            return f"The account at {server} is used up. Add credit there, or raise its limit."
+        case TroubleKind.NOT_REACHED:
+            return f"{server} cannot be reached: {_why_not_reached(trouble.__cause__, settings)}"
+        case TroubleKind.RATE_LIMITED:
+            return f"{server} takes no more requests for now. Questions are tried again."
+        case TroubleKind.BROKE_OFF if isinstance(trouble.__cause__, aiohttp.ClientHttpProxyError):
+            return f"The proxy refuses to lead to {server}. {_about_the_proxy(settings)}"
+        case TroubleKind.BROKE_OFF if not trouble.cause.startswith("HTTP "):
+            return f"What answers at {server} does not do so as a language model does. {_about_the_url(settings)}"
+        case _ if trouble.cause.startswith(("HTTP 404", "HTTP 405")):
+            return f"{server} has no such path. {_about_the_url(settings)}"
+        case TroubleKind.REQUEST_REFUSED:
+            return f"{server} refuses what is asked of the model {model}. Try another one, or another server."
+    return f"{server} fails for now. Questions are tried again."
+
+
+def _about_the_key(server: str, settings: Settings) -> str:
+    if "@" in settings.openai_base_url:
+        return f"{server} refuses the user and the password. Correct them in OPENAI_BASE_URL."
+    if not settings.openai_api_key.get_secret_value():
+        return f"{server} wants a key. Set OPENAI_API_KEY."
+    return f"{server} refuses the key. Put one of its own into OPENAI_API_KEY."
+
+
+def _about_the_url(settings: Settings) -> str:
+    if settings.openai_base_url:
+        return "See whether OPENAI_BASE_URL is right: mostly it ends in /v1."
+    return "See whether a proxy or a firewall answers in its place."
+
+
+def _about_the_proxy(settings: Settings) -> str:
+    proxy = proxy_before(settings.openai_base_url or "https://api.openai.com")
+    variable = proxy.variable if proxy is not None else "HTTPS_PROXY"
+    return f"See whether {variable} is right; NO_PROXY names hosts that are reached without it."
+
+
+def _why_not_reached(error: BaseException | None, settings: Settings) -> str:
+    """`error` is what the HTTP client said, or the SDK's error around it."""
+    while error is not None and not isinstance(error, aiohttp.ClientError):
+        error = error.__cause__
+    match error:
+        case aiohttp.ClientProxyConnectionError():
+            return f"its proxy does not answer. {_about_the_proxy(settings)}"
+        case aiohttp.ClientConnectorDNSError():
+            return "there is no such host. See whether OPENAI_BASE_URL and the network are right."
+        case aiohttp.ClientConnectorCertificateError():
+            return "its certificate is not trusted. SSL_CERT_FILE may name the authority that signed it."
+        case aiohttp.ClientSSLError():
+            return "it does not speak TLS. See whether OPENAI_BASE_URL has to begin with http://."
+        case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
+            return "nobody listens there. Start it, or correct OPENAI_BASE_URL."
+        case aiohttp.ClientConnectorError(os_error=ConnectionResetError()) if settings.openai_base_url[:6] == "https:":
+            return "it hangs up at TLS. See whether OPENAI_BASE_URL has to begin with http://."
+    return "it does not answer. See whether OPENAI_BASE_URL and the network are right."
