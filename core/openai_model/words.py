@@ -16,6 +16,10 @@ _TAGS = {  # what thoughts begin with, in lower case, and what ends them
 
 _LONGEST_CLOSING = len("</thinking>")
 
+MOST_BLANKS = 1_000  # in front of an answer; behind more of them nothing is a tag
+
+MOST_LOOKS = 8  # at a tag in the midst of an answer, since each is at the whole text
+
 # Behind a blank, a quote or a bracket the tag is spoken of.
 _CLOSES = re.compile(r"(?<![ \t`(\"'“«])</think>", re.IGNORECASE)
 
@@ -48,6 +52,7 @@ class Words:
         self._closing = _TAGS["<think>"]
         self._follows_thought = False
         self._tail = ""
+        self._looks = 0
         self._state = _State.UNKNOWN if tags_thoughts else _State.ANSWER
         if tags_thoughts and begins_in_thought:
             self._state = _State.MAYBE_THOUGHT
@@ -107,7 +112,7 @@ class Words:
             if lower.startswith(opening):
                 self._state, self._held = _State.THOUGHT, ""
                 return self._think(begins[len(opening) :])
-        if any(opening.startswith(lower) for opening in _TAGS):  # also where nothing but blanks came yet
+        if len(text) < MOST_BLANKS and any(opening.startswith(lower) for opening in _TAGS):  # also where nothing but blanks came yet
             self._held = text
             return ""
         self._state, self._held = _State.ANSWER, ""
@@ -131,8 +136,9 @@ class Words:
         seen = self._tail + piece
         self._tail = seen[-len(_CLOSING) :]
         shown = self._show(piece)
-        if "</" not in seen or _CLOSING not in seen.lower() or self.began_in_thought:
+        if "</" not in seen or _CLOSING not in seen.lower() or self.began_in_thought or self._looks == MOST_LOOKS:
             return shown
+        self._looks += 1
         text = self.text
         found = _CLOSES.search(text)
         if found is None or "<think" in text[: found.start()].lower() or closing(text[: found.start()]):
