@@ -145,16 +145,16 @@ class ResponsesReading(Reading):
                 raise failure_of(as_mapping(as_mapping(event.get("response")).get("error")))
             case "error":
                 raise failure_of(as_mapping(event.get("error")) or event)
-            case None if "error" in event:
-                raise failure_of(as_mapping(event.get("error")))
+            case None if "output" in event or "error" in event:
+                return self.read_whole(event)
         return []
 
     def read_whole(self, reply: Mapping[str, Any]) -> list[News]:
         """See Reading."""
         if "output" in reply:
             return [*_started(reply), *self._end(reply, Outcome.ANSWERED)]
-        if error := as_mapping(reply.get("error")):
-            raise failure_of(error)
+        if "error" in reply:
+            raise failure_of(as_mapping(reply.get("error")))
         raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is no answer")
 
     def _is_aside(self, item_id: Any) -> bool:

@@ -112,7 +112,9 @@ class Words:
             if lower.startswith(opening):
                 self._state, self._held = _State.THOUGHT, ""
                 return self._think(begins[len(opening) :])
-        if len(text) < MOST_BLANKS and any(opening.startswith(lower) for opening in _TAGS):  # also where nothing but blanks came yet
+        if len(text) < MOST_BLANKS and any(
+            opening.startswith(lower) for opening in _TAGS
+        ):  # also where nothing but blanks came yet
             self._held = text
             return ""
         self._state, self._held = _State.ANSWER, ""

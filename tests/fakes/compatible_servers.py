@@ -39,6 +39,7 @@ def error(status: int, message: str, **more: Any) -> Says:
 
 
 NOT_FOUND_OF_FASTAPI = Says(404, '{"detail":"Not Found"}')
+OVERLOADED = error(503, "The server is overloaded.", type="server_error")
 KEY_REFUSED = error(401, "Incorrect API key provided.", code="invalid_api_key")
 
 
@@ -50,7 +51,7 @@ class Server:
     paths: Sequence[str] = (RESPONSES, CHAT)
     knows_no_path: Says = NOT_FOUND_OF_FASTAPI
     speaks: Callable[[str, Json, Sequence[str]], Iterator[str]] = field(default=lambda *asked: spoken(*asked))
-    fails: Says = error(503, "The server is overloaded.", type="server_error")
+    fails: Says = OVERLOADED
 
 
 # ── how they speak ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -151,7 +152,9 @@ def vllm(path: str, body: Json) -> Says | None:
     for item in items_of(body) if path == RESPONSES else ():
         in_parts = isinstance(item["content"], list)
         if item["role"] == "assistant" and in_parts and not {"id", "status"} <= item.keys():
-            found = "240 validation errors: {'type': 'string_type', 'loc': ('body', 'input', 'str'), 'msg': 'Input ...'}"
+            found = (
+                "240 validation errors: {'type': 'string_type', 'loc': ('body', 'input', 'str'), 'msg': 'Input ...'}"
+            )
             return error(400, found, **shape)
     return None
 
@@ -216,9 +219,10 @@ def open_router(path: str, body: Json) -> Says | None:
 
 
 def azure(path: str, body: Json) -> Says | None:
-    """Each item needs its type (langchain-ai/langchain#35702); a field of others is refused (vectorize-io/hindsight#3518).
+    """Each item needs its type (langchain-ai/langchain#35702).
 
-    So is an effort where the model does not reason (BerriAI/litellm#38842 has the words).
+    Fields of others are refused (vectorize-io/hindsight#3518), and an effort where the model does not reason
+    (BerriAI/litellm#38842 has the words).
     """
     if "reasoning" in body:
         words = "Unsupported parameter: 'reasoning.effort' is not supported with this model."
@@ -241,7 +245,10 @@ def deep_seek(path: str, body: Json) -> Says | None:
 
 
 def groq(path: str, body: Json) -> Says | None:
-    """What it does not know is refused (fanenr/chatbot#21, SimonSchubert/Kai#265), and most efforts (earendil-works/pi#1745)."""
+    """What it does not know is refused (fanenr/chatbot#21, SimonSchubert/Kai#265).
+
+    So are most efforts (earendil-works/pi#1745).
+    """
     known = {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "reasoning_effort"}
     for name in body.keys() - known:
         return error(400, f"property '{name}' is unsupported")
@@ -251,7 +258,11 @@ def groq(path: str, body: Json) -> Says | None:
 
 
 def mistral(path: str, body: Json) -> Says | None:
-    """What it does not know is refused with 422, all of it at once (Gitlawb/openclaude#739, editor-code-assistant/eca#315)."""
+    """What it does not know is refused with 422, all of it at once (Gitlawb/openclaude#739).
+
+    Its error has its words in lists within lists (editor-code-assistant/eca#315). That it refuses `stream_options` and
+    an effort too is nobody's report: it is as strict here as it can be.
+    """
     known = {"model", "messages", "stream", "max_tokens"}
     extra = [
         {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted", "input": value}
@@ -344,6 +355,7 @@ class Asked:
     path: str
     body: Json
     status: int
+    accept: str
 
     @property
     def said(self) -> list[str]:
@@ -367,9 +379,10 @@ class Running:
         """Answer one request."""
         body = json.loads(request.body or "{}")
         says = self._refusal(request.target, body)
-        self.asked.append(Asked(request.target, body, says.status if says else 200))
+        self.asked.append(Asked(request.target, body, says.status if says else 200, request.headers.get("accept", "")))
         if says is not None:
-            wire.reply(says.status, {"content-type": says.content_type}, says.body.encode())
+            headers = {"content-type": says.content_type} if says.content_type else {}
+            wire.reply(says.status, headers, says.body.encode())
             return
         wire.begin(200, {"content-type": STREAM})
         *earlier, question = [text.rpartition("\n")[2] for text in self.asked[-1].said]
