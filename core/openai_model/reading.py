@@ -213,8 +213,6 @@ class ResponsesReading(Reading):
     def _complete(self, begin: int, whole: str) -> list[News]:
         """Write what is missing of a text that begins there."""
         written, whole = storable("".join(self._written[begin:])), storable(whole)
-        if whole.strip() in written:
-            return []
         begun = written.lstrip()
         if whole.lstrip().startswith(begun):
             return self._write(whole.lstrip()[len(begun) :] if begun else whole)

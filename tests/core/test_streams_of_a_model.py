@@ -280,13 +280,16 @@ def test_an_error_within_a_stream_is_one_in_each_shape(reading: type[Reading], s
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+TOO_LARGE = "an event of the stream is too large"
+
+
 def test_an_event_that_is_too_large_is_trouble_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "MOST_BYTES_OF_AN_EVENT", 1_000)
     line, lines = [b"data: ", *[b"x" * 100] * 20], [b"data: " + b"x" * 100 + b"\n"] * 20
     for parts in (line, lines):
         with pytest.raises(ModelTrouble) as caught:
             asyncio.run(read_events(parts))
-        assert caught.value.kind is TroubleKind.BROKE_OFF
+        assert (caught.value.kind, caught.value.cause) == (TroubleKind.BROKE_OFF, TOO_LARGE)
     comments = [b": " + b"x" * 100 + b"\n"] * 20
     assert asyncio.run(read_events([*comments, b'data: {"type": "a"}\n\n'])) == [{"type": "a"}]
 
