@@ -80,7 +80,7 @@ class Refusal:
     @property
     def is_about_the_api(self) -> bool:
         """Whether the model cannot be asked through this API, which others can."""
-        return self.status == 400 and _ABOUT_THE_API.search(self.text) is not None
+        return self.status in (400, 404) and _ABOUT_THE_API.search(self.text) is not None
 
 
 _NAMES_SOMETHING = re.compile(
@@ -95,7 +95,11 @@ _POLICY = re.compile(r"policy|moderation|flagged|content.?filter|\bsafety\b", re
 _ABOUT_THE_FORM = re.compile(
     r"\binput\b|'item'|\b(in|out)put_text\b|\bmessages?\b.*\bcontent\b", re.IGNORECASE | re.DOTALL
 )
-_ABOUT_THE_API = re.compile(r"operation does not work with|OperationNotSupported|responses api", re.IGNORECASE)
+_ABOUT_THE_API = re.compile(
+    r"operation does not work with|OperationNotSupported|only supported (in|with|by|on|through|via)|"
+    r"not support(ed)?\b.{0,40}(responses|completions?)\b|(responses|completions?)\b.{0,40}\bnot support",
+    re.IGNORECASE,
+)
 
 _EFFORT = r"reasoning([._ ]?effort)?|think(ing)?|effort"
 _NAMED = {  # what servers call the fields; what stands behind a dot is a part of one
@@ -205,6 +209,8 @@ def adapted(
 
     `body` has the names of the fields that were sent. With `may_switch` the other API may be tried.
     """
+    if refusal.status >= 500 and (is_openai or "conversation" in body):  # it may have been written nevertheless
+        return None
     other = replace(known, api="chat" if known.api == "responses" else "responses", in_parts=False)
     if refusal.has_no_such_path or refusal.is_about_the_api:
         return other if may_switch else None

@@ -138,18 +138,23 @@ class OpenAIModel:
         model = ask.assistant.model
         known = begun = self._known.get(model) or Known(self._api)
         first: ModelTrouble | None = None
+        lacks_path = False
         while True:
             dialect = self._dialects[known.api]
+            if ask.assistant.tools and known.api == "chat":  # which has none that run at the provider
+                known = replace(known, left_out=known.left_out | {"tools"})
             body = dialect.body(ask, known)
             async with self._post(dialect, body) as response:
                 whole = await _whole_unless_stream(response)
                 refused = self._refused(response, whole)
                 if refused is None:
-                    self._keep(model, known, is_found=first is not None)
+                    if known != begun:
+                        self._keep(model, known, lacks_path=lacks_path)
                     yield known, response, whole
                     return
             refusal, trouble = refused
             first = first or trouble
+            lacks_path = lacks_path or refusal.has_no_such_path
             may_switch = self._may_switch and ask.conversation_id is None and known.api == begun.api
             another = adapted(known, refusal, body, is_openai=self._is_like_openai, may_switch=may_switch)
             if another is None:
@@ -179,18 +184,18 @@ class OpenAIModel:
         trouble.__cause__ = error
         return Refusal(response.status, str(error.param or ""), text), trouble
 
-    def _keep(self, model: str, known: Known, *, is_found: bool) -> None:
-        """Keep how a model can be asked, and say so once."""
-        if not is_found:
-            return
+    def _keep(self, model: str, known: Known, *, lacks_path: bool) -> None:
+        """Keep how a model can be asked, and say so once; the server may lack the path for all of its models."""
         before = self._known.get(model) or Known(self._api)
         if left_out := sorted(known.left_out - before.left_out):
             logger.warning("%s refuses %s: left out from now on", model, ", ".join(left_out))
         if known.in_parts and not before.in_parts:
             logger.info("%s takes messages in parts only", model)
-        self._known[model] = known
-        if known.api != before.api:
+        self._known[model] = replace(known, left_out=known.left_out | before.left_out)
+        if known.api != before.api and lacks_path:
             self._keep_api(known.api)
+        elif known.api != before.api:
+            logger.info("%s is asked through %s from now on", model, self._dialects[known.api].path)
 
     def _keep_api(self, api: Api) -> None:
         if api != self._api:

@@ -62,7 +62,7 @@ async def the_start(chat: Chat, server: Running) -> None:
     assert chat.model_status == "ok"
     server.asked.clear()
     assert await answer_to(chat, "Q1") == "You asked: Q1."
-    assert {asked.path for asked in server.asked} == {server.server.paths[0]}
+    assert {asked.path for asked in server.asked if asked.said} == {server.server.paths[0]}
 
 
 async def five_questions(chat: Chat, server: Running) -> None:
@@ -73,7 +73,7 @@ async def five_questions(chat: Chat, server: Running) -> None:
         earlier = "".join(f", after {each}" for each in texts[:number])
         assert await answer_to(chat, text) == f"You asked: {text}{earlier}."
         if number >= 2:
-            assert [asked.status for asked in server.asked] == [200]
+            assert [asked.status for asked in server.asked if asked.said] == [200]
     assert THOUGHT not in str(server.asked[-1].body)
 
 
@@ -204,6 +204,39 @@ async def test_a_question_that_is_too_long_is_no_refusal_of_a_field() -> None:
         with pytest.raises(ModelTrouble) as caught:
             await news_of(model, asked_by_ann())
     assert (caught.value.kind, len(server.asked)) == (TroubleKind.TOO_LONG, 1)
+
+
+@pytest.mark.parametrize("conversation_id", ["conv_1", None])
+async def test_what_may_have_been_written_is_not_asked_again_without_a_field(conversation_id: str | None) -> None:
+    async with running(Server()) as server, model_at(server.base_url) as model:
+        server.instead = [error(500, "UnsupportedParamsError: reasoning_effort")]
+        asking = news_of(model, asked_by_ann(conversation_id=conversation_id))
+        if conversation_id is None:  # nothing is written anywhere
+            assert isinstance((await asking)[-1], Finished)
+        else:
+            with pytest.raises(ModelTrouble):
+                await asking
+    assert len(server.asked) == (1 if conversation_id else 2)
+
+
+async def test_what_one_model_cannot_do_through_an_api_is_no_word_on_the_others() -> None:
+    def takes(path: str, body: dict[str, Any]) -> Says | None:
+        words = "The responses operation does not work with the specified model, one."
+        refuses = path == RESPONSES and body["model"] == "one"
+        return error(400, words, code="OperationNotSupported") if refuses else None
+
+    async with running(Server(takes)) as server, model_at(server.base_url) as model:
+        for name in ("one", "one", "two"):
+            await news_of(model, question(assistant=ANN.model_copy(update={"model": name})))
+    assert [asked.path for asked in server.asked] == [RESPONSES, CHAT, CHAT, RESPONSES]
+
+
+async def test_tools_that_the_older_api_does_not_have_are_said_to_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    ann = Assistant.model_validate({**ANN.model_dump(), "tools": [{"type": "web_search"}]})
+    async with running(Server(paths=(CHAT,))) as server, model_at(server.base_url) as model:
+        for _ in range(2):
+            await news_of(model, question(assistant=ann))
+    assert caplog.text.count("a-model refuses tools: left out from now on") == 1
 
 
 @pytest.mark.parametrize("field", ["store", "tools"])
