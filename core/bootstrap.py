@@ -94,6 +94,7 @@ def _language_model(settings: Settings) -> LanguageModel:
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=settings.openai_base_url or None,
             silence_seconds=settings.model_silence_seconds,
+            api=settings.openai_api or ("responses" if settings.threads == "conversations" else ""),
         )
 
 

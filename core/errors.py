@@ -186,6 +186,12 @@ class TooLong(AnswerFailed):
     sentence = "Sorry, that is too long for the language model. Please ask something shorter."
 
 
+class NoWords(AnswerFailed):
+    """The language model ended its answer without a word."""
+
+    sentence = "Sorry, the language model had no words for that. Please ask it in another way."
+
+
 class OutOfTime(AnswerFailed):
     """The turn's deadline passed."""
 

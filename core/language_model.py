@@ -14,6 +14,7 @@ from core.errors import (
     ModelMisconfigured,
     ModelQuotaExhausted,
     ModelUnavailable,
+    NoWords,
     QuestionRefused,
     TooLong,
 )
@@ -56,7 +57,7 @@ class TroubleKind(Enum):
 
     NOT_REACHED = auto()  # no connection was made
     BROKE_OFF = auto()  # the server failed, fell silent, hung up or talked nonsense
-    PASSING = auto()  # a conflict, an answer without words, an overload that is said in the stream
+    PASSING = auto()  # a conflict, an overload that is said in the stream
     PASSING_UNWRITTEN = auto()
     RATE_LIMITED = auto()
     HELD_BACK = auto()  # by the circuit breaker
@@ -72,6 +73,7 @@ class TroubleKind(Enum):
     KEY_REFUSED = auto()
     OUT_OF_QUOTA = auto()
     OUT_OF_QUOTA_UNWRITTEN = auto()
+    NO_WORDS = auto()  # it ended as it should, in a tool call, in thought or in nothing
 
     @property
     def unwritten(self) -> TroubleKind:
@@ -122,6 +124,7 @@ HANDLING = {
     TroubleKind.KEY_REFUSED: Handling(ModelMisconfigured, "no", "no", "as it was", "key"),
     TroubleKind.OUT_OF_QUOTA: Handling(ModelQuotaExhausted, "no", "no", "unknown", "key"),
     TroubleKind.OUT_OF_QUOTA_UNWRITTEN: Handling(ModelQuotaExhausted, "no", "no", "as it was", "key"),
+    TroubleKind.NO_WORDS: Handling(NoWords, "no", "no", "unknown", ""),
 }
 
 
@@ -165,7 +168,10 @@ class LanguageModel(Protocol):
         """The conversations of this scope, if it keeps any."""
 
     def answer(self, ask: Ask) -> AsyncIterator[str | ResponseStarted | Finished]:
-        """Pieces of text as they are written, then Finished. Raises ModelTrouble; without Finished it is no answer."""
+        """Pieces of text as they are written, then Finished, whose text counts where it is another.
+
+        Raises ModelTrouble; without Finished it is no answer.
+        """
 
     async def check(self, assistant: Assistant) -> None:
         """Come back if a question to the assistant would be answered. Nothing of it is kept. Raises ModelTrouble."""

@@ -141,6 +141,7 @@ class Settings(SettingsModel):
     openai_api_key: Key = SecretStr("")
     openai_base_url: Url = ""
     openai_model: Name = ""
+    openai_api: Literal["", "responses", "chat"] = ""
     openai_threads: Literal["", "conversations", "local"] = ""
     database_url: SecretStr = SecretStr("sqlite:///bob.db")
     assistants_file: Path | None = None
@@ -206,6 +207,8 @@ class Settings(SettingsModel):
     @property
     def threads(self) -> Literal["conversations", "local"]:
         """Where threads live: at OpenAI by default, here by default with any other server."""
+        if self.openai_base_url and self.openai_api == "chat":  # which knows no conversations
+            return "local"
         return self.openai_threads or ("local" if self.openai_base_url else "conversations")
 
     @property

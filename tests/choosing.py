@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent
 PROCESSES = {"subprocess", "multiprocessing", "simcord"}
 SERVERS = (
     "tests.acceptance", "tests.bots.conftest", "tests.bots.discord.conftest", "tests.core.fixtures.process",
-    "tests.fakes.discord_api", "tests.fakes.openai_api", "tests.fakes.slack_api", "tests.web.browser",
-    "tests.web.conftest",
+    "tests.fakes.compatible_servers", "tests.fakes.discord_api", "tests.fakes.openai_api", "tests.fakes.slack_api",
+    "tests.web.browser", "tests.web.conftest",
 )  # fmt: skip
 SLOW_FOLDERS = ("acceptance", "bench", "fakes", "web/browser")  # which `make quick` does not even import
 FIXTURES_THAT_START = {"browser", "discord", "environment", "fake", "postgres", "postgresql", "slack"}

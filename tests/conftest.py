@@ -151,6 +151,7 @@ def make_settings(fake: FakeOpenAI | None, database_url: str, **overrides: Any) 
     values: dict[str, Any] = {"database_url": database_url, "_env_file": None}
     if fake is not None:
         values |= {"openai_api_key": KEY, "openai_base_url": fake.base_url, "openai_threads": "conversations"}
+        values["openai_api"] = "responses"  # which the fake has: it is not asked
     return Settings(**{**values, **overrides})
 
 

@@ -37,7 +37,10 @@ from bots.slack.words import readable as readable_on_slack
 from bots.slack.words import shown as shown_on_slack
 from bots.slack.words import title_of as title_on_slack
 from core import Context, Frame, Remarks, Turn, closing, is_table_rule
+from core.language_model import ModelTrouble
 from core.logs import RedactingFormatter
+from core.openai_model.events import Events
+from core.openai_model.words import Words
 from core.password import Password, Passwords
 from web.addresses import client_address, networks
 from web.callers import Printable
@@ -86,6 +89,25 @@ def streamed(text: str) -> None:
         certain(now, start, context, 1_000)
 
 
+def in_pieces(text: str) -> list[str]:
+    return [text[at : at + 100] for at in range(0, len(text), 100)]
+
+
+def worded(text: str) -> None:
+    words = Words()
+    for piece in in_pieces(text):
+        words.add(piece)
+    words.end(complete=True)
+
+
+def read_as_events(text: str) -> None:
+    events = Events()
+    with contextlib.suppress(ModelTrouble):
+        for piece in in_pieces(text):
+            for _ in events.feed(piece.encode("utf-8", "replace")):
+                pass
+
+
 def validated(text: str) -> None:
     with contextlib.suppress(ValueError):
         PRINTABLE.validate_python(text)
@@ -99,6 +121,10 @@ LOG = RedactingFormatter(["a secret"])
 
 READERS: dict[str, Reader] = {
     # an answer
+    "the words of a model": worded,
+    "the words behind a tag": lambda text: worded(f"<think>{text}"),
+    "the events of a stream": read_as_events,
+    "an event of a stream": lambda text: read_as_events(f"data: {text}"),
     "a line outside": Context().after,
     "a line in code": Context(opening="```\n", fence="```").after,
     "a line in quoted code": Context(opening="> ```\n", fence="```", margin="> ").after,

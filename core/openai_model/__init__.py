@@ -1,4 +1,4 @@
-"""All talk with OpenAI: the Responses and Conversations API, and servers compatible with the former.
+"""All talk with OpenAI: the Responses and Conversations API, and servers that have something like it.
 
 Facts relied on, from OpenAI's documentation of 2026 and the source of openai 3.54:
 
@@ -8,6 +8,8 @@ Facts relied on, from OpenAI's documentation of 2026 and the source of openai 3.
 - The SDK repeats a timed-out request without an idempotency key, which can put a question into a conversation twice.
   So the SDK's retries are off, and what failed says whether anything can have been written.
 - A stream may end cleanly without its terminal event; only that event makes it an answer.
+
+What is known of other servers, and from whom, stands with their fakes in `tests/fakes/compatible_servers.py`.
 
 The SDK builds a model out of some 60 classes for each event of a stream, which is most of an answer's processor time.
 So here it authenticates, explains errors and handles conversations, and answers are read from the HTTP client below it

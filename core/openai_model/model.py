@@ -5,41 +5,59 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import AsyncGenerator
-from typing import Any
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
-import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by itself it would not share connections
 
 from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
-from core.openai_model.conversations import OpenAIConversations, items_of
+from core.openai_model.conversations import OpenAIConversations
+from core.openai_model.dialects import Api, ChatCompletions, Dialect, Known, Refusal, Responses, adapted
 from core.openai_model.errors import connection_trouble_of, trouble_of
-from core.openai_model.events import events_of
+from core.openai_model.events import MOST_BYTES_OF_AN_EVENT, Events
 from core.openai_model.network import Address, certificates, open_session, proxy_before
-from core.openai_model.reading import Reading
+from core.openai_model.reading import News, Reading
+from core.openai_model.words import Words
 from core.turns import Finished
+
+logger = logging.getLogger(__name__)
 
 OPENAI_URL = "https://api.openai.com/v1"
 CHECK = "Answer with one word."
 LEAST_OUTPUT_TOKENS = 16  # that OpenAI takes
+
+_MOST_BYTES_OF_AN_ERROR = 1_000_000
+
+_ACCEPTED = {"Accept": "text/event-stream, application/json"}
+
+_LINES_OF_JSON = ("ndjson", "jsonl", "json-seq")
+
+_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")  # which is decoded already
+
 CONNECT_SECONDS = 5.0
 
 SHORT_REQUEST_SECONDS = 30.0
 
 
 class OpenAIModel:
-    """Answers through `/responses`.
+    """Answers through `/responses`, or through `/chat/completions` where a server has only that.
 
-    With `base_url` the server need not be OpenAI's: it gets no fields that only OpenAI knows. A user and a password in
-    it are sent in place of the key, and its query with every request. `silence_seconds` without a byte are a failure.
-    Raises StartError where the environment names a proxy or certificates that cannot be used.
+    With `base_url` the server need not be OpenAI's: it gets no fields that only OpenAI knows, and what it refuses is
+    left out. A user and a password in it are sent in place of the key, and its query with every request. `api` says
+    which of the two it has; "" is found out. `silence_seconds` without a byte are a failure. Raises StartError where
+    the environment names a proxy or certificates that cannot be used.
     """
 
-    def __init__(self, *, api_key: str, base_url: str | None, silence_seconds: float) -> None:
+    def __init__(
+        self, *, api_key: str, base_url: str | None, silence_seconds: float, api: Literal["", "responses", "chat"] = ""
+    ) -> None:
         self._is_openai = base_url is None
         address = Address.of(base_url or OPENAI_URL)
         self._proxy = proxy_before(address.base_url)
@@ -55,29 +73,34 @@ class OpenAIModel:
                 transport=AiohttpTransport(client=self._http, verify=self._tls), trust_env=False
             ),
         )
-        self._url = address.url("/responses")
+        self._address = address
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
         self._connections: aiohttp.ClientSession | None = None
-        self.scope = hashlib.sha256(f"{self._url}\0{address.authorization or api_key}".encode()).hexdigest()[:16]
+        who = address.authorization or api_key
+        self.scope = hashlib.sha256(f"{address.url('/responses')}\0{who}".encode()).hexdigest()[:16]
         self.conversations: Conversations | None = OpenAIConversations(self._client)
+        self._dialects: dict[Api, Dialect] = {
+            "responses": Responses(is_openai=self._is_openai),
+            "chat": ChatCompletions(),
+        }
+        self._is_like_openai = self._is_openai or urlsplit(base_url or "").hostname == "api.openai.com"
+        self._may_switch = not (api or self._is_like_openai)
+        self._api: Api = "chat" if api == "chat" and not self._is_like_openai else "responses"
+        self._known: dict[str, Known] = {}
 
     async def answer(self, ask: Ask) -> AsyncGenerator[str | ResponseStarted | Finished]:
         """Stream the answer of one response. See LanguageModel."""
-        reading = Reading()
-        body = json.dumps(self._body(ask), ensure_ascii=False).encode()
         try:
-            async with self._http().post(self._url, data=body) as response:
-                await self._check(response)
-                async for event in events_of(response.content.iter_any()):
-                    for news in reading.read(event):
+            async with self._accepted(ask) as (known, response, whole):
+                words = Words(tags_thoughts=not self._is_like_openai, begins_in_thought=known.begins_in_thought)
+                reading = self._dialects[known.api].reading(words)
+                async with contextlib.aclosing(_read(response, whole, reading)) as all_news:
+                    async for news in all_news:
                         yield news
-                    if reading.ended:
-                        return
+                if reading.words.began_in_thought:
+                    self._known[ask.assistant.model] = replace(known, begins_in_thought=True)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise connection_trouble_of(error) from error
-        except openai.OpenAIError as error:
-            raise trouble_of(error) from error
-        raise ModelTrouble(TroubleKind.BROKE_OFF, "the stream ended without a terminal event")
 
     async def check(self, assistant: Assistant) -> None:
         """Ask for a word as any question is asked, and stop listening once some of it comes. See LanguageModel."""
@@ -107,43 +130,133 @@ class OpenAIModel:
             self._connections = open_session(self._proxy, self._tls, named, self._timeout)
         return self._connections
 
-    async def _check(self, response: aiohttp.ClientResponse) -> None:
-        if response.status >= 400:
-            raise self._client._make_status_error_from_response(
-                httpx2.Response(
-                    response.status,
-                    headers=list(response.headers.items()),
-                    content=await response.read(),
-                    request=httpx2.Request("POST", self._url),
-                )
+    @contextlib.asynccontextmanager
+    async def _accepted(self, ask: Ask) -> AsyncIterator[tuple[Known, aiohttp.ClientResponse, bytes | None]]:
+        """The reply to a question in the first form that is not refused, and its body where it is no stream."""
+        model = ask.assistant.model
+        known = begun = self._known.get(model) or Known(self._api)
+        first: ModelTrouble | None = None
+        lacks_path = False
+        while True:
+            dialect = self._dialects[known.api]
+            if ask.assistant.tools and known.api == "chat":  # which has none that run at the provider
+                known = replace(known, left_out=known.left_out | {"tools"})
+            body = dialect.body(ask, known)
+            async with self._post(dialect, body) as response:
+                whole = await _whole_unless_stream(response)
+                refused = self._refused(response, whole)
+                if refused is None:
+                    if known != begun:
+                        self._keep(model, known, lacks_path=lacks_path)
+                    yield known, response, whole
+                    return
+            refusal, trouble = refused
+            first = first or trouble
+            lacks_path = lacks_path or refusal.has_no_such_path
+            may_switch = self._may_switch and ask.conversation_id is None and known.api == begun.api
+            another = adapted(known, refusal, body, is_openai=self._is_like_openai, may_switch=may_switch)
+            if another is None:
+                raise first if refusal.has_no_such_path else trouble
+            known = another
+
+    def _post(self, dialect: Dialect, body: dict[str, Any]) -> contextlib.AbstractAsyncContextManager[Any]:
+        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        return self._http().post(self._address.url(dialect.path), data=data, headers=_ACCEPTED)
+
+    def _refused(self, response: aiohttp.ClientResponse, whole: bytes | None) -> tuple[Refusal, ModelTrouble] | None:
+        """What a reply refuses, and what that means where nothing else is tried."""
+        text = (whole or b"").decode("utf-8", "replace")
+        if response.status < 400:
+            refusal = Refusal(response.status, "", text)
+            trouble = ModelTrouble(TroubleKind.REQUEST_REFUSED, "HTTP 200, and the server does not know the path")
+            return (refusal, trouble) if whole is not None and refusal.has_no_such_path else None
+        error = self._client._make_status_error_from_response(
+            httpx2.Response(
+                response.status,
+                headers=[(name, value) for name, value in response.headers.items() if name.lower() not in _OF_THE_BODY],
+                content=whole or b"",
+                request=httpx2.Request("POST", str(response.url)),
             )
-        if response.content_type != "text/event-stream":
-            raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is no event stream")
+        )
+        trouble = trouble_of(error)
+        trouble.__cause__ = error
+        return Refusal(response.status, str(error.param or ""), text), trouble
 
-    def _body(self, ask: Ask) -> dict[str, Any]:
-        assistant = ask.assistant
-        body: dict[str, Any] = {
-            "model": assistant.model,
-            "instructions": ask.instructions,
-            "input": items_of(ask.messages),
-            "stream": True,
-        }
-        if ask.conversation_id is not None:
-            body["conversation"] = ask.conversation_id
-        else:
-            body["store"] = False
-        if assistant.max_output_tokens is not None:
-            body["max_output_tokens"] = assistant.max_output_tokens
-        if assistant.reasoning_effort is not None:
-            body["reasoning"] = {"effort": assistant.reasoning_effort}
-        if assistant.tools:
-            body["tools"] = [tool.model_dump() for tool in assistant.tools]
-        if self._is_openai:
-            body["safety_identifier"] = ask.asker
-            body["prompt_cache_key"] = _cache_key(assistant)
-            body["stream_options"] = {"include_obfuscation": False}
-        return body
+    def _keep(self, model: str, known: Known, *, lacks_path: bool) -> None:
+        """Keep how a model can be asked, and say so once; the server may lack the path for all of its models."""
+        before = self._known.get(model) or Known(self._api)
+        if left_out := sorted(known.left_out - before.left_out):
+            logger.warning("%s refuses %s: left out from now on", model, ", ".join(left_out))
+        if known.in_parts and not before.in_parts:
+            logger.info("%s takes messages in parts only", model)
+        self._known[model] = replace(known, left_out=known.left_out | before.left_out)
+        if known.api != before.api and lacks_path:
+            self._keep_api(known.api)
+        elif known.api != before.api:
+            logger.info("%s is asked through %s from now on", model, self._dialects[known.api].path)
+
+    def _keep_api(self, api: Api) -> None:
+        if api != self._api:
+            self._api = api
+            logger.info("the language model's server is asked through %s from now on", self._dialects[api].path)
 
 
-def _cache_key(assistant: Assistant) -> str:
-    return f"{assistant.name}:{hashlib.sha256(assistant.instructions.encode()).hexdigest()[:12]}"
+async def _read(response: aiohttp.ClientResponse, whole: bytes | None, reading: Reading) -> AsyncGenerator[News, None]:
+    """What a reply amounts to, whether it is a stream or not."""
+    reply = _json_object(whole) if whole is not None else None
+    if reply is not None:
+        for news in reading.read_whole(reply):
+            yield news
+        return
+    events = Events(reading.wants)
+    chunks = _once(whole) if whole is not None else response.content.iter_any()
+    try:
+        async for chunk in chunks:
+            for event in events.feed(chunk):
+                for news in reading.read(event):
+                    yield news
+                if reading.ended:
+                    return
+            if events.done:
+                break
+    except (aiohttp.ClientError, TimeoutError):
+        if not reading.may_end:
+            raise
+    for event in events.end():
+        for news in reading.read(event):
+            yield news
+    if not reading.ended:
+        for news in reading.end(done=events.done):
+            yield news
+
+
+async def _whole_unless_stream(response: aiohttp.ClientResponse) -> bytes | None:
+    """The body of an error, or of a reply in JSON, which some servers send for a stream; None for a stream."""
+    if response.status >= 400:
+        most, is_cut = _MOST_BYTES_OF_AN_ERROR, True
+    elif "json" in response.content_type and not any(each in response.content_type for each in _LINES_OF_JSON):
+        most, is_cut = MOST_BYTES_OF_AN_EVENT, False
+    else:
+        return None
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > most:
+            if is_cut:
+                break
+            raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is too large")
+    return b"".join(chunks)
+
+
+def _json_object(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+async def _once(chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk

@@ -8,7 +8,15 @@ import pytest
 
 from core import AnswerFailed, Chat, Question, threads
 from core.breaker import FAILURES_IN_A_ROW, Breaker
-from core.errors import ModelBusy, ModelMisconfigured, ModelQuotaExhausted, ModelUnavailable, QuestionRefused, TooLong
+from core.errors import (
+    ModelBusy,
+    ModelMisconfigured,
+    ModelQuotaExhausted,
+    ModelUnavailable,
+    NoWords,
+    QuestionRefused,
+    TooLong,
+)
 from core.language_model import HANDLING, Ask, ModelTrouble, TroubleKind
 from core.threads import MOST_TRIES
 from tests.conftest import opened
@@ -41,6 +49,7 @@ FAULTS: Mapping[TroubleKind, Callable[[FakeOpenAI], object]] = {
     TroubleKind.KEY_REFUSED: refusing(401, "invalid_api_key"),
     TroubleKind.OUT_OF_QUOTA: failing("insufficient_quota"),
     TroubleKind.OUT_OF_QUOTA_UNWRITTEN: refusing(429, "insufficient_quota"),
+    TroubleKind.NO_WORDS: lambda fake: setattr(fake, "answer", lambda asked: Reply("")),
 }
 ELSEWHERE = {  # whose rules stand below
     TroubleKind.NOT_REACHED, TroubleKind.PASSING_UNWRITTEN, TroubleKind.HELD_BACK, TroubleKind.HELD_BACK_WHILE_RETRYING,
@@ -111,6 +120,7 @@ LEADS_TO: Mapping[TroubleKind, tuple[int, int, type[AnswerFailed], str]] = {
     TroubleKind.KEY_REFUSED: (1, 1, ModelMisconfigured, "refused"),
     TroubleKind.OUT_OF_QUOTA: (1, 2, ModelQuotaExhausted, "quota exhausted"),
     TroubleKind.OUT_OF_QUOTA_UNWRITTEN: (1, 1, ModelQuotaExhausted, "quota exhausted"),
+    TroubleKind.NO_WORDS: (1, 2, NoWords, "ok"),
 }
 
 

@@ -268,7 +268,7 @@ payloads = st.fixed_dictionaries({"type": st.sampled_from(["a", "b"]), "text": t
 def streams(draw: st.DrawFn) -> tuple[list[dict[str, Any]], bytes]:
     """Events, and one of the many ways to write them down."""
     events = draw(st.lists(payloads, max_size=5))
-    end = draw(st.sampled_from(["\n", "\r\n"]))
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
     lines: list[str] = []
     for event in events:
         lines += draw(st.lists(st.sampled_from([": keep-alive", ":", "retry: 1000", "id: 7", "nonsense"]), max_size=2))

@@ -388,6 +388,8 @@ def test_hosts_are_written_as_requests_name_them(monkeypatch: pytest.MonkeyPatch
         ({"OPENAI_API_KEY": "sk-1234", "OPENAI_BASE_URL": "http://localhost:11434/v1"}, False, "local"),
         ({"OPENAI_BASE_URL": "http://localhost:1/v1", "OPENAI_THREADS": "conversations"}, False, "conversations"),
         ({"OPENAI_API_KEY": "sk-1234", "OPENAI_THREADS": "local"}, False, "local"),
+        ({"OPENAI_BASE_URL": "http://h/v1", "OPENAI_API": "chat", "OPENAI_THREADS": "conversations"}, False, "local"),
+        ({"OPENAI_API_KEY": "sk-1234", "OPENAI_API": "chat"}, False, "conversations"),
     ],
 )
 def test_who_answers_and_where_threads_live_follows_from_key_and_server(

@@ -46,6 +46,7 @@ ERASING, FRAMES, GUESSING = "tests/core/test_erasing.py", "tests/core/test_frame
 LEASES, LEDGER, LOOKUPS = "tests/core/test_leases.py", "tests/core/test_ledger.py", "tests/core/test_lookups.py"
 MODEL, PASSWORD, PLACES = "tests/core/test_openai_model.py", "tests/core/test_password.py", "tests/core/test_places.py"
 PRIVACY, SHOWN, THREADS = "tests/core/test_privacy.py", "tests/core/test_shown.py", "tests/core/test_threads.py"
+SERVERS, STREAMS = "tests/core/test_servers.py", "tests/core/test_streams_of_a_model.py"
 BOUNDS, FAULTS = "tests/core/test_bounds.py", "tests/core/test_faults.py"
 PAGES, LIMITER = "tests/bots/shared/test_pages.py", "tests/bots/shared/test_rate_limiter.py"
 REPLY = "tests/bots/shared/test_reply.py"
@@ -202,12 +203,32 @@ MUTANTS = (
         "NOT_REACHED", MODEL, "somebody_hung_up"),
     Mutant("nothing is kept beside a conversation", 'body["store"] = False', 'body["store"] = True', MODEL,
         "without_a_conversation"),
-    Mutant("what is said can be stored", r'text.replace("\0", "").encode(', "text.encode(", MODEL,
+    Mutant("what is said can be stored", r'text = text.replace("\0", "")', "text = text", MODEL,
         "can_always_be_stored"),
-    Mutant("messages are paragraphs", "if self._parts > 1 and self._written", "if self._parts > 2 and self._written",
-        MODEL, "several_messages"),
+    Mutant("messages are paragraphs", "if self._messages > 1 and self._written",
+        "if self._messages > 2 and self._written", MODEL, "several_messages"),
     Mutant("fields of OpenAI's go to OpenAI", "self._is_openai = base_url is None", "self._is_openai = True", MODEL,
-        "what_an_assistant_declares"),
+        "without_a_conversation"),
+    Mutant("what OpenAI refuses of privacy is not left out", 'NEVER_LEFT_OUT_AT_OPENAI = ("store", "tools")',
+        'NEVER_LEFT_OUT_AT_OPENAI = ("tools",)', SERVERS, "never_asked_without"),
+    Mutant("what is learnt is kept", "if known != begun:", "if False:", SERVERS, "left_out_at_once"),
+    Mutant("what may be written is not asked again", 'and (is_openai or "conversation" in body)', "and False", SERVERS,
+        "may_have_been_written"),
+    Mutant("a path that is not there is no model", "and _NAMES_SOMETHING.search(self.text) is None", "", SERVERS,
+        "no_path_that_is_not_there"),
+    Mutant("a conversation is nowhere else", "self._may_switch and ask.conversation_id is None", "self._may_switch",
+        SERVERS, "in_a_conversation"),
+    Mutant("too long is no refusal", "(400, 422, 500) or self.is_too_long", "(400, 422, 500)", SERVERS, "too_long"),
+    Mutant("a CRLF may come in two chunks", "if self._after_cr and chunk", "if False and chunk", MODEL,
+        "however_a_stream"),
+    Mutant("what is told whole is shown once", "whole.lstrip()[len(begun) :] if begun else whole", "whole", STREAMS,
+        "told_whole"),
+    Mutant("halves of a character are joined", "piece = self._half + piece", "piece = piece", STREAMS, "two_halves"),
+    Mutant("a thought is not shown", "if lower.startswith(opening):", "if False:", STREAMS, "thought_in_front"),
+    Mutant("a tag that is spoken of is none", "if found is None or", "if found is None and", STREAMS, "speaks_of"),
+    Mutant("no count costs an answer", "0 <= count <= MOST_TOKENS", "True", STREAMS, "count_of_tokens"),
+    Mutant("an event is bounded", "self._data_size + self._line_size > MOST_BYTES_OF_AN_EVENT", "False", STREAMS,
+        "too_large"),
     Mutant("tokens are never thought too few", "len(text.encode()) // 3", "len(text) // 4", BUDGET, "rather_too_high"),
     Mutant("another circle goes on with no thread of the old",
         "state.private == turn.private and state.circle == turn.circle", "state.private == turn.private", PRIVACY,

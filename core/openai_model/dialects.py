@@ -1,0 +1,260 @@
+"""What the servers of the world take of OpenAI's APIs, and how that is found out.
+
+Few say what they take. So each is asked as OpenAI is, in the smallest form that most take as well; what one refuses is
+left out or written in another form, and the same question is asked again. What was accepted is kept for the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+from core.assistants import Assistant
+from core.language_model import Ask, Said
+from core.openai_model.chat_completions import ChatReading
+from core.openai_model.conversations import items_of
+from core.openai_model.reading import Reading, ResponsesReading
+from core.openai_model.words import Words
+
+Api = Literal["responses", "chat"]
+
+OPTIONAL = (
+    "reasoning", "reasoning_effort", "max_output_tokens", "max_tokens", "max_completion_tokens", "tools",
+    "stream_options", "store", "safety_identifier", "prompt_cache_key",
+)  # fmt: skip
+SYSTEM = "system"  # the message of that role, which some chat templates do not know
+
+NEVER_LEFT_OUT_AT_OPENAI = ("store", "tools")  # what is private stays so, and what looks things up says where it cannot
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of how a model is to be asked.
+
+    `left_out` has names of fields, and SYSTEM. `in_parts` is the longer form of messages. `begins_in_thought` says that
+    the model's chat template opens a thought, which only the model closes.
+    """
+
+    api: Api = "responses"
+    left_out: frozenset[str] = frozenset()
+    in_parts: bool = False
+    begins_in_thought: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reply that refuses a request: its status, the field that it names, and its words, which go nowhere else."""
+
+    status: int
+    field: str
+    text: str
+
+    @property
+    def has_no_such_path(self) -> bool:
+        """Whether the server does not have this API at all, rather than a model or what else is asked for."""
+        if self.status == 200:  # as LM Studio answers what it does not know
+            return "unexpected endpoint" in self.text.lower()
+        return self.status in (404, 405, 501) and _NAMES_SOMETHING.search(self.text) is None
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it is about the size of the request."""
+        return _TOO_LONG.search(self.text) is not None
+
+    def refused(self, fields: Sequence[str]) -> frozenset[str]:
+        """Those of the fields that it names."""
+        if self.status not in (400, 422, 500) or self.is_too_long:
+            return frozenset()
+        named = [field for field in fields if _NAMED[field].match(self.field)]
+        return frozenset(named or [field for field in fields if _NAMED[field].search(self.text)])
+
+    @property
+    def is_about_the_form(self) -> bool:
+        """Whether the messages may be taken in another form."""
+        is_about_it = self.field.startswith("input") or _ABOUT_THE_FORM.search(self.text)
+        return self.status in (400, 422) and bool(is_about_it) and not (self.is_too_long or _POLICY.search(self.text))
+
+    @property
+    def is_about_the_api(self) -> bool:
+        """Whether the model cannot be asked through this API, which others can."""
+        return self.status in (400, 404) and _ABOUT_THE_API.search(self.text) is not None
+
+
+_NAMES_SOMETHING = re.compile(
+    r"\b(models?|conversations?|deployments?|items?|vector.?stores?|no endpoints found|engine)\b|model_not_found|resp_",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"context.?(length|window|size)|string_above_max|maximum length|max_model_len|too long|too many tokens|\bn_ctx\b",
+    re.IGNORECASE,
+)
+_POLICY = re.compile(r"policy|moderation|flagged|content.?filter|\bsafety\b", re.IGNORECASE)
+_ABOUT_THE_FORM = re.compile(
+    r"\binput\b|'item'|\b(in|out)put_text\b|\bmessages?\b.*\bcontent\b", re.IGNORECASE | re.DOTALL
+)
+_ABOUT_THE_API = re.compile(
+    r"operation does not work with|OperationNotSupported|only supported (in|with|by|on|through|via)|"
+    r"not support(ed)?\b.{0,40}(responses|completions?)\b|(responses|completions?)\b.{0,40}\bnot support",
+    re.IGNORECASE,
+)
+
+_EFFORT = r"reasoning([._ ]?effort)?|think(ing)?|effort"
+_NAMED = {  # what servers call the fields; what stands behind a dot is a part of one
+    field: re.compile(rf"(?<![\w.-])({names})(?![\w-])", re.IGNORECASE)
+    for field, names in {
+        "reasoning": _EFFORT,
+        "reasoning_effort": _EFFORT,
+        "max_output_tokens": r"max_(output_|completion_)?tokens",
+        "max_tokens": r"max_tokens",
+        "max_completion_tokens": r"max_completion_tokens",
+        "tools": r"tools?|web_search|file_search",
+        "stream_options": r"stream_options|include_(usage|obfuscation)",
+        "store": r"store",
+        "safety_identifier": r"safety_identifier",
+        "prompt_cache_key": r"prompt_cache_key",
+        SYSTEM: r"system (role|messages?|prompts?)|only user(,| and) (\w+ and )?(assistant|model) roles",
+    }.items()
+}
+
+
+class Dialect(Protocol):
+    """How a question is written for one API, and how its answer is read."""
+
+    path: str
+
+    def body(self, ask: Ask, known: Known) -> dict[str, Any]:
+        """The request for a question."""
+
+    def reading(self, words: Words) -> Reading:
+        """A reader of one answer."""
+
+
+class Responses:
+    """`/responses`. OpenAI gets fields that only OpenAI knows."""
+
+    path = "/responses"
+
+    def __init__(self, *, is_openai: bool) -> None:
+        self._is_openai = is_openai
+
+    def body(self, ask: Ask, known: Known) -> dict[str, Any]:
+        """See Dialect."""
+        assistant = ask.assistant
+        messages = ask.messages if self._is_openai else [_never_empty(said) for said in ask.messages]
+        body: dict[str, Any] = {"model": assistant.model}
+        if SYSTEM in known.left_out:
+            messages = _with_instructions(ask.instructions, messages)
+        else:
+            body["instructions"] = ask.instructions
+        body["input"] = _items_in_parts(messages) if known.in_parts else items_of(messages)
+        body["stream"] = True
+        if ask.conversation_id is not None:
+            body["conversation"] = ask.conversation_id
+        else:
+            body["store"] = False
+        if assistant.max_output_tokens is not None:
+            body["max_output_tokens"] = assistant.max_output_tokens
+        if assistant.reasoning_effort is not None:
+            body["reasoning"] = {"effort": assistant.reasoning_effort}
+        if assistant.tools:
+            body["tools"] = [tool.model_dump() for tool in assistant.tools]
+        if self._is_openai:
+            body["safety_identifier"] = ask.asker
+            body["prompt_cache_key"] = _cache_key(assistant)
+            body["stream_options"] = {"include_obfuscation": False}
+        return _without(body, known.left_out)
+
+    def reading(self, words: Words) -> Reading:
+        """See Dialect."""
+        return ResponsesReading(words)
+
+
+class ChatCompletions:
+    """`/chat/completions`, which knows no tools that run at the provider."""
+
+    path = "/chat/completions"
+
+    def body(self, ask: Ask, known: Known) -> dict[str, Any]:
+        """See Dialect."""
+        assistant = ask.assistant
+        messages = [_never_empty(said) for said in ask.messages]
+        system = [{"role": "system", "content": ask.instructions}]
+        if SYSTEM in known.left_out:
+            system, messages = [], _with_instructions(ask.instructions, messages)
+        body: dict[str, Any] = {
+            "model": assistant.model,
+            "messages": [*system, *({"role": said.role, "content": said.text} for said in messages)],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if assistant.max_output_tokens is not None:
+            name = "max_completion_tokens" if "max_tokens" in known.left_out else "max_tokens"
+            body[name] = assistant.max_output_tokens
+        if assistant.reasoning_effort is not None:
+            body["reasoning_effort"] = assistant.reasoning_effort
+        return _without(body, known.left_out)
+
+    def reading(self, words: Words) -> Reading:
+        """See Dialect."""
+        return ChatReading(words)
+
+
+def adapted(
+    known: Known, refusal: Refusal, body: Collection[str], *, is_openai: bool, may_switch: bool
+) -> Known | None:
+    """How the same question may be asked after a refusal; None where nothing is left to try.
+
+    `body` has the names of the fields that were sent. With `may_switch` the other API may be tried.
+    """
+    if refusal.status >= 500 and (is_openai or "conversation" in body):  # it may have been written nevertheless
+        return None
+    other = replace(known, api="chat" if known.api == "responses" else "responses", in_parts=False)
+    if refusal.has_no_such_path or refusal.is_about_the_api:
+        return other if may_switch else None
+    fields = [field for field in OPTIONAL if field in body]
+    if is_openai:
+        fields = [field for field in fields if field not in NEVER_LEFT_OUT_AT_OPENAI]
+    elif SYSTEM not in known.left_out:
+        fields.append(SYSTEM)
+    if refused := refusal.refused(fields):
+        return replace(known, left_out=known.left_out | refused)
+    if is_openai or known.api == "chat" or not refusal.is_about_the_form:
+        return None
+    if not known.in_parts:
+        return replace(known, in_parts=True)
+    return other if may_switch else None
+
+
+def _without(body: dict[str, Any], left_out: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in left_out}
+
+
+def _never_empty(said: Said) -> Said:
+    """A message that templates take, of which many refuse one without any text."""
+    return said if said.text.strip() else Said(said.role, "…")
+
+
+def _with_instructions(instructions: str, messages: Sequence[Said]) -> list[Said]:
+    first, *rest = messages
+    return [Said(first.role, f"{instructions}\n\n{first.text}"), *rest]
+
+
+def _items_in_parts(messages: Sequence[Said]) -> list[dict[str, Any]]:
+    """Messages as they come back from a response, which is all that some servers take as an assistant's."""
+    items: list[dict[str, Any]] = []
+    for index, said in enumerate(messages):
+        item: dict[str, Any] = {"type": "message", "role": said.role}
+        if said.role == "assistant":
+            text = {"type": "output_text", "text": said.text, "annotations": []}
+            item |= {"id": f"msg_{index:024x}", "status": "completed", "content": [text]}
+        else:
+            item["content"] = [{"type": "input_text", "text": said.text}]
+        items.append(item)
+    return items
+
+
+def _cache_key(assistant: Assistant) -> str:
+    return f"{assistant.name}:{hashlib.sha256(assistant.instructions.encode()).hexdigest()[:12]}"
