@@ -15,7 +15,7 @@ from openai import AsyncOpenAI, DefaultAioHttpClient
 from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, TroubleKind
 from core.openai_model.conversations import OpenAIConversations, items_of, reply_of, unless_gone
-from core.openai_model.errors import connection_trouble_of, trouble_of
+from core.openai_model.errors import connection_trouble_of, silence_of, trouble_of
 from core.openai_model.events import events_of
 from core.openai_model.reading import Reading
 from core.turns import Finished
@@ -29,10 +29,12 @@ class OpenAIModel:
     """Answers through `/responses`.
 
     With `base_url` the server need not be OpenAI's: it gets no fields that only OpenAI knows. `silence_seconds` without
-    a byte are a failure.
+    a byte are a failure, and `first_token_seconds`, where they are more, while the answer has no text yet.
     """
 
-    def __init__(self, *, api_key: str, base_url: str | None, silence_seconds: float) -> None:
+    def __init__(
+        self, *, api_key: str, base_url: str | None, silence_seconds: float, first_token_seconds: float = 0.0
+    ) -> None:
         self._is_openai = base_url is None
         self._client = AsyncOpenAI(
             api_key=api_key or "none",  # a local server wants no key, but the SDK does
@@ -42,7 +44,8 @@ class OpenAIModel:
             http_client=DefaultAioHttpClient(),
         )
         self._url = f"{str(self._client.base_url).rstrip('/')}/responses"
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
+        self._silence_seconds = silence_seconds
+        self._first_token_seconds = max(first_token_seconds, silence_seconds)
         self._connections: aiohttp.ClientSession | None = None
         self.scope = hashlib.sha256(f"{self._url}\0{api_key}".encode()).hexdigest()[:16]
         self.conversations: Conversations | None = OpenAIConversations(self._client)
@@ -51,14 +54,22 @@ class OpenAIModel:
         """Stream the answer of one response. See LanguageModel."""
         reading = Reading()
         body = json.dumps(self._body(ask), ensure_ascii=False).encode()
+        limit = min(self._first_token_seconds, ask.longest_silence or self._first_token_seconds)
+        began = False
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=limit)
         try:
-            async with self._http().post(self._url, data=body) as response:
+            async with self._http().post(self._url, data=body, timeout=timeout) as response:
                 await self._check(response)
                 async for event in events_of(response.content.iter_any()):
                     for news in reading.read(event):
+                        if isinstance(news, str) and not began:
+                            began, limit = True, min(self._silence_seconds, limit)
+                            _limit_silence(response, limit)
                         yield news
                     if reading.ended:
                         return
+        except aiohttp.SocketTimeoutError as error:
+            raise silence_of(limit, began=began) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise connection_trouble_of(error) from error
         except openai.OpenAIError as error:
@@ -86,7 +97,6 @@ class OpenAIModel:
             self._connections = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),  # how many are asked at once is bounded elsewhere
                 headers={name: value for name, value in headers.items() if isinstance(value, str)},
-                timeout=self._timeout,
                 trust_env=True,
             )
         return self._connections
@@ -127,6 +137,13 @@ class OpenAIModel:
             body["prompt_cache_key"] = _cache_key(assistant)
             body["stream_options"] = {"include_obfuscation": False}
         return body
+
+
+def _limit_silence(response: aiohttp.ClientResponse, seconds: float) -> None:
+    """Wait for each further byte of a response for so long. Without a connection the rest of it is here already."""
+    if response.connection is not None and (protocol := response.connection.protocol) is not None:
+        protocol.read_timeout = seconds
+        protocol.start_timeout()
 
 
 def _cache_key(assistant: Assistant) -> str:
