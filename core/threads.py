@@ -27,7 +27,7 @@ from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble,
 from core.store import Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
 from core.turn_in_hand import EndReason, WorkEnded
 from core.turns import Finished, Outcome, PastTurn, Turn, Usage
-from core.windows import LEAST_BUDGET, Windows
+from core.windows import LEAST_BUDGET, Fitting, Windows
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Threads:
         Raises ModelTrouble once nothing helps any more, and WorkEnded where the turn was stopped between two tries.
         """
         deadline = asyncio.get_running_loop().time() + begun.seconds_left
-        budget: int | None = None
+        fitting = Fitting(self.windows, assistant)
         tries = 0
         patience: float | None = None  # after a silence: what is left of the time for it
         while True:
@@ -136,38 +136,28 @@ class Threads:
             try:
                 asking = Asking(turn.id, turn.session)
                 with self.breaker.passing(assistant.model, asking, patient=tries > 1) as it_answers:
-                    return await self._try(turn, assistant, begun, answer, synced, it_answers, patience)
+                    result = await self._try(turn, fitting, begun, answer, synced, it_answers, patience)
+                fitting.has_fitted()
+                return result
             except ModelTrouble as trouble:
                 _report(turn, begun.plan, tries, trouble)
                 rebuild = _needs_another_thread(trouble, tries)
                 if trouble.handling.thread == "as it was" and not rebuild:
                     await self._store.threads.settle(turn, synced.number, synced.tokens)
-                may_help = trouble.kind is not TroubleKind.SILENT or patience is None
-                pause = self._pause(assistant, begun.plan, trouble, tries) if may_help else None
+                pause = _pause(trouble, tries, begun.plan, fitting, patience)
                 if trouble.kind is TroubleKind.SILENT:
                     patience = _silence_left(trouble)
-                if trouble.kind is TroubleKind.TOO_LONG and tries == MOST_TRIES - 1:
-                    budget = LEAST_BUDGET  # so that it goes out alone
                 late = pause is None or asyncio.get_running_loop().time() + pause >= deadline
                 if pause is None or late or not answer.may_begin_anew:
                     raise
             answer.replace("")
             await asyncio.sleep(pause)
+            goes_alone = fitting.budget is not None and tries == MOST_TRIES - 1
+            budget = LEAST_BUDGET if goes_alone else fitting.budget
             again = await self.begin(turn, assistant, rebuild=rebuild, budget=budget)
             if again is None or again.plan is None:
                 raise WorkEnded(EndReason.STOPPED)
             begun = again
-
-    def _pause(self, assistant: Assistant, plan: Plan, trouble: ModelTrouble, tries: int) -> float | None:
-        """Seconds to wait before the next try; None where it would not help."""
-        if trouble.kind is TroubleKind.TOO_LONG:
-            alone = _is_alone(plan)
-            fits = self.windows.learn(assistant, costs=plan.costs, window=trouble.window, alone=alone)
-            if alone and not fits:
-                return None
-        if trouble.kind is TroubleKind.SILENT and _silence_left(trouble) < LEAST_SECONDS_TO_LISTEN:
-            return None
-        return _backoff(trouble, tries)
 
     def estimate(self, begun: Begun, text: str) -> Usage:
         """About what a turn cost whose provider did not say."""
@@ -226,7 +216,7 @@ class Threads:
     # ── one try ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _try(
-        self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer, synced: _Synced,
+        self, turn: Turn, fitting: Fitting, begun: Begun, answer: Answer, synced: _Synced,
         it_answers: Callable[[], None], patience: float | None,
     ) -> Result:  # fmt: skip
         assert begun.plan is not None
@@ -236,8 +226,8 @@ class Threads:
             messages = [*_messages(begun.plan.catch_up), question]
         else:
             await self._catch_up(turn, begun.plan.catch_up, synced)
-        fitted = self.windows.fitted(assistant, begun.plan.costs)
-        ask = Ask(fitted, _instructions(turn, assistant), messages, _asker(turn), synced.conversation_id, patience)
+        assistant = fitting.assistant(begun.plan.costs)
+        ask = Ask(assistant, _instructions(turn, assistant), messages, _asker(turn), synced.conversation_id, patience)
         finished, response_id = await self._listen(ask, answer, it_answers)
         if finished.usage.input_tokens == 0:
             finished.usage = self.estimate(begun, finished.text)
@@ -447,12 +437,17 @@ def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:
             return tries >= MOST_TRIES_ON_A_LOCKED_THREAD
 
 
-def _backoff(trouble: ModelTrouble, tries: int) -> float | None:
-    """Seconds to wait before the next try; None where there is none."""
+def _pause(trouble: ModelTrouble, tries: int, plan: Plan, fitting: Fitting, patience: float | None) -> float | None:
+    """Seconds to wait before the next try; None where it would not help."""
     retry = trouble.handling.retry
     if tries >= MOST_TRIES or retry == "no":
         return None
-    if retry == "with less history" or (retry == "at once" and tries == 1):
+    if retry == "once" and (patience is not None or _silence_left(trouble) < LEAST_SECONDS_TO_LISTEN):
+        return None
+    if retry == "with less history":
+        fits = fitting.may_fit_after(plan.costs, window=trouble.window, alone=_is_alone(plan))
+        return 0.0 if fits else None
+    if retry == "at once" and tries == 1:
         return 0.0
     if retry == "after a pause" and trouble.retry_after is not None:
         return trouble.retry_after if trouble.retry_after <= LONGEST_RETRY_AFTER_SECONDS else None

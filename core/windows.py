@@ -1,7 +1,7 @@
 """Context windows: how many tokens a model takes, which is learnt from what was too long for it.
 
 A window holds the instructions, the history, the question and the answer. It is kept by model, for the process's life,
-and only ever shrinks: a server is asked again with what it refused only after a restart.
+and only ever shrinks: what a server refused it is told again only after a restart.
 """
 
 from __future__ import annotations
@@ -51,24 +51,55 @@ class Windows:
             return assistant
         return assistant.model_copy(update={"max_output_tokens": room})
 
-    def learn(self, assistant: Assistant, *, costs: int, window: int | None, alone: bool) -> bool:
-        """A question of about so many tokens was too long, one without history if it stood alone.
+    def learn(self, assistant: Assistant, window: int | None) -> None:
+        """Take in how many tokens the model says that it takes, if it does."""
+        known = self._windows.get(assistant.model)
+        if window is not None and (known is None or window < known):
+            self._windows[assistant.model] = window
+            self._tell(assistant, f"it takes {window} tokens")
 
-        Whether there is room for it after all, with a shorter answer.
-        """
-        before = self.budget(assistant), self.fitted(assistant, costs)
-        if window is not None:
-            self._windows[assistant.model] = min(window, self._windows.get(assistant.model, window))
-        if costs <= self.budget(assistant):  # so no window was said, or we count less than the server does
-            known = self._budgets.get(assistant.model, costs)
-            self._budgets[assistant.model] = min(known, costs - 1 if alone else costs // 2)
-        if (budget := self.budget(assistant)) < before[0]:
-            logger.warning(
-                "%d tokens were too long for %s%s: from now on a question with its history may have about %d",
-                costs, assistant.model, f", which takes {window}" if window is not None else "", budget,
-            )  # fmt: skip
-        return self.fitted(assistant, costs) != before[1]
+    def keep(self, assistant: Assistant, budget: int) -> None:
+        """Take in that questions of more tokens were too long, and one of no more was not."""
+        if budget < self.budget(assistant):
+            self._budgets[assistant.model] = budget
+            self._tell(assistant, "it refused more")
+
+    def _tell(self, assistant: Assistant, why: str) -> None:
+        logger.warning(
+            "from now on a question to %s may have about %d tokens with its history, since %s (an assistant may say "
+            "how many with context_window)",
+            assistant.model, self.budget(assistant), why,
+        )  # fmt: skip
 
     def _window(self, assistant: Assistant) -> int | None:
         known = [self._windows.get(assistant.model), assistant.context_window]
         return min((window for window in known if window is not None), default=None)
+
+
+class Fitting:
+    """How the question of one turn is made to fit: it is asked with less history, and with a shorter answer."""
+
+    def __init__(self, windows: Windows, assistant: Assistant) -> None:
+        self._windows = windows
+        self._assistant = assistant
+        self.budget: int | None = None  # of the next try, where it is less than usual
+
+    def assistant(self, costs: int) -> Assistant:
+        """The assistant for a question of so many tokens."""
+        return self._windows.fitted(self._assistant, costs)
+
+    def may_fit_after(self, costs: int, *, window: int | None, alone: bool) -> bool:
+        """Take in that about so many tokens were too long, without history if it was `alone`. Whether to try again."""
+        before = self.assistant(costs)
+        self._windows.learn(self._assistant, window)
+        if self.assistant(costs) != before:
+            return True
+        if not alone:
+            usual = self._windows.budget(self._assistant)
+            self.budget = usual if usual < costs else max(costs // 2, LEAST_BUDGET)
+        return not alone
+
+    def has_fitted(self) -> None:
+        """It was answered. Only then the history was what was too long, and less of it is sent from now on."""
+        if self.budget is not None:
+            self._windows.keep(self._assistant, self.budget)

@@ -172,7 +172,7 @@ _SAYS_THE_WINDOW = [
         rf"(?:token limit|limit):? {_NUMBER}",  # Moonshot; OpenAI and Groq, of a minute
     )
 ]
-_NOT_WORDS = re.compile(r"<(script|style)\b.*?</\1>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+_NOT_WORDS = re.compile(r"<(script|style)\b.{0,1000}?</\1>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 
 
 def trouble_of(error: openai.OpenAIError) -> ModelTrouble:

@@ -173,7 +173,7 @@ CASES: dict[str, Case] = {
         400, {"detail": json.dumps(llama_says(LLAMA_OF_2026, n_ctx=8192))}, KIND.TOO_LONG, 8192
     ),
     # money
-    "OpenAI without quota": Case(429, openai_says("Check your plan.", "insufficient_quota"), KIND.OUT_OF_QUOTA_UNWRITTEN),
+    "OpenAI without quota": Case(429, openai_says("No.", "insufficient_quota"), KIND.OUT_OF_QUOTA_UNWRITTEN),
     "OpenAI at a limit": Case(429, openai_says("No.", "project_spend_limit_exceeded"), KIND.OUT_OF_QUOTA_UNWRITTEN),
     "DeepSeek without money": Case(
         402, openai_says("Insufficient Balance", "invalid_request_error", "unknown_error"), KIND.OUT_OF_QUOTA_UNWRITTEN
@@ -219,7 +219,9 @@ CASES: dict[str, Case] = {
         400, openai_says("Item 'msg_0' of type 'message' was provided without its required 'reasoning' item: 'rs_1'."),
         KIND.THREAD_UNUSABLE,
     ),
-    "a call without its output": Case(400, openai_says("No tool output found for function call call_1."), KIND.THREAD_UNUSABLE),
+    "a call without its output": Case(
+        400, openai_says("No tool output found for function call call_1."), KIND.THREAD_UNUSABLE
+    ),
     "locked": Case(400, openai_says("Another process is at work.", "conversation_locked"), KIND.THREAD_LOCKED),
     # the model, the path, the key
     "OpenAI's model": Case(404, openai_says("The model `x` does not exist.", "model_not_found"), KIND.MODEL_UNKNOWN),
@@ -239,7 +241,7 @@ CASES: dict[str, Case] = {
     "DeepSeek's model": Case(400, openai_says("Model Not Exist", "invalid_request_error"), KIND.MODEL_UNKNOWN),
     "LM Studio without a model": Case(404, {"error": "No models loaded. Please load a model."}, KIND.MODEL_UNKNOWN),
     "Azure's deployment": Case(
-        404, {"error": {"code": "DeploymentNotFound", "message": "The API deployment for this resource does not exist."}},
+        404, {"error": {"code": "DeploymentNotFound", "message": "The API deployment for this resource is not there."}},
         KIND.MODEL_UNKNOWN,
     ),
     "a path of nginx": Case(404, NO_PAGE, KIND.PATH_UNKNOWN),
@@ -264,7 +266,7 @@ CASES: dict[str, Case] = {
         400, openai_says("Unsupported parameter: 'temperature' is not supported with this model."), KIND.REQUEST_REFUSED
     ),
     "FastAPI's validation": Case(
-        422, {"detail": [{"type": "missing", "loc": ["body", "messages"], "msg": "Field required", "input": "my words"}]},
+        422, {"detail": [{"type": "missing", "loc": ["body", "model"], "msg": "Field required", "input": "my words"}]},
         KIND.REQUEST_REFUSED,
     ),
     "forbidden": Case(403, "<html><title>Just a moment...</title></html>", KIND.REQUEST_REFUSED),
@@ -360,12 +362,15 @@ def test_no_shape_of_an_error_is_one_that_breaks_us(body: Any) -> None:
         (openai_says("You are\nout of\tluck."), "You are out of luck."),
         ({"error": "text"}, "text"),
         ({"detail": "text"}, "text"),
-        ({"detail": [{"loc": ["body", "input", 0], "msg": "Field required", "input": "my words"}]}, "body.input.0 Field required"),
+        (
+            {"detail": [{"loc": ["body", "input", 0], "msg": "Field required", "input": "my words"}]},
+            "body.input.0 Field required",
+        ),
         ({"message": "text", "object": "error"}, "text"),
         ("plain text", "plain text"),
         ("<html><style>p { x }</style><h1>502</h1><p>Bad\nGateway</p></html>", "502 Bad Gateway"),
         (openrouter_says(403, "Flagged", flagged_input="my words", reasons=["violence"]), "Flagged"),
-        (openrouter_says(400, "Provider returned error", raw='{"message": "It is that."}'), "Provider returned error It is that."),
+        (openrouter_says(400, "An error.", raw='{"message": "It is that."}'), "An error. It is that."),
         ("", ""),
     ],
 )  # fmt: skip
