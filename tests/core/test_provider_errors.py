@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,13 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI
 
+from core import Question
+from core.errors import ModelMisconfigured
 from core.language_model import ModelTrouble, TroubleKind
 from core.openai_model.errors import MOST_CHARACTERS_SAID, failure_of, trouble_of
 from core.threads import without_echo
+from tests.conftest import opened
+from tests.fakes.openai_api import FakeOpenAI, Status
 
 KIND = TroubleKind
 
@@ -382,6 +387,22 @@ def test_what_is_said_is_bounded_and_cut_between_two_words_so_that_no_half_of_a_
     said = refused(400, openai_says("word " * 58 + "KEY-of-forty-characters-that-is-cut-somewhere")).said
     assert said == "word " * 57 + "word …"
     assert len(refused(400, "x" * 5_000).said) <= MOST_CHARACTERS_SAID
+
+
+async def test_the_log_has_the_cause_and_nothing_of_the_question_and_the_person_is_told_a_sentence(
+    fake: FakeOpenAI, sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = "Unsupported value: 'Q1-a and my innermost thoughts' is no prompt for this model."
+    fake.fail("POST", "/responses", Status(400, message=words))
+    async with opened(fake, sqlite_url) as chat:
+        turn = await chat.accept(Question("web", "web:public:1", "Q1-a and my innermost thoughts"))
+        assert turn is not None
+        with pytest.raises(ModelMisconfigured) as caught:
+            await chat.answering(turn).whole()
+    assert caught.value.sentence.startswith(ModelMisconfigured.sentence)
+    (said,) = [record for record in caplog.records if "HTTP 400" in record.getMessage()]
+    assert said.levelno == logging.WARNING
+    assert said.getMessage().endswith("Unsupported value: '…' is no prompt for this model.")
 
 
 @pytest.mark.parametrize(
