@@ -186,7 +186,7 @@ CASES: dict[str, Case] = {
     "failed: invalid_prompt": Case(replying(Reply(failed="invalid_prompt", message=VENDOR)), QuestionRefused),
     "failed: policy": Case(replying(Reply(failed="misalignment_policy_violation")), QuestionRefused),
     "failed: other policy": Case(replying(Reply(failed="bio_policy")), QuestionRefused),
-    "failed: something else": Case(replying(Reply(failed="image_parse_error")), ModelUnavailable),
+    "failed: something else": Case(replying(Reply(failed="something_new")), ModelUnavailable),
     "failed: quota": Case(replying(Reply(failed="insufficient_quota")), ModelQuotaExhausted),
     "flat error": Case(replying(Reply("Half", error="server_error")), tries=2),
     "nested error": Case(replying(Reply("Half", nested_error="server_error")), tries=2),
