@@ -42,6 +42,7 @@ class Assistant(BaseModel):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     max_output_tokens: Annotated[int, Field(ge=16)] | None = None  # 16 is the least that OpenAI takes
     token_budget: Annotated[int, Field(ge=1_000)] = 60_000
+    context_window: Annotated[int, Field(ge=1_000)] | None = None
     tools: tuple[HostedTool, ...] = ()
     private: bool = False
     password_from: Text | None = None

@@ -53,6 +53,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             )
         )
         threads = Threads(store, model, local=settings.threads == "local", deadline=settings.turn_deadline_seconds)
+        threads.windows.announce(assistants)
         if (lost := await threads.out_of_reach()) > 0:
             logger.warning("%d retired conversations are out of reach: their key or server is not set any more", lost)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -94,6 +95,7 @@ def _language_model(settings: Settings) -> LanguageModel:
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=settings.openai_base_url or None,
             silence_seconds=settings.model_silence_seconds,
+            first_token_seconds=settings.model_first_token_seconds,
             api=settings.openai_api or ("responses" if settings.threads == "conversations" else ""),
         )
 

@@ -1,9 +1,11 @@
-"""A circuit breaker before the language model: while it fails, questions fail at once and leave it alone.
+"""Circuit breakers before the language model: while it fails, questions fail at once and leave it alone.
 
-After five failures in a row that are its own (5xx, silence, broken connections, garbage) a model gets one question at a
-time to try it with, after growing pauses, until it begins to answer one. What only an operator can set right (an
-exhausted quota, a refused key, a model that is not there) is asked about twice, since providers err, and then no more
-until Bob is started again.
+A circuit is closed while all is well. It opens after several failures in a row: then no question passes, but for one on
+trial after each backoff, which grows. A trial that succeeds closes it.
+
+There is one for each model, which opens when the model fails (5xx, silence, broken connections, garbage), and two for
+what only an operator can set right: one for the key (refused, or its quota is exhausted) and one for each model (not
+there). What fails for one question alone opens none: failures count by turn, and have to come from two sessions.
 """
 
 from __future__ import annotations
@@ -14,152 +16,228 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from core.language_model import HANDLING, ModelTrouble, TroubleKind
 
 logger = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW = 5
-REFUSALS_IN_A_ROW = 2
-SECONDS_OF_FAILURES = 1.0  # one cut of the network breaks many answers at once, and says little
-FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 5.0, 60.0
 SECONDS_BETWEEN_LOOKS_AT_A_TRIAL = 1.0
 
 
-class _Refusals:
-    """What only an operator can set right, of one key or of one model."""
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When a circuit opens, and how long it stays so between two trials.
 
-    def __init__(self) -> None:
-        self.latest: TroubleKind | None = None
-        self.in_a_row = 0
+    It opens after failures of so many turns in a row, of so many sessions, over so many seconds at least and at most.
+    """
+
+    turns: int
+    sessions: int
+    shortest_span: float
+    longest_span: float
+    first_backoff: float
+    longest_backoff: float
+
+
+# One cut of the network breaks many answers at once, and says little.
+FAILURES = Policy(turns=5, sessions=2, shortest_span=1, longest_span=600, first_backoff=5, longest_backoff=60)
+# Providers err with these, too.
+REFUSALS = Policy(turns=2, sessions=1, shortest_span=0, longest_span=600, first_backoff=30, longest_backoff=600)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Whose question it is."""
+
+    turn: str = ""
+    session: str = ""
+
+
+NOBODY = Asking()
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    session: str
+    at: float
+    trouble: ModelTrouble
+
+
+class Circuit:
+    """One circuit: closed, open, or half open while a question is on trial."""
+
+    def __init__(self, policy: Policy, now: Callable[[], float]) -> None:
+        self._policy = policy
+        self._now = now
+        self._failures: dict[str, _Failure] = {}  # the latest of each turn
+        self._backoff = 0.0  # 0: closed
+        self._next_trial_at = 0.0
+        self._on_trial: Asking | None = None
+        self._failed_trial: str | None = None  # the session of the latest
 
     @property
-    def final(self) -> TroubleKind | None:
-        """What is asked about no more."""
-        return self.latest if self.in_a_row >= REFUSALS_IN_A_ROW else None
+    def is_open(self) -> bool:
+        """Whether questions are held back."""
+        return self._backoff > 0
 
-    def add(self, trouble: ModelTrouble) -> None:
-        """It was refused once more."""
-        self.latest = trouble.kind
-        self.in_a_row += 1
-        for_operators = trouble.handling.failure.for_operators
-        if self.in_a_row < REFUSALS_IN_A_ROW:
-            logger.warning("%s (%s)", for_operators, trouble.cause)
-        elif self.in_a_row == REFUSALS_IN_A_ROW:
-            logger.error("%s Nothing is asked until that is set right and Bob is started again.", for_operators)
+    @property
+    def backoff(self) -> float:
+        """About how many seconds are between two trials; 0: it is closed."""
+        return self._backoff
 
-    def clear(self) -> None:
-        """It was not refused."""
-        self.latest, self.in_a_row = None, 0
+    @property
+    def latest(self) -> TroubleKind | None:
+        """What failed last and is not over yet."""
+        if not self.is_open:
+            self._forget_old()
+        return next((each.trouble.kind for each in reversed(self._failures.values())), None)
 
-
-class _Circuit:
-    """What is known of one model."""
-
-    def __init__(self) -> None:
-        self.refusals = _Refusals()
-        self.failures = 0
-        self.failing_since = 0.0
-        self.pause = 0.0  # 0: closed
-        self.next_trial_at = 0.0
-        self.on_trial = False
-
-    def seconds_held_back(self) -> float:
-        """How long no question may pass; 0 where one may."""
-        if self.pause == 0:
+    def seconds_held_back(self, asking: Asking) -> float:
+        """How long this question may not pass; 0 where it may."""
+        if not self.is_open:
             return 0.0
-        if self.on_trial:
+        if self._on_trial is not None:
             return SECONDS_BETWEEN_LOOKS_AT_A_TRIAL
-        return max(0.0, self.next_trial_at - time.monotonic())
+        may_pass_at = self._next_trial_at
+        if self._policy.sessions > 1 and asking.session == self._failed_trial:
+            may_pass_at += self._backoff  # it may be this session that fails: another's question is tried first
+        return max(0.0, may_pass_at - self._now())
 
-    def fail(self) -> bool:
-        """Count a failure; whether the circuit opens by it."""
-        now = time.monotonic()
-        if self.failures == 0:
-            self.failing_since = now
-        self.failures += 1
-        was_closed = self.pause == 0
-        if was_closed and (self.failures < FAILURES_IN_A_ROW or now - self.failing_since < SECONDS_OF_FAILURES):
+    def enter(self, asking: Asking) -> bool:
+        """Let a question pass that is not held back. Whether it is on trial; whoever says so ends the trial."""
+        if self.is_open:
+            self._on_trial = asking
+        return self.is_open
+
+    def end_trial(self) -> None:
+        """The trial is over, whatever came of it."""
+        self._on_trial = None
+
+    def fail(self, asking: Asking, trouble: ModelTrouble) -> bool:
+        """Count a failure. Whether the circuit opens by it."""
+        now = self._now()
+        if self.is_open:
+            if self._on_trial == asking:  # else it was let through before the circuit opened
+                self._failed_trial = asking.session
+                self._back_off(self._backoff * 2)
             return False
-        if was_closed or self.on_trial:  # else it was let through before the circuit opened
-            self.pause = min(max(self.pause * 2, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS)
-            self.next_trial_at = now + self.pause * random.uniform(0.8, 1.2)
-        return was_closed
+        self._forget_old()
+        self._failures.pop(asking.turn, None)
+        self._failures[asking.turn] = _Failure(asking.session, now, trouble)
+        failures = list(self._failures.values())
+        enough = len(failures) >= self._policy.turns
+        enough = enough and len({each.session for each in failures}) >= self._policy.sessions
+        if not enough or now - failures[0].at < self._policy.shortest_span:
+            return False
+        self._back_off(self._policy.first_backoff)
+        return True
+
+    def close(self) -> bool:
+        """It answers, though the failures still count until it succeeds. Whether the circuit was open."""
+        was_open = self.is_open
+        self._backoff, self._failed_trial = 0.0, None
+        return was_open
+
+    def succeed(self) -> bool:
+        """A question was answered. Whether the circuit was open."""
+        self._failures.clear()
+        return self.close()
+
+    def _back_off(self, seconds: float) -> None:
+        self._backoff = min(seconds, self._policy.longest_backoff)
+        self._next_trial_at = self._now() + self._backoff * random.uniform(0.8, 1.0)
+
+    def _forget_old(self) -> None:
+        since = self._now() - self._policy.longest_span
+        for turn in [turn for turn, failure in self._failures.items() if failure.at < since]:
+            del self._failures[turn]
 
 
 class Breaker:
-    """The circuits of all models under one key."""
+    """The circuits of a key and of all models under it. `clock` counts seconds."""
 
-    def __init__(self) -> None:
-        self._circuits: defaultdict[str, _Circuit] = defaultdict(_Circuit)
-        self._refusals = _Refusals()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._key = self._refusals()
+        self._unknown: defaultdict[str, Circuit] = defaultdict(self._refusals)
+        self._failing: defaultdict[str, Circuit] = defaultdict(lambda: Circuit(FAILURES, lambda: self.clock()))
+
+    def _refusals(self) -> Circuit:
+        return Circuit(REFUSALS, lambda: self.clock())
 
     @property
     def status(self) -> str:
         """How things stand with the language model, in a few words: "ok", if no question is held back."""
-        refusals = [self._refusals, *(circuit.refusals for circuit in self._circuits.values())]
+        refusals = [self._key, *self._unknown.values()]
         if refusal := next(filter(None, (each.latest for each in refusals)), None):
             return HANDLING[refusal].failure.status
-        return "unavailable" if any(circuit.pause for circuit in self._circuits.values()) else "ok"
+        return "unavailable" if any(circuit.is_open for circuit in self._failing.values()) else "ok"
 
     @contextlib.contextmanager
-    def passing(self, model: str, *, patient: bool) -> Iterator[Callable[[], None]]:
+    def passing(self, model: str, asking: Asking, *, patient: bool) -> Iterator[Callable[[], None]]:
         """Let the block ask the model, and learn from how that ends. Raises ModelTrouble where it may not.
 
         The block calls what it is given when words of an answer come, so that a trial holds nobody back until its end.
         With `patient` the trouble says when it may be tried again, for a question that was asked before.
         """
-        circuit = self._circuits[model]
-        if refusal := self._refusals.final or circuit.refusals.final:
-            raise ModelTrouble(refusal.unwritten, "held back until an operator acts")
-        if (seconds := circuit.seconds_held_back()) > 0:
+        failing = self._failing[model]
+        for circuit in (self._key, self._unknown[model]):
+            if circuit.seconds_held_back(asking) > 0 and (refusal := circuit.latest):
+                raise ModelTrouble(refusal.unwritten, "held back until an operator acted, or for the next trial")
+        if (seconds := failing.seconds_held_back(asking)) > 0:
             kind = TroubleKind.HELD_BACK_WHILE_RETRYING if patient else TroubleKind.HELD_BACK
             raise ModelTrouble(kind, "held back from a failing model", retry_after=seconds)
-        is_trial = circuit.on_trial = circuit.pause > 0
+        trials = [circuit for circuit in (self._key, self._unknown[model], failing) if circuit.enter(asking)]
 
         def it_answers() -> None:
-            nonlocal is_trial
-            if is_trial:
-                is_trial = circuit.on_trial = False
-                self._close(model)  # the failures still count: what answers may break off, again and again
+            if trials:
+                self._answers(model)
+                while trials:
+                    trials.pop().end_trial()
 
         try:
             yield it_answers
         except ModelTrouble as trouble:
-            self.learn(model, trouble)
+            self.learn(model, trouble, asking)
             raise
         else:
             self._works(model)
         finally:
-            if is_trial:  # also where it was stopped, which says nothing
-                circuit.on_trial = False
+            for circuit in trials:  # also where it was stopped, which says nothing
+                circuit.end_trial()
 
-    def learn(self, model: str, trouble: ModelTrouble) -> None:
+    def learn(self, model: str, trouble: ModelTrouble, asking: Asking = NOBODY) -> None:
         """Take in how a request failed."""
-        circuit = self._circuits[model]
         match trouble.handling.blames:
             case "key":
-                self._refusals.add(trouble)
+                self._refuse(self._key, trouble, asking)
             case "model":
-                self._refusals.clear()
-                circuit.refusals.add(trouble)
+                self._key.succeed()
+                self._refuse(self._unknown[model], trouble, asking)
             case "server":
-                if circuit.fail():
+                if self._failing[model].fail(asking, trouble):
                     logger.warning(
                         "the model %s fails: questions are held back from it, but for one now and then", model
                     )
             case "":
                 self._works(model)
 
-    def _close(self, model: str) -> None:
-        circuit = self._circuits[model]
-        if circuit.pause:
+    def _refuse(self, circuit: Circuit, trouble: ModelTrouble, asking: Asking) -> None:
+        for_operators = trouble.handling.failure.for_operators
+        if circuit.fail(asking, trouble):
+            logger.error(
+                "%s Questions are held back until that is set right: one is tried in %.0f seconds, then ever more "
+                "seldom, at last every %.0f.",
+                for_operators, REFUSALS.first_backoff, REFUSALS.longest_backoff,
+            )  # fmt: skip
+        elif not circuit.is_open:
+            logger.warning("%s (%s)", for_operators, trouble.cause)
+
+    def _answers(self, model: str) -> None:
+        if any([self._key.succeed(), self._unknown[model].succeed(), self._failing[model].close()]):
             logger.warning("the model %s answers again", model)
-        circuit.pause = 0.0
 
     def _works(self, model: str) -> None:
-        circuit = self._circuits[model]
-        self._close(model)
-        self._refusals.clear()
-        circuit.refusals.clear()
-        circuit.failures = 0
+        self._answers(model)
+        self._failing[model].succeed()

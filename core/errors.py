@@ -171,7 +171,10 @@ class ModelMisconfigured(AnswerFailed):
 
     sentence = "Sorry, the language model refuses this assistant's set-up. Please tell whoever runs this assistant."
     status = "refused"
-    for_operators = "The language model's provider refuses our key (OPENAI_API_KEY) or our model."
+    for_operators = (
+        "The language model's provider refuses our key (OPENAI_API_KEY), our model, or what we ask for at this address "
+        "(OPENAI_BASE_URL)."
+    )
 
 
 class QuestionRefused(AnswerFailed):

@@ -35,7 +35,8 @@ class Ask:
 
     `instructions` go with it and become part of no conversation. `messages` is what the conversation does not contain
     yet, with the question last; without a conversation it is all there is. `asker` tells one person from another and
-    says nothing about them.
+    says nothing about them. `longest_silence` bounds the seconds without a sign of life, where less of them is left
+    than is usual.
     """
 
     assistant: Assistant
@@ -43,6 +44,7 @@ class Ask:
     messages: Sequence[Said]
     asker: str
     conversation_id: str | None = None
+    longest_silence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class TroubleKind(Enum):
     """The ways in which a language model does not answer. One that is UNWRITTEN certainly left the thread as it was."""
 
     NOT_REACHED = auto()  # no connection was made
-    BROKE_OFF = auto()  # the server failed, fell silent, hung up or talked nonsense
+    BROKE_OFF = auto()  # the server failed, hung up or talked nonsense
+    SILENT = auto()  # nothing came for too long
     PASSING = auto()  # a conflict, an overload that is said in the stream
     PASSING_UNWRITTEN = auto()
     RATE_LIMITED = auto()
@@ -64,12 +67,14 @@ class TroubleKind(Enum):
     HELD_BACK_WHILE_RETRYING = auto()
     THREAD_LOCKED = auto()  # another response is written into it
     THREAD_UNUSABLE = auto()  # it is gone or broken
+    THREAD_STOPPED = auto()  # the provider lets nobody go on in it
     TOO_LONG = auto()
     FAILED = auto()  # for a reason that will not pass
     QUESTION_REFUSED = auto()
     QUESTION_REFUSED_UNWRITTEN = auto()
     REQUEST_REFUSED = auto()
     MODEL_UNKNOWN = auto()
+    PATH_UNKNOWN = auto()  # the server has no such API
     KEY_REFUSED = auto()
     OUT_OF_QUOTA = auto()
     OUT_OF_QUOTA_UNWRITTEN = auto()
@@ -85,15 +90,15 @@ class TroubleKind(Enum):
 class Handling:
     """What a kind of trouble leads to.
 
-    `failure` is what a person is told if nothing helps. "at once" holds for the first retry: the next ones come after
-    a pause. What becomes of the thread is "unknown" where it may contain the question; it is "too full" where it has to
-    be retired wherever it is kept, since what was left out for this question is not left out for the next. `blames`
-    says what is wrong beyond this question: the server, which may recover, or the key or the model, where an operator
-    has to act.
+    `failure` is what a person is told if nothing helps. "at once" holds for the first retry: the next ones come after a
+    pause. "once" is for what takes long to find out: it is retried once, after a pause. What becomes of the thread is
+    "unknown" where it may contain the question; it is "too full" where it has to be retired wherever it is kept, since
+    what was left out for this question is not left out for the next. `blames` says what is wrong beyond this question:
+    the server, which may recover, or the key or the model, where an operator has to act.
     """
 
     failure: type[AnswerFailed]
-    retry: Literal["no", "after a pause", "at once", "with less history"]
+    retry: Literal["no", "after a pause", "at once", "once", "with less history"]
     new_thread: Literal["no", "yes", "if it stays locked"]
     thread: Literal["as it was", "unknown", "too full"]
     blames: Literal["", "server", "key", "model"]
@@ -108,6 +113,7 @@ _UNWRITTEN = {
 HANDLING = {
     TroubleKind.NOT_REACHED: Handling(ModelUnavailable, "after a pause", "no", "as it was", "server"),
     TroubleKind.BROKE_OFF: Handling(ModelUnavailable, "after a pause", "no", "unknown", "server"),
+    TroubleKind.SILENT: Handling(ModelUnavailable, "once", "no", "unknown", "server"),
     TroubleKind.PASSING: Handling(ModelUnavailable, "after a pause", "no", "unknown", ""),
     TroubleKind.PASSING_UNWRITTEN: Handling(ModelUnavailable, "after a pause", "no", "as it was", ""),
     TroubleKind.RATE_LIMITED: Handling(ModelBusy, "after a pause", "no", "as it was", ""),
@@ -115,12 +121,14 @@ HANDLING = {
     TroubleKind.HELD_BACK_WHILE_RETRYING: Handling(ModelUnavailable, "after a pause", "no", "as it was", ""),
     TroubleKind.THREAD_LOCKED: Handling(ModelBusy, "after a pause", "if it stays locked", "as it was", ""),
     TroubleKind.THREAD_UNUSABLE: Handling(ModelUnavailable, "at once", "yes", "unknown", ""),
+    TroubleKind.THREAD_STOPPED: Handling(QuestionRefused, "no", "no", "unknown", ""),
     TroubleKind.TOO_LONG: Handling(TooLong, "with less history", "yes", "too full", ""),
     TroubleKind.FAILED: Handling(ModelUnavailable, "no", "no", "unknown", ""),
     TroubleKind.QUESTION_REFUSED: Handling(QuestionRefused, "no", "no", "unknown", ""),
     TroubleKind.QUESTION_REFUSED_UNWRITTEN: Handling(QuestionRefused, "no", "no", "as it was", ""),
     TroubleKind.REQUEST_REFUSED: Handling(ModelMisconfigured, "no", "no", "as it was", ""),
     TroubleKind.MODEL_UNKNOWN: Handling(ModelMisconfigured, "no", "no", "as it was", "model"),
+    TroubleKind.PATH_UNKNOWN: Handling(ModelMisconfigured, "no", "no", "as it was", "model"),
     TroubleKind.KEY_REFUSED: Handling(ModelMisconfigured, "no", "no", "as it was", "key"),
     TroubleKind.OUT_OF_QUOTA: Handling(ModelQuotaExhausted, "no", "no", "unknown", "key"),
     TroubleKind.OUT_OF_QUOTA_UNWRITTEN: Handling(ModelQuotaExhausted, "no", "no", "as it was", "key"),
@@ -129,13 +137,23 @@ HANDLING = {
 
 
 class ModelTrouble(Exception):
-    """A language model did not answer. A retry makes sense after `retry_after` seconds, where that is known."""
+    """A language model did not answer. A retry makes sense after `retry_after` seconds, where that is known.
 
-    def __init__(self, kind: TroubleKind, cause: str, *, retry_after: float | None = None) -> None:
+    `said` is what the provider says of it, a line for operators, which may repeat what was asked. `window` is how many
+    tokens it says that it takes, and `silent_seconds` how long nothing was heard of it in the end.
+    """
+
+    def __init__(
+        self, kind: TroubleKind, cause: str, *, retry_after: float | None = None, said: str = "",
+        window: int | None = None, silent_seconds: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(cause)
         self.kind = kind
         self.cause = cause
         self.retry_after = retry_after
+        self.said = said
+        self.window = window
+        self.silent_seconds = silent_seconds
 
     @property
     def handling(self) -> Handling:

@@ -165,6 +165,7 @@ class Settings(SettingsModel):
     max_question_characters: Count = 32_000
     max_body_bytes: Annotated[int, Field(ge=1_000, le=MOST)] = 1_000_000
     turn_deadline_seconds: Annotated[Seconds, Field(gt=0)] = 300.0
+    model_first_token_seconds: Annotated[Seconds, Field(gt=0)] = 120.0
     model_silence_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
     lease_seconds: Annotated[Seconds, Field(ge=3, validation_alias=_LEASE_SECONDS)] = 14.0
     drain_seconds: Seconds = 25.0

@@ -14,18 +14,20 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 
 from core import frames
 from core.answer import Answer
 from core.assistants import Assistant
-from core.breaker import Breaker
+from core.breaker import Asking, Breaker
 from core.errors import StoreUnavailable
 from core.frames import as_prompt
-from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said
+from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said, TroubleKind
 from core.store import Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
 from core.turn_in_hand import EndReason, WorkEnded
 from core.turns import Finished, Outcome, PastTurn, Turn, Usage
+from core.windows import LEAST_BUDGET, Fitting, Windows
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,9 @@ FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 8.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 TURNS_PER_TELLING = 10  # two items each, and OpenAI takes 20 at a time
-LEAST_BUDGET = 250
+LONGEST_SILENCE_SECONDS = 150.0  # of all tries of a turn together
+LEAST_SECONDS_TO_LISTEN = 5.0
+LONGEST_ECHO = 11  # characters of a question that an error may repeat by chance
 SECONDS_UNTIL_NOTED = 0.1
 ERASING_SECONDS = 120.0
 LONGEST_WAIT_FOR_ERASURES_SECONDS = 30.0
@@ -76,6 +80,7 @@ class Threads:
         self._deadline = deadline
         self._erasable = asyncio.Event()
         self.breaker = Breaker()
+        self.windows = Windows()
 
     async def check_model(self, assistant: Assistant) -> None:
         """Find out whether an assistant would be answered; the breaker learns of a refusal. Raises ModelTrouble."""
@@ -95,7 +100,7 @@ class Threads:
         budget: int | None = None,
     ) -> Begun | None:
         """Begin a turn and decide what its thread needs; None while an earlier turn of its session is open."""
-        limit = budget or assistant.token_budget
+        limit = budget or self.windows.budget(assistant)
 
         def decide(state: ThreadState | None, transcript: Transcript) -> Plan:
             plan = None if state is None or rebuild else self._going_on(turn, limit, state, transcript)
@@ -118,28 +123,34 @@ class Threads:
         Raises ModelTrouble once nothing helps any more, and WorkEnded where the turn was stopped between two tries.
         """
         deadline = asyncio.get_running_loop().time() + begun.seconds_left
-        budget = assistant.token_budget
+        fitting = Fitting(self.windows, assistant)
         tries = 0
+        patience: float | None = None  # after a silence: what is left of the time for it
         while True:
             tries += 1
             assert begun.plan is not None
             synced = _Synced(begun.conversation_id, begun.plan.context_tokens)
             try:
-                with self.breaker.passing(assistant.model, patient=tries > 1) as it_answers:
-                    return await self._try(turn, assistant, begun, answer, synced, it_answers)
+                asking = Asking(turn.id, turn.session)
+                with self.breaker.passing(assistant.model, asking, patient=tries > 1) as it_answers:
+                    result = await self._try(turn, fitting, begun, answer, synced, it_answers, patience)
+                fitting.has_fitted()
+                return result
             except ModelTrouble as trouble:
-                logger.info("turn %s, try %d: %s", turn.reference, tries, trouble.cause)
+                _report(turn, begun.plan, tries, trouble)
                 rebuild = _needs_another_thread(trouble, tries)
                 if trouble.handling.thread == "as it was" and not rebuild:
                     await self._store.threads.settle(turn, synced.number, synced.tokens)
-                if trouble.handling.retry == "with less history":
-                    budget = max(budget // 2, LEAST_BUDGET)
-                pause = _pause(trouble, tries, bare=_is_bare(begun))
+                pause = _pause(trouble, tries, begun.plan, fitting, patience)
+                if trouble.kind is TroubleKind.SILENT:
+                    patience = _silence_left(trouble)
                 late = pause is None or asyncio.get_running_loop().time() + pause >= deadline
                 if pause is None or late or not answer.may_begin_anew:
                     raise
             answer.replace("")
             await asyncio.sleep(pause)
+            goes_alone = fitting.budget is not None and tries == MOST_TRIES - 1
+            budget = LEAST_BUDGET if goes_alone else fitting.budget
             again = await self.begin(turn, assistant, rebuild=rebuild, budget=budget)
             if again is None or again.plan is None:
                 raise WorkEnded(EndReason.STOPPED)
@@ -202,8 +213,8 @@ class Threads:
     # ── one try ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _try(
-        self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer, synced: _Synced,
-        it_answers: Callable[[], None],
+        self, turn: Turn, fitting: Fitting, begun: Begun, answer: Answer, synced: _Synced,
+        it_answers: Callable[[], None], patience: float | None,
     ) -> Result:  # fmt: skip
         assert begun.plan is not None
         question = Said("user", _asked(turn))
@@ -212,7 +223,8 @@ class Threads:
             messages = [*_messages(begun.plan.catch_up), question]
         else:
             await self._catch_up(turn, begun.plan.catch_up, synced)
-        ask = Ask(assistant, _instructions(turn, assistant), messages, _asker(turn), synced.conversation_id)
+        assistant = fitting.assistant(begun.plan.costs)
+        ask = Ask(assistant, _instructions(turn, assistant), messages, _asker(turn), synced.conversation_id, patience)
         finished, response_id = await self._listen(ask, answer, it_answers)
         if finished.usage.input_tokens == 0:
             finished.usage = self.estimate(begun, finished.text)
@@ -382,9 +394,33 @@ def _asker(turn: Turn) -> str:
     return hashlib.sha256((turn.person or turn.session).encode()).hexdigest()
 
 
-def _is_bare(begun: Begun) -> bool:
+def _is_alone(plan: Plan) -> bool:
     """Whether the question goes out without any history."""
-    return begun.plan is not None and begun.plan.begins is not None and not begun.plan.catch_up
+    return plan.begins is not None and not plan.catch_up
+
+
+def _report(turn: Turn, plan: Plan, tries: int, trouble: ModelTrouble) -> None:
+    """Tell operators how a try failed, in the provider's words where there are any."""
+    told = [turn.question, turn.context or "", *(said.text for said in _messages(plan.catch_up))]
+    said = without_echo(trouble.said, told)
+    level = logging.WARNING if said or trouble.kind is TroubleKind.SILENT else logging.INFO
+    logger.log(level, "turn %s, try %d: %s%s", turn.reference, tries, trouble.cause, f": {said}" if said else "")
+
+
+def without_echo(words: str, told: Sequence[str]) -> str:
+    """The words without what they repeat of a text that was told."""
+    kept = [True] * len(words)
+    for start in range(len(words) - LONGEST_ECHO):
+        end = start + LONGEST_ECHO + 1
+        if any(words[start:end] in text for text in told):
+            kept[start:end] = [False] * (end - start)
+    runs = groupby(zip(words, kept, strict=True), key=itemgetter(1))
+    return "".join("".join(each for each, _ in run) if keeps else "…" for keeps, run in runs)
+
+
+def _silence_left(trouble: ModelTrouble) -> float:
+    """How many seconds the next try may be silent, after the pause before it."""
+    return LONGEST_SILENCE_SECONDS - trouble.silent_seconds - 2 * FIRST_BACKOFF_SECONDS
 
 
 def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:
@@ -398,12 +434,17 @@ def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:
             return tries >= MOST_TRIES_ON_A_LOCKED_THREAD
 
 
-def _pause(trouble: ModelTrouble, tries: int, *, bare: bool) -> float | None:
+def _pause(trouble: ModelTrouble, tries: int, plan: Plan, fitting: Fitting, patience: float | None) -> float | None:
     """Seconds to wait before the next try; None where it would not help."""
     retry = trouble.handling.retry
-    if tries >= MOST_TRIES or retry == "no" or (retry == "with less history" and bare):
+    if tries >= MOST_TRIES or retry == "no":
         return None
-    if retry == "with less history" or (retry == "at once" and tries == 1):
+    if retry == "once" and (patience is not None or _silence_left(trouble) < LEAST_SECONDS_TO_LISTEN):
+        return None
+    if retry == "with less history":
+        fits = fitting.may_fit_after(plan.costs, window=trouble.window, alone=_is_alone(plan))
+        return 0.0 if fits else None
+    if retry == "at once" and tries == 1:
         return 0.0
     if retry == "after a pause" and trouble.retry_after is not None:
         return trouble.retry_after if trouble.retry_after <= LONGEST_RETRY_AFTER_SECONDS else None

@@ -130,13 +130,17 @@ async def healthz(request: Request) -> dict[str, str]:
 @status_routes.head("/readyz", include_in_schema=False)
 @status_routes.get("/readyz", summary="Should this process get traffic?", responses={503: {"description": "Not now."}})
 async def readyz(request: Request) -> JSONResponse:
-    """200 while questions can be stored and the process is not about to end, else 503."""
+    """200 while questions can be stored and the process is not about to end, else 503.
+
+    `model` says how the language model is while it does not answer: no other process would get more out of it.
+    """
     chat: Chat = request.app.state.chat
     if chat.draining:
         return JSONResponse({"status": "draining"}, status_code=503)
     if not await _store_answers(chat):
         return JSONResponse({"status": "store unavailable"}, status_code=503)
-    return JSONResponse({"status": "ready"})
+    model = {} if chat.model_status == "ok" else {"model": chat.model_status}
+    return JSONResponse({"status": "ready", **model})
 
 
 async def _store_answers(chat: Chat) -> bool:

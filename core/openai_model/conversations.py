@@ -15,7 +15,7 @@ from core.openai_model.errors import trouble_of
 
 T = TypeVar("T")
 
-ITEMS_PER_PAGE = 100
+ITEMS_PER_PAGE = 5  # an item may hold a whole picture, which is listed with it
 
 
 class OpenAIConversations:

@@ -1,10 +1,29 @@
-"""What went wrong at the language model: the one place where its errors are understood."""
+"""What went wrong at the language model: the one place where its errors are understood.
+
+Servers say it with a status, with codes and with words, in many shapes. All of that is read into a Complaint, and the
+first rule that fits it says what kind of trouble it is. The words are reported by (read in 2026):
+
+- OpenAI: its guide to error codes, and openai.types.responses.response_error; misalignment: "Match the error code
+  rather than the message text", it may come in a stream after text (guides/safety-checks/misalignment-monitoring);
+  "Item … not found", "… without its required …": openai/openai-agents-python #2020, continuedev/continue #12620
+- llama.cpp: ggml-org/llama.cpp #15780 (`n_ctx`; with status 400 or 500); llama-cpp-python #416
+- vLLM: vllm-project/vllm #20409, #4667 ({"object": "error", …}); through Xinference with 500: xorbitsai/inference #3785
+- LM Studio: lmstudio-bug-tracker #237, #546, #2322; Gitlawb/openclaude #353 ({"error": "text"}), opencode #11141
+- OpenRouter: openrouter.ai/docs/api/reference/errors-and-debugging (numeric codes, 402, moderation with 403 and
+  `metadata`); 402 with fewer tokens than asked for: continuedev/continue #11584
+- LiteLLM: BrokkAi/brokk-app #540, OpenHands #5350 (an error of another provider in its message)
+- Overflows of Anthropic, Google, xAI, Groq, Mistral, Moonshot, Venice: badlogic/pi-mono, ai/src/utils/overflow.ts
+- Azure: `content_filter` with "innererror"; DeepSeek: 402 "Insufficient Balance" (continuedev/continue #11787)
+"""
 
 from __future__ import annotations
 
 import email.utils
+import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -14,23 +33,150 @@ import openai
 from core.language_model import ModelTrouble, TroubleKind
 from core.logs import kind_of
 
-_QUOTA = {"insufficient_quota", "credit_balance_exhausted", "organization_usage_limit_exceeded"}
+MOST_CHARACTERS_SAID = 300  # of a provider's own words, in the log
+_MOST_CHARACTERS_READ = 4_000
+_DEEPEST = 5
+_WINDOWS = range(256, 100_000_000)  # of what a number in an error may be, if it is a window
 
-_TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
-
+_IMAGES = {
+    "empty_image_file", "failed_to_download_image", "image_content_policy_violation", "image_file_too_large",
+    "image_parse_error", "image_too_large", "image_too_small", "invalid_base64_image", "invalid_image",
+    "invalid_image_format", "invalid_image_mode", "invalid_image_url", "unsupported_image_media_type",
+}  # fmt: skip
+_QUESTION = {"content_filter", "content_policy", "data_inspection_failed", "invalid_prompt", "moderation_blocked"}
+_QUOTA = {
+    "billing_hard_limit_reached", "billing_not_active", "credit_balance_exhausted", "exceeded_current_quota_error",
+    "insufficient_balance", "insufficient_quota", "organization_usage_limit_exceeded",
+}  # fmt: skip
+_TOO_LONG = {
+    "context_length_exceeded", "context_window_exceeded", "contextwindowexceedederror", "exceed_context_size_error",
+    "model_context_window_exceeded", "model_max_prompt_tokens_exceeded", "request_too_large",
+    "string_above_max_length", "string_too_long",
+}  # fmt: skip
 _NO_PERMISSION = {
-    "insufficient_permissions",
-    "missing_scope",
-    "permission_denied",
-    "permission_error",
+    "insufficient_permissions", "missing_scope", "permission_denied", "permission_error",
     "unsupported_country_region_territory",
-}
+}  # fmt: skip
+_KEY = {"api_key_invalid", "authentication_error", "invalid_api_key"}
+_MODEL = {"deploymentnotfound", "model_not_found"}
+_PASSING = {
+    "overloaded_error", "rate_limit_exceeded", "server_is_overloaded", "slow_down", "vector_store_timeout",
+}  # fmt: skip
 
-_PASSING = {"server_error", "rate_limit_exceeded", "slow_down", "server_is_overloaded", "vector_store_timeout"}
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """An error as a server words it. `status` is 0 where none is known, as in a stream; codes are in lower case.
+
+    `window` is how many tokens it says that the model takes. "policy" is among the codes of whatever a policy forbids.
+    """
+
+    status: int
+    codes: frozenset[str]
+    words: str
+    window: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Fits a complaint of one of these statuses, or of any, that says one of these codes or words, if any are given."""
+
+    kind: TroubleKind
+    statuses: Collection[int] = ()
+    codes: frozenset[str] = frozenset()
+    words: re.Pattern[str] | None = None
+
+    def fits(self, complaint: Complaint) -> bool:
+        if self.statuses and complaint.status not in self.statuses:
+            return False
+        if not self.codes and self.words is None:
+            return True
+        return bool(self.codes & complaint.codes) or bool(self.words and self.words.search(complaint.words))
+
+
+def _rule(kind: TroubleKind, statuses: Collection[int] = (), *, codes: Collection[str] = (), words: str = "") -> _Rule:
+    return _Rule(kind, statuses, frozenset(codes), re.compile(words, re.IGNORECASE) if words else None)
+
+
+_FAILURES = {408, *range(500, 600)}
+_RULES = (
+    _rule(TroubleKind.PASSING, {409}),
+    _rule(TroubleKind.THREAD_LOCKED, codes={"conversation_locked"}),
+    _rule(TroubleKind.THREAD_STOPPED, codes={"misalignment_policy_violation"}),
+    _rule(TroubleKind.QUESTION_REFUSED, codes={"policy", *_QUESTION, *_IMAGES}),
+    _rule(TroubleKind.QUESTION_REFUSED, {0, 400, 403, 422}, words="content management policy|flagged by|was flagged"),
+    _rule(
+        TroubleKind.THREAD_UNUSABLE, {0, 400, 404},
+        codes={"image_file_not_found", "previous_response_not_found"},
+        words=r"no tool (?:output|call) found|without its required|no such file object|file[- _]id.{0,80} not found"
+        r"|\bconversation\b.{0,200}(?:not found|does not exist|deleted)"
+        r"|\b(?:item|file|response|container)s?\b.{0,20}\bids?\b.{0,120}\b(?:not found|does not exist|expired)",
+    ),
+    _rule(TroubleKind.TOO_LONG, {413}),
+    _rule(TroubleKind.TOO_LONG, codes=_TOO_LONG),
+    _rule(TroubleKind.TOO_LONG, {429}, words="request too large"),  # for the tokens of a minute: OpenAI, Groq
+    _rule(TroubleKind.OUT_OF_QUOTA, codes={"quota", *_QUOTA}),
+    _rule(TroubleKind.RATE_LIMITED, {429}),
+    _rule(TroubleKind.KEY_REFUSED, {401}),
+    _rule(
+        TroubleKind.TOO_LONG, {0, 400, 402, 422, *_FAILURES},
+        words="maximum context|context[ _](?:length|size|window)[ _](?:has been )?exceed|prompt (?:is )?too long"
+        "|exceeds? (?:the )?(?:available |model's |maximum |configured )*(?:context|limit of|number of token)"
+        "|(?:longer|greater) than the (?:model's |maximum )?(?:context|model|prompt) length|context length of only"
+        "|n_keep|input is too long|maximum (?:prompt|allowed input|input) length|reduce the length of (?:the|either)"
+        "|exceeded model token limit|too large for model with|configured context size|range of input length"
+        "|max_tokens must be at least 1, got -|prompt tokens limit exceeded|maximum number of tokens allowed",
+    ),
+    _rule(TroubleKind.OUT_OF_QUOTA, {402}),
+    _rule(
+        TroubleKind.OUT_OF_QUOTA, {0, 400, 403},
+        words="insufficient (?:balance|credit|fund)|credit balance|key limit exceeded|used all available credits",
+    ),
+    _rule(TroubleKind.KEY_REFUSED, {403}, codes=_NO_PERMISSION, words="insufficient permissions"),
+    _rule(
+        TroubleKind.KEY_REFUSED, {0, 400, 403}, codes=_KEY,
+        words="(?:invalid|incorrect) api key|api key (?:not valid|is invalid|expired)",
+    ),
+    _rule(
+        TroubleKind.MODEL_UNKNOWN, {0, 400, 404, 422}, codes=_MODEL,
+        words=r"\bmodel\b.{0,200}(?:not found|not exist|n't exist|not a valid model)|(?:unknown|invalid) model\b"
+        "|not a valid model|no endpoints found|no models? (?:is |are )?loaded|deployment for this resource",
+    ),
+    _rule(
+        TroubleKind.PATH_UNKNOWN, {404, 405, 501},
+        words=r"^$|^\W*(?:40[45]|501)?\W*(?:page |file |resource |the requested url )?(?:was )?"
+        "(?:not found|not allowed|method not allowed|not implemented|detail)|^404|invalid url|cannot post|no route",
+    ),
+    _rule(TroubleKind.PATH_UNKNOWN, {0, 400}, words="unexpected endpoint or method"),
+    _rule(TroubleKind.BROKE_OFF, _FAILURES),
+)  # fmt: skip
+_RULES_OF_STREAMS = (
+    _rule(TroubleKind.BROKE_OFF, codes={"server_error"}),
+    _rule(TroubleKind.PASSING, codes=_PASSING),
+)
+# Whatever is refused with an HTTP status was not begun. In a stream it was, so the thread may contain the question.
+_BEGUN = {TroubleKind.RATE_LIMITED: TroubleKind.PASSING, TroubleKind.THREAD_LOCKED: TroubleKind.PASSING}
+
+_NUMBER = r"([\d,]{3,})"
+_SAYS_THE_WINDOW = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"context (?:length|window|size) (?:is|of)(?: only)? {_NUMBER}",  # OpenAI, vLLM, OpenRouter, LM Studio
+        rf"context (?:length|size) \({_NUMBER}",  # llama.cpp, Venice
+        rf"n_ctx:? \(?{_NUMBER}",  # LM Studio
+        rf"with {_NUMBER} maximum context length",  # Mistral
+        rf"maximum (?:model|prompt|input|allowed input) length (?:is|of) {_NUMBER}",  # vLLM, xAI, Together
+        rf"\d[^\d]{{0,12}}> {_NUMBER}",  # Anthropic, OpenRouter
+        rf"maximum number of tokens allowed \({_NUMBER}",  # Google
+        rf"limit of {_NUMBER}",  # OpenAI, Copilot
+        rf"(?:token limit|limit):? {_NUMBER}",  # Moonshot; OpenAI and Groq, of a minute
+    )
+]
+_NOT_WORDS = re.compile(r"<(script|style)\b.{0,1000}?</\1>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 
 
 def trouble_of(error: openai.OpenAIError) -> ModelTrouble:
-    """What an error of the SDK means for us: the one place where OpenAI's errors are understood."""
+    """What an error of the SDK means for us."""
     if isinstance(error, openai.APIStatusError):
         return _status_trouble(error)
     if isinstance(error, openai.APIConnectionError):
@@ -41,73 +187,124 @@ def trouble_of(error: openai.OpenAIError) -> ModelTrouble:
 
 
 def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
-    code = str(error.code or error.type or "")
-    cause = f"HTTP {error.status_code} {code}".strip()
+    complaint = complaint_of(error.body, error.status_code)
+    kind = next((rule.kind for rule in _RULES if rule.fits(complaint)), TroubleKind.REQUEST_REFUSED)
+    if kind in (TroubleKind.QUESTION_REFUSED, TroubleKind.OUT_OF_QUOTA) and error.status_code < 500:
+        kind = kind.unwritten
+    cause = f"HTTP {error.status_code} {error.code or error.type or ''}".strip()
     if request_id := error.request_id:
         cause += f", request {request_id}"
-    return ModelTrouble(_kind_of_status(error, code), cause, retry_after=_retry_after(error.response.headers))
+    return _trouble(kind, cause, complaint, retry_after=_retry_after(error.response.headers))
 
 
-def _kind_of_status(error: openai.APIStatusError, code: str) -> TroubleKind:
-    status = error.status_code
-    if status == 409:
-        return TroubleKind.PASSING
-    if status >= 500 or status == 408:
-        return TroubleKind.BROKE_OFF
-    if status == 429:
-        out_of_quota = {error.code, error.type} & _QUOTA or code.endswith("_spend_limit_exceeded")
-        return TroubleKind.OUT_OF_QUOTA_UNWRITTEN if out_of_quota else TroubleKind.RATE_LIMITED
-    if code == "conversation_locked":
-        return TroubleKind.THREAD_LOCKED
-    if code in _TOO_LONG:
-        return TroubleKind.TOO_LONG
-    if _is_about_the_conversation(error):
-        return TroubleKind.THREAD_UNUSABLE
-    if status == 401 or (status == 403 and _is_about_the_key(error)):
-        return TroubleKind.KEY_REFUSED
-    if code == "model_not_found":
-        return TroubleKind.MODEL_UNKNOWN
-    return TroubleKind.QUESTION_REFUSED_UNWRITTEN if _is_about_policy(code) else TroubleKind.REQUEST_REFUSED
+def failure_of(error: Mapping[str, Any] | str) -> ModelTrouble:
+    """What an error means for us that came in a stream, or instead of an answer, with a status that promised one."""
+    complaint = complaint_of(error)
+    rules = (*_RULES_OF_STREAMS, *_RULES)
+    kind = next((rule.kind for rule in rules if rule.fits(complaint)), None)
+    if kind is None:
+        kind = TroubleKind.FAILED if complaint.codes - {"error"} else TroubleKind.PASSING
+    code = str(error.get("code") or error.get("type") or "") if isinstance(error, Mapping) else ""
+    return _trouble(_BEGUN.get(kind, kind), f"the response failed: {code or 'no reason given'}", complaint)
 
 
-def _is_about_the_key(error: openai.APIStatusError) -> bool:
-    """Whether a 403 concerns us, whatever we ask: some servers refuse single questions with it."""
-    named = {str(error.code), str(error.type)} & _NO_PERMISSION
-    return bool(named) or "insufficient permissions" in error.message.lower()
-
-
-def _is_about_the_conversation(error: openai.APIStatusError) -> bool:
-    if error.status_code == 404:
-        return error.code != "model_not_found" and "conversation" in error.message.lower()
-    return error.status_code == 400 and "no tool output found" in error.message.lower()
-
-
-def failure_of(error: Mapping[str, Any]) -> ModelTrouble:
-    """What an error in a stream means for us."""
-    code = str(error.get("code") or error.get("type") or "")
-    return ModelTrouble(_kind_of_failure(code), f"the response failed: {code or 'no reason given'}")
-
-
-def _kind_of_failure(code: str) -> TroubleKind:
-    if code in _TOO_LONG:
-        return TroubleKind.TOO_LONG
-    if code in _QUOTA:
-        return TroubleKind.OUT_OF_QUOTA
-    if code == "server_error":
-        return TroubleKind.BROKE_OFF
-    if code in _PASSING or code in ("", "error"):
-        return TroubleKind.PASSING
-    return TroubleKind.QUESTION_REFUSED if _is_about_policy(code) else TroubleKind.FAILED
-
-
-def _is_about_policy(code: str) -> bool:
-    return code == "invalid_prompt" or code.endswith(("_policy", "_policy_violation", "content_filter"))
+def _trouble(kind: TroubleKind, cause: str, complaint: Complaint, *, retry_after: float | None = None) -> ModelTrouble:
+    window = complaint.window if kind is TroubleKind.TOO_LONG else None
+    return ModelTrouble(kind, cause, retry_after=retry_after, said=_bounded(complaint.words), window=window)
 
 
 def connection_trouble_of(error: BaseException) -> ModelTrouble:
     """What a connection that failed means for us."""
     never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return ModelTrouble(TroubleKind.NOT_REACHED if never_sent else TroubleKind.BROKE_OFF, kind_of(error))
+
+
+def silence_of(seconds: float, *, began: bool) -> ModelTrouble:
+    """What it means for us that nothing came for so long, before the answer began or after that."""
+    setting = "MODEL_SILENCE_SECONDS" if began else "MODEL_FIRST_TOKEN_SECONDS"
+    where = "in the middle of its answer" if began else "before its answer"
+    cause = f"the model said nothing for {seconds:.0f} s {where} (if it only needs longer: {setting})"
+    return ModelTrouble(TroubleKind.SILENT, cause, silent_seconds=seconds)
+
+
+# ── reading complaints ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def complaint_of(body: object, status: int = 0) -> Complaint:
+    """Read an error in whatever shape it comes: OpenAI's, a part of it, FastAPI's, plain text, a web page, nested."""
+    fields = list(_fields(body, _DEEPEST))
+    codes = {text.strip().lower() for name, text in fields if name == "code"}
+    words = " ".join(" ".join(dict.fromkeys(text for name, text in fields if name == "words")).split())
+    if any(code.endswith(("_policy", "_policy_violation", "content_filter")) for code in codes):
+        codes.add("policy")
+    if any(code.endswith("_spend_limit_exceeded") for code in codes):
+        codes.add("quota")
+    numbers = [int(code) for code in codes if re.fullmatch(r"[1-5]\d\d", code)]
+    stated = [int(text) for name, text in fields if name == "window"]
+    window = next((number for number in (*stated, *_windows_in(words)) if number in _WINDOWS), None)
+    named = frozenset(code for code in codes if not code.isdecimal())
+    return Complaint(status or next(iter(numbers), 0), named, words, window)
+
+
+def _fields(value: object, depth: int) -> Iterator[tuple[str, str]]:
+    """What matters of an error, each under "code", "words" or "window"."""
+    if depth == 0:
+        return
+    if isinstance(value, str):
+        yield from _fields_of_text(value.strip()[:_MOST_CHARACTERS_READ], depth)
+    elif isinstance(value, list):
+        for each in value[:3]:
+            yield from _fields(each, depth - 1)
+    elif isinstance(value, Mapping):
+        yield from _own_fields(value)
+        for name in ("message", "msg", "error", "errors", "detail", "innererror"):
+            yield from _fields(value.get(name), depth - 1)
+        yield from _metadata(value.get("metadata"), depth)
+
+
+def _fields_of_text(text: str, depth: int) -> Iterator[tuple[str, str]]:
+    if text[:1] in ("{", "["):
+        try:
+            yield from _fields(json.loads(text), depth - 1)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return
+    if text:
+        yield "words", _NOT_WORDS.sub(" ", text)
+
+
+def _own_fields(value: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
+    for name in ("code", "type", "error_type", "status"):
+        if isinstance(said := value.get(name), str | int):
+            yield "code", str(said)
+    if isinstance(window := value.get("n_ctx"), int):
+        yield "window", str(window)
+    if isinstance(place := value.get("loc"), list):  # FastAPI's; its `input` repeats what was sent
+        yield "words", ".".join(str(part) for part in place[:6])
+
+
+def _metadata(value: object, depth: int) -> Iterator[tuple[str, str]]:
+    """What OpenRouter adds; its `flagged_input` is what a person wrote."""
+    if isinstance(value, Mapping):
+        if "flagged_input" in value or "reasons" in value:
+            yield "code", "policy"
+        yield from _own_fields(value)
+        yield from _fields(value.get("raw"), depth - 1)
+
+
+def _windows_in(words: str) -> Iterator[int]:
+    for pattern in _SAYS_THE_WINDOW:
+        for found in pattern.findall(words):
+            if digits := found.replace(",", ""):
+                yield int(digits)
+
+
+def _bounded(words: str) -> str:
+    """So much of the words as belongs into a log, cut between two of them: half a key would not be known as one."""
+    if len(words) <= MOST_CHARACTERS_SAID:
+        return words
+    return f"{words[:MOST_CHARACTERS_SAID].rpartition(' ')[0]} …"
 
 
 def _retry_after(headers: httpx2.Headers) -> float | None:

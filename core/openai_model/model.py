@@ -20,7 +20,7 @@ from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
 from core.openai_model.conversations import OpenAIConversations
 from core.openai_model.dialects import Api, ChatCompletions, Dialect, Known, Refusal, Responses, adapted
-from core.openai_model.errors import connection_trouble_of, trouble_of
+from core.openai_model.errors import connection_trouble_of, silence_of, trouble_of
 from core.openai_model.events import MOST_BYTES_OF_AN_EVENT, Events
 from core.openai_model.network import Address, certificates, open_session, proxy_before
 from core.openai_model.reading import News, Reading
@@ -51,12 +51,19 @@ class OpenAIModel:
 
     With `base_url` the server need not be OpenAI's: it gets no fields that only OpenAI knows, and what it refuses is
     left out. A user and a password in it are sent in place of the key, and its query with every request. `api` says
-    which of the two it has; "" is found out. `silence_seconds` without a byte are a failure. Raises StartError where
-    the environment names a proxy or certificates that cannot be used.
+    which of the two it has; "" is found out. `silence_seconds` without a byte are a failure, and `first_token_seconds`,
+    where they are more, while the answer has no text yet. Raises StartError where the environment names a proxy or
+    certificates that cannot be used.
     """
 
     def __init__(
-        self, *, api_key: str, base_url: str | None, silence_seconds: float, api: Literal["", "responses", "chat"] = ""
+        self,
+        *,
+        api_key: str,
+        base_url: str | None,
+        silence_seconds: float,
+        first_token_seconds: float = 0.0,
+        api: Literal["", "responses", "chat"] = "",
     ) -> None:
         self._is_openai = base_url is None
         address = Address.of(base_url or OPENAI_URL)
@@ -74,7 +81,8 @@ class OpenAIModel:
             ),
         )
         self._address = address
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
+        self._silence_seconds = silence_seconds
+        self._first_token_seconds = max(first_token_seconds, silence_seconds)
         self._connections: aiohttp.ClientSession | None = None
         who = address.authorization or api_key
         self.scope = hashlib.sha256(f"{address.url('/responses')}\0{who}".encode()).hexdigest()[:16]
@@ -90,15 +98,22 @@ class OpenAIModel:
 
     async def answer(self, ask: Ask) -> AsyncGenerator[str | ResponseStarted | Finished]:
         """Stream the answer of one response. See LanguageModel."""
+        limit = min(self._first_token_seconds, ask.longest_silence or self._first_token_seconds)
+        began = False
         try:
-            async with self._accepted(ask) as (known, response, whole):
+            async with self._accepted(ask, limit) as (known, response, whole):
                 words = Words(tags_thoughts=not self._is_like_openai, begins_in_thought=known.begins_in_thought)
                 reading = self._dialects[known.api].reading(words)
                 async with contextlib.aclosing(_read(response, whole, reading)) as all_news:
                     async for news in all_news:
+                        if isinstance(news, str) and not began:
+                            began, limit = True, min(self._silence_seconds, limit)
+                            _limit_silence(response, limit)
                         yield news
                 if reading.words.began_in_thought:
                     self._known[ask.assistant.model] = replace(known, begins_in_thought=True)
+        except aiohttp.SocketTimeoutError as error:
+            raise silence_of(limit, began=began) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise connection_trouble_of(error) from error
 
@@ -127,11 +142,13 @@ class OpenAIModel:
         if self._connections is None:  # it can only be made where an event loop runs
             headers = {**self._client.auth_headers, **self._client.default_headers}
             named = [(name, value) for name, value in headers.items() if isinstance(value, str)]
-            self._connections = open_session(self._proxy, self._tls, named, self._timeout)
+            self._connections = open_session(self._proxy, self._tls, named)
         return self._connections
 
     @contextlib.asynccontextmanager
-    async def _accepted(self, ask: Ask) -> AsyncIterator[tuple[Known, aiohttp.ClientResponse, bytes | None]]:
+    async def _accepted(
+        self, ask: Ask, longest_silence: float
+    ) -> AsyncIterator[tuple[Known, aiohttp.ClientResponse, bytes | None]]:
         """The reply to a question in the first form that is not refused, and its body where it is no stream."""
         model = ask.assistant.model
         known = begun = self._known.get(model) or Known(self._api)
@@ -142,7 +159,7 @@ class OpenAIModel:
             if ask.assistant.tools and known.api == "chat":  # which has none that run at the provider
                 known = replace(known, left_out=known.left_out | {"tools"})
             body = dialect.body(ask, known)
-            async with self._post(dialect, body) as response:
+            async with self._post(dialect, body, longest_silence) as response:
                 whole = await _whole_unless_stream(response)
                 refused = self._refused(response, whole)
                 if refused is None:
@@ -159,9 +176,12 @@ class OpenAIModel:
                 raise first if refusal.has_no_such_path else trouble
             known = another
 
-    def _post(self, dialect: Dialect, body: dict[str, Any]) -> contextlib.AbstractAsyncContextManager[Any]:
+    def _post(
+        self, dialect: Dialect, body: dict[str, Any], longest_silence: float
+    ) -> contextlib.AbstractAsyncContextManager[Any]:
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        return self._http().post(self._address.url(dialect.path), data=data, headers=_ACCEPTED)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=longest_silence)
+        return self._http().post(self._address.url(dialect.path), data=data, headers=_ACCEPTED, timeout=timeout)
 
     def _refused(self, response: aiohttp.ClientResponse, whole: bytes | None) -> tuple[Refusal, ModelTrouble] | None:
         """What a reply refuses, and what that means where nothing else is tried."""
@@ -260,3 +280,10 @@ def _json_object(data: bytes) -> dict[str, Any] | None:
 
 async def _once(chunk: bytes) -> AsyncIterator[bytes]:
     yield chunk
+
+
+def _limit_silence(response: aiohttp.ClientResponse, seconds: float) -> None:
+    """Wait for each further byte of a response for so long. Without a connection the rest of it is here already."""
+    if response.connection is not None and (protocol := response.connection.protocol) is not None:
+        protocol.read_timeout = seconds
+        protocol.start_timeout()

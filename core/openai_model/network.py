@@ -5,6 +5,7 @@ All of it is read once, so that a request costs no look at files or variables, a
 
 from __future__ import annotations
 
+import functools
 import importlib
 import ipaddress
 import os
@@ -127,7 +128,7 @@ def certificates(url: str, proxy: Proxy | None = None) -> ssl.SSLContext:
     variable = next((each for each in BUNDLES if os.environ.get(each)), None)
     encrypted = url.startswith("https:") or (proxy is not None and proxy.url.startswith("https:"))
     if variable is None or not encrypted:
-        return httpx2.create_ssl_context(trust_env=False)
+        return _usual_certificates()
     path = os.environ[variable]
     try:
         if Path(path).is_dir():
@@ -137,9 +138,13 @@ def certificates(url: str, proxy: Proxy | None = None) -> ssl.SSLContext:
         raise StartError(f"{variable} names no file of certificates that can be read.") from None
 
 
-def open_session(
-    proxy: Proxy | None, tls: ssl.SSLContext, headers: Sequence[tuple[str, str]], timeout: aiohttp.ClientTimeout
-) -> aiohttp.ClientSession:
+@functools.cache
+def _usual_certificates() -> ssl.SSLContext:
+    """Read once: it takes some 50 ms of processor time."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+def open_session(proxy: Proxy | None, tls: ssl.SSLContext, headers: Sequence[tuple[str, str]]) -> aiohttp.ClientSession:
     """Connections through `proxy`, each request with these headers. An event loop has to run."""
     options: dict[str, Any] = {"limit": 0, "ssl": tls}  # how many are asked at once is bounded elsewhere
     if proxy is not None and proxy.is_socks:
@@ -147,9 +152,7 @@ def open_session(
         proxy = None
     else:
         connector = aiohttp.TCPConnector(**options)
-    return aiohttp.ClientSession(
-        connector=connector, headers=headers, timeout=timeout, proxy=proxy.url if proxy is not None else None
-    )
+    return aiohttp.ClientSession(connector=connector, headers=headers, proxy=proxy.url if proxy is not None else None)
 
 
 def _socks_connector(proxy: Proxy, options: Mapping[str, Any]) -> aiohttp.TCPConnector:

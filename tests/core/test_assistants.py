@@ -93,6 +93,7 @@ def test_an_assistant_is_found_by_its_exact_name(tmp_path: Path) -> None:
         ([ANN + "\nmax_output_tokens = 15"], "max_output_tokens"),
         ([ANN + '\nmax_output_tokens = "many"'], "max_output_tokens"),
         ([ANN + "\ntoken_budget = 999"], "token_budget"),
+        ([ANN + "\ncontext_window = 999"], "context_window"),
         ([ANN + '\ntools = [{ type = "code_interpreter" }]'], "tools.0.type"),
         ([ANN + "\ntools = [{}]"], "tools.0.type"),
         ([ANN + '\ntools = ["web_search"]'], "tools.0"),

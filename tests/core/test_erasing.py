@@ -98,7 +98,9 @@ async def test_items_are_erased_first_then_responses_then_the_conversation(fake:
     assert order == [(ITEM, 6), (RESPONSE, 3), (CONVERSATION, 1)]
 
 
-async def test_a_conversation_of_several_pages_is_erased_whole(fake: FakeOpenAI, sqlite_url: str) -> None:
+async def test_a_conversation_of_several_pages_is_erased_whole_in_pages_that_a_few_pictures_fit_into(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
     async with opened(fake, sqlite_url) as chat:
         await ask(chat, "Q1-a")
         (conversation,) = fake.conversations.values()
@@ -106,6 +108,9 @@ async def test_a_conversation_of_several_pages_is_erased_whole(fake: FakeOpenAI,
         await chat.reset(SESSION)
         await nothing_is_left_to_erase(sqlite_url)
     assert is_gone(fake)
+    limits = [int(request.query["limit"]) for request in fake.requests if request.method == "GET"]
+    assert len(limits) > 210 / 5
+    assert max(limits) <= 5
 
 
 @pytest.mark.parametrize("how", ["reset", "forget"])

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 
 from core import AnswerFailed, Chat, Question, threads
-from core.breaker import FAILURES_IN_A_ROW, Breaker
+from core.breaker import FAILURES, Asking, Breaker
 from core.errors import (
     ModelBusy,
     ModelMisconfigured,
@@ -40,19 +40,22 @@ FAULTS: Mapping[TroubleKind, Callable[[FakeOpenAI], object]] = {
     TroubleKind.RATE_LIMITED: refusing(429, "rate_limit_exceeded"),
     TroubleKind.THREAD_LOCKED: refusing(400, "conversation_locked"),
     TroubleKind.THREAD_UNUSABLE: refusing(404, None, CONVERSATION_IS_GONE),
+    TroubleKind.THREAD_STOPPED: refusing(403, "misalignment_policy_violation"),
     TroubleKind.TOO_LONG: refusing(400, "context_length_exceeded"),
-    TroubleKind.FAILED: failing("image_parse_error"),
+    TroubleKind.FAILED: failing("something_new"),
     TroubleKind.QUESTION_REFUSED: failing("invalid_prompt"),
     TroubleKind.QUESTION_REFUSED_UNWRITTEN: refusing(400, "invalid_prompt"),
     TroubleKind.REQUEST_REFUSED: refusing(400, "unknown_parameter"),
     TroubleKind.MODEL_UNKNOWN: refusing(404, "model_not_found"),
+    TroubleKind.PATH_UNKNOWN: refusing(404, None, "Invalid URL (POST /v1/responses)"),
     TroubleKind.KEY_REFUSED: refusing(401, "invalid_api_key"),
     TroubleKind.OUT_OF_QUOTA: failing("insufficient_quota"),
     TroubleKind.OUT_OF_QUOTA_UNWRITTEN: refusing(429, "insufficient_quota"),
     TroubleKind.NO_WORDS: lambda fake: setattr(fake, "answer", lambda asked: Reply("")),
 }
 ELSEWHERE = {  # whose rules stand below
-    TroubleKind.NOT_REACHED, TroubleKind.PASSING_UNWRITTEN, TroubleKind.HELD_BACK, TroubleKind.HELD_BACK_WHILE_RETRYING,
+    TroubleKind.NOT_REACHED, TroubleKind.SILENT, TroubleKind.PASSING_UNWRITTEN, TroubleKind.HELD_BACK,
+    TroubleKind.HELD_BACK_WHILE_RETRYING,
 }  # fmt: skip
 
 
@@ -83,13 +86,14 @@ async def test_a_conversation_that_could_not_be_opened_leaves_nothing_in_doubt(
     ("patient", "kind"), [(False, TroubleKind.HELD_BACK), (True, TroubleKind.HELD_BACK_WHILE_RETRYING)]
 )  # fmt: skip
 def test_what_is_held_back_from_a_failing_model_comes_again_only_if_it_was_asked_before(
-    patient: bool, kind: TroubleKind, monkeypatch: pytest.MonkeyPatch
+    patient: bool, kind: TroubleKind
 ) -> None:
-    monkeypatch.setattr("core.breaker.SECONDS_OF_FAILURES", 0.0)
-    breaker = Breaker()
-    for _ in range(FAILURES_IN_A_ROW):
-        breaker.learn("model", ModelTrouble(TroubleKind.BROKE_OFF, "it failed"))
-    with pytest.raises(ModelTrouble) as caught, breaker.passing("model", patient=patient):
+    seconds = iter(range(100))
+    breaker = Breaker(lambda: next(seconds))
+    for number in range(FAILURES.turns):
+        trouble = ModelTrouble(TroubleKind.BROKE_OFF, "it failed")
+        breaker.learn("model", trouble, Asking(f"turn {number}", f"session {number}"))
+    with pytest.raises(ModelTrouble) as caught, breaker.passing("model", Asking("a turn"), patient=patient):
         pass
     assert caught.value.kind is kind
     assert caught.value.retry_after
@@ -104,6 +108,7 @@ def test_every_kind_comes_about_and_is_handled() -> None:
 LEADS_TO: Mapping[TroubleKind, tuple[int, int, type[AnswerFailed], str]] = {
     TroubleKind.NOT_REACHED: (MOST_TRIES, 1, ModelUnavailable, "ok"),
     TroubleKind.BROKE_OFF: (MOST_TRIES, 5, ModelUnavailable, "ok"),
+    TroubleKind.SILENT: (2, 3, ModelUnavailable, "ok"),
     TroubleKind.PASSING: (MOST_TRIES, 5, ModelUnavailable, "ok"),
     TroubleKind.PASSING_UNWRITTEN: (MOST_TRIES, 1, ModelUnavailable, "ok"),
     TroubleKind.RATE_LIMITED: (MOST_TRIES, 1, ModelBusy, "ok"),
@@ -111,12 +116,14 @@ LEADS_TO: Mapping[TroubleKind, tuple[int, int, type[AnswerFailed], str]] = {
     TroubleKind.HELD_BACK_WHILE_RETRYING: (MOST_TRIES, 1, ModelUnavailable, "ok"),
     TroubleKind.THREAD_LOCKED: (MOST_TRIES, 3, ModelBusy, "ok"),
     TroubleKind.THREAD_UNUSABLE: (MOST_TRIES, 5, ModelUnavailable, "ok"),
-    TroubleKind.TOO_LONG: (MOST_TRIES, 5, TooLong, "ok"),
+    TroubleKind.THREAD_STOPPED: (1, 2, QuestionRefused, "ok"),
+    TroubleKind.TOO_LONG: (2, 3, TooLong, "ok"),
     TroubleKind.FAILED: (1, 2, ModelUnavailable, "ok"),
     TroubleKind.QUESTION_REFUSED: (1, 2, QuestionRefused, "ok"),
     TroubleKind.QUESTION_REFUSED_UNWRITTEN: (1, 1, QuestionRefused, "ok"),
     TroubleKind.REQUEST_REFUSED: (1, 1, ModelMisconfigured, "ok"),
     TroubleKind.MODEL_UNKNOWN: (1, 1, ModelMisconfigured, "refused"),
+    TroubleKind.PATH_UNKNOWN: (1, 1, ModelMisconfigured, "refused"),
     TroubleKind.KEY_REFUSED: (1, 1, ModelMisconfigured, "refused"),
     TroubleKind.OUT_OF_QUOTA: (1, 2, ModelQuotaExhausted, "quota exhausted"),
     TroubleKind.OUT_OF_QUOTA_UNWRITTEN: (1, 1, ModelQuotaExhausted, "quota exhausted"),

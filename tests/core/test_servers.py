@@ -56,9 +56,8 @@ async def answer_to(chat: Chat, text: str) -> str:
 
 
 async def the_start(chat: Chat, server: Running) -> None:
-    """What a server has is known before the first question, which costs nothing and says nothing."""
-    await chat._threads.check_model(question().assistant)
-    assert not any(asked.said for asked in server.asked)
+    """What a server has is known before the first question."""
+    await chat._threads.check_model(chat._assistants.default)
     assert chat.model_status == "ok"
     server.asked.clear()
     assert await answer_to(chat, "Q1") == "You asked: Q1."

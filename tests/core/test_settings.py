@@ -195,6 +195,7 @@ def test_log_levels_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) 
         ("MAX_BODY_BYTES", "999"),
         ("TURN_DEADLINE_SECONDS", "5min"),
         ("MODEL_SILENCE_SECONDS", "-8"),
+        ("MODEL_FIRST_TOKEN_SECONDS", "-8"),
         ("LEASE_SECONDS", "2.5"),
         ("DRAIN_SECONDS", "soon"),
         ("DRAIN_SECONDS", "nan"),

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.conftest import new_postgresql_database
-from tests.fakes.openai_api import FakeOpenAI, Reply
+from tests.fakes.openai_api import FakeOpenAI, Reply, Status
 from tests.web.conftest import Site, served
 from web.pages import FOLDER
 
@@ -34,6 +34,18 @@ def no_connections(server: str, database_url: str) -> Iterator[None]:
 async def test_a_process_that_serves_is_alive_and_ready(database_url: str) -> None:
     async with served(None, database_url) as site:
         assert await site.get("/healthz") == (200, {"status": "ok", "store": "ok", "model": "ok"})
+        assert await site.get("/readyz") == (200, {"status": "ready"})
+
+
+async def test_a_model_that_refuses_us_is_told_and_keeps_no_process_from_getting_traffic(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    async with served(fake, sqlite_url) as site:
+        fake.fail("POST", "/responses", Status(402, message="Insufficient credits"))
+        assert (await site.ask("Q1-a"))[0] == 500
+        assert await site.get("/healthz") == (200, {"status": "ok", "store": "ok", "model": "quota exhausted"})
+        assert await site.get("/readyz") == (200, {"status": "ready", "model": "quota exhausted"})
+        await site.answer("Q2-a")
         assert await site.get("/readyz") == (200, {"status": "ready"})
 
 
