@@ -62,7 +62,7 @@ ELSEWHERE = {  # whose rules stand below
 @pytest.mark.parametrize("kind", FAULTS)
 async def test_each_fault_is_told_as_the_trouble_that_it_is(fake: FakeOpenAI, kind: TroubleKind) -> None:
     FAULTS[kind](fake)
-    async with model_at(fake.base_url) as model:
+    async with model_at(fake.base_url, api="responses") as model:
         with pytest.raises(ModelTrouble) as caught:
             await news_of(model, question())
     assert caught.value.kind is kind

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -28,8 +28,10 @@ ALWAYS = {"model", "instructions", "input", "stream"}
 
 
 @contextlib.asynccontextmanager
-async def model_at(base_url: str | None, *, key: str = KEY, silence_seconds: float = 5.0) -> AsyncIterator[OpenAIModel]:
-    model = OpenAIModel(api_key=key, base_url=base_url, silence_seconds=silence_seconds)
+async def model_at(
+    base_url: str | None, *, key: str = KEY, silence_seconds: float = 5.0, api: Literal["", "responses", "chat"] = ""
+) -> AsyncIterator[OpenAIModel]:
+    model = OpenAIModel(api_key=key, base_url=base_url, silence_seconds=silence_seconds, api=api)
     try:
         yield model
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core import AnswerFailed, Chat, Finished, Question, threads
+from core import AnswerFailed, Chat, Finished, Question, openai_model, threads
 from core.assistants import Assistant
 from core.errors import ModelMisconfigured
 from core.language_model import Ask, ModelTrouble, Said, TroubleKind
@@ -57,7 +57,7 @@ async def answer_to(chat: Chat, text: str) -> str:
 
 async def the_start(chat: Chat, server: Running) -> None:
     """What a server has is known before the first question."""
-    await chat._threads.check_model(chat._assistants.default)
+    await chat._threads.check_model(chat.assistants.default)
     assert chat.model_status == "ok"
     server.asked.clear()
     assert await answer_to(chat, "Q1") == "You asked: Q1."
@@ -115,8 +115,8 @@ async def test_whatever_the_server_it_answers_or_one_sentence_is_told(
     file.write_text(ASSISTANTS)
     async with running(SERVERS[name]) as server:
         base_url = server.base_url
-        if name == "OpenAI":  # at the address that the SDK takes for OpenAI's, so that it is no other server
-            monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+        if name == "OpenAI":  # at the address that we take for OpenAI's, so that it is no other server
+            monkeypatch.setattr(openai_model.model, "OPENAI_URL", base_url)
             base_url = ""
         at = {"openai_api_key": KEY, "openai_base_url": base_url, "openai_threads": "local" if not base_url else ""}
         async with opened(None, sqlite_url, assistants_file=file, **at) as chat:
@@ -244,7 +244,7 @@ async def test_openai_is_never_asked_without_what_keeps_a_question_private(
 ) -> None:
     ann = Assistant.model_validate({**ANN.model_dump(), "tools": [{"type": "web_search"}]})
     async with running(refuses(field)) as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)  # to us it is OpenAI
+        monkeypatch.setattr(openai_model.model, "OPENAI_URL", server.base_url)  # to us it is OpenAI
         async with model_at(None) as model:
             with pytest.raises(ModelTrouble) as caught:
                 await news_of(model, question(assistant=ann))
@@ -253,7 +253,7 @@ async def test_openai_is_never_asked_without_what_keeps_a_question_private(
 
 async def test_openai_is_asked_through_responses_whatever_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(Server(openai, (CHAT,))) as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setattr(openai_model.model, "OPENAI_URL", server.base_url)
         async with model_at(None) as model:
             with pytest.raises(ModelTrouble):
                 await news_of(model, question())
