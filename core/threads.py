@@ -402,9 +402,11 @@ def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:
 def _pause(trouble: ModelTrouble, tries: int, *, bare: bool) -> float | None:
     """Seconds to wait before the next try; None where it would not help."""
     retry = trouble.handling.retry
-    if tries >= MOST_TRIES or retry == "no" or (retry == "with less history" and bare):
+    if tries >= MOST_TRIES or retry == "no" or (retry == "once" and tries > 1):
         return None
-    if retry == "with less history" or (retry == "at once" and tries == 1):
+    if retry == "with less history" and bare:
+        return None
+    if retry == "with less history" or (retry in ("at once", "once") and tries == 1):
         return 0.0
     if retry == "after a pause" and trouble.retry_after is not None:
         return trouble.retry_after if trouble.retry_after <= LONGEST_RETRY_AFTER_SECONDS else None

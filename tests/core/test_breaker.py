@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core import Answer, Chat, Question, breaker, threads
-from core.errors import AnswerFailed, ModelMisconfigured, ModelQuotaExhausted, ModelUnavailable
+from core.errors import AnswerFailed, ModelMisconfigured, ModelQuotaExhausted, ModelUnavailable, NoWords
 from core.language_model import ModelTrouble, TroubleKind
 from tests.conftest import KEY, opened
 from tests.fakes.openai_api import DropMidStream, FakeOpenAI, Fault, Garbage, Reply, Stall, Status
@@ -191,7 +191,7 @@ async def test_answers_without_a_word_hold_nothing_back(fake: FakeOpenAI, sqlite
     async with opened(fake, sqlite_url) as chat:
         fake.answer = lambda asked: Reply(silent=True)
         for _ in range(6):
-            await fails(chat, ModelUnavailable)
+            await fails(chat, NoWords)
         assert chat.model_status == "ok"
 
 

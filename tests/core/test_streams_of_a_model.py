@@ -240,7 +240,7 @@ def test_an_answer_without_words_is_known_as_one(what: str) -> None:
     reading, events = WITHOUT_WORDS[what]
     with pytest.raises(ModelTrouble) as caught:
         said(*events, reading=reading(Words()))
-    assert (caught.value.kind, caught.value.handling.retry) == (TroubleKind.NO_WORDS, "no")
+    assert (caught.value.kind, caught.value.handling.retry) == (TroubleKind.NO_WORDS, "once")
 
 
 def test_words_beside_a_call_are_the_answer() -> None:
