@@ -91,10 +91,10 @@ class Handling:
     """What a kind of trouble leads to.
 
     `failure` is what a person is told if nothing helps. "at once" holds for the first retry: the next ones come after a
-    pause. "once" is for what takes long to find out: it is retried once, after a pause. What becomes of the thread is
-    "unknown" where it may contain the question; it is "too full" where it has to be retired wherever it is kept, since
-    what was left out for this question is not left out for the next. `blames` says what is wrong beyond this question:
-    the server, which may recover, or the key or the model, where an operator has to act.
+    pause. "once" is for what seldom helps, or takes long to find out: it is retried once, after a pause. What becomes
+    of the thread is "unknown" where it may contain the question; it is "too full" where it has to be retired wherever
+    it is kept, since what was left out for this question is not left out for the next. `blames` says what is wrong
+    beyond this question: the server, which may recover, or the key or the model, where an operator has to act.
     """
 
     failure: type[AnswerFailed]
@@ -132,7 +132,7 @@ HANDLING = {
     TroubleKind.KEY_REFUSED: Handling(ModelMisconfigured, "no", "no", "as it was", "key"),
     TroubleKind.OUT_OF_QUOTA: Handling(ModelQuotaExhausted, "no", "no", "unknown", "key"),
     TroubleKind.OUT_OF_QUOTA_UNWRITTEN: Handling(ModelQuotaExhausted, "no", "no", "as it was", "key"),
-    TroubleKind.NO_WORDS: Handling(NoWords, "no", "no", "unknown", ""),
+    TroubleKind.NO_WORDS: Handling(NoWords, "once", "no", "unknown", ""),
 }
 
 

@@ -141,7 +141,7 @@ class Threads:
                 rebuild = _needs_another_thread(trouble, tries)
                 if trouble.handling.thread == "as it was" and not rebuild:
                     await self._store.threads.settle(turn, synced.number, synced.tokens)
-                pause = _pause(trouble, tries, begun.plan, fitting, patience)
+                pause = _pause(trouble, tries, begun.plan, fitting)
                 if trouble.kind is TroubleKind.SILENT:
                     patience = _silence_left(trouble)
                 late = pause is None or asyncio.get_running_loop().time() + pause >= deadline
@@ -434,12 +434,12 @@ def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:
             return tries >= MOST_TRIES_ON_A_LOCKED_THREAD
 
 
-def _pause(trouble: ModelTrouble, tries: int, plan: Plan, fitting: Fitting, patience: float | None) -> float | None:
+def _pause(trouble: ModelTrouble, tries: int, plan: Plan, fitting: Fitting) -> float | None:
     """Seconds to wait before the next try; None where it would not help."""
     retry = trouble.handling.retry
     if tries >= MOST_TRIES or retry == "no":
         return None
-    if retry == "once" and (patience is not None or _silence_left(trouble) < LEAST_SECONDS_TO_LISTEN):
+    if retry == "once" and (tries > 1 or _silence_left(trouble) < LEAST_SECONDS_TO_LISTEN):
         return None
     if retry == "with less history":
         fits = fitting.may_fit_after(plan.costs, window=trouble.window, alone=_is_alone(plan))

@@ -68,8 +68,9 @@ class Refusal:
         """Those of the fields that it names."""
         if self.status not in (400, 422, 500) or self.is_too_long:
             return frozenset()
-        named = [field for field in fields if _NAMED[field].match(self.field)]
-        return frozenset(named or [field for field in fields if _NAMED[field].search(self.text)])
+        if self.field:
+            return frozenset(field for field in fields if _NAMED[field].match(self.field))
+        return frozenset(field for field in fields if _NAMED[field].search(self.text))
 
     @property
     def is_about_the_form(self) -> bool:
@@ -110,7 +111,7 @@ _NAMED = {  # what servers call the fields; what stands behind a dot is a part o
         "max_output_tokens": r"max_(output_|completion_)?tokens",
         "max_tokens": r"max_tokens",
         "max_completion_tokens": r"max_completion_tokens",
-        "tools": r"tools?|web_search|file_search",
+        "tools": r"tools|of tool|tool type|web_search|file_search",
         "stream_options": r"stream_options|include_(usage|obfuscation)",
         "store": r"store",
         "safety_identifier": r"safety_identifier",
@@ -221,7 +222,8 @@ def adapted(
         fields.append(SYSTEM)
     if refused := refusal.refused(fields):
         return replace(known, left_out=known.left_out | refused)
-    if is_openai or known.api == "chat" or not refusal.is_about_the_form:
+    is_kept_there = is_openai or "conversation" in body  # by a server that knows OpenAI's form
+    if is_kept_there or known.api == "chat" or not refusal.is_about_the_form:
         return None
     if not known.in_parts:
         return replace(known, in_parts=True)

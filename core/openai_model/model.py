@@ -185,11 +185,11 @@ class OpenAIModel:
 
     def _refused(self, response: aiohttp.ClientResponse, whole: bytes | None) -> tuple[Refusal, ModelTrouble] | None:
         """What a reply refuses, and what that means where nothing else is tried."""
-        text = (whole or b"").decode("utf-8", "replace")
         if response.status < 400:
-            refusal = Refusal(response.status, "", text)
+            reply = (_json_object(whole) if whole is not None else None) or {}
+            refusal = Refusal(response.status, "", str(reply.get("error", "")) if len(reply) == 1 else "")
             trouble = ModelTrouble(TroubleKind.REQUEST_REFUSED, "HTTP 200, and the server does not know the path")
-            return (refusal, trouble) if whole is not None and refusal.has_no_such_path else None
+            return (refusal, trouble) if refusal.has_no_such_path else None
         error = self._client._make_status_error_from_response(
             httpx2.Response(
                 response.status,
@@ -200,6 +200,7 @@ class OpenAIModel:
         )
         trouble = trouble_of(error)
         trouble.__cause__ = error
+        text = (whole or b"").decode("utf-8", "replace")
         return Refusal(response.status, str(error.param or ""), text), trouble
 
     def _keep(self, model: str, known: Known, *, lacks_path: bool) -> None:

@@ -161,7 +161,7 @@ class ResponsesReading(Reading):
         return isinstance(item_id, str) and item_id in self._asides
 
     def _begin_item(self, item: Mapping[str, Any]) -> list[News]:
-        self._called = self._called or item.get("type") in _CALLS
+        self._called = self._called or _is_call(item)
         if item.get("type") != "message":
             return []
         if item.get("phase") == "commentary":  # what the model says to itself while it works
@@ -179,7 +179,7 @@ class ResponsesReading(Reading):
         self._is_told = False
 
     def _end_item(self, item: Mapping[str, Any]) -> list[News]:
-        self._called = self._called or item.get("type") in _CALLS
+        self._called = self._called or _is_call(item)
         if item.get("type") != "message" or item.get("phase") == "commentary":
             return []
         self._cite_all(item)
@@ -213,9 +213,11 @@ class ResponsesReading(Reading):
     def _complete(self, begin: int, whole: str) -> list[News]:
         """Write what is missing of a text that begins there."""
         written, whole = storable("".join(self._written[begin:])), storable(whole)
-        begun = written.lstrip()
-        if whole.lstrip().startswith(begun):
-            return self._write(whole.lstrip()[len(begun) :] if begun else whole)
+        if whole.startswith(written):
+            return self._write(whole[len(written) :])
+        begun, bare = written.lstrip(), whole.lstrip()
+        if bare.startswith(begun):
+            return self._write(bare[len(begun) :])
         if whole.rstrip().endswith(written.rstrip()):  # its beginning was lost
             self._written[begin:] = [whole]
             self.words = self.words.anew()
@@ -235,7 +237,7 @@ class ResponsesReading(Reading):
             raise failure_of(as_mapping(response.get("error")))
         output = response.get("output")
         items = [as_mapping(item) for item in output] if isinstance(output, list) else []
-        self._called = self._called or any(item.get("type") in _CALLS for item in items)
+        self._called = self._called or any(map(_is_call, items))
         messages = [each for each in items if each.get("type") == "message" and each.get("phase") != "commentary"]
         news = self._complete(0, "\n\n".join("".join(map(_text_of, _parts_of(each))) for each in messages))
         for message in messages:
@@ -260,6 +262,10 @@ def _started(response: Mapping[str, Any]) -> list[News]:
     """The response that began, if it has an id that can be one."""
     response_id = response.get("id")
     return [ResponseStarted(response_id)] if isinstance(response_id, str) and _ID.fullmatch(response_id) else []
+
+
+def _is_call(item: Mapping[str, Any]) -> bool:
+    return str(item.get("type")) in _CALLS
 
 
 def _parts_of(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:

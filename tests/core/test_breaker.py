@@ -12,7 +12,7 @@ import pytest
 
 from core import Answer, Chat, Question, threads
 from core.breaker import FAILURES, REFUSALS, Asking, Breaker
-from core.errors import AnswerFailed, ModelMisconfigured, ModelQuotaExhausted, ModelUnavailable
+from core.errors import AnswerFailed, ModelMisconfigured, ModelQuotaExhausted, ModelUnavailable, NoWords
 from core.language_model import ModelTrouble, TroubleKind
 from tests.conftest import KEY, opened
 from tests.fakes.openai_api import DropMidStream, FakeOpenAI, Fault, Garbage, Recorded, Reply, Status
@@ -230,7 +230,7 @@ async def test_answers_without_a_word_hold_nothing_back(fake: FakeOpenAI, sqlite
         fake.answer = lambda asked: Reply(silent=True)
         for number in range(FAILURES.turns + 1):
             clock.now += 1
-            await fails(chat, ModelUnavailable, f"web:public:{number}")
+            await fails(chat, NoWords, f"web:public:{number}")
         assert chat.model_status == "ok"
 
 

@@ -127,7 +127,7 @@ LEADS_TO: Mapping[TroubleKind, tuple[int, int, type[AnswerFailed], str]] = {
     TroubleKind.KEY_REFUSED: (1, 1, ModelMisconfigured, "refused"),
     TroubleKind.OUT_OF_QUOTA: (1, 2, ModelQuotaExhausted, "quota exhausted"),
     TroubleKind.OUT_OF_QUOTA_UNWRITTEN: (1, 1, ModelQuotaExhausted, "quota exhausted"),
-    TroubleKind.NO_WORDS: (1, 2, NoWords, "ok"),
+    TroubleKind.NO_WORDS: (2, 3, NoWords, "ok"),
 }
 
 

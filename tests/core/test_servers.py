@@ -205,6 +205,15 @@ async def test_a_question_that_is_too_long_is_no_refusal_of_a_field() -> None:
     assert (caught.value.kind, len(server.asked)) == (TroubleKind.TOO_LONG, 1)
 
 
+async def test_what_is_wrong_with_a_conversation_is_no_refusal_of_a_field() -> None:
+    words = "Item 'msg_1' of type 'message' was provided without its required 'reasoning' item: 'rs_1'."
+    async with running(Server()) as server, model_at(server.base_url) as model:
+        server.instead = [error(400, words, param="input")]
+        with pytest.raises(ModelTrouble):
+            await news_of(model, asked_by_ann(conversation_id="conv_1"))
+    assert len(server.asked) == 1
+
+
 @pytest.mark.parametrize("conversation_id", ["conv_1", None])
 async def test_what_may_have_been_written_is_not_asked_again_without_a_field(conversation_id: str | None) -> None:
     async with running(Server()) as server, model_at(server.base_url) as model:
@@ -283,6 +292,13 @@ async def test_a_server_that_answers_what_it_does_not_know_with_200_is_known_too
     unexpected = Says(200, json.dumps({"error": "Unexpected endpoint or method. (POST /v1/responses)"}))
     async with running(Server(paths=(CHAT,), knows_no_path=unexpected)) as server, model_at(server.base_url) as model:
         assert isinstance((await news_of(model, question()))[-1], Finished)
+
+
+async def test_an_answer_that_speaks_of_an_endpoint_is_an_answer() -> None:
+    spoken_of = json.dumps(COMPLETION).replace("Well.", "Unexpected endpoint.")
+    async with running(Server(paths=(CHAT,))) as server, model_at(server.base_url) as model:
+        server.instead = [Says(200, spoken_of)]
+        assert (await news_of(model, question()))[-1] == Finished("Unexpected endpoint.", usage=Usage(7, 5))
 
 
 async def test_a_model_that_is_not_there_is_no_path_that_is_not_there() -> None:

@@ -155,6 +155,26 @@ def test_what_is_told_whole_is_shown_once(how: str) -> None:
     assert ("".join(pieces), finished) == (text, Finished(text))
 
 
+@given(text=st.text("ab \n😀", min_size=1, max_size=12).filter(str.strip), data=st.data())
+@settings(deadline=None, database=None, max_examples=60)
+def test_wherever_deltas_end_and_whatever_is_told_whole_a_text_is_shown_once(text: str, data: st.DataObject) -> None:
+    sent = text[: data.draw(st.integers(0, len(text)))]
+    item = message(part(text))
+    begin: list[Json] = [
+        {"type": "response.output_item.added", "item": message()},
+        {"type": "response.content_part.added"},
+    ]
+    whole = [
+        done("output_text", text=text), done("content_part", part=part(text)), done("output_item", item=item),
+        completed(output=[item]),
+    ]  # fmt: skip
+    begun = data.draw(st.sampled_from([[], begin[:1], begin]))
+    told = data.draw(st.lists(st.sampled_from(range(4)), unique=True, min_size=1).map(sorted))
+    told_whole = [whole[index] for index in told] + ([] if 3 in told else [completed()])
+    pieces, finished = said(*begun, *map(delta, cut(data.draw, sent)), *told_whole)
+    assert "".join(pieces) == finished.text == text
+
+
 def test_where_the_first_words_were_lost_the_whole_text_counts() -> None:
     pieces, finished = said(delta("you."), done("output_text", text="Hello you."), completed(output=[HELLO]))
     assert ("".join(pieces), finished.text) == ("you.", "Hello you.")
@@ -220,7 +240,7 @@ def test_an_answer_without_words_is_known_as_one(what: str) -> None:
     reading, events = WITHOUT_WORDS[what]
     with pytest.raises(ModelTrouble) as caught:
         said(*events, reading=reading(Words()))
-    assert (caught.value.kind, caught.value.handling.retry) == (TroubleKind.NO_WORDS, "no")
+    assert (caught.value.kind, caught.value.handling.retry) == (TroubleKind.NO_WORDS, "once")
 
 
 def test_words_beside_a_call_are_the_answer() -> None:
