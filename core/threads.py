@@ -39,7 +39,8 @@ LONGEST_RETRY_AFTER_SECONDS = 30.0
 TURNS_PER_TELLING = 10  # two items each, and OpenAI takes 20 at a time
 LONGEST_SILENCE_SECONDS = 150.0  # of all tries of a turn together
 LEAST_SECONDS_TO_LISTEN = 5.0
-LONGEST_ECHO = 11  # characters of a question that an error may repeat by chance
+LONGEST_CHANCE = 11  # characters of a text that an error may repeat by chance
+SHORTEST_ECHO = 4  # a whole text of fewer characters is no more than a chance
 SECONDS_UNTIL_NOTED = 0.1
 ERASING_SECONDS = 120.0
 LONGEST_WAIT_FOR_ERASURES_SECONDS = 30.0
@@ -401,17 +402,21 @@ def _is_alone(plan: Plan) -> bool:
 
 def _report(turn: Turn, plan: Plan, tries: int, trouble: ModelTrouble) -> None:
     """Tell operators how a try failed, in the provider's words where there are any."""
-    told = [turn.question, turn.context or "", *(said.text for said in _messages(plan.catch_up))]
+    told = [turn.question, _asked(turn), *(said.text for said in _messages(plan.catch_up))]
     said = without_echo(trouble.said, told)
     level = logging.WARNING if said or trouble.kind is TroubleKind.SILENT else logging.INFO
     logger.log(level, "turn %s, try %d: %s%s", turn.reference, tries, trouble.cause, f": {said}" if said else "")
 
 
 def without_echo(words: str, told: Sequence[str]) -> str:
-    """The words without what they repeat of a text that was told."""
+    """The words, which are one line, without what they repeat of a text that was told."""
+    told = [" ".join(text.split()) for text in told]
+    for text in told:
+        if SHORTEST_ECHO <= len(text) <= LONGEST_CHANCE:
+            words = words.replace(text, "…")
     kept = [True] * len(words)
-    for start in range(len(words) - LONGEST_ECHO):
-        end = start + LONGEST_ECHO + 1
+    for start in range(len(words) - LONGEST_CHANCE):
+        end = start + LONGEST_CHANCE + 1
         if any(words[start:end] in text for text in told):
             kept[start:end] = [False] * (end - start)
     runs = groupby(zip(words, kept, strict=True), key=itemgetter(1))

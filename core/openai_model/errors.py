@@ -34,7 +34,7 @@ from core.language_model import ModelTrouble, TroubleKind
 from core.logs import kind_of
 
 MOST_CHARACTERS_SAID = 300  # of a provider's own words, in the log
-_MOST_CHARACTERS_READ = 4_000
+_MOST_CHARACTERS_READ, _MOST_CHARACTERS_OF_JSON = 4_000, 100_000
 _DEEPEST = 5
 _WINDOWS = range(256, 100_000_000)  # of what a number in an error may be, if it is a window
 
@@ -191,7 +191,7 @@ def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
     kind = next((rule.kind for rule in _RULES if rule.fits(complaint)), TroubleKind.REQUEST_REFUSED)
     if kind in (TroubleKind.QUESTION_REFUSED, TroubleKind.OUT_OF_QUOTA) and error.status_code < 500:
         kind = kind.unwritten
-    cause = f"HTTP {error.status_code} {error.code or error.type or ''}".strip()
+    cause = f"HTTP {error.status_code} {_in_brief(error.code or error.type)}".strip()
     if request_id := error.request_id:
         cause += f", request {request_id}"
     return _trouble(kind, cause, complaint, retry_after=_retry_after(error.response.headers))
@@ -204,7 +204,7 @@ def failure_of(error: Mapping[str, Any] | str) -> ModelTrouble:
     kind = next((rule.kind for rule in rules if rule.fits(complaint)), None)
     if kind is None:
         kind = TroubleKind.FAILED if complaint.codes - {"error"} else TroubleKind.PASSING
-    code = str(error.get("code") or error.get("type") or "") if isinstance(error, Mapping) else ""
+    code = _in_brief(error.get("code") or error.get("type")) if isinstance(error, Mapping) else ""
     return _trouble(_BEGUN.get(kind, kind), f"the response failed: {code or 'no reason given'}", complaint)
 
 
@@ -251,7 +251,7 @@ def _fields(value: object, depth: int) -> Iterator[tuple[str, str]]:
     if depth == 0:
         return
     if isinstance(value, str):
-        yield from _fields_of_text(value.strip()[:_MOST_CHARACTERS_READ], depth)
+        yield from _fields_of_text(value.strip(), depth)
     elif isinstance(value, list):
         for each in value[:3]:
             yield from _fields(each, depth - 1)
@@ -263,7 +263,7 @@ def _fields(value: object, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def _fields_of_text(text: str, depth: int) -> Iterator[tuple[str, str]]:
-    if text[:1] in ("{", "["):
+    if text[:1] in ("{", "[") and len(text) <= _MOST_CHARACTERS_OF_JSON:
         try:
             yield from _fields(json.loads(text), depth - 1)
         except (ValueError, RecursionError):
@@ -271,7 +271,7 @@ def _fields_of_text(text: str, depth: int) -> Iterator[tuple[str, str]]:
         else:
             return
     if text:
-        yield "words", _NOT_WORDS.sub(" ", text)
+        yield "words", _NOT_WORDS.sub(" ", text[:_MOST_CHARACTERS_READ])
 
 
 def _own_fields(value: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
@@ -279,7 +279,7 @@ def _own_fields(value: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(said := value.get(name), str | int):
             yield "code", str(said)
     if isinstance(window := value.get("n_ctx"), int):
-        yield "window", str(window)
+        yield "window", str(int(window))
     if isinstance(place := value.get("loc"), list):  # FastAPI's; its `input` repeats what was sent
         yield "words", ".".join(str(part) for part in place[:6])
 
@@ -298,6 +298,11 @@ def _windows_in(words: str) -> Iterator[int]:
         for found in pattern.findall(words):
             if digits := found.replace(",", ""):
                 yield int(digits)
+
+
+def _in_brief(code: object) -> str:
+    """A code, as far as it looks like one."""
+    return re.sub(r"[^\w.-]+", " ", str(code or ""))[:60].strip()
 
 
 def _bounded(words: str) -> str:

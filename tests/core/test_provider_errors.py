@@ -350,7 +350,7 @@ def nested(depth: int) -> Any:
 @pytest.mark.parametrize(
     "body",
     [None, 7, True, [], [None], {}, {"error": None}, {"error": 5}, {"code": {}, "message": []}, nested(200),
-     "{" * 9_000, '{"error":' * 900, "<" * 9_000, "<script" * 900, {"error": {"n_ctx": "many"}},
+     "{" * 9_000, '{"error":' * 900, "<" * 9_000, "<script" * 900, {"error": {"n_ctx": "many"}}, {"n_ctx": True},
      {"detail": [{"loc": {}, "msg": 1}]}, {"error": {"metadata": "none"}}],
 )  # fmt: skip
 def test_no_shape_of_an_error_is_one_that_breaks_us(body: Any) -> None:
@@ -376,6 +376,7 @@ def test_no_shape_of_an_error_is_one_that_breaks_us(body: Any) -> None:
         ("<html><style>p { x }</style><h1>502</h1><p>Bad\nGateway</p></html>", "502 Bad Gateway"),
         (openrouter_says(403, "Flagged", flagged_input="my words", reasons=["violence"]), "Flagged"),
         (openrouter_says(400, "An error.", raw='{"message": "It is that."}'), "An error. It is that."),
+        (openrouter_says(403, "No.", raw=json.dumps({"flagged_input": "my words" * 999, "message": "It is."})), "No. It is."),
         ("", ""),
     ],
 )  # fmt: skip
@@ -411,10 +412,19 @@ async def test_the_log_has_the_cause_and_nothing_of_the_question_and_the_person_
         ("Invalid value: 'where did I put my keys'.", "Invalid value: '…'."),
         ("無効な入力: 鍵はどこに置きましたか教えてください。", "無効な入力: …。"),
         ("The model does not exist.", "The model does not exist."),
+        ("In 'first line second line': no.", "In '…': no."),
+        ("Is it 'brief'?", "Is it '…'?"),
         ("short", "short"),
         ("", ""),
     ],
 )
 def test_what_repeats_a_question_is_left_out_of_what_operators_are_told(words: str, left: str) -> None:
-    told = ["Tell me: where did I put my keys", "鍵はどこに置きましたか教えてください", ""]
+    told = [
+        "Tell me: where did I put my keys",
+        "鍵はどこに置きましたか教えてください",
+        "first line\nsecond line",
+        "brief",
+        "",
+        "is",
+    ]
     assert without_echo(words, told) == left

@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -123,8 +123,11 @@ SIGNS = {"a comment": b": keep-alive\n\n", "an event": events({"type": "response
 async def server_with(sign: bytes, times: int, rest: bytes, *, seconds: float = 0.1) -> AsyncIterator[str]:
     """A server that gives signs of life in the stream, one after each pause, before the rest of it."""
 
+    serving: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
+        serving.add(cast("asyncio.Task[None]", asyncio.current_task()))
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError), contextlib.closing(writer):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
             for _ in range(times):
@@ -132,11 +135,13 @@ async def server_with(sign: bytes, times: int, rest: bytes, *, seconds: float = 
                 writer.write(sign)
                 await writer.drain()
             writer.write(rest)
-        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving)
 
 
 @pytest.mark.parametrize("sign", SIGNS)
