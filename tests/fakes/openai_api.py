@@ -76,7 +76,7 @@ __all__ = [
 
 Answer = Callable[[Asked], str | Reply]
 
-CHECK = b'"instructions": "Answer with one word."'
+CHECK = b'"Answer with one word."'
 CHECKED = b'data: {"type":"response.output_text.delta","item_id":"msg_1","delta":"Yes"}\n\n'
 WEB_PAGE = "<html><head><title>Welcome</title></head><body><h1>Please log in</h1></body></html>"
 GARBAGE = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"brok\n\n'
