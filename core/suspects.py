@@ -15,14 +15,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from core.session_queue import SessionQueue
 from core.store import Store
 from core.turn_in_hand import TurnInHand, WorkEnded
 from core.turns import DEATH_ALONE, Turn
 
-SECONDS_TO_LIVE_FIRST = (0.0, 0.0, 1.0, 2.0, 4.0)  # by how many deaths counted in full
+SECONDS_TO_LIVE_FIRST: Sequence[float] = (0.0, 0.0, 1.0, 2.0, 4.0)  # by how many deaths counted in full
 SECONDS_BETWEEN_TRIES = 0.2  # while a suspected turn of another process is in work
 
 

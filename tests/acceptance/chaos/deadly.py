@@ -8,15 +8,18 @@ from functools import wraps
 
 from aiohttp.client_proto import ResponseHandler
 
+from core import suspects
 from tests.acceptance.chaos.answers import DEADLY_WORD
 from tests.acceptance.processes import main_of
 from web import cli
 
-RUNS = "BOB_RUNS"
+RUNS, HURRIES = "BOB_RUNS", "BOB_HURRIES"
 
 
 def main() -> None:
     """Run what is shipped, `bob run` or a bot alone, until it reads the word."""
+    if os.environ.get(HURRIES):
+        suspects.SECONDS_TO_LIVE_FIRST = (0.0,) * 5
     received = ResponseHandler.data_received
 
     @wraps(received)

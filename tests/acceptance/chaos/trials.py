@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ParamSpec
 
+from tests.acceptance.chaos import deadly
 from tests.acceptance.chaos.judging import judge
 from tests.acceptance.chaos.postgres import Postgres, socket_of, through
 from tests.acceptance.chaos.proxy import Wire, wire_to
@@ -88,16 +89,16 @@ async def _strike(here: World, rng: random.Random) -> None:
 
 
 @_timed
-async def poison(fleet: str, seed: int, postgres: Postgres, *, kills: int) -> Verdict:
+async def poison(fleet: str, seed: int, postgres: Postgres, *, kills: int, hurries: bool = False) -> Verdict:
     """Ask a question whose answer kills, among two others in each of 20 sessions, while processes are killed as well.
 
-    It is given up, and all others are answered.
+    It is given up, and all others are answered. `hurries`: processes need not have lived for long.
     """
     database, roles = FLEETS[fleet]
     database_url = postgres.new_database() if database == "postgresql" else ""
     async with world(seed, database_url, slow=SHARE_OF_SLOW_ANSWERS_BESIDE_POISON) as here:
         for role in roles:
-            await here.fleet.add(role, here.settings)
+            await here.fleet.add(role, {**here.settings, deadly.HURRIES: "yes" if hurries else ""})
         async with here.asked(people=(0, 0, 0), events=0) as crowd:
             first = crowd.begin(here.rng.choice([here.slack_talk, here.discord_talk]))
             here.model.poisonous = f"Q2-{first.label}"
@@ -107,8 +108,10 @@ async def poison(fleet: str, seed: int, postgres: Postgres, *, kills: int) -> Ve
                 for talk in talks:
                     tasks.create_task(_ask_a_while(here, crowd, talk, seconds=kills * MEAN_SECONDS_TO_A_KILL))
                 for _ in range(kills):
+                    victim = here.rng.choice(here.fleet.members)
+                    await victim.is_up()
                     await asyncio.sleep(here.rng.uniform(*SECONDS_TO_A_KILL))
-                    await here.rng.choice(here.fleet.members).process.kill()
+                    await victim.process.kill()
                     here.fleet.kills += 1
         verdict = await judge(f"poison, {fleet}", here, crowd)
     asked = here.model.asked[here.model.poisonous]

@@ -42,6 +42,11 @@ class Member:
     process: Process
     said: list[str] = field(default_factory=list)
 
+    async def is_up(self) -> None:
+        """Come back once its process is served, whatever kills some before they are."""
+        while not self.process.url:  # noqa: ASYNC110 - of whatever process it is by then
+            await asyncio.sleep(0.02)
+
     @property
     def holds(self) -> int:
         """How many turns its process says to have accepted and not answered yet."""
