@@ -2,8 +2,8 @@
 
 A turn is *open* from its acceptance until it is closed (`closed_at`). While it is open it *waits* for earlier open
 turns of its session, is *begun* (`started_at`), and is *over* once its answer, or why there is none, is stored
-(`outcome`). Where nothing is to be shown that closes it; else it stays open until its answer was shown. An open turn
-whose process is gone is *orphaned*, until another reclaims it.
+(`outcome`). Where nothing is to be shown that closes it; else it stays open until its answer was shown. It is *in work*
+while a process prepares, asks or shows it. An open turn whose process is gone is *orphaned*, until another reclaims it.
 """
 
 from __future__ import annotations
