@@ -27,6 +27,7 @@ from core.logs import kind_of
 from core.password import Passwords
 from core.session_queue import SessionQueue
 from core.store import Begun, Store, ThreadFate
+from core.suspects import Suspects
 from core.threads import Result, Threads
 from core.turn_in_hand import EndReason, Stage, TurnInHand, WorkEnded
 from core.turns import Finished, Outcome, Preparation, Turn
@@ -70,6 +71,7 @@ class Answering:
         self._tasks = tasks
         self._bounds = Bounds(max_at_once=max_at_once, max_at_once_of_a_person=max_at_once_of_a_person)
         self._following = Following(store, tasks, self._answer_here)
+        self._suspects = Suspects(store, self.queue, self._wait_in_queue)
         self._hurry = asyncio.Event()
 
     def is_full(self, session: str) -> bool:
@@ -189,13 +191,13 @@ class Answering:
             if turn.over and turn.given_up:
                 await self._give_up_showing(hand)
                 return
-            if turn.over:
-                hand.answer.end_as_stored(turn)
-            else:
-                await self._take_its_turn(hand, prepare)
-            if turn.destination is not None:
-                hand.stage = Stage.SHOWING
-                await hand.shown.wait()
+            async with self._suspects.alone(hand):
+                if turn.over:
+                    hand.answer.end_as_stored(turn)
+                    await self._until_shown(hand)
+                else:
+                    await self._take_its_turn(hand, prepare)
+            await self._until_shown(hand)
         except LeaseLost as lost:
             hand.answer.fail(lost)
             logger.warning("the lease of turn %s is lost", turn.reference)
@@ -209,6 +211,11 @@ class Answering:
                 self.reclaim(*hand.next_lease)
             else:
                 self.put_down(turn.id)
+
+    async def _until_shown(self, hand: TurnInHand) -> None:
+        if hand.turn.destination is not None:
+            hand.stage = Stage.SHOWING
+            await hand.shown.wait()
 
     async def _give_up_showing(self, hand: TurnInHand) -> None:
         turn = hand.turn
@@ -239,6 +246,8 @@ class Answering:
                 hand.turn = await hand.do(self._prepared(hand.turn, prepare), seconds=SECONDS_TO_PREPARE)
 
     async def _prepared(self, turn: Turn, prepare: Prepare) -> Turn:
+        if not turn.is_suspected:  # else it is taken up already
+            await self._store.leases.take_up(turn)
         preparation = await prepare(turn)
         question = turn.question if preparation.question is None else preparation.question
         frame = preparation.frame or turn.frame

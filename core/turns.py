@@ -25,10 +25,10 @@ class Outcome(StrEnum):
 
 
 SYNCED_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcome.UNDELIVERABLE)
-# A turn that was in hand this often when its process died is given up, since it may be what kills it. What kills it
-# while turns of other sessions are in hand as well is more likely a deploy that goes wrong, or one of them.
-MOST_ATTEMPTS = 5
-MOST_ATTEMPTS_IN_COMPANY = 20
+# What a death of its process counts for a turn that was in work then; `core.suspects` tells the rule.
+DEATH_IN_COMPANY, DEATH_ALONE = 1, 4
+SUSPECTED_FROM = 2 * DEATH_IN_COMPANY
+GIVEN_UP_FROM = 5 * DEATH_ALONE
 
 Json = dict[str, Any]
 
@@ -103,12 +103,17 @@ class Turn:
     answer: str | None = None
     error: str | None = None
     outcome: Outcome | None = None
-    attempts: int = 0  # that ended with their process; one that had nothing else in hand counts for several
+    attempts: int = 0  # that ended with their process, since it was asked or its end was stored; see `core.suspects`
+
+    @property
+    def is_suspected(self) -> bool:
+        """Whether it is worked on alone, since it may be what its processes died of."""
+        return self.attempts >= SUSPECTED_FROM
 
     @property
     def given_up(self) -> bool:
-        """Whether too many processes died with it in hand to ask it again; or, once it is over, to show it again."""
-        return self.attempts >= MOST_ATTEMPTS_IN_COMPANY * (2 if self.over else 1)
+        """Whether too many processes died of it to ask it again; or, once it is over, to show it again."""
+        return self.attempts >= GIVEN_UP_FROM * (2 if self.over else 1)
 
     @property
     def over(self) -> bool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import sqlalchemy as sa
 
+from core.errors import LeaseLost
 from core.store.database import Database
 from core.store.liveness import HostLiveness, ServerLiveness
 from core.store.part import Part, writes
-from core.store.rows import IS_OPEN, all_turns, turns
-from core.turns import MOST_ATTEMPTS, MOST_ATTEMPTS_IN_COMPANY, Outcome, Turn
+from core.store.rows import HAS_LEASE, IS_IN_WORK, IS_OPEN, IS_SUSPECTED, NOT_IN_WORK, WAITS, all_turns, lease_of, turns
+from core.turns import DEATH_ALONE, DEATH_IN_COMPANY, Outcome, Turn
 
-ATTEMPT_ALONE = MOST_ATTEMPTS_IN_COMPANY // MOST_ATTEMPTS
+TakenUp = Literal["taken up", "waits", "not now"]
+_TAKING_UP_LOCK = 0x626F6201
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,38 @@ class Leases(Part):
         )
         self._notify(connection, "released")
 
+    @writes
+    def take_up(self, connection: sa.Connection, turn: Turn) -> TakenUp:
+        """Note that the turn is in work from now on.
+
+        A suspected one is not taken up while it "waits" for an earlier turn of its session, and "not now" while another
+        suspected one is in work in a living process.
+        """
+        if turn.is_suspected:
+            if self._is_postgresql:  # on SQLite we are the only writer anyway
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TAKING_UP_LOCK)))
+            if connection.execute(sa.select(turns.c.id).where(HAS_LEASE, WAITS), lease_of(turn)).first() is not None:
+                return "waits"
+            if self._is_another_suspect_in_work(connection, turn):
+                return "not now"
+        taken = connection.execute(
+            sa.update(turns).where(HAS_LEASE).values(working_token=turns.c.fencing_token).returning(turns.c.id),
+            lease_of(turn),
+        ).first()
+        if taken is None:
+            raise LeaseLost
+        return "taken up"
+
+    def _is_another_suspect_in_work(self, connection: sa.Connection, turn: Turn) -> bool:
+        others = connection.execute(
+            sa.select(turns.c.lease_owner).where(
+                IS_OPEN, IS_SUSPECTED, IS_IN_WORK, turns.c.id != turn.id, turns.c.lease_owner.is_not(None)
+            )
+        )
+        lease_owners = set(others.scalars())
+        not_ours = lease_owners - {self._lease_owner}
+        return bool(lease_owners - (self._liveness.expired(connection, not_ours) if not_ours else set()))
+
     def _look(
         self, connection: sa.Connection, surfaces: Collection[str], in_flight: Collection[str],
         running: Collection[str],
@@ -98,17 +133,23 @@ class Leases(Part):
         self, connection: sa.Connection, surfaces: Collection[str], *, expired: Collection[str],
         stranded: Collection[str],
     ) -> list[Turn]:  # fmt: skip
-        """Reclaim the open turns of these surfaces that are released, whose lease expired, or `stranded` here."""
+        """Reclaim the open turns of these surfaces that are released, whose lease expired, or `stranded` here.
+
+        A death counts for a turn that was in work then, and the more if no other may have been what killed its process.
+        """
         orphaned = sa.or_(turns.c.lease_owner.is_(None), turns.c.lease_owner.in_(expired), turns.c.id.in_(stranded))
-        alone = _at_one_session(connection, expired) if expired else []
-        ended = sa.case((turns.c.lease_owner.in_(alone), ATTEMPT_ALONE), (turns.c.lease_owner.in_(expired), 1), else_=0)
+        with_one = _with_one_turn_in_work(connection, expired) if expired else []
+        died_at_work = sa.and_(turns.c.lease_owner.in_(expired), IS_IN_WORK)
+        alone = sa.or_(IS_SUSPECTED, turns.c.lease_owner.in_(with_one))
+        counts = sa.case((sa.and_(died_at_work, alone), DEATH_ALONE), (died_at_work, DEATH_IN_COMPANY), else_=0)
         reclaimed = connection.execute(
             sa.update(turns)
             .where(IS_OPEN, turns.c.surface.in_(surfaces), orphaned)
             .values(
                 lease_owner=self._lease_owner,
                 fencing_token=turns.c.fencing_token + 1,
-                attempts=turns.c.attempts + ended,
+                attempts=turns.c.attempts + counts,
+                working_token=NOT_IN_WORK,
             )
             .returning(turns.c.id)
         ).scalars()
@@ -122,14 +163,14 @@ def _lease_owners(connection: sa.Connection, surfaces: Collection[str]) -> set[s
     return set(connection.execute(found).scalars())
 
 
-def _at_one_session(connection: sa.Connection, lease_owners: Collection[str]) -> Sequence[str]:
-    """Those of these processes whose open turns are all of one session."""
+def _with_one_turn_in_work(connection: sa.Connection, lease_owners: Collection[str]) -> Sequence[str]:
+    """Those of these processes that had a single turn in work."""
     return (
         connection.execute(
             sa.select(turns.c.lease_owner)
-            .where(turns.c.lease_owner.in_(lease_owners), IS_OPEN)
+            .where(turns.c.lease_owner.in_(lease_owners), IS_OPEN, IS_IN_WORK)
             .group_by(turns.c.lease_owner)
-            .having(sa.func.count(sa.distinct(turns.c.session_id)) == 1)
+            .having(sa.func.count() == 1)
         )
         .scalars()
         .all()

@@ -2,8 +2,8 @@
 
 A turn is *open* from its acceptance until it is closed (`closed_at`). While it is open it *waits* for earlier open
 turns of its session, is *begun* (`started_at`), and is *over* once its answer, or why there is none, is stored
-(`outcome`). Where nothing is to be shown that closes it; else it stays open until its answer was shown. An open turn
-whose process is gone is *orphaned*, until another reclaims it.
+(`outcome`). Where nothing is to be shown that closes it; else it stays open until its answer was shown. It is *in work*
+while a process prepares, asks or shows it. An open turn whose process is gone is *orphaned*, until another reclaims it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from core.errors import LeaseLost
 from core.frames import Frame
 from core.store.tables import ChatSession
 from core.store.tables import Turn as TurnTable
-from core.turns import Outcome, Turn
+from core.turns import SUSPECTED_FROM, Outcome, Turn
 
 sessions: sa.Table = ChatSession.__table__  # type: ignore[attr-defined]
 turns: sa.Table = TurnTable.__table__  # type: ignore[attr-defined]
@@ -37,6 +37,13 @@ IS_UNANSWERED = turns.c.outcome.is_(None)
 IS_OVER = turns.c.outcome.is_not(None)  # it is answered, or never will be; it may still have to be shown
 WAITS = sa.exists().where(  # for an earlier turn of its session
     _earlier.c.session_id == turns.c.session_id, _earlier.c.number < turns.c.number, _earlier.c.closed_at.is_(None)
+)
+NOT_IN_WORK = 0  # as `working_token`
+IS_SUSPECTED = turns.c.attempts >= SUSPECTED_FROM
+IS_IN_WORK = sa.or_(  # it is prepared, asked or shown
+    turns.c.working_token == turns.c.fencing_token,
+    sa.and_(IS_OVER, sa.or_(~IS_SUSPECTED, turns.c.stop)),  # as soon as it is reclaimed, without a word
+    sa.and_(turns.c.working_token.is_(None), turns.c.started_at.is_not(None)),  # by a process of before there were any
 )
 HAS_LEASE = sa.and_(  # given a turn's id as "turn", and the fencing token of its lease as "lease"
     turns.c.id == sa.bindparam("turn"), turns.c.fencing_token == sa.bindparam("lease"), IS_OPEN

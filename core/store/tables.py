@@ -70,7 +70,8 @@ class Turn(SQLModel, table=True):
     outcome: str | None = None
     lease_owner: str | None = None  # the process that has the lease; None: released, free for any
     fencing_token: int = Field(default=1)  # one more with each reclaim; goes with every write and every post
-    attempts: int = Field(default=0)  # that ended with their process; see `turns.MOST_ATTEMPTS`
+    attempts: int = Field(default=0)  # that ended with their process, one alone counts for several; `core.suspects`
+    working_token: int | None = None  # of the last lease under which it was prepared, asked or shown; 0: it rests
     stop: bool = Field(default=False)  # a person wants it to end
     accepted_at: float
     started_at: float | None = (

@@ -146,7 +146,7 @@ class StoredThreads(Part):
         return self._prepared(
             sa.update(turns)
             .where(HAS_LEASE)
-            .values(started_at=sa.func.coalesce(turns.c.started_at, now))
+            .values(started_at=sa.func.coalesce(turns.c.started_at, now), working_token=turns.c.fencing_token)
             .returning((now - turns.c.started_at).label("age"))
         )
 

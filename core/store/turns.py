@@ -30,6 +30,7 @@ from core.store.rows import (
     IS_CLOSED,
     IS_OPEN,
     IS_UNANSWERED,
+    NOT_IN_WORK,
     became_of,
     frame_as_json,
     lease_of,
@@ -252,8 +253,10 @@ class Turns(Part):
 
     @writes
     def note_prepared(self, connection: sa.Connection, turn: Turn) -> None:
-        """Store the turn's question and context as they are now, without any password."""
-        self._change(connection, turn, question=turn.question, context=turn.context, frame=frame_as_json(turn.frame))
+        """Store the turn's question and context as they are now, without any password. From now on it waits again."""
+        rests = {} if turn.is_suspected else {"working_token": NOT_IN_WORK}  # a suspected one is asked right away
+        frame = frame_as_json(turn.frame)
+        self._change(connection, turn, question=turn.question, context=turn.context, frame=frame, **rests)
 
     @writes
     def close_answered(
@@ -339,6 +342,7 @@ class Turns(Part):
                 answer=sa.bindparam("new_answer"),
                 error=sa.bindparam("new_error"),
                 outcome=sa.bindparam("new_outcome"),
+                attempts=0,  # to show it is another thing
                 input_tokens=turns.c.input_tokens + sa.bindparam("new_input"),
                 output_tokens=turns.c.output_tokens + sa.bindparam("new_output"),
                 closed_at=sa.case((turns.c.destination.is_(None), self._clock.now)),

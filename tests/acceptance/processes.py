@@ -86,6 +86,10 @@ class Process:
         self.signal(signal.SIGKILL)
         await self.over()
 
+    async def ended(self) -> None:
+        """Come back once it says nothing more, since it has ended."""
+        await asyncio.wait({self._reading})
+
     async def over(self) -> int:
         """Its exit code, once it is gone."""
         async with asyncio.timeout(SECONDS):

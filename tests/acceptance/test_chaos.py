@@ -21,6 +21,7 @@ from tests.acceptance.chaos.trials import (
     cut_from_the_model,
     database_away,
     pause,
+    poison,
     restarts_of_the_database,
     rolling_restart,
     storm,
@@ -70,6 +71,11 @@ async def test_nothing_is_lost_doubled_or_reordered_while_one_two_or_four_proces
     await all_pass(
         *(storm(name, seed, postgres, kills=KILLS[len(roles)], events=EVENTS) for name, (_, roles) in FLEETS.items())
     )
+
+
+@pytest.mark.thorough
+async def test_a_question_that_kills_is_given_up_and_all_others_are_answered(seed: int, postgres: Postgres) -> None:
+    await all_pass(poison("storm-1-sqlite", seed, postgres, kills=1, hurries=True))
 
 
 @pytest.mark.thorough

@@ -72,6 +72,7 @@ STEPS: dict[Surface, Sequence[str]] = {
         "commit accept",
         "reply /slack/events 200",
         "reply /slack/events end",
+        "commit take_up",
         "call Slack POST /agents.sessions.setStatus",
         "call Slack GET /users.info",
         "call Slack POST /agents.sessions.rename",
@@ -85,6 +86,7 @@ STEPS: dict[Surface, Sequence[str]] = {
     ),
     "discord": (
         "commit accept",
+        "commit take_up",
         "call Discord POST /channels/*/typing",
         "commit note_prepared",
         *ASKING,

@@ -27,6 +27,7 @@ from core import (
     StoreUnavailable,
     Turn,
     UnknownAssistant,
+    suspects,
 )
 from core.store.erasures import Erasures
 from core.store.threads import StoredThreads
@@ -802,7 +803,10 @@ async def test_a_turn_of_an_assistant_that_is_gone_ends_in_a_sentence(
 # ── ends that a turn comes to by itself ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_turn_that_was_begun_too_often_is_given_up(fake: FakeOpenAI, database_url: str) -> None:
+async def test_a_turn_that_was_begun_too_often_is_given_up(
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "SECONDS_TO_LIVE_FIRST", [0.0] * 5)
     fake.fail("POST", "/responses", Stall(), times=5)
     for life in range(5):
         async with crashing(fake, database_url) as chat:
@@ -816,8 +820,9 @@ async def test_a_turn_that_was_begun_too_often_is_given_up(fake: FakeOpenAI, dat
 
 
 async def test_a_turn_whose_process_dies_each_time_while_it_is_prepared_is_given_up(
-    fake: FakeOpenAI, database_url: str
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(suspects, "SECONDS_TO_LIVE_FIRST", [0.0] * 5)
     prepared = 0
 
     async def never(_: Turn) -> Preparation:

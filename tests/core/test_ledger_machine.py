@@ -31,10 +31,20 @@ from core.language_model import Conversations
 from core.password import Reading, Said
 from core.store import Begun, Chosen, Heartbeat, Store, ThreadFate, liveness
 from core.store.guesses import MOST_WRONG_WORDS
-from core.store.leases import ATTEMPT_ALONE
 from core.store.liveness import HostLiveness
 from core.threads import Threads
-from core.turns import MOST_ATTEMPTS_IN_COMPANY, SYNCED_OUTCOMES, Finished, Outcome, PastTurn, Question, Turn
+from core.turns import (
+    DEATH_ALONE,
+    DEATH_IN_COMPANY,
+    GIVEN_UP_FROM,
+    SUSPECTED_FROM,
+    SYNCED_OUTCOMES,
+    Finished,
+    Outcome,
+    PastTurn,
+    Question,
+    Turn,
+)
 from tests.core.fixtures.database import new_engine
 
 STEPS = int(os.environ.get("BOB_LEDGER_STEPS", "0"))
@@ -89,6 +99,7 @@ class Entry:
     lease_owner: str | None
     fencing_token: int = 1
     attempts: int = 0
+    working_token: int | None = None
     stop: bool = False
     context: str | None = None
     answer: str | None = None
@@ -98,6 +109,11 @@ class Entry:
     closed: bool = False
     said_password: bool = False
     unread: bool = False
+
+    @property
+    def is_in_work(self) -> bool:
+        is_shown = self.outcome is not None and (self.attempts < SUSPECTED_FROM or self.stop)
+        return not self.closed and (self.working_token == self.fencing_token or is_shown)
 
 
 @dataclass
@@ -393,6 +409,7 @@ class LedgerMachine(RuleBasedStateMachine):
             hold.turn = prepared
             entry = self._entry(hold)
             entry.question, entry.context = prepared.question, prepared.context
+            entry.working_token = entry.working_token if prepared.is_suspected else 0
 
     @rule(which=any_one)
     def adopt_a_conversation(self, which: int) -> None:
@@ -507,12 +524,11 @@ class LedgerMachine(RuleBasedStateMachine):
         hold.begun = begun
         assert self._is_first(hold) or begun.stop
         assert begun.stop == entry.stop
-        assert begun.given_up == (
-            not entry.stop and entry.question != "" and entry.attempts >= MOST_ATTEMPTS_IN_COMPANY
-        )
+        assert begun.given_up == (not entry.stop and entry.question != "" and entry.attempts >= GIVEN_UP_FROM)
         assert (begun.plan is None) == (entry.stop or begun.given_up or not entry.question)
         if begun.plan is None:
             return
+        entry.working_token = entry.fencing_token
         key = (entry.session, entry.assistant)
         thread = self.expected.threads.get(key)
         goes_on = (
@@ -597,6 +613,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._end(entry, fate, None)
 
     def _end(self, entry: Entry, fate: ThreadFate, conversation: str | None) -> None:
+        entry.attempts = 0
         entry.closed = not entry.to_be_shown
         thread = self.expected.threads.get((entry.session, entry.assistant))
         if fate == "retired":
@@ -700,6 +717,28 @@ class LedgerMachine(RuleBasedStateMachine):
                 entry.lease_owner = None
                 entry.fencing_token += 1
 
+    @rule(which=any_one)
+    def take_up(self, which: int) -> None:
+        hold = self._some_hold(which)
+        if hold is None:
+            return
+        entry = self._entry(hold)
+        alive = {other.lease_owner for other in self.world.processes if not other.paused or other is hold.process}
+        others = [each for each in self.expected.turns.values() if each is not entry and each.lease_owner in alive]
+        suspected_too = any(each.is_in_work and each.attempts >= SUSPECTED_FROM for each in others)
+        try:
+            taken_up = self._run(hold.process.store.leases.take_up(hold.turn))
+        except LeaseLost:
+            assert not self._is_valid(hold)
+            return
+        if not self._is_valid(hold):
+            assert taken_up != "taken up"
+        elif not hold.turn.is_suspected or (self._is_first(hold) and not suspected_too):
+            assert taken_up == "taken up"
+            entry.working_token = entry.fencing_token
+        else:
+            assert taken_up == ("not now" if self._is_first(hold) else "waits")
+
     @rule(who=any_one)
     def crash(self, who: int) -> None:
         self._run(self.world.crash(who % PROCESSES))
@@ -737,16 +776,16 @@ class LedgerMachine(RuleBasedStateMachine):
         """How many it counts for that this turn is taken over now."""
         if entry.lease_owner in (None, by.lease_owner):
             return 0
-        held = {
-            each.session
-            for each in self.expected.turns.values()
-            if not each.closed and each.lease_owner == entry.lease_owner
-        }
-        return ATTEMPT_ALONE if len(held) == 1 else 1
+        beside = [
+            each for each in self.expected.turns.values() if each.is_in_work and each.lease_owner == entry.lease_owner
+        ]
+        if entry not in beside:
+            return 0
+        return DEATH_ALONE if beside == [entry] or entry.attempts >= SUSPECTED_FROM else DEATH_IN_COMPANY
 
     def _take(self, process: Process, turn: Turn) -> None:
         entry = self.expected.turns[turn.id]
-        entry.attempts = turn.attempts
+        entry.attempts, entry.working_token = turn.attempts, 0
         entry.lease_owner = process.lease_owner
         entry.fencing_token += 1
         assert turn.fencing_token == entry.fencing_token
@@ -978,7 +1017,7 @@ class LedgerMachine(RuleBasedStateMachine):
             stored.turns[row["id"]] = Entry(
                 row["id"], row["session"], row["number"], row["event_id"], row["question"], row["assistant"],
                 row["circle"], row["destination"] is not None, row["lease_owner"], row["fencing_token"],
-                row["attempts"],
+                row["attempts"], row["working_token"],
                 bool(row["stop"]), row["context"], row["answer"], row["error"], row["outcome"], row["posted"],
                 row["closed_at"] is not None, bool(row["said_password"]), bool(row["unread"]),
             )  # fmt: skip

@@ -168,7 +168,8 @@ def test_an_upgrade_keeps_every_row_and_gives_new_columns_their_defaults(databas
     for table, expected in by_present_names(before).items():
         kept = [{column: row[column] for column in expected[0]} for row in after[table]]
         assert kept == expected
-    assert {(row["input_tokens"], row["output_tokens"]) for row in after["turn"]} == {(0, 0)}
+    defaults = {(row["input_tokens"], row["output_tokens"], row["working_token"]) for row in after["turn"]}
+    assert defaults == {(0, 0, None)}
 
 
 def test_an_upgrade_of_the_second_version_keeps_threads_and_costs_and_shows_nothing_anew(database_url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -16,7 +16,7 @@ from core import Outcome, PasswordsClosed, Question, Turn
 from core.password import Password, Passwords
 from core.store import Begun, Chosen, Plan, Store, liveness
 from core.store.migrations import migrate
-from core.turns import ApiKey, Finished
+from core.turns import SUSPECTED_FROM, ApiKey, Finished
 from tests.core.fixtures.database import connected, new_engine
 from tests.core.fixtures.store import operations
 
@@ -149,6 +149,8 @@ class Everything:
         await self.by_id(first.id)
         await self.asked(first)
         await self.adopt(first, "c1", SCOPE)
+        for attempts in (0, SUSPECTED_FROM):
+            await self.take_up(replace(first, attempts=attempts))
         await self.note_prepared(first)
         await self.note_response("r1", "c1")
         await self.settle(first, 0, 1)

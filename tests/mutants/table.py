@@ -47,7 +47,7 @@ LEASES, LEDGER, LOOKUPS = "tests/core/test_leases.py", "tests/core/test_ledger.p
 MODEL, PASSWORD, PLACES = "tests/core/test_openai_model.py", "tests/core/test_password.py", "tests/core/test_places.py"
 PRIVACY, SHOWN, THREADS = "tests/core/test_privacy.py", "tests/core/test_shown.py", "tests/core/test_threads.py"
 SERVERS, STREAMS = "tests/core/test_servers.py", "tests/core/test_streams_of_a_model.py"
-BOUNDS, FAULTS = "tests/core/test_bounds.py", "tests/core/test_faults.py"
+BOUNDS, FAULTS, SUSPECTS = "tests/core/test_bounds.py", "tests/core/test_faults.py", "tests/core/test_suspects.py"
 PROVIDER_ERRORS, SILENCE = "tests/core/test_provider_errors.py", "tests/core/test_silence.py"
 WINDOWS = "tests/core/test_windows.py"
 PAGES, LIMITER = "tests/bots/shared/test_pages.py", "tests/bots/shared/test_rate_limiter.py"
@@ -276,8 +276,16 @@ MUTANTS = (
         "return turn.circle in (assistant.circle, None)", PRIVACY, "moved_meanwhile"),
     Mutant("a private assistant answers no public question", "return not assistant.private", "return True", PRIVACY,
         "moved_meanwhile"),
-    Mutant("a turn is given up at its last attempt", "self.attempts >= MOST_ATTEMPTS_IN_COMPANY",
-        "self.attempts > MOST_ATTEMPTS_IN_COMPANY", LEDGER, "begun_too_often"),
+    Mutant("a turn is given up at its last attempt", "self.attempts >= GIVEN_UP_FROM",
+        "self.attempts > GIVEN_UP_FROM", LEDGER, "begun_too_often"),
+    Mutant("what waits counts no death", "(died_at_work, DEATH_IN_COMPANY), else_=0",
+        "(died_at_work, DEATH_IN_COMPANY), else_=1", SUSPECTS, "waits_counts_no_death"),
+    Mutant("a suspected turn is worked on alone", "if self._is_another_suspect_in_work(connection, turn):", "if False:",
+        SUSPECTS, "of_another_process"),
+    Mutant("the dead hold up no suspected turn", "not_ours = lease_owners - {self._lease_owner}",
+        "not_ours: set[str] = set()", SUSPECTS, "nobody_reclaims"),
+    Mutant("what is prepared and waits is not in work", '{"working_token": NOT_IN_WORK}', "{}", SUSPECTS,
+        "prepared_and_waits"),
     Mutant("an edited question starts with no attempts", '"attempts": 0, "started_at": None', '"started_at": None',
         SHOWN, "no_attempts"),
     Mutant("an edited question has all its time", '"attempts": 0, "started_at": None', '"attempts": 0', SHOWN,

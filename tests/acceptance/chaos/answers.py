@@ -11,6 +11,7 @@ from tests.fakes.openai_api import Asked, Reply
 
 QUESTION = re.compile(r"Q\d+-[a-z]\d+")
 SLOW_PIECES = 12
+DEADLY_WORD = "arsenic"
 _WHOLE = re.compile(r"To (Q\S+) \(answer (\d+)\)\. Known: ([^.]*)\. (?:And so on\. )*End of answer \2\.")
 
 
@@ -32,12 +33,16 @@ class Model:
     def __init__(self, seed: int, *, slow: float) -> None:
         self.asked: collections.Counter[str] = collections.Counter()
         """How often which question."""
+        self.poisonous: str | None = None
+        """The question whose answer has the deadly word in it."""
         self._slow = slow
         self._rng = random.Random(seed)
 
     def __call__(self, asked: Asked) -> Reply:
         known = [question for text in asked.questions for question in QUESTION.findall(text)]
         self.asked[known[-1]] += 1
+        if known[-1] == self.poisonous:
+            return Reply(pieces=(f"To {self.poisonous}: ", self._rng.uniform(0, 0.3), DEADLY_WORD))
         number = self.asked.total()
         is_slow = self._rng.random() < self._slow
         text = f"To {known[-1]} (answer {number}). Known: {' '.join(known)}. "

@@ -14,7 +14,7 @@ from tests.core.fixtures.database import rows
 RESUMED_TOO_EARLY = "RESUME at the URL for new sessions, not at resume_gateway_url"
 
 
-async def judge(trial: str, world: World, crowd: Crowd, *, may_apologise: bool = False) -> Verdict:
+async def judge(trial: str, world: World, crowd: Crowd) -> Verdict:
     """Count what became of everything that was asked, and have the processes end."""
     verdict = Verdict(trial, world.seed, events=crowd.asked, kills=world.fleet.kills)
     for talk in crowd.talks:
@@ -22,7 +22,10 @@ async def judge(trial: str, world: World, crowd: Crowd, *, may_apologise: bool =
             verdict.doubled += await talk.ask_again()
     await world.fleet.close()
     for talk in crowd.talks:
-        _judge_talk(talk, verdict)
+        _judge_talk(talk, verdict, world.model.poisonous)
+    given_up = sum(times for trouble, times in world.site.troubles.items() if "gave it up" in trouble)
+    verdict.apologies += given_up  # whoever asked over HTTP has asked anew
+    verdict.lost += given_up
     _judge_patience(crowd, verdict)
     verdict.told_twice = len(world.openai.questions_told_twice())
     verdict.asked_again = sum(times - 1 for times in world.model.asked.values())
@@ -30,8 +33,6 @@ async def judge(trial: str, world: World, crowd: Crowd, *, may_apologise: bool =
     verdict.faults += [each for each in world.discord.violations if each != RESUMED_TOO_EARLY]
     if deadlocks := _deadlocks(world.settings["DATABASE_URL"]):
         verdict.faults.append(f"PostgreSQL had to break {deadlocks} deadlocks, each after a second")
-    if verdict.apologies and not may_apologise:
-        verdict.faults.append("it apologised for nothing")
     return verdict
 
 
@@ -44,13 +45,13 @@ def _judge_patience(crowd: Crowd, verdict: Verdict) -> None:
         verdict.faults.append(f"no answer within {SECONDS_TO_ANSWER:.0f} s: {late}")
 
 
-def _judge_talk(talk: Talk, verdict: Verdict) -> None:
+def _judge_talk(talk: Talk, verdict: Verdict, poisonous: str | None) -> None:
     texts = talk.shown()
     answers = [answer for answer in map(answer_in, texts) if answer]
     apologies = sum(map(is_apology, texts))
-    without = len(talk.events) - len({answer.question for answer in answers})
+    without = {event.question for event in talk.events} - {answer.question for answer in answers}
     verdict.apologies += apologies
-    verdict.lost += max(0, without - apologies)
+    verdict.lost += len(without) - (poisonous in without and apologies > 0)
     verdict.doubled += len(answers) - len({answer.question for answer in answers})
     verdict.unrecorded += len(texts) - len(answers) - apologies
     verdict.reordered += _reordered(talk, answers)

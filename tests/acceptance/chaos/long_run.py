@@ -15,6 +15,7 @@ from tests.acceptance.chaos.trials import (
     cut_from_the_model,
     database_away,
     pause,
+    poison,
     restarts_of_the_database,
     rolling_restart,
     storm,
@@ -22,6 +23,7 @@ from tests.acceptance.chaos.trials import (
 from tests.acceptance.chaos.verdict import Verdict, head
 
 KILLS, EVENTS = 500, 20_000
+KILLS_BESIDE_POISON = 15
 EVENTS_OF_A_STORM = 1_000  # then a fresh one, on a fresh database
 LEASE_SECONDS = 14  # as it is shipped
 
@@ -35,6 +37,10 @@ def trials(kills: int, events: int) -> dict[str, Sequence[Trial]]:
         name: list(_storms(name, _share(kills, parts, n), _share(events, parts, n))) for n, name in enumerate(FLEETS)
     }
     others: Mapping[str, Sequence[Trial]] = {
+        "poison": [
+            lambda seed, postgres, name=name: poison(name, seed, postgres, kills=KILLS_BESIDE_POISON)  # type: ignore[misc]
+            for name in FLEETS
+        ],
         "rolling-restart": [lambda seed, postgres: rolling_restart(seed, postgres, rounds=5)],
         "pause": [
             lambda seed, postgres: pause(seed, postgres, seconds=10, lease_seconds=LEASE_SECONDS),

@@ -12,10 +12,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ParamSpec
 
+from tests.acceptance.chaos import deadly
 from tests.acceptance.chaos.judging import judge
 from tests.acceptance.chaos.postgres import Postgres, socket_of, through
 from tests.acceptance.chaos.proxy import Wire, wire_to
-from tests.acceptance.chaos.talks import Crowd, Event
+from tests.acceptance.chaos.talks import Crowd, Event, Talk
 from tests.acceptance.chaos.verdict import Verdict
 from tests.acceptance.chaos.world import BOB, DISCORD, SLACK, Member, World, world
 
@@ -33,6 +34,11 @@ SECONDS_TO_TAKE_OVER = 20.0
 SECONDS_UNTIL_ANSWERS_FLOW = 5.0
 SECONDS_TO_NOTICE = 2.5  # that a hold has lapsed
 SHARE_OF_SLOW_ANSWERS = 0.12
+SHARE_OF_SLOW_ANSWERS_BESIDE_POISON = 0.4  # so that there are others in work as it kills
+SECONDS_TO_A_KILL = (0.2, 2.6)
+SESSIONS_WITH_POISON = 20
+MEAN_SECONDS_TO_A_KILL = sum(SECONDS_TO_A_KILL) / 2
+MOST_ASKED_OF_POISON = 7  # twice beside others, and five times that count in full
 
 P = ParamSpec("P")
 Trial = Callable[P, Coroutine[Any, Any, Verdict]]
@@ -80,6 +86,51 @@ async def _strike(here: World, rng: random.Random) -> None:
     if rng.random() < 0.1:
         rng.choice([here.slack.refresh_sockets, here.slack.drop_sockets, here.discord.cut])()
     await here.fleet.kill(victim)
+
+
+@_timed
+async def poison(fleet: str, seed: int, postgres: Postgres, *, kills: int, hurries: bool = False) -> Verdict:
+    """Ask a question whose answer kills, among two others in each of 20 sessions, while processes are killed as well.
+
+    It is given up, and all others are answered. `hurries`: processes need not have lived for long.
+    """
+    database, roles = FLEETS[fleet]
+    database_url = postgres.new_database() if database == "postgresql" else ""
+    async with world(seed, database_url, slow=SHARE_OF_SLOW_ANSWERS_BESIDE_POISON) as here:
+        for role in roles:
+            await here.fleet.add(role, {**here.settings, deadly.HURRIES: "yes" if hurries else ""})
+        async with here.asked(people=(0, 0, 0), events=0) as crowd:
+            first = crowd.begin(here.rng.choice([here.slack_talk, here.discord_talk]))
+            here.model.poisonous = f"Q2-{first.label}"
+            kinds = (here.web_talk, here.web_talk, here.slack_talk, here.discord_talk) * (SESSIONS_WITH_POISON // 4)
+            talks = [first, *map(crowd.begin, kinds[1:])]
+            async with here.fleet.supervised(), asyncio.TaskGroup() as tasks:
+                for talk in talks:
+                    tasks.create_task(_ask_a_while(here, crowd, talk, seconds=kills * MEAN_SECONDS_TO_A_KILL))
+                for _ in range(kills):
+                    victim = here.rng.choice(here.fleet.members)
+                    await victim.is_up()
+                    await asyncio.sleep(here.rng.uniform(*SECONDS_TO_A_KILL))
+                    await victim.process.kill()
+                    here.fleet.kills += 1
+        verdict = await judge(f"poison, {fleet}", here, crowd)
+    asked = here.model.asked[here.model.poisonous]
+    verdict.measured |= {"poison asked": str(asked), "deaths": str(here.fleet.deaths)}
+    if verdict.apologies != 1:
+        verdict.faults.append(f"{verdict.apologies} questions were given up, and one is poisonous")
+    if asked > MOST_ASKED_OF_POISON + kills:
+        verdict.faults.append("the poisonous question was asked more often than its deaths allow")
+    return verdict
+
+
+async def _ask_a_while(here: World, crowd: Crowd, talk: Talk, *, seconds: float) -> None:
+    """Ask two questions, the first at some time in these seconds; and between them the poisonous one, if it is here."""
+    await asyncio.sleep(here.rng.uniform(0, seconds))
+    await talk.answered(crowd.say_in(talk))
+    if f"Q2-{talk.label}" == here.model.poisonous:
+        await asyncio.gather(talk.answered(crowd.say_in(talk)), talk.answered(crowd.say_in(talk)))
+    else:
+        await talk.answered(crowd.say_in(talk))
 
 
 # ── SIGTERM ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -191,19 +242,17 @@ async def cut_from_the_database(seed: int, postgres: Postgres, *, seconds: float
 
 @_timed
 async def cut_from_the_model(seed: int, postgres: Postgres, *, seconds: float) -> Verdict:
-    """Cut one of two processes off from OpenAI. It may apologise, once to each question."""
+    """Cut one of two processes off from OpenAI."""
     async with _slow_world(seed, postgres.new_database()) as here, wire_to(here.openai.port) as wire:
         far = {"OPENAI_BASE_URL": f"http://127.0.0.1:{wire.port}/v1"}
         await here.fleet.add(BOB, {**here.settings, **far})
         await here.fleet.add(BOB, here.settings)
-        verdict, left, cut = await _cut(here, wire, "cut from the model", seconds, may_apologise=True)
+        verdict, left, cut = await _cut(here, wire, "cut from the model", seconds)
     _measure_takeover(verdict, here, left, cut, expected=False)
     return verdict
 
 
-async def _cut(
-    here: World, wire: Wire, trial: str, seconds: float, *, may_apologise: bool = False
-) -> tuple[Verdict, Sequence[Event], float]:
+async def _cut(here: World, wire: Wire, trial: str, seconds: float) -> tuple[Verdict, Sequence[Event], float]:
     """Cut the first process's wire under load. What was open then, and when that was."""
     async with here.asked(people=PEOPLE) as crowd:
         await _until_it_holds_turns(here.fleet.members[0], crowd)
@@ -213,7 +262,7 @@ async def _cut(
         await asyncio.sleep(seconds)
         await wire.mend()
         await crowd.has_asked(crowd.asked + 10)
-    verdict = await judge(f"{trial}, {seconds:.0f} s", here, crowd, may_apologise=may_apologise)
+    verdict = await judge(f"{trial}, {seconds:.0f} s", here, crowd)
     return verdict, left, began
 
 

@@ -23,8 +23,8 @@ _WIDTH = 28
 class Verdict:
     """What was counted from outside the processes.
 
-    Nothing may be lost, doubled, reordered or told twice. That the model is asked again is allowed, and that a part of
-    an answer is left over beside the whole one; an apology in place of an answer only where the model was out of reach.
+    Nothing may be lost, doubled, reordered or told twice, and an apology in place of an answer is a loss, but for the
+    poisonous question. That the model is asked again is allowed, and that a part of an answer is left over beside it.
     """
 
     trial: str

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.acceptance.chaos import deadly
 from tests.acceptance.chaos.answers import Model
 from tests.acceptance.chaos.talks import Crowd, DiscordTalk, Site, SlackTalk, Talk, WebTalk
 from tests.acceptance.processes import Nursery, Process, free_port, slack_settings
@@ -41,6 +42,11 @@ class Member:
     process: Process
     said: list[str] = field(default_factory=list)
 
+    async def is_up(self) -> None:
+        """Come back once its process is served, whatever kills some before they are."""
+        while not self.process.url:  # noqa: ASYNC110 - of whatever process it is by then
+            await asyncio.sleep(0.02)
+
     @property
     def holds(self) -> int:
         """How many turns its process says to have accepted and not answered yet."""
@@ -56,12 +62,14 @@ class Fleet:
         self.members: list[Member] = []
         self.faults: list[str] = []
         self.kills = 0
+        self.deaths = 0
+        """Of those that were supervised."""
         self._nursery = nursery
 
     async def add(self, role: str, settings: Mapping[str, str]) -> Member:
         """Start one more; comes back once it is served."""
         ours = {**settings, "PORT": str(free_port())}
-        member = Member(role, ours, await self._nursery.start(ours, bot=role))
+        member = Member(role, ours, await self._start(role, ours))
         self.members.append(member)
         await member.process.served()
         return member
@@ -107,7 +115,25 @@ class Fleet:
 
     async def _begin_again(self, member: Member) -> None:
         member.said.append(member.process.text)
-        member.process = await self._nursery.start(member.settings, bot=member.role)
+        member.process = await self._start(member.role, member.settings)
+
+    async def _start(self, role: str, settings: dict[str, str]) -> Process:
+        return await self._nursery.start({**settings, deadly.RUNS: role}, bot=deadly.__name__)
+
+    @contextlib.asynccontextmanager
+    async def supervised(self) -> AsyncIterator[None]:
+        """Start the next for whatever ends, as a supervisor does, until the end of the block."""
+        async with asyncio.TaskGroup() as tasks:
+            supervising = [tasks.create_task(self._supervise(member)) for member in self.members]
+            yield
+            for each in supervising:
+                each.cancel()
+
+    async def _supervise(self, member: Member) -> None:
+        while True:
+            await member.process.ended()
+            self.deaths += 1
+            await self._begin_again(member)
 
 
 @dataclass
