@@ -376,7 +376,10 @@ def test_no_shape_of_an_error_is_one_that_breaks_us(body: Any) -> None:
         ("<html><style>p { x }</style><h1>502</h1><p>Bad\nGateway</p></html>", "502 Bad Gateway"),
         (openrouter_says(403, "Flagged", flagged_input="my words", reasons=["violence"]), "Flagged"),
         (openrouter_says(400, "An error.", raw='{"message": "It is that."}'), "An error. It is that."),
-        (openrouter_says(403, "No.", raw=json.dumps({"flagged_input": "my words" * 999, "message": "It is."})), "No. It is."),
+        (
+            openrouter_says(403, "No.", raw=json.dumps({"flagged_input": "my words" * 999, "message": "It is."})),
+            "No. It is.",
+        ),
         ("", ""),
     ],
 )  # fmt: skip
