@@ -14,6 +14,7 @@ from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, TroubleKind
+from core.openai_model.bursts import bursts
 from core.openai_model.conversations import OpenAIConversations, items_of, reply_of, unless_gone
 from core.openai_model.errors import connection_trouble_of, trouble_of
 from core.openai_model.events import events_of
@@ -54,7 +55,7 @@ class OpenAIModel:
         try:
             async with self._http().post(self._url, data=body) as response:
                 await self._check(response)
-                async for event in events_of(response.content.iter_any()):
+                async for event in events_of(bursts(response.content, lambda: reading.has_text)):
                     for news in reading.read(event):
                         yield news
                     if reading.ended:

@@ -33,6 +33,11 @@ class Reading:
         self._files: dict[str, None] = {}
         self._parts = 0
 
+    @property
+    def has_text(self) -> bool:
+        """Whether the answer has begun."""
+        return bool(self._written)
+
     def read(self, event: dict[str, Any]) -> list[str | ResponseStarted | Finished]:
         """The news in one event; unknown events have none. Raises ModelTrouble where there is no answer."""
         match event.get("type"):
