@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -95,4 +96,4 @@ async def _chunk_times(reader: asyncio.StreamReader) -> AsyncIterator[float]:
 
 
 def _gaps(times: list[float]) -> list[float]:
-    return [after - before for before, after in zip(times, times[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(times)]
