@@ -102,8 +102,8 @@ def kind_of(error: BaseException) -> str:
 
 def configure_logging(level: str, secrets: Sequence[str]) -> None:
     """Send all logs of this process to standard error, redacted, at `level` ("debug" … "error") and above."""
-    # What no line of ours says need not be found out for each: who logs, and in which thread, process and task.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+    # What no line of ours says need not be found out for each: who logs, and in which thread and process.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # as Python's documentation says to do it
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(secrets))
