@@ -224,11 +224,11 @@ async def _is_asked_already(chat: Chat, question: Question) -> bool:
 
 
 async def _answer(chat: Chat, question: Question) -> tuple[Turn, Answer]:
-    turn = await chat.accept(question)
+    turn = await chat.accept(question, begin=True)
     if turn is None:
         earlier = await chat.earlier(question)
         if earlier.outcome in ASKED_ANEW:
-            turn = await chat.accept(question, instead_of=earlier)
+            turn = await chat.accept(question, instead_of=earlier, begin=True)
         if turn is None:
             earlier = await chat.earlier(question)
             return earlier, chat.following(earlier)
