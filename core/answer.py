@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 from core.errors import AnswerFailed, ChatError, LeaseLost
 from core.turns import Finished, Turn
+
+SECONDS_BETWEEN_NEWS = 0.02  # each costs every reader the same, however much is new
 
 
 class Answer:
     """The answer to one turn.
 
     Until somebody has pinned it, what was written may be taken back to begin anew, for example when the model broke
-    off; then the text gets shorter.
+    off; then the text gets shorter. Readers hear of the first piece and of the end at once, and of what comes within
+    20 ms together.
     """
 
     def __init__(self, turn_id: str) -> None:
         self.turn_id = turn_id
-        self.text = ""
+        self.length = 0  # of the text
         self.finished: Finished | None = None
         self.failure: ChatError | None = None
+        self._pieces: list[str] = []
         self._pinned = False
+        self._news = 0  # how often readers were told
+        self._told_at = -math.inf
+        self._telling: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[bool]] = []
         self._ended = asyncio.Event()
+
+    @property
+    def text(self) -> str:
+        """The whole text so far."""
+        if len(self._pieces) > 1:  # joined once, whoever asks
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+    def beyond(self, length: int) -> str:
+        """The text after its first `length` characters; what that costs does not depend on them."""
+        missing = self.length - length
+        if missing <= 0:
+            return ""
+        tail: list[str] = []
+        for piece in reversed(self._pieces):
+            if len(piece) >= missing:
+                tail.append(piece[len(piece) - missing :])
+                break
+            tail.append(piece)
+            missing -= len(piece)
+        return "".join(reversed(tail))
 
     @property
     def over(self) -> bool:
@@ -33,7 +62,7 @@ class Answer:
     @property
     def may_begin_anew(self) -> bool:
         """Whether nobody relies on the text so far."""
-        return not (self._pinned and self.text)
+        return not (self._pinned and self.length)
 
     def pin(self) -> None:
         """Rely on the text so far: it was shown in a place where it cannot be taken back."""
@@ -41,17 +70,23 @@ class Answer:
 
     def grow(self, piece: str) -> None:
         """Write `piece` at the end."""
-        self.text += piece
-        self._wake()
+        self._pieces.append(piece)
+        self.length += len(piece)
+        if self._telling is None:
+            loop = asyncio.get_running_loop()
+            if (due := self._told_at + SECONDS_BETWEEN_NEWS) <= loop.time():
+                self._wake()
+            else:
+                self._telling = loop.call_at(due, self._wake)
 
     def replace(self, text: str) -> None:
         """Take back what was written, for `text`."""
-        self.text = text
+        self._set(text)
         self._wake()
 
     def finish(self, finished: Finished) -> None:
         """End with the whole text."""
-        self.text = finished.text
+        self._set(finished.text)
         self.finished = finished
         self._ended.set()
         self._wake()
@@ -84,19 +119,27 @@ class Answer:
         With `at_least_every` seconds of silence the same text comes again.
         """
         seen = ""
+        async for is_new in self.news(at_least_every=at_least_every):
+            if self.text != seen or not is_new:
+                seen = self.text
+                yield seen
+
+    async def news(self, *, at_least_every: float | None = None) -> AsyncIterator[bool]:
+        """True each time that the text has changed, until it is over. Raises the failure it ended in.
+
+        With `at_least_every` seconds of silence False.
+        """
+        heard = 0
         while not self.over:
-            if self.text == seen:
-                changed = await self._change(at_least_every)
-                if changed and self.text == seen:
-                    continue
+            changed = self._news != heard or await self._change(at_least_every)
             if self.over:
                 break
-            seen = self.text
-            yield seen
+            heard = self._news
+            yield changed
+        if self.failure is None or heard:  # what was written last is still to be heard of
+            yield True
         if self.failure is not None:
             raise self.failure
-        if self.text != seen:
-            yield self.text
 
     async def whole(self) -> Finished:
         """The finished answer. Raises the failure it ended in."""
@@ -121,7 +164,17 @@ class Answer:
             if alarm is not None:
                 alarm.cancel()
 
+    def _set(self, text: str) -> None:
+        self._pieces = [text]
+        self.length = len(text)
+
     def _wake(self) -> None:
+        """Tell all readers."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        self._news += 1
+        self._told_at = asyncio.get_running_loop().time()
         for change in self._waiting:
             _settle(change, True)
         self._waiting.clear()

@@ -264,7 +264,8 @@ class Answering:
     async def _try_to_ask(self, hand: TurnInHand) -> bool:
         """Take a turn from its beginning to its end; False while it has to wait for earlier ones of its session."""
         hand.wakeup.clear()
-        if not self.queue.is_first(hand.turn.session_id, hand.turn.number) and hand.ended_by is None:
+        is_next = hand.begun is not None or self.queue.is_first(hand.turn.session_id, hand.turn.number)
+        if not is_next and hand.ended_by is None:
             return False
         async with self._bounds.room_to_ask(hand):
             hand.stage = Stage.ASKING
@@ -286,7 +287,11 @@ class Answering:
             assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
             await self._fail(hand, assistant_is_gone, "untouched")
             return True
-        begun = await self._threads.begin(turn, assistant)
+        begun, hand.begun = hand.begun, None
+        if begun is None or hand.ended_by is not None:
+            begun = await self._threads.begin(turn, assistant)
+        else:
+            self._threads.note_begun(begun)
         if begun is None:
             return False
         if begun.stop:

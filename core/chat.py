@@ -32,7 +32,7 @@ from core.errors import (
     WrongPassword,
 )
 from core.password import Passwords, Reading, Said
-from core.store import Chosen, Store
+from core.store import Beginning, Chosen, Store
 from core.threads import Threads
 from core.turns import Exchange, Outcome, Question, SessionSummary, Turn, new_session_name, new_turn_id
 
@@ -91,29 +91,31 @@ class Chat:
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def accept(self, question: Question, *, instead_of: Turn | None = None) -> Turn | None:
+    async def accept(self, question: Question, *, instead_of: Turn | None = None, begin: bool = False) -> Turn | None:
         """Make a question durable. None means that its event was accepted before.
 
-        `instead_of` is a failed turn of the same event, to be asked anew. Raises BadQuestion, Draining, Overloaded,
-        PasswordsClosed, NoPrivateHere.
+        `instead_of` is a failed turn of the same event, to be asked anew. One that needs no preparation may `begin` in
+        the same commit, where nothing is before it in its session: `answering` is to follow at once. Raises
+        BadQuestion, Draining, Overloaded, PasswordsClosed, NoPrivateHere.
         """
         try:
-            return await self._accept(question, instead_of)
+            return await self._accept(question, instead_of, begin=begin)
         except (Draining, Overloaded):
             if instead_of is None and await self._is_known(question):
                 return None  # it needs no room: it has its place already
             raise
 
-    async def _accept(self, question: Question, instead_of: Turn | None) -> Turn | None:
+    async def _accept(self, question: Question, instead_of: Turn | None, *, begin: bool) -> Turn | None:
         self._check(question)
         said = self._said(question)
         turn_id = new_turn_id()
         # Before it is stored, so that it is never taken for a stranded one.
-        self._answering.take_in_hand(turn_id, question.session, may_wait=question.may_wait)
+        hand = self._answering.take_in_hand(turn_id, question.session, may_wait=question.may_wait)
+        has_room = begin and not self._answering.is_full(question.session)
         turn = None
         try:
             async with self._accepting.setdefault(question.session, asyncio.Semaphore(ACCEPTED_AT_ONCE_OF_A_SESSION)):
-                turn = await self._store.turns.accept(
+                accepted = await self._store.turns.accept(
                     question,
                     turn_id=turn_id,
                     said=said,
@@ -121,7 +123,10 @@ class Chat:
                     choose=self._choose,
                     max_waiting=self._max_waiting,
                     instead_of=instead_of.id if instead_of else None,
+                    begins=self._beginning if has_room else lambda _: None,
                 )
+            if accepted is not None:
+                turn, hand.begun = accepted
         finally:
             if turn is None:
                 self._answering.put_down(turn_id)
@@ -130,6 +135,10 @@ class Chat:
         else:
             logger.info("turn %s accepted on %s for %s", turn.reference, turn.surface, turn.assistant)
         return turn
+
+    def _beginning(self, turn: Turn) -> Beginning | None:
+        assistant = self.assistants.get(turn.assistant)
+        return self._threads.beginning(turn, assistant) if assistant is not None else None
 
     async def _is_known(self, question: Question) -> bool:
         known = question.event_id and await self._store.lookups.by_event(question.surface, question.event_id)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from types import TracebackType
 
-_LOOKS_SECRET = re.compile(
-    r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_*-]{4,}"
-    r"|xox[a-z]-[A-Za-z0-9-]+"
-    r"|xapp-[A-Za-z0-9-]+"
-    r"|(?<=Bearer )\S+"
-    r"|[MNO][A-Za-z\d_-]{23,28}\.[A-Za-z\d_-]{6,7}\.[A-Za-z\d_-]{27,}"
-)
+# What looks like a secret, each with what it cannot do without: to look for that costs next to nothing.
+_LOOKS_SECRET = [
+    (literal, re.compile(pattern))
+    for literal, pattern in (
+        ("sk-", r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_*-]{4,}"),
+        ("xox", r"xox[a-z]-[A-Za-z0-9-]+"),
+        ("xapp-", r"xapp-[A-Za-z0-9-]+"),
+        ("Bearer ", r"(?<=Bearer )\S+"),
+        (".", r"[MNO][A-Za-z\d_-]{23,28}\.[A-Za-z\d_-]{6,7}\.[A-Za-z\d_-]{27,}"),
+    )
+]
 _RUN, _USER = re.compile(r"\S+"), re.compile(r"[^/:]*:")
 # These libraries log request bodies or addresses with ids at their lower levels.
 _TALKATIVE = (
@@ -34,15 +39,35 @@ class RedactingFormatter(logging.Formatter):
     """
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-        known = sorted((secret for secret in secrets if len(secret) > 3), key=len, reverse=True)
-        self._known = re.compile("|".join(re.escape(secret) for secret in known) or r"(?!)")
+        super().__init__()
+        self._known = sorted((secret for secret in secrets if len(secret) > 3), key=len, reverse=True)
+        self._any_known = re.compile("|".join(map(re.escape, self._known)))
+        self._second, self._formatted_second = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one redacted text."""
-        record.exc_text = None  # another handler may have left there what it made of the exception
-        text = self._known.sub("[secret]", super().format(record))
-        return _LOOKS_SECRET.sub("[secret]", _without_credentials(text))
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        if record.stack_info:
+            text = f"{text}\n{record.stack_info}"
+        return f"{self.formatTime(record)} {record.levelname:7s} {record.name}: {self._redacted(text)}"
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Its time as Python's own formatter has it; what many of one second share is made once."""
+        if int(record.created) != self._second:
+            self._second = int(record.created)
+            self._formatted_second = time.strftime(self.default_time_format, self.converter(record.created))
+        return f"{self._formatted_second},{int(record.msecs):03d}"
+
+    def _redacted(self, text: str) -> str:
+        if any(secret in text for secret in self._known):
+            text = self._any_known.sub("[secret]", text)
+        text = _without_credentials(text)
+        for literal, pattern in _LOOKS_SECRET:
+            if literal in text:
+                text = pattern.sub("[secret]", text)
+        return text
 
     def formatException(self, ei: _ExcInfo) -> str:
         """Types and places of an exception and its causes, without their messages."""
@@ -77,6 +102,9 @@ def kind_of(error: BaseException) -> str:
 
 def configure_logging(level: str, secrets: Sequence[str]) -> None:
     """Send all logs of this process to standard error, redacted, at `level` ("debug" … "error") and above."""
+    # What no line of ours says need not be found out for each: who logs, and in which thread and process.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # as Python's documentation says to do it
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(secrets))
     root = logging.getLogger()

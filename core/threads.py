@@ -24,7 +24,7 @@ from core.breaker import Asking, Breaker
 from core.errors import StoreUnavailable
 from core.frames import as_prompt
 from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said, TroubleKind
-from core.store import Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
+from core.store import Beginning, Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
 from core.turn_in_hand import EndReason, WorkEnded
 from core.turns import Finished, Outcome, PastTurn, Turn, Usage
 from core.windows import LEAST_BUDGET, Fitting, Windows
@@ -101,22 +101,29 @@ class Threads:
         budget: int | None = None,
     ) -> Begun | None:
         """Begin a turn and decide what its thread needs; None while an earlier turn of its session is open."""
+        begun = await self._store.threads.begin(turn, self.beginning(turn, assistant, rebuild=rebuild, budget=budget))
+        if begun:
+            self.note_begun(begun)
+        return begun
+
+    def beginning(
+        self, turn: Turn, assistant: Assistant, *, rebuild: bool = False, budget: int | None = None
+    ) -> Beginning:
+        """How a turn is to be begun."""
         limit = budget or self.windows.budget(assistant)
 
         def decide(state: ThreadState | None, transcript: Transcript) -> Plan:
             plan = None if state is None or rebuild else self._going_on(turn, limit, state, transcript)
             return plan or _rebuilt(turn, assistant, limit, transcript)
 
-        begun = await self._store.threads.begin(
-            turn,
-            decide=decide,
-            scope=self._model.scope,
-            lives_here=self._conversations is None,
-            deadline=self._deadline,
+        return Beginning(
+            decide, scope=self._model.scope, lives_here=self._conversations is None, deadline=self._deadline
         )
-        if begun and begun.plan and begun.plan.begins is not None:
+
+    def note_begun(self, begun: Begun) -> None:
+        """A turn was begun; maybe another thread was retired for it."""
+        if begun.plan and begun.plan.begins is not None:
             self._erasable.set()
-        return begun
 
     async def ask(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> Result:
         """Ask a turn that was begun, writing into `answer`; again where that is safe and may help.

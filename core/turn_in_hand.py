@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 from core.answer import Answer
+from core.store import Begun
 from core.turns import Turn
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class TurnInHand:
         self.stage = Stage.ACCEPTED
         self.answer = Answer(turn_id)
         self.task: asyncio.Task[None] | None = None
+        self.begun: Begun | None = None  # in the commit that accepted it
         self.ended_by: EndReason | None = None
         self.next_lease: tuple[Turn, Callable[[Turn], None]] | None = None  # and to whom the turn is handed over then
         self._scope: asyncio.Timeout | None = None

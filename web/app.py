@@ -14,14 +14,14 @@ from starlette.middleware.cors import CORSMiddleware
 from bots.shared.surface import LoadedSurface
 from core import Chat, Settings, StoreUnavailable, allowed_hosts, open_chat
 from web.addresses import networks
-from web.ask import answer_orphaned, ask_routes
+from web.ask import answer_orphaned, ask_routes, turn_routes
 from web.callers import Callers
 from web.deliveries import delivery_routes
 from web.docs import docs_routes
 from web.ending import draining_on_signals
 from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
-from web.limits import AnnouncedBodyLimit, PromptBody
+from web.limits import BoundedBody
 from web.pages import page_routes, page_with
 from web.problems import Unexpected, answer_with_sentences
 from web.rates import Rates
@@ -80,15 +80,13 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     app.state.rates = Rates(settings)
     app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
     app.state.chat_page = page_with(settings.chat_page_key)
-    with_bodies = [ask_routes, session_routes, delivery_routes(delivered)]
-    without_bodies = [status_routes, docs_routes, page_routes]
-    for router in with_bodies:
-        app.include_router(router, max_body_size=settings.max_body_bytes)
-    for router in without_bodies:
+    routers = [
+        ask_routes, turn_routes, session_routes, delivery_routes(delivered), status_routes, docs_routes, page_routes,
+    ]  # fmt: skip
+    for router in routers:
         app.include_router(router)
-    answer_with_sentences(app, [*with_bodies, *without_bodies])
-    app.add_middleware(AnnouncedBodyLimit, most=settings.max_body_bytes)
-    app.add_middleware(PromptBody)
+    answer_with_sentences(app, routers)
+    app.add_middleware(BoundedBody, most=settings.max_body_bytes)
     app.add_middleware(Unexpected)
     app.add_middleware(
         CORSMiddleware,

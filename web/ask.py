@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request
-from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, Field
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field, ValidationError
+from starlette.requests import ClientDisconnect
 
 from core import Answer, Chat, Outcome, Question, Turn
-from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable
+from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, caller_of
 from web.depends import OpenChat, OpenRates
 from web.problems import UnknownTurn, problems
 from web.streams import EVENT_STREAM, EventStream, wants_events
 
+LONGEST_KEY, LONGEST_EVENT_ID = 255, 100
 ASKED_ANEW = (Outcome.FAILED, Outcome.INTERRUPTED)  # by whoever asks with the same key again
 
 
@@ -80,12 +84,39 @@ LastEventId = Annotated[
     Header(
         description="The id of the last event that was received: the stream goes on from there, and its first event "
         "says after how many characters (`from`).",
-        max_length=100,
+        max_length=LONGEST_EVENT_ID,
     ),
 ]
 
 
-ask_routes = APIRouter()
+class AskRoute(APIRoute):
+    """Takes a question as nearly all are sent by itself; solving the same dependencies each time costs five times that.
+
+    What is not plainly right is left to FastAPI, which says what is wrong with it.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        by_fastapi = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            headers, state = request.headers, request.app.state
+            key, last = headers.get("idempotency-key"), headers.get("last-event-id")
+            try:
+                body = AskBody.model_validate_json(await request.body())
+            except (ValidationError, ClientDisconnect):
+                return await by_fastapi(request)
+            is_usual = key is None or 0 < len(key) <= LONGEST_KEY
+            is_usual &= last is None or len(last) <= LONGEST_EVENT_ID
+            if not is_usual or headers.get("content-type") != "application/json":
+                return await by_fastapi(request)
+            response: Response = await ask(request, state.chat, state.rates, await caller_of(request), body, key, last)
+            return response
+
+        return handle
+
+
+ask_routes = APIRouter(route_class=AskRoute)
+turn_routes = APIRouter()
 
 
 @ask_routes.post(
@@ -102,7 +133,7 @@ async def ask(
         str | None,
         Header(
             min_length=1,
-            max_length=255,
+            max_length=LONGEST_KEY,
             description="The same key in the same session is the same question: it is answered once, and a retry "
             "gets that answer. After a failure it is asked anew.",
         ),
@@ -134,7 +165,7 @@ async def ask(
     return JSONResponse({"session_id": body.session_id, "response": finished.text})
 
 
-@ask_routes.post(
+@turn_routes.post(
     "/turns/{turn_id}/stop",
     response_model=Stopping,
     responses=problems(401, 403, 429, 503)
@@ -151,7 +182,7 @@ async def stop(chat: OpenChat, caller: Calling, turn_id: TurnId) -> Any:
     return Stopping(turn_id=turn_id)
 
 
-@ask_routes.get(
+@turn_routes.get(
     "/turns/{turn_id}/events",
     response_class=StreamingResponse,
     responses={200: {"description": "The answer, as it is written.", "content": _AS_EVENTS}}
@@ -193,11 +224,11 @@ async def _is_asked_already(chat: Chat, question: Question) -> bool:
 
 
 async def _answer(chat: Chat, question: Question) -> tuple[Turn, Answer]:
-    turn = await chat.accept(question)
+    turn = await chat.accept(question, begin=True)
     if turn is None:
         earlier = await chat.earlier(question)
         if earlier.outcome in ASKED_ANEW:
-            turn = await chat.accept(question, instead_of=earlier)
+            turn = await chat.accept(question, instead_of=earlier, begin=True)
         if turn is None:
             earlier = await chat.earlier(question)
             return earlier, chat.following(earlier)

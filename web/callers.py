@@ -131,6 +131,11 @@ async def _calling(
     return await callers.caller(request, presented)
 
 
+async def caller_of(request: Request) -> Caller:
+    """What `Calling` stands for, for a route that is called without FastAPI's dependencies."""
+    return await _calling(request, await _bearer(request))
+
+
 Calling = Annotated[Caller, Depends(_calling)]
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import click
 import uvicorn
+from uvicorn.loops.auto import auto_loop_factory
 
 from bots import SURFACES
 from bots.shared.surface import LoadedSurface, all_secrets, configured, load_surfaces
@@ -55,8 +56,8 @@ def main() -> None:
 def run() -> None:
     """Serve every surface that is configured, until a signal ends it."""
     settings, surfaces = _loaded()
-    with _plain_errors():
-        asyncio.run(_serve(settings, surfaces))
+    with _plain_errors(), asyncio.Runner(loop_factory=auto_loop_factory()) as runner:  # uvloop, where there is one
+        runner.run(_serve(settings, surfaces))
 
 
 @main.command()

@@ -13,12 +13,14 @@ from web.problems import problem
 TIMES_THE_LIMIT = 16
 SECONDS_TO_THROW_AWAY = 5.0
 SECONDS_FOR_A_BODY = 30.0
+CLOSE = {"Connection": "close"}
 
 
-class AnnouncedBodyLimit:
-    """Refuses a body that says it is larger than `most` bytes, and keeps none of it.
+class BoundedBody:
+    """Takes bodies of up to `most` bytes, which come within 30 seconds.
 
-    FastAPI refuses it too, and bodies that do not say, but the former in plain text.
+    One that says it is larger is refused before it comes. Whoever reads another that is, or that takes too long, gets
+    HTTPException.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
@@ -26,15 +28,39 @@ class AnnouncedBodyLimit:
         self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            for name, value in scope["headers"]:
-                if name == b"content-length" and value.isdigit() and int(value) > self._most:
-                    await self._refuse(receive, send)
-                    return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self._most:
+                await self._refuse(receive, send)
+                return
+        deadline = asyncio.get_running_loop().time() + SECONDS_FOR_A_BODY
+        size, is_there = 0, False
+
+        async def receive_in_bounds() -> Message:
+            nonlocal size, is_there
+            if is_there:  # what comes then is that the client has left, whenever he does
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "The body took too long to arrive.", CLOSE) from None
+            size += len(message.get("body", b""))
+            if size > self._most:
+                raise HTTPException(413, self._too_large)  # the server throws the rest away
+            is_there = not message.get("more_body", False)
+            return message
+
+        await self._app(scope, receive_in_bounds, send)
+
+    @property
+    def _too_large(self) -> str:
+        return f"The body is larger than {self._most:,} bytes."
 
     async def _refuse(self, receive: Receive, send: Send) -> None:
-        refusal = problem(413, f"The body is larger than {self._most:,} bytes.", {"Connection": "close"})
+        refusal = problem(413, self._too_large, CLOSE)
         await send({"type": "http.response.start", "status": 413, "headers": refusal.raw_headers})
         await send({"type": "http.response.body", "body": refusal.body, "more_body": True})
         # Who is still sending when the connection closes does not see why, so a little of the body is taken in.
@@ -50,31 +76,3 @@ class AnnouncedBodyLimit:
             size += len(message.get("body", b""))
             if not message.get("more_body"):
                 return
-
-
-class PromptBody:
-    """Waits for a request's body only so long, however slowly it comes. Whoever reads it gets HTTPException."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        deadline = asyncio.get_running_loop().time() + SECONDS_FOR_A_BODY
-        is_there = False
-
-        async def receive_in_time() -> Message:
-            nonlocal is_there
-            if is_there:  # what comes then is that the client has left, whenever he does
-                return await receive()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408, "The body took too long to arrive.", {"Connection": "close"}) from None
-            is_there = not message.get("more_body", False)
-            return message
-
-        await self._app(scope, receive_in_time, send)

@@ -79,13 +79,12 @@ async def _events(session_id: str, turn: Turn, answer: Answer, last: str) -> Asy
     goes_on: dict[str, str | int] = {"from": known.length} if last else {}
     yield _event("turn", {"turn_id": turn.id, **goes_on}, known.id)
     try:
-        async for text in answer.growing(at_least_every=SECONDS_BETWEEN_SIGNS_OF_LIFE):
-            if len(text) > known.length:
+        async for is_new in answer.news(at_least_every=SECONDS_BETWEEN_SIGNS_OF_LIFE):
+            if piece := answer.beyond(known.length):
                 answer.pin()
-                piece = text[known.length :]
                 known = known.longer_by(piece)
                 yield _event("delta", {"text": piece}, known.id)
-            else:
+            elif not is_new:
                 yield b": still at work\n\n"
         finished = await answer.whole()
     except ChatError as failure:

@@ -18,6 +18,7 @@ from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by i
 
 from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
+from core.openai_model.bursts import bursts
 from core.openai_model.conversations import OpenAIConversations
 from core.openai_model.dialects import Api, ChatCompletions, Dialect, Known, Refusal, Responses, adapted
 from core.openai_model.errors import connection_trouble_of, silence_of, trouble_of
@@ -230,7 +231,7 @@ async def _read(response: aiohttp.ClientResponse, whole: bytes | None, reading: 
             yield news
         return
     events = Events(reading.wants)
-    chunks = _once(whole) if whole is not None else response.content.iter_any()
+    chunks = _once(whole) if whole is not None else bursts(response.content, lambda: reading.words.has_begun)
     try:
         async for chunk in chunks:
             for event in events.feed(chunk):

@@ -62,6 +62,11 @@ class Words:
         """The answer so far."""
         return "".join(self._written)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is some of the answer."""
+        return bool(self._written)
+
     def anew(self) -> Words:
         """The same without any words."""
         return Words(tags_thoughts=self._tags_thoughts, begins_in_thought=self._begins_in_thought)

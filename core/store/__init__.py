@@ -21,11 +21,12 @@ from core.store.lookups import Lookups
 from core.store.migrations import SchemaTooNew, migrate
 from core.store.places import Places
 from core.store.sessions import Sessions
-from core.store.threads import Begun, Plan, StoredThreads, ThreadState, Transcript
+from core.store.threads import Beginning, Begun, Plan, StoredThreads, ThreadState, Transcript
 from core.store.turns import Amended, Chosen, ThreadFate, Turns
 
 __all__ = [
     "Amended",
+    "Beginning",
     "Begun",
     "Chosen",
     "DatabaseURLError",

@@ -16,7 +16,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,6 +64,7 @@ class DatabaseURLError(StartError):
 class _Job:
     work: Work[Any]
     future: asyncio.Future[Any]
+    is_one_statement: bool
     result: Any = None
     error: BaseException | None = None
 
@@ -86,14 +87,14 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+    def submit(self, work: Work[T], *, is_one_statement: bool = False) -> asyncio.Future[T]:
         """Queue `work`. The future raises StoreUnavailable where the database fails, or the worker is closed."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._closing:  # what is queued behind the end would wait for ever
             if self._closed:
                 future.set_exception(StoreUnavailable())
             else:
-                self._jobs.put(_Job(work, future))
+                self._jobs.put(_Job(work, future, is_one_statement))
         return future
 
     def close(self) -> None:
@@ -167,9 +168,9 @@ class _LostBeforeCommit(Exception):
 
 def _repeat(connection: sa.Connection, job: _Job) -> None:
     for attempt in range(5):
-        worked = False
+        worked = job.is_one_statement  # nobody knows then, if the connection is lost
         try:
-            with connection.begin():
+            with _committing_by_itself(connection) if job.is_one_statement else connection.begin():
                 job.result = job.work(connection)
                 worked = True
             return
@@ -184,6 +185,19 @@ def _repeat(connection: sa.Connection, job: _Job) -> None:
         except Exception as error:
             job.error = error
             return
+
+
+@contextlib.contextmanager
+def _committing_by_itself(connection: sa.Connection) -> Iterator[None]:
+    """Let PostgreSQL commit each statement, which saves two round trips of three."""
+    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        connection.rollback()  # what SQLAlchemy believes to have begun
+        if not driver.closed:
+            driver.autocommit = False
 
 
 def _fail_all(jobs: Iterable[_Job], error: BaseException) -> None:
@@ -254,13 +268,16 @@ class Database:
         """Either "sqlite" or "postgresql"."""
         return self.engine.dialect.name
 
-    def write(self, work: Work[T], *, in_order_of: str | None = None) -> asyncio.Future[T]:
+    def write(
+        self, work: Work[T], *, in_order_of: str | None = None, is_one_statement: bool = False
+    ) -> asyncio.Future[T]:
         """Run `work` in a transaction of its own. Once the future has its result, the work is on disk.
 
-        Of work with the same `in_order_of` each is committed before the next begins.
+        Of work with the same `in_order_of` each is committed before the next begins. On PostgreSQL what
+        `is_one_statement` is a transaction by itself; it is not tried again where the connection turns out to be lost.
         """
         number = next(self._next) if in_order_of is None else hash(in_order_of)
-        return self._writers[number % len(self._writers)].submit(work)
+        return self._writers[number % len(self._writers)].submit(work, is_one_statement=is_one_statement)
 
     def read(self, work: Work[T]) -> asyncio.Future[T]:
         """Run `work`, which changes nothing, on what is committed."""

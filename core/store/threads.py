@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from core.store.part import Part, writes
 from core.store.prepared import Prepared
 from core.store.rows import HAS_LEASE, WAITS, fence, frame_of, lease_of, sessions, turns
 from core.store.tables import Thread
-from core.turns import SYNCED_OUTCOMES, Finished, PastTurn, Turn
+from core.turns import SYNCED_OUTCOMES, PastTurn, Turn, Usage
 
 threads: sa.Table = Thread.__table__  # type: ignore[attr-defined]
 
@@ -70,6 +70,20 @@ class Begun:
     seconds_left: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How a turn is to be begun, for up to `deadline` seconds from when it first was.
+
+    `decide` says what the thread needs. One that goes on is marked in doubt, since it is about to be written to, unless
+    it `lives_here`; any other is retired here and now.
+    """
+
+    decide: Decide
+    scope: str
+    lives_here: bool
+    deadline: float
+
+
 class StoredThreads(Part):
     """Records what is done to threads.
 
@@ -84,21 +98,12 @@ class StoredThreads(Part):
     # ── beginning ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @writes
-    def begin(
-        self,
-        connection: sa.Connection,
-        turn: Turn,
-        *,
-        decide: Decide,
-        scope: str,
-        lives_here: bool,
-        deadline: float,
-    ) -> Begun | None:
-        """Begin to ask a turn, or None while an earlier one of its session is open.
+    def begin(self, connection: sa.Connection, turn: Turn, how: Beginning) -> Begun | None:
+        """Begin to ask a turn, or None while an earlier one of its session is open."""
+        return self.begin_within(connection, turn, how)
 
-        `decide` says what the thread needs. One that goes on is marked in doubt, since it is about to be written to,
-        unless it `lives_here`; any other is retired here and now.
-        """
+    def begin_within(self, connection: sa.Connection, turn: Turn, how: Beginning) -> Begun | None:
+        """The same in the caller's transaction."""
         found = self._look.first(connection, **lease_of(turn))
         if found is None:
             raise LeaseLost
@@ -114,16 +119,17 @@ class StoredThreads(Part):
         if started is None:  # it was reclaimed since we looked
             raise LeaseLost
         state = _state_in(found)
-        plan = decide(state, lambda after: _transcript(connection, turn, max(after, found.session_begins - 1)))
+        plan = how.decide(state, lambda after: _transcript(connection, turn, max(after, found.session_begins - 1)))
         if plan.begins is not None:
-            self.retire(connection, turn.session_id, turn.assistant)
-            self._record_new(connection, turn, scope, plan.begins)
-        elif not lives_here:
+            if found.thread_scope is not None:
+                self.retire(connection, turn.session_id, turn.assistant)
+            self._record_new(connection, turn, how.scope, plan.begins)
+        elif not how.lives_here:
             self._doubt.first(connection, session=turn.session_id, name=turn.assistant)
         return Begun(
             plan,
             conversation_id=state.conversation_id if state and plan.begins is None else None,
-            seconds_left=min(deadline, max(deadline - started.age, SECONDS_AFTER_A_RECLAIM)),
+            seconds_left=min(how.deadline, max(how.deadline - started.age, SECONDS_AFTER_A_RECLAIM)),
         )
 
     @cached_property
@@ -156,12 +162,15 @@ class StoredThreads(Part):
         return self._prepared(sa.update(threads).where(*which).values(in_doubt=True))
 
     def _record_new(self, connection: sa.Connection, turn: Turn, scope: str, begins: int) -> None:
-        connection.execute(
-            sa.insert(threads).values(
-                session_id=turn.session_id, assistant=turn.assistant, private=turn.private, circle=turn.circle,
-                scope=scope, conversation_id=None, begins=begins, synced=begins - 1, in_doubt=False, tokens=0,
-            )
+        self._insert_thread.first(
+            connection, session_id=turn.session_id, assistant=turn.assistant, private=turn.private, circle=turn.circle,
+            scope=scope, conversation_id=None, begins=begins, synced=begins - 1, in_doubt=False, tokens=0,
         )  # fmt: skip
+
+    @cached_property
+    def _insert_thread(self) -> Prepared:
+        names = ("session_id", "assistant", *_THREAD)
+        return self._prepared(sa.insert(threads).values({name: sa.bindparam(name) for name in names}))
 
     # ── writing to it ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,22 +199,27 @@ class StoredThreads(Part):
             values |= {"synced": synced, "tokens": tokens}
         connection.execute(sa.update(threads).where(*_of(turn)).values(values))
 
-    def mark_synced(
-        self, connection: sa.Connection, turn: Turn, finished: Finished, conversation_id: str | None
-    ) -> None:
-        """Record that the turn's thread contains it, unless the thread is another one by now."""
-        self._sync.first(
-            connection,
-            session=turn.session_id,
-            name=turn.assistant,
-            conversation=conversation_id,
-            new_synced=turn.number,
-            new_tokens=finished.usage.input_tokens + finished.usage.output_tokens,
-        )
+    def syncing(self, turn: Turn, usage: Usage, conversation_id: str | None) -> dict[str, Any]:
+        """What `sync_statement` is given where the turn's thread contains it, unless it is another one by now."""
+        return {
+            "session": turn.session_id,
+            "name": turn.assistant,
+            "conversation": conversation_id,
+            "new_synced": turn.number,
+            "new_tokens": usage.input_tokens + usage.output_tokens,
+        }
+
+    def mark_synced(self, connection: sa.Connection, syncing: Mapping[str, Any]) -> None:
+        """Record that a turn's thread contains it; `syncing` is what `syncing` says of it."""
+        self._sync.first(connection, **syncing)
 
     @cached_property
     def _sync(self) -> Prepared:
-        return self._prepared(
+        return self._prepared(self.sync_statement())
+
+    def sync_statement(self) -> sa.Update:
+        """How that is recorded."""
+        return (
             sa.update(threads)
             .where(
                 threads.c.session_id == sa.bindparam("session"),

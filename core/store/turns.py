@@ -22,7 +22,7 @@ from core.password import Reading, Said
 from core.store.database import Database
 from core.store.erasures import Erasures
 from core.store.guesses import Guesses, budgets_of
-from core.store.part import Part, writes
+from core.store.part import CHANNEL, Part, writes
 from core.store.places import Places
 from core.store.prepared import Prepared
 from core.store.rows import (
@@ -38,7 +38,7 @@ from core.store.rows import (
     turns,
 )
 from core.store.tables import KEY_MAY_BE_PRUNED, PostedMessage
-from core.store.threads import StoredThreads
+from core.store.threads import Beginning, Begun, StoredThreads
 from core.turns import Finished, Outcome, Question, Turn, Usage
 
 posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
@@ -114,8 +114,11 @@ class Turns(Part):
         choose: Choose,
         max_waiting: int,
         instead_of: str | None = None,
-    ) -> Turn | None:
+        begins: Callable[[Turn], Beginning | None] = lambda _: None,
+    ) -> tuple[Turn, Begun | None] | None:
         """Make a question durable as a turn of its session. None means that its event was accepted before.
+
+        It is also begun, where `begins` says how, and no earlier turn of its session is open.
 
         `said` is its text, and `opens` tells which private assistant a reading of it opens. `choose` says who answers
         otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
@@ -124,7 +127,7 @@ class Turns(Part):
         Raises Overloaded, and PasswordsClosed and NoPrivateHere where nobody would see the turn.
         """
 
-        def work(c: sa.Connection) -> Turn | NotAccepted:
+        def work(c: sa.Connection) -> tuple[Turn, Begun | None] | NotAccepted:
             reading = self._read(c, question, said, is_repeated=instead_of is not None)
             new = self._what_to_store(c, question, turn_id, reading, opens, choose)
             if isinstance(new, NotAccepted):
@@ -133,19 +136,21 @@ class Turns(Part):
                 self._set_aside(c, instead_of)
             try:
                 with c.begin_nested() if said.candidates else contextlib.nullcontext():
-                    return self._add(c, question, new, max_waiting)
+                    turn = self._add(c, question, new, max_waiting)
             except Overloaded as full:
                 if not said.candidates:
                     raise
                 return full  # what counts has to count, also where there is no room
+            how = begins(turn)
+            return turn, self._threads.begin_within(c, turn, how) if how is not None else None
 
         try:
             accepted = await self._db.write(work, in_order_of=question.session)
         except _EventKnown:
             return None
-        if isinstance(accepted, Turn):
-            return accepted
-        raise accepted
+        if isinstance(accepted, NotAccepted):
+            raise accepted
+        return accepted
 
     def _read(self, connection: sa.Connection, question: Question, said: Said, *, is_repeated: bool) -> Reading | float:
         """What a question says, or the seconds until it could be read. Raises _EventKnown."""
@@ -258,10 +263,8 @@ class Turns(Part):
         frame = frame_as_json(turn.frame)
         self._change(connection, turn, question=turn.question, context=turn.context, frame=frame, **rests)
 
-    @writes
-    def close_answered(
+    async def close_answered(
         self,
-        connection: sa.Connection,
         turn: Turn,
         finished: Finished,
         *,
@@ -275,15 +278,18 @@ class Turns(Part):
         `conversation_id` is the thread it is in where `thread` is "synced"; `response_id` is kept beside it and not
         noted yet. `again`: this lease may have done so before; then that stands.
         """
-        outcome, text, usage = finished.outcome, finished.text, finished.usage
-        if not self._end(connection, turn, outcome, again=again, answer=text, usage=usage):
-            return
-        if response_id is not None and conversation_id is not None:
-            self._erasures.note(connection, response_id, conversation_id)
-        if thread == "synced":
-            self._threads.mark_synced(connection, turn, finished, conversation_id)
-        elif thread == "retired":
-            self._threads.retire(connection, turn.session_id, turn.assistant)
+
+        def work(connection: sa.Connection) -> None:
+            outcome, text, usage = finished.outcome, finished.text, finished.usage
+            new_thread = (conversation_id,) if thread == "synced" else None
+            if not self._end(connection, turn, outcome, again=again, answer=text, usage=usage, synced_in=new_thread):
+                return
+            if response_id is not None and conversation_id is not None:
+                self._erasures.note(connection, response_id, conversation_id)
+            if thread == "retired":
+                self._threads.retire(connection, turn.session_id, turn.assistant)
+
+        await self._db.write(work, is_one_statement=response_id is None and thread != "retired")
 
     @writes
     def close_unanswered(
@@ -312,11 +318,18 @@ class Turns(Part):
         answer: str | None = None,
         error: str | None = None,
         usage: Usage | None = None,
+        synced_in: tuple[str | None] | None = None,
     ) -> bool:
-        """Store how a turn ended. False where this is done `again`, and was done with this lease before."""
+        """Store how a turn ended, and that this thread is `synced_in` with it.
+
+        False where this is done `again`, and was done with this lease before.
+        """
         usage = usage or Usage()
-        ended = self._close.first(
+        syncing = {} if synced_in is None else self._threads.syncing(turn, usage, *synced_in)
+        in_one = syncing if self._is_postgresql else {}
+        ended = (self._close_synced if in_one else self._close).first(
             connection,
+            **in_one,
             **lease_of(turn),
             new_answer=answer,
             new_error=error,
@@ -329,13 +342,23 @@ class Turns(Part):
             if again and _did(connection, turn, turns.c.outcome == outcome):
                 return False
             raise LeaseLost
-        if turn.destination is None:
-            self._notify_of_closing(connection, turn)
+        if syncing and not self._is_postgresql:
+            self._threads.mark_synced(connection, syncing)
         return True
 
     @cached_property
     def _close(self) -> Prepared:
-        return self._prepared(
+        return self._prepared(self._telling_of_closing(self._closing()))
+
+    @cached_property
+    def _close_synced(self) -> Prepared:
+        """The same for PostgreSQL, and that the thread is synced, in one statement."""
+        closed = self._closing().cte("changed")
+        synced = self._threads.sync_statement().where(sa.exists().select_from(closed)).returning(sa.literal(1))
+        return self._prepared(self._telling_of_closing(closed, synced.cte("synced")))
+
+    def _closing(self) -> sa.sql.dml.ReturningUpdate[Any]:
+        return (
             sa.update(turns)
             .where(HAS_LEASE, IS_UNANSWERED)
             .values(
@@ -347,7 +370,7 @@ class Turns(Part):
                 output_tokens=turns.c.output_tokens + sa.bindparam("new_output"),
                 closed_at=sa.case((turns.c.destination.is_(None), self._clock.now)),
             )
-            .returning(turns.c.session_id)
+            .returning(turns.c.session_id, turns.c.closed_at)
         )
 
     # ── showing ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -366,19 +389,34 @@ class Turns(Part):
                 .on_conflict_do_update(index_elements=["surface", "message"], set_={"turn_id": turn.id})
             )
 
-    @writes
-    def close_shown(self, connection: sa.Connection, turn: Turn, *, undeliverable: bool, again: bool = False) -> None:
+    async def close_shown(self, turn: Turn, *, undeliverable: bool, again: bool = False) -> None:
         """Close a turn whose answer is stored: it was shown, or cannot be. `again`: as with `close_answered`."""
-        values: dict[str, Any] = {"closed_at": self._clock.now}
-        if undeliverable:
-            refused = turns.c.outcome == Outcome.REFUSED
-            values["outcome"] = sa.case((refused, turns.c.outcome), else_=Outcome.UNDELIVERABLE)
-        try:
-            self._change(connection, turn, **values)
-        except LeaseLost:
-            if not (again and _did(connection, turn, IS_CLOSED)):
-                raise
-        self._notify_of_closing(connection, turn)
+
+        def work(connection: sa.Connection) -> None:
+            new = {"undeliverable": undeliverable, **self._clock.params()}
+            closed = self._close_as_shown.first(connection, **lease_of(turn), **new)
+            if closed is None and not (again and _did(connection, turn, IS_CLOSED)):
+                raise LeaseLost
+
+        await self._db.write(work, is_one_statement=True)
+
+    @cached_property
+    def _close_as_shown(self) -> Prepared:
+        was_shown = sa.or_(
+            sa.bindparam("undeliverable", type_=sa.Boolean).is_(False),
+            turns.c.outcome == sa.literal_column("'refused'"),
+        )
+        return self._prepared(
+            self._telling_of_closing(
+                sa.update(turns)
+                .where(HAS_LEASE)
+                .values(
+                    closed_at=self._clock.now,
+                    outcome=sa.case((was_shown, turns.c.outcome), else_=sa.literal_column("'undeliverable'")),
+                )
+                .returning(turns.c.session_id, turns.c.closed_at)
+            )
+        )
 
     # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -448,11 +486,22 @@ class Turns(Part):
         if changed is None:
             raise LeaseLost
 
-    def _notify_of_closing(self, connection: sa.Connection, turn: Turn) -> None:
-        """Tell the others where they have turns in this session, which may be next."""
-        if self._is_postgresql:
-            theirs = turns.c.session_id == turn.session_id, IS_OPEN, turns.c.lease_owner != self._lease_owner
-            self._notify(connection, f"closed {turn.session_id}", sa.exists().where(*theirs))
+    def _telling_of_closing(
+        self, changed: sa.sql.dml.ReturningUpdate[Any] | sa.CTE, *others: sa.CTE
+    ) -> sa.sql.dml.ReturningUpdate[Any] | sa.Select[Any]:
+        """An update of a turn that returns its session, and when it is closed.
+
+        On PostgreSQL it tells the processes that have turns in this session, which may be next.
+        """
+        if not self._is_postgresql:
+            assert not isinstance(changed, sa.CTE)
+            return changed
+        closed = changed if isinstance(changed, sa.CTE) else changed.cte("changed")
+        theirs = turns.c.session_id == closed.c.session_id, IS_OPEN, turns.c.lease_owner != self._lease_owner
+        is_heard = sa.and_(closed.c.closed_at.is_not(None), sa.exists().where(*theirs))
+        message = sa.func.concat("closed ", closed.c.session_id)
+        told = sa.select(sa.func.pg_notify(CHANNEL, message)).where(is_heard).scalar_subquery()
+        return sa.select(closed.c.session_id, sa.cast(told, sa.Text).label("told")).add_cte(*others)
 
 
 def _did(connection: sa.Connection, turn: Turn, *what: sa.ColumnElement[bool]) -> bool:

@@ -38,7 +38,6 @@ CHAINS = 5  # of processes that run at the same time, each on a database of its 
 GOING_ON: Surface = "web, going on"  # in a conversation that OpenAI keeps already
 
 ASKING = (
-    "commit begin",
     "commit claim",
     "call OpenAI POST /conversations",
     "commit adopt",
@@ -60,7 +59,6 @@ STEPS: dict[Surface, Sequence[str]] = {
         "commit accept",
         "reply /ask 200",
         "reply /ask turn",
-        "commit begin",
         "call OpenAI POST /responses",
         "commit note_response",
         "commit close_answered",
@@ -77,6 +75,7 @@ STEPS: dict[Surface, Sequence[str]] = {
         "call Slack GET /users.info",
         "call Slack POST /agents.sessions.rename",
         "commit note_prepared",
+        "commit begin",
         *ASKING,
         "call Slack POST /chat.startStream",
         "commit note_posted",
@@ -89,6 +88,7 @@ STEPS: dict[Surface, Sequence[str]] = {
         "commit take_up",
         "call Discord POST /channels/*/typing",
         "commit note_prepared",
+        "commit begin",
         *ASKING,
         "call Discord POST /channels/*/messages/*/threads",
         "call Discord POST /channels/*/messages",

@@ -22,7 +22,7 @@ EVENTS_AT_ONCE = 200
 ROUNDS = 5
 LIMIT_MS = 3000.0
 
-COMMANDS[PLAIN_BOLT] = [*UVICORN, "tests.bench.plain_bolt:app"]
+COMMANDS[PLAIN_BOLT] = lambda port: [*UVICORN, str(port), "tests.bench.plain_bolt:app"]
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def measure(name: str) -> Iterator[list[float]]:
             "SLACK_SIGNING_SECRET": slack.signing_secret,
             "SLACK_API_URL": slack.url,
         }
-        with app(name, model) as (_, port):
+        with app(COMMANDS[name], model) as (_, port):
             for number in range(ROUNDS + 1):
                 seen = asyncio.run(_deliver(slack, port, number))
                 if number:  # the first round warms up

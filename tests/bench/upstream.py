@@ -1,26 +1,41 @@
-"""An upstream that answers at once, so that it is not what is measured: `python -m tests.bench.upstream DELTAS`."""
+"""An upstream that costs next to nothing, so that it is not what is measured.
+
+`python -m tests.bench.upstream PIECES [MS [AT_ONCE]]`: answers of so many pieces, all in one write, or else AT_ONCE of
+them every MS milliseconds, as models send them. A question may ask for another number: "400 pieces, please".
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import json
+import re
 import sys
-from typing import Any
+from typing import Any, cast
+
+import uvloop
 
 _ids = itertools.count()
+_PIECES = re.compile(rb"(\d+) pieces, please")
+_STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 class Upstream(asyncio.Protocol):
     """One connection of HTTP/1.1 with keep-alive; knows conversations and responses, streamed or not."""
 
-    def __init__(self, deltas: int) -> None:
+    def __init__(self, deltas: int, pause: float = 0.0, at_once: int = 1) -> None:
         self._deltas = deltas
+        self._pause = pause
+        self._at_once = at_once
         self._received = b""
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are of other classes
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -35,20 +50,42 @@ class Upstream(asyncio.Protocol):
             self._answer(head.split(b"\r\n", 1)[0], body)
 
     def _answer(self, line: bytes, body: bytes) -> None:
+        if wanted := _PIECES.search(body):
+            self._deltas = int(wanted[1])
         if b"/conversations" in line:
             conversation = {"id": f"conv_{next(_ids):048x}", "object": "conversation", "created_at": 1, "metadata": {}}
             self._send("application/json", json.dumps(conversation).encode())
-        elif b'"stream":true' in body.replace(b" ", b""):
-            self._send("text/event-stream", b"".join(self._events()))
+        elif b'"stream":true' not in body.replace(b" ", b""):
+            whole = json.dumps(self._response()).encode()
+            seconds = self._pause * (self._deltas // self._at_once)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._send, "application/json", whole)
+        elif self._pause:
+            self._transport.write(_STREAM_HEAD)
+            first, *pieces, last = self._events()
+            self._write_chunk(first)
+            due = asyncio.get_running_loop().time() + self._pause
+            self._write_paced([b"".join(each) for each in _batched(pieces, self._at_once)], last, due)
         else:
-            self._send("application/json", json.dumps(self._response()).encode())
+            self._send("text/event-stream", b"".join(self._events()))
+
+    def _write_paced(self, pieces: list[bytes], last: bytes, due: float, number: int = 0) -> None:
+        loop = asyncio.get_running_loop()
+        if number < len(pieces):
+            self._write_chunk(pieces[number])
+            self._timer = loop.call_at(due, self._write_paced, pieces, last, due + self._pause, number + 1)
+        else:
+            self._write_chunk(last)
+            self._transport.write(b"0\r\n\r\n")
+
+    def _write_chunk(self, event: bytes) -> None:
+        self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
 
     def _events(self) -> list[bytes]:
         response = self._response()
         delta = {"item_id": "msg_1", "output_index": 0, "content_index": 0, "delta": "word ", "logprobs": []}
         return [
             _event("response.created", response={**response, "status": "in_progress", "output": []}),
-            *(_event("response.output_text.delta", **delta) for _ in range(self._deltas)),
+            *([_event("response.output_text.delta", **delta)] * self._deltas),
             _event("response.completed", response=response),
         ]
 
@@ -80,15 +117,21 @@ class Upstream(asyncio.Protocol):
         self._transport.write(head + body)
 
 
+def _batched(pieces: list[bytes], size: int) -> list[list[bytes]]:
+    return [pieces[start : start + size] for start in range(0, len(pieces), size)]
+
+
 def _event(kind: str, **fields: Any) -> bytes:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, 'sequence_number': 0, **fields})}\n\n".encode()
 
 
-async def main(deltas: int) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: Upstream(deltas), "127.0.0.1", 0)
+async def main(deltas: int, milliseconds: float = 0.0, at_once: int = 1) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Upstream(deltas, milliseconds / 1000, at_once), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    pieces, milliseconds, at_once = [*sys.argv[1:], *("0", "1")[len(sys.argv) - 2 :]]
+    uvloop.run(main(int(pieces), float(milliseconds), int(at_once)))

@@ -339,10 +339,11 @@ class LedgerMachine(RuleBasedStateMachine):
     async def _ask_store(
         self, process: Process, question: Question, turn_id: str, what: int, instead_of: str | None
     ) -> Turn | None:
-        return await process.store.turns.accept(
+        accepted = await process.store.turns.accept(
             question, turn_id=turn_id, said=Said(frozenset(), lambda: Reading(question.text)), opens=lambda _: None,
             choose=lambda *_: ASSISTANTS[what % len(ASSISTANTS)], max_waiting=MAX_WAITING, instead_of=instead_of,
         )  # fmt: skip
+        return accepted[0] if accepted is not None else None
 
     def _accept(self, who: int, question: Question, what: int, instead_of: Entry | None = None) -> Turn | None:
         process = self.world.processes[who % PROCESSES]

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from core import Outcome, PasswordsClosed, Question, Turn
 from core.password import Password, Passwords
-from core.store import Begun, Chosen, Plan, Store, liveness
+from core.store import Beginning, Begun, Chosen, Plan, Store, liveness
 from core.store.migrations import migrate
 from core.turns import SUSPECTED_FROM, ApiKey, Finished
 from tests.core.fixtures.database import connected, new_engine
@@ -120,10 +120,11 @@ class Everything:
             SURFACE, session, f"Q{self._count}-a", event_id=f"a{self._count}", person="a person", place="a place",
             address="an address", destination={"to": "somewhere"} if shown else None, may_wait=False,
         )  # fmt: skip
-        turn: Turn = await self.accept(
+        turn, _ = await self.accept(
             question, turn_id=f"t{self._count}", said=GUESS, opens=lambda _: None, max_waiting=1,
             choose=lambda *_: Chosen("Bob"), **more,
         )  # fmt: skip
+        assert isinstance(turn, Turn)
         return turn
 
     async def asked(self, turn: Turn) -> Begun:
@@ -131,7 +132,7 @@ class Everything:
             begins = 1 if state is None else None
             return Plan(begins=begins, catch_up=list(transcript(0)), context_tokens=0, costs=0)
 
-        begun: Begun = await self.begin(turn, decide=decide, scope=SCOPE, lives_here=False, deadline=60.0)
+        begun: Begun = await self.begin(turn, Beginning(decide, scope=SCOPE, lives_here=False, deadline=60.0))
         assert begun.plan is not None
         return begun
 

@@ -1,0 +1,66 @@
+"""A question that nothing is before in its session is begun in the commit that accepts it, where nobody prepares it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.conftest import opened
+from tests.core.fixtures.database import rows
+from tests.core.test_ledger import SECONDS, comes_true, held_answers, question, requests_for_answers
+from tests.fakes.openai_api import FakeOpenAI
+
+
+def begun(database_url: str) -> list[bool]:
+    return [row["is_begun"] for row in rows(database_url, "SELECT started_at IS NOT NULL AS is_begun FROM turn "
+                                                          "ORDER BY session_id, number")]  # fmt: skip
+
+
+async def test_only_what_nothing_is_before_is_begun_as_it_is_accepted(fake: FakeOpenAI, database_url: str) -> None:
+    async with opened(fake, database_url) as chat:
+        first = await chat.accept(question("Q1-a"), begin=True)
+        second = await chat.accept(question("Q2-a"), begin=True)
+        await chat.accept(question("Q1-b", "web:public:2"))
+        assert [bool(each) for each in begun(database_url)] == [True, False, False]
+        assert first is not None
+        assert second is not None
+        later = chat.answering(second)  # which is handed over first
+        assert (await chat.answering(first).whole()).text == "You asked: Q1-a."
+        assert (await later.whole()).text == "You asked: Q2-a. Before that you asked: Q1-a."
+
+
+async def test_a_thread_goes_on_from_question_to_question_that_is_begun_at_once(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with opened(fake, database_url) as chat:
+        for text in ("Q1-a", "Q2-a", "Q3-a"):
+            turn = await chat.accept(question(text), begin=True)
+            assert turn is not None
+            await chat.answering(turn).whole()
+        assert len(rows(database_url, "SELECT DISTINCT conversation_id FROM thread WHERE NOT in_doubt")) == 1
+    assert sum(request.template == "/conversations" for request in fake.requests) == 1
+
+
+async def test_what_is_stopped_before_anybody_answers_it_is_not_asked(fake: FakeOpenAI, database_url: str) -> None:
+    async with opened(fake, database_url) as chat:
+        turn = await chat.accept(question("Q1-a"), begin=True)
+        assert turn is not None
+        assert await chat.stop(turn.id)
+        async with asyncio.timeout(SECONDS):
+            finished = await chat.answering(turn).whole()
+        assert (finished.text, finished.outcome) == ("", "stopped")
+        assert requests_for_answers(fake) == 0
+
+
+async def test_what_has_no_room_yet_is_begun_when_it_has(fake: FakeOpenAI, database_url: str) -> None:
+    go_on = held_answers(fake)
+    async with opened(fake, database_url, max_turns_at_once=1) as chat:
+        first = await chat.accept(question("Q1-a"), begin=True)
+        assert first is not None
+        answering = chat.answering(first)
+        await comes_true(lambda: answering.text)
+        second = await chat.accept(question("Q1-b", "web:public:2"), begin=True)
+        assert second is not None
+        assert [bool(each) for each in begun(database_url)] == [True, False]
+        waiting = chat.answering(second)
+        go_on()
+        assert (await waiting.whole()).text == "Q1-b it is."
