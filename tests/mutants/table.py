@@ -212,7 +212,7 @@ MUTANTS = (
     Mutant("less is sent only if that helped", "                fitting.has_fitted()\n", "", WINDOWS, "outgrown"),
     Mutant("an answer leaves room for its question", "if assistant.max_output_tokens <= room:", "if True:", WINDOWS,
         "is_shortened"),
-    Mutant("a silence is tried again once", 'if retry == "once" and (patience is not None or',
+    Mutant("a silence is tried again once", 'if retry == "once" and (tries > 1 or',
         'if retry == "once" and (', SILENCE, "asked_once_more"),
     Mutant("a model may think", "max(first_token_seconds, silence_seconds)", "silence_seconds", SILENCE,
         "silent_for_longer"),
