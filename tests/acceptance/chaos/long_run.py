@@ -23,7 +23,7 @@ from tests.acceptance.chaos.trials import (
 from tests.acceptance.chaos.verdict import Verdict, head
 
 KILLS, EVENTS = 500, 20_000
-KILLS_BESIDE_POISON = 15
+KILLS_BESIDE_POISON = 12
 EVENTS_OF_A_STORM = 1_000  # then a fresh one, on a fresh database
 LEASE_SECONDS = 14  # as it is shipped
 

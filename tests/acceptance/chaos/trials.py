@@ -126,7 +126,8 @@ async def poison(fleet: str, seed: int, postgres: Postgres, *, kills: int, hurri
 async def _ask_a_while(here: World, crowd: Crowd, talk: Talk, *, seconds: float) -> None:
     """Ask two questions, the first at some time in these seconds; and between them the poisonous one, if it is here."""
     await asyncio.sleep(here.rng.uniform(0, seconds))
-    await talk.answered(crowd.say_in(talk))
+    if not await talk.answered(crowd.say_in(talk)):
+        return  # nobody goes on where nobody answers
     if f"Q2-{talk.label}" == here.model.poisonous:
         await asyncio.gather(talk.answered(crowd.say_in(talk)), talk.answered(crowd.say_in(talk)))
     else:
