@@ -174,6 +174,8 @@ def _repeat(connection: sa.Connection, job: _Job) -> None:
                 job.result = job.work(connection)
                 worked = True
             return
+        except _LostBeforeCommit:
+            raise
         except DBAPIError as error:
             if error.connection_invalidated and not worked:
                 raise _LostBeforeCommit from error
@@ -191,6 +193,8 @@ def _repeat(connection: sa.Connection, job: _Job) -> None:
 def _committing_by_itself(connection: sa.Connection) -> Iterator[None]:
     """Let PostgreSQL commit each statement, which saves two round trips of three."""
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    if driver.closed:
+        raise _LostBeforeCommit from StoreUnavailable()
     driver.autocommit = True
     try:
         yield

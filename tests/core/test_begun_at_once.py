@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
+import pytest
+
 from tests.conftest import opened
 from tests.core.fixtures.database import rows
 from tests.core.test_ledger import SECONDS, comes_true, held_answers, question, requests_for_answers
@@ -64,3 +67,27 @@ async def test_what_has_no_room_yet_is_begun_when_it_has(fake: FakeOpenAI, datab
         waiting = chat.answering(second)
         go_on()
         assert (await waiting.whole()).text == "Q1-b it is."
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_an_answer_is_stored_once_though_postgresql_cuts_all_connections_before(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    go_on = held_answers(fake)
+    async with opened(fake, database_url) as chat:
+        turn = await chat.accept(question("Q1-a", destination={"to": "somewhere"}), begin=True)
+        assert turn is not None
+        answer = chat.answering(turn)
+        await comes_true(lambda: answer.text)
+        for end in (answer.whole, lambda: chat.shown(turn)):
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            go_on()
+            async with asyncio.timeout(SECONDS):
+                await end()
+    assert rows(database_url, "SELECT answer, outcome, closed_at IS NOT NULL AS is_closed FROM turn") == [
+        {"answer": "Q1-a it is.", "outcome": "answered", "is_closed": True}
+    ]
