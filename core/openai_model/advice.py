@@ -30,7 +30,7 @@ def advice_on(trouble: ModelTrouble, settings: Settings, model: str) -> str:
             return f"The proxy refuses to lead to {server}. {_about_the_proxy(settings)}"
         case TroubleKind.BROKE_OFF if not trouble.cause.startswith("HTTP "):
             return f"What answers at {server} does not do so as a language model does. {_about_the_url(settings)}"
-        case _ if trouble.cause.startswith(("HTTP 404", "HTTP 405")):
+        case TroubleKind.PATH_UNKNOWN:
             return f"{server} has no such path. {_about_the_url(settings)}"
         case TroubleKind.REQUEST_REFUSED:
             return f"{server} refuses what is asked of the model {model}. Try another one, or another server."

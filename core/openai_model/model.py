@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 OPENAI_URL = "https://api.openai.com/v1"
 CHECK = "Answer with one word."
-LEAST_OUTPUT_TOKENS = 16  # that OpenAI takes
+LEAST_OUTPUT_TOKENS = 16  # that OpenAI takes; so few need not be text
+SAID_ENOUGH = (TroubleKind.NO_WORDS, TroubleKind.PASSING, TroubleKind.PASSING_UNWRITTEN)
 
 _MOST_BYTES_OF_AN_ERROR = 1_000_000
 
@@ -129,7 +130,7 @@ class OpenAIModel:
                     if isinstance(news, str):
                         return
         except ModelTrouble as trouble:
-            if trouble.kind.unwritten is not TroubleKind.PASSING_UNWRITTEN:  # so few tokens need not be text
+            if trouble.kind not in SAID_ENOUGH:
                 raise
 
     async def close(self) -> None:

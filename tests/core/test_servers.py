@@ -13,7 +13,7 @@ import pytest
 
 from core import AnswerFailed, Chat, Finished, Question, openai_model, threads
 from core.assistants import Assistant
-from core.errors import ModelMisconfigured
+from core.errors import ModelMisconfigured, TooLong
 from core.language_model import Ask, ModelTrouble, Said, TroubleKind
 from core.turns import Usage
 from tests.conftest import KEY, opened
@@ -44,6 +44,8 @@ max_output_tokens = 9000
 tools = [{ type = "web_search" }]
 """
 EVENT_WAIT_SECONDS = 20
+SILENCE_SECONDS = 0.4
+PADDING = "All work and no play makes Bob a dull boy.\n" * 30
 
 
 async def answer_to(chat: Chat, text: str) -> str:
@@ -100,9 +102,32 @@ async def a_slow_stream(chat: Chat, server: Running) -> None:
     assert (await answer.whole()).text == "You asked: Q1."
 
 
+async def a_window_that_overflows(chat: Chat, server: Running) -> None:
+    """A session goes on beyond what the model takes, and what is too long alone is told so, and costs no other."""
+    server.window = 2_000
+    for number in range(1, 9):
+        server.asked.clear()
+        assert (await answer_to(chat, f"{PADDING}Q{number}")).startswith(f"You asked: Q{number}")
+    assert [asked.status for asked in server.asked if asked.said] == [200], "what is taken is known by now"
+    with pytest.raises(AnswerFailed) as caught:
+        await answer_to(chat, PADDING * 20)
+    assert str(caught.value).partition(" (Reference")[0] == TooLong.sentence
+    assert (await answer_to(chat, "Q9")).startswith("You asked: Q9")
+
+
+async def a_slow_first_token(chat: Chat, server: Running) -> None:
+    """A model may think for longer than it may be silent in the midst of an answer."""
+    server.seconds_to_think = 2.5 * SILENCE_SECONDS
+    assert await answer_to(chat, "Q1") == "You asked: Q1."
+    assert [asked.status for asked in server.asked if "Q1" in str(asked.said)].count(200) == 1, "it is asked once"
+
+
 SCENARIOS: dict[str, Callable[[Chat, Running], Awaitable[None]]] = {
-    each.__name__: each for each in (the_start, five_questions, an_error, a_slow_stream)
-}
+    each.__name__: each
+    for each in (
+        the_start, five_questions, an_error, a_slow_stream, a_window_that_overflows, a_slow_first_token,
+    )
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -119,7 +144,8 @@ async def test_whatever_the_server_it_answers_or_one_sentence_is_told(
             monkeypatch.setattr(openai_model.model, "OPENAI_URL", base_url)
             base_url = ""
         at = {"openai_api_key": KEY, "openai_base_url": base_url, "openai_threads": "local" if not base_url else ""}
-        async with opened(None, sqlite_url, assistants_file=file, **at) as chat:
+        silence = SILENCE_SECONDS if scenario == a_slow_first_token.__name__ else 60.0
+        async with opened(None, sqlite_url, assistants_file=file, model_silence_seconds=silence, **at) as chat:
             await SCENARIOS[scenario](chat, server)
 
 

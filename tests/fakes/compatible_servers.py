@@ -38,6 +38,12 @@ def error(status: int, message: str, **more: Any) -> Says:
     return Says(status, json.dumps({"error": fields}))
 
 
+def too_long(tokens: int, window: int) -> Says:
+    """What most say of more tokens than their window holds: OpenAI's words of 2023."""
+    words = f"This model's maximum context length is {window} tokens. However, you requested {tokens} tokens"
+    return error(400, words, code="context_length_exceeded")
+
+
 NOT_FOUND_OF_FASTAPI = Says(404, '{"detail":"Not Found"}')
 OVERLOADED = error(503, "The server is overloaded.", type="server_error")
 KEY_REFUSED = error(401, "Incorrect API key provided.", code="invalid_api_key")
@@ -52,6 +58,7 @@ class Server:
     knows_no_path: Says = NOT_FOUND_OF_FASTAPI
     speaks: Callable[[str, Json, Sequence[str]], Iterator[str]] = field(default=lambda *asked: spoken(*asked))
     fails: Says = OVERLOADED
+    overflows: Callable[[int, int], Says] = too_long
 
 
 # ── how they speak ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -319,30 +326,110 @@ def spoken_by_mistral(path: str, body: Json, pieces: Sequence[str]) -> Iterator[
     yield events(chunk({"content": ""}, "stop", usage={"prompt_tokens": 7, "completion_tokens": 5}), "[DONE]")
 
 
+# ── what they say of more than their window holds ────────────────────────────────────────────────────────────────────
+
+
+def too_long_for_openai(tokens: int, window: int) -> Says:
+    """Without a number (openai/codex#5957)."""
+    words = "Your input exceeds the context window of this model. Please adjust your input and try again."
+    return error(400, words, param="input", code="context_length_exceeded")
+
+
+def too_long_for_ollama(tokens: int, window: int) -> Says:
+    """Where it does not cut silently (ollama/ollama, server/routes.go)."""
+    return error(400, "input length exceeds the context length", type="api_error")
+
+
+def too_long_for_vllm(tokens: int, window: int) -> Says:
+    """With numbers, and no code but that of HTTP."""
+    words = (
+        f"This model's maximum context length is {window} tokens. However, you requested {tokens} tokens ({tokens} in "
+        "the messages, 0 in the completion). Please reduce the length of the messages or completion."
+    )
+    return error(400, words, type="BadRequestError", code=400)
+
+
+def too_long_for_llama_cpp(tokens: int, window: int) -> Says:
+    """With numbers in words and in fields."""
+    words = f"request ({tokens} tokens) exceeds the available context size ({window} tokens), try increasing it"
+    return error(400, words, type="exceed_context_size_error", code=400, n_prompt_tokens=tokens, n_ctx=window)
+
+
+def too_long_for_llama_cpp_of_2025(tokens: int, window: int) -> Says:
+    """Without a number, as a failure of its own."""
+    words = "the request exceeds the available context size. try increasing the context size or enable context shift"
+    return error(500, words, type="server_error", code=500)
+
+
+def too_long_for_lm_studio(tokens: int, window: int) -> Says:
+    """An error that is a text."""
+    words = (
+        "The number of tokens to keep from the initial prompt is greater than the context length (n_keep: "
+        f"{tokens}>= n_ctx: {window}). Try to load the model with a larger context length. {SECRET}"
+    )
+    return Says(400, json.dumps({"error": words}))
+
+
+def too_long_for_litellm(tokens: int, window: int) -> Says:
+    """With the words of the provider behind it."""
+    behind = f"prompt is too long: {tokens} tokens > {window} maximum"
+    words = f"litellm.BadRequestError: litellm.ContextWindowExceededError: AnthropicError - {behind}"
+    return error(400, words, type=None, code="400")
+
+
+def too_long_for_open_router(tokens: int, window: int) -> Says:
+    """With the code of HTTP as a number."""
+    words = (
+        f"This endpoint's maximum context length is {window} tokens. However, you requested about {tokens} tokens "
+        f"({tokens} of text input, 0 in the output). Please reduce the length of either one. {SECRET}"
+    )
+    return Says(400, json.dumps({"error": {"code": 400, "message": words, "metadata": {"provider_name": None}}}))
+
+
+def too_long_for_groq(tokens: int, window: int) -> Says:
+    """Without a number."""
+    return error(400, "Please reduce the length of the messages or completion.", code="context_length_exceeded")
+
+
+def too_long_for_mistral(tokens: int, window: int) -> Says:
+    """With a code of its own."""
+    words = (
+        f"Prompt contains {tokens} tokens and 0 draft tokens, too large for model with {window} maximum context length"
+    )
+    return Says(400, json.dumps({"object": "error", "message": f"{words} {SECRET}", "code": "3051"}))
+
+
 UNKNOWN_URL = error(404, "Unknown request URL: POST /openai/v1/responses. Please check the URL.", code="unknown_url")
 FILE_NOT_FOUND = error(404, "File Not Found", type="not_found_error", code=404)
 
 SERVERS: Mapping[str, Server] = {
-    "OpenAI": Server(openai, (RESPONSES,)),
-    "Ollama": Server(ollama),
-    "Ollama before 0.13.3": Server(ollama, (CHAT,), Says(404, "404 page not found", "text/plain")),  # frappe/raven#1790
-    "vLLM": Server(vllm),
-    "vLLM of 2025": Server(vllm, (CHAT,), speaks=spoken_by_vllm_of_2025),  # xtekky/gpt4free#2980 for the shape
-    "llama.cpp, early 2026": Server(llama_cpp_early, speaks=spoken_by_llama_cpp_early),
-    "llama.cpp, late 2026": Server(llama_cpp_late),
-    "llama.cpp of 2025": Server(  # BerriAI/litellm#13130
-        llama_cpp_with_gemma, (CHAT,), FILE_NOT_FOUND, spoken_by_llama_cpp_of_2025
+    "OpenAI": Server(openai, (RESPONSES,), overflows=too_long_for_openai),
+    "Ollama": Server(ollama, overflows=too_long_for_ollama),
+    "Ollama before 0.13.3": Server(  # frappe/raven#1790
+        ollama, (CHAT,), Says(404, "404 page not found", "text/plain"), overflows=too_long_for_ollama
     ),
-    "LM Studio": Server(lm_studio),
-    "LiteLLM": Server(litellm, speaks=spoken_by_litellm),
-    "OpenRouter": Server(open_router, speaks=spoken_by_open_router),
+    "vLLM": Server(vllm, overflows=too_long_for_vllm),
+    "vLLM of 2025": Server(  # xtekky/gpt4free#2980 for the shape
+        vllm, (CHAT,), speaks=spoken_by_vllm_of_2025, overflows=too_long_for_vllm
+    ),
+    "llama.cpp, early 2026": Server(
+        llama_cpp_early, speaks=spoken_by_llama_cpp_early, overflows=too_long_for_llama_cpp
+    ),
+    "llama.cpp, late 2026": Server(llama_cpp_late, overflows=too_long_for_llama_cpp),
+    "llama.cpp of 2025": Server(  # BerriAI/litellm#13130
+        llama_cpp_with_gemma, (CHAT,), FILE_NOT_FOUND, spoken_by_llama_cpp_of_2025,
+        overflows=too_long_for_llama_cpp_of_2025,
+    ),
+    "LM Studio": Server(lm_studio, overflows=too_long_for_lm_studio),
+    "LiteLLM": Server(litellm, speaks=spoken_by_litellm, overflows=too_long_for_litellm),
+    "OpenRouter": Server(open_router, speaks=spoken_by_open_router, overflows=too_long_for_open_router),
     "Azure v1": Server(azure),
     "DeepSeek": Server(  # farion1231/cc-switch#5210: no body
         deep_seek, (CHAT,), Says(404), spoken_by_deep_seek
     ),
-    "Groq": Server(groq, (CHAT,), UNKNOWN_URL),  # zeroclaw-labs/zeroclaw#1439
-    "Mistral": Server(mistral, (CHAT,), NOT_FOUND_OF_FASTAPI, spoken_by_mistral),
-}
+    "Groq": Server(groq, (CHAT,), UNKNOWN_URL, overflows=too_long_for_groq),  # zeroclaw-labs/zeroclaw#1439
+    "Mistral": Server(mistral, (CHAT,), NOT_FOUND_OF_FASTAPI, spoken_by_mistral, overflows=too_long_for_mistral),
+}  # fmt: skip
 
 
 # ── serving one ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -366,13 +453,18 @@ class Asked:
 
 
 class Running:
-    """A server of some kind at a port. `instead` are replies to the next questions, whatever they are."""
+    """A server of some kind at a port. `instead` are replies to the next questions, whatever they are.
+
+    It takes `window` tokens, if that is set, and thinks for `seconds_to_think` before its first words.
+    """
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.base_url = ""
         self.asked: list[Asked] = []
         self.instead: list[Says] = []
+        self.window: int | None = None
+        self.seconds_to_think = 0.0
         self.may_go_on: asyncio.Event | None = None  # what a slow one waits for before its last words
 
     async def handle(self, wire: Wire, request: Request) -> None:
@@ -385,6 +477,7 @@ class Running:
             wire.reply(says.status, headers, says.body.encode())
             return
         wire.begin(200, {"content-type": STREAM})
+        await asyncio.sleep(self.seconds_to_think)
         *earlier, question = [text.rpartition("\n")[2] for text in self.asked[-1].said]
         pieces = ["You ", f"asked: {question}", *(f", after {each}" for each in earlier), "."]
         parts = [part.encode() for part in self.server.speaks(request.target, body, pieces)]
@@ -400,7 +493,12 @@ class Running:
             return self.server.knows_no_path
         if "model" not in body:
             return error(400, "you must provide a model parameter", param="model")
-        return self.server.takes(path, body) or (self.instead.pop(0) if self.instead else None)
+        if (refusal := self.server.takes(path, body)) is not None:
+            return refusal
+        tokens = len(json.dumps(body.get("input") or body.get("messages"))) // 4
+        if self.window is not None and tokens > self.window:
+            return self.server.overflows(tokens, self.window)
+        return self.instead.pop(0) if self.instead else None
 
 
 @contextlib.asynccontextmanager
