@@ -16,10 +16,9 @@ from core.store.lookups import Lookups
 from core.store.turns import KEY_IS_KNOWN_SECONDS
 from core.turn_in_hand import Stage
 from tests.conftest import new_postgresql_database, opened
-from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, rows
 from tests.core.test_leases import Reclaimer
-from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
+from tests.fakes.openai_api import FakeOpenAI, Gate, Reply
 
 SURFACE = "slack"
 SECONDS = 10.0
@@ -50,11 +49,15 @@ async def show(chat: Chat, turn: Turn) -> str:
 
 async def test_of_a_session_that_floods_a_few_turns_are_prepared_at_once(fake: FakeOpenAI, sqlite_url: str) -> None:
     at_once, most = 0, 0
+    three_are = asyncio.Event()
 
     async def prepare(_: Turn) -> Preparation:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
+        if at_once == 3:
+            three_are.set()
+        await three_are.wait()
         await asyncio.sleep(0)
         at_once -= 1
         return Preparation()
@@ -178,28 +181,6 @@ async def test_however_many_wait_for_turns_of_another_process_one_look_serves_th
             assert {(await answer.whole()).text for answer in following} == {"You asked: Q1-a."}
             assert (await after.whole()).text == "You asked: Q2-a."
     assert set(looks) <= {(1, 0), (0, 1), (1, 1)}
-
-
-async def test_a_turn_that_dies_in_company_is_asked_more_often_than_one_that_dies_alone(
-    fake: FakeOpenAI, sqlite_url: str
-) -> None:
-    fake.fail("POST", "/responses", Stall(), times=None, when=lambda request: b"Q1-a" in request.body)
-    asked = 0
-    for life in range(6):
-        async with crashing(fake, sqlite_url) as chat, Reclaimer(chat) as reclaimer:
-            if life == 0:
-                for session in "ab":
-                    turn = await accepted(chat, "Q1-a", session, surface="web")
-                    chat.answering(turn)
-            else:
-                await reclaimer.has_reclaimed(2)
-            asked += 2
-            await fake.until(lambda fake, wanted=asked: requests(fake) == wanted)  # type: ignore[misc]
-    assert [row["outcome"] for row in rows(sqlite_url, "SELECT outcome FROM turn")] == [None, None]
-
-
-def requests(fake: FakeOpenAI) -> int:
-    return sum(request.path == "/responses" for request in fake.requests)
 
 
 async def test_the_key_of_a_request_is_known_for_a_week_after_its_answer(fake: FakeOpenAI, database_url: str) -> None:
