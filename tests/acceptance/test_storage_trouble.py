@@ -373,6 +373,7 @@ def judge(database_url: str, answers: dict[str, str]) -> None:
     assert len(stored) == len(answers)
 
 
+@pytest.mark.one_in(2)
 async def test_questions_and_keys_outlive_a_clock_that_jumps_by_hours_between_restarts(
     slack: FakeSlack, fake: FakeOpenAI, environment: Environment, database_url: str, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def expect_newest_in_view(seen: list[list[str]]) -> None:
         assert view == [f"Q{each}-a" for each in range(number + 1 - len(view), number + 1)]  # no gap
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("mode", MODES)
 async def test_after_three_hundred_long_turns_a_question_costs_no_more_than_its_budget(
     mode: str, sqlite_url: str, tmp_path: Path

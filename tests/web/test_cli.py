@@ -548,6 +548,7 @@ BEGUN = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("command", BEGUN.values(), ids=BEGUN)
 def test_a_setting_that_cannot_be_used_is_one_sentence_however_bob_is_begun(
     environment: Environment, tmp_path: Path, command: tuple[Path | str, ...]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core import NoPrivateHere, PasswordsClosed
+from core import NoPrivateHere, PasswordsClosed, offline_model
 from core.store.guesses import MOST_WRONG_WORDS, MOST_WRONG_WORDS_OF_AN_ADDRESS, WINDOW_SECONDS
 from tests.core.fixtures.database import change, contents, rows
 from tests.fakes.openai_api import FakeOpenAI, Reply, Status
@@ -85,7 +85,10 @@ async def test_more_words_than_anybody_may_say_close_that_text_alone(database_ur
     assert SECRET not in contents(database_url)
 
 
-async def test_two_hundred_and_nine_requests_from_eleven_addresses_close_nobody_else(sqlite_url: str) -> None:
+async def test_two_hundred_and_nine_requests_from_eleven_addresses_close_nobody_else(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline_model, "SECONDS_BETWEEN_WORDS", 0.0)
     async with served(None, sqlite_url, private_bob_password=PIN, **BEHIND_A_PROXY) as site:
 
         async def ask(text: str, session: str, address: str) -> int:

@@ -221,7 +221,7 @@ async def test_addresses_that_came_once_are_not_kept(
         assert len(rates._under_way) <= 3
 
 
-def test_an_open_stream_counts_though_its_answer_is_over(sqlite_url: str) -> None:
+async def test_an_open_stream_counts_though_its_answer_is_over(sqlite_url: str) -> None:
     rates = Rates(make_settings(None, sqlite_url, max_turns_at_once_of_an_address=1))
     subjects: list[Subject] = [("address", "192.0.2.1")]
     first, second = Answer("one"), Answer("another")
