@@ -31,7 +31,9 @@ def advice_on(trouble: ModelTrouble, settings: Settings, model: str) -> str:
         case TroubleKind.BROKE_OFF if not trouble.cause.startswith("HTTP "):
             return f"What answers at {server} does not do so as a language model does. {_about_the_url(settings)}"
         case TroubleKind.PATH_UNKNOWN:
-            return f"{server} has no such path. {_about_the_url(settings)}"
+            return _about_the_path(server, settings)
+        case TroubleKind.REQUEST_REFUSED if trouble.cause.startswith(("HTTP 404", "HTTP 405")):
+            return _about_the_path(server, settings)
         case TroubleKind.REQUEST_REFUSED:
             return f"{server} refuses what is asked of the model {model}. Try another one, or another server."
     return f"{server} fails for now. Questions are tried again."
@@ -43,6 +45,10 @@ def _about_the_key(server: str, settings: Settings) -> str:
     if not settings.openai_api_key.get_secret_value():
         return f"{server} wants a key. Set OPENAI_API_KEY."
     return f"{server} refuses the key. Put one of its own into OPENAI_API_KEY."
+
+
+def _about_the_path(server: str, settings: Settings) -> str:
+    return f"{server} has no such path. {_about_the_url(settings)}"
 
 
 def _about_the_url(settings: Settings) -> str:
