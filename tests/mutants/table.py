@@ -316,7 +316,7 @@ MUTANTS = (
         "while_others_clean_up or another_ones_file"),
     Mutant("who has gone leaves no file", "self._path(lease_owner).unlink(missing_ok=True)", "pass", LEASES,
         "lets_go or let_go"),
-    Mutant("only what is old is looked at", "path.stat().st_mtime <= latest", "path.stat().st_mtime <= latest + 1e9",
+    Mutant("only what is old is looked at", "file.stat().st_mtime <= latest", "file.stat().st_mtime <= latest + 1e9",
         LEASES, "who_buries_the_dead"),
     # ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     Mutant("a rate is of minutes", "per_minute / 60", "per_minute / 50", LIMITER, "long_run"),

@@ -243,12 +243,13 @@ async def cut_from_the_database(seed: int, postgres: Postgres, *, seconds: float
 
 @_timed
 async def cut_from_the_model(seed: int, postgres: Postgres, *, seconds: float) -> Verdict:
-    """Cut one of two processes off from OpenAI."""
+    """Cut one of two processes off from OpenAI, for longer than a question may be tried again: then that is told."""
     async with _slow_world(seed, postgres.new_database()) as here, wire_to(here.openai.port) as wire:
         far = {"OPENAI_BASE_URL": f"http://127.0.0.1:{wire.port}/v1"}
         await here.fleet.add(BOB, {**here.settings, **far})
         await here.fleet.add(BOB, here.settings)
         verdict, left, cut = await _cut(here, wire, "cut from the model", seconds)
+        verdict.lost -= min(verdict.lost, verdict.apologies)
     _measure_takeover(verdict, here, left, cut, expected=False)
     return verdict
 
