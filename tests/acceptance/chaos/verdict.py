@@ -24,7 +24,8 @@ class Verdict:
     """What was counted from outside the processes.
 
     Nothing may be lost, doubled, reordered or told twice, and an apology in place of an answer is a loss, but for the
-    poisonous question, and where there is no model to ask. That the model is asked again is allowed, and that a part of an answer is left over beside it.
+    poisonous question, and where there is no model to ask. That the model is asked again is allowed, and that a part of
+    an answer is left over beside it.
     """
 
     trial: str
