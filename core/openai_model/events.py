@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic_core import from_json
@@ -100,16 +100,6 @@ class Events:
     def _check_size(self) -> None:
         if self._data_size + self._line_size > MOST_BYTES_OF_AN_EVENT:
             raise ModelTrouble(TroubleKind.BROKE_OFF, "an event of the stream is too large")
-
-
-async def events_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    """All events of a stream. See Events."""
-    events = Events()
-    async for chunk in chunks:
-        for event in events.feed(chunk):
-            yield event
-    for event in events.end():
-        yield event
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

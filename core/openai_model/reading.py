@@ -1,9 +1,10 @@
-"""What the events of `/responses` amount to."""
+"""What the events of an answer amount to, and how those of `/responses` do."""
 
 from __future__ import annotations
 
 import re
 import urllib.parse
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ _REPEATS = {b"response.content_part.done", b"response.output_item.done"}  # what
 _CALLS = {"function_call", "custom_tool_call", "mcp_approval_request", "computer_call", "shell_call"}
 
 
-class Reading:
+class Reading(ABC):
     """What the events of an answer amount to, whatever API they are of."""
 
     def __init__(self, words: Words) -> None:
@@ -54,13 +55,13 @@ class Reading:
         """Whether an event of this name has to be read."""
         return True
 
+    @abstractmethod
     def read(self, event: Mapping[str, Any]) -> list[News]:
         """The news in one event; unknown events have none. Raises ModelTrouble where there is no answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_whole(self, reply: Mapping[str, Any]) -> list[News]:
         """The news in a reply that is no stream. Raises ModelTrouble where there is no answer in it."""
-        raise NotImplementedError
 
     def end(self, *, done: bool) -> list[News]:
         """The news in the end of the stream, which may have said before that it is done. Raises ModelTrouble."""

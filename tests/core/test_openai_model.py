@@ -18,7 +18,7 @@ from core import Finished, Outcome, openai_model
 from core.assistants import Assistant, Assistants
 from core.language_model import Ask, ModelTrouble, ResponseStarted, Said, TroubleKind
 from core.openai_model import OpenAIModel
-from core.openai_model.events import events_of
+from core.openai_model.events import Events
 from core.turns import Usage
 from tests.conftest import KEY
 from tests.fakes.openai_api import Citation, FakeOpenAI, Recorded, Reply
@@ -253,13 +253,10 @@ async def test_no_address_of_a_source_breaks_out_of_its_link(url: str, fake: Fak
 # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def chunks_of(parts: Sequence[bytes]) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
-
-
-async def read_events(parts: Sequence[bytes]) -> list[dict[str, Any]]:
-    return [event async for event in events_of(chunks_of(parts))]
+def read_events(parts: Sequence[bytes]) -> list[dict[str, Any]]:
+    events = Events()
+    found = [event for part in parts for event in events.feed(part)]
+    return [*found, *events.end()]
 
 
 texts = st.text(max_size=12)
@@ -293,25 +290,25 @@ def test_however_a_stream_is_written_and_cut_up_its_events_are_read(
     events, written = stream
     cuts = sorted(data.draw(st.sets(st.integers(0, len(written)), max_size=12)))
     parts = [written[start:end] for start, end in zip([0, *cuts], [*cuts, len(written)], strict=True)]
-    assert asyncio.run(read_events(parts)) == events
+    assert read_events(parts) == events
 
 
 def test_a_stream_may_come_byte_by_byte() -> None:
     written = 'event: a\r\ndata: {"type": "ü🙂"}\r\n\r\ndata: [DONE]\r\n\r\n'.encode()
-    assert asyncio.run(read_events([bytes([byte]) for byte in written])) == [{"type": "ü🙂"}]
+    assert read_events([bytes([byte]) for byte in written]) == [{"type": "ü🙂"}]
 
 
 @pytest.mark.parametrize("data", ["{", "nonsense", '{"type": "a"} {}'])
 def test_an_event_that_is_no_json_is_trouble(data: str) -> None:
     with pytest.raises(ModelTrouble) as caught:
-        asyncio.run(read_events([f"data: {data}\n\n".encode()]))
+        read_events([f"data: {data}\n\n".encode()])
     assert caught.value.kind is TroubleKind.BROKE_OFF
     assert data not in str(caught.value)
 
 
 @pytest.mark.parametrize("data", ["[]", "null", "7", '"text"'])
 def test_an_event_that_is_no_object_is_passed_over(data: str) -> None:
-    assert asyncio.run(read_events([f'data: {data}\n\ndata: {{"type": "a"}}\n\n'.encode()])) == [{"type": "a"}]
+    assert read_events([f'data: {data}\n\ndata: {{"type": "a"}}\n\n'.encode()]) == [{"type": "a"}]
 
 
 # ── servers that are only somewhat like OpenAI ───────────────────────────────────────────────────────────────────────

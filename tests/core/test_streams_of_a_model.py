@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -308,10 +307,10 @@ def test_an_event_that_is_too_large_is_trouble_and_not_kept(monkeypatch: pytest.
     line, lines = [b"data: ", *[b"x" * 100] * 20], [b"data: " + b"x" * 100 + b"\n"] * 20
     for parts in (line, lines):
         with pytest.raises(ModelTrouble) as caught:
-            asyncio.run(read_events(parts))
+            read_events(parts)
         assert (caught.value.kind, caught.value.cause) == (TroubleKind.BROKE_OFF, TOO_LARGE)
     comments = [b": " + b"x" * 100 + b"\n"] * 20
-    assert asyncio.run(read_events([*comments, b'data: {"type": "a"}\n\n'])) == [{"type": "a"}]
+    assert read_events([*comments, b'data: {"type": "a"}\n\n']) == [{"type": "a"}]
 
 
 def test_what_repeats_a_text_that_was_told_is_not_read() -> None:
