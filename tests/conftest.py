@@ -22,7 +22,7 @@ from core import Chat, Settings, open_chat
 from tests.fakes.openai_api import FakeOpenAI
 from tests.postgresql import Run, server_of
 
-pytest_plugins = ["tests.choosing", "tests.once_more"]
+pytest_plugins = ["tests.choosing", "tests.compiled_once", "tests.once_more"]
 
 KEY = "sk-test"
 PASSWORD = "973808"

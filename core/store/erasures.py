@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import sqlalchemy as sa
 
-from core.store.part import Part, reads, writes
-from core.store.prepared import Prepared
+from core.store.part import Part, prepared, reads, writes
+from core.store.prepared import Statement
 from core.store.tables import Erasure, StoredResponse
 
 erasures = Erasure.__table__  # type: ignore[attr-defined]
@@ -39,10 +38,10 @@ class Erasures(Part):
         """As `note_response`."""
         self._note.first(connection, id=response_id, conversation_id=conversation_id)
 
-    @cached_property
-    def _note(self) -> Prepared:
+    @prepared
+    def _note(self) -> Statement:
         columns: dict[str, sa.BindParameter[str]] = {name: sa.bindparam(name) for name in ("id", "conversation_id")}
-        return self._prepared(self._insert(responses).values(columns).on_conflict_do_nothing())
+        return self._insert(responses).values(columns).on_conflict_do_nothing()
 
     def leave(self, connection: sa.Connection, conversation_id: str, scope: str, seconds: float) -> None:
         """Leave a conversation to be erased, `seconds` from now."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.store.clock import Clock
 from core.store.database import Database
-from core.store.prepared import Prepared
+from core.store.prepared import Prepared, Statement
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,13 +35,24 @@ class Part:
         self._is_postgresql = database.dialect == "postgresql"
         self._insert = postgresql.insert if self._is_postgresql else sqlite.insert
 
-    def _prepared(self, statement: sa.sql.expression.UpdateBase | sa.Select[Any]) -> Prepared:
-        return Prepared(statement, self._db.engine.dialect)
-
     def _notify(self, connection: sa.Connection, message: str, *where: sa.ColumnElement[bool]) -> None:
         """Tell all processes, once this is committed. SQLite's hear nothing."""
         if self._is_postgresql:
             connection.execute(sa.select(sa.func.pg_notify(CHANNEL, message)).where(*where))
+
+
+class prepared(Generic[S]):
+    """Make a prepared statement of what writes it, compiled once in a process for each kind of database."""
+
+    def __init__(self, write: Callable[[S], Statement]) -> None:
+        self._write = write
+        self._compiled: dict[str, Prepared] = {}
+
+    def __get__(self, part: S, _owner: type[S]) -> Prepared:
+        kind = part._db.dialect
+        if kind not in self._compiled:
+            self._compiled[kind] = Prepared(self._write(part), part._db.engine.dialect)
+        return self._compiled[kind]
 
 
 def writes(work: Transaction[S, P, T]) -> Operation[S, P, T]:

@@ -11,11 +11,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+Statement = sa.sql.expression.UpdateBase | sa.Select[Any]
+
 
 class Prepared:
     """One statement for one kind of database. Values come back as the driver has them: on SQLite, truth is 0 or 1."""
 
-    def __init__(self, statement: sa.sql.expression.UpdateBase | sa.Select[Any], dialect: sa.Dialect) -> None:
+    def __init__(self, statement: Statement, dialect: sa.Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
         assert not compiled.insert_prefetch, "give every value: defaults of the table are filled in by nobody here"
         self._dialect = dialect

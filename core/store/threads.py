@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,8 +12,8 @@ from core.errors import LeaseLost
 from core.frames import as_prompt
 from core.store.database import Database
 from core.store.erasures import Erasures
-from core.store.part import Part, writes
-from core.store.prepared import Prepared
+from core.store.part import Part, prepared, writes
+from core.store.prepared import Statement
 from core.store.rows import HAS_LEASE, WAITS, fence, frame_of, lease_of, sessions, turns
 from core.store.tables import Thread
 from core.turns import SYNCED_OUTCOMES, PastTurn, Turn, Usage
@@ -132,10 +131,10 @@ class StoredThreads(Part):
             seconds_left=min(how.deadline, max(how.deadline - started.age, SECONDS_AFTER_A_RECLAIM)),
         )
 
-    @cached_property
-    def _look(self) -> Prepared:
+    @prepared
+    def _look(self) -> Statement:
         of_the_turn = sa.and_(threads.c.session_id == turns.c.session_id, threads.c.assistant == turns.c.assistant)
-        return self._prepared(
+        return (
             sa.select(
                 turns.c.stop,
                 sessions.c.begins.label("session_begins"),
@@ -146,20 +145,20 @@ class StoredThreads(Part):
             .where(HAS_LEASE)
         )
 
-    @cached_property
-    def _start(self) -> Prepared:
+    @prepared
+    def _start(self) -> Statement:
         now = self._clock.now
-        return self._prepared(
+        return (
             sa.update(turns)
             .where(HAS_LEASE)
             .values(started_at=sa.func.coalesce(turns.c.started_at, now), working_token=turns.c.fencing_token)
             .returning((now - turns.c.started_at).label("age"))
         )
 
-    @cached_property
-    def _doubt(self) -> Prepared:
+    @prepared
+    def _doubt(self) -> Statement:
         which = threads.c.session_id == sa.bindparam("session"), threads.c.assistant == sa.bindparam("name")
-        return self._prepared(sa.update(threads).where(*which).values(in_doubt=True))
+        return sa.update(threads).where(*which).values(in_doubt=True)
 
     def _record_new(self, connection: sa.Connection, turn: Turn, scope: str, begins: int) -> None:
         self._insert_thread.first(
@@ -167,10 +166,10 @@ class StoredThreads(Part):
             scope=scope, conversation_id=None, begins=begins, synced=begins - 1, in_doubt=False, tokens=0,
         )  # fmt: skip
 
-    @cached_property
-    def _insert_thread(self) -> Prepared:
+    @prepared
+    def _insert_thread(self) -> Statement:
         names = ("session_id", "assistant", *_THREAD)
-        return self._prepared(sa.insert(threads).values({name: sa.bindparam(name) for name in names}))
+        return sa.insert(threads).values({name: sa.bindparam(name) for name in names})
 
     # ── writing to it ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -213,9 +212,9 @@ class StoredThreads(Part):
         """Record that a turn's thread contains it; `syncing` is what `syncing` says of it."""
         self._sync.first(connection, **syncing)
 
-    @cached_property
-    def _sync(self) -> Prepared:
-        return self._prepared(self.sync_statement())
+    @prepared
+    def _sync(self) -> Statement:
+        return self.sync_statement()
 
     def sync_statement(self) -> sa.Update:
         """How that is recorded."""

@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -22,9 +21,9 @@ from core.password import Reading, Said
 from core.store.database import Database
 from core.store.erasures import Erasures
 from core.store.guesses import Guesses, budgets_of
-from core.store.part import CHANNEL, Part, writes
+from core.store.part import CHANNEL, Part, prepared, writes
 from core.store.places import Places
-from core.store.prepared import Prepared
+from core.store.prepared import Statement
 from core.store.rows import (
     HAS_LEASE,
     IS_CLOSED,
@@ -227,9 +226,9 @@ class Turns(Part):
             raise _EventKnown
         return Turn(**values, session=question.session, fencing_token=1, destination=destination, frame=frame)
 
-    @cached_property
-    def _count(self) -> Prepared:
-        return self._prepared(
+    @prepared
+    def _count(self) -> Statement:
+        return (
             self._insert(sessions)
             .values(
                 name=sa.bindparam("name"), surface=sa.bindparam("surface"), turns=1, begins=1, issued=False,
@@ -239,9 +238,9 @@ class Turns(Part):
             .returning(sessions.c.id, sessions.c.turns, sessions.c.assistant)
         )  # fmt: skip
 
-    @cached_property
-    def _insert_turn(self) -> Prepared:
-        return self._prepared(
+    @prepared
+    def _insert_turn(self) -> Statement:
+        return (
             self._insert(turns)
             .values(
                 {
@@ -346,16 +345,16 @@ class Turns(Part):
             self._threads.mark_synced(connection, syncing)
         return True
 
-    @cached_property
-    def _close(self) -> Prepared:
-        return self._prepared(self._telling_of_closing(self._closing()))
+    @prepared
+    def _close(self) -> Statement:
+        return self._telling_of_closing(self._closing())
 
-    @cached_property
-    def _close_synced(self) -> Prepared:
+    @prepared
+    def _close_synced(self) -> Statement:
         """The same for PostgreSQL, and that the thread is synced, in one statement."""
         closed = self._closing().cte("changed")
         synced = self._threads.sync_statement().where(sa.exists().select_from(closed)).returning(sa.literal(1))
-        return self._prepared(self._telling_of_closing(closed, synced.cte("synced")))
+        return self._telling_of_closing(closed, synced.cte("synced"))
 
     def _closing(self) -> sa.sql.dml.ReturningUpdate[Any]:
         return (
@@ -400,22 +399,20 @@ class Turns(Part):
 
         await self._db.write(work, is_one_statement=True)
 
-    @cached_property
-    def _close_as_shown(self) -> Prepared:
+    @prepared
+    def _close_as_shown(self) -> Statement:
         was_shown = sa.or_(
             sa.bindparam("undeliverable", type_=sa.Boolean).is_(False),
             turns.c.outcome == sa.literal_column("'refused'"),
         )
-        return self._prepared(
-            self._telling_of_closing(
-                sa.update(turns)
-                .where(HAS_LEASE)
-                .values(
-                    closed_at=self._clock.now,
-                    outcome=sa.case((was_shown, turns.c.outcome), else_=sa.literal_column("'undeliverable'")),
-                )
-                .returning(turns.c.session_id, turns.c.closed_at)
+        return self._telling_of_closing(
+            sa.update(turns)
+            .where(HAS_LEASE)
+            .values(
+                closed_at=self._clock.now,
+                outcome=sa.case((was_shown, turns.c.outcome), else_=sa.literal_column("'undeliverable'")),
             )
+            .returning(turns.c.session_id, turns.c.closed_at)
         )
 
     # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
