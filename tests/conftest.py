@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import inspect
 import os
 import tempfile
@@ -58,6 +59,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker where the server of the run is."""
     node.workerinput["postgresql"] = str(node.config.stash[RUN].folder)
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector look no more at what stays until the end: a tenth of the time of tests went there."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

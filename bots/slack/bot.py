@@ -75,6 +75,7 @@ class SlackBot:
         library_logger = logging.getLogger("slack_bolt")
         library_logger.setLevel(logging.ERROR)  # it quotes what people write below that, and warns of our settings
         self.app = AsyncApp(
+            name="bob",  # else it reads the source of whoever calls it, to find one
             client=self.client,
             before_authorize=self._take_in,
             request_verification_enabled=False,  # it is verified before it is read, see `is_genuine`

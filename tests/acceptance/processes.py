@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import io
 import multiprocessing
 import os
 import re
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -136,6 +140,30 @@ async def executed(environment: Mapping[str, str], folder: Path, *command: Path 
         await process.kill()
 
 
+def command(
+    environment: Mapping[str, str], folder: Path, *arguments: str, said: bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    """`bob` with these arguments in a folder, from its start to its end, without waiting for its imports."""
+    with tempfile.TemporaryDirectory() as files:
+        streams = [Path(files, name) for name in ("stdin", "stdout", "stderr")]
+        streams[0].write_bytes(said)
+        child = _forking().Process(target=_command, args=(dict(environment), str(folder), arguments, streams))
+        child.start()
+        child.join(SECONDS)
+        if child.exitcode is None:
+            child.kill()
+            child.join()
+            raise TimeoutError(f"bob {arguments[0]} did not end")
+        return subprocess.CompletedProcess(arguments, child.exitcode, streams[1].read_text(), streams[2].read_text())
+
+
+def _forking() -> ForkServerContext:
+    """Where processes are forked from, with all that they import."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *IMPORTED_AT_THE_START])
+    return context
+
+
 class Nursery:
     """Starts `bob run` again and again, without waiting for its imports each time: it forks from where they are done.
 
@@ -144,8 +172,7 @@ class Nursery:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__, *IMPORTED_AT_THE_START])
+        self._context = _forking()
         self._alive: dict[int, Process] = {}
 
     async def __aenter__(self) -> Nursery:
@@ -261,13 +288,27 @@ def slack_settings(slack: FakeSlack, transport: Transport) -> dict[str, str]:
 def _run(environment: dict[str, str], folder: str, stderr: Connection, bot: str) -> None:
     os.dup2(stderr.fileno(), 2)
     stderr.close()
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
+    _go_to(environment, folder)
     if bot:
         main_of(bot)()
     else:
         importlib.import_module("web.cli").main(["run"])
+
+
+def _command(environment: dict[str, str], folder: str, arguments: Sequence[str], streams: Sequence[Path]) -> None:
+    for number, path in enumerate(streams):
+        file = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT)
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8", errors="surrogateescape")
+    _go_to(environment, folder)
+    importlib.import_module("web.cli").main(list(arguments))
+
+
+def _go_to(environment: Mapping[str, str], folder: str) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def main_of(bot: str) -> Callable[[], None]:

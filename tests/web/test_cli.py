@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.acceptance.processes import BOB, SECONDS, Nursery, ask, bob, executed, free_port
+from tests.acceptance.processes import BOB, SECONDS, Nursery, ask, bob, command, executed, free_port
 from tests.conftest import PASSWORD, new_postgresql_database
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply
@@ -26,7 +26,14 @@ OFFLINE = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "", "OPENAI_THREADS": ""}
 
 
 def run(environment: dict[str, str], folder: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    """The shipped command, from its start to its end."""
+    """`bob` with these arguments, from its start to its end."""
+    return command({"PORT": "0", **environment}, folder, *arguments, said=said.encode())
+
+
+def run_as_shipped(
+    environment: dict[str, str], folder: Path, *arguments: str, said: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """The shipped command, as a user starts it."""
     return subprocess.run(
         [BOB, *arguments], env={"PORT": "0", **environment}, cwd=folder, input=said, capture_output=True, text=True,
         timeout=SECONDS, check=False,
@@ -100,7 +107,7 @@ async def test_a_port_in_use_is_one_sentence(environment: Environment, tmp_path:
 
 @pytest.mark.parametrize("command", ["run", "chat"])
 def test_the_shipped_command_refuses_with_exit_code_2(environment: Environment, tmp_path: Path, command: str) -> None:
-    ended = run(environment(DATABASE_URL="mysql://u:hunter2@h/d"), tmp_path, command)
+    ended = run_as_shipped(environment(DATABASE_URL="mysql://u:hunter2@h/d"), tmp_path, command)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines()[-1].startswith("Bob cannot start. DATABASE_URL")
     assert "Traceback" not in ended.stderr
@@ -110,7 +117,7 @@ def test_the_shipped_command_refuses_with_exit_code_2(environment: Environment, 
 def test_help_and_version_need_no_settings(tmp_path: Path) -> None:
     nothing = {"PATH": os.environ["PATH"], "PORT": "many"}
     for arguments in (["-h"], ["run", "--help"], ["--version"]):
-        ended = run(nothing, tmp_path, *arguments)
+        ended = run_as_shipped(nothing, tmp_path, *arguments)
         assert (ended.returncode, ended.stderr) == (0, "")
         assert ended.stdout
 
@@ -366,7 +373,7 @@ def chat(environment: Environment, folder: Path, said: str, *arguments: str) -> 
 
 
 def test_chat_answers_over_a_pipe_and_remembers_also_the_next_time(environment: Environment, tmp_path: Path) -> None:
-    first = chat(environment, tmp_path, "I like tea\nAnd cake\n")
+    first = run_as_shipped(environment(**OFFLINE), tmp_path, "chat", said="I like tea\nAnd cake\n")
     assert first.returncode == 0, first.stderr
     assert "You said “I like tea”. This is the first thing you say to me here." in first.stdout
     assert "Before that you said one thing: “I like tea”." in first.stdout
@@ -419,7 +426,7 @@ def test_chat_asks_nobody_what_it_cannot_read_and_goes_on_and_says_so_at_its_end
 def test_chat_shows_what_a_terminal_has_no_characters_for_as_question_marks(
     environment: Environment, tmp_path: Path
 ) -> None:
-    ended = run(environment(**OFFLINE, PYTHONIOENCODING="latin-1"), tmp_path, "chat", said="hello\n")
+    ended = run_as_shipped(environment(**OFFLINE, PYTHONIOENCODING="latin-1"), tmp_path, "chat", said="hello\n")
     assert (ended.returncode, "?hello?" in ended.stdout, "Traceback" in ended.stderr) == (0, True, False)
 
 
@@ -539,26 +546,29 @@ UNUSABLE = {
     "DISCORD_GUILDS": "hunter2",
 }
 BEGUN = {
-    "run": (BOB, "run"),
-    "chat": (BOB, "chat"),
-    "keys": (BOB, "keys", "list"),
-    "backup": (BOB, "backup", "copy.db"),
+    "run": ("run",),
+    "chat": ("chat",),
+    "keys": ("keys", "list"),
+    "backup": ("backup", "copy.db"),
     "uvicorn": UVICORN,
     "Slack alone": (sys.executable, "-m", "bots.slack"),
 }
 
 
 @pytest.mark.one_in(3)
-@pytest.mark.parametrize("command", BEGUN.values(), ids=BEGUN)
+@pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
 def test_a_setting_that_cannot_be_used_is_one_sentence_however_bob_is_begun(
-    environment: Environment, tmp_path: Path, command: tuple[Path | str, ...]
+    environment: Environment, tmp_path: Path, begun: tuple[str, ...]
 ) -> None:
-    named = {"DATABASE_URL": UNUSABLE["DATABASE_URL"]} if command != BEGUN["run"] else UNUSABLE
+    named = {"DATABASE_URL": UNUSABLE["DATABASE_URL"]} if begun != BEGUN["run"] else UNUSABLE
     for name, value in named.items():
-        ended = subprocess.run(
-            command, env=environment(**{name: value}), cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS,
-            check=False,
-        )  # fmt: skip
+        settings = environment(**{name: value})
+        if begun[0] == sys.executable:
+            ended = subprocess.run(
+                begun, env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+        else:
+            ended = command(settings, tmp_path, *begun)
         (line,) = ended.stderr.splitlines()
         assert ended.returncode == 2
         assert name in line
