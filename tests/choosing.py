@@ -26,6 +26,8 @@ SERVERS = (
 SLOW_FOLDERS = ("acceptance", "bench", "fakes", "web/browser")  # which `make quick` does not even import
 FIXTURES_THAT_START = {"browser", "discord", "environment", "fake", "postgres", "postgresql", "slack"}
 LEDGER = "core/test_ledger.py"  # is quick though it asks a model, in the same process: much is promised of the ledger
+# Of their tests on PostgreSQL every other one is thorough: the ledger's and the leases' are not, nor what both rest on.
+POSTGRESQL_BY_TURNS = tuple(f"core/test_{name}.py" for name in ("guessing", "places", "shown", "suspects", "threads"))
 # What takes a second for each reader and wants the machine for itself; and tables about the tests themselves.
 NOT_QUICK = ("test_linear_time.py", "test_mutants.py", "test_broken.py")
 
@@ -49,6 +51,9 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
         if _is_thorough(item):
             item.add_marker("thorough")
     _mark_all_but_a_slice(items)
+    on_postgresql = [each for each in items if _on_postgresql(each) and _where(each) in POSTGRESQL_BY_TURNS]
+    for item in on_postgresql[1::2]:
+        item.add_marker("thorough")
 
 
 def _is_thorough(item: pytest.Item) -> bool:

@@ -372,6 +372,7 @@ def test_no_history_tells_a_public_assistant_what_was_private_or_anybody_the_pas
     live(history, mode)
 
 
+@pytest.mark.thorough
 @given(history=histories, mode=st.sampled_from(["conversations", "local"]))
 @settings(slow, max_examples=4)
 def test_no_history_leaves_the_password_in_postgresql(postgresql: str, mode: str, history: list[Step]) -> None:

@@ -14,6 +14,7 @@ EXAMPLES = 2
 KEY = "a-secret-of-the-test"
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("key", ["", KEY], ids=["open", "with a key"])
 async def test_whatever_is_sent_the_response_is_as_described_and_never_a_500(sqlite_url: str, key: str) -> None:
     with FakeOpenAI(check=False) as fake:

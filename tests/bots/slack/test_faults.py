@@ -136,6 +136,7 @@ POSTING = ("chat.startStream", "chat.postMessage")  # what would be seen twice i
 CHANGING = ("chat.appendStream", "chat.stopStream", "chat.update")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("method", "broken"),
     [(method, broken) for method in (*POSTING, *CHANGING) for broken in BREAKS if method in POSTING or broken in MOST],
@@ -442,6 +443,7 @@ async def dies_at(
     return question(slack)
 
 
+@pytest.mark.one_in(2)
 @NATIVE
 @EVERY_MOMENT
 @pytest.mark.parametrize("gently", [False, True], ids=["killed", "ended"])
