@@ -121,7 +121,7 @@ BUILDS = (
     ),
     BrokenBuild(
         "posts-are-not-recorded",
-        "an heir does not know what was posted, and posts the answer a second time",
+        "a reclaimer does not know what was posted, and posts the answer a second time",
         "bots/shared/reply.py",
         "                await _to_the_end(self._note(self.posted))\n",
         "",

@@ -200,7 +200,7 @@ async def test_what_a_killed_process_left_is_found_at_the_next_start_on_its_surf
             await reclaimer.has_answered(1, within=2)
 
 
-async def test_each_turn_that_the_dead_left_is_taken_by_one_heir(fake: FakeOpenAI, database_url: str) -> None:
+async def test_each_turn_that_the_dead_left_is_taken_by_one_reclaimer(fake: FakeOpenAI, database_url: str) -> None:
     async with crashing(fake, database_url) as other:
         questions = [(await accepted(other, f"Q{n}-a")).question for n in range(8)]
     fake.answer = lambda asked: asked.question

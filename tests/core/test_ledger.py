@@ -886,7 +886,7 @@ async def test_whoever_takes_a_turn_over_gives_it_no_more_than_the_deadline(
 
 
 @pytest.mark.parametrize(("age", "left"), [(0, 300), (100, 200), (181, 120), (9_999, 120), (-9_999, 300)])
-async def test_a_deadline_counts_from_the_first_attempt_but_leaves_an_heir_two_minutes(
+async def test_a_deadline_counts_from_the_first_attempt_but_leaves_a_reclaimer_two_minutes(
     fake: FakeOpenAI, database_url: str, age: int, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.fail("POST", "/responses", Stall())

@@ -275,7 +275,7 @@ async def test_to_stop_a_turn_whose_answer_is_stored_changes_nothing_of_the_answ
         assert await ask(chat, "Q2-a") == "You asked: Q2-a. Before that you asked: Q1-a."
 
 
-async def test_to_stop_a_turn_whose_answer_is_stored_changes_nothing_for_its_heir(
+async def test_to_stop_a_turn_whose_answer_is_stored_changes_nothing_for_its_reclaimer(
     fake: FakeOpenAI, database_url: str
 ) -> None:
     async with crashing(fake, database_url) as chat:
@@ -290,7 +290,7 @@ async def test_to_stop_a_turn_whose_answer_is_stored_changes_nothing_for_its_hei
 # ── crashes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_was_stored_and_not_shown_before_a_crash_is_shown_by_the_heir_without_asking_again(
+async def test_what_was_stored_and_not_shown_before_a_crash_is_shown_by_the_reclaimer_without_asking_again(
     fake: FakeOpenAI, database_url: str
 ) -> None:
     async with crashing(fake, database_url) as chat:
@@ -310,7 +310,7 @@ async def test_what_was_stored_and_not_shown_before_a_crash_is_shown_by_the_heir
         assert await ask(chat, "Q2-a") == "You asked: Q2-a. Before that you asked: Q1-a."
 
 
-async def test_a_sentence_that_was_stored_and_not_shown_before_a_crash_is_shown_by_the_heir(
+async def test_a_sentence_that_was_stored_and_not_shown_before_a_crash_is_shown_by_the_reclaimer(
     fake: FakeOpenAI, database_url: str
 ) -> None:
     async with crashing(fake, database_url) as chat:
@@ -328,7 +328,7 @@ async def test_a_sentence_that_was_stored_and_not_shown_before_a_crash_is_shown_
         assert requests_for_answers(fake) == 1
 
 
-async def test_the_text_of_a_stopped_turn_that_was_not_shown_before_a_crash_is_shown_by_the_heir(
+async def test_the_text_of_a_stopped_turn_that_was_not_shown_before_a_crash_is_shown_by_the_reclaimer(
     fake: FakeOpenAI, database_url: str
 ) -> None:
     held_answers(fake)
@@ -344,7 +344,7 @@ async def test_the_text_of_a_stopped_turn_that_was_not_shown_before_a_crash_is_s
     assert requests_for_answers(fake) == 1
 
 
-async def test_what_was_posted_before_a_crash_is_known_to_the_heir_that_asks_again(
+async def test_what_was_posted_before_a_crash_is_known_to_the_reclaimer_that_asks_again(
     fake: FakeOpenAI, database_url: str
 ) -> None:
     held_answers(fake)
@@ -365,7 +365,7 @@ async def test_what_was_posted_before_a_crash_is_known_to_the_heir_that_asks_aga
         assert stored(database_url, turn, "outcome", "answer") == (Outcome.ANSWERED, "Q1-a again")
 
 
-async def test_heirs_keep_the_line_too(fake: FakeOpenAI, database_url: str) -> None:
+async def test_reclaimers_keep_the_line_too(fake: FakeOpenAI, database_url: str) -> None:
     async with crashing(fake, database_url) as chat:
         await whole(chat, await accepted(chat, "Q1-a"))
         await accepted(chat, "Q2-a")
@@ -969,7 +969,7 @@ async def test_who_may_not_ask_is_told_so_at_once_and_holds_nobody_up(fake: Fake
     assert "Q1-a" not in fake.texts()
 
 
-async def test_who_may_not_ask_is_told_so_by_the_heir_too_who_does_not_look_again(
+async def test_who_may_not_ask_is_told_so_by_the_reclaimer_too_who_does_not_look_again(
     fake: FakeOpenAI, database_url: str
 ) -> None:
     looked: list[Turn] = []
@@ -1118,12 +1118,12 @@ async def test_what_is_not_shown_when_a_process_has_left_is_shown_by_another(
         turn = await accepted(chat, "Q1-a")
         await whole(chat, turn)
         await chat.note_posted(turn, POSTED)
-        own_heir = asyncio.ensure_future(anext(chat.orphaned(SURFACE)))
+        own_reclaimer = asyncio.ensure_future(anext(chat.orphaned(SURFACE)))
         await chat.drain(0)
         await chat.heartbeat()
         reclaimed = await taken_over(other)
-        assert not own_heir.done()
-        own_heir.cancel()
+        assert not own_reclaimer.done()
+        own_reclaimer.cancel()
         assert (reclaimed.id, reclaimed.posted) == (turn.id, POSTED)
         with pytest.raises(LeaseLost):
             await chat.shown(turn)

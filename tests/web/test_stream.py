@@ -235,7 +235,7 @@ async def test_a_stream_of_a_finished_answer_is_the_whole_answer(fake: FakeOpenA
 async def test_what_a_reader_beside_a_killed_process_was_shown_is_not_taken_back(
     fake: FakeOpenAI, database_url: str, environment: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
-    """The heir's model breaks off too, and would answer in other words."""
+    """The reclaimer's model breaks off too, and would answer in other words."""
     gate = held_answers(fake)
     async with (
         bob(environment(DATABASE_URL=database_url), tmp_path) as other,

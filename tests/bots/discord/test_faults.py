@@ -380,7 +380,7 @@ async def test_with_a_token_that_is_worthless_bob_gives_up_what_he_cannot_show(
         assert await answer(discord, asks(discord, "dm", "and now?")) == WHOLE
 
 
-# ── heirs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reclaimers ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 Moment = Callable[[FakeDiscord, FakeOpenAI, Bob, pytest.MonkeyPatch, str], Awaitable[int]]
 
@@ -531,7 +531,7 @@ async def test_a_command_whose_time_is_over_is_answered_all_the_same(
 
 
 @pytest.mark.parametrize("place", ["thread", "dm"])
-async def test_heirs_of_two_questions_of_a_conversation_do_not_take_each_others_messages(
+async def test_reclaimers_of_two_questions_of_a_conversation_do_not_take_each_others_messages(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, place: str
 ) -> None:
     gate = fake.gate()
@@ -555,7 +555,7 @@ async def test_heirs_of_two_questions_of_a_conversation_do_not_take_each_others_
 
 
 @PLACES
-async def test_messages_that_an_heir_does_not_need_are_removed(
+async def test_messages_that_a_reclaimer_does_not_need_are_removed(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, place: str
 ) -> None:
     held(fake, "\n".join(lines(140)), "More.")
@@ -603,7 +603,7 @@ async def test_a_message_that_nobody_recorded_is_found_beside_those_that_were(
     assert [each.id for each in discord.reply_messages(message)][: len(before)] == before
 
 
-async def test_an_heir_that_may_not_look_shows_the_whole_answer_beside_one_stray_at_most(
+async def test_a_reclaimer_that_may_not_look_shows_the_whole_answer_beside_one_stray_at_most(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
     message = await dies_at(_is_begun_and_nobody_knows, discord, fake, bob, "thread")

@@ -365,7 +365,7 @@ async def test_a_stop_that_crosses_the_first_words_marks_them(
         assert await answered(slack, "D1", ts) == "First words. \n\n_Stopped._"
 
 
-# ── heirs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reclaimers ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 Moment = Callable[[FakeSlack, FakeOpenAI, Bob, pytest.MonkeyPatch], Awaitable[None]]
 
@@ -467,7 +467,7 @@ async def test_whoever_takes_over_shows_the_whole_answer_once(
 
 
 @NATIVE
-async def test_heirs_of_two_questions_of_a_thread_do_not_take_each_others_messages(
+async def test_reclaimers_of_two_questions_of_a_thread_do_not_take_each_others_messages(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, native: bool
 ) -> None:
     slack.native_streaming = native
@@ -490,7 +490,7 @@ async def test_heirs_of_two_questions_of_a_thread_do_not_take_each_others_messag
 
 
 @NATIVE
-async def test_messages_that_an_heir_does_not_need_are_removed(
+async def test_messages_that_a_reclaimer_does_not_need_are_removed(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, native: bool
 ) -> None:
     limit_messages_to(300, monkeypatch)
@@ -536,7 +536,7 @@ async def test_a_second_message_that_nobody_recorded_is_found_beside_a_first_one
 
 
 @NATIVE
-async def test_an_heir_that_may_not_look_shows_the_whole_answer_beside_one_stray_at_most(
+async def test_a_reclaimer_that_may_not_look_shows_the_whole_answer_beside_one_stray_at_most(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, native: bool
 ) -> None:
     slack.native_streaming = native
