@@ -23,6 +23,7 @@ from core.answer import Answer
 from core.answering import Prepare
 from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey, open_api_keys
 from core.assistants import Assistant, Assistants, AssistantsFileError
+from core.backoff import exponential_backoff
 from core.bootstrap import open_chat
 from core.chat import Chat
 from core.errors import (
@@ -109,6 +110,7 @@ __all__ = [
     "configure_logging",
     "context_at",
     "describe_database",
+    "exponential_backoff",
     "generated_password",
     "is_exposed",
     "is_loopback",

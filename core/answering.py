@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from core.answer import Answer
 from core.assistants import Assistant, Assistants
+from core.backoff import exponential_backoff
 from core.bounds import Bounds
 from core.errors import (
     AnswerFailed,
@@ -371,7 +372,7 @@ async def retry_while_unavailable(write: Callable[[bool], Awaitable[None]]) -> N
     StoreUnavailable after that.
     """
     again = False
-    backoff = FIRST_BACKOFF_SECONDS
+    backoff = exponential_backoff(FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS)
     deadline = asyncio.get_running_loop().time() + SECONDS_OF_RETRIES
     while True:
         try:
@@ -380,8 +381,7 @@ async def retry_while_unavailable(write: Callable[[bool], Awaitable[None]]) -> N
             again = True
             if asyncio.get_running_loop().time() > deadline:
                 raise
-        await asyncio.sleep(backoff)
-        backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+        await asyncio.sleep(next(backoff))
 
 
 def _is_still(assistant: Assistant, turn: Turn) -> bool:

@@ -38,7 +38,7 @@ from bots.shared.intake import Intake
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.responder import Responder
 from bots.shared.shape import is_part_of
-from core import Chat, SettingsError, Turn, kind_of
+from core import Chat, SettingsError, Turn, exponential_backoff, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -266,7 +266,7 @@ async def connected_discord(
 
 async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: bool) -> None:
     """Connect again and again, with a fresh client each time, until that is pointless."""
-    pause = SHORTEST_PAUSE_SECONDS
+    backoff = exponential_backoff(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     while True:
         client = Client(bot, may_read_all=settings.discord_message_content)
         began = time.monotonic()
@@ -289,9 +289,8 @@ async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: 
             with contextlib.suppress(Exception):
                 await asyncio.shield(client.close())
         if time.monotonic() - began > SECONDS_OF_A_GOOD_CONNECTION:
-            pause = SHORTEST_PAUSE_SECONDS
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            backoff = exponential_backoff(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        await asyncio.sleep(next(backoff))
 
 
 def _trace_for(bot: DiscordBot) -> aiohttp.TraceConfig:

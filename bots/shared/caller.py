@@ -12,12 +12,13 @@ import copy
 import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Self, TypeVar
 
 from bots.shared.rate_limiter import RateLimiter
+from core import exponential_backoff
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class Caller(ABC, Generic[Client]):
         seconds = SECONDS_A_PLACE_MAY_BE_DOWN if seconds is None else seconds
         limiter = self._limiter(name, place)
         started: float | None = None
-        backoff = exponential_backoff()
+        backoff = exponential_backoff(FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS)
         while True:
             if limiter is not None and not at_once:
                 await limiter.acquire()
@@ -229,14 +230,6 @@ class Login(Generic[Client]):
         """Call through this client no more."""
         if self._client is client:
             self.use(None)
-
-
-def exponential_backoff() -> Iterator[float]:
-    """How long to wait before each retry, in seconds."""
-    pause = FIRST_BACKOFF_SECONDS
-    while True:
-        yield pause
-        pause = min(pause * 2, LONGEST_BACKOFF_SECONDS)
 
 
 def _now() -> float:

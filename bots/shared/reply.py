@@ -10,9 +10,9 @@ from enum import Enum, auto
 from typing import Any, Protocol, Self
 
 from bots.shared import caller
-from bots.shared.caller import InDoubt, MessageGone, RateLimited, Refused, Undeliverable, exponential_backoff
+from bots.shared.caller import InDoubt, MessageGone, RateLimited, Refused, Undeliverable
 from bots.shared.words import above_the_answer
-from core import Chat, Json, Turn
+from core import Chat, Json, Turn, exponential_backoff
 
 __all__ = ["InDoubt", "Messages", "MessagesReply", "PostedMessages", "Reply", "State", "Undeliverable"]
 
@@ -158,7 +158,8 @@ class PostedMessages:
 
     async def _post(self, text: str, state: State) -> Json:
         """Post a message. Where that is in doubt, look for it before it is posted again."""
-        began, pauses, refusals = _now(), exponential_backoff(), 0
+        began, refusals = _now(), 0
+        backoff = exponential_backoff(caller.FIRST_BACKOFF_SECONDS, caller.LONGEST_BACKOFF_SECONDS)
         while True:
             try:
                 return await self._messages.post(text, state)
@@ -174,7 +175,7 @@ class PostedMessages:
                 if may_look and (found := await self._unrecorded()):
                     await self._edit(found[0], text, state, at_once=False)
                     return found[0]
-                await asyncio.sleep(next(pauses))
+                await asyncio.sleep(next(backoff))
 
     async def _edit(self, message: Json, text: str, state: State, *, at_once: bool) -> bool:
         """Let a message read `text`. One that may not be edited any more, or is not there, stays so."""

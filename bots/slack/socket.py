@@ -18,7 +18,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from core import kind_of
+from core import exponential_backoff, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Socket(SocketModeClient):
 
     async def connect(self) -> None:
         """Come back once there is a connection, however long that takes."""
-        pause = SHORTEST_PAUSE_SECONDS
+        backoff = exponential_backoff(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while not self.closed:
             try:
                 await self._connect_once()
@@ -49,8 +49,7 @@ class Socket(SocketModeClient):
             else:
                 logger.info("connected to Slack")
                 return
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(next(backoff))
 
     async def _connect_once(self) -> None:
         self.auto_reconnect_enabled = False

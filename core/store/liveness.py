@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from core.backoff import exponential_backoff
 from core.store.clock import Clock
 from core.store.database import KEEPALIVES, SECONDS_TO_SAY_GOODBYE
 from core.store.lock_files import LockFiles, shared_folder
@@ -31,7 +32,7 @@ lease_owners = LeaseOwner.__table__  # type: ignore[attr-defined]
 
 RECONNECT_SECONDS = 5.0
 LONGEST_SILENCE_SECONDS = 3.0  # between two renewals, which are due every second
-LONGEST_PAUSE_BETWEEN_TRIES = 1.0
+SHORTEST_PAUSE_BETWEEN_TRIES, LONGEST_PAUSE_BETWEEN_TRIES = 0.05, 1.0
 FORGET_LEASE_OWNERS_AFTER_SECONDS = 86_400.0
 
 OnNotification = Callable[[str], None]
@@ -183,7 +184,7 @@ class ServerLiveness:
     async def _keep_listening(self, on_notification: OnNotification, listening: asyncio.Event) -> None:
         import psycopg  # here, so that a process with SQLite starts without it
 
-        pause = 0.05
+        backoff = exponential_backoff(SHORTEST_PAUSE_BETWEEN_TRIES, LONGEST_PAUSE_BETWEEN_TRIES)
         keepalives: dict[str, Any] = dict(KEEPALIVES)
         while True:
             try:
@@ -193,15 +194,14 @@ class ServerLiveness:
                     await connection.execute("SELECT pg_advisory_lock(%s)", (self._lock,))
                     await connection.execute(f"LISTEN {CHANNEL}".encode())
                     listening.set()
-                    pause = 0.05
+                    backoff = exponential_backoff(SHORTEST_PAUSE_BETWEEN_TRIES, LONGEST_PAUSE_BETWEEN_TRIES)
                     on_notification("")
                     async for message in connection.notifies():
                         on_notification(message.payload)
             except (psycopg.Error, OSError) as error:
                 logger.warning("the connection that listens to PostgreSQL was lost (%s)", type(error).__name__)
                 listening.set()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_BETWEEN_TRIES)
+            await asyncio.sleep(next(backoff))
 
 
 _LOCK_IS_HELD = """EXISTS (
