@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal, Protocol
@@ -193,6 +193,9 @@ class LanguageModel(Protocol):
 
     async def check(self, assistant: Assistant) -> None:
         """Come back if a question to the assistant would be answered. Nothing of it is kept. Raises ModelTrouble."""
+
+    async def windows(self, models: Collection[str]) -> Mapping[str, int]:
+        """How many tokens these models take, by name, as far as their server tells. It raises nothing."""
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -36,7 +36,7 @@ from core.logs import kind_of
 MOST_CHARACTERS_SAID = 300  # of a provider's own words, in the log
 _MOST_CHARACTERS_READ, _MOST_CHARACTERS_OF_JSON = 4_000, 100_000
 _DEEPEST = 5
-_WINDOWS = range(256, 100_000_000)  # of what a number in an error may be, if it is a window
+WINDOWS = range(256, 100_000_000)  # of what a number in an error may be, if it is a window
 
 _IMAGES = {
     "empty_image_file", "failed_to_download_image", "image_content_policy_violation", "image_file_too_large",
@@ -241,7 +241,7 @@ def complaint_of(body: object, status: int = 0) -> Complaint:
         codes.add("quota")
     numbers = [int(code) for code in codes if re.fullmatch(r"[1-5]\d\d", code)]
     stated = [int(text) for name, text in fields if name == "window"]
-    window = next((number for number in (*stated, *_windows_in(words)) if number in _WINDOWS), None)
+    window = next((number for number in (*stated, *_windows_in(words)) if number in WINDOWS), None)
     named = frozenset(code for code in codes if not code.isdecimal())
     return Complaint(status or next(iter(numbers), 0), named, words, window)
 

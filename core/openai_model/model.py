@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -18,11 +18,13 @@ from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by i
 
 from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
+from core.logs import kind_of
 from core.openai_model.bursts import bursts
 from core.openai_model.conversations import OpenAIConversations
 from core.openai_model.dialects import Api, ChatCompletions, Dialect, Known, Refusal, Responses, adapted
 from core.openai_model.errors import connection_trouble_of, silence_of, trouble_of
 from core.openai_model.events import MOST_BYTES_OF_AN_EVENT, Events
+from core.openai_model.listing import windows_in
 from core.openai_model.network import Address, certificates, open_session, proxy_before
 from core.openai_model.reading import News, Reading
 from core.openai_model.words import Words
@@ -37,6 +39,8 @@ SAID_ENOUGH = (TroubleKind.NO_WORDS, TroubleKind.PASSING, TroubleKind.PASSING_UN
 
 _MOST_BYTES_OF_AN_ERROR = 1_000_000
 
+_MOST_BYTES_OF_A_LISTING = 8_000_000
+
 _ACCEPTED = {"Accept": "text/event-stream, application/json"}
 
 _LINES_OF_JSON = ("ndjson", "jsonl", "json-seq")
@@ -46,6 +50,8 @@ _OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")  # wh
 CONNECT_SECONDS = 5.0
 
 SHORT_REQUEST_SECONDS = 30.0
+
+LISTING_SECONDS = 10.0
 
 
 class OpenAIModel:
@@ -132,6 +138,25 @@ class OpenAIModel:
         except ModelTrouble as trouble:
             if trouble.kind not in SAID_ENOUGH:
                 raise
+
+    async def windows(self, models: Collection[str]) -> Mapping[str, int]:
+        """Ask for the server's list of models, which says nothing of windows at OpenAI. See LanguageModel."""
+        if self._is_like_openai:
+            return {}
+        timeout = aiohttp.ClientTimeout(total=LISTING_SECONDS, sock_connect=CONNECT_SECONDS)
+        try:
+            async with self._http().get(self._address.url("/models"), timeout=timeout, allow_redirects=False) as response:
+                if response.status != 200:
+                    return {}
+                listing = bytearray()
+                async for chunk in response.content.iter_any():
+                    listing += chunk
+                    if len(listing) > _MOST_BYTES_OF_A_LISTING:
+                        return {}
+            return windows_in(json.loads(listing), models)
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
+            logger.debug("the list of models cannot be read: %s", kind_of(error))
+            return {}
 
     async def close(self) -> None:
         """Close all connections."""
