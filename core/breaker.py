@@ -254,7 +254,9 @@ class Breaker:
                 failing = self._failing[model]
                 if failing.fail(asking, trouble):
                     whose = "questions" if failing.holds_back("") else "questions of the one session that asks"
-                    logger.warning("the model %s fails: %s are held back from it, but for one now and then", model, whose)
+                    logger.warning(
+                        "the model %s fails: %s are held back from it, but for one now and then", model, whose
+                    )
             case "":
                 self._works(model)
 

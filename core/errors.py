@@ -172,8 +172,8 @@ class ModelMisconfigured(AnswerFailed):
     sentence = "Sorry, the language model refuses this assistant's set-up. Please tell whoever runs this assistant."
     status = "refused"
     for_operators = (
-        "The language model's provider refuses our key (OPENAI_API_KEY), our model (OPENAI_MODEL), or what we ask for at "
-        "this address (OPENAI_BASE_URL); the log has its words."
+        "The language model's provider refuses our key (OPENAI_API_KEY), our model (OPENAI_MODEL), or what we ask for "
+        "at this address (OPENAI_BASE_URL); the log has its words."
     )
 
 

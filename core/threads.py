@@ -84,7 +84,7 @@ class Threads:
         self.windows = Windows()
 
     async def check_model(self, assistant: Assistant) -> None:
-        """Find out whether an assistant would be answered; the breaker learns of a refusal, which the caller has to say.
+        """Find out whether an assistant would be answered. The breaker learns of a refusal; the caller has to say it.
 
         Raises ModelTrouble.
         """

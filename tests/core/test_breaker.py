@@ -367,7 +367,9 @@ def test_all_tries_of_one_turn_are_one_failure(clock: Clock) -> None:
     assert breaking.status == "ok"
 
 
-def test_failed_turns_of_one_session_alone_hold_back_nobody_but_it(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_turns_of_one_session_alone_hold_back_nobody_but_it(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     breaking = Breaker(clock)
     for number in range(FAILURES.turns):
         assert breaking.status == "ok"

@@ -14,9 +14,9 @@ import pytest
 from core import Chat, Question
 from core.assistants import Assistant
 from core.errors import TooLong
+from core.openai_model.listing import windows_in
 from core.windows import LEAST_BUDGET, Fitting, Windows
 from tests.conftest import opened
-from core.openai_model.listing import windows_in
 from tests.core.test_openai_model import model_at, server_that_says
 from tests.core.test_provider_errors import CASES
 from tests.fakes.compatible_servers import MODEL, running
@@ -176,12 +176,12 @@ async def test_windows_are_looked_up_at_the_start(
 ) -> None:
     file = assistants_toml(tmp_path)
     file.write_text(file.read_text().replace("small", MODEL))
-    with caplog.at_level(logging.INFO):
-        async with running(KINDS["vLLM"]) as server:
-            async with opened(None, sqlite_url, openai_base_url=server.base_url, assistants_file=file):
-                async with asyncio.timeout(10):
-                    while "fit into the window" not in caplog.text:  # noqa: ASYNC110 - it is in the log only
-                        await asyncio.sleep(0.01)
+    caplog.set_level(logging.INFO)
+    async with running(KINDS["vLLM"]) as server:
+        at = {"openai_base_url": server.base_url, "assistants_file": file}
+        async with opened(None, sqlite_url, **at), asyncio.timeout(10):
+            while "fit into the window" not in caplog.text:  # noqa: ASYNC110 - it is in the log only
+                await asyncio.sleep(0.01)
     assert caplog.text.count("fit into the window") == 1
 
 
