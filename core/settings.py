@@ -66,7 +66,7 @@ def _check_url(value: str) -> str:
         is_usable = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         is_usable = False
-    if value and (not is_usable or "://" in parts.path):
+    if value and (not is_usable or "://" in value.partition("://")[2].partition("?")[0]):
         raise ValueError("must be a URL like https://api.example/v1 or http://127.0.0.1:8080/v1")
     if "@" in value.partition("://")[2].partition("/")[2]:  # then what is before it is no host
         raise ValueError("must have special characters of its user and password percent-encoded (@ is %40)")

@@ -54,13 +54,14 @@ class Known:
 class Refusal:
     """A reply that refuses a request: its status, the field that it names, and its words, which go nowhere else.
 
-    `is_too_long` tells that it is about the size of the request.
+    `may_pass_otherwise` tells that the same question may be taken in another form: it is not its size that is refused,
+    nor its thread, the key or money that is lacking.
     """
 
     status: int
     field: str
     text: str
-    is_too_long: bool = False
+    may_pass_otherwise: bool = True
 
     @property
     def has_no_such_path(self) -> bool:
@@ -71,7 +72,7 @@ class Refusal:
 
     def refused(self, fields: Sequence[str]) -> frozenset[str]:
         """Those of the fields that it names."""
-        if self.status not in (400, 404, 422, 500, 501) or self.is_too_long:
+        if self.status not in (400, 404, 422, 500, 501) or not self.may_pass_otherwise:
             return frozenset()
         if self.field:
             return frozenset(field for field in fields if _NAMED[field].match(self.field))
@@ -81,7 +82,8 @@ class Refusal:
     def is_about_the_form(self) -> bool:
         """Whether the messages may be taken in another form."""
         is_about_it = self.field.startswith("input") or _ABOUT_THE_FORM.search(self.text)
-        return self.status in (400, 422) and bool(is_about_it) and not (self.is_too_long or _POLICY.search(self.text))
+        is_refused = self.status in (400, 422) and self.may_pass_otherwise
+        return is_refused and bool(is_about_it) and not _POLICY.search(self.text)
 
     @property
     def is_about_the_api(self) -> bool:

@@ -163,7 +163,7 @@ _RULES = (
     _rule(TroubleKind.KEY_REFUSED, {403}, codes=_NO_PERMISSION, words="insufficient permissions"),
     _rule(
         TroubleKind.KEY_REFUSED, {0, 400, 403}, codes=_KEY,
-        words=r"(?:invalid|incorrect|missing|no)(?: or \w+)? (?:api[ _-]?key|auth(?:orization|entication)|credentials?)\b"
+        words=r"(?:invalid|incorrect|missing|no)(?: or \w+)? (?:api[ _-]?key|auth(?:orization|entication)|credential)"
         r"|api[ _-]?key (?:not valid|is invalid|expired|was reported)|use a valid api|\bnot authenticated"
         r"|unauthori[sz]ed|location is not supported",
     ),

@@ -39,6 +39,10 @@ SAID_ENOUGH = (TroubleKind.NO_WORDS, TroubleKind.PASSING, TroubleKind.PASSING_UN
 
 LEADS_ELSEWHERE = "leads to another address"
 
+_IN_NO_FORM = (  # what is refused for a reason that asking in another form does not change
+    TroubleKind.TOO_LONG, TroubleKind.THREAD_UNUSABLE, TroubleKind.KEY_REFUSED, TroubleKind.OUT_OF_QUOTA_UNWRITTEN,
+)  # fmt: skip
+
 _MAY_BE_THE_API = (TroubleKind.REQUEST_REFUSED, TroubleKind.PATH_UNKNOWN)  # as long as none has answered
 
 _MOST_BYTES_OF_AN_ERROR = 1_000_000
@@ -255,7 +259,7 @@ class OpenAIModel:
             trouble = ModelTrouble(TroubleKind.PATH_UNKNOWN, f"HTTP {response.history[0].status} {LEADS_ELSEWHERE}")
         trouble.__cause__ = error
         text = (whole or b"").decode("utf-8", "replace")
-        return Refusal(response.status, str(error.param or ""), text, trouble.kind is TroubleKind.TOO_LONG), trouble
+        return Refusal(response.status, str(error.param or ""), text, trouble.kind not in _IN_NO_FORM), trouble
 
     def _keep(self, model: str, known: Known, *, lacks_path: bool) -> None:
         """Keep how a model can be asked, and say so once; the server may lack the path for all of its models."""
