@@ -25,8 +25,8 @@ HELP = """/reset            begin anew: assistants are not told any more what wa
 async def converse(settings: Settings, name: str) -> bool:
     """Ask what is typed, and show answers as they are written, until the input ends. Whether all of it could be read.
 
-    Raises OSError where the output takes nothing any more, BrokenPipeError where nobody reads it; the answer at that time
-    is stopped.
+    Raises OSError where the output takes nothing any more, BrokenPipeError where nobody reads it; the answer at that
+    time is stopped.
     """
     _let_characters_cause_no_errors(sys.stdin, "surrogateescape")
     _let_characters_cause_no_errors(sys.stdout, "replace")
