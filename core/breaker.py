@@ -206,7 +206,8 @@ class Breaker:
         for circuit in (self._key, *self._unknown.values(), *failing):
             if kind := circuit.latest:
                 failure = HANDLING[kind].failure
-                return Standing(failure.status, circuit.seconds_failing, failure.for_operators)
+                advice = f"{failure.for_operators} The log has the cause."
+                return Standing(failure.status, circuit.seconds_failing, advice)
         return None
 
     @contextlib.contextmanager

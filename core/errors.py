@@ -141,7 +141,7 @@ class AnswerFailed(ChatError):
     """The turn ended without an answer."""
 
     status = "unavailable"  # of the language model, in health
-    for_operators = "The language model fails. It is tried again now and then; the log has the cause."
+    for_operators = "The language model fails. It is tried again now and then."
 
     sentence = "Sorry, I could not finish that answer. Please ask again."
 
@@ -173,7 +173,7 @@ class ModelMisconfigured(AnswerFailed):
     status = "refused"
     for_operators = (
         "The language model's provider refuses our key (OPENAI_API_KEY), our model (OPENAI_MODEL), or what we ask for "
-        "at this address (OPENAI_BASE_URL); the log has its words."
+        "at this address (OPENAI_BASE_URL)."
     )
 
 

@@ -54,7 +54,8 @@ class ChatReading(Reading):
 
     def _choice(self, choices: Any) -> Mapping[str, Any]:
         """What is said of the one answer: a server may write several, each with an index."""
-        for choice in map(as_mapping, choices if isinstance(choices, list) else ()):
+        for choice in choices if isinstance(choices, list) else ():
+            choice = as_mapping(choice)
             index = choice.get("index", 0)
             if self._index is _UNSEEN:
                 self._index = index

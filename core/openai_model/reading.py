@@ -296,7 +296,7 @@ def _label(text: str) -> str:
 
 def says_an_error(event: Mapping[str, Any]) -> bool:
     """Whether an event without a type, or a reply, is an error, as OpenAI, vLLM and FastAPI write them."""
-    return bool(event.get("error")) or event.get("object") == "error" or event.keys() == {"detail"}
+    return bool(event.get("error")) or event.get("object") == "error" or (len(event) == 1 and "detail" in event)
 
 
 def as_error(error: Any, around: Mapping[str, Any]) -> Mapping[str, Any] | str:
