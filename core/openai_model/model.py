@@ -128,8 +128,9 @@ class OpenAIModel:
                             limit = min(self._silence_seconds, limit)
                             _limit_silence(response, limit)
                         yield news
-                if reading.words.began_in_thought:
-                    self._known[ask.assistant.model] = replace(known, begins_in_thought=True)
+                began_in_thought = reading.words.began_in_thought
+                if began_in_thought is not None and began_in_thought != known.begins_in_thought:
+                    self._known[ask.assistant.model] = replace(known, begins_in_thought=began_in_thought)
         except aiohttp.SocketTimeoutError as error:
             raise silence_of(limit, began=began) from error
         except (aiohttp.ClientError, TimeoutError) as error:

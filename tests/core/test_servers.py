@@ -31,6 +31,7 @@ from tests.fakes.compatible_servers import (
     Says,
     Server,
     error,
+    in_chunks,
     openai,
     running,
 )
@@ -158,6 +159,29 @@ HISTORY = [Said("user", "Q1"), Said("assistant", "Well."), Said("user", "Q2")]
 
 def asked_by_ann(**more: Any) -> Ask:
     return question(assistant=ANN, **more)
+
+
+def speaks_in(*texts: list[str]) -> Server:
+    """A server that says these pieces, one list after the other."""
+    left = list(texts)
+    return Server(paths=(CHAT,), speaks=lambda path, body, pieces: in_chunks(body, left.pop(0)))
+
+
+async def test_where_the_template_opens_a_thought_it_is_shown_once_at_most_and_never_told() -> None:
+    thinks = ["Hm", ", well.", "\n</think>\n\n", "Yes", "."]
+    async with running(speaks_in(thinks, thinks, thinks)) as server, model_at(server.base_url) as model:
+        for number in range(3):
+            *pieces, finished = await news_of(model, question())
+            assert finished == Finished("Yes.", usage=Usage(7, 5))
+            assert ("".join(map(str, pieces)) == "Yes.") is (number > 0)
+
+
+async def test_an_answer_without_a_thought_is_shown_whole_and_those_after_it_as_they_come() -> None:
+    thinks, plain = ["Hm.</think>", "Yes."], ["No", ", never", "."]
+    async with running(speaks_in(thinks, plain, plain)) as server, model_at(server.base_url) as model:
+        said = [[str(each) for each in (await news_of(model, question()))[:-1]] for _ in range(3)]
+    assert [len(pieces) for pieces in said[1:]] == [1, 3]
+    assert ["".join(pieces) for pieces in said[1:]] == ["No, never."] * 2
 
 
 def refuses(*fields: str, status: int = 400) -> Server:
