@@ -74,7 +74,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             tasks.create_task(work)
             for work in (
                 chat.keep_heartbeat(), chat.keep_pruning(), threads.keep_erasing(),
-                _check_models(threads, assistants, settings),
+                _check_models(threads, assistants, settings), _look_up_windows(threads, assistants),
             )
         ]  # fmt: skip
         try:
@@ -129,6 +129,13 @@ async def _check_models(threads: Threads, assistants: Assistants, settings: Sett
         except Exception:  # of a mere look, which must end nothing else
             logger.exception("the language model could not be checked")
             return
+
+
+async def _look_up_windows(threads: Threads, assistants: Assistants) -> None:
+    try:
+        await threads.look_up_windows(assistants)
+    except Exception:  # as above
+        logger.exception("the context windows of the models could not be looked up")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ trial after each backoff, which grows. A trial that succeeds closes it.
 
 There is one for each model, which opens when the model fails (5xx, silence, broken connections, garbage), and two for
 what only an operator can set right: one for the key (refused, or its quota is exhausted) and one for each model (not
-there). What fails for one question alone opens none: failures count by turn, and have to come from two sessions.
+there). What fails for one question alone opens none, since failures count by turn. Those of two sessions hold everybody
+back; those of one session may be due to what was said in it, so they hold back only itself.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ SECONDS_BETWEEN_LOOKS_AT_A_TRIAL = 1.0
 class Policy:
     """When a circuit opens, and how long it stays so between two trials.
 
-    It opens after failures of so many turns in a row, of so many sessions, over so many seconds at least and at most.
+    It opens after failures of so many turns in a row, over so many seconds at least and at most: for everybody where
+    they are of so many sessions, else for the one that they are of.
     """
 
     turns: int
@@ -58,6 +60,15 @@ NOBODY = Asking()
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand with a model that does not answer, in a few words; for how many seconds, and what cures it."""
+
+    status: str
+    seconds: float
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Failure:
     session: str
     at: float
@@ -71,10 +82,12 @@ class Circuit:
         self._policy = policy
         self._now = now
         self._failures: dict[str, _Failure] = {}  # the latest of each turn
+        self._first_at = 0.0  # of those in a row
         self._backoff = 0.0  # 0: closed
         self._next_trial_at = 0.0
         self._on_trial: Asking | None = None
         self._failed_trial: str | None = None  # the session of the latest
+        self._only: str | None = None  # the session that is held back; None: all are
 
     @property
     def is_open(self) -> bool:
@@ -93,50 +106,64 @@ class Circuit:
             self._forget_old()
         return next((each.trouble.kind for each in reversed(self._failures.values())), None)
 
+    @property
+    def seconds_failing(self) -> float:
+        """How long ago the first of the failures in a row was."""
+        return self._now() - self._first_at
+
+    def holds_back(self, session: str) -> bool:
+        """Whether questions of this session are held back."""
+        return self.is_open and self._only in (None, session)
+
     def seconds_held_back(self, asking: Asking) -> float:
         """How long this question may not pass; 0 where it may."""
-        if not self.is_open:
+        if not self.holds_back(asking.session):
             return 0.0
         if self._on_trial is not None:
             return SECONDS_BETWEEN_LOOKS_AT_A_TRIAL
         may_pass_at = self._next_trial_at
-        if self._policy.sessions > 1 and asking.session == self._failed_trial:
+        if self._policy.sessions > 1 and self._only is None and asking.session == self._failed_trial:
             may_pass_at += self._backoff  # it may be this session that fails: another's question is tried first
         return max(0.0, may_pass_at - self._now())
 
     def enter(self, asking: Asking) -> bool:
         """Let a question pass that is not held back. Whether it is on trial; whoever says so ends the trial."""
-        if self.is_open:
-            self._on_trial = asking
-        return self.is_open
+        if not self.holds_back(asking.session):
+            return False
+        self._on_trial = asking
+        return True
 
     def end_trial(self) -> None:
         """The trial is over, whatever came of it."""
         self._on_trial = None
 
     def fail(self, asking: Asking, trouble: ModelTrouble) -> bool:
-        """Count a failure. Whether the circuit opens by it."""
+        """Count a failure. Whether the circuit opens by it, or for more than it did."""
         now = self._now()
-        if self.is_open:
+        if self.holds_back(asking.session):
             if self._on_trial == asking:  # else it was let through before the circuit opened
                 self._failed_trial = asking.session
                 self._back_off(self._backoff * 2)
             return False
         self._forget_old()
+        if not self._failures:
+            self._first_at = now
         self._failures.pop(asking.turn, None)
         self._failures[asking.turn] = _Failure(asking.session, now, trouble)
         failures = list(self._failures.values())
-        enough = len(failures) >= self._policy.turns
-        enough = enough and len({each.session for each in failures}) >= self._policy.sessions
-        if not enough or now - failures[0].at < self._policy.shortest_span:
+        if len(failures) < self._policy.turns or now - failures[0].at < self._policy.shortest_span:
             return False
+        several = len({each.session for each in failures}) >= self._policy.sessions
+        if not several and self.is_open:
+            return False
+        self._only = None if several else asking.session
         self._back_off(self._policy.first_backoff)
         return True
 
     def close(self) -> bool:
         """It answers, though the failures still count until it succeeds. Whether the circuit was open."""
         was_open = self.is_open
-        self._backoff, self._failed_trial = 0.0, None
+        self._backoff, self._failed_trial, self._only = 0.0, None, None
         return was_open
 
     def succeed(self) -> bool:
@@ -169,10 +196,19 @@ class Breaker:
     @property
     def status(self) -> str:
         """How things stand with the language model, in a few words: "ok", if no question is held back."""
-        refusals = [self._key, *self._unknown.values()]
-        if refusal := next(filter(None, (each.latest for each in refusals)), None):
-            return HANDLING[refusal].failure.status
-        return "unavailable" if any(circuit.is_open for circuit in self._failing.values()) else "ok"
+        standing = self.standing
+        return "ok" if standing is None else standing.status
+
+    @property
+    def standing(self) -> Standing | None:
+        """How things stand with the language model, unless all is well."""
+        failing = (circuit for circuit in self._failing.values() if circuit.is_open)
+        for circuit in (self._key, *self._unknown.values(), *failing):
+            if kind := circuit.latest:
+                failure = HANDLING[kind].failure
+                advice = f"{failure.for_operators} The log has the cause."
+                return Standing(failure.status, circuit.seconds_failing, advice)
+        return None
 
     @contextlib.contextmanager
     def passing(self, model: str, asking: Asking, *, patient: bool) -> Iterator[Callable[[], None]]:
@@ -207,23 +243,25 @@ class Breaker:
             for circuit in trials:  # also where it was stopped, which says nothing
                 circuit.end_trial()
 
-    def learn(self, model: str, trouble: ModelTrouble, asking: Asking = NOBODY) -> None:
-        """Take in how a request failed."""
+    def learn(self, model: str, trouble: ModelTrouble, asking: Asking = NOBODY, *, is_said: bool = False) -> None:
+        """Take in how a request failed, and say so where a refusal `is_said` by nobody else."""
         match trouble.handling.blames:
             case "key":
-                self._refuse(self._key, trouble, asking)
+                self._refuse(self._key, trouble, asking, is_said=is_said)
             case "model":
                 self._key.succeed()
-                self._refuse(self._unknown[model], trouble, asking)
+                self._refuse(self._unknown[model], trouble, asking, is_said=is_said)
             case "server":
-                if self._failing[model].fail(asking, trouble):
+                failing = self._failing[model]
+                if failing.fail(asking, trouble):
+                    whose = "questions" if failing.holds_back("") else "questions of the one session that asks"
                     logger.warning(
-                        "the model %s fails: questions are held back from it, but for one now and then", model
+                        "the model %s fails: %s are held back from it, but for one now and then", model, whose
                     )
             case "":
                 self._works(model)
 
-    def _refuse(self, circuit: Circuit, trouble: ModelTrouble, asking: Asking) -> None:
+    def _refuse(self, circuit: Circuit, trouble: ModelTrouble, asking: Asking, *, is_said: bool) -> None:
         for_operators = trouble.handling.failure.for_operators
         if circuit.fail(asking, trouble):
             logger.error(
@@ -231,7 +269,7 @@ class Breaker:
                 "seldom, at last every %.0f.",
                 for_operators, REFUSALS.first_backoff, REFUSALS.longest_backoff,
             )  # fmt: skip
-        elif not circuit.is_open:
+        elif not circuit.is_open and not is_said:
             logger.warning("%s (%s)", for_operators, trouble.cause)
 
     def _answers(self, model: str) -> None:

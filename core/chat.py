@@ -19,6 +19,7 @@ from core.answer import Answer
 from core.answering import Answering, Prepare, retry_while_unavailable
 from core.api_keys import ApiKeys
 from core.assistants import Assistant, Assistants
+from core.breaker import Standing
 from core.errors import (
     BadQuestion,
     Draining,
@@ -412,6 +413,11 @@ class Chat:
     def model_status(self) -> str:
         """How things stand with the language model, in a few words: "ok", if no question is held back."""
         return self._threads.breaker.status
+
+    @property
+    def model_standing(self) -> Standing | None:
+        """How things stand with the language model while it does not answer, without anything secret."""
+        return self._threads.breaker.standing
 
     async def are_passwords_closed(self) -> bool:
         """Whether something was not read within the last hour, since too many words in it might be passwords."""

@@ -141,7 +141,7 @@ class AnswerFailed(ChatError):
     """The turn ended without an answer."""
 
     status = "unavailable"  # of the language model, in health
-    for_operators = "The language model fails."
+    for_operators = "The language model fails. It is tried again now and then."
 
     sentence = "Sorry, I could not finish that answer. Please ask again."
 
@@ -163,7 +163,7 @@ class ModelQuotaExhausted(AnswerFailed):
 
     sentence = "Sorry, the language model's account is used up. Please tell whoever runs this assistant."
     status = "quota exhausted"
-    for_operators = "The account at the language model's provider is used up."
+    for_operators = "The account at the language model's provider is used up: add credit there, or raise its limit."
 
 
 class ModelMisconfigured(AnswerFailed):
@@ -172,8 +172,8 @@ class ModelMisconfigured(AnswerFailed):
     sentence = "Sorry, the language model refuses this assistant's set-up. Please tell whoever runs this assistant."
     status = "refused"
     for_operators = (
-        "The language model's provider refuses our key (OPENAI_API_KEY), our model, or what we ask for at this address "
-        "(OPENAI_BASE_URL)."
+        "The language model's provider refuses our key (OPENAI_API_KEY), our model (OPENAI_MODEL), or what we ask for "
+        "at this address (OPENAI_BASE_URL)."
     )
 
 

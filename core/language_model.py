@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal, Protocol
@@ -58,7 +58,8 @@ class TroubleKind(Enum):
     """The ways in which a language model does not answer. One that is UNWRITTEN certainly left the thread as it was."""
 
     NOT_REACHED = auto()  # no connection was made
-    BROKE_OFF = auto()  # the server failed, hung up or talked nonsense
+    BROKE_OFF = auto()  # the server failed or hung up, or what it said was garbled
+    NOT_UNDERSTOOD = auto()  # it said something that is no answer, as a web page is
     SILENT = auto()  # nothing came for too long
     PASSING = auto()  # a conflict, an overload that is said in the stream
     PASSING_UNWRITTEN = auto()
@@ -113,6 +114,7 @@ _UNWRITTEN = {
 HANDLING = {
     TroubleKind.NOT_REACHED: Handling(ModelUnavailable, "after a pause", "no", "as it was", "server"),
     TroubleKind.BROKE_OFF: Handling(ModelUnavailable, "after a pause", "no", "unknown", "server"),
+    TroubleKind.NOT_UNDERSTOOD: Handling(ModelUnavailable, "once", "no", "unknown", "server"),
     TroubleKind.SILENT: Handling(ModelUnavailable, "once", "no", "unknown", "server"),
     TroubleKind.PASSING: Handling(ModelUnavailable, "after a pause", "no", "unknown", ""),
     TroubleKind.PASSING_UNWRITTEN: Handling(ModelUnavailable, "after a pause", "no", "as it was", ""),
@@ -193,6 +195,9 @@ class LanguageModel(Protocol):
 
     async def check(self, assistant: Assistant) -> None:
         """Come back if a question to the assistant would be answered. Nothing of it is kept. Raises ModelTrouble."""
+
+    async def windows(self, models: Collection[str]) -> Mapping[str, int]:
+        """How many tokens these models take, by name, as far as their server tells. It raises nothing."""
 
     async def close(self) -> None:
         """Let go of connections."""

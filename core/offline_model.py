@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from itertools import pairwise
 
 from core.assistants import Assistant
@@ -32,6 +32,10 @@ class OfflineModel:
 
     async def check(self, assistant: Assistant) -> None:
         """It always answers."""
+
+    async def windows(self, models: Collection[str]) -> Mapping[str, int]:
+        """It takes whatever there is."""
+        return {}
 
     async def close(self) -> None:
         """Nothing is open."""

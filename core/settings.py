@@ -66,7 +66,7 @@ def _check_url(value: str) -> str:
         is_usable = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         is_usable = False
-    if value and not is_usable:
+    if value and (not is_usable or "://" in value.partition("://")[2].partition("?")[0]):
         raise ValueError("must be a URL like https://api.example/v1 or http://127.0.0.1:8080/v1")
     if "@" in value.partition("://")[2].partition("/")[2]:  # then what is before it is no host
         raise ValueError("must have special characters of its user and password percent-encoded (@ is %40)")
@@ -117,7 +117,7 @@ class SettingsModel(BaseSettings):
             source.env_vars = {
                 name: value
                 for name, value in source.env_vars.items()
-                if (value and not value.isspace()) or name in cls.may_be_empty
+                if (value and _unwrapped(value)) or name in cls.may_be_empty
             }
         return init_settings, env_settings, dotenv_settings
 
@@ -173,7 +173,7 @@ class Settings(SettingsModel):
     @field_validator("openai_base_url")
     @classmethod
     def _is_what_paths_are_joined_to(cls, value: str) -> str:
-        if urlsplit(value).path.rstrip("/").endswith(("/responses", "/completions")):
+        if urlsplit(value).path.rstrip("/").endswith(("/responses", "/completions", "/models")):
             raise ValueError("must end where the paths of the API begin, as in https://api.example/v1")
         return value
 

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
@@ -84,13 +84,21 @@ class Threads:
         self.windows = Windows()
 
     async def check_model(self, assistant: Assistant) -> None:
-        """Find out whether an assistant would be answered; the breaker learns of a refusal. Raises ModelTrouble."""
+        """Find out whether an assistant would be answered. The breaker learns of a refusal; the caller has to say it.
+
+        Raises ModelTrouble.
+        """
         try:
             await self._model.check(assistant)
         except ModelTrouble as trouble:
             if trouble.handling.blames in ("key", "model"):
-                self.breaker.learn(assistant.model, trouble)
+                self.breaker.learn(assistant.model, trouble, is_said=True)
             raise
+
+    async def look_up_windows(self, assistants: Iterable[Assistant]) -> None:
+        """Find out how many tokens the models of these assistants take, as far as their server tells."""
+        assistants = list(assistants)
+        self.windows.take_listed(await self._model.windows({each.model for each in assistants}), assistants)
 
     async def begin(
         self,

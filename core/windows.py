@@ -1,13 +1,14 @@
-"""Context windows: how many tokens a model takes, which is learnt from what was too long for it.
+"""Context windows: how many tokens a model takes, which its server may tell, or what was too long for it.
 
-A window holds the instructions, the history, the question and the answer. It is kept by model, for the process's life,
-and only ever shrinks: what a server refused it is told again only after a restart.
+A window holds the instructions, the history, the question and the answer. It is kept by model, for the process's life.
+What a list of models tells counts where an assistant names none. What a server refused counts in any case, only ever
+shrinks, and is told to it again only after a restart.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from core.assistants import Assistant
 
@@ -21,17 +22,23 @@ class Windows:
     """What each model takes, as far as it is known."""
 
     def __init__(self) -> None:
-        self._windows: dict[str, int] = {}
+        self._listed: Mapping[str, int] = {}
+        self._windows: dict[str, int] = {}  # by errors
         self._budgets: dict[str, int] = {}  # of models that refused less than they say that they take
+        self._unsaid: dict[str, tuple[int, str]] = {}  # by model: the budget before, and why there is another
 
     def announce(self, assistants: Iterable[Assistant]) -> None:
-        """Say which windows are known before anything is asked."""
+        """Say which windows are named before anything is asked."""
         for assistant in assistants:
             if assistant.context_window is not None:
-                logger.info(
-                    "%s: %d tokens fit into the window of %s, so a question with its history may have %d",
-                    assistant.name, assistant.context_window, assistant.model, self.budget(assistant),
-                )  # fmt: skip
+                self._say_window(assistant, assistant.context_window)
+
+    def take_listed(self, windows: Mapping[str, int], assistants: Iterable[Assistant]) -> None:
+        """Take in what the server tells of its models, and say it of those whose window nobody has named."""
+        self._listed = windows
+        for assistant in assistants:
+            if assistant.context_window is None and (window := windows.get(assistant.model)) is not None:
+                self._say_window(assistant, window)
 
     def budget(self, assistant: Assistant) -> int:
         """How many tokens a question to this assistant may send at most, with everything that goes before it."""
@@ -55,24 +62,46 @@ class Windows:
         """Take in how many tokens the model says that it takes, if it does."""
         known = self._windows.get(assistant.model)
         if window is not None and (known is None or window < known):
+            before = self.budget(assistant)
             self._windows[assistant.model] = window
-            self._tell(assistant, f"it takes {window} tokens")
+            self._note(assistant, before, f"it takes {window} tokens")
 
     def keep(self, assistant: Assistant, budget: int) -> None:
-        """Take in that questions of more tokens were too long, and one of no more was not."""
-        if budget < self.budget(assistant):
-            self._budgets[assistant.model] = budget
-            self._tell(assistant, "it refused more")
+        """Take in that questions of more tokens were too long, and one of no more was not.
 
-    def _tell(self, assistant: Assistant, why: str) -> None:
-        logger.warning(
-            "from now on a question to %s may have about %d tokens with its history, since %s (an assistant may say "
-            "how many with context_window)",
-            assistant.model, self.budget(assistant), why,
+        A window that is told is not far from the truth, so what contradicts it halves it at most.
+        """
+        before = self.budget(assistant)
+        if self._window(assistant) is not None:
+            budget = max(budget, before // 2)
+        if budget < before:
+            self._budgets[assistant.model] = budget
+            self._note(assistant, before, "it refused more")
+
+    def say_what_changed(self, assistant: Assistant) -> None:
+        """Tell operators once what was learnt of a model, now that a question has come to its end."""
+        if (learnt := self._unsaid.pop(assistant.model, None)) is not None:
+            before, why = learnt
+            logger.warning(
+                "from now on a question to %s may have about %d tokens with its history, not %d, since %s (an "
+                "assistant may say how many with context_window)",
+                assistant.model, self.budget(assistant), before, why,
+            )  # fmt: skip
+
+    def _note(self, assistant: Assistant, before: int, why: str) -> None:
+        before, _ = self._unsaid.get(assistant.model, (before, ""))
+        if self.budget(assistant) < before:
+            self._unsaid[assistant.model] = before, why
+
+    def _say_window(self, assistant: Assistant, window: int) -> None:
+        logger.info(
+            "%s: %d tokens fit into the window of %s, so a question with its history may have %d",
+            assistant.name, window, assistant.model, self.budget(assistant),
         )  # fmt: skip
 
     def _window(self, assistant: Assistant) -> int | None:
-        known = [self._windows.get(assistant.model), assistant.context_window]
+        told = self._listed.get(assistant.model) if assistant.context_window is None else assistant.context_window
+        known = [self._windows.get(assistant.model), told]
         return min((window for window in known if window is not None), default=None)
 
 
@@ -97,9 +126,12 @@ class Fitting:
         if not alone:
             usual = self._windows.budget(self._assistant)
             self.budget = usual if usual < costs else max(costs // 2, LEAST_BUDGET)
+        else:
+            self._windows.say_what_changed(self._assistant)
         return not alone
 
     def has_fitted(self) -> None:
         """It was answered. Only then the history was what was too long, and less of it is sent from now on."""
         if self.budget is not None:
             self._windows.keep(self._assistant, self.budget)
+        self._windows.say_what_changed(self._assistant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -113,10 +114,11 @@ async def root() -> dict[str, str]:
 async def healthz(request: Request) -> dict[str, str]:
     """Always 200 while the process lives; `store` and `model` say whether its database and its model answer.
 
+    While the model does not, `model_since` says since when, and `model_advice` what to do.
     And `passwords` says "closed" for an hour after something was not read, since too many words in it might be a PIN.
     """
     chat: Chat = request.app.state.chat
-    state = {"status": "ok", "store": "unavailable", "model": chat.model_status}
+    state = {"status": "ok", "store": "unavailable", "model": "ok", **_model_standing(chat)}
     if await _store_answers(chat):
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(SECONDS_FOR_THE_STORE):
@@ -130,15 +132,24 @@ async def healthz(request: Request) -> dict[str, str]:
 async def readyz(request: Request) -> JSONResponse:
     """200 while questions can be stored and the process is not about to end, else 503.
 
-    `model` says how the language model is while it does not answer: no other process would get more out of it.
+    Also while the language model does not answer, since no other process would get more out of it: then `model` says
+    what is wrong, `model_since` since when, and `model_advice` what to do.
     """
     chat: Chat = request.app.state.chat
     if chat.draining:
         return JSONResponse({"status": "draining"}, status_code=503)
     if not await _store_answers(chat):
         return JSONResponse({"status": "store unavailable"}, status_code=503)
-    model = {} if chat.model_status == "ok" else {"model": chat.model_status}
-    return JSONResponse({"status": "ready", **model})
+    return JSONResponse({"status": "ready", **_model_standing(chat)})
+
+
+def _model_standing(chat: Chat) -> dict[str, str]:
+    """What operators are told of a language model that does not answer: nothing that is secret, and no address."""
+    if (standing := chat.model_standing) is None:
+        return {}
+    since = datetime.now(UTC) - timedelta(seconds=standing.seconds)
+    at = since.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {"model": standing.status, "model_since": at, "model_advice": standing.advice}
 
 
 async def _store_answers(chat: Chat) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -64,11 +65,20 @@ def run() -> None:
 @click.option("--session", default="default", show_default=True, help="Which conversation to go on with.")
 def chat(session: str) -> None:
     """Talk to the assistants here in the terminal."""
+    if not session.isprintable():
+        raise click.BadParameter("it has to be one line of text.", param_hint="--session")
     settings = _settings(log_level="warning")
     with _plain_errors(), contextlib.suppress(KeyboardInterrupt):
         for line in start_warnings(settings, serving=False):
             click.echo(f"! {line}", err=True)
-        if not asyncio.run(converse(settings, session)):
+        try:
+            all_read = asyncio.run(converse(settings, session))
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else what is left is tried once more at the exit
+            raise click.ClickException(f"Nothing more can be written: {error.strerror}.") from error
+        if not all_read:
             sys.exit(1)
 
 

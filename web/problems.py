@@ -109,28 +109,16 @@ def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if error.status_code == 404 and (bare := _without_slash(routes, request)):
-            return RedirectResponse(bare, 307)
         if error.status_code == 405:
             return problem(405, "That cannot be done here.", {"Allow": ", ".join(_methods_at(routes, request))})
         if error.status_code == 400:  # how FastAPI says that it could not decode the body
             return problem(422, NO_JSON)
         return problem(error.status_code, str(error.detail), dict(error.headers) if error.headers else None)
 
+    app.add_middleware(WithoutSlash, routes=routes)
     app.add_exception_handler(ChatError, on_chat_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
-
-
-def _without_slash(routes: Sequence[Route], request: Request) -> str | None:
-    """The path and query of a request without the slashes at their end, if only so they lead to a route."""
-    path, query = request.scope["path"], request.scope["query_string"].decode("latin-1")
-    bare = path.rstrip("/")
-    if bare == path or bare.startswith("//") or _is_route(routes, request.scope):
-        return None
-    if not _is_route(routes, {**request.scope, "path": bare}):
-        return None
-    return quote(bare) + (f"?{query}" if query else "")
 
 
 def _is_route(routes: Sequence[Route], scope: Scope) -> bool:
@@ -153,6 +141,37 @@ def _sentence(errors: Sequence[Any]) -> str:
     if where in (["body"], []):
         return 'The body must be a JSON object (Content-Type: application/json) with "session_id" and "user_input".'
     return f"{where[-1]}: {message}."
+
+
+class WithoutSlash:
+    """Takes a path with slashes at its end for the one without them, if only that is one of `routes`.
+
+    A page is redirected to, so that its links lead where they should, and by a path that is right behind any proxy.
+    Anything else is served as it is: not every client repeats a POST at another address.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Sequence[Route]) -> None:
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        bare = self._bare(scope) if scope["type"] == "http" else None
+        if bare is None:
+            await self._app(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await self._app({**scope, "path": bare}, receive, send)
+        else:
+            up = "../" * (len(scope["path"]) - len(bare))
+            query = scope["query_string"].decode("latin-1")
+            location = f"{up}{quote(bare.rpartition('/')[2])}" + (f"?{query}" if query else "")
+            await RedirectResponse(location, 307)(scope, receive, send)
+
+    def _bare(self, scope: Scope) -> str | None:
+        path: str = scope["path"]
+        bare = path.rstrip("/")
+        if bare == path or not _is_route(self._routes, {**scope, "path": bare}) or _is_route(self._routes, scope):
+            return None
+        return bare
 
 
 class Unexpected:

@@ -25,11 +25,12 @@ HELP = """/reset            begin anew: assistants are not told any more what wa
 async def converse(settings: Settings, name: str) -> bool:
     """Ask what is typed, and show answers as they are written, until the input ends. Whether all of it could be read.
 
-    Raises BrokenPipeError where nobody reads the output any more; the answer at that time is stopped.
+    Raises OSError where the output takes nothing any more, BrokenPipeError where nobody reads it; the answer at that
+    time is stopped.
     """
     _let_characters_cause_no_errors(sys.stdin, "surrogateescape")
     _let_characters_cause_no_errors(sys.stdout, "replace")
-    hung_up: BrokenPipeError | None = None
+    hung_up: OSError | None = None
     all_read = True
     async with open_chat(settings) as chat:
         leftovers = asyncio.create_task(_close_leftovers(chat))
@@ -43,7 +44,7 @@ async def converse(settings: Settings, name: str) -> bool:
                     click.echo(await _command(chat, _session(name), line))
                 elif line:
                     await _ask(chat, _session(name), line)
-        except BrokenPipeError as error:  # which is no failure of the chat
+        except OSError as error:  # which is no failure of the chat
             hung_up = error
         finally:
             leftovers.cancel()
@@ -91,7 +92,7 @@ async def _ask(chat: Chat, session: str, text: str) -> None:
                     click.echo(answer_so_far[shown:], nl=False)
                     shown = len(answer_so_far)
             click.echo()
-        except BrokenPipeError:
+        except OSError:
             await chat.stop(turn.id)
             raise
     except ChatError as failure:

@@ -28,8 +28,14 @@ def advice_on(trouble: ModelTrouble, settings: Settings, model: str) -> str:
             return f"{server} takes no more requests for now. Questions are tried again."
         case TroubleKind.BROKE_OFF if isinstance(trouble.__cause__, aiohttp.ClientHttpProxyError):
             return f"The proxy refuses to lead to {server}. {_about_the_proxy(settings)}"
+        case TroubleKind.NOT_UNDERSTOOD:
+            return _about_the_answer(server, settings)
         case TroubleKind.BROKE_OFF if not trouble.cause.startswith("HTTP "):
-            return f"What answers at {server} does not do so as a language model does. {_about_the_url(settings)}"
+            return _about_the_answer(server, settings)
+        case TroubleKind.PATH_UNKNOWN if trouble.cause.endswith("leads to another address"):
+            return (
+                f"{server} leads to another address. Put that one, which may begin with https://, into OPENAI_BASE_URL."
+            )
         case TroubleKind.PATH_UNKNOWN:
             return _about_the_path(server, settings)
         case TroubleKind.REQUEST_REFUSED if trouble.cause.startswith(("HTTP 404", "HTTP 405")):
@@ -45,6 +51,10 @@ def _about_the_key(server: str, settings: Settings) -> str:
     if not settings.openai_api_key.get_secret_value():
         return f"{server} wants a key. Set OPENAI_API_KEY."
     return f"{server} refuses the key. Put one of its own into OPENAI_API_KEY."
+
+
+def _about_the_answer(server: str, settings: Settings) -> str:
+    return f"What answers at {server} does not do so as a language model does. {_about_the_url(settings)}"
 
 
 def _about_the_path(server: str, settings: Settings) -> str:

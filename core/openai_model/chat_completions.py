@@ -7,10 +7,12 @@ from typing import Any
 
 from core.language_model import ModelTrouble, TroubleKind
 from core.openai_model.errors import failure_of
-from core.openai_model.reading import News, Reading, as_mapping, tokens_of
+from core.openai_model.reading import News, Reading, as_error, as_mapping, says_an_error, tokens_of
 from core.openai_model.words import Words
 from core.turns import Outcome, Usage
 
+LONGEST_CHANCE = 20  # characters that a model may write twice for a reason of its own
+_UNSEEN = object()
 _CUT_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -25,6 +27,7 @@ class ChatReading(Reading):
         super().__init__(words)
         self._finish_reason: str | None = None
         self._usage = Usage()
+        self._index: Any = _UNSEEN
 
     @property
     def may_end(self) -> bool:
@@ -33,24 +36,37 @@ class ChatReading(Reading):
 
     def read(self, event: Mapping[str, Any]) -> list[News]:
         """See Reading."""
-        if error := event.get("error"):
-            raise failure_of(as_mapping(error))
+        if says_an_error(event):
+            raise failure_of(as_error(event.get("error"), event))
         usage = as_mapping(event.get("usage")) or as_mapping(as_mapping(event.get("x_groq")).get("usage"))
         if usage:
             self._usage = Usage(tokens_of(usage.get("prompt_tokens")), tokens_of(usage.get("completion_tokens")))
-        choices = event.get("choices")
-        choice = as_mapping(choices[0]) if isinstance(choices, list) and choices else {}
+        choice = self._choice(event.get("choices"))
         if error := choice.get("error"):
-            raise failure_of(as_mapping(error))
-        pieces = self._read_message(as_mapping(choice.get("delta")) or as_mapping(choice.get("message")))
+            raise failure_of(as_error(error, choice))
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
             self._finish_reason = reason
+        delta = as_mapping(choice.get("delta"))
+        pieces = self._read_message(delta) if delta else self._read_whole_message(as_mapping(choice.get("message")))
+        if reason and len(pieces) == 1 and len(pieces[0]) > LONGEST_CHANCE and pieces[0] == self.words.text:
+            return []  # all of it once more
         return [shown for piece in pieces if (shown := self.words.add(piece))]
+
+    def _choice(self, choices: Any) -> Mapping[str, Any]:
+        """What is said of the one answer: a server may write several, each with an index."""
+        for choice in choices if isinstance(choices, list) else ():
+            choice = as_mapping(choice)
+            index = choice.get("index", 0)
+            if self._index is _UNSEEN:
+                self._index = index
+            if index == self._index:
+                return choice
+        return {}
 
     def read_whole(self, reply: Mapping[str, Any]) -> list[News]:
         """See Reading."""
-        if "choices" not in reply and "error" not in reply:
-            raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is no answer")
+        if "choices" not in reply and not says_an_error(reply):
+            raise ModelTrouble(TroubleKind.NOT_UNDERSTOOD, "the reply is no answer")
         return [*self.read(reply), *self.end(done=True)]
 
     def end(self, *, done: bool) -> list[News]:
@@ -61,6 +77,14 @@ class ChatReading(Reading):
         cut_off = _CUT_OFF.get(reason or "")
         outcome = Outcome.ANSWERED if cut_off is None else Outcome.INCOMPLETE
         return self._finish(outcome, self._usage, reason=cut_off or "")
+
+    def _read_whole_message(self, message: Mapping[str, Any]) -> list[str]:
+        """The texts of a message that is told whole, as far as they have not been written."""
+        pieces = self._read_message(message)
+        if not self.words.has_begun:
+            return pieces
+        whole, written = "".join(pieces), self.words.text
+        return [whole[len(written) :]] if whole.startswith(written) else []
 
     def _read_message(self, message: Mapping[str, Any]) -> list[str]:
         if message.get("tool_calls") or message.get("function_call"):

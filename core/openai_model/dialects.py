@@ -21,6 +21,12 @@ from core.openai_model.words import Words
 
 Api = Literal["responses", "chat"]
 
+
+def other_than(api: Api) -> Api:
+    """The other one of the two."""
+    return "chat" if api == "responses" else "responses"
+
+
 OPTIONAL = (
     "reasoning", "reasoning_effort", "max_output_tokens", "max_tokens", "max_completion_tokens", "tools",
     "stream_options", "store", "safety_identifier", "prompt_cache_key",
@@ -46,11 +52,16 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A reply that refuses a request: its status, the field that it names, and its words, which go nowhere else."""
+    """A reply that refuses a request: its status, the field that it names, and its words, which go nowhere else.
+
+    `may_pass_otherwise` tells that the same question may be taken in another form: it is not its size that is refused,
+    nor its thread, the key or money that is lacking.
+    """
 
     status: int
     field: str
     text: str
+    may_pass_otherwise: bool = True
 
     @property
     def has_no_such_path(self) -> bool:
@@ -59,14 +70,9 @@ class Refusal:
             return "unexpected endpoint" in self.text.lower()
         return self.status in (404, 405, 501) and _NAMES_SOMETHING.search(self.text) is None
 
-    @property
-    def is_too_long(self) -> bool:
-        """Whether it is about the size of the request."""
-        return _TOO_LONG.search(self.text) is not None
-
     def refused(self, fields: Sequence[str]) -> frozenset[str]:
         """Those of the fields that it names."""
-        if self.status not in (400, 422, 500) or self.is_too_long:
+        if self.status not in (400, 404, 422, 500, 501) or not self.may_pass_otherwise:
             return frozenset()
         if self.field:
             return frozenset(field for field in fields if _NAMED[field].match(self.field))
@@ -76,7 +82,8 @@ class Refusal:
     def is_about_the_form(self) -> bool:
         """Whether the messages may be taken in another form."""
         is_about_it = self.field.startswith("input") or _ABOUT_THE_FORM.search(self.text)
-        return self.status in (400, 422) and bool(is_about_it) and not (self.is_too_long or _POLICY.search(self.text))
+        is_refused = self.status in (400, 422) and self.may_pass_otherwise
+        return is_refused and bool(is_about_it) and not _POLICY.search(self.text)
 
     @property
     def is_about_the_api(self) -> bool:
@@ -86,10 +93,6 @@ class Refusal:
 
 _NAMES_SOMETHING = re.compile(
     r"\b(models?|conversations?|deployments?|items?|vector.?stores?|no endpoints found|engine)\b|model_not_found|resp_",
-    re.IGNORECASE,
-)
-_TOO_LONG = re.compile(
-    r"context.?(length|window|size)|string_above_max|maximum length|max_model_len|too long|too many tokens|\bn_ctx\b",
     re.IGNORECASE,
 )
 _POLICY = re.compile(r"policy|moderation|flagged|content.?filter|\bsafety\b", re.IGNORECASE)
@@ -111,9 +114,9 @@ _NAMED = {  # what servers call the fields; what stands behind a dot is a part o
         "max_output_tokens": r"max_(output_|completion_)?tokens",
         "max_tokens": r"max_tokens",
         "max_completion_tokens": r"max_completion_tokens",
-        "tools": r"tools|of tool|tool type|web_search|file_search",
+        "tools": r"tools|of tool|tool (type|use|calling|calls?)|function calling|web_search|file_search",
         "stream_options": r"stream_options|include_(usage|obfuscation)",
-        "store": r"store",
+        "store": r"(?<!vector )store",
         "safety_identifier": r"safety_identifier",
         "prompt_cache_key": r"prompt_cache_key",
         SYSTEM: r"system (role|messages?|prompts?)|only user(,| and) (\w+ and )?(assistant|model) roles",
@@ -212,7 +215,7 @@ def adapted(
     """
     if refusal.status >= 500 and (is_openai or "conversation" in body):  # it may have been written nevertheless
         return None
-    other = replace(known, api="chat" if known.api == "responses" else "responses", in_parts=False)
+    other = replace(known, api=other_than(known.api), in_parts=False)
     if refusal.has_no_such_path or refusal.is_about_the_api:
         return other if may_switch else None
     fields = [field for field in OPTIONAL if field in body]

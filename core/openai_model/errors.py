@@ -35,8 +35,8 @@ from core.logs import kind_of
 
 MOST_CHARACTERS_SAID = 300  # of a provider's own words, in the log
 _MOST_CHARACTERS_READ, _MOST_CHARACTERS_OF_JSON = 4_000, 100_000
-_DEEPEST = 5
-_WINDOWS = range(256, 100_000_000)  # of what a number in an error may be, if it is a window
+_DEEPEST = 7
+WINDOWS = range(256, 100_000_000)  # of what a number in an error may be, if it is a window
 
 _IMAGES = {
     "empty_image_file", "failed_to_download_image", "image_content_policy_violation", "image_file_too_large",
@@ -45,8 +45,8 @@ _IMAGES = {
 }  # fmt: skip
 _QUESTION = {"content_filter", "content_policy", "data_inspection_failed", "invalid_prompt", "moderation_blocked"}
 _QUOTA = {
-    "billing_hard_limit_reached", "billing_not_active", "credit_balance_exhausted", "exceeded_current_quota_error",
-    "insufficient_balance", "insufficient_quota", "organization_usage_limit_exceeded",
+    "arrearage", "billing_hard_limit_reached", "billing_not_active", "credit_balance_exhausted",
+    "exceeded_current_quota_error", "insufficient_balance", "insufficient_quota", "organization_usage_limit_exceeded",
 }  # fmt: skip
 _TOO_LONG = {
     "context_length_exceeded", "context_window_exceeded", "contextwindowexceedederror", "exceed_context_size_error",
@@ -58,7 +58,10 @@ _NO_PERMISSION = {
     "unsupported_country_region_territory",
 }  # fmt: skip
 _KEY = {"api_key_invalid", "authentication_error", "invalid_api_key"}
-_MODEL = {"deploymentnotfound", "model_not_found"}
+_MODEL = {
+    "deploymentnotfound", "invalid_model", "model_decommissioned", "model_deprecated", "model_not_available",
+    "model_not_found", "model_not_supported",
+}  # fmt: skip
 _PASSING = {
     "overloaded_error", "rate_limit_exceeded", "server_is_overloaded", "slow_down", "vector_store_timeout",
 }  # fmt: skip
@@ -98,17 +101,39 @@ def _rule(kind: TroubleKind, statuses: Collection[int] = (), *, codes: Collectio
     return _Rule(kind, statuses, frozenset(codes), re.compile(words, re.IGNORECASE) if words else None)
 
 
+# What a model takes so much of, and how it is said that this is more. Go says "context deadline exceeded" of time.
+_SIZE = (
+    r"(?:prompt|inputs?|(?:prompt_|input_)?tokens?|(?:context|prompt|input|sequence) (?:length|window|size)|length"
+    r"|max_model_len|max_seq_len|session_len)"
+)
+_IS_MORE = (
+    r"\b(?:exceed(?:s|ed|ing)?\b|too (?:long|large|many)\b|cannot exceed\b|(?:greater|longer|larger) than\b"
+    r"|must (?:be|have) (?:less|fewer|smaller|at most|<)|must be \u2264)"
+)
+_OF_TIME_OR_MONEY = (
+    r"\b(?:quota|rate|credits?|balance|deadline|time limit|time[- ]?out|threshold|per (?:minute|hour|day|month))\b"
+)
+_NO_MONEY = (
+    r"insufficient (?:balance|credit|fund)|\b(?:balance|credits?|funds)\b.{0,20}\binsufficient|credit balance"
+    r"|used all available credits|spending limit|in arrears|good standing|\baccount\b.{0,60}\bsuspended"
+)
 _FAILURES = {408, *range(500, 600)}
 _RULES = (
-    _rule(TroubleKind.PASSING, {409}),
+    _rule(TroubleKind.PASSING, {409, 425, 498, 499}),
     _rule(TroubleKind.THREAD_LOCKED, codes={"conversation_locked"}),
     _rule(TroubleKind.THREAD_STOPPED, codes={"misalignment_policy_violation"}),
     _rule(TroubleKind.QUESTION_REFUSED, codes={"policy", *_QUESTION, *_IMAGES}),
-    _rule(TroubleKind.QUESTION_REFUSED, {0, 400, 403, 422}, words="content management policy|flagged by|was flagged"),
+    _rule(
+        TroubleKind.QUESTION_REFUSED, {0, 400, 403, 422, 451},
+        words=r"content management policy|flagged by|was flagged|moderation check|prohibited[_ ]content|\bguardrails?\b"
+        r"|content exists risk|usage guidelines|\b(?:unsafe|sensitive|inappropriate|harmful)\b.{0,30}\bcontent\b"
+        r"|\bblocked\b.{0,40}\b(?:safety|policy|policies)\b",
+    ),
     _rule(
         TroubleKind.THREAD_UNUSABLE, {0, 400, 404},
-        codes={"image_file_not_found", "previous_response_not_found"},
+        codes={"image_file_not_found", "invalid_encrypted_content", "previous_response_not_found"},
         words=r"no tool (?:output|call) found|without its required|no such file object|file[- _]id.{0,80} not found"
+        r"|container is expired|duplicate item"
         r"|\bconversation\b.{0,200}(?:not found|does not exist|deleted)"
         r"|\b(?:item|file|response|container)s?\b.{0,20}\bids?\b.{0,120}\b(?:not found|does not exist|expired)",
     ),
@@ -116,6 +141,7 @@ _RULES = (
     _rule(TroubleKind.TOO_LONG, codes=_TOO_LONG),
     _rule(TroubleKind.TOO_LONG, {429}, words="request too large"),  # for the tokens of a minute: OpenAI, Groq
     _rule(TroubleKind.OUT_OF_QUOTA, codes={"quota", *_QUOTA}),
+    _rule(TroubleKind.OUT_OF_QUOTA, {429}, words=_NO_MONEY),  # but for "quota", which is also so many in a minute
     _rule(TroubleKind.RATE_LIMITED, {429}),
     _rule(TroubleKind.KEY_REFUSED, {401}),
     _rule(
@@ -127,27 +153,39 @@ _RULES = (
         "|exceeded model token limit|too large for model with|configured context size|range of input length"
         "|max_tokens must be at least 1, got -|prompt tokens limit exceeded|maximum number of tokens allowed",
     ),
-    _rule(TroubleKind.OUT_OF_QUOTA, {402}),
-    _rule(
-        TroubleKind.OUT_OF_QUOTA, {0, 400, 403},
-        words="insufficient (?:balance|credit|fund)|credit balance|key limit exceeded|used all available credits",
+    _rule(  # any size that exceeds something or has to be less, but of no time or money
+        TroubleKind.TOO_LONG, {0, 400, 422, *_FAILURES},
+        words=rf"^(?!.*{_OF_TIME_OR_MONEY}).*?(?:\b{_SIZE}\b[^.!?]{{0,80}}?{_IS_MORE}|\bexceed(?:s|ed|ing)?\b[^.!?]{{0,60}}?\b{_SIZE}\b"
+        r"|too many (?:input |prompt )?tokens|\btoken count is\b.{0,80}\bup to\b|\bcontext window is [\d,]{3,})",
     ),
+    _rule(TroubleKind.OUT_OF_QUOTA, {402}),
+    _rule(TroubleKind.OUT_OF_QUOTA, {0, 400, 403, 412}, words=rf"{_NO_MONEY}|key limit exceeded|\bquota\b"),
     _rule(TroubleKind.KEY_REFUSED, {403}, codes=_NO_PERMISSION, words="insufficient permissions"),
     _rule(
         TroubleKind.KEY_REFUSED, {0, 400, 403}, codes=_KEY,
-        words="(?:invalid|incorrect) api key|api key (?:not valid|is invalid|expired)",
+        words=r"(?:invalid|incorrect|missing|no)(?: or \w+)? (?:api[ _-]?key|auth(?:orization|entication)|credential)"
+        r"|api[ _-]?key (?:not valid|is invalid|expired|was reported)|use a valid api|\bnot authenticated"
+        r"|unauthori[sz]ed|location is not supported",
     ),
     _rule(
-        TroubleKind.MODEL_UNKNOWN, {0, 400, 404, 422}, codes=_MODEL,
-        words=r"\bmodel\b.{0,200}(?:not found|not exist|n't exist|not a valid model)|(?:unknown|invalid) model\b"
-        "|not a valid model|no endpoints found|no models? (?:is |are )?loaded|deployment for this resource",
+        TroubleKind.MODEL_UNKNOWN, {0, 400, 403, 404, 422}, codes=_MODEL,
+        words=r"\bmodels?\b.{0,200}(?:not found|not exist|n't exist|not a valid model)|(?:unknown|invalid) model\b"
+        r"|\bmodel\b(?:(?!param|argument|field|value).){0,80}\b(?:is not supported|decommissioned|been deprecated)"
+        r"|access to the model|unable to access model"
+        r"|not a valid model|no endpoints found|no models? (?:is |are )?loaded|deployment for this resource"
+        r"|^model: \S+$",
     ),
     _rule(
         TroubleKind.PATH_UNKNOWN, {404, 405, 501},
         words=r"^$|^\W*(?:40[45]|501)?\W*(?:page |file |resource |the requested url )?(?:was )?"
         "(?:not found|not allowed|method not allowed|not implemented|detail)|^404|invalid url|cannot post|no route",
     ),
-    _rule(TroubleKind.PATH_UNKNOWN, {0, 400}, words="unexpected endpoint or method"),
+    _rule(
+        TroubleKind.PATH_UNKNOWN, {0, 400, 403, 500},
+        words=r"unexpected endpoint or method|unknown (?:request )?(?:endpoint|path|route|url)\b|invalid url"
+        r"|\b(?:endpoint|path|route|url)\b.{0,80}\bnot (?:found|supported|available|allowed|enabled|implemented)"
+        r"|^\W*(?:error:? )?not implemented|\bno route\b",
+    ),
     _rule(TroubleKind.BROKE_OFF, _FAILURES),
 )  # fmt: skip
 _RULES_OF_STREAMS = (
@@ -169,7 +207,14 @@ _SAYS_THE_WINDOW = [
         rf"\d[^\d]{{0,12}}> {_NUMBER}",  # Anthropic, OpenRouter
         rf"maximum number of tokens allowed \({_NUMBER}",  # Google
         rf"limit of {_NUMBER}",  # OpenAI, Copilot
-        rf"(?:token limit|limit):? {_NUMBER}",  # Moonshot; OpenAI and Groq, of a minute
+        rf"(?:token limit|limit)(?: is)?:? {_NUMBER}",  # Moonshot; OpenAI and Groq, of a minute
+        rf"must (?:be|have) (?:<=?|less than|fewer than|at most) (?:max_seq_len \()?{_NUMBER}",  # TGI, SiliconFlow
+        rf"(?:max_model_len|max_seq_len|session_len)[ =:(]+{_NUMBER}",
+        rf"cannot exceed {_NUMBER}",
+        rf"(?:maximum|max)(?: \w+){{0,3}} (?:is|of|length:?|allowed) \(?{_NUMBER}",
+        rf"context (?:length|window)(?: limit)?:? \(?{_NUMBER}",
+        rf"\bup to {_NUMBER}",
+        rf"\[1, ?{_NUMBER}\]",  # Alibaba
     )
 ]
 _NOT_WORDS = re.compile(r"<(script|style)\b.{0,1000}?</\1>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
@@ -187,7 +232,7 @@ def trouble_of(error: openai.OpenAIError) -> ModelTrouble:
 
 
 def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
-    complaint = complaint_of(error.body, error.status_code)
+    complaint = complaint_of(_body_of(error), error.status_code)
     kind = next((rule.kind for rule in _RULES if rule.fits(complaint)), TroubleKind.REQUEST_REFUSED)
     if kind in (TroubleKind.QUESTION_REFUSED, TroubleKind.OUT_OF_QUOTA) and error.status_code < 500:
         kind = kind.unwritten
@@ -195,6 +240,15 @@ def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
     if request_id := error.request_id:
         cause += f", request {request_id}"
     return _trouble(kind, cause, complaint, retry_after=_retry_after(error.response.headers))
+
+
+def _body_of(error: openai.APIStatusError) -> object:
+    """The body of an error, of which the SDK keeps only what stands under "error"."""
+    try:
+        body = error.response.json()
+    except (ValueError, RecursionError):
+        return error.body
+    return body if isinstance(body, Mapping) else error.body
 
 
 def failure_of(error: Mapping[str, Any] | str) -> ModelTrouble:
@@ -241,7 +295,7 @@ def complaint_of(body: object, status: int = 0) -> Complaint:
         codes.add("quota")
     numbers = [int(code) for code in codes if re.fullmatch(r"[1-5]\d\d", code)]
     stated = [int(text) for name, text in fields if name == "window"]
-    window = next((number for number in (*stated, *_windows_in(words)) if number in _WINDOWS), None)
+    window = next((number for number in (*stated, *_windows_in(words)) if number in WINDOWS), None)
     named = frozenset(code for code in codes if not code.isdecimal())
     return Complaint(status or next(iter(numbers), 0), named, words, window)
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -18,11 +18,13 @@ from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by i
 
 from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
+from core.logs import kind_of
 from core.openai_model.bursts import bursts
 from core.openai_model.conversations import OpenAIConversations
-from core.openai_model.dialects import Api, ChatCompletions, Dialect, Known, Refusal, Responses, adapted
+from core.openai_model.dialects import Api, ChatCompletions, Dialect, Known, Refusal, Responses, adapted, other_than
 from core.openai_model.errors import connection_trouble_of, silence_of, trouble_of
 from core.openai_model.events import MOST_BYTES_OF_AN_EVENT, Events
+from core.openai_model.listing import windows_in
 from core.openai_model.network import Address, certificates, open_session, proxy_before
 from core.openai_model.reading import News, Reading
 from core.openai_model.words import Words
@@ -35,7 +37,17 @@ CHECK = "Answer with one word."
 LEAST_OUTPUT_TOKENS = 16  # that OpenAI takes; so few need not be text
 SAID_ENOUGH = (TroubleKind.NO_WORDS, TroubleKind.PASSING, TroubleKind.PASSING_UNWRITTEN)
 
+LEADS_ELSEWHERE = "leads to another address"
+
+_IN_NO_FORM = (  # what is refused for a reason that asking in another form does not change
+    TroubleKind.TOO_LONG, TroubleKind.THREAD_UNUSABLE, TroubleKind.KEY_REFUSED, TroubleKind.OUT_OF_QUOTA_UNWRITTEN,
+)  # fmt: skip
+
+_MAY_BE_THE_API = (TroubleKind.REQUEST_REFUSED, TroubleKind.PATH_UNKNOWN)  # as long as none has answered
+
 _MOST_BYTES_OF_AN_ERROR = 1_000_000
+
+_MOST_BYTES_OF_A_LISTING = 8_000_000
 
 _ACCEPTED = {"Accept": "text/event-stream, application/json"}
 
@@ -46,6 +58,8 @@ _OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")  # wh
 CONNECT_SECONDS = 5.0
 
 SHORT_REQUEST_SECONDS = 30.0
+
+LISTING_SECONDS = 10.0
 
 
 class OpenAIModel:
@@ -96,6 +110,7 @@ class OpenAIModel:
         self._is_like_openai = self._is_openai or urlsplit(base_url or "").hostname == "api.openai.com"
         self._may_switch = not (api or self._is_like_openai)
         self._api: Api = "chat" if api == "chat" and not self._is_like_openai else "responses"
+        self._is_found = not self._may_switch  # the API: something was answered through it
         self._known: dict[str, Known] = {}
 
     async def answer(self, ask: Ask) -> AsyncGenerator[str | ResponseStarted | Finished]:
@@ -109,11 +124,13 @@ class OpenAIModel:
                 async with contextlib.aclosing(_read(response, whole, reading)) as all_news:
                     async for news in all_news:
                         if isinstance(news, str) and not began:
-                            began, limit = True, min(self._silence_seconds, limit)
+                            self._is_found = began = True
+                            limit = min(self._silence_seconds, limit)
                             _limit_silence(response, limit)
                         yield news
-                if reading.words.began_in_thought:
-                    self._known[ask.assistant.model] = replace(known, begins_in_thought=True)
+                began_in_thought = reading.words.began_in_thought
+                if began_in_thought is not None and began_in_thought != known.begins_in_thought:
+                    self._known[ask.assistant.model] = replace(known, begins_in_thought=began_in_thought)
         except aiohttp.SocketTimeoutError as error:
             raise silence_of(limit, began=began) from error
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -125,6 +142,21 @@ class OpenAIModel:
         briefly = assistant.model_copy(update={"max_output_tokens": limit, "tools": ()})
         ask = Ask(briefly, instructions=CHECK, messages=[Said("user", "Hello")], asker="check")
         try:
+            await self._hear(ask)
+        except ModelTrouble as trouble:
+            if trouble.kind is not TroubleKind.NOT_UNDERSTOOD or self._is_found:
+                raise
+            before, self._api = self._api, other_than(self._api)
+            self._known.pop(assistant.model, None)
+            try:
+                await self._hear(ask)
+            except ModelTrouble:
+                self._api = before
+                raise trouble from None
+
+    async def _hear(self, ask: Ask) -> None:
+        """Come back once some of an answer comes."""
+        try:
             async with contextlib.aclosing(self.answer(ask)) as answer:
                 async for news in answer:
                     if isinstance(news, str):
@@ -132,6 +164,27 @@ class OpenAIModel:
         except ModelTrouble as trouble:
             if trouble.kind not in SAID_ENOUGH:
                 raise
+
+    async def windows(self, models: Collection[str]) -> Mapping[str, int]:
+        """Ask for the server's list of models, which says nothing of windows at OpenAI. See LanguageModel."""
+        if self._is_like_openai:
+            return {}
+        timeout = aiohttp.ClientTimeout(total=LISTING_SECONDS, sock_connect=CONNECT_SECONDS)
+        try:
+            async with self._http().get(
+                self._address.url("/models"), timeout=timeout, allow_redirects=False
+            ) as response:
+                if response.status != 200:
+                    return {}
+                listing = bytearray()
+                async for chunk in response.content.iter_any():
+                    listing += chunk
+                    if len(listing) > _MOST_BYTES_OF_A_LISTING:
+                        return {}
+            return windows_in(json.loads(listing), models)
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
+            logger.debug("the list of models cannot be read: %s", kind_of(error))
+            return {}
 
     async def close(self) -> None:
         """Close all connections."""
@@ -174,6 +227,8 @@ class OpenAIModel:
             lacks_path = lacks_path or refusal.has_no_such_path
             may_switch = self._may_switch and ask.conversation_id is None and known.api == begun.api
             another = adapted(known, refusal, body, is_openai=self._is_like_openai, may_switch=may_switch)
+            if another is None and may_switch and not self._is_found and trouble.kind in _MAY_BE_THE_API:
+                another = replace(known, api=other_than(known.api), in_parts=False)
             if another is None:
                 raise first if refusal.has_no_such_path else trouble
             known = another
@@ -201,9 +256,11 @@ class OpenAIModel:
             )
         )
         trouble = trouble_of(error)
+        if response.history and response.url.origin() != response.history[0].url.origin():  # where no key is sent to
+            trouble = ModelTrouble(TroubleKind.PATH_UNKNOWN, f"HTTP {response.history[0].status} {LEADS_ELSEWHERE}")
         trouble.__cause__ = error
         text = (whole or b"").decode("utf-8", "replace")
-        return Refusal(response.status, str(error.param or ""), text), trouble
+        return Refusal(response.status, str(error.param or ""), text, trouble.kind not in _IN_NO_FORM), trouble
 
     def _keep(self, model: str, known: Known, *, lacks_path: bool) -> None:
         """Keep how a model can be asked, and say so once; the server may lack the path for all of its models."""
@@ -233,9 +290,12 @@ async def _read(response: aiohttp.ClientResponse, whole: bytes | None, reading: 
         return
     events = Events(reading.wants)
     chunks = _once(whole) if whole is not None else bursts(response.content, lambda: reading.words.has_begun)
+    is_understood = is_anything = False
     try:
         async for chunk in chunks:
+            is_anything = is_anything or chunk.lstrip()[:1] not in (b"", b":")  # more than nothing or a comment
             for event in events.feed(chunk):
+                is_understood = True
                 for news in reading.read(event):
                     yield news
                 if reading.ended:
@@ -246,8 +306,11 @@ async def _read(response: aiohttp.ClientResponse, whole: bytes | None, reading: 
         if not reading.may_end:
             raise
     for event in events.end():
+        is_understood = True
         for news in reading.read(event):
             yield news
+    if is_anything and not (is_understood or events.done):
+        raise ModelTrouble(TroubleKind.NOT_UNDERSTOOD, "the reply is no answer and no stream of events")
     if not reading.ended:
         for news in reading.end(done=events.done):
             yield news

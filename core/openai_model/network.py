@@ -25,6 +25,7 @@ import httpx2
 from core.errors import StartError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+MOST_BYTES_OF_A_HEADER, MOST_HEADERS = 65_536, 512  # gateways add their own, some of them long
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -107,8 +108,8 @@ def _covers(entry: str, host: str, port: int) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
     except ValueError:
-        name = entry.removesuffix(f":{port}").removeprefix("*").strip("[]").lstrip(".")
-        return entry == "*" or (bool(name) and f".{host}".endswith(f".{name}"))
+        name = entry.removesuffix(f":{port}").removeprefix("*").strip("[]").strip(".")
+        return entry == "*" or (bool(name) and f".{host.rstrip('.')}".endswith(f".{name}"))
 
 
 def _socks(proxy: Proxy) -> Any:
@@ -152,7 +153,10 @@ def open_session(proxy: Proxy | None, tls: ssl.SSLContext, headers: Sequence[tup
         proxy = None
     else:
         connector = aiohttp.TCPConnector(**options)
-    return aiohttp.ClientSession(connector=connector, headers=headers, proxy=proxy.url if proxy is not None else None)
+    return aiohttp.ClientSession(
+        connector=connector, headers=headers, proxy=proxy.url if proxy is not None else None,
+        max_line_size=MOST_BYTES_OF_A_HEADER, max_field_size=MOST_BYTES_OF_A_HEADER, max_headers=MOST_HEADERS,
+    )  # fmt: skip
 
 
 def _socks_connector(proxy: Proxy, options: Mapping[str, Any]) -> aiohttp.TCPConnector:

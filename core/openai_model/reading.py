@@ -143,20 +143,23 @@ class ResponsesReading(Reading):
             case "response.incomplete":
                 return self._end(as_mapping(event.get("response")), Outcome.INCOMPLETE)
             case "response.failed":
-                raise failure_of(as_mapping(as_mapping(event.get("response")).get("error")))
+                response = as_mapping(event.get("response"))
+                raise failure_of(as_error(response.get("error"), {}))
             case "error":
-                raise failure_of(as_mapping(event.get("error")) or event)
-            case None if "output" in event or "error" in event:
+                raise failure_of(as_error(event.get("error"), event))
+            case None if "output" in event:
                 return self.read_whole(event)
+            case _ if says_an_error(event):
+                raise failure_of(as_error(event.get("error"), event))
         return []
 
     def read_whole(self, reply: Mapping[str, Any]) -> list[News]:
         """See Reading."""
         if "output" in reply:
             return [*_started(reply), *self._end(reply, Outcome.ANSWERED)]
-        if "error" in reply:
-            raise failure_of(as_mapping(reply.get("error")))
-        raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is no answer")
+        if says_an_error(reply):
+            raise failure_of(as_error(reply.get("error"), reply))
+        raise ModelTrouble(TroubleKind.NOT_UNDERSTOOD, "the reply is no answer")
 
     def _is_aside(self, item_id: Any) -> bool:
         return isinstance(item_id, str) and item_id in self._asides
@@ -289,6 +292,16 @@ def _link(title: str, url: str) -> str:
 def _label(text: str) -> str:
     """The text without anything that means something in Markdown or HTML."""
     return " ".join(re.sub(r"[\[\]()<>\\`*_!|#~&]", " ", text).split())
+
+
+def says_an_error(event: Mapping[str, Any]) -> bool:
+    """Whether an event without a type, or a reply, is an error, as OpenAI, vLLM and FastAPI write them."""
+    return bool(event.get("error")) or event.get("object") == "error" or (len(event) == 1 and "detail" in event)
+
+
+def as_error(error: Any, around: Mapping[str, Any]) -> Mapping[str, Any] | str:
+    """What says what went wrong: an object or a text, or else what stands beside it."""
+    return error if error and isinstance(error, dict | str) else around
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:

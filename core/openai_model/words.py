@@ -38,11 +38,12 @@ class Words:
 
     Servers that do not part a model's thoughts from its answer send them in tags in front of it. Some chat templates
     have written the opening tag themselves, so that only the closing one comes: with `begins_in_thought` words are held
-    back until it does. Without it they are shown, and `text` is right in the end.
+    back until it does. Without it they are shown, and `text` is right in the end. Either way `began_in_thought` tells
+    whether it was like that, once an answer has ended; None where that cannot be known.
     """
 
     def __init__(self, *, tags_thoughts: bool = True, begins_in_thought: bool = False) -> None:
-        self.began_in_thought = False
+        self.began_in_thought: bool | None = None
         self._tags_thoughts = tags_thoughts
         self._begins_in_thought = begins_in_thought
         self._written: list[str] = []
@@ -96,6 +97,7 @@ class Words:
         if self._state is _State.MAYBE_THOUGHT and complete:
             held = "".join(self._held_thoughts)
             self._held_thoughts.clear()
+            self.began_in_thought = False
         elif self._state is not _State.UNKNOWN:
             held = ""
         self._state = _State.ANSWER

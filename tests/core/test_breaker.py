@@ -327,7 +327,7 @@ async def test_a_refused_key_is_said_at_the_start_before_anybody_asks(
                     break
                 await asyncio.sleep(0.01)
         assert refusing.used == 1
-    assert "OPENAI_API_KEY" in caplog.text
+    assert caplog.text.count("OPENAI_API_KEY") == 1
 
 
 # ── circuits, without anything around them ───────────────────────────────────────────────────────────────────────────
@@ -367,14 +367,62 @@ def test_all_tries_of_one_turn_are_one_failure(clock: Clock) -> None:
     assert breaking.status == "ok"
 
 
-def test_turns_of_one_session_alone_hold_nobody_back(clock: Clock) -> None:
+def test_failed_turns_of_one_session_alone_hold_back_nobody_but_it(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     breaking = Breaker(clock)
-    for number in range(3 * FAILURES.turns):
+    for number in range(FAILURES.turns):
+        assert breaking.status == "ok"
         assert try_once(breaking, f"{number}@a session") == "failed"
         clock.now += 1
-    assert breaking.status == "ok"
-    assert try_once(breaking, "turn@another session") == "failed"
     assert breaking.status == "unavailable"
+    assert try_once(breaking, "more@a session") == "held back"
+    assert caplog.text.count("questions of the one session that asks are held back") == 1
+    assert try_once(breaking, "turn@another session", None) == "answered"
+    assert breaking.status == "ok"
+    assert try_once(breaking, "more@a session", None) == "answered"
+
+
+def test_a_session_that_is_held_back_alone_is_tried_after_ever_longer_backoffs(clock: Clock) -> None:
+    breaking = Breaker(clock)
+    for number in range(FAILURES.turns):
+        assert try_once(breaking, f"{number}@alone") == "failed"
+        clock.now += 1
+    clock.now -= 1
+    for backoff in (5, 10, 20):
+        clock.now += 0.79 * backoff
+        assert try_once(breaking, "too soon@alone") == "held back"
+        clock.now += 0.21 * backoff
+        assert try_once(breaking, f"trial {backoff}@alone") == "failed"
+    clock.now += 40
+    assert try_once(breaking, "last@alone", None) == "answered"
+    assert breaking.status == "ok"
+
+
+def test_a_failure_of_another_session_beside_one_that_is_held_back_holds_everybody_back(clock: Clock) -> None:
+    breaking = Breaker(clock)
+    for number in range(FAILURES.turns):
+        assert try_once(breaking, f"{number}@a session") == "failed"
+        clock.now += 1
+    assert try_once(breaking, "turn@another session") == "failed"
+    assert try_once(breaking, "turn@third session") == "held back"
+    clock.now += FAILURES.first_backoff
+    assert try_once(breaking, "turn@third session", None) == "answered"
+    assert breaking.status == "ok"
+
+
+def test_since_when_a_model_fails_and_what_cures_it_is_told(clock: Clock) -> None:
+    breaking = Breaker(clock)
+    assert breaking.standing is None
+    assert try_once(breaking, "turn", TroubleKind.KEY_REFUSED) == "failed"
+    clock.now += 100
+    assert try_once(breaking, "other", TroubleKind.KEY_REFUSED) == "failed"
+    clock.now += 1_000
+    assert breaking.standing is not None
+    assert (breaking.standing.status, breaking.standing.seconds) == ("refused", 1_100)
+    assert "OPENAI_API_KEY" in breaking.standing.advice
+    assert try_once(breaking, "turn", None) == "answered"
+    assert breaking.standing is None
 
 
 @pytest.mark.parametrize("kind", [TroubleKind.BROKE_OFF, TroubleKind.KEY_REFUSED, TroubleKind.MODEL_UNKNOWN])

@@ -178,7 +178,7 @@ CASES: dict[str, Case] = {
     "garbage for ever": Case(asking(Garbage(), times=None), ModelUnavailable, MOST_TRIES),
     "a web page": Case(asking(NotJson()), tries=2),
     "a web page, done": Case(asking(NotJson(completes=True)), tries=2),
-    "a web page for ever": Case(asking(NotJson(), times=None), ModelUnavailable, MOST_TRIES),
+    "a web page for ever": Case(asking(NotJson(), times=None), ModelUnavailable, 2),
     # ── said in the stream ──
     "failed: server_error": Case(replying(Reply("Half", failed="server_error")), tries=2),
     "failed: server_error for ever": Case(

@@ -21,7 +21,7 @@ from core.language_model import HANDLING, Ask, ModelTrouble, TroubleKind
 from core.threads import MOST_TRIES
 from tests.conftest import opened
 from tests.core.test_openai_model import model_at, news_of, question
-from tests.fakes.openai_api import DropMidStream, FakeOpenAI, Reply, Status
+from tests.fakes.openai_api import DropMidStream, FakeOpenAI, NotJson, Reply, Status
 
 CONVERSATION_IS_GONE = "Conversation with id 'conv_1' not found."
 
@@ -36,6 +36,7 @@ def failing(code: str) -> Callable[[FakeOpenAI], object]:
 
 FAULTS: Mapping[TroubleKind, Callable[[FakeOpenAI], object]] = {
     TroubleKind.BROKE_OFF: lambda fake: fake.fail("POST", "/responses", DropMidStream()),
+    TroubleKind.NOT_UNDERSTOOD: lambda fake: fake.fail("POST", "/responses", NotJson()),
     TroubleKind.PASSING: refusing(409),
     TroubleKind.RATE_LIMITED: refusing(429, "rate_limit_exceeded"),
     TroubleKind.THREAD_LOCKED: refusing(400, "conversation_locked"),
@@ -108,6 +109,7 @@ def test_every_kind_comes_about_and_is_handled() -> None:
 LEADS_TO: Mapping[TroubleKind, tuple[int, int, type[AnswerFailed], str]] = {
     TroubleKind.NOT_REACHED: (MOST_TRIES, 1, ModelUnavailable, "ok"),
     TroubleKind.BROKE_OFF: (MOST_TRIES, 5, ModelUnavailable, "ok"),
+    TroubleKind.NOT_UNDERSTOOD: (2, 3, ModelUnavailable, "ok"),
     TroubleKind.SILENT: (2, 3, ModelUnavailable, "ok"),
     TroubleKind.PASSING: (MOST_TRIES, 5, ModelUnavailable, "ok"),
     TroubleKind.PASSING_UNWRITTEN: (MOST_TRIES, 1, ModelUnavailable, "ok"),

@@ -134,7 +134,7 @@ HTTP, HTTPS = "http://a.b.example/v1", "https://a.b.example:8443/v1"
         *(
             (HTTPS, {"ALL_PROXY": "http://p.example:1", "NO_PROXY": but}, None)
             for but in ("*", "a.b.example", "example", ".b.example", "*.b.example", "x.example, b.example",
-                        "x B.EXAMPLE", "a.b.example:8443")
+                        "x B.EXAMPLE", "a.b.example:8443", "a.b.example.")
         ),
         *(
             (HTTPS, {"ALL_PROXY": "http://p.example:1", "NO_PROXY": but}, "http://p.example:1")

@@ -298,7 +298,7 @@ def test_a_stream_may_come_byte_by_byte() -> None:
     assert read_events([bytes([byte]) for byte in written]) == [{"type": "ü🙂"}]
 
 
-@pytest.mark.parametrize("data", ["{", "nonsense", '{"type": "a"} {}'])
+@pytest.mark.parametrize("data", ["{", '{"type": "a"', '{"type": "a"} {}', "[1,"])
 def test_an_event_that_is_no_json_is_trouble(data: str) -> None:
     with pytest.raises(ModelTrouble) as caught:
         read_events([f"data: {data}\n\n".encode()])
@@ -306,7 +306,7 @@ def test_an_event_that_is_no_json_is_trouble(data: str) -> None:
     assert data not in str(caught.value)
 
 
-@pytest.mark.parametrize("data", ["[]", "null", "7", '"text"'])
+@pytest.mark.parametrize("data", ["[]", "null", "7", '"text"', "nonsense", "keep-alive", " ", ""])
 def test_an_event_that_is_no_object_is_passed_over(data: str) -> None:
     assert read_events([f'data: {data}\n\ndata: {{"type": "a"}}\n\n'.encode()]) == [{"type": "a"}]
 
@@ -428,7 +428,7 @@ async def test_a_server_that_talks_nonsense_is_trouble_that_says_nothing_of_it(r
     async with server_that_says(reply) as base_url, model_at(base_url, silence_seconds=1) as model:
         with pytest.raises(ModelTrouble) as caught:
             await news_of(model, question())
-    assert caught.value.kind is TroubleKind.BROKE_OFF
+    assert caught.value.kind in (TroubleKind.BROKE_OFF, TroubleKind.NOT_UNDERSTOOD)
     assert "mail.example" not in str(caught.value)
 
 

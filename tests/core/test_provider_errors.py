@@ -311,6 +311,134 @@ def test_an_error_is_understood_in_the_words_of_each_server(name: str) -> None:
     assert trouble.cause.startswith(f"HTTP {case.status}")
 
 
+def words_of(message: str) -> Any:
+    return {"error": {"message": message}}
+
+
+# What servers say of more than they take, each with the window that is in it.
+TOO_LONG: dict[str, tuple[int, Any, int | None]] = {
+    "Together": (400, words_of("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: "
+                               "9000 `inputs` tokens and 512 `max_new_tokens`"), 8193),
+    "TGI": (422, {"error": "Input validation error: `inputs` must have less than 1024 tokens. Given: 3020",
+                  "error_type": "validation"}, 1024),
+    "Fireworks": (400, words_of("The prompt is too long: 140000, model maximum context length: 131071"), 131_071),
+    "Google": (400, [words_of("The input token count exceeds the maximum number of tokens allowed 1048576.")],
+               1_048_576),
+    "Vertex": (400, words_of("Unable to submit request because the input token count is 1100000 but model only "
+                             "supports up to 1048576."), 1_048_576),
+    "SGLang": (400, words_of("Input length (9000 tokens) exceeds the maximum allowed length (8187 tokens)."), 8187),
+    "SGLang, with the answer": (400, {"object": "error", "message": "Requested token count exceeds the model's maximum "
+                                      "context length of 8192 tokens. You requested a total of 9096 tokens"}, 8192),
+    "Anthropic, with the answer": (400, words_of("input length and `max_tokens` exceed context limit: 188240 + 21333 > "
+                                                 "200000, decrease input length"), 200_000),
+    "Cohere": (400, {"message": "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received "
+                                "5000."}, 4081),
+    "TabbyAPI": (422, {"detail": "Context length 9000 is greater than max_seq_len 8192"}, 8192),
+    "LMDeploy": (400, {"message": "The input prompt token length exceeds session_len 8192", "object": "error"}, 8192),
+    "MLX": (400, {"error": "Prompt is 9000 tokens, exceeding the maximum of 8192"}, 8192),
+    "SiliconFlow": (400, {"code": 20015, "message": "length of prompt_tokens (9000) must be less than max_seq_len "
+                                                    "(8192)."}, 8192),
+    "Zhipu": (400, {"error": {"code": "1261", "message": "Prompt exceeds max length"}}, None),
+    "MiniMax, whose number is a code": (400, words_of("invalid params, context window exceeds limit (2013)"), None),
+    "Alibaba": (400, words_of("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]"),
+                30_720),
+    "Hunyuan": (400, words_of("the tokens of input exceeds max input tokens limit 28000"), 28_000),
+    "Cloudflare": (400, {"errors": [{"message": "AiError: Bad input: The estimated number of input and maximum output "
+                                     "tokens (9000) exceeded this model context window limit (8192)."}]}, 8192),
+    "Databricks": (400, {"error_code": "BAD_REQUEST", "message": "prompt token count (9000) cannot exceed 8192."},
+                   8192),
+    "watsonx": (400, {"errors": [{"message": "the number of input tokens 9000 cannot exceed the total tokens limit "
+                                             "8192 for this model"}]}, 8192),
+    "GPT4All": (400, words_of("the prompt is 3000 tokens and the context window is 2048"), 2048),
+    "ExLlama": (500, "prompt exceeds max_model_len=8192", 8192),
+    "Ollama's runner": (500, words_of("prompt too long; exceeded max context length by 4 tokens"), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOO_LONG)
+def test_what_is_more_than_a_model_takes_is_known_in_any_words(name: str) -> None:
+    status, body, window = TOO_LONG[name]
+    trouble = refused(status, body)
+    assert (trouble.kind, trouble.window) == (KIND.TOO_LONG, window)
+
+
+# By kind: the status and the words of servers. What exceeds a time, a sum or a rate is no window.
+IN_OTHER_WORDS: dict[KIND, list[tuple[int, Any]]] = {
+    KIND.BROKE_OFF: [
+        (500, {"error": "context deadline exceeded"}),
+        (500, {"error": "context canceled"}),
+        (500, words_of("input stream exceeded the time limit")),
+        (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+    ],
+    KIND.REQUEST_REFUSED: [
+        (400, words_of("temperature must be less than or equal to 2")),
+        (400, words_of("max_tokens is too large: 9000. This model supports at most 4096 completion tokens")),
+        (400, words_of("`max_tokens` must be less than or equal to `8192`, the maximum value for `max_tokens`")),
+        (400, words_of("max_tokens: 9000 > 8192, which is the maximum allowed number of output tokens")),
+        (400, ["a", "b"]),
+        (400, {"error": 5}),
+        (400, {"error": {"message": {"a": "b"}, "code": True}}),
+    ],
+    KIND.PASSING: [(425, "Too Early"), (498, words_of("flex capacity exceeded")), (499, "")],
+    KIND.OUT_OF_QUOTA_UNWRITTEN: [
+        (402, {"error": "You have exceeded your monthly included credits for Inference Providers."}),
+        (402, words_of("You requested up to 65536 tokens, but can only afford 3000")),
+        (403, words_of("You have exceeded your token quota")),
+        (403, {"code": 30001, "message": "Sorry, your account balance is insufficient"}),
+        (429, {"code": "exhausted", "error": "Your team has either used all available credits or reached its monthly "
+                                             "spending limit."}),
+        (412, words_of("Account x is suspended, possibly due to reaching the monthly spending limit")),
+        (400, {"error": {"code": "Arrearage", "message": "Access denied."}}),
+    ],
+    KIND.KEY_REFUSED: [
+        (403, {"error": "Invalid API key"}),
+        (403, {"detail": "Not authenticated"}),
+        (403, words_of("Your API key was reported as leaked. Please use another API key.")),
+        (400, [words_of("Please use a valid API secret key.")]),
+        (400, [words_of("Missing or invalid Authorization header.")]),
+        (400, [words_of("User location is not supported for the API use.")]),
+    ],
+    KIND.MODEL_UNKNOWN: [
+        (400, words_of("The model `x` has been decommissioned and is no longer supported.")),
+        (400, {"error": {"message": "No.", "code": "model_decommissioned"}}),
+        (400, words_of("The requested model 'x' is not supported by any provider you have enabled.")),
+        (404, words_of("Unable to access model x. Please visit https://models.example to view the list.")),
+        (404, [words_of("models/x is not found for API version v1main")]),
+        (404, {"error": {"type": "not_found_error", "message": "model: x-1"}}),
+        (403, {"message": "You don't have access to the model with the specified model ID."}),
+        (403, {"error": {"message": "Your organization must be verified.", "code": "model_not_found"}}),
+        (404, {"statusCode": 404, "message": "The model x does not exist", "error": "Not Found"}),
+        (400, {"error": True, "message": "model x not found"}),
+    ],
+    KIND.PATH_UNKNOWN: [
+        (400, {"errors": [{"message": "No route for that URI", "code": 7000}], "success": False}),
+        (400, words_of("unknown endpoint /v1/responses")),
+        (403, words_of("Path /v1/responses is not allowed")),
+        (500, {"error": "Not implemented"}),
+    ],
+    KIND.QUESTION_REFUSED_UNWRITTEN: [
+        (422, words_of("Input did not pass moderation check")),
+        (400, [words_of("The prompt was blocked due to PROHIBITED_CONTENT")]),
+        (400, words_of("Content Exists Risk")),
+        (400, words_of("The system detected potentially unsafe or sensitive content in input or generation.")),
+        (403, {"code": "denied", "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"}),
+        (400, words_of("Guardrail was enabled and blocked the request")),
+    ],
+    KIND.THREAD_UNUSABLE: [
+        (400, words_of("Container is expired.")),
+        (400, words_of("Duplicate item found with id msg_1.")),
+        (400, {"error": {"message": "No.", "code": "invalid_encrypted_content"}}),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", IN_OTHER_WORDS)
+def test_an_error_is_understood_in_words_that_others_have_for_it(kind: KIND) -> None:
+    for status, body in IN_OTHER_WORDS[kind]:
+        trouble = refused(status, body)
+        assert (trouble.kind, trouble.window) == (kind, None), body
+
+
 IN_STREAMS: dict[str, tuple[Any, TroubleKind]] = {
     "OpenAI failed": ({"code": "server_error", "message": "No."}, KIND.BROKE_OFF),
     "OpenAI is busy": ({"code": "rate_limit_exceeded", "message": "No."}, KIND.PASSING),

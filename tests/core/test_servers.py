@@ -15,9 +15,10 @@ from core import AnswerFailed, Chat, Finished, Question, openai_model, threads
 from core.assistants import Assistant
 from core.errors import ModelMisconfigured, TooLong
 from core.language_model import Ask, ModelTrouble, Said, TroubleKind
+from core.openai_model.advice import advice_on
 from core.turns import Usage
-from tests.conftest import KEY, opened
-from tests.core.test_openai_model import model_at, news_of, question
+from tests.conftest import KEY, make_settings, opened
+from tests.core.test_openai_model import model_at, news_of, question, server_that_says
 from tests.fakes.compatible_servers import (
     CHAT,
     KEY_REFUSED,
@@ -30,6 +31,7 @@ from tests.fakes.compatible_servers import (
     Says,
     Server,
     error,
+    in_chunks,
     openai,
     running,
 )
@@ -159,6 +161,29 @@ def asked_by_ann(**more: Any) -> Ask:
     return question(assistant=ANN, **more)
 
 
+def speaks_in(*texts: list[str]) -> Server:
+    """A server that says these pieces, one list after the other."""
+    left = list(texts)
+    return Server(paths=(CHAT,), speaks=lambda path, body, pieces: in_chunks(body, left.pop(0)))
+
+
+async def test_where_the_template_opens_a_thought_it_is_shown_once_at_most_and_never_told() -> None:
+    thinks = ["Hm", ", well.", "\n</think>\n\n", "Yes", "."]
+    async with running(speaks_in(thinks, thinks, thinks)) as server, model_at(server.base_url) as model:
+        for number in range(3):
+            *pieces, finished = await news_of(model, question())
+            assert finished == Finished("Yes.", usage=Usage(7, 5))
+            assert ("".join(map(str, pieces)) == "Yes.") is (number > 0)
+
+
+async def test_an_answer_without_a_thought_is_shown_whole_and_those_after_it_as_they_come() -> None:
+    thinks, plain = ["Hm.</think>", "Yes."], ["No", ", never", "."]
+    async with running(speaks_in(thinks, plain, plain)) as server, model_at(server.base_url) as model:
+        said = [[str(each) for each in (await news_of(model, question()))[:-1]] for _ in range(3)]
+    assert [len(pieces) for pieces in said[1:]] == [1, 3]
+    assert ["".join(pieces) for pieces in said[1:]] == ["No, never."] * 2
+
+
 def refuses(*fields: str, status: int = 400) -> Server:
     """A server that refuses these fields, one after the other."""
 
@@ -212,7 +237,7 @@ async def test_what_one_model_refuses_another_gets() -> None:
 
 
 async def test_a_guess_that_did_not_help_is_not_kept() -> None:
-    async with running(Server()) as server, model_at(server.base_url) as model:
+    async with running(Server()) as server, model_at(server.base_url, api="responses") as model:
         server.instead = [error(400, "Do not ask about reasoning effort."), error(400, "Neither so.")]
         with pytest.raises(ModelTrouble) as caught:
             await news_of(model, asked_by_ann())
@@ -318,6 +343,89 @@ async def test_a_server_that_answers_what_it_does_not_know_with_200_is_known_too
     unexpected = Says(200, json.dumps({"error": "Unexpected endpoint or method. (POST /v1/responses)"}))
     async with running(Server(paths=(CHAT,), knows_no_path=unexpected)) as server, model_at(server.base_url) as model:
         assert isinstance((await news_of(model, question()))[-1], Finished)
+
+
+UNKNOWN_IN_OTHER_WORDS = {
+    "unknown endpoint": error(400, "unknown endpoint /v1/responses"),
+    "not supported": error(400, "This endpoint is not supported."),
+    "messages are missing": error(400, "Missing required parameter: 'messages'.", param="messages"),
+    "no path for this key": Says(403, json.dumps({"error": {"message": "Path not allowed", "code": "forbidden"}})),
+    "a firewall's page": Says(403, "<html><h1>403 Forbidden</h1></html>", "text/html"),
+    "a page that names models": Says(404, "<html>Not found. See our <a>models</a></html>", "text/html"),
+    "not acceptable": Says(406, "Not acceptable", "text/plain"),
+    "gone": Says(410, '{"error": "gone"}'),
+    "not implemented": Says(500, '{"error": "Not implemented"}'),
+    "upgrade": Says(426),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN_IN_OTHER_WORDS)
+async def test_as_long_as_nothing_was_answered_whatever_is_refused_may_be_the_path(name: str) -> None:
+    server = Server(paths=(CHAT,), knows_no_path=UNKNOWN_IN_OTHER_WORDS[name])
+    async with running(server) as here, model_at(here.base_url) as model:
+        for _ in range(2):
+            assert isinstance((await news_of(model, question()))[-1], Finished)
+    assert [asked.path for asked in here.asked] == [RESPONSES, CHAT, CHAT]
+
+
+async def test_once_something_was_answered_a_refusal_is_one() -> None:
+    async with running(Server()) as server, model_at(server.base_url) as model:
+        await news_of(model, question())
+        server.instead = [error(400, "No.")]
+        with pytest.raises(ModelTrouble) as caught:
+            await news_of(model, question())
+    assert (caught.value.kind, len(server.asked)) == (TroubleKind.REQUEST_REFUSED, 2)
+
+
+async def test_a_key_that_is_refused_is_tried_at_no_other_path() -> None:
+    async with running(Server(takes=lambda path, body: KEY_REFUSED)) as server, model_at(server.base_url) as model:
+        with pytest.raises(ModelTrouble) as caught:
+            await news_of(model, question())
+    assert (caught.value.kind, len(server.asked)) == (TroubleKind.KEY_REFUSED, 1)
+
+
+WEB_PAGE = Says(200, "<!DOCTYPE html><html><body>Welcome</body></html>", "text/html")
+
+
+async def test_at_the_start_a_web_page_at_one_path_leads_to_the_other() -> None:
+    server = Server(paths=(CHAT,), knows_no_path=WEB_PAGE)
+    async with running(server) as here, model_at(here.base_url) as model:
+        await model.check(question().assistant)
+        assert isinstance((await news_of(model, question()))[-1], Finished)
+    assert [asked.path for asked in here.asked] == [RESPONSES, CHAT, CHAT]
+
+
+async def test_a_start_where_web_pages_are_everywhere_is_trouble_and_decides_nothing() -> None:
+    async with running(Server(paths=(), knows_no_path=WEB_PAGE)) as here, model_at(here.base_url) as model:
+        with pytest.raises(ModelTrouble) as caught:
+            await model.check(question().assistant)
+        assert caught.value.kind is TroubleKind.NOT_UNDERSTOOD
+        here.server = Server(paths=(RESPONSES,))
+        assert isinstance((await news_of(model, question()))[-1], Finished)
+    assert [asked.path for asked in here.asked] == [RESPONSES, CHAT, RESPONSES]
+
+
+async def test_a_path_that_is_taken_away_later_is_found_at_the_other_one() -> None:
+    async with running(Server(paths=(CHAT,))) as server, model_at(server.base_url) as model:
+        await news_of(model, question())
+        for paths in ((RESPONSES, CHAT), (RESPONSES,), (CHAT,)):
+            server.server = Server(paths=paths)
+            assert isinstance((await news_of(model, question()))[-1], Finished)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_server_that_leads_to_another_one_which_gets_no_key_is_told_as_that(status: int) -> None:
+    async with running(Server(takes=lambda path, body: KEY_REFUSED)) as other:
+        elsewhere = other.base_url.removesuffix("/v1").encode()
+        reply = b"HTTP/1.1 %d Go\r\nlocation: %s/v1/responses\r\ncontent-length: 0\r\n\r\n" % (status, elsewhere)
+        async with server_that_says(reply) as base_url, model_at(base_url, api="responses") as model:
+            with pytest.raises(ModelTrouble) as caught:
+                await news_of(model, question())
+    assert (caught.value.kind, caught.value.cause) == (
+        TroubleKind.PATH_UNKNOWN, f"HTTP {status} leads to another address",
+    )  # fmt: skip
+    advice = advice_on(caught.value, make_settings(None, "sqlite://", openai_base_url=base_url), "a-model")
+    assert "Put that one, which may begin with https://, into OPENAI_BASE_URL" in advice
 
 
 async def test_an_answer_that_speaks_of_an_endpoint_is_an_answer() -> None:

@@ -70,7 +70,7 @@ def test_what_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.settings for each in load_surfaces(SURFACES)] == [each.settings(_env_file=None) for each in SURFACES]
 
 
-@pytest.mark.parametrize("empty", ["", " ", "\n"])
+@pytest.mark.parametrize("empty", ["", " ", "\n", '""', "' '"])
 def test_an_empty_variable_hides_nothing_that_is_set_in_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty: str
 ) -> None:
@@ -225,6 +225,9 @@ def test_log_levels_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) 
         ("OPENAI_BASE_URL", "https://swordfish.example/vé"),
         ("OPENAI_BASE_URL", "https://swordfish.example/v1/responses"),
         ("OPENAI_BASE_URL", "https://swordfish.example/v1/chat/completions/?a=b"),
+        ("OPENAI_BASE_URL", "https://swordfish.example/v1/models"),
+        ("OPENAI_BASE_URL", "https://https://swordfish.example/v1"),
+        ("OPENAI_BASE_URL", "https://swordfish.example/v1,https://trout.example/v1"),
         ("OPENAI_BASE_URL", "swordfish.example/v1"),
         ("OPENAI_BASE_URL", "ftp://swordfish.example/v1"),
         ("OPENAI_BASE_URL", "https://swordfish.example:abc/v1"),

@@ -296,7 +296,102 @@ def test_an_error_within_a_stream_is_one_in_each_shape(reading: type[Reading], s
     assert caught.value.kind is TroubleKind.QUESTION_REFUSED
 
 
+VLLM_FAILS = {"object": "error", "message": "Generation failed.", "type": "BadRequestError", "code": 500}
+ERRORS_WITHOUT_A_FIELD = {
+    "vLLM's": written(VLLM_FAILS),
+    "FastAPI's": written({"detail": "Generation failed."}),
+    "by its name alone": b'event: error\ndata: {"message": "Generation failed."}\n\n',
+    "in plain words": b"event: error\ndata: Generation failed.\n\n",
+    "a text": written({"error": "Generation failed."}),
+    "beside a flag": written({"error": True, "message": "Generation failed."}),
+}
+
+
+@pytest.mark.parametrize("reading", [ResponsesReading, ChatReading])
+@pytest.mark.parametrize("shape", ERRORS_WITHOUT_A_FIELD)
+def test_an_error_within_a_stream_is_told_in_its_words(reading: type[Reading], shape: str) -> None:
+    with pytest.raises(ModelTrouble) as caught:
+        read(ERRORS_WITHOUT_A_FIELD[shape], reading(Words()))
+    assert caught.value.said == "Generation failed."
+
+
+@pytest.mark.parametrize("index", [0, 1, None])
+def test_of_several_answers_in_chunks_the_first_is_read(index: int | None) -> None:
+    mine, other = ({"index": each, "delta": {"content": text}} for each, text in ((index, "Well"), (7, "Other")))
+    end = {"index": index, "delta": {"content": "."}, "finish_reason": "stop"}
+    events: list[Json] = [{"choices": [mine]}, {"choices": [other]}, {"choices": [other, end]}]
+    assert said(*events, reading=ChatReading(Words()))[1].text == "Well."
+
+
+LONG = "It is a sentence of some length."
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"choices": [{"index": 0, "delta": {}, "message": {"content": LONG}, "finish_reason": "stop"}]},
+        {"choices": [{"index": 0, "message": {"content": LONG}, "finish_reason": "stop"}]},
+        chunk(LONG, "stop"),
+    ],
+)
+@pytest.mark.parametrize("pieces", [["It is a ", "sentence of some length."], ["It is a sentence of some length."]])
+def test_a_text_that_comes_whole_behind_its_pieces_is_shown_once(last: Json, pieces: list[str]) -> None:
+    shown, finished = said(*map(chunk, pieces), last, reading=ChatReading(Words()))
+    assert "".join(shown) == finished.text == LONG
+
+
+def test_what_is_missing_of_a_text_that_comes_whole_in_the_end_is_shown() -> None:
+    last = {"choices": [{"index": 0, "delta": {}, "message": {"content": LONG}, "finish_reason": "stop"}]}
+    shown, finished = said(chunk(LONG[:9]), last, reading=ChatReading(Words()))
+    assert "".join(shown) == finished.text == LONG
+
+
+def test_a_word_that_is_said_twice_is_shown_twice() -> None:
+    assert said(chunk("Bye. "), chunk("Bye. ", "stop"), reading=ChatReading(Words()))[1].text == "Bye. Bye. "
+
+
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+ODD = {
+    "no blank line between": b'data: {"a": 1}\ndata: {"b": 2}\ndata: [DONE]\n',
+    "named, and no blank line": b'event: x\ndata: {"a": 1}\nevent: y\ndata: {"b": 2}\ndata: [DONE]\n',
+    "an end in small letters": b'data: {"a": 1}\n\ndata: {"b": 2}\n\ndata: [done]\n\n',
+    "an end in quotes": b'data: {"a": 1}\n\ndata: {"b": 2}\n\ndata: "[DONE]"\n\n',
+    "data that is empty": b'data: \n\ndata: {"a": 1}\n\ndata:\n\ndata: {"b": 2}\n\ndata: [DONE]\n\n',
+    "words that keep it open": b'event: ping\ndata: ping\n\ndata: {"a": 1}\n\ndata: {"b": 2}\n\ndata: [DONE]\n\n',
+    "JSON over several lines": b'data: {"a":\ndata:  1}\n\ndata: {\ndata: "b": 2\ndata: }\n\ndata: [DONE]\n\n',
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+@pytest.mark.parametrize("how", ODD)
+def test_events_that_are_written_oddly_are_read(how: str, size: int) -> None:
+    stream = Events()
+    written = ODD[how]
+    events = [event for at in range(0, len(written), size) for event in stream.feed(written[at : at + size])]
+    assert (events + list(stream.end()), stream.done) == ([{"a": 1}, {"b": 2}], True)
+
+
+def test_json_over_several_lines_without_field_names_is_an_event() -> None:
+    stream = Events()
+    lines = json.dumps({"a": {"b": [1, {"c": 2}]}}, indent=1).encode()
+    assert [*stream.feed(lines[:9]), *stream.feed(lines[9:]), *stream.end()] == [{"a": {"b": [1, {"c": 2}]}}]
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b'"a\xffb"', "a\ufffdb"),
+        (b'"a\tb"', "a\tb"),
+        (b'"a\\ud83d"', "a\ud83d"),
+        (b"9" * 5_000, float("inf")),
+        (b"123456789", 123456789),
+        (b"-7", -7),
+    ],
+)
+def test_what_is_nearly_json_costs_no_answer(data: bytes, value: object) -> None:
+    assert list(Events().feed(b'data: {"v": ' + data + b"}\n\n")) == [{"v": value}]
 
 
 TOO_LARGE = "an event of the stream is too large"

@@ -17,7 +17,8 @@ from tests.fakes.openai_wire import Request, Wire
 
 Json = dict[str, Any]
 
-RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"
+RESPONSES, CHAT, MODELS = "/v1/responses", "/v1/chat/completions", "/v1/models"
+MODEL = "a-model"
 SECRET = "what-only-the-provider-says"  # is in every error, and nowhere else
 THOUGHT = "The person wants an answer."
 STREAM = "text/event-stream; charset=utf-8"
@@ -45,6 +46,7 @@ def too_long(tokens: int, window: int) -> Says:
 
 
 NOT_FOUND_OF_FASTAPI = Says(404, '{"detail":"Not Found"}')
+NO_FILE = Says(404, "Not Found", "text/plain")
 OVERLOADED = error(503, "The server is overloaded.", type="server_error")
 KEY_REFUSED = error(401, "Incorrect API key provided.", code="invalid_api_key")
 
@@ -59,6 +61,13 @@ class Server:
     speaks: Callable[[str, Json, Sequence[str]], Iterator[str]] = field(default=lambda *asked: spoken(*asked))
     fails: Says = OVERLOADED
     overflows: Callable[[int, int], Says] = too_long
+    lists: Callable[[int], Json] = field(default=lambda window: listed())
+
+
+def listed(**more: Any) -> Json:
+    """A list of models, ours second, with more in its entry."""
+    other = {"id": "another", "object": "model", "context_length": 512, "max_model_len": 512}
+    return {"object": "list", "data": [other, {"id": MODEL, "object": "model", "owned_by": "somebody", **more}]}
 
 
 # ── how they speak ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -399,6 +408,46 @@ def too_long_for_mistral(tokens: int, window: int) -> Says:
     return Says(400, json.dumps({"object": "error", "message": f"{words} {SECRET}", "code": "3051"}))
 
 
+# ── what they tell of their windows ──────────────────────────────────────────────────────────────────────────────────
+
+
+def listed_by_vllm(window: int) -> Json:
+    """SGLang has the same (vllm-project/vllm, entrypoints/openai/protocol.py, ModelCard)."""
+    return listed(root=MODEL, parent=None, max_model_len=window)
+
+
+def listed_by_llama_cpp(window: int) -> Json:
+    """What it was trained for and what is loaded; one model, by the name of its file (tools/server/README.md)."""
+    meta = {"vocab_type": 2, "n_vocab": 128256, "n_ctx_train": 131_072, "n_ctx": window, "size": 4_912_898_304}
+    entry = {"id": "/models/llama.gguf", "object": "model", "owned_by": "llamacpp", "meta": meta}
+    return {"object": "list", "data": [entry], "models": [{"name": "/models/llama.gguf"}]}
+
+
+def listed_by_llama_cpp_of_2025(window: int) -> Json:
+    """Only what it was trained for."""
+    return {"object": "list", "data": [{"id": "llama.gguf", "object": "model", "meta": {"n_ctx_train": window}}]}
+
+
+def listed_by_open_router(window: int) -> Json:
+    """Whoever is asked first may take less (https://openrouter.ai/docs/api/api-reference/models/get-models)."""
+    return listed(context_length=1_000_000, top_provider={"context_length": window, "max_completion_tokens": None})
+
+
+def listed_by_groq(window: int) -> Json:
+    """With a word of its own (https://console.groq.com/docs/api-reference#models-list)."""
+    return listed(active=True, context_window=window, max_completion_tokens=8192)
+
+
+def listed_by_mistral(window: int) -> Json:
+    """With a word of its own (https://docs.mistral.ai/api/#tag/models)."""
+    return listed(aliases=["small"], max_context_length=window, capabilities={"completion_chat": True})
+
+
+def listed_by_lm_studio(window: int) -> Json:
+    """As in its own list (https://lmstudio.ai/docs/developer/rest/endpoints)."""
+    return listed(state="loaded", max_context_length=131_072, loaded_context_length=window)
+
+
 UNKNOWN_URL = error(404, "Unknown request URL: POST /openai/v1/responses. Please check the URL.", code="unknown_url")
 FILE_NOT_FOUND = error(404, "File Not Found", type="not_found_error", code=404)
 
@@ -408,27 +457,36 @@ SERVERS: Mapping[str, Server] = {
     "Ollama before 0.13.3": Server(  # frappe/raven#1790
         ollama, (CHAT,), Says(404, "404 page not found", "text/plain"), overflows=too_long_for_ollama
     ),
-    "vLLM": Server(vllm, overflows=too_long_for_vllm),
+    "vLLM": Server(vllm, overflows=too_long_for_vllm, lists=listed_by_vllm),
     "vLLM of 2025": Server(  # xtekky/gpt4free#2980 for the shape
         vllm, (CHAT,), speaks=spoken_by_vllm_of_2025, overflows=too_long_for_vllm
     ),
     "llama.cpp, early 2026": Server(
         llama_cpp_early, speaks=spoken_by_llama_cpp_early, overflows=too_long_for_llama_cpp
     ),
-    "llama.cpp, late 2026": Server(llama_cpp_late, overflows=too_long_for_llama_cpp),
+    "llama.cpp, late 2026": Server(
+        llama_cpp_late, overflows=too_long_for_llama_cpp, lists=listed_by_llama_cpp
+    ),
     "llama.cpp of 2025": Server(  # BerriAI/litellm#13130
         llama_cpp_with_gemma, (CHAT,), FILE_NOT_FOUND, spoken_by_llama_cpp_of_2025,
-        overflows=too_long_for_llama_cpp_of_2025,
+        overflows=too_long_for_llama_cpp_of_2025, lists=listed_by_llama_cpp_of_2025,
     ),
-    "LM Studio": Server(lm_studio, overflows=too_long_for_lm_studio),
+    "LM Studio": Server(lm_studio, overflows=too_long_for_lm_studio, lists=listed_by_lm_studio),
     "LiteLLM": Server(litellm, speaks=spoken_by_litellm, overflows=too_long_for_litellm),
-    "OpenRouter": Server(open_router, speaks=spoken_by_open_router, overflows=too_long_for_open_router),
+    "OpenRouter": Server(
+        open_router, speaks=spoken_by_open_router, overflows=too_long_for_open_router, lists=listed_by_open_router
+    ),
     "Azure v1": Server(azure),
     "DeepSeek": Server(  # farion1231/cc-switch#5210: no body
         deep_seek, (CHAT,), Says(404), spoken_by_deep_seek
     ),
-    "Groq": Server(groq, (CHAT,), UNKNOWN_URL, overflows=too_long_for_groq),  # zeroclaw-labs/zeroclaw#1439
-    "Mistral": Server(mistral, (CHAT,), NOT_FOUND_OF_FASTAPI, spoken_by_mistral, overflows=too_long_for_mistral),
+    "Groq": Server(  # zeroclaw-labs/zeroclaw#1439
+        groq, (CHAT,), UNKNOWN_URL, overflows=too_long_for_groq, lists=listed_by_groq
+    ),
+    "Mistral": Server(
+        mistral, (CHAT,), NOT_FOUND_OF_FASTAPI, spoken_by_mistral, overflows=too_long_for_mistral,
+        lists=listed_by_mistral,
+    ),
 }  # fmt: skip
 
 
@@ -464,11 +522,16 @@ class Running:
         self.asked: list[Asked] = []
         self.instead: list[Says] = []
         self.window: int | None = None
+        self.loaded = 16_384  # how many tokens it tells that it takes
         self.seconds_to_think = 0.0
         self.may_go_on: asyncio.Event | None = None  # what a slow one waits for before its last words
 
     async def handle(self, wire: Wire, request: Request) -> None:
         """Answer one request."""
+        if request.method == "GET":
+            listing = Says(200, json.dumps(self.server.lists(self.loaded))) if request.target == MODELS else NO_FILE
+            wire.reply(listing.status, {"content-type": listing.content_type}, listing.body.encode())
+            return
         body = json.loads(request.body or "{}")
         says = self._refusal(request.target, body)
         self.asked.append(Asked(request.target, body, says.status if says else 200, request.headers.get("accept", "")))

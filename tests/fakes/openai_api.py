@@ -298,6 +298,9 @@ class FakeOpenAI:
         if self.answers_checks and CHECK in request.body:
             wire.reply(200, {"content-type": "text/event-stream"}, CHECKED)
             return
+        if (request.method, request.target.endswith("/models")) == ("GET", True):  # which says nothing of windows
+            wire.reply(200, {"content-type": "application/json"}, b'{"object":"list","data":[]}')
+            return
         record = self._record(request)
         try:
             await self._serve_one(wire, record)

@@ -466,6 +466,22 @@ def test_chat_without_input_or_output_ends(environment: Environment, tmp_path: P
     assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)
 
 
+def test_chat_says_in_a_sentence_that_its_output_takes_nothing_any_more(
+    environment: Environment, tmp_path: Path
+) -> None:
+    command = ["/bin/sh", "-c", f'echo hello | "{BOB}" chat > /dev/full']
+    ended = subprocess.run(command, env=environment(**OFFLINE), cwd=tmp_path, capture_output=True, timeout=SECONDS)
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (1, False)
+    assert b"Nothing more can be written: No space left on device." in ended.stderr
+
+
+@pytest.mark.parametrize("session", [b"\xff", b"a\nb"])
+def test_chat_takes_only_text_for_a_session(environment: Environment, tmp_path: Path, session: bytes) -> None:
+    command = [os.fsencode(BOB), b"chat", b"--session", session]
+    ended = subprocess.run(command, env=environment(**OFFLINE), cwd=tmp_path, capture_output=True, timeout=SECONDS)
+    assert (ended.returncode, b"has to be one line of text" in ended.stderr) == (2, True)
+
+
 def test_chat_ends_with_its_input_also_when_nothing_was_said(environment: Environment, tmp_path: Path) -> None:
     ended = chat(environment, tmp_path, "")
     assert (ended.returncode, "Traceback" in ended.stderr) == (0, False)

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from urllib.parse import urljoin
 
 import psycopg
@@ -43,8 +44,12 @@ async def test_a_model_that_refuses_us_is_told_and_keeps_no_process_from_getting
     async with served(fake, sqlite_url) as site:
         fake.fail("POST", "/responses", Status(402, message="Insufficient credits"))
         assert (await site.ask("Q1-a"))[0] == 500
-        assert await site.get("/healthz") == (200, {"status": "ok", "store": "ok", "model": "quota exhausted"})
-        assert await site.get("/readyz") == (200, {"status": "ready", "model": "quota exhausted"})
+        for path, usual in (("/healthz", {"status": "ok", "store": "ok"}), ("/readyz", {"status": "ready"})):
+            status, told = await site.get(path)
+            since = datetime.fromisoformat(told.pop("model_since"))
+            assert -1 < (datetime.now(UTC) - since).total_seconds() < 60
+            assert "add credit there" in told.pop("model_advice")
+            assert (status, told) == (200, {**usual, "model": "quota exhausted"})
         await site.answer("Q2-a")
         assert await site.get("/readyz") == (200, {"status": "ready"})
 

@@ -104,15 +104,14 @@ def test_the_start_says_where_any_name_will_do(sqlite_url: str, settings: dict[s
 @pytest.mark.parametrize(
     ("method", "path", "location"),
     [
-        ("GET", "/chat/", "/chat"),
-        ("GET", "/chat///", "/chat"),
-        ("GET", "/chat/?a=b%20c&d", "/chat?a=b%20c&d"),
-        ("POST", "/ask/", "/ask"),
-        ("GET", "/ask/", "/ask"),
-        ("GET", "/healthz/", "/healthz"),
-        ("GET", "/docs/", "/docs"),
-        ("GET", "/docs/a%3Fb%0D%0AX:%20y/", "/docs/a%3Fb%0D%0AX%3A%20y"),
-        ("POST", "/turns/" + "0" * 32 + "/stop/", "/turns/" + "0" * 32 + "/stop"),
+        ("GET", "/chat/", "../chat"),
+        ("HEAD", "/chat/", "../chat"),
+        ("GET", "/chat///", "../../../chat"),
+        ("GET", "/chat/?a=b%20c&d", "../chat?a=b%20c&d"),
+        ("GET", "/ask/", "../ask"),
+        ("GET", "/healthz/", "../healthz"),
+        ("GET", "/docs/", "../docs"),
+        ("GET", "/docs/a%3Fb%0D%0AX:%20y/", "../a%3Fb%0D%0AX%3A%20y"),
         ("GET", "/sessions/a%2Fb/turns/", None),  # an id may have any end
         ("GET", "/sessions/a/", None),
         ("DELETE", "/sessions/a//", None),
@@ -132,6 +131,33 @@ async def test_a_slash_too_many_leads_to_the_same_path_here_and_to_no_other_host
         status, headers, _ = await sent(site, request_of(path, "evil.example", method))
     assert headers.get("location") == location
     assert (status == 307) is (location is not None)
+
+
+@pytest.mark.parametrize("path", ["/ask/", "/ask//", "/ask/?a=b"])
+async def test_a_question_is_answered_at_an_address_with_a_slash_too_many(sqlite_url: str, path: str) -> None:
+    """Clients that follow no redirect, or repeat a question as GET there, are answered too."""
+    async with served(None, sqlite_url) as site:
+        body = {"session_id": "1", "user_input": "hello"}
+        async with site.http.post(path, json=body, allow_redirects=False) as response:
+            assert response.status == 200
+            assert "hello" in (await response.json())["response"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/turns/" + "0" * 32 + "/stop/", 404),
+        ("PUT", "/ask/", 405),
+        ("POST", "/nowhere/", 404),
+        ("POST", "//ask/", 404),
+    ],
+)
+async def test_what_else_is_done_at_an_address_with_a_slash_too_many_is_done_without_it(
+    sqlite_url: str, method: str, path: str, expected: int
+) -> None:
+    async with served(None, sqlite_url, allowed_hosts=["*"]) as site:
+        status, headers, _ = await sent(site, request_of(path, "bob.example", method))
+    assert (status, headers.get("location")) == (expected, None)
 
 
 async def test_a_session_whose_id_ends_with_a_slash_is_served(sqlite_url: str) -> None:
