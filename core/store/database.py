@@ -38,6 +38,7 @@ Work = Callable[[sa.Connection], T]
 Tidy = Callable[[sa.Connection], None]
 
 SQLITE_BATCH = 64
+SECONDS_TO_GATHER = 0.003
 POSTGRESQL_THREADS = 6
 BUSY_TIMEOUT_MS = 10_000
 SECONDS_TO_SAY_GOODBYE = 0.5  # to a database that may not answer; a shutdown takes this thrice, and has 30 s in all
@@ -72,12 +73,14 @@ class _Job:
 class Worker:
     """A thread with a connection, that does units of work in order and commits up to `batch` of them at once.
 
-    In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along. `tidy` is done
-    after each commit.
+    In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along. Where work came
+    while the last was committed there is more to come, for which a commit waits `gather` seconds. `tidy` is done after
+    each commit.
     """
 
-    def __init__(self, engine: sa.Engine, *, batch: int, tidy: Tidy | None = None) -> None:
+    def __init__(self, engine: sa.Engine, *, batch: int, gather: float = 0.0, tidy: Tidy | None = None) -> None:
         self._engine = engine
+        self._gather = gather
         self._tidy = tidy
         self._batch = batch
         self._closing = threading.Lock()
@@ -127,6 +130,8 @@ class Worker:
         _discard(connection)
 
     def _take(self) -> list[_Job]:
+        if self._gather and not self._jobs.empty():
+            time.sleep(self._gather)
         job = self._jobs.get()
         jobs = [job] if job else []
         while jobs and len(jobs) < self._batch:
@@ -394,7 +399,7 @@ def _open_sqlite(url: sa.URL) -> Database:
     _make_file(path)
     engine = sqlite_engine(path, begin="BEGIN IMMEDIATE")
     readers = sqlite_engine(path, begin="BEGIN")
-    writer = Worker(engine, batch=SQLITE_BATCH, tidy=LogKeeper(path))
+    writer = Worker(engine, batch=SQLITE_BATCH, gather=SECONDS_TO_GATHER, tidy=LogKeeper(path))
     reader = Worker(readers, batch=SQLITE_BATCH)
     return Database(engine=engine, writers=[writer], readers=[reader], heartbeat_writer=writer, heartbeat_reader=reader)
 
