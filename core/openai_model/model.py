@@ -6,13 +6,14 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
+import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by itself it would not share connections
 
@@ -88,7 +89,7 @@ class OpenAIModel:
         self._connections: aiohttp.ClientSession | None = None
         who = address.authorization or api_key
         self.scope = hashlib.sha256(f"{address.url('/responses')}\0{who}".encode()).hexdigest()[:16]
-        self.conversations: Conversations | None = OpenAIConversations(self._client)
+        self.conversations: Conversations | None = OpenAIConversations(self._client, self._make)
         self._dialects: dict[Api, Dialect] = {
             "responses": Responses(is_openai=self._is_openai),
             "chat": ChatCompletions(),
@@ -178,12 +179,28 @@ class OpenAIModel:
                 raise first if refusal.has_no_such_path else trouble
             known = another
 
+    async def _make(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Post what is answered at once, and not as a stream; the reply. Raises ModelTrouble."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SHORT_REQUEST_SECONDS)
+        try:
+            async with self._http().post(self._address.url(path), data=_as_json(body), timeout=timeout) as response:
+                whole = await _whole_unless_stream(response)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise connection_trouble_of(error) from error
+        if response.status >= 400:
+            refused = self._error_of(response, whole)
+            raise trouble_of(refused) from refused
+        reply = _json_object(whole) if whole is not None else None
+        if reply is None:
+            raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is something else")
+        return reply
+
     def _post(
         self, dialect: Dialect, body: dict[str, Any], longest_silence: float
     ) -> contextlib.AbstractAsyncContextManager[Any]:
-        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=longest_silence)
-        return self._http().post(self._address.url(dialect.path), data=data, headers=_ACCEPTED, timeout=timeout)
+        url = self._address.url(dialect.path)
+        return self._http().post(url, data=_as_json(body), headers=_ACCEPTED, timeout=timeout)
 
     def _refused(self, response: aiohttp.ClientResponse, whole: bytes | None) -> tuple[Refusal, ModelTrouble] | None:
         """What a reply refuses, and what that means where nothing else is tried."""
@@ -192,7 +209,15 @@ class OpenAIModel:
             refusal = Refusal(response.status, "", str(reply.get("error", "")) if len(reply) == 1 else "")
             trouble = ModelTrouble(TroubleKind.REQUEST_REFUSED, "HTTP 200, and the server does not know the path")
             return (refusal, trouble) if refusal.has_no_such_path else None
-        error = self._client._make_status_error_from_response(
+        error = self._error_of(response, whole)
+        trouble = trouble_of(error)
+        trouble.__cause__ = error
+        text = (whole or b"").decode("utf-8", "replace")
+        return Refusal(response.status, str(error.param or ""), text), trouble
+
+    def _error_of(self, response: aiohttp.ClientResponse, whole: bytes | None) -> openai.APIStatusError:
+        """What the SDK makes of a reply that is an error."""
+        return self._client._make_status_error_from_response(
             httpx2.Response(
                 response.status,
                 headers=[(name, value) for name, value in response.headers.items() if name.lower() not in _OF_THE_BODY],
@@ -200,10 +225,6 @@ class OpenAIModel:
                 request=httpx2.Request("POST", str(response.url)),
             )
         )
-        trouble = trouble_of(error)
-        trouble.__cause__ = error
-        text = (whole or b"").decode("utf-8", "replace")
-        return Refusal(response.status, str(error.param or ""), text), trouble
 
     def _keep(self, model: str, known: Known, *, lacks_path: bool) -> None:
         """Keep how a model can be asked, and say so once; the server may lack the path for all of its models."""
@@ -232,25 +253,50 @@ async def _read(response: aiohttp.ClientResponse, whole: bytes | None, reading: 
             yield news
         return
     events = Events(reading.wants)
-    chunks = _once(whole) if whole is not None else bursts(response.content, lambda: reading.words.has_begun)
+    chunks = _once(whole) if whole is not None else bursts(response, lambda: reading.words.has_begun)
     try:
         async for chunk in chunks:
-            for event in events.feed(chunk):
-                for news in reading.read(event):
-                    yield news
-                if reading.ended:
-                    return
+            for news in _together(_news_in(events.feed(chunk), reading)):
+                yield news
+            if reading.ended:
+                return
             if events.done:
                 break
     except (aiohttp.ClientError, TimeoutError):
         if not reading.may_end:
             raise
-    for event in events.end():
-        for news in reading.read(event):
-            yield news
+    for news in _news_in(events.end(), reading):
+        yield news
     if not reading.ended:
         for news in reading.end(done=events.done):
             yield news
+
+
+def _news_in(events: Iterable[dict[str, Any]], reading: Reading) -> Iterator[News]:
+    for event in events:
+        yield from reading.read(event)
+        if reading.ended:
+            return
+
+
+def _together(all_news: Iterable[News]) -> Iterator[News]:
+    """The same news, with pieces of text that follow each other as one; also where trouble comes after them."""
+    pieces: list[str] = []
+    try:
+        for news in all_news:
+            if isinstance(news, str):
+                pieces.append(news)
+                continue
+            if pieces:
+                yield "".join(pieces)
+                pieces.clear()
+            yield news
+    except ModelTrouble:
+        if pieces:
+            yield "".join(pieces)
+        raise
+    if pieces:
+        yield "".join(pieces)
 
 
 async def _whole_unless_stream(response: aiohttp.ClientResponse) -> bytes | None:
@@ -279,6 +325,10 @@ def _json_object(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _as_json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
 async def _once(chunk: bytes) -> AsyncIterator[bytes]:
