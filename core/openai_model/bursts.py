@@ -35,7 +35,7 @@ async def bursts(response: aiohttp.ClientResponse, may_wait: Callable[[], bool])
                 continue
             now = loop.time()
             protocol = response.connection.protocol if response.connection is not None else None
-            if protocol is not None and now > long_from:
+            if protocol is not None and protocol.is_connected() and now > long_from:
                 protocol.pause_reading()
                 alarm = loop.call_at(next_news_at(now), protocol.resume_reading)
             else:

@@ -218,6 +218,20 @@ async def test_what_comes_of_a_long_answer_until_it_is_read_again_is_one_piece(m
         assert [each async for each in news] == [" Two. Three.", Finished("One. Two. Three.")]
 
 
+async def test_a_long_answer_whose_server_hangs_up_behind_a_piece_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bursts, "SECONDS_UNTIL_LONG", -1.0)
+    head, _, piece = streamed(delta("One.")).partition(b"\r\n\r\n")
+    reply = head + b"\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(piece), piece)
+    async with server_that_says(reply) as base_url, model_at(base_url) as model:
+        news = model.answer(question())
+        assert await anext(news) == "One."
+        for _ in range(100):  # the connection is lost before more is read
+            await asyncio.sleep(0)
+        with pytest.raises(ModelTrouble) as caught:
+            await anext(news)
+    assert caught.value.kind is TroubleKind.BROKE_OFF
+
+
 async def test_what_is_cited_becomes_links_below_the_answer(fake: FakeOpenAI) -> None:
     cited = [
         Citation("https://example.org/a", "A"),
