@@ -124,14 +124,15 @@ class Worker:
                     if last_try or not isinstance(error, _LostBeforeCommit):
                         _fail_all(jobs, error.__cause__ or error if isinstance(error, _LostBeforeCommit) else error)
                         break
+            is_more_to_come = not self._jobs.empty()  # what comes in answer to the commit waits for nothing
             _settle(jobs)
             if self._tidy is not None and connection is not None:
                 self._tidy(connection)
+            if is_more_to_come and self._gather:
+                time.sleep(self._gather)
         _discard(connection)
 
     def _take(self) -> list[_Job]:
-        if self._gather and not self._jobs.empty():
-            time.sleep(self._gather)
         job = self._jobs.get()
         jobs = [job] if job else []
         while jobs and len(jobs) < self._batch:
