@@ -12,12 +12,17 @@ from core.turns import Finished, Turn
 SECONDS_BETWEEN_NEWS = 0.02  # each costs every reader the same, however much is new
 
 
+def next_news_at(now: float) -> float:
+    """When there may be news again, in some 20 ms: at the same moments for all answers, so that the loop wakes once."""
+    return round(now / SECONDS_BETWEEN_NEWS + 1) * SECONDS_BETWEEN_NEWS
+
+
 class Answer:
     """The answer to one turn.
 
     Until somebody has pinned it, what was written may be taken back to begin anew, for example when the model broke
     off; then the text gets shorter. Readers hear of the first piece and of the end at once, and of what comes within
-    20 ms together.
+    some 20 ms together.
     """
 
     def __init__(self, turn_id: str) -> None:
@@ -28,7 +33,7 @@ class Answer:
         self._pieces: list[str] = []
         self._pinned = False
         self._news = 0  # how often readers were told
-        self._told_at = -math.inf
+        self._quiet_until = -math.inf
         self._telling: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[bool]] = []
         self._ended = asyncio.Event()
@@ -74,10 +79,10 @@ class Answer:
         self.length += len(piece)
         if self._telling is None:
             loop = asyncio.get_running_loop()
-            if (due := self._told_at + SECONDS_BETWEEN_NEWS) <= loop.time():
+            if self._quiet_until <= loop.time():
                 self._wake()
             else:
-                self._telling = loop.call_at(due, self._wake)
+                self._telling = loop.call_at(self._quiet_until, self._wake)
 
     def replace(self, text: str) -> None:
         """Take back what was written, for `text`."""
@@ -174,7 +179,7 @@ class Answer:
             self._telling.cancel()
             self._telling = None
         self._news += 1
-        self._told_at = asyncio.get_running_loop().time()
+        self._quiet_until = next_news_at(asyncio.get_running_loop().time())
         for change in self._waiting:
             _settle(change, True)
         self._waiting.clear()

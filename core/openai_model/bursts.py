@@ -7,25 +7,42 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 
-SECONDS_BETWEEN_BURSTS = 0.02
+from core.answer import next_news_at
+
+SECONDS_UNTIL_LONG = 0.1  # at the end of an answer that takes longer, 20 ms are little
 
 
-async def bursts(content: aiohttp.StreamReader, may_wait: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """All that has come so far, as it comes; while it `may_wait`, all of 20 ms together. The end waits for nothing."""
+async def bursts(response: aiohttp.ClientResponse, may_wait: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """All that has come so far, as it comes; while it `may_wait`, all of 20 ms together.
+
+    The end waits for nothing, but that of a long answer: of that the system gathers what comes.
+    """
     loop = asyncio.get_running_loop()
+    content = response.content
+    long_from = loop.time() + SECONDS_UNTIL_LONG
     due: asyncio.Future[None] = loop.create_future()
+    alarm: asyncio.TimerHandle | None = None
 
     def go_on() -> None:
         if not due.done():
             due.set_result(None)
 
     content.on_eof(lambda: go_on())
-    while chunk := await content.readany():
-        yield chunk
-        if may_wait() and not content.is_eof():
-            due = loop.create_future()
-            alarm = loop.call_later(SECONDS_BETWEEN_BURSTS, go_on)
-            try:
+    try:
+        while chunk := await content.readany():
+            yield chunk
+            if not may_wait() or content.is_eof():
+                continue
+            now = loop.time()
+            protocol = response.connection.protocol if response.connection is not None else None
+            if protocol is not None and protocol.is_connected() and now > long_from:
+                protocol.pause_reading()
+                alarm = loop.call_at(next_news_at(now), protocol.resume_reading)
+            else:
+                due = loop.create_future()
+                alarm = loop.call_at(next_news_at(now), go_on)
                 await due
-            finally:
                 alarm.cancel()
+    finally:
+        if alarm is not None:
+            alarm.cancel()

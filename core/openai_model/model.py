@@ -6,13 +6,14 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
+import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by itself it would not share connections
 
@@ -102,7 +103,7 @@ class OpenAIModel:
         self._connections: aiohttp.ClientSession | None = None
         who = address.authorization or api_key
         self.scope = hashlib.sha256(f"{address.url('/responses')}\0{who}".encode()).hexdigest()[:16]
-        self.conversations: Conversations | None = OpenAIConversations(self._client)
+        self.conversations: Conversations | None = OpenAIConversations(self._client, self._make)
         self._dialects: dict[Api, Dialect] = {
             "responses": Responses(is_openai=self._is_openai),
             "chat": ChatCompletions(),
@@ -233,12 +234,27 @@ class OpenAIModel:
                 raise first if refusal.has_no_such_path else trouble
             known = another
 
+    async def _make(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Post what is answered at once, and not as a stream; the reply. Raises ModelTrouble."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SHORT_REQUEST_SECONDS)
+        try:
+            async with self._http().post(self._address.url(path), data=_as_json(body), timeout=timeout) as response:
+                whole = await _whole_unless_stream(response)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise connection_trouble_of(error) from error
+        if response.status >= 400:
+            raise self._trouble_of(response, whole)[1]
+        reply = _json_object(whole) if whole is not None else None
+        if reply is None:
+            raise ModelTrouble(TroubleKind.BROKE_OFF, "the reply is something else")
+        return reply
+
     def _post(
         self, dialect: Dialect, body: dict[str, Any], longest_silence: float
     ) -> contextlib.AbstractAsyncContextManager[Any]:
-        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=longest_silence)
-        return self._http().post(self._address.url(dialect.path), data=data, headers=_ACCEPTED, timeout=timeout)
+        url = self._address.url(dialect.path)
+        return self._http().post(url, data=_as_json(body), headers=_ACCEPTED, timeout=timeout)
 
     def _refused(self, response: aiohttp.ClientResponse, whole: bytes | None) -> tuple[Refusal, ModelTrouble] | None:
         """What a reply refuses, and what that means where nothing else is tried."""
@@ -247,6 +263,14 @@ class OpenAIModel:
             refusal = Refusal(response.status, "", str(reply.get("error", "")) if len(reply) == 1 else "")
             trouble = ModelTrouble(TroubleKind.REQUEST_REFUSED, "HTTP 200, and the server does not know the path")
             return (refusal, trouble) if refusal.has_no_such_path else None
+        error, trouble = self._trouble_of(response, whole)
+        text = (whole or b"").decode("utf-8", "replace")
+        return Refusal(response.status, str(error.param or ""), text, trouble.kind not in _IN_NO_FORM), trouble
+
+    def _trouble_of(
+        self, response: aiohttp.ClientResponse, whole: bytes | None
+    ) -> tuple[openai.APIStatusError, ModelTrouble]:
+        """What the SDK makes of a reply that is an error, and what that means."""
         error = self._client._make_status_error_from_response(
             httpx2.Response(
                 response.status,
@@ -259,8 +283,7 @@ class OpenAIModel:
         if response.history and response.url.origin() != response.history[0].url.origin():  # where no key is sent to
             trouble = ModelTrouble(TroubleKind.PATH_UNKNOWN, f"HTTP {response.history[0].status} {LEADS_ELSEWHERE}")
         trouble.__cause__ = error
-        text = (whole or b"").decode("utf-8", "replace")
-        return Refusal(response.status, str(error.param or ""), text, trouble.kind not in _IN_NO_FORM), trouble
+        return error, trouble
 
     def _keep(self, model: str, known: Known, *, lacks_path: bool) -> None:
         """Keep how a model can be asked, and say so once; the server may lack the path for all of its models."""
@@ -289,31 +312,56 @@ async def _read(response: aiohttp.ClientResponse, whole: bytes | None, reading: 
             yield news
         return
     events = Events(reading.wants)
-    chunks = _once(whole) if whole is not None else bursts(response.content, lambda: reading.words.has_begun)
+    chunks = _once(whole) if whole is not None else bursts(response, lambda: reading.words.has_begun)
     is_understood = is_anything = False
+
+    def news_in(read: Iterable[dict[str, Any]]) -> Iterator[News]:
+        nonlocal is_understood
+        for event in read:
+            is_understood = True
+            yield from reading.read(event)
+            if reading.ended:
+                return
+
     try:
         async for chunk in chunks:
             is_anything = is_anything or chunk.lstrip()[:1] not in (b"", b":")  # more than nothing or a comment
-            for event in events.feed(chunk):
-                is_understood = True
-                for news in reading.read(event):
-                    yield news
-                if reading.ended:
-                    return
+            for news in _together(news_in(events.feed(chunk))):
+                yield news
+            if reading.ended:
+                return
             if events.done:
                 break
     except (aiohttp.ClientError, TimeoutError):
         if not reading.may_end:
             raise
-    for event in events.end():
-        is_understood = True
-        for news in reading.read(event):
-            yield news
+    for news in news_in(events.end()):
+        yield news
     if is_anything and not (is_understood or events.done):
         raise ModelTrouble(TroubleKind.NOT_UNDERSTOOD, "the reply is no answer and no stream of events")
     if not reading.ended:
         for news in reading.end(done=events.done):
             yield news
+
+
+def _together(all_news: Iterable[News]) -> Iterator[News]:
+    """The same news, with pieces of text that follow each other as one; also where trouble comes after them."""
+    pieces: list[str] = []
+    try:
+        for news in all_news:
+            if isinstance(news, str):
+                pieces.append(news)
+                continue
+            if pieces:
+                yield "".join(pieces)
+                pieces.clear()
+            yield news
+    except ModelTrouble:
+        if pieces:
+            yield "".join(pieces)
+        raise
+    if pieces:
+        yield "".join(pieces)
 
 
 async def _whole_unless_stream(response: aiohttp.ClientResponse) -> bytes | None:
@@ -342,6 +390,10 @@ def _json_object(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _as_json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
 async def _once(chunk: bytes) -> AsyncIterator[bytes]:

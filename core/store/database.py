@@ -38,6 +38,7 @@ Work = Callable[[sa.Connection], T]
 Tidy = Callable[[sa.Connection], None]
 
 SQLITE_BATCH = 64
+SECONDS_TO_GATHER = 0.003
 POSTGRESQL_THREADS = 6
 BUSY_TIMEOUT_MS = 10_000
 SECONDS_TO_SAY_GOODBYE = 0.5  # to a database that may not answer; a shutdown takes this thrice, and has 30 s in all
@@ -72,12 +73,14 @@ class _Job:
 class Worker:
     """A thread with a connection, that does units of work in order and commits up to `batch` of them at once.
 
-    In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along. `tidy` is done
-    after each commit.
+    In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along. Where work came
+    while the last was committed there is more to come, for which a commit waits `gather` seconds. `tidy` is done after
+    each commit.
     """
 
-    def __init__(self, engine: sa.Engine, *, batch: int, tidy: Tidy | None = None) -> None:
+    def __init__(self, engine: sa.Engine, *, batch: int, gather: float = 0.0, tidy: Tidy | None = None) -> None:
         self._engine = engine
+        self._gather = gather
         self._tidy = tidy
         self._batch = batch
         self._closing = threading.Lock()
@@ -121,9 +124,12 @@ class Worker:
                     if last_try or not isinstance(error, _LostBeforeCommit):
                         _fail_all(jobs, error.__cause__ or error if isinstance(error, _LostBeforeCommit) else error)
                         break
+            is_more_to_come = not self._jobs.empty()  # what comes in answer to the commit waits for nothing
             _settle(jobs)
             if self._tidy is not None and connection is not None:
                 self._tidy(connection)
+            if is_more_to_come and self._gather:
+                time.sleep(self._gather)
         _discard(connection)
 
     def _take(self) -> list[_Job]:
@@ -394,7 +400,7 @@ def _open_sqlite(url: sa.URL) -> Database:
     _make_file(path)
     engine = sqlite_engine(path, begin="BEGIN IMMEDIATE")
     readers = sqlite_engine(path, begin="BEGIN")
-    writer = Worker(engine, batch=SQLITE_BATCH, tidy=LogKeeper(path))
+    writer = Worker(engine, batch=SQLITE_BATCH, gather=SECONDS_TO_GATHER, tidy=LogKeeper(path))
     reader = Worker(readers, batch=SQLITE_BATCH)
     return Database(engine=engine, writers=[writer], readers=[reader], heartbeat_writer=writer, heartbeat_reader=reader)
 

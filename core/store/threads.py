@@ -179,15 +179,20 @@ class StoredThreads(Part):
 
         Where a reset took the thread away meanwhile, the conversation serves this turn alone and is erased then.
         """
-        fence(connection, turn)
-        adopted = connection.execute(
-            sa.update(threads)
-            .where(*_of(turn))
-            .values(conversation_id=conversation_id, in_doubt=True)
-            .returning(threads.c.id)
-        ).first()
-        if adopted is None:
+        which = {"session": turn.session_id, "name": turn.assistant, **lease_of(turn)}
+        if self._adopt.first(connection, new_conversation=conversation_id, **which) is None:
+            fence(connection, turn)
             self._erasures.leave(connection, conversation_id, scope, self._erase_after)
+
+    @prepared
+    def _adopt(self) -> Statement:
+        which = threads.c.session_id == sa.bindparam("session"), threads.c.assistant == sa.bindparam("name")
+        return (
+            sa.update(threads)
+            .where(*which, sa.exists().where(HAS_LEASE))
+            .values(conversation_id=sa.bindparam("new_conversation"), in_doubt=True)
+            .returning(threads.c.id)
+        )
 
     @writes
     def settle(self, connection: sa.Connection, turn: Turn, synced: int | None, tokens: int) -> None:

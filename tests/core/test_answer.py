@@ -9,9 +9,14 @@ import pytest
 
 import core.answer
 from core import Answer, AnswerFailed
+from core.answer import next_news_at
 from core.turns import Finished
 
 LATER = 3_600.0
+
+
+def news_come(monkeypatch: pytest.MonkeyPatch, *, every: float) -> None:
+    monkeypatch.setattr(core.answer, "next_news_at", lambda now: now + every)
 
 
 async def read(answer: Answer, seen: list[str]) -> None:
@@ -28,7 +33,7 @@ async def a_moment() -> None:
 async def test_the_first_piece_and_the_end_wait_for_nothing_and_the_rest_comes_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(core.answer, "SECONDS_BETWEEN_NEWS", LATER)
+    news_come(monkeypatch, every=LATER)
     answer = Answer("t")
     seen: list[str] = []
     async with asyncio.TaskGroup() as tasks:
@@ -46,7 +51,7 @@ async def test_the_first_piece_and_the_end_wait_for_nothing_and_the_rest_comes_t
 
 
 async def test_what_comes_within_a_moment_comes_together_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.answer, "SECONDS_BETWEEN_NEWS", 0.01)
+    news_come(monkeypatch, every=0.01)
     answer = Answer("t")
     seen: list[str] = []
     reading = asyncio.create_task(read(answer, seen))
@@ -62,8 +67,15 @@ async def test_what_comes_within_a_moment_comes_together_when_it_is_over(monkeyp
     reading.cancel()
 
 
+def test_there_are_news_of_all_answers_at_the_same_moments() -> None:
+    times = [1000 + milliseconds / 1000 for milliseconds in range(100)]
+    assert len({next_news_at(now) for now in times}) == 6
+    assert all(0.0099 < next_news_at(now) - now < 0.0301 for now in times)
+    assert all(0.0199 < next_news_at(moment) - moment < 0.0201 for moment in map(next_news_at, times))
+
+
 async def test_what_was_written_last_is_heard_of_before_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.answer, "SECONDS_BETWEEN_NEWS", LATER)
+    news_come(monkeypatch, every=LATER)
     answer = Answer("t")
     seen: list[str] = []
     reading = asyncio.create_task(read(answer, seen))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from core import Finished, Outcome, openai_model
 from core.assistants import Assistant, Assistants
 from core.language_model import Ask, ModelTrouble, ResponseStarted, Said, TroubleKind
-from core.openai_model import OpenAIModel
+from core.openai_model import OpenAIModel, bursts
 from core.openai_model.events import Events
 from core.turns import Usage
 from tests.conftest import KEY
@@ -175,8 +175,61 @@ async def test_an_answer_comes_in_pieces_with_what_it_cost(fake: FakeOpenAI) -> 
         started, *pieces, finished = await news_of(model, question("12345678"))
     assert isinstance(started, ResponseStarted)
     assert started.id.startswith("resp_")
-    assert pieces == ["One, ", "two, ", "drei: 🙂"]
+    assert "".join(map(str, pieces)) == "One, two, drei: 🙂"
     assert finished == Finished("One, two, drei: 🙂", Outcome.ANSWERED, Usage(5, 5))
+
+
+async def test_what_comes_at_once_is_one_piece() -> None:
+    reply = streamed(delta("One, "), delta("two, "), delta("three."), completed())
+    async with server_that_says(reply) as base_url, model_at(base_url) as model:
+        assert [news for news in await news_of(model, question()) if isinstance(news, str)] == ["One, two, three."]
+
+
+async def test_what_was_written_before_a_failure_is_told_where_both_come_at_once() -> None:
+    failed = {"type": "response.failed", "response": {"error": {"code": "server_error"}}}
+    reply = streamed(delta("One, "), delta("two, "), failed)
+    async with server_that_says(reply) as base_url, model_at(base_url) as model:
+        news = model.answer(question())
+        assert await anext(news) == "One, two, "
+        with pytest.raises(ModelTrouble):
+            await anext(news)
+
+
+async def test_what_comes_of_a_long_answer_until_it_is_read_again_is_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bursts, "SECONDS_UNTIL_LONG", 0.0)
+    monkeypatch.setattr(bursts, "next_news_at", lambda now: now + 0.1)
+    first_is_read = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(streamed(delta("One.")))
+        await first_is_read.wait()
+        for event in (delta(" Two."), delta(" Three."), completed()):
+            writer.write(streamed(event).partition(b"\r\n\r\n")[2])
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, model_at(f"http://127.0.0.1:{port}/v1") as model:
+        news = model.answer(question())
+        assert await anext(news) == "One."
+        asyncio.get_running_loop().call_soon(first_is_read.set)
+        assert [each async for each in news] == [" Two. Three.", Finished("One. Two. Three.")]
+
+
+async def test_a_long_answer_whose_server_hangs_up_behind_a_piece_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bursts, "SECONDS_UNTIL_LONG", -1.0)
+    head, _, piece = streamed(delta("One.")).partition(b"\r\n\r\n")
+    reply = head + b"\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(piece), piece)
+    async with server_that_says(reply) as base_url, model_at(base_url) as model:
+        news = model.answer(question())
+        assert await anext(news) == "One."
+        for _ in range(100):  # the connection is lost before more is read
+            await asyncio.sleep(0)
+        with pytest.raises(ModelTrouble) as caught:
+            await anext(news)
+    assert caught.value.kind is TroubleKind.BROKE_OFF
 
 
 async def test_what_is_cited_becomes_links_below_the_answer(fake: FakeOpenAI) -> None:
@@ -430,6 +483,16 @@ async def test_a_server_that_talks_nonsense_is_trouble_that_says_nothing_of_it(r
             await news_of(model, question())
     assert caught.value.kind in (TroubleKind.BROKE_OFF, TroubleKind.NOT_UNDERSTOOD)
     assert "mail.example" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reply", [b"", b"{}", b"[]", b"<html>", b'{"id": null}'])
+async def test_a_reply_that_is_no_conversation_is_trouble(reply: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(reply)
+    async with server_that_says(head + reply) as base_url, model_at(base_url) as model:
+        assert model.conversations is not None
+        with pytest.raises(ModelTrouble) as caught:
+            await model.conversations.open("digest")
+    assert caught.value.kind is TroubleKind.BROKE_OFF.unwritten
 
 
 async def test_where_nobody_listens_nothing_was_written() -> None:
