@@ -355,10 +355,11 @@ async def test_an_exhausted_quota_is_found_out_with_one_request(fake: FakeOpenAI
 async def test_a_wait_that_is_too_long_is_not_begun_for_a_new_conversation_either(
     fake: FakeOpenAI, sqlite_url: str
 ) -> None:
-    async with opened(fake, sqlite_url, turn_deadline_seconds=5) as chat:
+    async with opened(fake, sqlite_url) as chat:
         fake.fail("POST", "/conversations", status(429, headers={"Retry-After": "60"}), times=None)
-        with pytest.raises(ModelBusy):
-            await ask(chat, "Q1-a")
+        async with asyncio.timeout(5):
+            with pytest.raises(ModelBusy):
+                await ask(chat, "Q1-a")
 
 
 @pytest.mark.parametrize("mode", BOTH)

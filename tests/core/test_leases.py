@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -518,6 +519,32 @@ def test_the_file_that_a_dead_holder_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "one.lock").touch()  # as after a kill: there, and locked by nobody
     assert files.is_dead("one")
     assert not (tmp_path / "one.lock").exists()
+
+
+def test_a_holder_whose_file_somebody_removed_knows_that_it_lives(tmp_path: Path) -> None:
+    mine = LockFiles(tmp_path)
+    mine.lock("one")
+    (tmp_path / "one.lock").unlink()
+    assert mine.is_dead("one") is False
+    mine.release("one")
+
+
+def test_a_file_that_took_the_place_of_a_dead_ones_while_that_was_looked_at_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newcomer, path, flock = LockFiles(tmp_path), tmp_path / "one.lock", fcntl.flock
+    path.touch()
+
+    def flock_later(file: int, how: int) -> None:
+        monkeypatch.undo()
+        path.unlink()  # as somebody else may do who finds the dead one
+        newcomer.lock("one")
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock_later)
+    LockFiles(tmp_path).bury()
+    assert path.exists()
+    newcomer.release("one")
 
 
 def test_who_buries_the_dead_removes_the_files_of_all_of_them_and_of_nobody_else(tmp_path: Path) -> None:

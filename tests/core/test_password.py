@@ -477,6 +477,7 @@ def test_what_is_read_never_holds_a_password_any_more(text: str, before: str, af
 
 
 @given(text=TEXTS)
+@example(text=f"Say {PHRASE} to it.")
 @some
 def test_what_is_masked_never_shows_a_candidate(text: str) -> None:
     for each in (text, f"{PIN} {text} 123456"):

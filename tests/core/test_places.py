@@ -620,6 +620,18 @@ async def test_a_control_that_another_has_carried_out_meanwhile_is_not_carried_o
         assert not await carry_out(chat)
 
 
+async def test_a_control_that_another_is_at_meanwhile_is_left_to_it_whatever_becomes_of_the_first(
+    database_url: str,
+) -> None:
+    async with opened(None, database_url) as chat, contextlib.AsyncExitStack() as another:
+        with contextlib.suppress(ConnectionError):
+            async with chat.control("slack", "E1"):
+                change(database_url, "UPDATE control SET at = at - 11")
+                assert await another.enter_async_context(chat.control("slack", "E1"))
+                raise ConnectionError
+        assert not await carry_out(chat)
+
+
 async def test_a_control_is_known_on_its_own_surface_only(database_url: str) -> None:
     async with opened(None, database_url) as chat:
         assert await carry_out(chat)

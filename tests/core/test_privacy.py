@@ -476,17 +476,18 @@ async def test_who_moved_to_another_circle_goes_on_with_no_thread_of_the_old_one
 
 
 @pytest.mark.parametrize(
-    ("text", "before", "after"),
+    ("text", "before", "after", "knows_its_circle"),
     [
-        (f"{PASSWORD} Q1-a", FIRST, SECOND),
-        (f"{PASSWORD} Q1-a", FIRST, PUBLIC),
-        ("Q1-a", PUBLIC, FIRST),
-        ("Q1-a", PUBLIC, SECOND),
+        (f"{PASSWORD} Q1-a", FIRST, SECOND, True),
+        (f"{PASSWORD} Q1-a", FIRST, PUBLIC, True),
+        (f"{PASSWORD} Q1-a", FIRST, PUBLIC, False),
+        ("Q1-a", PUBLIC, FIRST, True),
+        ("Q1-a", PUBLIC, SECOND, True),
     ],
-    ids=["another circle", "made public", "made private", "made private elsewhere"],
+    ids=["another circle", "made public", "from before circles", "made private", "made private elsewhere"],
 )
 async def test_an_open_question_is_not_answered_by_an_assistant_that_moved_meanwhile(
-    fake: FakeOpenAI, database_url: str, tmp_path: Path, text: str, before: int, after: int
+    fake: FakeOpenAI, database_url: str, tmp_path: Path, text: str, before: int, after: int, knows_its_circle: bool
 ) -> None:
     async with crashing(fake, database_url, **assistants_with(tmp_path, before)) as chat:
         if before == PUBLIC:
@@ -494,6 +495,8 @@ async def test_an_open_question_is_not_answered_by_an_assistant_that_moved_meanw
         turn = await chat.accept(Question("web", SESSION, text))
         assert turn is not None
         assert turn.assistant == "Pia"
+        if not knows_its_circle:
+            change(database_url, "UPDATE turn SET circle = NULL")
     async with opened(fake, database_url, **assistants_with(tmp_path, after)) as chat:
         found = asyncio.ensure_future(anext(chat.orphaned("web")))
         await asyncio.sleep(0)

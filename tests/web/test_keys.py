@@ -373,3 +373,17 @@ async def test_a_key_that_was_demoted_neither_follows_nor_stops_a_private_turn(
             async with site.http.post(f"/turns/{turn['id']}/stop", headers=bearer(demoted)) as stopped:
                 assert stopped.status == status
         gate.open()
+
+
+async def test_a_key_that_was_demoted_reads_no_private_turn_any_more(
+    fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.api_keys.SECONDS_A_LOOK_COUNTS", 0.0)
+    async with served(fake, sqlite_url) as site:
+        secret, _ = await site.chat.keys.make("alice", private=True, origins=[])
+        await site.answer("973808 Q1-a", "1", **bearer(secret))
+        await site.chat.keys.revoke("alice")
+        demoted, _ = await site.chat.keys.make("alice", private=False, origins=[])
+        _, found = await site.get("/sessions/1/turns", **bearer(demoted))
+    (turn,) = found["turns"]
+    assert (turn["private"], turn["question"], turn["answer"]) == (True, None, None)

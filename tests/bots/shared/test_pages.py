@@ -559,3 +559,9 @@ def test_what_is_seen_as_one_sign_is_one_at_the_border_of_a_page_where_no_spaces
 def test_a_sign_that_is_longer_than_a_page_is_cut_where_the_page_is_full(part: str, limit: int) -> None:
     found = checked("a" + part * 3 * limit, limit)
     assert all(len(page) >= limit - 1 for page in found[:-1])
+
+
+@pytest.mark.parametrize("before", ["a", "ab"])
+def test_no_character_of_a_sign_that_is_longer_than_a_message_is_torn_apart_where_text_is_utf16(before: str) -> None:
+    text = before + "🏽" * 3_000
+    assert "".join(texts_in_utf16(text, 2_000, 999, "")) == text
