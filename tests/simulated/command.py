@@ -1,0 +1,33 @@
+"""The command line of the simulation."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+
+from tests.simulated import determinism, store
+from tests.simulated.run import Plan, run
+
+
+def main() -> int:
+    """0 if every promise was kept."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulated", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--turns", type=int, default=100)
+    parser.add_argument("--instances", type=int, default=1)
+    parser.add_argument("--trace", default=None, help="a file to write each step into")
+    given = parser.parse_args()
+    determinism.install_in_libraries()
+    store.install()
+    seed = random.SystemRandom().randrange(2**31) if given.seed is None else given.seed
+    with contextlib.ExitStack() as stack:
+        trace = stack.enter_context(open(given.trace, "w")).write if given.trace else None
+        result = run(Plan(seed, turns=given.turns, instances=given.instances), trace)
+    for each in result.findings:
+        print(f"  ! {each}")
+    print(
+        f"seed {seed}: {result.turns} turns, {result.kills} kills, {result.virtual_seconds:.0f} s simulated in "
+        f"{result.seconds:.1f} s, {result.turns / result.seconds:.0f} turns a second; {len(result.findings)} findings"
+    )
+    return 1 if result.findings else 0

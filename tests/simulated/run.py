@@ -1,0 +1,118 @@
+"""One run: a seed, a world, people and faults, and a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from tests.simulated import determinism, people, store
+from tests.simulated.checker import Finding, check
+from tests.simulated.history import History, Session
+from tests.simulated.loop import HOST, Deadlock, Host, SimulatedLoop
+from tests.simulated.world import Instance, TraceOfLogs, World, task_of
+
+MEAN_SECONDS_TO_A_KILL = 1.5
+SECONDS_TO_COME_TO_REST = 300.0
+
+
+@dataclass
+class Plan:
+    """What is run."""
+
+    seed: int
+    turns: int = 100
+    instances: int = 1
+    people: int = 5
+    kills: bool = True
+
+
+@dataclass
+class Result:
+    """What came of it."""
+
+    plan: Plan
+    turns: int = 0
+    kills: int = 0
+    virtual_seconds: float = 0.0
+    seconds: float = 0.0
+    findings: list[Finding] = field(default_factory=list)
+
+
+def run(plan: Plan, trace: Callable[[str], object] | None = None) -> Result:
+    """Run it from its beginning to its end."""
+    began, result = time.process_time(), Result(plan)
+    loop = SimulatedLoop(plan.seed, trace)
+    gc.collect()
+    gc.disable()
+    with tempfile.TemporaryDirectory(prefix="bob-simulated-", dir="/dev/shm") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the dead close nothing
+        determinism.begin(loop, plan.seed)
+        try:
+            loop.run_until_complete(_run(plan, loop, Path(folder), result))
+        finally:
+            loop.bury()
+            determinism.end()
+            gc.enable()
+    result.virtual_seconds = loop.time()
+    result.seconds = time.process_time() - began
+    return result
+
+
+async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) -> None:
+    rng = random.Random(plan.seed + 1)
+    HOST.set(Host("people"))
+    world = World(loop, plan.seed, folder, instances=plan.instances)
+    logging.getLogger().handlers = [TraceOfLogs(world)]
+    logging.getLogger().setLevel(logging.INFO)
+    await world.begin()
+    history = History()
+
+    def answered() -> int:
+        return sum(len(each.shown) for each in history.sessions)
+
+    def goes_on() -> bool:
+        return answered() < plan.turns
+
+    striking = task_of(Host("fate"), _strike(world, random.Random(plan.seed + 2))) if plan.kills else None
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as http:
+        talking = [
+            asyncio.create_task(people.talk(world, http, rng, history.sessions, goes_on)) for _ in range(plan.people)
+        ]
+        while goes_on():
+            await asyncio.sleep(0.5)
+        if striking is not None:
+            striking.cancel()
+        for each in world.instances:
+            if not each.is_running:
+                world.start(each)
+        _, late = await asyncio.wait(talking, timeout=SECONDS_TO_COME_TO_REST)
+        for each in late:
+            each.cancel()
+    await world.end()
+    history.told_twice = world.openai.questions_told_twice()
+    history.remarks += world.remarks + world.openai.violations + [repr(each) for each in world.openai.crashes]
+    result.turns, result.kills, result.findings = answered(), world.kills, check(history)
+
+
+async def _strike(world: World, rng: random.Random) -> None:
+    n = 0
+    while True:
+        await asyncio.sleep(rng.expovariate(1 / MEAN_SECONDS_TO_A_KILL))
+        victim = rng.choice(world.instances)
+        world.kill(victim)
+        n += 1
+        if n % 20 == 0:
+            world.loop.bury()
+        await asyncio.sleep(rng.expovariate(1 / 0.3))
+        if not victim.is_running:
+            world.start(victim)

@@ -1,0 +1,115 @@
+"""The store's workers without threads: units of work are done in one go, at moments that are drawn, and may go wrong.
+
+The database is the real one. Since each unit of work is done between two callbacks, no two processes ever meet inside
+of SQLite; and what a process was killed in the middle of is either committed or not begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.store import database, lock_files
+from tests.simulated.loop import HOST, Host, SimulatedLoop
+
+MEAN_SECONDS_TO_BEGIN, MEAN_SECONDS_TO_COMMIT = 0.1e-3, 1e-3
+
+
+@dataclass
+class Trouble:
+    """What goes wrong with the store at present, as shares of all batches of work."""
+
+    fails: float = 0.0
+    """Nothing is committed."""
+    is_lost: float = 0.0
+    """It is committed, and nobody hears of it."""
+    is_slow: float = 0.0
+    """It takes up to `slow_seconds`."""
+    slow_seconds: float = 3.0
+
+
+TROUBLE = Trouble()
+
+
+class SimulatedWorker(database.Worker):
+    """A worker whose thread is the loop."""
+
+    def submit(self, work: Any, *, is_one_statement: bool = False) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = super().submit(work, is_one_statement=is_one_statement)
+        if not self._is_due and not future.done():
+            self._is_due = True
+            self._loop.call_later(self._loop.latency(MEAN_SECONDS_TO_BEGIN), self._work)
+        return future
+
+    def join(self, seconds: float) -> None:
+        while not self._jobs.empty() and (jobs := self._take()):
+            self._do(jobs)
+            database._resolve(jobs)
+        self._die()
+
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        self._loop, self._is_due, self._host = loop, False, HOST.get()
+        self._host.at_death.append(self._die)
+
+    def _work(self) -> None:
+        self._is_due = False
+        if self._jobs.empty() or not (jobs := self._take()):
+            return
+        self._host.step()  # what may kill it, before
+        if not self._host.is_alive:
+            return
+        trouble, chance, seconds = TROUBLE, self._loop.random.random(), self._loop.latency(MEAN_SECONDS_TO_COMMIT)
+        if chance < trouble.fails:
+            self._loop.trace(f"fails to commit {len(jobs)}")
+            database._fail_all(jobs, sqlite3.OperationalError("disk I/O error"))
+        else:
+            self._loop.trace(f"commits {len(jobs)}")
+            self._do(jobs)
+            if chance < trouble.fails + trouble.is_lost:
+                self._loop.trace(f"hears nothing of {len(jobs)}")
+                database._fail_all(jobs, sqlite3.OperationalError("disk I/O error"))
+        if self._loop.random.random() < trouble.is_slow:
+            seconds = self._loop.random.uniform(0, trouble.slow_seconds)
+        self._is_due = True  # until then the thread would wait for the disk
+        self._loop.call_later(seconds, self._finish, jobs)
+        self._host.step()  # and after
+
+    def _finish(self, jobs: list[Any]) -> None:
+        database._resolve(jobs)
+        self._work()
+
+    def _die(self) -> None:
+        database._discard(self._connection)
+        self._connection = None
+
+
+def install() -> None:
+    """Let databases that are opened from now on have these workers, and lock files fall with their host."""
+    database.Worker = SimulatedWorker  # type: ignore[misc]
+    database._settle = lambda jobs: None  # which is left to `_finish`
+    lock = lock_files.LockFiles.lock
+
+    def lock_for_host(self: lock_files.LockFiles, lease_owner: str) -> None:
+        lock(self, lease_owner)
+        host = HOST.get()
+        host.at_death.append(_unlocker(self, lease_owner))
+        LEASE_OWNERS[lease_owner] = host
+
+    lock_files.LockFiles.lock = lock_for_host  # type: ignore[method-assign]
+
+
+LEASE_OWNERS: dict[str, Host] = {}
+"""Whose lease is whose, for the judge."""
+
+
+def _unlocker(files: lock_files.LockFiles, lease_owner: str) -> Callable[[], None]:
+    def unlock() -> None:
+        if lease_owner in files._locked:
+            files.unlock(lease_owner)
+
+    return unlock

@@ -1,0 +1,167 @@
+"""One simulated world: platforms, instances of Bob on one database, and what may befall them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import signal
+import threading
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bots import SURFACES
+from bots.shared.surface import LoadedSurface
+from core import Settings
+from tests.acceptance.chaos.answers import Model
+from tests.fakes.openai_api import FakeOpenAI
+from tests.simulated.loop import HOST, Host, SimulatedLoop
+from tests.simulated.network import Network
+from web import cli
+
+KEY = "sk-test"
+SHARE_OF_SLOW_ANSWERS = 0.12
+
+
+def task_of(host: Host, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Have a host do something."""
+    context = contextvars.copy_context()
+    context.run(HOST.set, host)
+    return context.run(asyncio.get_running_loop().create_task, work)
+
+
+@dataclass(eq=False)
+class Instance:
+    """A place where one process of Bob after the other runs."""
+
+    name: str
+    settings: Settings
+    surfaces: Sequence[LoadedSurface]
+    host: Host | None = None
+    task: asyncio.Task[Any] | None = None
+    starts: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.host is not None and self.host.is_alive
+
+
+class World:
+    """Everything there is in a run."""
+
+    def __init__(self, loop: SimulatedLoop, seed: int, folder: Path, *, instances: int) -> None:
+        self.loop = loop
+        self.network = Network(loop)
+        self.model = Model(seed, slow=SHARE_OF_SLOW_ANSWERS)
+        self.openai = FakeOpenAI(check=False, journal=False)
+        self.openai.answer = self.model
+        self.remarks: list[str] = []
+        self.kills = 0
+        self._folder = folder
+        self._platforms: list[asyncio.Task[Any]] = []
+        self.instances: list[Instance] = []
+        self._number_of_instances = instances
+        loop.set_exception_handler(self._note_exception)
+
+    # ── platforms ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def begin(self) -> None:
+        """Let the platforms serve, and start all instances."""
+        self._platforms.append(task_of(Host("openai"), self.openai._serve(0, threading.Event())))
+        while not self.openai.port:
+            await asyncio.sleep(0.001)
+        for number in range(self._number_of_instances):
+            self.instances.append(Instance(f"bob{number}", self._settings(), self._surfaces()))
+            self.start(self.instances[-1])
+
+    async def end(self) -> None:
+        """Have all instances end by themselves, and the platforms after them."""
+        for each in self.instances:
+            self.terminate(each)
+        for each in self.instances:
+            if each.task is not None:
+                await asyncio.wait({each.task}, timeout=60)
+                if not each.task.done():
+                    self.remarks.append(f"{each.name} does not end")
+        self.openai._stopping.set()
+        await asyncio.wait(self._platforms, timeout=10)
+
+    def _settings(self) -> Settings:
+        values: dict[str, Any] = {
+            "openai_api_key": KEY, "openai_base_url": self.openai.base_url, "openai_threads": "conversations",
+            "openai_api": "responses", "database_url": f"sqlite:///{self._folder / 'bob.db'}",
+            "port": self.network.free_port(), "_env_file": None,
+        }  # fmt: skip
+        return Settings(**values)
+
+    def _surfaces(self) -> list[LoadedSurface]:
+        return [LoadedSurface(each, each.settings(_env_file=None)) for each in SURFACES]
+
+    # ── what befalls instances ───────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, instance: Instance) -> None:
+        """Start its next process, in the way `bob run` does."""
+        instance.starts += 1
+        host = instance.host = Host(instance.name)
+        self.loop.trace(f"{instance.name} starts")
+        instance.task = task_of(host, self._live(instance, host))
+
+    async def _live(self, instance: Instance, host: Host) -> None:
+        try:
+            await cli._serve(instance.settings, instance.surfaces)
+            self.loop.trace("has ended")
+        except Exception as error:
+            self.remarks.append(f"{instance.name} ended by {error!r}")
+        self._is_gone(host)
+
+    def kill(self, instance: Instance) -> None:
+        """End its process as kill -9 does."""
+        host = instance.host
+        if host is None or not host.is_alive:
+            return
+        self.loop.trace(f"{instance.name} is killed")
+        self.kills += 1
+        self.loop.kill(host)
+        self.network.lose_host(host)
+
+    def terminate(self, instance: Instance) -> None:
+        """Tell its process to end, as SIGTERM does."""
+        if instance.host is not None and instance.host.is_alive:
+            self.loop.trace(f"{instance.name} is told to end")
+            if tell := instance.host.signals.get(signal.SIGTERM):
+                tell()
+            else:
+                self.kill(instance)  # it does not listen yet
+
+    def _is_gone(self, host: Host) -> None:
+        """A process has ended by itself: what it left open is closed by the kernel."""
+        self.network.lose_host(host)
+        host.at_death.clear()
+        host.is_alive = False
+
+    def _note_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.remarks.append(f"{HOST.get().name}: {context['message']} {error!r}")
+        if error is not None:
+            logging.getLogger("tests.simulated").error("uncaught", exc_info=error)
+
+
+class TraceOfLogs(logging.Handler):
+    """Writes what processes log into the trace, and notes what they have no explanation for."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.INFO)
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not HOST.get().is_alive:
+            return
+        self._world.loop.trace(f"{record.levelname} {record.getMessage()}")
+        if record.exc_info or record.levelno >= logging.CRITICAL:
+            self._world.remarks.append(f"{HOST.get().name} logs {record.getMessage()} {record.exc_info}")
