@@ -10,6 +10,11 @@ from tests.simulated import determinism, store
 from tests.simulated.run import Plan, run
 
 
+def _plan(given: argparse.Namespace, seed: int) -> Plan:
+    people = {name: int(number) for name, _, number in (each.partition("=") for each in given.people.split(","))}
+    return Plan(seed, turns=given.turns, instances=given.instances, people=people)
+
+
 def main() -> int:
     """0 if every promise was kept."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulated", description=__doc__)
@@ -17,13 +22,14 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=100)
     parser.add_argument("--instances", type=int, default=1)
     parser.add_argument("--trace", default=None, help="a file to write each step into")
+    parser.add_argument("--people", default="web=5,slack=3,discord=4", help="how many on which surface")
     given = parser.parse_args()
     determinism.install_in_libraries()
     store.install()
     seed = random.SystemRandom().randrange(2**31) if given.seed is None else given.seed
     with contextlib.ExitStack() as stack:
         trace = stack.enter_context(open(given.trace, "w")).write if given.trace else None
-        result = run(Plan(seed, turns=given.turns, instances=given.instances), trace)
+        result = run(_plan(given, seed), trace)
     for each in result.findings:
         print(f"  ! {each}")
     print(

@@ -7,6 +7,7 @@ thread or sleeps raises `Leak`, whose traceback names the place.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import socket
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.simulated.loop import HOST, SimulatedLoop
@@ -66,10 +68,10 @@ def install() -> None:
 def install_in_libraries() -> None:
     """Replace what is to be found in single libraries only, once they are imported."""
     import aiohappyeyeballs
-    import aiohttp.connector
+    import discord
 
     from core.store import database
-    from tests.fakes import discord_server, openai_api, slack_server
+    from tests.fakes import discord_server, discord_world, openai_api, slack_server
     from web import cli
 
     async def start_connection(addr_infos: Any, **_: Any) -> VirtualSocket:
@@ -77,7 +79,9 @@ def install_in_libraries() -> None:
         return opened
 
     aiohappyeyeballs.start_connection = start_connection  # type: ignore[assignment]
-    aiohttp.connector.aiohappyeyeballs = aiohappyeyeballs
+    discord.gateway.KeepAliveHandler = _KeepAlive  # type: ignore[assignment, misc]
+    discord.utils.utcnow = lambda: datetime.fromtimestamp(_time(), UTC)
+    discord_world.datetime = _Datetime  # type: ignore[attr-defined]
     for fake in (openai_api, slack_server, discord_server):
         fake.kept_port = lambda _: _running().network.free_port()  # type: ignore[attr-defined]
     cli.calm_garbage_collector = lambda: None  # type: ignore[attr-defined]  # it is ours to collect
@@ -140,3 +144,52 @@ class _Timer:
 
     def is_alive(self) -> bool:
         return self._handle is not None
+
+
+class _Datetime(datetime):
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.fromtimestamp(_time(), tz)
+
+
+class _KeepAlive:
+    """discord.py's heartbeat of a connection, which is a thread there."""
+
+    def __init__(self, *, ws: Any, interval: float | None = None, shard_id: int | None = None) -> None:
+        self._ws = ws
+        self._interval = interval or 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._last_send = self._last_recv = _monotonic()
+        self.latency = float("inf")
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            if self._last_recv + self._ws._max_heartbeat_timeout < _monotonic():
+                await self._ws.close(4000)
+                return
+            try:
+                await self._ws.send_heartbeat(self.get_payload())
+            except Exception:
+                return
+            self._last_send = _monotonic()
+
+    def get_payload(self) -> dict[str, Any]:
+        return {"op": self._ws.HEARTBEAT, "d": self._ws.sequence}
+
+    def beat(self) -> dict[str, Any]:
+        self._last_send = _monotonic()
+        return self.get_payload()
+
+    def stop(self) -> None:
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    def tick(self) -> None:
+        self._last_recv = _monotonic()
+
+    def ack(self) -> None:
+        self.latency = _monotonic() - self._last_send

@@ -9,17 +9,17 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 
-from tests.simulated import determinism, people, store
+from tests.simulated import determinism, people
 from tests.simulated.checker import Finding, check
-from tests.simulated.history import History, Session
+from tests.simulated.history import History
 from tests.simulated.loop import HOST, Deadlock, Host, SimulatedLoop
-from tests.simulated.world import Instance, TraceOfLogs, World, task_of
+from tests.simulated.world import TraceOfLogs, World, task_of
 
 MEAN_SECONDS_TO_A_KILL = 1.5
 SECONDS_TO_COME_TO_REST = 300.0
@@ -32,7 +32,7 @@ class Plan:
     seed: int
     turns: int = 100
     instances: int = 1
-    people: int = 5
+    people: Mapping[str, int] = field(default_factory=lambda: {"web": 5, "slack": 3, "discord": 4})
     kills: bool = True
 
 
@@ -71,37 +71,28 @@ def run(plan: Plan, trace: Callable[[str], object] | None = None) -> Result:
 async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) -> None:
     rng = random.Random(plan.seed + 1)
     HOST.set(Host("people"))
-    world = World(loop, plan.seed, folder, instances=plan.instances)
+    world = World(loop, plan.seed, folder, instances=plan.instances, surfaces=[*plan.people])
     logging.getLogger().handlers = [TraceOfLogs(world)]
     logging.getLogger().setLevel(logging.INFO)
     await world.begin()
-    history = History()
-
-    def answered() -> int:
-        return sum(len(each.shown) for each in history.sessions)
-
-    def goes_on() -> bool:
-        return answered() < plan.turns
-
     striking = task_of(Host("fate"), _strike(world, random.Random(plan.seed + 2))) if plan.kills else None
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as http:
-        talking = [
-            asyncio.create_task(people.talk(world, http, rng, history.sessions, goes_on)) for _ in range(plan.people)
-        ]
-        while goes_on():
-            await asyncio.sleep(0.5)
+        crowd = people.crowd(world, http, rng, plan.people, questions=plan.turns)
+        talking = asyncio.create_task(crowd.run())
+        await crowd.has_asked(plan.turns)
         if striking is not None:
             striking.cancel()
         for each in world.instances:
             if not each.is_running:
                 world.start(each)
-        _, late = await asyncio.wait(talking, timeout=SECONDS_TO_COME_TO_REST)
-        for each in late:
-            each.cancel()
+        await asyncio.wait({talking}, timeout=SECONDS_TO_COME_TO_REST)
+        history = History([people.session_of(talk) for talk in crowd.talks])
+        talking.cancel()
     await world.end()
     history.told_twice = world.openai.questions_told_twice()
-    history.remarks += world.remarks + world.openai.violations + [repr(each) for each in world.openai.crashes]
-    result.turns, result.kills, result.findings = answered(), world.kills, check(history)
+    history.remarks += world.remarks + world.violations
+    history.remarks += [f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s" for each in crowd.open]
+    result.turns, result.kills, result.findings = crowd.asked - len(crowd.open), world.kills, check(history)
 
 
 async def _strike(world: World, rng: random.Random) -> None:

@@ -7,7 +7,7 @@ import contextvars
 import logging
 import signal
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,18 @@ from bots import SURFACES
 from bots.shared.surface import LoadedSurface
 from core import Settings
 from tests.acceptance.chaos.answers import Model
+from tests.acceptance.chaos.judging import RESUMED_TOO_EARLY
+from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.openai_api import FakeOpenAI
+from tests.fakes.slack_api import FakeSlack
 from tests.simulated.loop import HOST, Host, SimulatedLoop
 from tests.simulated.network import Network
 from web import cli
 
 KEY = "sk-test"
 SHARE_OF_SLOW_ANSWERS = 0.12
+CHANNELS = [f"C{100 + number}" for number in range(20)]
+RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # of Slack's deliveries
 
 
 def task_of(host: Host, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -55,27 +60,38 @@ class Instance:
 class World:
     """Everything there is in a run."""
 
-    def __init__(self, loop: SimulatedLoop, seed: int, folder: Path, *, instances: int) -> None:
+    def __init__(self, loop: SimulatedLoop, seed: int, folder: Path, *, instances: int, surfaces: Collection[str]) -> None:
         self.loop = loop
         self.network = Network(loop)
         self.model = Model(seed, slow=SHARE_OF_SLOW_ANSWERS)
         self.openai = FakeOpenAI(check=False, journal=False)
         self.openai.answer = self.model
+        self.slack = FakeSlack()
+        self.slack.retry_delays = RETRIES
+        for channel in CHANNELS:
+            self.slack.add_channel(channel)
+        self.discord = FakeDiscord(check=False)
+        self.discord.session_starts = 10**9
         self.remarks: list[str] = []
         self.kills = 0
         self._folder = folder
         self._platforms: list[asyncio.Task[Any]] = []
         self.instances: list[Instance] = []
         self._number_of_instances = instances
+        self._served = surfaces
         loop.set_exception_handler(self._note_exception)
 
     # ── platforms ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def begin(self) -> None:
         """Let the platforms serve, and start all instances."""
-        self._platforms.append(task_of(Host("openai"), self.openai._serve(0, threading.Event())))
-        while not self.openai.port:
-            await asyncio.sleep(0.001)
+        serving = {
+            "openai": self.openai._serve(0, threading.Event()),
+            "slack": self.slack._server._serve(0, threading.Event()),
+            "discord": self.discord._server._serve(threading.Event()),
+        }
+        self._platforms += [task_of(Host(name), serve) for name, serve in serving.items()]
+        await asyncio.sleep(1.0)
         for number in range(self._number_of_instances):
             self.instances.append(Instance(f"bob{number}", self._settings(), self._surfaces()))
             self.start(self.instances[-1])
@@ -90,6 +106,8 @@ class World:
                 if not each.task.done():
                     self.remarks.append(f"{each.name} does not end")
         self.openai._stopping.set()
+        self.slack._server._halt()
+        self.discord._server._halt()
         await asyncio.wait(self._platforms, timeout=10)
 
     def _settings(self) -> Settings:
@@ -101,7 +119,12 @@ class World:
         return Settings(**values)
 
     def _surfaces(self) -> list[LoadedSurface]:
-        return [LoadedSurface(each, each.settings(_env_file=None)) for each in SURFACES]
+        values: dict[str, Any] = {
+            "slack_bot_token": self.slack.bot_token, "slack_app_token": self.slack.app_token,
+            "slack_api_url": self.slack.url, "discord_token": self.discord.token, "discord_api_url": self.discord.url,
+        }  # fmt: skip
+        chosen = [each for each in SURFACES if each.name in self._served]
+        return [LoadedSurface(each, each.settings(_env_file=None, **values)) for each in chosen]
 
     # ── what befalls instances ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,6 +167,13 @@ class World:
         self.network.lose_host(host)
         host.at_death.clear()
         host.is_alive = False
+
+    @property
+    def violations(self) -> list[str]:
+        """What no correct app does, and what went wrong in the platforms themselves."""
+        platforms = self.openai, self.slack, self.discord
+        told = [text for each in platforms for text in each.violations if text != RESUMED_TOO_EARLY]
+        return told + [f"a fake crashed: {error!r}" for each in platforms for error in each.crashes]
 
     def _note_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
