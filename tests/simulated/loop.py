@@ -34,6 +34,7 @@ class Host:
         self.is_paused = False
         self.clock_error = 0.0
         """By how many seconds its clock on the wall is wrong."""
+        self.is_cut_from_store = False
         self.signals: dict[int, Callable[[], object]] = {}
         self.at_death: list[Callable[[], object]] = []
         self.ready: deque[events.Handle] = deque()

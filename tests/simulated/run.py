@@ -9,19 +9,19 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 
-from tests.simulated import determinism, people
+from tests.simulated import determinism, people, store
 from tests.simulated.checker import Finding, check
+from tests.simulated.faults import KINDS, OF_SEVERAL_HOSTS, Fate, Fault
 from tests.simulated.history import History
 from tests.simulated.loop import HOST, Deadlock, Host, SimulatedLoop
 from tests.simulated.world import TraceOfLogs, World, task_of
 
-MEAN_SECONDS_TO_A_KILL = 1.5
 SECONDS_TO_COME_TO_REST = 300.0
 
 
@@ -31,9 +31,12 @@ class Plan:
 
     seed: int
     turns: int = 100
-    instances: int = 1
+    instances: int = 3
+    several_hosts: bool = True
     people: Mapping[str, int] = field(default_factory=lambda: {"web": 5, "slack": 3, "discord": 4})
-    kills: bool = True
+    kinds: Collection[str] = tuple(KINDS)
+    without: Collection[int] = ()
+    """Faults that are left out, by their numbers."""
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Result:
     kills: int = 0
     virtual_seconds: float = 0.0
     seconds: float = 0.0
+    faults: list[Fault] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -52,7 +56,10 @@ def run(plan: Plan, trace: Callable[[str], object] | None = None) -> Result:
     """Run it from its beginning to its end."""
     began, result = time.process_time(), Result(plan)
     loop = SimulatedLoop(plan.seed, trace)
+    store.SEVERAL_HOSTS.is_set = plan.several_hosts
+    store.LEASE_OWNERS.clear()
     gc.collect()
+    gc.freeze()  # so that burials need not look at it
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="bob-simulated-", dir="/dev/shm") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # the dead close nothing
@@ -75,16 +82,17 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
     logging.getLogger().handlers = [TraceOfLogs(world)]
     logging.getLogger().setLevel(logging.INFO)
     await world.begin()
-    striking = task_of(Host("fate"), _strike(world, random.Random(plan.seed + 2))) if plan.kills else None
+    kinds = [each for each in plan.kinds if plan.several_hosts or each not in OF_SEVERAL_HOSTS]
+    fate = Fate(world, plan.seed + 2, kinds=kinds, without=plan.without)
+    striking = task_of(Host("fate"), fate.run()) if kinds else None
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as http:
         crowd = people.crowd(world, http, rng, plan.people, questions=plan.turns)
         talking = asyncio.create_task(crowd.run())
         await crowd.has_asked(plan.turns)
         if striking is not None:
             striking.cancel()
-        for each in world.instances:
-            if not each.is_running:
-                world.start(each)
+        await fate.end()
+        world.loop.trace("nothing goes wrong any more")
         await asyncio.wait({talking}, timeout=SECONDS_TO_COME_TO_REST)
         history = History([people.session_of(talk) for talk in crowd.talks])
         talking.cancel()
@@ -92,18 +100,5 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
     history.told_twice = world.openai.questions_told_twice()
     history.remarks += world.remarks + world.violations
     history.remarks += [f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s" for each in crowd.open]
+    result.faults = fate.happened
     result.turns, result.kills, result.findings = crowd.asked - len(crowd.open), world.kills, check(history)
-
-
-async def _strike(world: World, rng: random.Random) -> None:
-    n = 0
-    while True:
-        await asyncio.sleep(rng.expovariate(1 / MEAN_SECONDS_TO_A_KILL))
-        victim = rng.choice(world.instances)
-        world.kill(victim)
-        n += 1
-        if n % 20 == 0:
-            world.loop.bury()
-        await asyncio.sleep(rng.expovariate(1 / 0.3))
-        if not victim.is_running:
-            world.start(victim)

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from core.store import database, lock_files
+import sqlalchemy as sa
+
+import core.store
+from core.store import database, liveness, lock_files
 from tests.simulated.loop import HOST, Host, SimulatedLoop
 
+SECONDS_UNTIL_A_CUT_IS_NOTICED = 8.0
 MEAN_SECONDS_TO_BEGIN, MEAN_SECONDS_TO_COMMIT = 0.1e-3, 1e-3
 
 
@@ -54,15 +59,22 @@ class SimulatedWorker(database.Worker):
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
         self._loop, self._is_due, self._host = loop, False, HOST.get()
+        self._cut_since: float | None = None
         self._host.at_death.append(self._die)
 
     def _work(self) -> None:
         self._is_due = False
-        if self._jobs.empty() or not (jobs := self._take()):
+        if self._jobs.empty():
+            return
+        if self._host.is_cut_from_store:
+            self._wait_for_store()
+            return
+        if not (jobs := self._take()):
             return
         self._host.step()  # what may kill it, before
         if not self._host.is_alive:
             return
+        self._cut_since = None
         trouble, chance, seconds = TROUBLE, self._loop.random.random(), self._loop.latency(MEAN_SECONDS_TO_COMMIT)
         if chance < trouble.fails:
             self._loop.trace(f"fails to commit {len(jobs)}")
@@ -79,6 +91,20 @@ class SimulatedWorker(database.Worker):
         self._loop.call_later(seconds, self._finish, jobs)
         self._host.step()  # and after
 
+    def _wait_for_store(self) -> None:
+        """Nothing arrives there: after a while that is an error, and the work is not done."""
+        self._is_due = True
+        if self._cut_since is None:
+            self._cut_since = self._loop.time()
+        if self._loop.time() - self._cut_since < SECONDS_UNTIL_A_CUT_IS_NOTICED:
+            self._loop.call_later(0.1, self._work)
+            return
+        self._loop.trace("cannot reach the store")
+        self._cut_since = None
+        jobs = self._take()
+        database._fail_all(jobs, sqlite3.OperationalError("the server closed the connection unexpectedly"))
+        self._loop.call_soon(self._finish, jobs)
+
     def _finish(self, jobs: list[Any]) -> None:
         database._resolve(jobs)
         self._work()
@@ -88,10 +114,53 @@ class SimulatedWorker(database.Worker):
         self._connection = None
 
 
+class Clock:
+    """The clock of a server that all hosts share, as a number in each statement."""
+
+    @property
+    def now(self) -> sa.ColumnElement[float]:
+        return sa.literal(time.time() - HOST.get().clock_error, sa.Double())
+
+    def params(self) -> dict[str, float]:
+        return {}
+
+
+class SimulatedLiveness(liveness.ServerLiveness):
+    """Leases that expire, as on PostgreSQL: all of it but the advisory locks, of which nobody hears anything."""
+
+    async def start(self, on_notification: Any) -> None:
+        LEASE_OWNERS[self.lease_owner] = HOST.get()
+
+    def _note_free_locks(self, connection: sa.Connection, candidates: Collection[str]) -> None:
+        """There are none."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def liveness_of(database_: database.Database) -> liveness.HostLiveness | liveness.ServerLiveness:
+    """Lock files, or leases that expire, by what is set."""
+    if not SEVERAL_HOSTS.is_set:
+        return _liveness_of(database_)
+    return SimulatedLiveness(database_.engine.url, Clock())  # type: ignore[arg-type]
+
+
+_liveness_of = core.store._liveness
+
+
+@dataclass
+class _Flag:
+    is_set: bool = False
+
+
+SEVERAL_HOSTS = _Flag()
+
+
 def install() -> None:
     """Let databases that are opened from now on have these workers, and lock files fall with their host."""
     database.Worker = SimulatedWorker  # type: ignore[misc]
     database._settle = lambda jobs: None  # which is left to `_finish`
+    core.store._liveness = liveness_of  # type: ignore[assignment]
     lock = lock_files.LockFiles.lock
 
     def lock_for_host(self: lock_files.LockFiles, lease_owner: str) -> None:

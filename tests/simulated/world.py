@@ -6,7 +6,9 @@ import asyncio
 import contextvars
 import logging
 import signal
+import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +17,26 @@ from typing import Any
 from bots import SURFACES
 from bots.shared.surface import LoadedSurface
 from core import Settings
-from tests.acceptance.chaos.answers import Model
+from tests.acceptance.chaos.answers import QUESTION, Model
 from tests.acceptance.chaos.judging import RESUMED_TOO_EARLY
 from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.openai_api import FakeOpenAI
 from tests.fakes.slack_api import FakeSlack
+from tests.simulated import store
 from tests.simulated.loop import HOST, Host, SimulatedLoop
 from tests.simulated.network import Network
 from web import cli
 
 KEY = "sk-test"
+KILLS_BETWEEN_BURIALS = 20
 SHARE_OF_SLOW_ANSWERS = 0.12
 CHANNELS = [f"C{100 + number}" for number in range(20)]
 RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # of Slack's deliveries
+
+
+def _mark_in(text: str) -> str:
+    found = QUESTION.findall(text)
+    return str(found[-1]) if found else ""
 
 
 def task_of(host: Host, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -74,6 +83,12 @@ class World:
         self.discord.session_starts = 10**9
         self.remarks: list[str] = []
         self.kills = 0
+        self.deaths: Counter[str] = Counter()
+        """In how many dying processes a question was in work."""
+        self.troubled: set[str] = set()
+        """The questions for which the model failed."""
+        self.clock_error = 0.0
+        self._reader: sqlite3.Connection | None = None
         self._folder = folder
         self._platforms: list[asyncio.Task[Any]] = []
         self.instances: list[Instance] = []
@@ -132,6 +147,7 @@ class World:
         """Start its next process, in the way `bob run` does."""
         instance.starts += 1
         host = instance.host = Host(instance.name)
+        host.clock_error = self.clock_error
         self.loop.trace(f"{instance.name} starts")
         instance.task = task_of(host, self._live(instance, host))
 
@@ -143,15 +159,40 @@ class World:
             self.remarks.append(f"{instance.name} ended by {error!r}")
         self._is_gone(host)
 
-    def kill(self, instance: Instance) -> None:
-        """End its process as kill -9 does."""
+    def kill(self, instance: Instance, *, silently: bool = False) -> None:
+        """End its process as kill -9 does; `silently`, as the loss of its host does."""
         host = instance.host
         if host is None or not host.is_alive:
             return
         self.loop.trace(f"{instance.name} is killed")
         self.kills += 1
+        self._count_deaths(host)
         self.loop.kill(host)
-        self.network.lose_host(host)
+        self.network.lose_host(host, silently=silently)
+        if self.kills % KILLS_BETWEEN_BURIALS == 0:
+            self.loop.call_soon(self.loop.bury)
+
+    def set_clock(self, error: float) -> None:
+        """Have the clock on the wall of Bob's hosts be wrong."""
+        self.clock_error = error
+        for each in self.instances:
+            if each.host is not None:
+                each.host.clock_error = error
+
+    def _count_deaths(self, host: Host) -> None:
+        """Note which questions were in work in a process that dies."""
+        for mark, lease_owner in self.ledger(
+            "SELECT question, lease_owner FROM turn WHERE closed_at IS NULL AND lease_owner IS NOT NULL "
+            "AND (working_token = fencing_token OR outcome IS NOT NULL OR working_token IS NULL)"
+        ):
+            if store.LEASE_OWNERS.get(lease_owner) is host:
+                self.deaths[_mark_in(mark)] += 1
+
+    def ledger(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """What stands in the database, read from outside of Bob."""
+        if self._reader is None:
+            self._reader = sqlite3.connect(self._folder / "bob.db", isolation_level=None)
+        return self._reader.execute(statement, values).fetchall()
 
     def terminate(self, instance: Instance) -> None:
         """Tell its process to end, as SIGTERM does."""
