@@ -15,7 +15,8 @@ from tests.fakes.openai_routes import Recorded
 from tests.simulated import store
 from tests.simulated.world import Instance, World
 
-MEAN_SECONDS_BETWEEN = 0.35
+MEAN_SECONDS_BETWEEN = 1.0
+MEAN_SECONDS_OF_ONE = 2.0
 MEAN_SECONDS_TO_RESTART = 0.3
 MOST_STEPS_TO_A_KILL = 400
 SLACK_METHODS = ("chat.postMessage", "chat.startStream", "chat.appendStream", "chat.stopStream", "chat.update", "*")
@@ -51,7 +52,7 @@ def drawn(seed: int, instances: int, kinds: Collection[str]) -> Iterator[Fault]:
     number = 0
     while True:
         kind = rng.choices(names, weights)[0]
-        after, seconds = rng.expovariate(1 / MEAN_SECONDS_BETWEEN), rng.expovariate(1 / 4.0)
+        after, seconds = rng.expovariate(1 / MEAN_SECONDS_BETWEEN), rng.expovariate(1 / MEAN_SECONDS_OF_ONE)
         yield Fault(number, after, kind, rng.randrange(instances), min(seconds, 40.0), rng.random())
         number += 1
 

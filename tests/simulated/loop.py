@@ -15,6 +15,7 @@ import contextvars
 import gc
 import heapq
 import random
+import sys
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -35,6 +36,8 @@ class Host:
         self.clock_error = 0.0
         """By how many seconds its clock on the wall is wrong."""
         self.is_cut_from_store = False
+        self.has_closed_connections = False
+        """Whether it is dead and everybody could hear of it."""
         self.signals: dict[int, Callable[[], object]] = {}
         self.at_death: list[Callable[[], object]] = []
         self.ready: deque[events.Handle] = deque()
@@ -211,7 +214,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if isinstance(each, asyncio.Task):
                 each._log_destroy_pending = False  # type: ignore[attr-defined]
         dropped, self._dropped = self._dropped, []
-        context.run(_throw_away, dropped)
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # they die as they like
+        try:
+            context.run(_throw_away, dropped)
+        finally:
+            sys.unraisablehook = hook
 
     # ── what goes through threads elsewhere ──────────────────────────────────────────────────────────────────────────
 

@@ -295,6 +295,7 @@ class Network:
 
     def lose_host(self, host: Host, *, silently: bool = False) -> None:
         """A host is gone; the others hear of it, or they do not."""
+        host.has_closed_connections = not silently
         for transport in self.of(host):
             transport.die(silently=silently)
         for server in list(self.servers.values()):

@@ -16,6 +16,7 @@ SURFACES: Mapping[type[Talk], str] = {WebTalk: "web", SlackTalk: "slack", Discor
 SECONDS_OF_A_TRY = 20.0
 
 talks.SECONDS_TO_ANSWER = 1_000.0  # people here have time
+talks.SECONDS_BETWEEN_TRIES = 0.3
 
 
 def crowd(

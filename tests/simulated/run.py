@@ -62,13 +62,15 @@ def run(plan: Plan, trace: Callable[[str], object] | None = None) -> Result:
     gc.freeze()  # so that burials need not look at it
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="bob-simulated-", dir="/dev/shm") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # the dead close nothing
+        warnings.simplefilter("ignore")  # the dead close nothing, and await nothing
+        tempfile.tempdir = folder
         determinism.begin(loop, plan.seed)
         try:
             loop.run_until_complete(_run(plan, loop, Path(folder), result))
         finally:
             loop.bury()
             determinism.end()
+            tempfile.tempdir = None
             gc.enable()
     result.virtual_seconds = loop.time()
     result.seconds = time.process_time() - began

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -126,16 +128,25 @@ class Clock:
 
 
 class SimulatedLiveness(liveness.ServerLiveness):
-    """Leases that expire, as on PostgreSQL: all of it but the advisory locks, of which nobody hears anything."""
+    """Leases that expire, as on PostgreSQL, whose advisory locks fall with the connection of a process that is killed.
+
+    Nobody hears anything, as where each notification is lost.
+    """
 
     async def start(self, on_notification: Any) -> None:
         LEASE_OWNERS[self.lease_owner] = HOST.get()
 
     def _note_free_locks(self, connection: sa.Connection, candidates: Collection[str]) -> None:
-        """There are none."""
+        free = [each for each in candidates if (host := LEASE_OWNERS.get(each)) and host.has_closed_connections]
+        owners = liveness.lease_owners
+        connection.execute(
+            sa.update(owners)
+            .where(owners.c.id.in_(free), owners.c.lock_free_since.is_(None))
+            .values(lock_free_since=self._clock.now)
+        )
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Its lock falls with its process."""
 
 
 def liveness_of(database_: database.Database) -> liveness.HostLiveness | liveness.ServerLiveness:
@@ -160,6 +171,7 @@ def install() -> None:
     """Let databases that are opened from now on have these workers, and lock files fall with their host."""
     database.Worker = SimulatedWorker  # type: ignore[misc]
     database._settle = lambda jobs: None  # which is left to `_finish`
+    liveness.shared_folder = lambda: Path(tempfile.gettempdir(), "locks")  # which is the run's own
     core.store._liveness = liveness_of  # type: ignore[assignment]
     lock = lock_files.LockFiles.lock
 
