@@ -77,6 +77,8 @@ def _what_was_told(session: Session, answers: Sequence[Answer]) -> Iterator[Find
                 yield Finding("told to the wrong circle", f"{answer.question} knew {mark} of another session")
             elif other.circle not in (PUBLIC, asked.circle):
                 yield Finding("told to the wrong circle", f"{answer.question} knew {mark} of {other.circle}")
+            elif mark in session.forgotten and answer.question not in session.forgotten:
+                yield Finding("told after a reset", f"{answer.question} knew {mark}")
             elif mark not in above and not other.excuse:
                 yield Finding("reordered", f"{answer.question} knew {mark}, which is not above it")
         seen = [each.question for each in answers[:at] if _may_see(session, asked, each.question)]

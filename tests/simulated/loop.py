@@ -22,6 +22,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+BEGINNING = 1_000.0
 MOST_SECONDS_OF_AN_ITERATION = 80e-6
 CANCELLED_TIMERS_TO_KEEP = 500
 
@@ -80,7 +81,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.random = random.Random(seed)
         self.iterations = 0
         self.network: Any = None
-        self._now = 1_000.0
+        self._now = BEGINNING
         self._trace = trace
         self._timers: list[tuple[float, int, events.TimerHandle]] = []
         self._numbers = iter(range(1, 2**62))

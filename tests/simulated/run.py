@@ -9,17 +9,19 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
+from tests.acceptance.chaos.talks import Event
 from tests.simulated import determinism, people, store
 from tests.simulated.checker import Finding, check
 from tests.simulated.faults import KINDS, OF_SEVERAL_HOSTS, Fate, Fault
 from tests.simulated.history import History
-from tests.simulated.loop import HOST, Deadlock, Host, SimulatedLoop
+from tests.simulated.loop import BEGINNING, HOST, Host, SimulatedLoop
 from tests.simulated.world import TraceOfLogs, World, task_of
 
 SECONDS_TO_COME_TO_REST = 300.0
@@ -39,6 +41,18 @@ class Plan:
     """Faults that are left out, by their numbers."""
 
 
+def drawn_plan(seed: int) -> Plan:
+    """What is run with a seed where nothing else is said."""
+    rng = random.Random(seed)
+    people = {"web": rng.randint(2, 12), "slack": rng.choice((0, 2, 4)), "discord": rng.choice((0, 2, 4))}
+    kinds = rng.sample(sorted(KINDS), rng.randint(3, len(KINDS)))
+    kinds = sorted({*kinds, "kill", "kill at a step"})
+    return Plan(
+        seed, instances=rng.randint(1, 4), several_hosts=rng.random() < 0.5, kinds=kinds,
+        people={name: number for name, number in people.items() if number},
+    )  # fmt: skip
+
+
 @dataclass
 class Result:
     """What came of it."""
@@ -55,6 +69,31 @@ class Result:
 def run(plan: Plan, trace: Callable[[str], object] | None = None) -> Result:
     """Run it from its beginning to its end."""
     began, result = time.process_time(), Result(plan)
+    loop = _in_simulation(plan, trace, lambda loop, folder: _run(plan, loop, folder, result))
+    result.virtual_seconds = loop.time() - BEGINNING
+    result.seconds = time.process_time() - began
+    return result
+
+
+def tell(scenario: Callable[[World], Coroutine[Any, Any, None]], trace: Callable[[str], object] | None = None) -> None:
+    """Let a story happen, in a world with one instance and all surfaces. Raises what it raises."""
+    plan = Plan(1, instances=1, several_hosts=False)
+
+    async def told(loop: SimulatedLoop, folder: Path) -> None:
+        world = _world(plan, loop, folder)
+        await world.begin()
+        await scenario(world)
+        await world.end()
+
+    _in_simulation(plan, trace, told)
+
+
+def _in_simulation(
+    plan: Plan,
+    trace: Callable[[str], object] | None,
+    work: Callable[[SimulatedLoop, Path], Coroutine[Any, Any, None]],
+) -> SimulatedLoop:
+    """Do something in a loop of its own, which is over when this comes back."""
     loop = SimulatedLoop(plan.seed, trace)
     store.SEVERAL_HOSTS.is_set = plan.several_hosts
     store.LEASE_OWNERS.clear()
@@ -66,23 +105,28 @@ def run(plan: Plan, trace: Callable[[str], object] | None = None) -> Result:
         tempfile.tempdir = folder
         determinism.begin(loop, plan.seed)
         try:
-            loop.run_until_complete(_run(plan, loop, Path(folder), result))
+            loop.run_until_complete(work(loop, Path(folder)))
         finally:
             loop.bury()
             determinism.end()
             tempfile.tempdir = None
             gc.enable()
-    result.virtual_seconds = loop.time()
-    result.seconds = time.process_time() - began
-    return result
+    return loop
 
 
-async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) -> None:
-    rng = random.Random(plan.seed + 1)
+def _world(plan: Plan, loop: SimulatedLoop, folder: Path) -> World:
     HOST.set(Host("people"))
     world = World(loop, plan.seed, folder, instances=plan.instances, surfaces=[*plan.people])
     logging.getLogger().handlers = [TraceOfLogs(world)]
     logging.getLogger().setLevel(logging.INFO)
+    for name in ("alembic", "openai", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return world
+
+
+async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) -> None:
+    rng = random.Random(plan.seed + 1)
+    world = _world(plan, loop, folder)
     await world.begin()
     kinds = [each for each in plan.kinds if plan.several_hosts or each not in OF_SEVERAL_HOSTS]
     fate = Fate(world, plan.seed + 2, kinds=kinds, without=plan.without)
@@ -96,11 +140,22 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
         await fate.end()
         world.loop.trace("nothing goes wrong any more")
         await asyncio.wait({talking}, timeout=SECONDS_TO_COME_TO_REST)
-        history = History([people.session_of(talk) for talk in crowd.talks])
+        history = History(people.sessions_of(world, crowd.talks))
         talking.cancel()
     await world.end()
     history.told_twice = world.openai.questions_told_twice()
     history.remarks += world.remarks + world.violations
-    history.remarks += [f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s" for each in crowd.open]
+    history.remarks += [f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s" for each in crowd.open if not _is_excused(each, crowd)]
+    history.remarks += _what_leaks(world)
     result.faults = fate.happened
     result.turns, result.kills, result.findings = crowd.asked - len(crowd.open), world.kills, check(history)
+
+
+def _is_excused(event: Event, crowd: people.People) -> bool:
+    return any(event.question in talk.excuses for talk in crowd.talks if isinstance(talk, people.Doing))
+
+
+def _what_leaks(world: World) -> list[str]:
+    """What is left in the database once all is answered."""
+    left = world.ledger("SELECT question, outcome, lease_owner FROM turn WHERE closed_at IS NULL")
+    return [f"the turn {question!r} ({outcome}) is still open" for question, outcome, _ in left]

@@ -39,6 +39,15 @@ def _mark_in(text: str) -> str:
     return str(found[-1]) if found else ""
 
 
+def _place(coroutine: Any) -> str:
+    """Where a coroutine stands, from the outside in."""
+    places = []
+    while (frame := getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None)) is not None:
+        places.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
+    return " > ".join(places)
+
+
 def task_of(host: Host, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     """Have a host do something."""
     context = contextvars.copy_context()
@@ -119,7 +128,7 @@ class World:
             if each.task is not None:
                 await asyncio.wait({each.task}, timeout=60)
                 if not each.task.done():
-                    self.remarks.append(f"{each.name} does not end")
+                    self.remarks.append(f"{each.name} does not end: {self.where_it_stands(each)}")
         self.openai._stopping.set()
         self.slack._server._halt()
         self.discord._server._halt()
@@ -202,6 +211,11 @@ class World:
                 tell()
             else:
                 self.kill(instance)  # it does not listen yet
+
+    def where_it_stands(self, instance: Instance) -> str:
+        """What each task of a process waits for."""
+        tasks = [task for task in asyncio.all_tasks() if getattr(task, "host", None) is instance.host]
+        return "; ".join(sorted(_place(task.get_coro()) for task in tasks))
 
     def _is_gone(self, host: Host) -> None:
         """A process has ended by itself: what it left open is closed by the kernel."""
