@@ -1,4 +1,4 @@
-"""What goes wrong in a run, as data: drawn from the seed one after the other, so that a run can leave some of it out."""
+"""What goes wrong in a run, as data: drawn from the seed one by one, so that a run can leave some of it out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tests.simulated.world import Instance, World
 
 MEAN_SECONDS_BETWEEN = 1.0
 MEAN_SECONDS_OF_ONE = 2.0
-MEAN_SECONDS_TO_RESTART = 0.3
 MOST_STEPS_TO_A_KILL = 400
 SLACK_METHODS = ("chat.postMessage", "chat.startStream", "chat.appendStream", "chat.stopStream", "chat.update", "*")
 PLATFORMS = ("openai", "slack", "discord")
@@ -67,7 +66,6 @@ class Fate:
         self._without = frozenset(without)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._scripted: list[Any] = []
-        self._is_over = False
 
     async def run(self) -> None:
         """One after the other, though some go on meanwhile."""
@@ -82,7 +80,6 @@ class Fate:
 
     async def end(self) -> None:
         """Let nothing go wrong any more, and everything be there again."""
-        self._is_over = True
         for task in sorted(self._tasks, key=hash):
             task.cancel()
         for each in self._scripted:
@@ -96,15 +93,12 @@ class Fate:
             if instance.host is not None:
                 instance.host.on_step = None
                 instance.host.is_cut_from_store = False
-                world.loop.resume(instance.host)
-            if not instance.is_running:
-                world.start(instance)
+                world.resume(instance.host)
 
     # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _kill(self, fault: Fault) -> None:
         self.world.kill(self._victim(fault))
-        await self._start_again(fault)
 
     async def _kill_at_a_step(self, fault: Fault) -> None:
         """Kill it just before or after something that is seen outside: a commit, a call."""
@@ -128,33 +122,20 @@ class Fate:
                 await died.wait()
         except TimeoutError:
             host.on_step = None
-        if instance.host is host:
-            await self._start_again(fault)
 
     async def _vanish(self, fault: Fault) -> None:
         """Its host is lost, and nobody hears of it."""
         self.world.kill(self._victim(fault), silently=True)
-        await self._start_again(fault)
 
     async def _terminate(self, fault: Fault) -> None:
-        instance = self._victim(fault)
-        self.world.terminate(instance)
-        if instance.task is not None:
-            await asyncio.wait({instance.task}, timeout=60)
-        await self._start_again(fault)
+        self.world.terminate(self._victim(fault))
 
     async def _pause(self, fault: Fault) -> None:
         host = self._victim(fault).host
         if host is not None and host.is_alive:
             self.world.loop.pause(host)
             await asyncio.sleep(fault.seconds)
-            self.world.loop.resume(host)
-
-    async def _start_again(self, fault: Fault) -> None:
-        await asyncio.sleep(2 * MEAN_SECONDS_TO_RESTART * fault.chance)
-        instance = self._victim(fault)
-        if not instance.is_running and not self._is_over:
-            self.world.start(instance)
+            self.world.resume(host)
 
     def _victim(self, fault: Fault) -> Instance:
         return self.world.instances[fault.instance]
@@ -228,9 +209,7 @@ class Fate:
         )  # fmt: skip
         way = ways[int(fault.chance * 1000) % len(ways)]
         method = ("POST", "PATCH", "GET")[int(fault.chance * 3)]
-        self._scripted.append(
-            self.world.discord.fail(method, "/channels/**", times=1 + int(fault.seconds) % 3, **way)
-        )
+        self._scripted.append(self.world.discord.fail(method, "/channels/**", times=1 + int(fault.seconds) % 3, **way))
 
     async def _discord_gateway(self, fault: Fault) -> None:
         ways: tuple[Callable[[], object], ...] = (

@@ -1,8 +1,8 @@
 """An event loop in which time is a number, and what happens when is drawn from a seed.
 
-Nothing waits here: when no callback is ready the clock jumps to the next timer. Each callback belongs to a *host*, which
-it carries in its context: an instance of Bob, a platform, people. Within a host callbacks run in asyncio's order, first
-in, first out; whose callbacks run next, and when anything from outside completes, is drawn.
+Nothing waits here: when no callback is ready the clock jumps to the next timer. Each callback belongs to a *host*,
+which it carries in its context: an instance of Bob, a platform, people. Within a host callbacks run in asyncio's order,
+first in, first out. Drawn is whose callbacks run next, and when anything from outside completes.
 
 A host that is killed is never heard of again: its callbacks are dropped, so no `finally` of it takes effect. What is
 left of its coroutines is thrown away later, in `bury`, as a host that is dead.
@@ -16,6 +16,7 @@ import gc
 import heapq
 import random
 import sys
+import warnings
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -41,7 +42,7 @@ class Host:
         """Whether it is dead and everybody could hear of it."""
         self.signals: dict[int, Callable[[], object]] = {}
         self.at_death: list[Callable[[], object]] = []
-        self.ready: deque[events.Handle] = deque()
+        self.ready: deque[Any] = deque()
         self.steps = 0
         """How often it did something that is seen outside: sent, committed."""
         self.on_step: Callable[[], object] | None = None
@@ -83,7 +84,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.network: Any = None
         self._now = BEGINNING
         self._trace = trace
-        self._timers: list[tuple[float, int, events.TimerHandle]] = []
+        self._timers: list[tuple[float, int, Any]] = []  # of when, a number, a handle
         self._numbers = iter(range(1, 2**62))
         self._cancelled = 0
         self._busy: list[Host] = []
@@ -104,20 +105,26 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """How long something takes, which is mostly short and sometimes long."""
         return self.random.expovariate(1 / mean)
 
-    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
         handle = events.Handle(callback, args, self, context)
         self._put(handle)
         return handle
 
-    call_soon_threadsafe = call_soon  # there is one thread
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # there is one thread
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
-        timer = events.TimerHandle(when, callback, args, self, context)
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
+        timer: Any = events.TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
         timer._scheduled = True
         return timer
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def _timer_handle_cancelled(self, handle: events.TimerHandle) -> None:
@@ -132,7 +139,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _new_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> asyncio.Task[Any]:
         return SimulatedTask(coroutine, number=next(self._numbers), loop=loop, **more)
 
-    def _put(self, handle: events.Handle) -> None:
+    def _put(self, handle: Any) -> None:
         host = handle._context.get(HOST, NOBODY)
         if not host.is_alive:
             self._dropped.append(handle)
@@ -157,9 +164,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         at = int(self.random.random() * len(self._busy)) if len(self._busy) > 1 else 0
         host = self._busy[at]
         self._run(host)
-        if not host.ready or host.is_paused:
-            if host in self._busy:
-                self._busy.remove(host)
+        if (not host.ready or host.is_paused) and host in self._busy:
+            self._busy.remove(host)
         self.iterations += 1
         self._now += self.random.random() * MOST_SECONDS_OF_AN_ITERATION
 
@@ -215,15 +221,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if isinstance(each, asyncio.Task):
                 each._log_destroy_pending = False  # type: ignore[attr-defined]
         dropped, self._dropped = self._dropped, []
-        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # they die as they like
-        try:
-            context.run(_throw_away, dropped)
-        finally:
-            sys.unraisablehook = hook
+        context.run(collect, dropped)
 
     # ── what goes through threads elsewhere ──────────────────────────────────────────────────────────────────────────
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         future = self.create_future()
 
         def run() -> None:
@@ -239,7 +241,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.call_later(self.latency(100e-6), run)
         return future
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
         context = contextvars.copy_context()
         HOST.get().signals[sig] = lambda: self.call_soon(callback, *args, context=context)
 
@@ -266,6 +268,13 @@ def _settle(settle: Callable[[Any], object], future: asyncio.Future[Any], value:
         settle(value)
 
 
-def _throw_away(dropped: list[object]) -> None:
-    dropped.clear()
-    gc.collect()
+def collect(dropped: list[object]) -> None:
+    """Throw these away, and whatever else nobody knows any more, which may die as it likes."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        dropped.clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook

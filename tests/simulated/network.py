@@ -155,6 +155,8 @@ class Transport(asyncio.Transport):
             return
         loop = self.network.loop
         loop.trace(f"{self.host.name}>{self.peer.host.name} {len(item) if isinstance(item, bytes) else 'end'}")
+        if isinstance(item, bytes) and self.network.watch is not None:
+            self.network.watch(self.host, self.peer.host, item)
         if isinstance(item, bytes) and len(item) > 1 and loop.random.random() < SHARE_OF_SPLIT_CHUNKS:
             at = loop.random.randrange(1, len(item))
             self.peer.arrive(item[:at])
@@ -280,6 +282,8 @@ class Network:
         self.servers: dict[int, Server] = {}
         self.transports: dict[Transport, None] = {}  # in order
         self._ports = iter(range(FIRST_PORT, 2**31))
+        self.watch: Callable[[Host, Host, bytes], object] | None = None
+        """Sees everything that is sent."""
         self._held: dict[frozenset[str], Held] = {}
         loop.network = self
 

@@ -89,7 +89,7 @@ class WebTalk(Doing, talks.WebTalk):
 
     async def reset(self) -> None:
         before = {event.question for event in self.events}
-        while not await self._site.reset(self.label):  # type: ignore[attr-defined]
+        while not await self._site.reset(self.label):  # type: ignore[attr-defined]  # noqa: ASYNC110
             await asyncio.sleep(talks.SECONDS_BETWEEN_TRIES)
         self.forgotten |= before
 

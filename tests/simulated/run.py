@@ -21,8 +21,8 @@ from tests.simulated import determinism, people, store
 from tests.simulated.checker import Finding, check
 from tests.simulated.faults import KINDS, OF_SEVERAL_HOSTS, Fate, Fault
 from tests.simulated.history import History
-from tests.simulated.loop import BEGINNING, HOST, Host, SimulatedLoop
-from tests.simulated.world import TraceOfLogs, World, task_of
+from tests.simulated.loop import BEGINNING, HOST, Host, SimulatedLoop, collect
+from tests.simulated.world import KEY_OF_PEOPLE, TraceOfLogs, World, task_of
 
 SECONDS_TO_COME_TO_REST = 300.0
 
@@ -97,7 +97,7 @@ def _in_simulation(
     loop = SimulatedLoop(plan.seed, trace)
     store.SEVERAL_HOSTS.is_set = plan.several_hosts
     store.LEASE_OWNERS.clear()
-    gc.collect()
+    collect([])
     gc.freeze()  # so that burials need not look at it
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="bob-simulated-", dir="/dev/shm") as folder, warnings.catch_warnings():
@@ -131,7 +131,8 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
     kinds = [each for each in plan.kinds if plan.several_hosts or each not in OF_SEVERAL_HOSTS]
     fate = Fate(world, plan.seed + 2, kinds=kinds, without=plan.without)
     striking = task_of(Host("fate"), fate.run()) if kinds else None
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as http:
+    connector, headers = aiohttp.TCPConnector(limit=0, force_close=True), {"Authorization": f"Bearer {KEY_OF_PEOPLE}"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
         crowd = people.crowd(world, http, rng, plan.people, questions=plan.turns)
         talking = asyncio.create_task(crowd.run())
         await crowd.has_asked(plan.turns)
@@ -145,7 +146,11 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
     await world.end()
     history.told_twice = world.openai.questions_told_twice()
     history.remarks += world.remarks + world.violations
-    history.remarks += [f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s" for each in crowd.open if not _is_excused(each, crowd)]
+    history.remarks += [
+        f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s"
+        for each in crowd.open
+        if not _is_excused(each, crowd)
+    ]
     history.remarks += _what_leaks(world)
     result.faults = fate.happened
     result.turns, result.kills, result.findings = crowd.asked - len(crowd.open), world.kills, check(history)

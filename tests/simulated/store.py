@@ -44,6 +44,8 @@ TROUBLE = Trouble()
 class SimulatedWorker(database.Worker):
     """A worker whose thread is the loop."""
 
+    _is_due: bool
+
     def submit(self, work: Any, *, is_one_statement: bool = False) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = super().submit(work, is_one_statement=is_one_statement)
         if not self._is_due and not future.done():
@@ -171,7 +173,7 @@ def install() -> None:
     """Let databases that are opened from now on have these workers, and lock files fall with their host."""
     database.Worker = SimulatedWorker  # type: ignore[misc]
     database._settle = lambda jobs: None  # which is left to `_finish`
-    liveness.shared_folder = lambda: Path(tempfile.gettempdir(), "locks")  # which is the run's own
+    liveness.shared_folder = lambda: Path(tempfile.gettempdir(), "locks")  # type: ignore[attr-defined]  # the run's own
     core.store._liveness = liveness_of  # type: ignore[assignment]
     lock = lock_files.LockFiles.lock
 

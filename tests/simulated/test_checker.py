@@ -59,4 +59,6 @@ def test_who_took_a_question_back_needs_no_answer_to_it_and_one_leftover_of_it_i
 def test_nothing_from_before_a_reset_is_told_after_it() -> None:
     forgotten = frozenset({A})
     assert kinds([answer(A, 1), answer(B, 2)], Asked(A, 0), Asked(B, 1), forgotten=forgotten) == []
-    assert kinds([answer(A, 1), answer(B, 2, A)], Asked(A, 0), Asked(B, 1), forgotten=forgotten) == ["told after a reset"]
+    assert kinds([answer(A, 1), answer(B, 2, A)], Asked(A, 0), Asked(B, 1), forgotten=forgotten) == [
+        "told after a reset"
+    ]

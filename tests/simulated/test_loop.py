@@ -1,4 +1,4 @@
-"""The loop in which Bob is simulated: time jumps, hosts die without a last word, and a seed decides what comes first."""
+"""The loop in which Bob is simulated: time jumps, hosts die without a last word, a seed decides what comes first."""
 
 from __future__ import annotations
 

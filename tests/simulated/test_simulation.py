@@ -1,6 +1,6 @@
 """Whole Bob, simulated: a seed repeats a run to the byte, and in none is a promise broken.
 
-Each run is a process of its own: what depends on time, chance and hashes has to be replaced before anything is imported.
+Each run is a process of its own: what depends on time and chance has to be replaced before anything is imported.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import re
 import signal
 import sqlite3
 import threading
@@ -28,7 +29,12 @@ from tests.simulated.network import Network
 from web import cli
 
 KEY = "sk-test"
+KEY_OF_PEOPLE = "key-of-the-people-on-the-web"
 KILLS_BETWEEN_BURIALS = 20
+MEAN_SECONDS_TO_RESTART = 0.3
+SECONDS_ON_THE_WAY = 0.02
+CHATS = ("slack", "discord")
+_SHOWN = re.compile(rb"To (Q\d+-[kd]\d+) \(answer ")
 SHARE_OF_SLOW_ANSWERS = 0.12
 CHANNELS = [f"C{100 + number}" for number in range(20)]
 RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # of Slack's deliveries
@@ -78,7 +84,9 @@ class Instance:
 class World:
     """Everything there is in a run."""
 
-    def __init__(self, loop: SimulatedLoop, seed: int, folder: Path, *, instances: int, surfaces: Collection[str]) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, seed: int, folder: Path, *, instances: int, surfaces: Collection[str]
+    ) -> None:
         self.loop = loop
         self.network = Network(loop)
         self.model = Model(seed, slow=SHARE_OF_SLOW_ANSWERS)
@@ -97,6 +105,11 @@ class World:
         self.troubled: set[str] = set()
         """The questions for which the model failed."""
         self.clock_error = 0.0
+        self._is_ending = False
+        self._supervisor = Host("supervisor")
+        self._resumed_at: dict[Host, float] = {}
+        self._turn_ids: dict[str, str] = {}
+        self.network.watch = self._watch
         self._reader: sqlite3.Connection | None = None
         self._folder = folder
         self._platforms: list[asyncio.Task[Any]] = []
@@ -122,6 +135,7 @@ class World:
 
     async def end(self) -> None:
         """Have all instances end by themselves, and the platforms after them."""
+        self._is_ending = True
         for each in self.instances:
             self.terminate(each)
         for each in self.instances:
@@ -138,7 +152,7 @@ class World:
         values: dict[str, Any] = {
             "openai_api_key": KEY, "openai_base_url": self.openai.base_url, "openai_threads": "conversations",
             "openai_api": "responses", "database_url": f"sqlite:///{self._folder / 'bob.db'}",
-            "port": self.network.free_port(), "_env_file": None,
+            "api_keys": f"people:{KEY_OF_PEOPLE}", "port": self.network.free_port(), "_env_file": None,
         }  # fmt: skip
         return Settings(**values)
 
@@ -167,6 +181,19 @@ class World:
         except Exception as error:
             self.remarks.append(f"{instance.name} ended by {error!r}")
         self._is_gone(host)
+        self._start_again(instance)
+
+    def _start_again(self, instance: Instance) -> None:
+        """Start the next process after a while, as a supervisor does."""
+        if not self._is_ending:
+            seconds = self.loop.latency(MEAN_SECONDS_TO_RESTART)
+            context = contextvars.copy_context()
+            context.run(HOST.set, self._supervisor)
+            self.loop.call_later(seconds, self._start_if_needed, instance, context=context)
+
+    def _start_if_needed(self, instance: Instance) -> None:
+        if not instance.is_running and not self._is_ending:
+            self.start(instance)
 
     def kill(self, instance: Instance, *, silently: bool = False) -> None:
         """End its process as kill -9 does; `silently`, as the loss of its host does."""
@@ -178,8 +205,30 @@ class World:
         self._count_deaths(host)
         self.loop.kill(host)
         self.network.lose_host(host, silently=silently)
+        self._start_again(instance)
         if self.kills % KILLS_BETWEEN_BURIALS == 0:
             self.loop.call_soon(self.loop.bury)
+
+    def resume(self, host: Host) -> None:
+        """Let a process go on that was paused."""
+        self.loop.resume(host)
+        self._resumed_at[host] = self.loop.time()
+
+    def _watch(self, sender: Host, receiver: Host, data: bytes) -> None:
+        """See whether what is sent shows an answer whose lease another process has."""
+        if receiver.name in CHATS and (found := _SHOWN.search(data)):
+            self._check_lease(sender, found[1].decode())
+
+    def _check_lease(self, sender: Host, mark: str) -> None:
+        if self.loop.time() - self._resumed_at.get(sender, 0.0) < SECONDS_ON_THE_WAY:
+            return  # it was stopped between its look at the lease and this
+        if mark not in self._turn_ids:
+            for (turn_id,) in self.ledger("SELECT id FROM turn WHERE question LIKE ?", f"%{mark}%"):
+                self._turn_ids[mark] = turn_id
+        for (lease_owner,) in self.ledger("SELECT lease_owner FROM turn WHERE id = ?", self._turn_ids.get(mark)):
+            owner = store.LEASE_OWNERS.get(lease_owner)
+            if owner is not None and owner is not sender:
+                self.remarks.append(f"{mark} is shown by {sender.name} at {self.loop.time():.6f}, whose lease is lost")
 
     def set_clock(self, error: float) -> None:
         """Have the clock on the wall of Bob's hosts be wrong."""
