@@ -127,7 +127,7 @@ class _Timer:
 
     def __init__(self, interval: float, function: Callable[..., object], args: Any = (), kwargs: Any = None) -> None:
         self._interval = interval
-        self._do = lambda: function(*args, **(kwargs or {}))
+        self._do: Callable[[], object] = lambda: function(*args, **(kwargs or {}))
         self._handle: Any = None
         self.daemon = True
 

@@ -79,6 +79,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def __init__(self, seed: int, trace: Callable[[str], object] | None = None) -> None:
         super().__init__()
+        NOBODY.ready.clear()  # of an earlier loop's
         self.random = random.Random(seed)
         self.iterations = 0
         self.network: Any = None
@@ -211,17 +212,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def bury(self) -> None:
         """Throw away what is left of the dead. What that runs of theirs runs as a host that is dead."""
-        dead = Host("the dead")
-        dead.is_alive = False
-        context = contextvars.Context()
-        context.run(HOST.set, dead)
         self._timers = [each for each in self._timers if each[2]._context.get(HOST, NOBODY).is_alive]
         heapq.heapify(self._timers)
         for each in self._dropped:
             if isinstance(each, asyncio.Task):
                 each._log_destroy_pending = False  # type: ignore[attr-defined]
         dropped, self._dropped = self._dropped, []
-        context.run(collect, dropped)
+        collect(dropped)
 
     # ── what goes through threads elsewhere ──────────────────────────────────────────────────────────────────────────
 
@@ -270,6 +267,13 @@ def _settle(settle: Callable[[Any], object], future: asyncio.Future[Any], value:
 
 def collect(dropped: list[object]) -> None:
     """Throw these away, and whatever else nobody knows any more, which may die as it likes."""
+    dead, context = Host("the dead"), contextvars.Context()
+    dead.is_alive = False
+    context.run(HOST.set, dead)
+    context.run(_collect, dropped)
+
+
+def _collect(dropped: list[object]) -> None:
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         dropped.clear()
