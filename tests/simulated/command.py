@@ -25,12 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, help=f"of a world ({TURNS_OF_A_WORLD})", default=TURNS_OF_A_WORLD)
     parser.add_argument("--seconds", type=float, help="go on with the next seeds for so long")
     parser.add_argument("--worlds", type=int, help="go on with so many seeds")
+    parser.add_argument("--until-found", action="store_true", help="go no further than a seed that fails")
     parser.add_argument("--trace", help="a file to write each step into")
     parser.add_argument("--shrink", action="store_true", help="leave out what is not needed to fail")
     parser.add_argument("--instances", type=int, help="how many processes of Bob")
     parser.add_argument("--people", help="how many on which surface, like web=5,slack=3")
     parser.add_argument("--kinds", help=f"what may go wrong, of: {','.join(KINDS)}")
     parser.add_argument("--without", default="", help="numbers of faults to leave out, like 3,5-9")
+    parser.add_argument("--poison", choices=("yes", "no"), help="whether a question kills")
+    parser.add_argument("--erases", choices=("yes", "no"), help="whether one waits for what is to be erased")
     parser.add_argument("--hosts", choices=("one", "several"), help="lock files, or leases that expire")
     parser.add_argument("--scenario", choices=[*SCENARIOS], help="tell a story instead")
     given = parser.parse_args(arguments)
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             goes_on = len(results) < (given.worlds or 1)
             if given.seconds is not None:
                 goes_on = time.monotonic() - began < given.seconds
-            if not goes_on:
+            if not goes_on or (given.until_found and results[-1].findings):
                 break
     _sum_up(results)
     return 1 if any(each.findings for each in results) else 0
@@ -65,6 +68,10 @@ def _plan(given: argparse.Namespace, seed: int) -> Plan:
         plan.people = {name: int(number) for name, _, number in pairs}
     if given.kinds is not None:
         plan.kinds = [each for each in given.kinds.split(",") if each]
+    if given.erases is not None:
+        plan.erases = given.erases == "yes"
+    if given.poison is not None:
+        plan.poison = given.poison == "yes"
     if given.hosts is not None:
         plan.several_hosts = given.hosts == "several"
     return plan

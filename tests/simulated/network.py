@@ -198,6 +198,8 @@ class Transport(asyncio.Transport):
             data = b"".join(chunks)
             self.unread -= len(data)
             self.peer.may_write_again()
+            if self.network.kills is not None and self.network.kills(self.host, data):
+                return
             self.protocol.data_received(data)
         elif self.inbox and self.inbox[0][0] <= now:
             item = self.inbox.popleft()[1]
@@ -284,6 +286,8 @@ class Network:
         self._ports = iter(range(FIRST_PORT, 2**31))
         self.watch: Callable[[Host, Host, bytes], object] | None = None
         """Sees everything that is sent."""
+        self.kills: Callable[[Host, bytes], bool] | None = None
+        """Whether its receiver dies of something."""
         self._held: dict[frozenset[str], Held] = {}
         loop.network = self
 

@@ -26,6 +26,7 @@ SHARE_OF_PRIVATE_QUESTIONS = 0.15
 SHARE_TAKEN_BACK, SHARE_OF_RESETS = 0.03, 0.05
 MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
 CIRCLE = "private"
+DEATHS_TO_BE_GIVEN_UP = 5
 
 talks.SECONDS_TO_ANSWER = 1_000.0  # people here have time
 talks.SECONDS_BETWEEN_TRIES = 0.3
@@ -56,7 +57,7 @@ class Doing(Talk):
     async def reset(self) -> None:
         """Begin anew, once everything is answered. Comes back when Bob has said so."""
 
-    def session(self, deaths: Mapping[str, int], troubled: set[str]) -> Session:
+    def session(self, world: World) -> Session:
         """What became of it, as the judge reads it."""
         found = Session(self.label, self.surface, shown=self.shown())
         found.forgotten = self.forgotten
@@ -65,9 +66,11 @@ class Doing(Talk):
             before = [each.question for each in self.events if each is not event and not self.in_order(event, each)]
             asked = Asked(mark, event.said_at, self.circles.get(mark, PUBLIC), event.answered_at, before=before)
             asked.excuse = self.excuses.get(mark, "")
-            if not asked.excuse and deaths.get(mark, 0) >= 5:
-                asked.excuse = f"{deaths[mark]} deaths"
-            if not asked.excuse and mark in troubled:
+            if mark == world.model.poisonous:
+                asked.excuse = "it kills"
+            elif not asked.excuse and world.deaths[mark] >= DEATHS_TO_BE_GIVEN_UP:
+                asked.excuse = f"{world.deaths[mark]} deaths"
+            elif not asked.excuse and mark in world.troubled:
                 asked.excuse = "the model failed"
             found.asked.append(asked)
         return found
@@ -149,7 +152,16 @@ class DiscordTalk(Doing, talks.DiscordTalk):
 
 
 class ResettingSite(Site):
-    """Servers of which one can also begin a session anew."""
+    """Servers of which one can also begin a session anew. The keys of questions are numbers within their session."""
+
+    async def _try(self, url: str, session: str, question: str) -> str | None:
+        body, headers = {"session_id": session, "user_input": question}, {"Idempotency-Key": question.partition("-")[0]}
+        try:
+            async with self._http.post(f"{url}/ask", json=body, headers=headers, timeout=self._limit) as response:
+                said = await response.json()
+        except (aiohttp.ClientError, ConnectionError, TimeoutError):
+            return None
+        return None if response.status >= 500 else str(said.get("response", said))
 
     async def reset(self, session: str) -> bool:
         """Whether a session has begun anew."""
@@ -164,7 +176,17 @@ class ResettingSite(Site):
 
 
 class People(Crowd):
-    """A crowd that also takes back and begins anew."""
+    """A crowd that also takes back and begins anew, and of whom one may ask a question that kills."""
+
+    poison: Callable[[str], object] | None = None
+    """Is told the question that kills, which is the second of a conversation in Slack or on Discord."""
+
+    def begin(self, new_talk: Callable[[str], Talk]) -> Talk:
+        talk = super().begin(new_talk)
+        if self.poison is not None and isinstance(talk, SlackTalk | DiscordTalk):
+            self.poison(f"Q2-{talk.label}")
+            self.poison = None
+        return talk
 
     async def _hold(self, talk: Talk, most: int) -> list[asyncio.Task[bool]]:
         assert isinstance(talk, Doing)
@@ -204,4 +226,4 @@ def crowd(
 
 def sessions_of(world: World, talks_: Sequence[Talk]) -> list[Session]:
     """What became of all conversations."""
-    return [talk.session(world.deaths, world.troubled) for talk in talks_ if isinstance(talk, Doing)]
+    return [talk.session(world) for talk in talks_ if isinstance(talk, Doing)]

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.simulated.loop import BEGINNING, HOST, Host, SimulatedLoop, collect
 from tests.simulated.world import KEY_OF_PEOPLE, TraceOfLogs, World, task_of
 
 SECONDS_TO_COME_TO_REST = 300.0
+SECONDS_TO_ERASE = 450.0  # once no response can end there any more, which is after 300
 
 
 @dataclass
@@ -37,6 +39,10 @@ class Plan:
     several_hosts: bool = True
     people: Mapping[str, int] = field(default_factory=lambda: {"web": 5, "slack": 3, "discord": 4})
     kinds: Collection[str] = tuple(KINDS)
+    poison: bool = False
+    """Whether a question kills."""
+    erases: bool = False
+    """Whether one waits until what was retired at the provider has to be erased there."""
     without: Collection[int] = ()
     """Faults that are left out, by their numbers."""
 
@@ -48,7 +54,8 @@ def drawn_plan(seed: int) -> Plan:
     kinds = rng.sample(sorted(KINDS), rng.randint(3, len(KINDS)))
     kinds = sorted({*kinds, "kill", "kill at a step"})
     return Plan(
-        seed, instances=rng.randint(1, 4), several_hosts=rng.random() < 0.5, kinds=kinds,
+        seed, poison=rng.random() < 0.15, erases=rng.random() < 0.2,
+        instances=rng.randint(1, 4), several_hosts=rng.random() < 0.5, kinds=kinds,
         people={name: number for name, number in people.items() if number},
     )  # fmt: skip
 
@@ -134,6 +141,8 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
     connector, headers = aiohttp.TCPConnector(limit=0, force_close=True), {"Authorization": f"Bearer {KEY_OF_PEOPLE}"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
         crowd = people.crowd(world, http, rng, plan.people, questions=plan.turns)
+        if plan.poison:
+            crowd.poison = partial(setattr, world.model, "poisonous")
         talking = asyncio.create_task(crowd.run())
         await crowd.has_asked(plan.turns)
         if striking is not None:
@@ -143,6 +152,9 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
         await asyncio.wait({talking}, timeout=SECONDS_TO_COME_TO_REST)
         history = History(people.sessions_of(world, crowd.talks))
         talking.cancel()
+    if plan.erases and "clock" not in plan.kinds:
+        await asyncio.sleep(SECONDS_TO_ERASE)
+        history.remarks += world.left_at_the_provider()
     await world.end()
     history.told_twice = world.openai.questions_told_twice()
     history.remarks += world.remarks + world.violations

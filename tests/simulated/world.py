@@ -9,6 +9,7 @@ import re
 import signal
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from typing import Any
 
 from bots import SURFACES
 from bots.shared.surface import LoadedSurface
-from core import Settings
-from tests.acceptance.chaos.answers import QUESTION, Model
+from core import Settings, StoreUnavailable
+from tests.acceptance.chaos.answers import DEADLY_WORD, QUESTION, Model
 from tests.acceptance.chaos.judging import RESUMED_TOO_EARLY
+from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.openai_api import FakeOpenAI
 from tests.fakes.slack_api import FakeSlack
@@ -110,6 +112,7 @@ class World:
         self._resumed_at: dict[Host, float] = {}
         self._turn_ids: dict[str, str] = {}
         self.network.watch = self._watch
+        self.network.kills = self._kills
         self._reader: sqlite3.Connection | None = None
         self._folder = folder
         self._platforms: list[asyncio.Task[Any]] = []
@@ -179,7 +182,8 @@ class World:
             await cli._serve(instance.settings, instance.surfaces)
             self.loop.trace("has ended")
         except Exception as error:
-            self.remarks.append(f"{instance.name} ended by {error!r}")
+            if not isinstance(error, StoreUnavailable) or host.signals:  # without a store it does not even begin
+                self.remarks.append(f"{instance.name} ended by {error!r}")
         self._is_gone(host)
         self._start_again(instance)
 
@@ -215,9 +219,32 @@ class World:
         self._resumed_at[host] = self.loop.time()
 
     def _watch(self, sender: Host, receiver: Host, data: bytes) -> None:
-        """See whether what is sent shows an answer whose lease another process has."""
+        """See whether what is sent shows an answer whose lease another process has, or tells a password."""
+        if receiver.name == "openai" and PASSWORD.encode() in data:
+            self.remarks.append(f"{sender.name} tells the model a password")
         if receiver.name in CHATS and (found := _SHOWN.search(data)):
             self._check_lease(sender, found[1].decode())
+
+    def _kills(self, host: Host, data: bytes) -> bool:
+        """Kill a process that reads the deadly word."""
+        if DEADLY_WORD.encode() not in data:
+            return False
+        for each in self.instances:
+            if each.host is host:
+                self.kill(each)
+        return not host.is_alive
+
+    def left_at_the_provider(self) -> list[str]:
+        """What should have been erased there by now."""
+        used = {conversation for (conversation,) in self.ledger("SELECT conversation_id FROM thread")}
+        due = {conversation: at for conversation, at in self.ledger("SELECT conversation_id, due_at FROM erasure")}
+        left = [each for each in self.openai.conversations.values() if each.id not in used and each.items]
+        now = time.time()
+        return [
+            f"conversation {each.id} is left with {len(each.items)} items, "
+            + (f"to be erased in {due[each.id] - now:.0f} s" if each.id in due else "and nobody will erase it")
+            for each in left
+        ]
 
     def _check_lease(self, sender: Host, mark: str) -> None:
         if self.loop.time() - self._resumed_at.get(sender, 0.0) < SECONDS_ON_THE_WAY:
