@@ -13,11 +13,13 @@ from tests.acceptance.chaos.answers import QUESTION
 from tests.fakes import openai_faults as model
 from tests.fakes.openai_routes import Recorded
 from tests.simulated import store
+from tests.simulated.loop import Host
 from tests.simulated.world import Instance, World
 
 MEAN_SECONDS_BETWEEN = 1.0
-MEAN_SECONDS_OF_ONE = 2.0
+MEAN_SECONDS_OF_ONE, MOST_SECONDS_OF_ONE = 2.0, 40.0
 MOST_STEPS_TO_A_KILL = 400
+SECONDS_BETWEEN_LOOKS, SECONDS_A_BREAKER_REMEMBERS = 0.5, 10.0
 SLACK_METHODS = ("chat.postMessage", "chat.startStream", "chat.appendStream", "chat.stopStream", "chat.update", "*")
 PLATFORMS = ("openai", "slack", "discord")
 MODEL_FAULTS: tuple[model.Fault, ...] = (
@@ -39,6 +41,11 @@ class Fault:
     seconds: float
     chance: float
 
+    @property
+    def longer(self) -> float:
+        """For how long where only what outlasts a lease is of interest."""
+        return min(5 * self.seconds, MOST_SECONDS_OF_ONE)
+
     def __str__(self) -> str:
         return f"{self.number}: {self.kind}, instance {self.instance}, {self.seconds:.2f} s"
 
@@ -52,7 +59,7 @@ def drawn(seed: int, instances: int, kinds: Collection[str]) -> Iterator[Fault]:
     while True:
         kind = rng.choices(names, weights)[0]
         after, seconds = rng.expovariate(1 / MEAN_SECONDS_BETWEEN), rng.expovariate(1 / MEAN_SECONDS_OF_ONE)
-        yield Fault(number, after, kind, rng.randrange(instances), min(seconds, 40.0), rng.random())
+        yield Fault(number, after, kind, rng.randrange(instances), min(seconds, MOST_SECONDS_OF_ONE), rng.random())
         number += 1
 
 
@@ -134,7 +141,7 @@ class Fate:
         host = self._victim(fault).host
         if host is not None and host.is_alive:
             self.world.loop.pause(host)
-            await asyncio.sleep(fault.seconds)
+            await asyncio.sleep(fault.longer)
             self.world.resume(host)
 
     def _victim(self, fault: Fault) -> Instance:
@@ -145,12 +152,25 @@ class Fate:
     async def _separate(self, fault: Fault) -> None:
         instance, platform = self._victim(fault).name, PLATFORMS[int(fault.chance * len(PLATFORMS))]
         self.world.network.separate(instance, platform)
-        await asyncio.sleep(fault.seconds)
-        self.world.network.join(instance, platform)
+        ends = self.world.loop.time() + fault.seconds
+        while self.world.loop.time() < ends + SECONDS_A_BREAKER_REMEMBERS:
+            if self.world.loop.time() >= ends:
+                self.world.network.join(instance, platform)
+            if platform == "openai":
+                self._note_trouble(self._victim(fault).host)
+            await asyncio.sleep(min(fault.seconds, SECONDS_BETWEEN_LOOKS))
 
     async def _cut(self, fault: Fault) -> None:
-        if (host := self._victim(fault).host) is not None:
-            self.world.network.cut(host, PLATFORMS[int(fault.chance * len(PLATFORMS))])
+        host, platform = self._victim(fault).host, PLATFORMS[int(fault.chance * len(PLATFORMS))]
+        if host is not None:
+            if platform == "openai":
+                self._note_trouble(host)
+            self.world.network.cut(host, platform)
+
+    def _note_trouble(self, host: Host | None) -> None:
+        """What a process asks now may find no answer, and that is no fault of Bob's."""
+        if host is not None:
+            self.world.troubled.update(self.world.in_work(host))
 
     async def _jump(self, fault: Fault) -> None:
         """The clock on the wall is set, forward or back."""
@@ -159,7 +179,7 @@ class Fate:
     async def _cut_from_store(self, fault: Fault) -> None:
         if (host := self._victim(fault).host) is not None:
             host.is_cut_from_store = True
-            await asyncio.sleep(fault.seconds * 3)
+            await asyncio.sleep(fault.longer)
             host.is_cut_from_store = False
 
     async def _store_fails(self, fault: Fault) -> None:

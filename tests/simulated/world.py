@@ -206,7 +206,7 @@ class World:
             return
         self.loop.trace(f"{instance.name} is killed")
         self.kills += 1
-        self._count_deaths(host)
+        self.deaths.update(self.in_work(host))
         self.loop.kill(host)
         self.network.lose_host(host, silently=silently)
         self._start_again(instance)
@@ -264,14 +264,13 @@ class World:
             if each.host is not None:
                 each.host.clock_error = error
 
-    def _count_deaths(self, host: Host) -> None:
-        """Note which questions were in work in a process that dies."""
-        for mark, lease_owner in self.ledger(
+    def in_work(self, host: Host) -> list[str]:
+        """The questions that a process is at work on."""
+        found = self.ledger(
             "SELECT question, lease_owner FROM turn WHERE closed_at IS NULL AND lease_owner IS NOT NULL "
             "AND (working_token = fencing_token OR outcome IS NOT NULL OR working_token IS NULL)"
-        ):
-            if store.LEASE_OWNERS.get(lease_owner) is host:
-                self.deaths[_mark_in(mark)] += 1
+        )
+        return [_mark_in(question) for question, owner in found if store.LEASE_OWNERS.get(owner) is host]
 
     def ledger(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What stands in the database, read from outside of Bob."""
