@@ -63,7 +63,7 @@ SUBTLE = (
         [],
     ),
 )
-LEASES = ("--hosts", "several", "--kinds", "pause,cut from the store,terminate,slack,discord,kill at a step")
+LEASES = ("--hosts", "several", "--instances", "2", "--kinds", "pause,cut from the store")
 WHERE: Mapping[str, Sequence[str]] = {
     "acknowledged-before-the-commit": ("--kinds", "store fails,store is slow,kill at a step"),
     "writes-without-a-fence": LEASES,

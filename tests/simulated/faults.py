@@ -43,8 +43,8 @@ class Fault:
 
     @property
     def longer(self) -> float:
-        """For how long where only what outlasts a lease is of interest."""
-        return min(5 * self.seconds, MOST_SECONDS_OF_ONE)
+        """For how long where only what lasts about as long as a lease is of interest, or somewhat longer."""
+        return min(12.0 + self.seconds, MOST_SECONDS_OF_ONE)
 
     def __str__(self) -> str:
         return f"{self.number}: {self.kind}, instance {self.instance}, {self.seconds:.2f} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import random
 import re
 import signal
 import sqlite3
@@ -23,7 +24,7 @@ from tests.acceptance.chaos.answers import DEADLY_WORD, QUESTION, Model
 from tests.acceptance.chaos.judging import RESUMED_TOO_EARLY
 from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
-from tests.fakes.openai_api import FakeOpenAI
+from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated import store
 from tests.simulated.loop import HOST, Host, SimulatedLoop
@@ -37,7 +38,6 @@ MEAN_SECONDS_TO_RESTART = 0.3
 SECONDS_ON_THE_WAY = 0.02
 CHATS = ("slack", "discord")
 _SHOWN = re.compile(rb"To (Q\d+-[kd]\d+) \(answer ")
-SHARE_OF_SLOW_ANSWERS = 0.12
 CHANNELS = [f"C{100 + number}" for number in range(20)]
 RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # of Slack's deliveries
 
@@ -61,6 +61,18 @@ def task_of(host: Host, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     context = contextvars.copy_context()
     context.run(HOST.set, host)
     return context.run(asyncio.get_running_loop().create_task, work)
+
+
+class SlowerModel(Model):
+    """The storms' model, whose answers take as long as it likes: here that costs nothing."""
+
+    def __init__(self, seed: int) -> None:
+        rng = random.Random(seed)
+        super().__init__(seed, slow=rng.choice((0.12, 0.3, 0.6)))
+        self._slowness = rng.choice((1, 2, 8))
+
+    def _hesitating(self, text: str, longest: float, pieces: int) -> Reply:
+        return super()._hesitating(text, longest * self._slowness, pieces)
 
 
 @dataclass(eq=False)
@@ -91,7 +103,7 @@ class World:
     ) -> None:
         self.loop = loop
         self.network = Network(loop)
-        self.model = Model(seed, slow=SHARE_OF_SLOW_ANSWERS)
+        self.model = SlowerModel(seed)
         self.openai = FakeOpenAI(check=False, journal=False)
         self.openai.answer = self.model
         self.slack = FakeSlack()
