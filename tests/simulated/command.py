@@ -100,6 +100,7 @@ def command_of(plan: Plan) -> str:
     """What replays a run."""
     words = [f"python -m tests.simulated --seed {plan.seed} --turns {plan.turns} --instances {plan.instances}"]
     words.append("--people " + ",".join(f"{name}={number}" for name, number in plan.people.items()))
+    words.append(f"--poison {'yes' if plan.poison else 'no'} --erases {'yes' if plan.erases else 'no'}")
     words.append(f"--hosts {'several' if plan.several_hosts else 'one'}")
     if set(plan.kinds) != set(KINDS):
         words.append(f"--kinds {','.join(plan.kinds)!r}")

@@ -8,6 +8,7 @@ thread or sleeps raises `Leak`, whose traceback names the place.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import random
 import socket
@@ -71,8 +72,12 @@ def install_in_libraries() -> None:
     import discord
 
     from core.store import database
+    from tests.acceptance.processes import IMPORTED_AT_THE_START
     from tests.fakes import discord_server, discord_world, openai_api, slack_server
     from web import cli
+
+    for name in IMPORTED_AT_THE_START:  # else what they draw at their import would be missing in the next run
+        importlib.import_module(name)
 
     async def start_connection(addr_infos: Any, **_: Any) -> VirtualSocket:
         opened: VirtualSocket = await _running().network.open_socket(addr_infos[0][4])
