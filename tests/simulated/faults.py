@@ -16,7 +16,7 @@ from tests.simulated import store
 from tests.simulated.loop import Host
 from tests.simulated.world import Instance, World
 
-MEAN_SECONDS_BETWEEN = 1.0
+MEAN_SECONDS_BETWEEN = 1.5
 MEAN_SECONDS_OF_ONE, MOST_SECONDS_OF_ONE = 2.0, 40.0
 MOST_STEPS_TO_A_KILL = 400
 SECONDS_BETWEEN_LOOKS, SECONDS_A_BREAKER_REMEMBERS = 0.5, 10.0

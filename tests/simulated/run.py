@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import random
@@ -25,6 +26,7 @@ from tests.simulated.history import History
 from tests.simulated.loop import BEGINNING, HOST, Host, SimulatedLoop, collect
 from tests.simulated.world import KEY_OF_PEOPLE, TraceOfLogs, World, task_of
 
+MOST_SECONDS_OF_A_STORM = 240.0  # however few were answered in it
 SECONDS_TO_COME_TO_REST = 300.0
 SECONDS_TO_ERASE = 450.0  # once no response can end there any more, which is after 300
 
@@ -144,7 +146,10 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
         if plan.poison:
             crowd.poison = partial(setattr, world.model, "poisonous")
         talking = asyncio.create_task(crowd.run())
-        await crowd.has_asked(plan.turns)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MOST_SECONDS_OF_A_STORM):
+                await crowd.has_asked(plan.turns)
+        crowd.go_home()
         if striking is not None:
             striking.cancel()
         await fate.end()

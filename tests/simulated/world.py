@@ -194,6 +194,8 @@ class World:
             await cli._serve(instance.settings, instance.surfaces)
             self.loop.trace("has ended")
         except Exception as error:
+            if not host.is_alive:  # what is left of it is thrown away
+                raise
             if not isinstance(error, StoreUnavailable) or host.signals:  # without a store it does not even begin
                 self.remarks.append(f"{instance.name} ended by {error!r}")
         self._is_gone(host)
@@ -319,6 +321,8 @@ class World:
 
     def _note_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if not HOST.get().is_alive:
+            return
         self.remarks.append(f"{HOST.get().name}: {context['message']} {error!r}")
         if error is not None:
             logging.getLogger("tests.simulated").error("uncaught", exc_info=error)
