@@ -140,6 +140,7 @@ class Fate:
     async def _pause(self, fault: Fault) -> None:
         host = self._victim(fault).host
         if host is not None and host.is_alive:
+            host.was_disturbed = True
             self.world.loop.pause(host)
             await asyncio.sleep(fault.longer)
             self.world.resume(host)
@@ -178,7 +179,7 @@ class Fate:
 
     async def _cut_from_store(self, fault: Fault) -> None:
         if (host := self._victim(fault).host) is not None:
-            host.is_cut_from_store = True
+            host.is_cut_from_store = host.was_disturbed = True
             await asyncio.sleep(fault.longer)
             host.is_cut_from_store = False
 
@@ -192,6 +193,9 @@ class Fate:
         await self._trouble("is_slow", fault)
 
     async def _trouble(self, name: str, fault: Fault) -> None:
+        for instance in self.world.instances:
+            if instance.host is not None:
+                instance.host.was_disturbed = True
         setattr(store.TROUBLE, name, fault.chance * 0.6)
         await asyncio.sleep(fault.seconds / 2)
         setattr(store.TROUBLE, name, 0.0)

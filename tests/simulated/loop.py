@@ -43,6 +43,8 @@ class Host:
         self.signals: dict[int, Callable[[], object]] = {}
         self.at_death: list[Callable[[], object]] = []
         self.ready: deque[Any] = deque()
+        self.was_disturbed = False
+        """Whether it was stopped, cut off from the store or told to end, so that it may lose what it has."""
         self.steps = 0
         """How often it did something that is seen outside: sent, committed."""
         self.on_step: Callable[[], object] | None = None

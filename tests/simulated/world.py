@@ -37,6 +37,7 @@ KILLS_BETWEEN_BURIALS = 20
 MEAN_SECONDS_TO_RESTART = 0.3
 SECONDS_ON_THE_WAY = 0.02
 CHATS = ("slack", "discord")
+LEASE_IS_LOST = "the lease of turn %s is lost"
 _SHOWN = re.compile(rb"To (Q\d+-[kd]\d+) \(answer ")
 CHANNELS = [f"C{100 + number}" for number in range(20)]
 RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # of Slack's deliveries
@@ -296,6 +297,7 @@ class World:
         """Tell its process to end, as SIGTERM does."""
         if instance.host is not None and instance.host.is_alive:
             self.loop.trace(f"{instance.name} is told to end")
+            instance.host.was_disturbed = True
             if tell := instance.host.signals.get(signal.SIGTERM):
                 tell()
             else:
@@ -339,5 +341,7 @@ class TraceOfLogs(logging.Handler):
         if not HOST.get().is_alive:
             return
         self._world.loop.trace(f"{record.levelname} {record.getMessage()}")
+        if record.msg == LEASE_IS_LOST and not HOST.get().was_disturbed:
+            self._world.remarks.append(f"{HOST.get().name} lost a lease at {self._world.loop.time():.6f} for no reason")
         if record.exc_info or record.levelno >= logging.CRITICAL:
             self._world.remarks.append(f"{HOST.get().name} logs {record.getMessage()} {record.exc_info}")
