@@ -216,9 +216,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Throw away what is left of the dead. What that runs of theirs runs as a host that is dead."""
         self._timers = [each for each in self._timers if each[2]._context.get(HOST, NOBODY).is_alive]
         heapq.heapify(self._timers)
-        for each in self._dropped:
-            if isinstance(each, asyncio.Task):
-                each._log_destroy_pending = False  # type: ignore[attr-defined]
         dropped, self._dropped = self._dropped, []
         collect(dropped)
 
@@ -278,9 +275,17 @@ def collect(dropped: list[object]) -> None:
 def _collect(dropped: list[object]) -> None:
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
+        _expect_death(dropped)
         dropped.clear()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             gc.collect()
     finally:
         sys.unraisablehook = hook
+
+
+def _expect_death(dropped: list[object]) -> None:
+    """Let nobody tell of tasks that never ended."""
+    for each in dropped:
+        if isinstance(each, asyncio.Task):
+            each._log_destroy_pending = False  # type: ignore[attr-defined]

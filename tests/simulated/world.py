@@ -10,7 +10,6 @@ import re
 import signal
 import sqlite3
 import threading
-import time
 from collections import Counter
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ KEY = "sk-test"
 KEY_OF_PEOPLE = "key-of-the-people-on-the-web"
 KILLS_BETWEEN_BURIALS = 20
 MEAN_SECONDS_TO_RESTART = 0.3
+MOST_DEATHS_OF_POISON = 12  # two beside others, and five that count in full, and what luck adds
 SECONDS_ON_THE_WAY = 0.02
 CHATS = ("slack", "discord")
 LEASE_IS_LOST = "the lease of turn %s is lost"
@@ -119,6 +119,7 @@ class World:
         """In how many dying processes a question was in work."""
         self.troubled: set[str] = set()
         """The questions for which the model failed."""
+        self.deaths_of_poison = 0
         self.clock_error = 0.0
         self._is_ending = False
         self._supervisor = Host("supervisor")
@@ -246,20 +247,19 @@ class World:
             return False
         for each in self.instances:
             if each.host is host:
+                self.deaths_of_poison += 1
                 self.kill(each)
+        if self.deaths_of_poison > MOST_DEATHS_OF_POISON:
+            self.remarks.append(f"{self.model.poisonous} kills for the {self.deaths_of_poison}th time")
+            self.model.poisonous = None
         return not host.is_alive
 
     def left_at_the_provider(self) -> list[str]:
-        """What should have been erased there by now."""
-        used = {conversation for (conversation,) in self.ledger("SELECT conversation_id FROM thread")}
-        due = {conversation: at for conversation, at in self.ledger("SELECT conversation_id, due_at FROM erasure")}
-        left = [each for each in self.openai.conversations.values() if each.id not in used and each.items]
-        now = time.time()
-        return [
-            f"conversation {each.id} is left with {len(each.items)} items, "
-            + (f"to be erased in {due[each.id] - now:.0f} s" if each.id in due else "and nobody will erase it")
-            for each in left
-        ]
+        """What nobody will erase there any more."""
+        known = {conversation for (conversation,) in self.ledger("SELECT conversation_id FROM thread")}
+        known |= {conversation for (conversation,) in self.ledger("SELECT conversation_id FROM erasure")}
+        left = [each for each in self.openai.conversations.values() if each.id not in known and each.items]
+        return [f"conversation {each.id} is left at the provider, with {len(each.items)} items" for each in left]
 
     def _check_lease(self, sender: Host, mark: str) -> None:
         if self.loop.time() - self._resumed_at.get(sender, 0.0) < SECONDS_ON_THE_WAY:
