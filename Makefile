@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run install quick test test-all check check-api bench chaos broken mutants lock
+.PHONY: run install quick test test-all check check-api bench chaos simulate broken mutants lock
 
 run: $(VENV)/.runtime ## serve everything that is configured
 	$(BIN)/bob run
@@ -36,6 +36,9 @@ bench: $(VENV)/.installed ## figures, each against a baseline in the same run
 
 chaos: $(VENV)/.installed ## the long storms of kills, pauses, cuts and crashes (half an hour)
 	$(BIN)/python -m tests.acceptance.chaos
+
+simulate: $(VENV)/.installed ## whole Bob under a virtual clock, one seed after the other, for an hour
+	$(BIN)/python -m tests.simulated --seconds 3600
 
 broken: $(VENV)/.installed ## break every promise on purpose, one at a time, and see the suite notice
 	$(BIN)/python -m tests.broken

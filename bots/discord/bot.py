@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 SECONDS_TO_WAIT_FOR_DISCORD = 30.0
 SECONDS_FOR_ONE_MORE_SERVER = 2.0  # to be told of by Discord, at the beginning of a session
+SECONDS_BETWEEN_CANCELLATIONS = 2.0
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 SECONDS_OF_A_GOOD_CONNECTION = 120.0  # Discord takes a thousand sessions a day, and then changes the token
 
@@ -261,7 +262,9 @@ async def connected_discord(
                 )
                 incoming.cancel()
                 yield bot
-        connecting.cancel()
+        while not connecting.done():  # while it resumes discord.py takes no notice of being cancelled
+            connecting.cancel()
+            await asyncio.wait({connecting}, timeout=SECONDS_BETWEEN_CANCELLATIONS)
 
 
 async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: bool) -> None:

@@ -85,10 +85,9 @@ class Worker:
         self._batch = batch
         self._closing = threading.Lock()
         self._closed = False
+        self._connection: sa.Connection | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        # A process that must go does not wait for a database that does not answer, so it is a daemon.
-        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
-        self._thread.start()
+        self._start()
 
     def submit(self, work: Work[T], *, is_one_statement: bool = False) -> asyncio.Future[T]:
         """Queue `work`. The future raises StoreUnavailable where the database fails, or the worker is closed."""
@@ -110,27 +109,35 @@ class Worker:
         """Wait for the end of the thread, for so long."""
         self._thread.join(timeout=seconds)
 
+    def _start(self) -> None:
+        # A process that must go does not wait for a database that does not answer, so it is a daemon.
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._thread.start()
+
     def _run(self) -> None:
-        connection: sa.Connection | None = None
         while jobs := self._take():
-            for last_try in (False, True):
-                try:
-                    connection = connection or self._engine.connect()
-                    self._commit(connection, jobs)
-                    break
-                except BaseException as error:
-                    _discard(connection)
-                    connection = None
-                    if last_try or not isinstance(error, _LostBeforeCommit):
-                        _fail_all(jobs, error.__cause__ or error if isinstance(error, _LostBeforeCommit) else error)
-                        break
-            is_more_to_come = not self._jobs.empty()  # what comes in answer to the commit waits for nothing
-            _settle(jobs)
-            if self._tidy is not None and connection is not None:
-                self._tidy(connection)
-            if is_more_to_come and self._gather:
+            if self._do(jobs) and self._gather:
                 time.sleep(self._gather)
-        _discard(connection)
+        _discard(self._connection)
+
+    def _do(self, jobs: list[_Job]) -> bool:
+        """Do and commit these; whether more has come meanwhile."""
+        for last_try in (False, True):
+            try:
+                self._connection = self._connection or self._engine.connect()
+                self._commit(self._connection, jobs)
+                break
+            except BaseException as error:
+                _discard(self._connection)
+                self._connection = None
+                if last_try or not isinstance(error, _LostBeforeCommit):
+                    _fail_all(jobs, error.__cause__ or error if isinstance(error, _LostBeforeCommit) else error)
+                    break
+        is_more_to_come = not self._jobs.empty()  # what comes in answer to the commit waits for nothing
+        _settle(jobs)
+        if self._tidy is not None and self._connection is not None:
+            self._tidy(self._connection)
+        return is_more_to_come
 
     def _take(self) -> list[_Job]:
         job = self._jobs.get()

@@ -568,7 +568,7 @@ class Running:
 async def running(server: Server) -> AsyncIterator[Running]:
     """The server at a free port of this machine."""
     here = Running(server)
-    wires: set[Wire] = set()
+    wires: dict[Wire, None] = {}
     loop = asyncio.get_running_loop()
     listening = await loop.create_server(lambda: Wire(here.handle, wires), "127.0.0.1", 0)
     here.base_url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"

@@ -145,7 +145,7 @@ class Gateway:
         self._changes = changes
         self._run_soon = run_soon
         self._blame = blame
-        self._links: set[Link] = set()
+        self._links: dict[Link, None] = {}  # in order
         self._tasks: set[asyncio.Task[Any]] = set()
         self._last_identify = 0.0
 
@@ -189,7 +189,7 @@ class Gateway:
         socket = web.WebSocketResponse(max_msg_size=0, compress=False, timeout=0.2)
         await socket.prepare(request)
         link = Link(socket, request, resuming=resuming)
-        self._links.add(link)
+        self._links[link] = None
         tasks = [asyncio.create_task(self._pump(link)), asyncio.create_task(self._watch(link))]
         try:
             await link.send(
@@ -204,7 +204,7 @@ class Gateway:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._links.discard(link)
+            self._links.pop(link, None)
             self._lost(link)
         return socket
 

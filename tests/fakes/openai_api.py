@@ -114,8 +114,8 @@ class FakeOpenAI:
         self._script = Script()
         self._requests: list[Recorded] = []
         self._changed = threading.Condition(threading.RLock())
-        self._listeners: set[Callable[[], None]] = set()
-        self._wires: set[Wire] = set()
+        self._listeners: dict[Callable[[], None], None] = {}  # in order
+        self._wires: dict[Wire, None] = {}  # in order
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
@@ -227,7 +227,7 @@ class FakeOpenAI:
                 loop.call_soon_threadsafe(woken.set)
 
         with self._changed:
-            self._listeners.add(wake)
+            self._listeners[wake] = None
         try:
             async with asyncio.timeout(timeout):
                 while not self._holds(predicate):
@@ -237,7 +237,7 @@ class FakeOpenAI:
             raise TimeoutError(self._described()) from None
         finally:
             with self._changed:
-                self._listeners.discard(wake)
+                self._listeners.pop(wake, None)
 
     def _holds(self, predicate: "Callable[[FakeOpenAI], Any]") -> bool:
         with self._changed:

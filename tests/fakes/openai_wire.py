@@ -27,7 +27,7 @@ Handler = Callable[["Wire", Request], Awaitable[None]]
 class Wire(asyncio.Protocol):
     """One connection. Requests are handled one by one; when the client leaves, the handler is cancelled."""
 
-    def __init__(self, handler: Handler, wires: "set[Wire]") -> None:
+    def __init__(self, handler: Handler, wires: "dict[Wire, None]") -> None:
         self._handler = handler
         self._wires = wires
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=64 * 1024)
@@ -41,7 +41,7 @@ class Wire(asyncio.Protocol):
         """Begin to serve this connection."""
         self._transport = cast(asyncio.Transport, transport)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._wires.add(self)
+        self._wires[self] = None
         self.task = asyncio.get_running_loop().create_task(self._serve())
 
     def data_received(self, data: bytes) -> None:
@@ -51,7 +51,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop working for a client that is gone."""
-        self._wires.discard(self)
+        self._wires.pop(self, None)
         self.task.cancel()
 
     # ── what a handler says ──────────────────────────────────────────────────

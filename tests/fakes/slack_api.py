@@ -125,7 +125,7 @@ class FakeSlack:
     def _publish(self, outgoing: Outgoing) -> None:
         """Have something delivered, now or after the next start. It is called while the lock is held."""
         errand = Errand(outgoing, lambda answer: self._answered(outgoing, answer))
-        self._deliveries.errands.add(errand)
+        self._deliveries.errands[errand] = None
         self._server.run_soon(lambda: self._deliveries.run(errand))
 
     def _answered(self, outgoing: Outgoing, answer: Answer) -> None:

@@ -12,7 +12,7 @@ class Changes:
 
     def __init__(self, described: Callable[[], str]) -> None:
         self._condition = threading.Condition(threading.RLock())
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners: dict[Callable[[], None], None] = {}  # in order
         self._described = described
 
     @contextlib.contextmanager
@@ -47,7 +47,7 @@ class Changes:
                 loop.call_soon_threadsafe(woken.set)
 
         with self._condition:
-            self._listeners.add(wake)
+            self._listeners[wake] = None
         try:
             async with asyncio.timeout(seconds):
                 while not self._holds(holds):
@@ -57,7 +57,7 @@ class Changes:
             raise TimeoutError(self._described()) from None
         finally:
             with self._condition:
-                self._listeners.discard(wake)
+                self._listeners.pop(wake, None)
 
     def _holds(self, holds: Callable[[], Any]) -> bool:
         with self._condition:

@@ -93,7 +93,7 @@ class Deliveries:
     manner: Manner = field(default_factory=Manner)
     done: list[Delivery] = field(default_factory=list)
     sockets: list[Socket] = field(default_factory=list)
-    errands: set[Errand] = field(default_factory=set)
+    errands: dict[Errand, None] = field(default_factory=dict)  # in order
     tickets: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -144,7 +144,7 @@ class Deliveries:
             errand.attempt, errand.reason = errand.attempt + 1, answer.failure
             errand.due = time.monotonic() + delays[errand.attempt - 1]
         with self.changes.changing():
-            self.errands.discard(errand)
+            self.errands.pop(errand, None)
             errand.answered(answer)
 
     async def _attempt(self, errand: Errand) -> Answer:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import collections
 
-from tests.acceptance.chaos.answers import Answer, answer_in, is_apology
-from tests.acceptance.chaos.talks import SECONDS_TO_ANSWER, Crowd, Event, Talk, WebTalk
+from tests.acceptance.chaos.answers import answer_in, is_apology
+from tests.acceptance.chaos.talks import SECONDS_TO_ANSWER, Crowd, Talk, WebTalk
 from tests.acceptance.chaos.verdict import Verdict
 from tests.acceptance.chaos.world import World
 from tests.core.fixtures.database import rows
+from tests.simulated.checker import check
+from tests.simulated.history import Asked, History, Session
 
 # discord.py does so where a connection was cut before its session had begun; Discord then has it begin one.
 RESUMED_TOO_EARLY = "RESUME at the URL for new sessions, not at resume_gateway_url"
@@ -46,30 +48,22 @@ def _judge_patience(crowd: Crowd, verdict: Verdict) -> None:
 
 
 def _judge_talk(talk: Talk, verdict: Verdict, poisonous: str | None) -> None:
+    """Count what the judge of histories finds. What is left over of an answer, and an apology, is counted only."""
     texts = talk.shown()
-    answers = [answer for answer in map(answer_in, texts) if answer]
     apologies = sum(map(is_apology, texts))
-    without = {event.question for event in talk.events} - {answer.question for answer in answers}
+    session = Session(talk.label, type(talk).__name__, shown=texts)
+    for event in talk.events:
+        before = [each.question for each in talk.events if each is not event and not talk.in_order(event, each)]
+        excuse = "it kills" if event.question == poisonous and apologies else ""
+        session.asked.append(Asked(event.question, event.said_at, excuse=excuse, before=before))
+    findings = check(History([session]))
+    found = collections.Counter(each.kind for each in findings)
+    verdict.lost += found["lost"]
+    verdict.doubled += found["doubled"]
+    verdict.reordered += found["reordered"]
+    verdict.faults += [str(each) for each in findings if each.kind.startswith("told")]
     verdict.apologies += apologies
-    verdict.lost += len(without) - (poisonous in without and apologies > 0)
-    verdict.doubled += len(answers) - len({answer.question for answer in answers})
-    verdict.unrecorded += len(texts) - len(answers) - apologies
-    verdict.reordered += _reordered(talk, answers)
-
-
-def _reordered(talk: Talk, answers: Sequence[Answer]) -> int:
-    """How many answers stand in the wrong place, or were given by a model that knew of other questions before."""
-    events = {event.question: event for event in talk.events}
-    wrong = 0
-    for at, answer in enumerate(answers):
-        above = [events[each.question] for each in answers[:at]]
-        expected = (*(each.question for each in answers[:at]), answer.question)
-        wrong += answer.known != expected or not _stands_below(talk, events[answer.question], above)
-    return wrong
-
-
-def _stands_below(talk: Talk, event: Event, above: Sequence[Event]) -> bool:
-    return all(talk.in_order(each, event) for each in above)
+    verdict.unrecorded += len(texts) - sum(answer_in(text) is not None for text in texts) - apologies
 
 
 def _deadlocks(database_url: str) -> int:

@@ -1,0 +1,100 @@
+"""The judge of a history: whether the ledger's promise was kept, whoever ran Bob.
+
+Each question has one whole answer, in its session's order, by a model that was told what its circle may see, once.
+An answer says itself whom it answers and what its model knew (`tests.acceptance.chaos.answers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.acceptance.chaos.answers import Answer, answer_in, is_apology
+from tests.simulated.history import PUBLIC, Asked, History, Session
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One promise that was not kept."""
+
+    kind: str
+    about: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.about}"
+
+
+def check(history: History) -> list[Finding]:
+    """Everything that went against a promise."""
+    found = [each for session in history.sessions for each in _check_session(session)]
+    found += [Finding("told twice", str(each)) for each in history.told_twice]
+    found += [Finding("unexplained", each) for each in history.remarks]
+    return found
+
+
+def _check_session(session: Session) -> Iterator[Finding]:
+    answers = [answer for answer in map(answer_in, session.shown) if answer]
+    others = [text for text in session.shown if answer_in(text) is None]
+    yield from _what_is_lost(session, answers, others)
+    yield from _what_is_in_the_wrong_place(session, answers)
+    yield from _what_was_told(session, answers)
+
+
+def _what_is_lost(session: Session, answers: Sequence[Answer], others: Sequence[str]) -> Iterator[Finding]:
+    answered = [answer.question for answer in answers]
+    for mark in sorted(set(answered)):
+        if answered.count(mark) > 1:
+            yield Finding("doubled", f"{mark} has {answered.count(mark)} answers")
+    for asked in session.asked:
+        if asked.mark not in answered and not asked.excuse:
+            yield Finding("lost", f"{asked.mark}, said at {asked.said_at:.3f}")
+    excused = sum(asked.mark not in answered and bool(asked.excuse) for asked in session.asked)
+    for text in others[excused:] if len(others) > excused else ():
+        kind = "apology to an innocent" if is_apology(text) else "unexplained"
+        yield Finding(kind, f"in {session.label} it reads {text[:120]!r}")
+
+
+def _what_is_in_the_wrong_place(session: Session, answers: Sequence[Answer]) -> Iterator[Finding]:
+    for at, answer in enumerate(answers):
+        asked = session.find(answer.question)
+        if asked is None:
+            yield Finding("unexplained", f"{answer.question} is answered in {session.label}, where nobody asked it")
+            continue
+        late = [each.question for each in answers[at + 1 :] if each.question in _before(session, asked)]
+        if late:
+            yield Finding("reordered", f"{answer.question} is answered above {' '.join(late)}")
+
+
+def _what_was_told(session: Session, answers: Sequence[Answer]) -> Iterator[Finding]:
+    for at, answer in enumerate(answers):
+        asked = session.find(answer.question)
+        if asked is None:
+            continue
+        above = {each.question for each in answers[:at]}
+        for mark in answer.known[:-1]:
+            other = session.find(mark)
+            if other is None:
+                yield Finding("told to the wrong circle", f"{answer.question} knew {mark} of another session")
+            elif other.circle not in (PUBLIC, asked.circle):
+                yield Finding("told to the wrong circle", f"{answer.question} knew {mark} of {other.circle}")
+            elif mark in session.forgotten and answer.question not in session.forgotten:
+                yield Finding("told after a reset", f"{answer.question} knew {mark}")
+            elif mark not in above and not other.excuse:
+                yield Finding("reordered", f"{answer.question} knew {mark}, which is not above it")
+        seen = [each.question for each in answers[:at] if _may_see(session, asked, each.question)]
+        known = [mark for mark in answer.known[:-1] if mark in seen]
+        if known != seen:
+            yield Finding("reordered", f"{answer.question} was told {' '.join(known)} and not {' '.join(seen)}")
+        if len(set(answer.known)) != len(answer.known):
+            yield Finding("told twice", f"{answer.question} knew {' '.join(answer.known)}")
+
+
+def _before(session: Session, asked: Asked) -> Sequence[str]:
+    if asked.before is not None:
+        return asked.before
+    return [each.mark for each in session.asked[: session.asked.index(asked)]]
+
+
+def _may_see(session: Session, asked: Asked, mark: str) -> bool:
+    other = session.find(mark)
+    return other is not None and other.circle in (PUBLIC, asked.circle) and mark not in session.forgotten

@@ -1,0 +1,50 @@
+"""What people asked and what they were shown, as data: what a judge reads, whoever wrote it down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+PUBLIC = ""
+
+
+@dataclass(eq=False)
+class Asked:
+    """A question, by the mark in its text that no other has, like "Q3-w12"."""
+
+    mark: str
+    said_at: float
+    circle: str = PUBLIC
+    """Who answers it: the public assistant, or the private ones of a circle."""
+    answered_at: float | None = None
+    excuse: str = ""
+    """Why it may be without a whole answer: it was stopped, taken back, ..."""
+    before: Sequence[str] | None = None
+    """The marks of its session that certainly came before it. None: all that were said before it."""
+
+
+@dataclass(eq=False)
+class Session:
+    """One conversation: what was asked in it, in order, and all of Bob's that can be read in it, in order."""
+
+    label: str
+    surface: str
+    asked: list[Asked] = field(default_factory=list)
+    shown: Sequence[str] = ()
+    forgotten: set[str] = field(default_factory=set)
+    """Marks that were said before a reset: who asks later is not told of them."""
+
+    def find(self, mark: str) -> Asked | None:
+        """The question with this mark."""
+        return next((each for each in self.asked if each.mark == mark), None)
+
+
+@dataclass(eq=False)
+class History:
+    """Everything of one run."""
+
+    sessions: list[Session] = field(default_factory=list)
+    told_twice: Sequence[object] = ()
+    """Where a model was told a question twice."""
+    remarks: list[str] = field(default_factory=list)
+    """What else was seen that must not be, in words."""

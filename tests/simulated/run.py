@@ -1,0 +1,183 @@
+"""One run: a seed, a world, people and faults, and a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import random
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.acceptance.chaos.talks import Event
+from tests.simulated import determinism, people, store
+from tests.simulated.checker import Finding, check
+from tests.simulated.faults import KINDS, OF_SEVERAL_HOSTS, Fate, Fault
+from tests.simulated.history import History
+from tests.simulated.loop import BEGINNING, HOST, Host, SimulatedLoop, collect
+from tests.simulated.world import KEY_OF_PEOPLE, TraceOfLogs, World, task_of
+
+MOST_SECONDS_OF_A_STORM = 240.0  # however few were answered in it
+SECONDS_TO_COME_TO_REST = 300.0
+SECONDS_TO_ERASE = 450.0  # once no response can end there any more, which is after 300
+
+
+@dataclass
+class Plan:
+    """What is run."""
+
+    seed: int
+    turns: int = 100
+    instances: int = 3
+    several_hosts: bool = True
+    people: Mapping[str, int] = field(default_factory=lambda: {"web": 5, "slack": 3, "discord": 4})
+    kinds: Collection[str] = tuple(KINDS)
+    poison: bool = False
+    """Whether a question kills."""
+    erases: bool = False
+    """Whether one waits until what was retired at the provider has to be erased there."""
+    without: Collection[int] = ()
+    """Faults that are left out, by their numbers."""
+
+
+def drawn_plan(seed: int) -> Plan:
+    """What is run with a seed where nothing else is said."""
+    rng = random.Random(seed)
+    people = {"web": rng.randint(2, 12), "slack": rng.choice((0, 2, 4)), "discord": rng.choice((0, 2, 4))}
+    kinds = rng.sample(sorted(KINDS), rng.randint(3, len(KINDS)))
+    kinds = sorted({*kinds, "kill", "kill at a step"})
+    return Plan(
+        seed, poison=rng.random() < 0.15, erases=rng.random() < 0.2,
+        instances=rng.randint(1, 4), several_hosts=rng.random() < 0.5, kinds=kinds,
+        people={name: number for name, number in people.items() if number},
+    )  # fmt: skip
+
+
+@dataclass
+class Result:
+    """What came of it."""
+
+    plan: Plan
+    turns: int = 0
+    kills: int = 0
+    virtual_seconds: float = 0.0
+    seconds: float = 0.0
+    faults: list[Fault] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def run(plan: Plan, trace: Callable[[str], object] | None = None) -> Result:
+    """Run it from its beginning to its end."""
+    began, result = time.process_time(), Result(plan)
+    loop = _in_simulation(plan, trace, lambda loop, folder: _run(plan, loop, folder, result))
+    result.virtual_seconds = loop.time() - BEGINNING
+    result.seconds = time.process_time() - began
+    return result
+
+
+def tell(scenario: Callable[[World], Coroutine[Any, Any, None]], trace: Callable[[str], object] | None = None) -> None:
+    """Let a story happen, in a world with one instance and all surfaces. Raises what it raises."""
+    plan = Plan(1, instances=1, several_hosts=False)
+
+    async def told(loop: SimulatedLoop, folder: Path) -> None:
+        world = _world(plan, loop, folder)
+        await world.begin()
+        await scenario(world)
+        await world.end()
+
+    _in_simulation(plan, trace, told)
+
+
+def _in_simulation(
+    plan: Plan,
+    trace: Callable[[str], object] | None,
+    work: Callable[[SimulatedLoop, Path], Coroutine[Any, Any, None]],
+) -> SimulatedLoop:
+    """Do something in a loop of its own, which is over when this comes back."""
+    loop = SimulatedLoop(plan.seed, trace)
+    store.SEVERAL_HOSTS.is_set = plan.several_hosts
+    store.LEASE_OWNERS.clear()
+    collect([])
+    gc.freeze()  # so that burials need not look at it
+    gc.disable()
+    with tempfile.TemporaryDirectory(prefix="bob-simulated-", dir="/dev/shm") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the dead close nothing, and await nothing
+        tempfile.tempdir = folder
+        determinism.begin(loop, plan.seed)
+        try:
+            loop.run_until_complete(work(loop, Path(folder)))
+        finally:
+            loop.bury()
+            determinism.end()
+            tempfile.tempdir = None
+            gc.enable()
+    return loop
+
+
+def _world(plan: Plan, loop: SimulatedLoop, folder: Path) -> World:
+    HOST.set(Host("people"))
+    world = World(loop, plan.seed, folder, instances=plan.instances, surfaces=[*plan.people])
+    logging.getLogger().handlers = [TraceOfLogs(world)]
+    logging.getLogger().setLevel(logging.INFO)
+    for name in ("alembic", "openai", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return world
+
+
+async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) -> None:
+    rng = random.Random(plan.seed + 1)
+    world = _world(plan, loop, folder)
+    await world.begin()
+    kinds = [each for each in plan.kinds if plan.several_hosts or each not in OF_SEVERAL_HOSTS]
+    fate = Fate(world, plan.seed + 2, kinds=kinds, without=plan.without)
+    striking = task_of(Host("fate"), fate.run()) if kinds else None
+    connector, headers = aiohttp.TCPConnector(limit=0, force_close=True), {"Authorization": f"Bearer {KEY_OF_PEOPLE}"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
+        crowd = people.crowd(world, http, rng, plan.people, questions=plan.turns)
+        if plan.poison:
+            crowd.poison = partial(setattr, world.model, "poisonous")
+        talking = asyncio.create_task(crowd.run())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MOST_SECONDS_OF_A_STORM):
+                await crowd.has_asked(plan.turns)
+        crowd.go_home()
+        if striking is not None:
+            striking.cancel()
+        await fate.end()
+        world.loop.trace("nothing goes wrong any more")
+        await asyncio.wait({talking}, timeout=SECONDS_TO_COME_TO_REST)
+        history = History(people.sessions_of(world, crowd.talks))
+        talking.cancel()
+    if plan.erases and "clock" not in plan.kinds:
+        await asyncio.sleep(SECONDS_TO_ERASE)
+        history.remarks += world.left_at_the_provider()
+    await world.end()
+    history.told_twice = world.openai.questions_told_twice()
+    history.remarks += world.remarks + world.violations
+    history.remarks += [
+        f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s"
+        for each in crowd.open
+        if not _is_excused(each, crowd)
+    ]
+    history.remarks += _what_leaks(world)
+    result.faults = fate.happened
+    result.turns, result.kills, result.findings = crowd.asked - len(crowd.open), world.kills, check(history)
+
+
+def _is_excused(event: Event, crowd: people.People) -> bool:
+    return any(event.question in talk.excuses for talk in crowd.talks if isinstance(talk, people.Doing))
+
+
+def _what_leaks(world: World) -> list[str]:
+    """What is left in the database once all is answered."""
+    left = world.ledger("SELECT question, outcome, lease_owner FROM turn WHERE closed_at IS NULL")
+    return [f"the turn {question!r} ({outcome}) is still open" for question, outcome, _ in left]

@@ -1,0 +1,28 @@
+"""Short stories in a world in which nothing goes wrong by itself: what a storm once found, told as it happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from tests.simulated.world import World
+
+Scenario = Callable[[World], Coroutine[Any, Any, None]]
+
+
+async def ends_while_it_resumes_discord(world: World) -> None:
+    """A process that is told to end while discord.py resumes its connection ends."""
+    bob = world.instances[0]
+    await asyncio.sleep(5)
+    world.discord.reconnect()
+    await asyncio.sleep(0.002)
+    world.network.separate(bob.name, "discord")
+    await asyncio.sleep(1)
+    world.terminate(bob)
+    assert bob.task is not None
+    await asyncio.wait({bob.task}, timeout=60)
+    assert bob.task.done(), world.where_it_stands(bob)
+
+
+SCENARIOS: Mapping[str, Scenario] = {each.__name__: each for each in (ends_while_it_resumes_discord,)}

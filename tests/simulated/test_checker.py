@@ -1,0 +1,64 @@
+"""The judge of histories finds each way to break the promise, and nothing where it was kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulated.checker import check
+from tests.simulated.history import Asked, History, Session
+
+
+def answer(mark: str, number: int, *known: str) -> str:
+    return f"To {mark} (answer {number}). Known: {' '.join([*known, mark])}. End of answer {number}."
+
+
+def kinds(shown: list[str], *asked: Asked, forgotten: frozenset[str] = frozenset()) -> list[str]:
+    session = Session("k1", "slack", list(asked), shown, set(forgotten))
+    return sorted({each.kind for each in check(History([session]))})
+
+
+A, B, C = (f"Q{number}-k1" for number in (1, 2, 3))
+
+
+def test_one_answer_each_in_order_and_told_what_was_said_before_is_the_promise() -> None:
+    shown = [answer(A, 1), answer(B, 2, A), answer(C, 3, A, B)]
+    assert kinds(shown, Asked(A, 0), Asked(B, 1), Asked(C, 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "found"),
+    [
+        ([answer(A, 1)], "lost"),
+        ([answer(A, 1), answer(B, 2, A), answer(B, 3, A)], "doubled"),
+        ([answer(B, 1), answer(A, 2, B)], "reordered"),
+        ([answer(A, 1), answer(B, 2)], "reordered"),
+        ([answer(A, 1), answer(B, 2, A, A)], "told twice"),
+        ([answer(A, 1), answer(B, 2, "Q1-k9", A)], "told to the wrong circle"),
+        ([answer(A, 1), answer(B, 2, A), "To Q2-k1 (ans"], "unexplained"),
+        ([answer(A, 1), answer(B, 2, A), "Sorry, no. (Reference 1.)"], "apology to an innocent"),
+    ],
+)
+def test_each_way_to_break_it_is_found(shown: list[str], found: str) -> None:
+    assert found in kinds(shown, Asked(A, 0), Asked(B, 1))
+
+
+def test_what_was_said_in_private_is_told_to_its_circle_only() -> None:
+    private = Asked(A, 0, "private")
+    assert kinds([answer(A, 1), answer(B, 2)], private, Asked(B, 1)) == []
+    assert kinds([answer(A, 1), answer(B, 2, A)], private, Asked(B, 1)) == ["told to the wrong circle"]
+    assert kinds([answer(A, 1), answer(B, 2, A)], Asked(A, 0), Asked(B, 1, "private")) == []
+
+
+def test_who_took_a_question_back_needs_no_answer_to_it_and_one_leftover_of_it_is_explained() -> None:
+    taken_back = Asked(B, 1, excuse="taken back")
+    assert kinds([answer(A, 1)], Asked(A, 0), taken_back) == []
+    assert kinds([answer(A, 1), "To Q2-k1 (answer 2)\n\n_Stopped._"], Asked(A, 0), taken_back) == []
+    assert kinds([answer(A, 1), answer(B, 2, A)], Asked(A, 0), taken_back) == []
+
+
+def test_nothing_from_before_a_reset_is_told_after_it() -> None:
+    forgotten = frozenset({A})
+    assert kinds([answer(A, 1), answer(B, 2)], Asked(A, 0), Asked(B, 1), forgotten=forgotten) == []
+    assert kinds([answer(A, 1), answer(B, 2, A)], Asked(A, 0), Asked(B, 1), forgotten=forgotten) == [
+        "told after a reset"
+    ]

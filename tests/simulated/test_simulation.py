@@ -1,0 +1,55 @@
+"""Whole Bob, simulated: a seed repeats a run to the byte, and in none is a promise broken.
+
+Each run is a process of its own: what depends on time and chance has to be replaced before anything is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.broken.builds import ROOT
+from tests.simulated.scenarios import SCENARIOS
+
+TURNS = 60
+SEEDS_THAT_FAILED: Sequence[tuple[int, int]] = ()
+"""And with how many turns."""
+
+
+def simulate(*arguments: str) -> str:
+    """What a run says that has to keep every promise."""
+    command = [sys.executable, "-m", "tests.simulated", *arguments]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, cwd=ROOT)
+    assert run.returncode == 0, f"\n{run.stdout}\n{run.stderr[-5000:]}"
+    return run.stdout
+
+
+def test_two_runs_of_a_seed_are_equal_to_the_byte(tmp_path: Path) -> None:
+    traces = [tmp_path / "one", tmp_path / "other"]
+    for trace in traces:
+        simulate("--seed", "5", "--turns", "40", "--trace", str(trace))
+    one, other = (trace.read_bytes() for trace in traces)
+    assert b" is killed\n" in one
+    assert one == other
+
+
+def test_with_a_fresh_seed_every_promise_is_kept() -> None:
+    seed = int(os.environ.get("BOB_SIMULATION_SEED", random.randrange(2**31)))
+    print(simulate("--seed", str(seed), "--turns", str(TURNS)))
+
+
+@pytest.mark.parametrize(("seed", "turns"), SEEDS_THAT_FAILED)
+def test_a_seed_that_once_failed_passes(seed: int, turns: int) -> None:
+    simulate("--seed", str(seed), "--turns", str(turns))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_was_found_does_not_happen_again(name: str) -> None:
+    simulate("--scenario", name)
