@@ -279,7 +279,8 @@ MUTANTS = (
         "border_of_a_page"),
     Mutant("a full page is not the last", "if len(page) < PAGE:", "if len(page) <= PAGE:", THREADS, "border_of_a_page"),
     Mutant("failed turns are not told",  # which have no answer, so that each of the two conditions keeps them out
-        'turns.c.outcome.in_(SYNCED_OUTCOMES),\n                turns.c.question != "",\n                turns.c.answer != "",',
+        'turns.c.outcome.in_(SYNCED_OUTCOMES),\n                turns.c.question != "",\n'
+        '                turns.c.answer != "",',
         'turns.c.outcome.is_not(None),\n                turns.c.question != "",', THREADS, "failed_turns_are_never"),
     Mutant("what was stopped before its first word is not told", 'turns.c.answer != "",', "", THREADS,
         "before_it_said_anything"),
