@@ -110,3 +110,11 @@ async def test_growing_and_reading_what_is_new_takes_no_longer_in_a_long_answer(
         return time.process_time() - began
 
     assert min(seconds(4_000_000) for _ in range(3)) < 5 * min(seconds(10) for _ in range(3))
+
+
+async def test_a_text_can_begin_anew_until_somebody_relies_on_some_of_it() -> None:
+    answer = Answer("t")
+    answer.pin()
+    assert answer.may_begin_anew
+    answer.grow("One")
+    assert not answer.may_begin_anew

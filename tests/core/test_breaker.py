@@ -533,3 +533,27 @@ def test_another_model_is_asked_meanwhile(clock: Clock) -> None:
     with breaking.passing("another model", Asking("a", "a"), patient=False):
         pass
     assert breaking.status == "unavailable"
+
+
+def test_a_circuit_that_closed_remembers_no_trial_that_failed(clock: Clock) -> None:
+    breaking = opened_circuit(clock)
+    clock.now += 5
+    assert try_once(breaking, "1@poisonous") == "failed"
+    clock.now += 10
+    assert try_once(breaking, "2@another", None) == "answered"
+    for number in range(FAILURES.turns):
+        assert try_once(breaking, f"again {number}") == "failed"
+        clock.now += 1
+    assert breaking.status == "unavailable"
+    clock.now += FAILURES.first_backoff
+    assert try_once(breaking, "3@poisonous", None) == "answered"
+
+
+def test_a_model_that_is_not_there_shows_that_the_key_is_good_for_others(clock: Clock) -> None:
+    breaking = Breaker(clock)
+    for number in range(REFUSALS.turns):
+        assert try_once(breaking, f"turn {number}", TroubleKind.OUT_OF_QUOTA) == "failed"
+    assert breaking.status == "quota exhausted"
+    clock.now += REFUSALS.first_backoff
+    assert try_once(breaking, "trial", TroubleKind.MODEL_UNKNOWN) == "failed"
+    assert breaking.status == "refused"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 
 from core import AnswerFailed, Chat, Question, threads
-from core.breaker import FAILURES, Asking, Breaker
+from core.breaker import FAILURES, REFUSALS, Asking, Breaker
 from core.errors import (
     ModelBusy,
     ModelMisconfigured,
@@ -98,6 +98,15 @@ def test_what_is_held_back_from_a_failing_model_comes_again_only_if_it_was_asked
         pass
     assert caught.value.kind is kind
     assert caught.value.retry_after
+
+
+def test_what_is_held_back_until_an_operator_acts_was_written_nowhere() -> None:
+    breaker = Breaker(lambda: 0.0)
+    for number in range(REFUSALS.turns):
+        breaker.learn("model", ModelTrouble(TroubleKind.OUT_OF_QUOTA, "it failed"), Asking(f"turn {number}"))
+    with pytest.raises(ModelTrouble) as caught, breaker.passing("model", Asking("a turn"), patient=False):
+        pass
+    assert caught.value.kind is TroubleKind.OUT_OF_QUOTA_UNWRITTEN
 
 
 def test_every_kind_comes_about_and_is_handled() -> None:

@@ -514,3 +514,16 @@ async def test_where_somebody_hung_up_something_may_have_been_written() -> None:
         with pytest.raises(ModelTrouble) as caught:
             await model.conversations.tell("conv_1", [Said("user", "Q1-a")])
     assert caught.value.kind is TroubleKind.BROKE_OFF
+
+
+async def test_the_end_of_a_stream_waits_for_nothing(fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.openai_model.bursts.SECONDS_BETWEEN_BURSTS", 3_600.0)
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("One", " two."), gate=gate)
+    async with model_at(fake.base_url) as model, asyncio.timeout(10):
+        pieces = []
+        async for news in model.answer(question()):
+            pieces.append(news)
+            if news == "One":
+                gate.open()
+    assert pieces[-2] == " two."

@@ -302,6 +302,20 @@ async def test_answers_that_processes_die_of_showing_are_shown_one_at_a_time(
     assert model.asked == ["A", "B", "C"]
 
 
+async def test_what_is_only_shown_waits_for_no_process_that_has_lived_for_a_while(
+    fake: FakeOpenAI, database_url: str, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with crashing(fake, database_url) as chat:
+        await whole(chat, await accepted(chat, "A", destination={"to": "somewhere"}))
+    change(database_url, SUSPECT)
+    monkeypatch.setattr(suspects, "SECONDS_TO_LIVE_FIRST", [3_600.0] * 5)
+    async with opened(fake, database_url) as chat:
+        (turn,) = await reclaimed(chat, 1)
+        async with asyncio.timeout(SECONDS):
+            assert await whole(chat, turn) == "A."
+        await chat.shown(turn)
+
+
 async def test_an_answer_that_was_found_clears_its_question(fake: FakeOpenAI, database_url: str, model: Model) -> None:
     async with crashing(fake, database_url) as chat:
         await accepted(chat, "A", destination={"to": "somewhere"})

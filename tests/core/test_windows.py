@@ -304,3 +304,11 @@ def test_a_window_is_that_of_its_model_and_never_grows() -> None:
     assert windows.budget(ANN) == 12_000
     assert windows.budget(ANN.model_copy(update={"model": "large"})) == 60_000
     assert windows.budget(ANN.model_copy(update={"context_window": 8_000})) == 6_000
+
+
+def test_an_answer_keeps_an_eighth_of_the_window_however_long_its_question_is() -> None:
+    windows = Windows()
+    windows.learn(ANN, 16_000)
+    lengthy = ANN.model_copy(update={"max_output_tokens": 4_000})
+    most = [windows.fitted(lengthy, costs).max_output_tokens for costs in (8_000, 13_000, 15_000, 20_000)]
+    assert most == [4_000, 3_000, 2_000, 2_000]

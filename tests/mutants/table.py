@@ -58,6 +58,9 @@ DISCORD_GATING = "tests/bots/discord/test_gating.py"
 ADDRESSES, HEADS, HOSTS = "tests/web/test_addresses.py", "tests/web/test_heads.py", "tests/web/test_hosts.py"
 KEYS, RATES, SESSIONS = "tests/web/test_keys.py", "tests/web/test_rates.py", "tests/web/test_sessions.py"
 RESUMING, WEB_BOUNDS = "tests/web/test_resuming.py", "tests/web/test_bounds.py"
+ANSWER, CHECK, HEALTH = "tests/core/test_answer.py", "tests/core/test_model_check.py", "tests/web/test_health.py"
+NETWORK, TROUBLE = "tests/core/test_network.py", "tests/core/test_model_trouble.py"
+BACKOFF = "tests/core/test_backoff.py"
 
 MUTANTS = (
     # ── passwords ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -272,6 +275,45 @@ MUTANTS = (
         "moved_to_another_circle"),
     Mutant("a wait that is too long is not begun", "trouble.retry_after <= LONGEST_RETRY_AFTER_SECONDS",
         "trouble.retry_after <= 1e9", FAULTS, "wait_that_is_too_long"),
+    Mutant("a trial whose answer breaks off is a failure", "self._failing[model].close()])",
+        "self._failing[model].succeed()])", BREAKER, "break_off"),
+    Mutant("a circuit that closed remembers no trial",
+        "self._backoff, self._failed_trial, self._only = 0.0, None, None",
+        "self._backoff, self._only = 0.0, None", BREAKER, "remembers_no_trial"),
+    Mutant("failures are told since the first", "            self._first_at = now", "            pass", BREAKER,
+        "since_when"),
+    Mutant("a model that is not there shows that the key is good",
+        "                self._key.succeed()\n                self._refuse", "                self._refuse", BREAKER,
+        "key_is_good"),
+    Mutant("what was held back was not asked", "raise ModelTrouble(refusal.unwritten, ", "raise ModelTrouble(refusal, ",
+        TROUBLE, "held_back"),
+    Mutant("a window never grows", "(known is None or window < known)", "True", WINDOWS, "never_grows"),
+    Mutant("an answer has an eighth of its window at least", "window // 8, LEAST_OUTPUT", "LEAST_OUTPUT", WINDOWS,
+        "eighth"),
+    Mutant("the least of what is told of a window counts", "return min((window for window in known",
+        "return max((window for window in known", WINDOWS, "before_a_list_and_after"),
+    Mutant("of several models none goes by any name", "if entry is None and len(entries) == 1:",
+        "if entry is None and entries:", WINDOWS, "a_list_of_models_tells"),
+    Mutant("what was written last is heard of before a failure", "if self.failure is None or heard:",
+        "if self.failure is None:", ANSWER, "before_a_failure"),
+    Mutant("what nobody has seen yet can begin anew", "return not (self._pinned and self.length)",
+        "return not self._pinned", ANSWER, "begin_anew"),
+    Mutant("no password of a URL is in an advice", '.netloc.rpartition("@")[2] or "api', '.netloc or "api', CHECK,
+        "is_named_with"),
+    Mutant("the end of a stream waits for nothing", "content.on_eof(lambda: go_on())", "pass", MODEL,
+        "waits_for_nothing"),
+    Mutant("one answer of several is read", "if index == self._index:", "if True:", STREAMS, "several_answers"),
+    Mutant("a stream that may end may break off", "if not reading.may_end:", "if True:", SERVERS,
+        "nothing_follows"),
+    Mutant("milliseconds are no seconds", "float(milliseconds) / 1000", "float(milliseconds)", FAULTS,
+        "as_it_was_told"),
+    Mutant("an empty conversation is never in doubt", "trouble.kind = trouble.kind.unwritten", "pass", TROUBLE,
+        "could_not_be_opened"),
+    Mutant("a start that finds out nothing decides nothing", "self._api = before", "pass", SERVERS,
+        "decides_nothing"),
+    Mutant("a password in a URL is sent as it is meant", "{b64encode(unquote(credentials)", "{b64encode((credentials)",
+        NETWORK, "in_place_of_the_key"),
+    Mutant("backoffs end at the longest", "min(pause * 2, longest)", "pause * 2", BACKOFF, "longest"),
     # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────
     Mutant("a page of the transcript is read once", "turns.c.number < below,", "turns.c.number <= below,", THREADS,
         "border_of_a_page"),
@@ -279,9 +321,9 @@ MUTANTS = (
         "border_of_a_page"),
     Mutant("a full page is not the last", "if len(page) < PAGE:", "if len(page) <= PAGE:", THREADS, "border_of_a_page"),
     Mutant("failed turns are not told",  # which have no answer, so that each of the two conditions keeps them out
-        'turns.c.outcome.in_(SYNCED_OUTCOMES),\n                turns.c.question != "",\n'
-        '                turns.c.answer != "",',
-        'turns.c.outcome.is_not(None),\n                turns.c.question != "",', THREADS, "failed_turns_are_never"),
+        'turns.c.outcome.in_(SYNCED_OUTCOMES),\n                turns.c.question != "",\n                '
+        'turns.c.answer != ""',
+        'turns.c.outcome.is_not(None),\n                turns.c.question != ""', THREADS, "failed_turns_are_never"),
     Mutant("what was stopped before its first word is not told", 'turns.c.answer != "",', "", THREADS,
         "before_it_said_anything"),
     Mutant("what is older than circles is its assistant's",
@@ -300,6 +342,12 @@ MUTANTS = (
         SUSPECTS, "of_another_process"),
     Mutant("the dead hold up no suspected turn", "not_ours = lease_owners - {self._lease_owner}",
         "not_ours: set[str] = set()", SUSPECTS, "nobody_reclaims"),
+    Mutant("what is given up waits for nobody", "hand.turn.is_suspected and not hand.turn.given_up",
+        "hand.turn.is_suspected", LEDGER, "begun_too_often"),
+    Mutant("what is only shown waits for no long life", "0.0 if turn.over else SECONDS_TO_LIVE_FIRST",
+        "SECONDS_TO_LIVE_FIRST", SUSPECTS, "only_shown"),
+    Mutant("a suspected turn that waits for its session holds up no other",
+        '        if taken_up == "waits":\n            entered.close()\n', "", SUSPECTS, "behind_others"),
     Mutant("what is prepared and waits is not in work", '{"working_token": NOT_IN_WORK}', "{}", SUSPECTS,
         "prepared_and_waits"),
     Mutant("an edited question starts with no attempts", '"attempts": 0, "started_at": None', '"started_at": None',
@@ -430,6 +478,11 @@ MUTANTS = (
         "not_bobs"),
     Mutant("a body at the bound is taken", "int(value) > self._most", "int(value) >= self._most", WEB_BOUNDS,
         "body_of_a_megabyte"),
+    Mutant("a process that is about to end is not ready", "if chat.draining:", "if False:", HEALTH, "about_to_end"),
+    Mutant("it is told since when a model fails", "datetime.now(UTC) - timedelta(seconds=standing.seconds)",
+        "datetime.now(UTC)", HEALTH, "refuses_us"),
+    Mutant("whoever is ready tells what is wrong with the model", '{"status": "ready", **_model_standing(chat)}',
+        '{"status": "ready"}', HEALTH, "refuses_us"),
     Mutant("an open stream counts though its answer is over", "max(self.streams, int(is_written))", "int(is_written)",
         RATES, "though_its_answer_is_over"),
     Mutant("one stream more needs room", "+ 1 > self._at_once[subject[0]]", "> self._at_once[subject[0]]", RATES,
