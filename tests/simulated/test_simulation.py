@@ -9,7 +9,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,17 @@ import pytest
 from tests.broken.builds import ROOT
 from tests.simulated.scenarios import SCENARIOS
 
-TURNS = 60
-SEEDS_THAT_FAILED: Sequence[tuple[int, int]] = ()
-"""And with how many turns."""
+TURNS = 50
+SECONDS = 500  # on a very busy machine
+
+pytestmark = pytest.mark.timeout(2 * SECONDS)
 
 
 def simulate(*arguments: str) -> str:
     """What a run says that has to keep every promise."""
     command = [sys.executable, "-m", "tests.simulated", *arguments]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, cwd=ROOT)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, cwd=ROOT)
     assert run.returncode == 0, f"\n{run.stdout}\n{run.stderr[-5000:]}"
     return run.stdout
 
@@ -34,7 +34,7 @@ def simulate(*arguments: str) -> str:
 def test_two_runs_of_a_seed_are_equal_to_the_byte(tmp_path: Path) -> None:
     traces = [tmp_path / "one", tmp_path / "other"]
     for trace in traces:
-        simulate("--seed", "5", "--turns", "40", "--trace", str(trace))
+        simulate("--seed", "5", "--turns", "25", "--instances", "2", "--kinds", "kill,cut,pause", "--trace", str(trace))
     one, other = (trace.read_bytes() for trace in traces)
     assert b" is killed\n" in one
     assert one == other
@@ -43,11 +43,6 @@ def test_two_runs_of_a_seed_are_equal_to_the_byte(tmp_path: Path) -> None:
 def test_with_a_fresh_seed_every_promise_is_kept() -> None:
     seed = int(os.environ.get("BOB_SIMULATION_SEED", random.randrange(2**31)))
     print(simulate("--seed", str(seed), "--turns", str(TURNS)))
-
-
-@pytest.mark.parametrize(("seed", "turns"), SEEDS_THAT_FAILED)
-def test_a_seed_that_once_failed_passes(seed: int, turns: int) -> None:
-    simulate("--seed", str(seed), "--turns", str(turns))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
