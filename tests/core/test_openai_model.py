@@ -517,7 +517,7 @@ async def test_where_somebody_hung_up_something_may_have_been_written() -> None:
 
 
 async def test_the_end_of_a_stream_waits_for_nothing(fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.openai_model.bursts.SECONDS_BETWEEN_BURSTS", 3_600.0)
+    monkeypatch.setattr("core.openai_model.bursts.next_news_at", lambda now: now + 3_600.0)
     gate = fake.gate()
     fake.answer = lambda asked: Reply(pieces=("One", " two."), gate=gate)
     async with model_at(fake.base_url) as model, asyncio.timeout(10):
