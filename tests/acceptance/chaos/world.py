@@ -98,7 +98,8 @@ class Fleet:
         member.process.signal(signal.SIGTERM)
         code = await member.process.over()
         seconds = time.monotonic() - began
-        if code != 0 or seconds > SECONDS_TO_END:
+        is_killed_before = code == -signal.SIGKILL  # by the storm, too late to be started again
+        if (code != 0 and not is_killed_before) or seconds > SECONDS_TO_END:
             self.faults.append(f"{member.role or 'bob run'} ended with {code} after {seconds:.1f} s")
         return seconds
 
