@@ -27,7 +27,9 @@ SLOW_FOLDERS = ("acceptance", "bench", "fakes", "web/browser")  # which `make qu
 FIXTURES_THAT_START = {"browser", "discord", "environment", "fake", "postgres", "postgresql", "slack"}
 LEDGER = "core/test_ledger.py"  # is quick though it asks a model, in the same process: much is promised of the ledger
 # Of their tests on PostgreSQL every other one is thorough: the ledger's and the leases' are not, nor what both rest on.
-POSTGRESQL_BY_TURNS = tuple(f"core/test_{name}.py" for name in ("guessing", "places", "shown", "suspects", "threads"))
+POSTGRESQL_BY_TURNS = tuple(f"core/test_{name}.py" for name in (
+    "begun_at_once", "bounds", "erasing", "guessing", "lookups", "places", "shown", "suspects", "threads",
+))  # fmt: skip
 # What takes a second for each reader and wants the machine for itself; and tables about the tests themselves.
 NOT_QUICK = ("test_linear_time.py", "test_mutants.py", "test_broken.py")
 

@@ -259,6 +259,7 @@ def slow_text(reader: Reader, shapes: Sequence[tuple[int, Shape]]) -> str:
     return ""
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("reader", READERS)
 def test_a_text_takes_time_in_proportion_to_its_length(reader: str) -> None:
     """Each reader has some of the texts, the next reader others."""

@@ -85,6 +85,7 @@ async def test_nothing_is_lost_or_cut_while_three_processes_are_restarted_in_tur
     await all_pass(rolling_restart(seed, postgres, rounds=1))
 
 
+@pytest.mark.thorough
 async def test_nothing_is_answered_twice_where_a_process_is_paused_or_cut_off(seed: int, postgres: Postgres) -> None:
     await all_pass(
         pause(seed, postgres, seconds=10, lease_seconds=LEASE_SECONDS),

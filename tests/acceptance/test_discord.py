@@ -444,6 +444,7 @@ def long_reply(asked: Asked) -> Reply:
     return Reply(pieces=[text[at : at + 400] for at in range(0, len(text), 400)], delay=0.03)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("bot", [ALONE], ids=["alone"])
 async def test_each_direct_message_gets_one_whole_long_answer_in_order_while_processes_are_killed(

@@ -58,6 +58,7 @@ async def test_a_post_that_nobody_lived_to_record_is_the_answer(
     assert discord.replies(message) == ["You asked: Ada: one."]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_each_message_gets_one_answer_in_order_while_processes_are_killed(
     discord: FakeDiscord, fake: FakeOpenAI, settings: dict[str, str], tmp_path: Path, processes: int

@@ -190,7 +190,7 @@ async def test_no_question_is_lost_or_answered_twice_while_the_server_is_killed(
     judge(storm, fake, database_url)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 async def test_no_question_is_lost_or_answered_twice_while_one_of_two_servers_is_killed(
     fake: FakeOpenAI, database_url: str, environment: Environment, tmp_path: Path, seed: int
 ) -> None:

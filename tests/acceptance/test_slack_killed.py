@@ -134,6 +134,7 @@ async def test_a_post_that_nobody_lived_to_record_is_part_of_the_answer(
 # ── the storm ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_each_message_gets_one_answer_in_order_while_processes_are_killed(
     slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, processes: int

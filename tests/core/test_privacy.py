@@ -363,6 +363,7 @@ slow = settings(
 )
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("mode", ["conversations", "local"])
 @given(history=histories)
 @settings(slow, max_examples=12)
@@ -407,6 +408,7 @@ KNOWN_HISTORIES: dict[str, list[Step]] = {
 }  # fmt: skip
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("mode", ["conversations", "local"])
 @pytest.mark.parametrize("name", KNOWN_HISTORIES)
 def test_these_histories_keep_what_is_private(name: str, mode: str) -> None:

@@ -524,6 +524,7 @@ def learnt(history: Sequence[Step]) -> Iterator[tuple[str, int, set[str], set[st
             consistent -= ruled_out
 
 
+@pytest.mark.thorough
 @given(history=histories)
 @settings(slow, max_examples=6)
 def test_no_step_rules_out_more_pins_than_words_were_counted_in_it(history: list[Step]) -> None:

@@ -76,6 +76,7 @@ FILES = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("settings", "names"), REFUSED.values(), ids=REFUSED)
 async def test_what_cannot_start_says_why_in_one_sentence(
     environment: Environment, tmp_path: Path, settings: dict[str, str], names: str

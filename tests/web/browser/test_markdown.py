@@ -103,6 +103,7 @@ def test_a_text_that_breaks_off_looks_sane(pad: Pad, case: str) -> None:
     assert drawn(pad, text, mend=True).replace(" </p>", "</p>") == expected
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("case", CASES)
 def test_a_text_that_grew_letter_by_letter_ends_like_one_that_came_at_once(pad: Pad, case: str) -> None:
     text, _ = CASES[case]
@@ -154,6 +155,7 @@ BOMBS = {
 }  # fmt: skip
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("piece", BOMBS)
 def test_nothing_that_is_nested_or_repeated_hangs_or_breaks_the_page(pad: Pad, piece: str) -> None:
     text = piece * BOMBS[piece]
