@@ -509,7 +509,7 @@ TURNS, AT_ONCE = 2_000, 20
 LONG_WORD = "why?" * 2_500
 
 
-@pytest.mark.thorough
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("rest", [0.1, 0.0], ids=["a reader that rests", "a reader that never rests"])
 async def test_the_write_ahead_log_stays_bounded_while_somebody_reads(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: float
