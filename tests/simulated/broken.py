@@ -86,7 +86,7 @@ WHERE: Mapping[str, Sequence[str]] = {
 """In which runs each is looked for, beyond what is drawn.
 
 Not seen from outside within minutes: `writes-without-a-fence`, `calls-are-not-fenced` and, of the subtle ones,
-`fence-checked-before-the-write` and `heartbeat-of-a-paused-process`: another guard stands behind each.
+`fence-checked-before-the-write` and `heartbeat-of-a-paused-process`: maybe since another guard stands behind each.
 """
 TO_FIND = [each for each in (*BUILDS, *SUBTLE) if each.name in WHERE]
 
