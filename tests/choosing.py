@@ -30,7 +30,7 @@ LEDGER = "core/test_ledger.py"  # is quick though it asks a model, in the same p
 POSTGRESQL_BY_TURNS = tuple(f"core/test_{name}.py" for name in (
     "begun_at_once", "bounds", "erasing", "guessing", "lookups", "places", "shown", "suspects", "threads",
 ))  # fmt: skip
-# What takes seconds, or a second for each reader and wants the machine for itself; and tables about the tests themselves.
+# What takes seconds, or one for each reader and wants the machine for itself; and tables about the tests themselves.
 NOT_QUICK = ("core/test_ledger_machine.py", "test_linear_time.py", "test_mutants.py", "test_broken.py")
 
 hypothesis.settings.register_profile(
