@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from core.language_model import ModelTrouble, TroubleKind
+from core.openai_model.errors import LEADS_ELSEWHERE
 from core.openai_model.network import proxy_before
 from core.settings import Settings
 
@@ -32,7 +33,7 @@ def advice_on(trouble: ModelTrouble, settings: Settings, model: str) -> str:
             return _about_the_answer(server, settings)
         case TroubleKind.BROKE_OFF if not trouble.cause.startswith("HTTP "):
             return _about_the_answer(server, settings)
-        case TroubleKind.PATH_UNKNOWN if trouble.cause.endswith("leads to another address"):
+        case TroubleKind.PATH_UNKNOWN if trouble.cause.endswith(LEADS_ELSEWHERE):
             return (
                 f"{server} leads to another address. Put that one, which may begin with https://, into OPENAI_BASE_URL."
             )

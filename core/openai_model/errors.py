@@ -33,6 +33,7 @@ import openai
 from core.language_model import ModelTrouble, TroubleKind
 from core.logs import kind_of
 
+LEADS_ELSEWHERE = "leads to another address"  # with a redirect, behind which no key is sent
 MOST_CHARACTERS_SAID = 300  # of a provider's own words, in the log
 _MOST_CHARACTERS_READ, _MOST_CHARACTERS_OF_JSON = 4_000, 100_000
 _DEEPEST = 7

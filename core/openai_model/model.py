@@ -23,7 +23,7 @@ from core.logs import kind_of
 from core.openai_model.bursts import bursts
 from core.openai_model.conversations import OpenAIConversations
 from core.openai_model.dialects import Api, ChatCompletions, Dialect, Known, Refusal, Responses, adapted, other_than
-from core.openai_model.errors import connection_trouble_of, silence_of, trouble_of
+from core.openai_model.errors import LEADS_ELSEWHERE, connection_trouble_of, silence_of, trouble_of
 from core.openai_model.events import MOST_BYTES_OF_AN_EVENT, Events
 from core.openai_model.listing import windows_in
 from core.openai_model.network import Address, certificates, open_session, proxy_before
@@ -37,8 +37,6 @@ OPENAI_URL = "https://api.openai.com/v1"
 CHECK = "Answer with one word."
 LEAST_OUTPUT_TOKENS = 16  # that OpenAI takes; so few need not be text
 SAID_ENOUGH = (TroubleKind.NO_WORDS, TroubleKind.PASSING, TroubleKind.PASSING_UNWRITTEN)
-
-LEADS_ELSEWHERE = "leads to another address"
 
 _IN_NO_FORM = (  # what is refused for a reason that asking in another form does not change
     TroubleKind.TOO_LONG, TroubleKind.THREAD_UNUSABLE, TroubleKind.KEY_REFUSED, TroubleKind.OUT_OF_QUOTA_UNWRITTEN,

@@ -90,6 +90,11 @@ class Process:
         self.signal(signal.SIGKILL)
         await self.over()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it says nothing more, since it has ended."""
+        return self._reading.done()
+
     async def ended(self) -> None:
         """Come back once it says nothing more, since it has ended."""
         await asyncio.wait({self._reading})

@@ -255,9 +255,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     async def create_connection(self, protocol_factory: Any, *args: Any, sock: Any = None, **more: Any) -> Any:
         return await self.network.connect(protocol_factory, sock)
 
-    def _process_events(self, event_list: Any) -> None:
-        raise NotImplementedError
-
 
 def _settle(settle: Callable[[Any], object], future: asyncio.Future[Any], value: object) -> None:
     if not future.done():

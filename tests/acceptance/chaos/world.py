@@ -98,8 +98,7 @@ class Fleet:
         member.process.signal(signal.SIGTERM)
         code = await member.process.over()
         seconds = time.monotonic() - began
-        is_killed_before = code == -signal.SIGKILL  # by the storm, too late to be started again
-        if (code != 0 and not is_killed_before) or seconds > SECONDS_TO_END:
+        if code != 0 or seconds > SECONDS_TO_END:
             self.faults.append(f"{member.role or 'bob run'} ended with {code} after {seconds:.1f} s")
         return seconds
 
@@ -123,18 +122,25 @@ class Fleet:
 
     @contextlib.asynccontextmanager
     async def supervised(self) -> AsyncIterator[None]:
-        """Start the next for whatever ends, as a supervisor does, until the end of the block."""
+        """Start the next for whatever ends, as a supervisor does, until the end of the block. Then all are served."""
+        over = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            supervising = [tasks.create_task(self._supervise(member)) for member in self.members]
+            for member in self.members:
+                tasks.create_task(self._supervise(member, over))
             yield
-            for each in supervising:
-                each.cancel()
+            over.set()
+        for member in self.members:
+            await member.process.served()
 
-    async def _supervise(self, member: Member) -> None:
-        while True:
-            await member.process.ended()
-            self.deaths += 1
-            await self._begin_again(member)
+    async def _supervise(self, member: Member, over: asyncio.Event) -> None:
+        while not over.is_set():
+            waiting = [asyncio.create_task(each) for each in (member.process.ended(), over.wait())]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for each in waiting:
+                each.cancel()
+            if member.process.is_over:
+                self.deaths += 1
+                await self._begin_again(member)
 
 
 @dataclass
