@@ -57,6 +57,7 @@ class Responder:
 
         self._open_reply = open_fenced
         self._prepare = prepare
+        self._is_ending = False
         self._tasks: asyncio.TaskGroup
         self._responding: dict[str, asyncio.Task[None]] = {}
 
@@ -69,13 +70,18 @@ class Responder:
                 yield
                 await self._chat.drain(drain_seconds)
             finally:
+                self._is_ending = True
                 for task in (reclaiming, *self._responding.values()):
                     task.cancel()
 
     async def accept(self, question: Question) -> None:
         """Come back once the question is durable, or was before. Raises NotAccepted."""
         turn = await self._chat.accept(question)
-        if turn is not None:
+        if turn is None:
+            return
+        if self._is_ending:  # of an error, else it would not have been accepted
+            self._chat.release(turn)
+        else:
             self._start(turn)
 
     def _start(self, turn: Turn) -> None:
