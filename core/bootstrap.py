@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from core.api_keys import ApiKeys, configured_keys
 from core.assistants import Assistant, Assistants
 from core.chat import Chat
+from core.errors import StoreUnavailable
 from core.language_model import LanguageModel, ModelTrouble
 from core.offline_model import OfflineModel
 from core.password import Password, Passwords
@@ -54,8 +55,10 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         )
         threads = Threads(store, model, local=settings.threads == "local", deadline=settings.turn_deadline_seconds)
         threads.windows.announce(assistants)
-        if (lost := await threads.out_of_reach()) > 0:
-            logger.warning("%d retired conversations are out of reach: their key or server is not set any more", lost)
+        with contextlib.suppress(StoreUnavailable):  # it is for the log only
+            if (lost := await threads.out_of_reach()) > 0:
+                known = "their key or server is not set any more"
+                logger.warning("%d retired conversations are out of reach: %s", lost, known)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         chat = Chat(
             store=store,

@@ -84,7 +84,10 @@ class Store:
             store = cls(database, lease_seconds=lease_seconds, erase_after=erase_after)
             await store._liveness.start(on_notification)
             try:
-                await store._db.write(lambda c: store._liveness.heartbeat(c, lease_seconds))
+                try:
+                    await store._db.write(lambda c: store._liveness.heartbeat(c, lease_seconds))
+                except StoreUnavailable as failure:
+                    raise _cannot_start(failure.__cause__) from failure
                 yield store
                 with contextlib.suppress(StoreUnavailable, TimeoutError):  # else it is found that we are gone
                     async with asyncio.timeout(SECONDS_TO_SAY_GOODBYE):
@@ -120,5 +123,10 @@ def _bring_up_to_date(database: Database) -> None:
     try:
         migrate(database.engine)
     except sa.exc.DBAPIError as error:
-        reason = _QUOTED.sub("…", str(error.orig).strip().partition("\n")[0])  # it quotes pieces of the URL
-        raise StartError(f"The database at DATABASE_URL does not answer as it should: {reason}") from error
+        raise _cannot_start(error) from error
+
+
+def _cannot_start(error: BaseException | None) -> StartError:
+    said = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else "it cannot be written to."
+    reason = _QUOTED.sub("…", said.strip().partition("\n")[0])  # it quotes pieces of the URL
+    return StartError(f"The database at DATABASE_URL does not answer as it should: {reason}")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 import shlex
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import psycopg
 import pytest
+from psycopg import sql
 from pydantic import SecretStr
 
 import core
@@ -31,6 +35,7 @@ from core.assistants import Assistant, Assistants
 from core.bootstrap import load_passwords
 from core.password import SEED_PASSWORD
 from core.process import start_warnings
+from core.store import database
 
 EXAMPLE = Path(core.__file__).parents[1] / ".env.example"
 
@@ -337,6 +342,25 @@ async def test_what_a_database_driver_says_of_a_url_is_told_without_the_pieces_t
     assert "\n" not in said
     for piece in ("sword", "fish", "bob"):
         assert piece not in said
+
+
+async def test_a_database_that_takes_no_writes_is_told_as_the_reason_why_nothing_starts(database_url: str) -> None:
+    settings = Settings(database_url=SecretStr(database_url))
+    with contextlib.ExitStack() as stack:
+        if database_url.startswith("sqlite"):  # somebody else keeps it locked
+            stack.enter_context(pytest.MonkeyPatch.context()).setattr(database, "BUSY_TIMEOUT_MS", 1)
+            holder = stack.enter_context(contextlib.closing(sqlite3.connect(database_url.partition(":///")[2])))
+            holder.execute("BEGIN IMMEDIATE")
+        else:  # as a standby's
+            connection = stack.enter_context(psycopg.connect(database_url, autocommit=True))
+            name = sql.Identifier(connection.info.dbname)
+            connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+            stack.callback(
+                connection.execute, sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name)
+            )
+        with pytest.raises(StartError, match=r"^The database at DATABASE_URL does not answer as it should: "):
+            async with open_chat(settings):
+                pass
 
 
 WRITTEN = "PORT=1234\nHOST=grüße.example\n"
