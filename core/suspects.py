@@ -7,7 +7,8 @@ it. A death counts in full for a suspected turn in work, or where its process ha
 of these the turn is given up. Once its end is stored it starts anew, and has ten to be shown.
 
 A turn that processes died of repeatedly is asked again only by a process that has lived for a while, longer each time:
-where processes die anyway, as in a deploy that goes wrong, it waits until they live.
+where processes die anyway, as in a deploy that goes wrong, it waits until they live, and the last try is made by one
+that would hardly die of anything else.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from core.store import Store
 from core.turn_in_hand import TurnInHand, WorkEnded
 from core.turns import DEATH_ALONE, Turn
 
-SECONDS_TO_LIVE_FIRST: Sequence[float] = (0.0, 0.0, 1.0, 2.0, 4.0)  # by how many deaths counted in full
+SECONDS_TO_LIVE_FIRST: Sequence[float] = (0.0, 0.0, 1.0, 4.0, 10.0)  # by how many deaths counted in full
 SECONDS_BETWEEN_TRIES = 0.2  # while a suspected turn of another process is in work
 
 
