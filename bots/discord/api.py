@@ -6,6 +6,9 @@ breaks, and anything worse, is left to us. A post is not repeated blindly, all e
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -19,7 +22,11 @@ from bots.shared.caller import Caller, CheckLease, Failure, Login, Refused, Rule
 
 __all__ = ["DiscordApi", "Refused"]
 
+logger = logging.getLogger(__name__)
+
 SECONDS_OF_A_CALL = 90.0  # with all repetitions of discord.py's; cutting those short is not safe for its own state
+
+SECONDS_OF_A_PAUSE, MOST_SECONDS_OF_A_PAUSE = 60.0, 24 * 3600.0  # where Cloudflare does not say, and at most
 
 CALL, POST = "a call", "a post"
 UNKNOWN_MESSAGE = 10008
@@ -32,6 +39,8 @@ ORIGINAL: Any = "@original"  # in the place of a message id: the first answer to
 
 T = TypeVar("T")
 Make = Callable[[discord.Client], Awaitable[T]]
+
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 _check_lease_of_this_call: ContextVar[CheckLease | None] = ContextVar("_check_lease_of_this_call", default=None)
 
@@ -46,9 +55,12 @@ class DiscordApi(Caller[discord.Client]):
         self.login = Login[discord.Client](SECONDS_OF_A_CALL)
         self.use, self.lose = self.login.use, self.login.lose
 
-    async def call(self, make: Make[T], name: str = CALL, *, at_once: bool = False, seconds: float | None = None) -> T:
+    async def call(
+        self, make: Make[T], name: str = CALL, *, at_once: bool = False, seconds: float | None = None,
+        longest_wait: float = math.inf,
+    ) -> T:  # fmt: skip
         """What a call gives; see `Caller`."""
-        return await self._call(name, make, at_once=at_once, seconds=seconds)
+        return await self._call(name, make, at_once=at_once, seconds=seconds, longest_wait=longest_wait)
 
     async def attempt(self, make: Make[T], *, seconds: float = 15.0) -> T | None:
         """What a call gives, or None where it fails: for what is welcome but not needed."""
@@ -68,7 +80,8 @@ class DiscordApi(Caller[discord.Client]):
         if isinstance(error, discord.RateLimited):
             return Failure(429, retry_after=error.retry_after)
         if isinstance(error, discord.HTTPException):
-            return Failure(error.status, error.code or error.status, retry_after=1.0)
+            retry_after = _seconds_to_wait(error.response.headers, 1.0)
+            return Failure(error.status, error.code or error.status, retry_after=retry_after)
         if isinstance(
             error, OSError | TimeoutError | aiohttp.ClientError | RuntimeError
         ):  # a closed client: RuntimeError
@@ -76,14 +89,36 @@ class DiscordApi(Caller[discord.Client]):
         return None
 
 
-async def check_lease_before_a_request(*_: object) -> None:
-    """What aiohttp's `on_request_start` awaits, since discord.py waits for a rate and repeats within one call of ours.
+def trace_for(api: DiscordApi) -> aiohttp.TraceConfig:
+    """What watches each request, since discord.py waits for a rate and repeats within one call of ours.
 
-    Raises LeaseLost where the request belongs to a fenced call.
+    A request raises LeaseLost where it belongs to a fenced call, and discord.RateLimited for as long as Cloudflare
+    keeps this host out: its error 1015 is a page, concerns all requests, and lasts longer with each that is made.
     """
-    check_lease = _check_lease_of_this_call.get()
-    if check_lease is not None:
-        await check_lease()
+
+    async def check(*_: object) -> None:
+        if seconds := api.pause.seconds_left:
+            raise discord.RateLimited(seconds)
+        check_lease = _check_lease_of_this_call.get()
+        if check_lease is not None:
+            await check_lease()
+
+    async def heed_cloudflare(_: object, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
+        response = ended.response
+        if response.status == 429 and response.content_type == "text/html":
+            seconds = min(_seconds_to_wait(response.headers, SECONDS_OF_A_PAUSE), MOST_SECONDS_OF_A_PAUSE)
+            api.pause.begin(seconds)
+            logger.warning("Cloudflare keeps this host from Discord: nothing is asked for %.0f s", seconds)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(check)
+    trace.on_request_end.append(heed_cloudflare)
+    return trace
+
+
+def _seconds_to_wait(headers: Mapping[str, str], unsaid: float) -> float:
+    said = headers.get("Retry-After", "")
+    return float(said) if _SECONDS.fullmatch(said) else unsaid
 
 
 # A link that an answer names is not fetched by Discord unless somebody follows it: no message goes out but by these, or

@@ -22,7 +22,7 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, check_lease_before_a_request, post_message
+from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message, trace_for
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.commands import DiscordCommands
 from bots.discord.destination import Destination
@@ -58,13 +58,21 @@ PERMISSIONS = 309_237_763_136  # view, send (in threads too), open threads, read
 AUTHENTICATION_FAILED, DISALLOWED_INTENTS = 4004, 4014
 
 
+class NoSessionsLeft(Exception):
+    """Discord lets this bot begin no session for some `seconds`: if it is tried all the same it changes the token."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class Client(discord.AutoShardedClient):
     """One connection to Discord, from its login until it is lost for good."""
 
     def __init__(self, bot: DiscordBot, *, may_read_all: bool) -> None:
         intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=may_read_all)
         super().__init__(
-            intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=60.0,
+            intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=30.0,
             chunk_guilds_at_startup=False, guild_ready_timeout=SECONDS_FOR_ONE_MORE_SERVER, http_trace=_trace_for(bot),
         )  # fmt: skip
         self._bot = bot
@@ -271,6 +279,7 @@ async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: 
     """Connect again and again, with a fresh client each time, until that is pointless."""
     backoff = exponential_backoff(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     while True:
+        await bot.api.pause.over()
         client = Client(bot, may_read_all=settings.discord_message_content)
         began = time.monotonic()
         try:
@@ -284,6 +293,9 @@ async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: 
                 logger.error("%s Discord is served no more.", sentence)
                 return
             logger.warning("the connection to Discord ended: %s", kind_of(failure))
+        except NoSessionsLeft as none_left:
+            logger.warning("Discord lets this bot begin no session for %.0f s: it began too many", none_left.seconds)
+            bot.api.pause.begin(none_left.seconds)
         except Exception as failure:
             logger.warning("the connection to Discord ended: %s", kind_of(failure))
         finally:
@@ -297,14 +309,13 @@ async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: 
 
 
 def _trace_for(bot: DiscordBot) -> aiohttp.TraceConfig:
-    """Fence each request, and tell the bot the time that Discord says with each answer."""
+    """Fence each request, heed whoever keeps us out, and tell the bot the time that Discord says with each answer."""
 
     async def read_date(_: aiohttp.ClientSession, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
         with contextlib.suppress(KeyError, ValueError):
             bot.catch_up.set_clock(parsedate_to_datetime(ended.response.headers["Date"]).timestamp())
 
-    trace = aiohttp.TraceConfig()
-    trace.on_request_start.append(check_lease_before_a_request)
+    trace = trace_for(bot.api)
     trace.on_request_end.append(read_date)
     return trace
 
@@ -325,8 +336,10 @@ def _why_pointless(failure: Exception) -> str | None:
 
 
 async def _find_gateway(client: discord.Client) -> None:
-    """Let discord.py find the gateway where this Discord has it, also after a lost session."""
-    _, url, _ = await client.http.get_bot_gateway()
+    """Let discord.py find the gateway where this Discord has it, also after a lost session. Raises NoSessionsLeft."""
+    shards, url, sessions = await client.http.get_bot_gateway()
+    if sessions["remaining"] < shards:
+        raise NoSessionsLeft(sessions["reset_after"] / 1000)
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url)
 
 

@@ -85,7 +85,9 @@ class DiscordCatchUp(CatchUp[Incoming]):
         until = discord.Object(before) if before else None
 
         async def read(client: discord.Client) -> list[discord.Message]:
-            history = channel.history(
+            # A channel of a client that lost its session cannot be read any more.
+            where = client.get_channel(channel.id) or await client.fetch_channel(channel.id)
+            history = where.history(  # type: ignore[union-attr]
                 limit=MOST_MESSAGES_OF_A_CHANNEL, after=_standing_for(since), before=until, oldest_first=False
             )
             return [message async for message in history][::-1]

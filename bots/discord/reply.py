@@ -40,7 +40,7 @@ from bots.discord.words import (
 )
 from bots.shared import caller
 from bots.shared.background import Repeated
-from bots.shared.caller import InDoubt, Undeliverable
+from bots.shared.caller import InDoubt, RateLimited, Undeliverable
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.reply import Messages, MessagesReply, State
 from core import Chat, Json, Turn
@@ -55,6 +55,7 @@ SECONDS_A_NONCE_COUNTS = 60.0
 SECONDS_UNTIL_A_COMMAND_IS_ACKNOWLEDGED = 5.0
 SECONDS_A_COMMAND_CAN_BE_ANSWERED = 14 * 60.0
 MOST_MESSAGES_LOOKED_AT = 100
+MOST_SECONDS_TO_WAIT_FOR_A_THREAD = 10.0  # for its rate; discord.py waits for thirty by itself
 MINUTES_UNTIL_A_THREAD_IS_ARCHIVED: Literal[1440] = 1440
 CANNOT_SAY_IT_THERE = (
     "I cannot write where you asked me (it may be locked, or I lack permissions), so this cannot be answered."
@@ -249,10 +250,11 @@ class _Place(Messages):
             await self._api.call(
                 lambda client: client.http.start_thread_with_message(
                     channel, message, name=self._title(), auto_archive_duration=MINUTES_UNTIL_A_THREAD_IS_ARCHIVED
-                )
+                ),
+                longest_wait=MOST_SECONDS_TO_WAIT_FOR_A_THREAD,
             )
-        except Refused as refusal:
-            if refusal.code != THREAD_EXISTS:
+        except (Refused, RateLimited) as refusal:
+            if not isinstance(refusal, Refused) or refusal.code != THREAD_EXISTS:
                 logger.info("turn %s is answered in the channel, without a thread: %s", self._turn.reference, refusal)
                 return channel
         return message

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Self, TypeVar
 
-from bots.shared.rate_limiter import RateLimiter
+from bots.shared.rate_limiter import Pause, RateLimiter
 from core import exponential_backoff
 
 logger = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ class Caller(ABC, Generic[Client]):
         self._limiters = {name: RateLimiter(*rate) for name, rate in rules.rates.items()}
         self._other_limiters: defaultdict[tuple[str, str], RateLimiter] = defaultdict(self._other_limiter)
         self._check_lease: CheckLease | None = None
+        self.pause = Pause()
 
     def fenced(self, check_lease: CheckLease) -> Self:
         """The same caller, but before each call, after all waiting, `check_lease` may raise."""
@@ -133,18 +135,24 @@ class Caller(ABC, Generic[Client]):
         """What an error of the platform's library says; None where it is an error of ours."""
 
     async def _call(
-        self, name: str, send: Send[Client, T], *, place: str = "", at_once: bool = False, seconds: float | None = None
-    ) -> T:
+        self, name: str, send: Send[Client, T], *, place: str = "", at_once: bool = False,
+        seconds: float | None = None, longest_wait: float = math.inf,
+    ) -> T:  # fmt: skip
         """Make a call as soon as its rate allows, and again until it is carried out, if that is safe.
 
-        `at_once` it is neither waited for nor repeated: that raises RateLimited. After `seconds` of failures it raises
-        Undeliverable.
+        `at_once` it is neither waited for nor repeated: that raises RateLimited, as does a rate that asks to wait for
+        longer than `longest_wait` seconds. After `seconds` of failures it raises Undeliverable.
         """
         seconds = SECONDS_A_PLACE_MAY_BE_DOWN if seconds is None else seconds
         limiter = self._limiter(name, place)
         started: float | None = None
         backoff = exponential_backoff(FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS)
         while True:
+            if (left := self.pause.seconds_left) and (at_once or left > longest_wait):
+                raise RateLimited(left)
+            if left:
+                await self.pause.over()
+                started = None  # a platform that says when is not down
             if limiter is not None and not at_once:
                 await limiter.acquire()
             elif limiter is not None and not limiter.try_acquire():
@@ -153,11 +161,11 @@ class Caller(ABC, Generic[Client]):
             try:
                 return await self._send(send)
             except RateLimited as limited:
-                pause = min(limited.seconds, self._rules.seconds_of_a_call)
                 if limiter is not None:
                     limiter.pause(limited.seconds)
-                    pause = 0.0
-                if at_once:
+                is_waited_for_above = limiter is not None or self.pause.seconds_left > 0
+                pause = 0.0 if is_waited_for_above else min(limited.seconds, self._rules.seconds_of_a_call)
+                if at_once or limited.seconds > longest_wait:
                     raise
                 trouble: Exception = limited
             except InDoubt as doubt:

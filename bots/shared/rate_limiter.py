@@ -48,6 +48,27 @@ class RateLimiter:
         return max(until_a_token, self._paused_until - now)
 
 
+class Pause:
+    """How long nothing at all may be asked of a platform, as it said."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """0 where it may be asked."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
+    def begin(self, seconds: float) -> None:
+        """Let nothing be asked for that long at least."""
+        self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
+
+    async def over(self) -> None:
+        """Come back once it may be asked."""
+        while seconds := self.seconds_left:  # noqa: ASYNC110 - what it waits for is time
+            await asyncio.sleep(seconds)
+
+
 class SharedPace:
     """Lets the answers that grow in one place be edited in turn, as often as leaves room for the end of each."""
 

@@ -28,8 +28,8 @@ What a test looks at: `replies`, `messages`, `texts`, `message`, `versions`, `pr
 
 What a test steers: `fail`, `enforce_limits`, `lift_limits`, `cut`, `reconnect`, `invalidate`, `close_connections`,
 `fail_handshakes`, `stop` and `start`, `token`, `message_content_allowed`, `heartbeat_seconds`, `answers_heartbeats`,
-`resume_seconds`, `identify_seconds`, `session_starts`, `shards`, `interaction_seconds`, `token_seconds`,
-`nonce_seconds`, `forbids`, `allows`, `expire_links`, `tell_app`.
+`resume_seconds`, `identify_seconds`, `session_starts`, `session_starts_come_back_after`, `shards`,
+`interaction_seconds`, `token_seconds`, `nonce_seconds`, `forbids`, `allows`, `expire_links`, `tell_app`.
 """
 
 import argparse
@@ -73,6 +73,7 @@ class FakeDiscord(People):
     identify_seconds = Setting[float]("_server.gateway.manner.identify_seconds")
     """In how many seconds one IDENTIFY is taken: 5 on Discord, and 0 here unless it is set."""
     session_starts = Setting[int]("_server.gateway.manner.session_starts")
+    session_starts_come_back_after = Setting[float]("_server.gateway.manner.session_starts_come_back_after")
     """How many IDENTIFYs are left today. After the last one the token is worthless."""
     shards = Setting[int]("_server.gateway.manner.shards")
     interaction_seconds = Setting[float]("_interactions.seconds")

@@ -82,6 +82,7 @@ class Manner:
     resume_seconds: float = 180.0
     shards: int = 1
     session_starts: int = 1000
+    session_starts_come_back_after: float = 14_400.0  # seconds
     identify_seconds: float = 0.0
     """In how many seconds one IDENTIFY is taken. Discord: 5."""
     failing_handshakes: int = 0

@@ -253,8 +253,8 @@ class Server:
 
     def _gateway_bot(self) -> Json:
         """Where the gateway is, and how many sessions may still be started."""
-        left = self.gateway.manner.session_starts
-        limit = {"total": 1000, "remaining": left, "reset_after": 14400000, "max_concurrency": 1}
+        left, seconds = self.gateway.manner.session_starts, self.gateway.manner.session_starts_come_back_after
+        limit = {"total": 1000, "remaining": left, "reset_after": round(seconds * 1000), "max_concurrency": 1}
         url = f"ws://127.0.0.1:{self.ports[1]}"
         return {"url": url, "shards": self.gateway.manner.shards, "session_start_limit": limit}
 
@@ -272,7 +272,8 @@ class Server:
         call.status, call.code = fault.answer_status, fault.code
         if fault.cloudflare:
             call.answer = CLOUDFLARE
-            return self._told(call, {}, via=False)
+            retry_after = {"Retry-After": str(max(1, round(fault.retry_after)))} if call.status == 429 else {}
+            return self._told(call, retry_after, via=False)
         if call.status == 429:
             with self._changes.changing():
                 self.limits.refused += 1
