@@ -197,7 +197,7 @@ class SlackCommands:
         if body.get("event") is None:
             team = organisation = None
             if whose := context.authorize_result:  # what is told of the team need not be ours in a shared channel
-                team, organisation = whose.team_id, whose.enterprise_id if context.is_enterprise_install else None
+                team, organisation = whose.team_id, whose.enterprise_id
             refusal = await self._refusal_of(act, team, organisation)
             if refusal is not None:
                 return await self._refuse(ack, body, act, refusal)
@@ -207,26 +207,33 @@ class SlackCommands:
     async def _refusal_of(self, act: Act, team: str | None, organisation: str | None) -> str | None:
         """Why somebody may not do anything here, found out in time.
 
-        `team` is the workspace that we are installed in, or one of the `organisation` that we are.
+        `team` is the workspace that we are installed in, or one of the `organisation` that it is part of.
         """
         kind = "im" if act.channel.startswith("D") else "channel"
         try:
             async with asyncio.timeout(SECONDS_TO_CHECK):
                 # Slash commands do not reach an app from other companies' workspaces.
-                stranger = not act.is_command and await self._is_stranger(act, team, organisation)
-                where_and_who = {"channel": act.channel, "kind": kind, "user": act.user, "stranger": stranger}
+                foreign = None if act.is_command else await self._foreign_team_of(act, team, organisation)
+                where_and_who = {
+                    "channel": act.channel, "kind": kind, "user": act.user, "user_team": foreign or team,
+                    "stranger": foreign is not None,
+                }  # fmt: skip
                 # Nothing else of a destination decides whether somebody may ask.
                 return await self._refusal(cast(Destination, where_and_who), SECONDS_TO_CHECK)
         except TimeoutError:
             return NOT_SURE
 
-    async def _is_stranger(self, act: Act, team: str | None, organisation: str | None) -> bool:
-        """Whether somebody is of another company. Slack is asked where it has not told what settles that."""
+    async def _foreign_team_of(self, act: Act, team: str | None, organisation: str | None) -> str | None:
+        """The workspace of somebody of another company, as far as it is known; None where they belong to ours.
+
+        Slack is asked where it has not told what settles that.
+        """
         if act.user_team and (organisation is None or act.user_team in (team, organisation)):
-            return act.user_team not in (team, organisation)
+            return None if act.user_team in (team, organisation) else act.user_team
         found = (await self._api.attempt("users.info", user=act.user)).get("user") or {}
         theirs = {found.get("team_id"), (found.get("enterprise_user") or {}).get("enterprise_id")}
-        return theirs.isdisjoint({team, organisation} - {None})
+        is_ours = not theirs.isdisjoint({team, organisation} - {None})
+        return None if is_ours else act.user_team or str(found.get("team_id") or "")
 
     async def _refuse(self, ack: AsyncAck, body: Json, act: Act, refusal: str) -> BoltResponse:
         if act.is_command:

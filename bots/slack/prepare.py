@@ -10,6 +10,7 @@ from bots.shared.prepare import Preparing, Remembered
 from bots.shared.words import EARLIER_IN_THIS_THREAD
 from bots.slack.api import Refused, SlackApi
 from bots.slack.destination import Destination
+from bots.slack.settings import ALL_TEAMS
 from bots.slack.status import Statuses
 from bots.slack.words import ACCEPTED_SUBTYPES, SURFACE, is_for_us, people_in, readable, title_of, with_names
 from core import Chat, Frame, Json, Preparation, Remarks, Turn
@@ -31,14 +32,18 @@ OTHERS_CAN_READ_IT = (
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Who may ask: in which channels, which people (`U…`) and user groups (`S…`), and whether other companies may.
+    """Who may ask: in which channels, which people (`U…`) and user groups (`S…`), and people of which other companies.
 
-    An empty list allows all. A list of channels does not concern DMs.
+    An empty list of channels or people allows all. A list of channels does not concern DMs.
     """
 
     channels: Collection[str] = ()
     people: Collection[str] = ()
-    strangers: bool = False
+    strangers: Collection[str] = ()
+
+    def takes(self, team: str) -> bool:
+        """Whether people of another company may ask."""
+        return ALL_TEAMS in self.strangers or team in self.strangers
 
     @property
     def groups(self) -> list[str]:
@@ -87,7 +92,7 @@ class SlackPreparing(Preparing[Destination]):
         allowed = self._allowed
         if allowed.channels and to["kind"] != "im" and to["channel"] not in allowed.channels:
             return ANOTHER_CHANNEL
-        if to["stranger"] and not allowed.strangers:
+        if to["stranger"] and not allowed.takes(to["user_team"]):
             return ANOTHER_COMPANY
         if allowed.people and to["user"] not in allowed.people and not allowed.groups:
             return NOT_ON_THE_LIST

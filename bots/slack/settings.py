@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import SecretStr
+from pydantic import BeforeValidator, SecretStr, TypeAdapter, ValidationError
+from pydantic_settings import NoDecode
 
 from core import SettingsError, SettingsModel, Url, Words
+
+ALL_TEAMS = "*"
+_TEAM = re.compile(r"[TE][A-Z0-9]+", re.ASCII)
+
+
+def _teams(value: Any) -> Any:
+    if not isinstance(value, bool | str):
+        return value
+    try:
+        return (ALL_TEAMS,) if TypeAdapter(bool).validate_python(value) else ()
+    except ValidationError:
+        teams = tuple(str(value).replace(",", " ").split())
+    if not all(map(_TEAM.fullmatch, teams)):
+        raise ValueError("it is true, false, or ids of workspaces and organisations like T0123 and E0123")
+    return teams
+
+
+Teams = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_teams)]
 
 
 class SlackSettings(SettingsModel):
@@ -19,7 +39,7 @@ class SlackSettings(SettingsModel):
     slack_follow_ups: Literal["always", "mention"] = "always"
     slack_channels: Words = ()
     slack_people: Words = ()
-    slack_strangers: bool = False
+    slack_strangers: Teams = ()
 
     @property
     def transport(self) -> Literal["socket", "http"]:

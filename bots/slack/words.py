@@ -93,10 +93,12 @@ def parse_message(body: Mapping[str, Any], event: Mapping[str, Any]) -> Incoming
     team = str(whose.get("team_id") or body.get("team_id") or event.get("team") or "")
     install, channel, ts = install_of(body), event["channel"], event["ts"]
     thread = event.get("thread_ts") or ts
-    user_team = str(event.get("user_team") or event.get("source_team") or event.get("team") or team)
+    # In a channel of a partner's `source_team` is theirs, whoever writes.
+    user_team = str(event.get("user_team") or event.get("team") or event.get("source_team") or team)
     # Workspaces of one organisation share channels without being strangers to each other.
-    is_shared_outside = bool(body.get("is_ext_shared_channel")) or install == team
-    is_stranger = is_shared_outside and user_team not in (team, install)
+    organisation = whose.get("enterprise_id")
+    is_within_ours = body.get("is_ext_shared_channel") is False and bool(organisation or body.get("enterprise_id"))
+    is_stranger = not (is_within_ours or user_team in (team, install, organisation))
     kind = {"im": "im", "mpim": "mpim"}.get(event.get("channel_type", ""), "channel")
     is_addressed = kind == "im" or mentions_us
     source = {

@@ -363,6 +363,23 @@ async def test_a_database_that_takes_no_writes_is_told_as_the_reason_why_nothing
                 pass
 
 
+@pytest.mark.parametrize(
+    ("value", "teams"), [("false", ()), ("0", ()), ("true", ("*",)), ("Yes", ("*",)), ("T1, E2 T3", ("T1", "E2", "T3"))]
+)
+def test_other_companies_are_none_all_or_those_that_are_named(
+    monkeypatch: pytest.MonkeyPatch, value: str, teams: Sequence[str]
+) -> None:
+    monkeypatch.setenv("SLACK_STRANGERS", value)
+    assert read_settings(SlackSettings).slack_strangers == teams
+
+
+@pytest.mark.parametrize("value", ["acme", "T1 acme.example", "*", "U1"])
+def test_other_companies_are_named_by_their_ids(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SLACK_STRANGERS", value)
+    with pytest.raises(SettingsError, match="SLACK_STRANGERS: .*ids of workspaces"):
+        read_settings(SlackSettings)
+
+
 WRITTEN = "PORT=1234\nHOST=grüße.example\n"
 
 

@@ -396,6 +396,19 @@ async def test_people_of_another_company_are_answered_where_that_is_set(slack: F
         assert await answered(slack, "C8", ts) == "You asked: Zoe: hello."
 
 
+async def test_people_of_the_companies_that_are_named_are_answered_and_of_others_are_not(
+    slack: FakeSlack, bob: Start
+) -> None:
+    slack.add_user("U9", "Max", team="T7")
+    slack.add_channel("C9", "channel", ["U8", "U9"], ext_shared=True)
+    async with bob(slack_strangers="T1 T9OTHER"):
+        assert await answered(slack, "C9", slack.says("U8", "C9", f"{HI} hello")) == "You asked: Zoe: hello."
+        assert (
+            await answered(slack, "C9", slack.says("U9", "C9", f"{HI} hello"))
+            == "Sorry, I answer members of this workspace only."
+        )
+
+
 async def test_on_a_list_of_channels_the_others_are_refused_and_direct_messages_are_not(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

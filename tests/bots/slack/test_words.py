@@ -72,6 +72,12 @@ def said(text: str = "Hello", body: Json | None = None, **more: Any) -> Incoming
     return found
 
 
+def grid_body(**more: Any) -> Json:
+    """What is around an event where Bob is installed in one workspace of an organisation."""
+    whose = {"team_id": TEAM, "enterprise_id": ORG, "user_id": BOT, "is_enterprise_install": False}
+    return a_body(authorizations=[whose], **more)
+
+
 def org_body(**more: Any) -> Json:
     whose = {"team_id": TEAM, "enterprise_id": ORG, "user_id": BOT, "is_enterprise_install": True}
     return a_body(**{"enterprise_id": ORG, "authorizations": [whose], **more})
@@ -303,7 +309,13 @@ STRANGERS = [
     ({"team": "T9"}, a_body(is_ext_shared_channel=True), True),
     ({"team": "T9", "user_team": "T9", "source_team": "T9"}, a_body(is_ext_shared_channel=True), True),
     ({"team": TEAM, "user_team": "T9"}, a_body(is_ext_shared_channel=True), True),
-    ({"team": TEAM, "source_team": "T9"}, a_body(is_ext_shared_channel=True), True),
+    ({"team": TEAM, "source_team": "T9"}, a_body(is_ext_shared_channel=True), False),  # in a partner's channel
+    ({"team": None, "source_team": "T9"}, a_body(is_ext_shared_channel=True), True),
+    ({"team": "T2", "user_team": "T2"}, a_body(enterprise_id=ORG), False),
+    ({"team": "T2", "user_team": "T2"}, grid_body(), False),
+    ({"team": "T2", "user_team": ORG}, grid_body(is_ext_shared_channel=True), False),
+    ({"team": "T2", "user_team": "T2"}, grid_body(is_ext_shared_channel=None), True),
+    ({"team": "T9", "user_team": "T9"}, a_body(), True),
     ({"team": TEAM, "user_team": "T9"}, a_body(is_ext_shared_channel=None), True),
     ({"team": "T9", "user_team": "E9"}, a_body(is_ext_shared_channel=True), True),
     # An event's outer workspace is whichever has begun the channel.
@@ -330,7 +342,7 @@ def test_who_belongs_to_another_company_is_a_stranger(who: Json, body: Json, str
 def test_a_stranger_reads_the_answer_in_the_workspace_of_their_own() -> None:
     body = a_body(is_ext_shared_channel=True)
     assert said("Hello", body, team=TEAM, user_team="T9", source_team="T8").user_team == "T9"
-    assert said("Hello", body, team=TEAM, source_team="T8").user_team == "T8"
+    assert said("Hello", body, team=None, source_team="T8").user_team == "T8"
     assert said("Hello", body, team="T7").user_team == "T7"
 
 
