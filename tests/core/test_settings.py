@@ -376,7 +376,7 @@ def test_other_companies_are_none_all_or_those_that_are_named(
 @pytest.mark.parametrize("value", ["acme", "T1 acme.example", "*", "U1"])
 def test_other_companies_are_named_by_their_ids(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SLACK_STRANGERS", value)
-    with pytest.raises(SettingsError, match="SLACK_STRANGERS: .*ids of workspaces"):
+    with pytest.raises(SettingsError, match=r"SLACK_STRANGERS: .*ids of workspaces"):
         read_settings(SlackSettings)
 
 
