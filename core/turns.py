@@ -54,6 +54,8 @@ class Question:
     it stays open until the surface says that it was shown; without it, stored is shown. A question that is not
     `may_wait` is refused with Overloaded where too much waits already, and one that is not `may_unlock` with
     NoPrivateHere where it holds a password. `frame` tells who asks, where a model is to tell several people apart.
+    `gesture` is what a person did to ask, where a platform may tell of it as several messages: within a day they are
+    one question.
     """
 
     surface: str
@@ -67,6 +69,7 @@ class Question:
     frame: Frame | None = None
     may_wait: bool = True
     may_unlock: bool = True
+    gesture: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,17 +23,18 @@ class Origin:
 class Incoming(Origin):
     """A message of a person, as far as it concerns us. A platform's own adds what only it knows.
 
-    `key` is the same however often the message is delivered; `asker` is who asks as a model is told it, and empty where
-    only one person can. `destination` is what is needed to answer it, and says under "addressed" whether the message
-    `is_addressed`: then it can only be meant for us. One that `is_follow_up` may be, if we take part in its session,
-    and one that `needs_no_mention` is, since it was said where everything is. What is `unreadable` has, instead of
-    words, a sentence to say to it.
+    `key` is the same however often the message is delivered, and `gesture` where one thing that was said comes as
+    several messages; `asker` is who asks as a model is told it, and empty where only one person can. `destination` is
+    what is needed to answer it, and says under "addressed" whether the message `is_addressed`: then it can only be
+    meant for us. One that `is_follow_up` may be, if we take part in its session, and one that `needs_no_mention` is,
+    since it was said where everything is. What is `unreadable` has, instead of words, a sentence to say to it.
     """
 
     key: str
     channel: str
     text: str
     destination: Mapping[str, Any]
+    gesture: str | None = None
     asker: str = ""
     files: tuple[str, ...] = ()
     is_addressed: bool = True
@@ -49,6 +50,6 @@ class Incoming(Origin):
     def question(self, surface: str) -> Question:
         """What it asks."""
         return Question(
-            surface=surface, session=self.session, text=self.text or NO_WORDS, event_id=self.key, person=self.person,
-            place=self.place, destination=self.destination, frame=Frame(self.asker, self.files),
+            surface=surface, session=self.session, text=self.text or NO_WORDS, event_id=self.key, gesture=self.gesture,
+            person=self.person, place=self.place, destination=self.destination, frame=Frame(self.asker, self.files),
         )  # fmt: skip

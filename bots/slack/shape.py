@@ -42,8 +42,9 @@ _ANY_OBJECT = an_object({})
 _NAMED = an_object({"id": _is_id})
 _MESSAGE_PARTS: dict[str, Check] = {
     "subtype": _is_id, "bot_id": _is_id, "user": _is_id, "channel": _is_id, "channel_type": _is_id, "text": is_text,
-    "ts": _is_timestamp, "thread_ts": _is_timestamp, "deleted_ts": _is_timestamp, "team": _is_id, "user_team": _is_id,
-    "source_team": _is_id, "files": list_of(_ANY_OBJECT), "blocks": list_of(_ANY_OBJECT), "bot_profile": _ANY_OBJECT,
+    "client_msg_id": _is_id, "ts": _is_timestamp, "thread_ts": _is_timestamp, "deleted_ts": _is_timestamp,
+    "team": _is_id, "user_team": _is_id, "source_team": _is_id, "files": list_of(_ANY_OBJECT),
+    "blocks": list_of(_ANY_OBJECT), "bot_profile": _ANY_OBJECT,
 }  # fmt: skip
 _MESSAGE = an_object({}, **_MESSAGE_PARTS)
 _EVENTS: dict[str, Check] = {

@@ -107,6 +107,8 @@ def parse_message(body: Mapping[str, Any], event: Mapping[str, Any]) -> Incoming
     }  # fmt: skip
     return Incoming(
         key=f"{install}:{channel}:{ts}",  # a mention in a channel comes as two events
+        # One thing said was delivered as two messages, 39 s apart.
+        gesture=f"gesture:{install}:{channel}:{sent[:100]}" if (sent := event.get("client_msg_id")) else None,
         session=session_id(install, channel, thread),
         place=place_id(install, channel),
         person=person_id(install, user),

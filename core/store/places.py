@@ -10,7 +10,8 @@ from core.errors import PasswordsClosed
 from core.password import Reading, Said
 from core.store.database import Database
 from core.store.guesses import Guesses, budgets_of
-from core.store.part import Part, writes
+from core.store.part import Part, prepared, writes
+from core.store.prepared import Statement
 from core.store.tables import Control, Feedback, Place, Unlock
 from core.turns import Question
 
@@ -21,6 +22,7 @@ controls: sa.Table = Control.__table__  # type: ignore[attr-defined]
 
 LAPSE_IS_TOLD_SECONDS = 7 * 86_400.0
 CLAIM_SECONDS = 10.0  # after which whoever claimed a control and did not carry it out has died
+PRUNED_AT_ONCE = 1_000
 CONTROL_IS_KNOWN_SECONDS = 86_400.0  # Slack delivers an event for the last time after some six minutes
 
 
@@ -106,9 +108,6 @@ class Places(Part):
     @writes
     def claim_control(self, connection: sa.Connection, surface: str, event_id: str) -> float | None:
         """Our claim to carry out this control; None where somebody has, or is about to."""
-        connection.execute(
-            sa.delete(controls).where(controls.c.at < self._clock.now - CONTROL_IS_KNOWN_SECONDS), self._clock.params()
-        )
         claimed = (
             self._insert(controls)
             .values(surface=surface, event_id=event_id, at=self._clock.now, done=False)
@@ -129,7 +128,31 @@ class Places(Part):
             ended = sa.delete(controls).where(*which, controls.c.at == claim, controls.c.done.is_(False))
         connection.execute(ended)
 
+    def is_new_gesture(self, connection: sa.Connection, surface: str, gesture: str) -> bool:
+        """Whether this was not done before within a day. It counts as done from now on."""
+        return (
+            self._note_gesture.first(connection, surface=surface, gesture=gesture, **self._clock.params()) is not None
+        )
+
+    @prepared
+    def _note_gesture(self) -> Statement:
+        return (
+            self._insert(controls)
+            .values(surface=sa.bindparam("surface"), event_id=sa.bindparam("gesture"), at=self._clock.now, done=True)
+            .on_conflict_do_nothing(index_elements=["surface", "event_id"])
+            .returning(controls.c.at)
+        )
+
     def prune(self, connection: sa.Connection) -> int:
-        """Forget unlocks that lapsed long ago and whose person asked nothing since; how many these were."""
-        old = sa.delete(unlocks).where(unlocks.c.until < self._clock.now - LAPSE_IS_TOLD_SECONDS)
-        return connection.execute(old, self._clock.params()).rowcount
+        """Forget unlocks that lapsed long ago and whose person asked nothing since, and some of the controls that are
+        not delivered again; how many these were.
+        """
+        unlocked = sa.delete(unlocks).where(unlocks.c.until < self._clock.now - LAPSE_IS_TOLD_SECONDS)
+        lapsed = connection.execute(unlocked, self._clock.params()).rowcount
+        key = sa.tuple_(controls.c.surface, controls.c.event_id)
+        old = (
+            sa.select(controls.c.surface, controls.c.event_id)
+            .where(controls.c.at < self._clock.now - CONTROL_IS_KNOWN_SECONDS)
+            .limit(PRUNED_AT_ONCE)
+        )
+        return lapsed + connection.execute(sa.delete(controls).where(key.in_(old)), self._clock.params()).rowcount

@@ -224,6 +224,8 @@ class Turns(Part):
         }
         if self._insert_turn.first(connection, **values, **stored, **self._clock.params()) is None:
             raise _EventKnown
+        if question.gesture and not self._places.is_new_gesture(connection, question.surface, question.gesture):
+            raise _EventKnown
         return Turn(**values, session=question.session, fencing_token=1, destination=destination, frame=frame)
 
     @prepared

@@ -13,7 +13,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from core import Chat, LeaseLost, NotAccepted, PasswordsClosed, Question, Turn, UnknownAssistant, WrongPassword
+from core import (
+    Chat,
+    LeaseLost,
+    NotAccepted,
+    Overloaded,
+    PasswordsClosed,
+    Question,
+    Turn,
+    UnknownAssistant,
+    WrongPassword,
+)
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.database import change, contents, rows
 from tests.fakes.openai_api import Asked, FakeOpenAI
@@ -648,7 +658,29 @@ async def test_a_control_is_known_for_a_day(database_url: str) -> None:
         assert not await carry_out(chat)
         change(database_url, "UPDATE control SET at = at - :hours", hours=2 * 60 * MINUTE)
         assert await carry_out(chat, "E3")
+        await chat._store.prune()
         assert {row["event_id"] for row in rows(database_url, "SELECT event_id FROM control")} == {"E2", "E3"}
+
+
+# ── gestures that are delivered as several messages ──────────────────────────────────────────────────────────────────
+
+
+async def test_what_one_gesture_asks_in_several_messages_is_one_question(database_url: str) -> None:
+    async with opened(None, database_url) as chat:
+        assert await chat.accept(question(event_id="1", gesture="g")) is not None
+        assert await chat.accept(question(event_id="2", gesture="g")) is None
+        assert await chat.accept(question(event_id="1", gesture="g")) is None
+        assert await chat.accept(question(event_id="2", gesture="h")) is not None
+    assert [row["event_id"] for row in rows(database_url, "SELECT event_id FROM turn ORDER BY event_id")] == ["1", "2"]
+
+
+async def test_a_gesture_whose_question_was_not_accepted_is_a_question_when_it_comes_again(database_url: str) -> None:
+    async with opened(None, database_url, max_turns_waiting=1) as chat:
+        full = [await chat.accept(question(session="s", event_id=f"{n}")) for n in range(2)]
+        with pytest.raises(Overloaded):
+            await chat.accept(question(f"Is it {WRONG}?", session="s", event_id="new", gesture="g", may_wait=False))
+        assert None not in full
+        assert await chat.accept(question(session="other", event_id="new", gesture="g")) is not None
 
 
 # ── what people think of answers ─────────────────────────────────────────────────────────────────────────────────────

@@ -196,6 +196,7 @@ class FakeSlack:
         subtype: str | None = None,
         bot_id: str | None = None,
         team: str | None = None,
+        client_msg_id: str | None = None,
     ) -> str:
         """A person writes. What is returned is the timestamp of the message."""
         with self._changes.changing():
@@ -207,6 +208,7 @@ class FakeSlack:
             told = [file.withheld() if withheld else file.as_json(state.url) for file in kept]
             kind = "file_share" if files else "thread_broadcast" if broadcast else subtype
             more = {"thread_ts": thread_ts, "files": told, "subtype": kind, "bot_id": bot_id}
+            more |= {"client_msg_id": client_msg_id} if client_msg_id else {}
             return state.said(author, room, text, team=team or author.team, **more).ts
 
     def edits(self, channel: str, ts: str, text: str) -> None:

@@ -181,7 +181,8 @@ class State:
 
     def said(self, author: User, channel: Channel, text: str, **more: Any) -> Message:
         """A message of a person, or of another bot."""
-        message = Message(channel.id, self.clock.ts(), author.id, text=text, client_msg_id=str(uuid.uuid4()), **more)
+        more = {"client_msg_id": str(uuid.uuid4()), **more}
+        message = Message(channel.id, self.clock.ts(), author.id, text=text, **more)
         message.bot_id = message.bot_id or author.bot_id
         message.blocks = [events.rich_text(text, self.clock.id("b"))] if text else []
         if message.bot_id:

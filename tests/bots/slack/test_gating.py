@@ -68,6 +68,18 @@ async def test_a_mention_is_answered_once_in_its_thread_in_whatever_order_and_sh
     assert len(turns(sqlite_url)) == 1
 
 
+@pytest.mark.parametrize("channel", ["C1", "D1"])
+async def test_one_thing_said_that_slack_delivers_as_two_messages_is_one_question(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, channel: str
+) -> None:
+    async with bob():
+        first, again, other = (slack.says("U1", channel, f"{HI} hello", client_msg_id=gesture) for gesture in "aab")
+        for ts in (first, other):
+            await answered(slack, channel, ts)
+        await heard(slack, again)
+    assert len(turns(sqlite_url)) == len(asked(fake)) == 2
+
+
 @pytest.mark.parametrize("event", ["app_mention", "message.channels"])
 async def test_one_of_the_two_events_of_a_mention_is_enough(slack: FakeSlack, bob: Start, event: str) -> None:
     slack.events = {event}
@@ -403,10 +415,7 @@ async def test_people_of_the_companies_that_are_named_are_answered_and_of_others
     slack.add_channel("C9", "channel", ["U8", "U9"], ext_shared=True)
     async with bob(slack_strangers="T1 T9OTHER"):
         assert await answered(slack, "C9", slack.says("U8", "C9", f"{HI} hello")) == "You asked: Zoe: hello."
-        assert (
-            await answered(slack, "C9", slack.says("U9", "C9", f"{HI} hello"))
-            == "Sorry, I answer members of this workspace only."
-        )
+        assert await answered(slack, "C9", slack.says("U9", "C9", f"{HI} hello")) == STRANGE
 
 
 async def test_on_a_list_of_channels_the_others_are_refused_and_direct_messages_are_not(
