@@ -60,6 +60,12 @@ MINUTES_UNTIL_A_THREAD_IS_ARCHIVED: Literal[1440] = 1440
 CANNOT_SAY_IT_THERE = (
     "I cannot write where you asked me (it may be locked, or I lack permissions), so this cannot be answered."
 )
+REFUSED_TEXTS = {
+    200000: "(A rule of this server, AutoMod, does not let me show this part of my answer.)",
+    50035: "(Discord refuses to show this part of my answer.)",
+    240000: "(Discord refuses to show this part of my answer, since it takes a link in it for harmful.)",
+}
+"""What is said instead of a text, by the code with which Discord refuses it."""
 
 
 def seconds_between_edits(answers: int) -> float:
@@ -103,6 +109,10 @@ class DiscordReply(MessagesReply):
 
     async def _say_elsewhere(self) -> None:
         """Tell the author where nothing can be said in the place itself: in the thread's channel, or directly."""
+        if (command := _open_command(self._to)) is not None:
+            application, token, content = command["application"], command["token"], {"content": CANNOT_SAY_IT_THERE}
+            if await self._api.attempt(lambda client: edit_answer(client, application, token, **content)):
+                return
         beside = self._to["channel"] if self._to["kind"] == "opens" else self._to["parent"]
         if beside and self._to["is_public"]:
             sentence = f"<@{self._to['user']}> {CANNOT_SAY_IT_THERE}"
@@ -129,6 +139,7 @@ class _Place(Messages):
         self._known = {part["id"] for part in turn.posted}
         self._may_refer = True  # takes the permission to read what was said before
         self._may_attach = True
+        self._refused: dict[str, str] = {}  # what is said instead of a text
         self._whole = ""
         self._parts: Sequence[str] = ()
 
@@ -154,7 +165,9 @@ class _Place(Messages):
 
             sent = await self._api.call(send, POST)
             part = {"id": str(sent.id), "channel": channel}
-            if sent.content.strip() != text.strip():  # an earlier process posted it, with what it had of the answer
+            if (
+                sent.content.strip() != self._refused.get(text, text).strip()
+            ):  # an earlier process posted it, with what it had of the answer
                 await self.edit(part, text, state, at_once=False)
         self._known.add(part["id"])
         return part
@@ -197,6 +210,8 @@ class _Place(Messages):
             self._may_refer = False
         elif refusal.code == ARCHIVED and message is not None:
             await self._open_again(int(message["channel"]))
+        elif refusal.code in REFUSED_TEXTS and text not in self._refused:
+            self._refused[text] = REFUSED_TEXTS[refusal.code]
         elif self._attaches(state):
             self._may_attach = False
         else:
@@ -277,7 +292,7 @@ class _Place(Messages):
     def _content(self, text: str, state: State) -> dict[str, Any]:
         if not self._may_attach:
             text = text.replace(THE_REST_IS_IN_THE_FILE, THE_REST_DOES_NOT_FIT)
-        content: dict[str, Any] = {"content": text, "view": _buttons(self._turn, state)}
+        content: dict[str, Any] = {"content": self._refused.get(text, text), "view": _buttons(self._turn, state)}
         if self._attaches(state):
             content["attachments"] = [discord.File(io.BytesIO(self._whole.encode("utf-8", "replace")), "answer.md")]
         return content

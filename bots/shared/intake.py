@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +12,7 @@ from bots.shared.incoming import Incoming
 from bots.shared.prepare import Preparing
 from core import BadQuestion, Chat, Question, Rejected
 
+SECONDS_BETWEEN_HINTS = 60.0
 SECONDS_TO_CHECK = 1.5  # whether somebody may do a thing that is done at once
 
 Accept = Callable[[Question], Awaitable[None]]
@@ -48,6 +50,7 @@ class Intake:
         self._controls = controls
         self._complete = complete
         self._refuses_at_once = refuses_at_once
+        self._hints = _Hints()
 
     async def message(self, incoming: Incoming) -> None:
         """Take in a message."""
@@ -63,7 +66,10 @@ class Intake:
             if not await self._chat.known_events(self._surface, [incoming.key]):
                 await self._say_once(incoming, refusal, incoming.key)
         elif incoming.unreadable:
-            await self._say_once(incoming, incoming.unreadable, f"mention-me:{incoming.channel}")
+            if not incoming.is_addressed:  # most of what is said in a thread is said among others
+                await self._say_once(incoming, incoming.unreadable, f"mention-me:{incoming.channel}")
+            elif self._hints.may_be_given_in(incoming.channel):
+                await self._say_once(incoming, incoming.unreadable, incoming.key)
         else:
             await self._ask(incoming)
 
@@ -124,3 +130,18 @@ class Intake:
         async with self._chat.control(self._surface, key) as fresh:
             if fresh:
                 self._say(incoming, sentence)
+
+
+class _Hints:
+    """Where somebody was told lately how to be read: once a minute in each channel."""
+
+    def __init__(self) -> None:
+        self._next_at: dict[str, float] = {}
+
+    def may_be_given_in(self, channel: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        self._next_at = {place: at for place, at in self._next_at.items() if at > now}
+        if channel in self._next_at:
+            return False
+        self._next_at[channel] = now + SECONDS_BETWEEN_HINTS
+        return True

@@ -19,7 +19,7 @@ __all__ = ["InDoubt", "Messages", "MessagesReply", "PostedMessages", "Reply", "S
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_EDITS = 1.2
-MOST_REFUSALS = 3  # of one message, each of which was answered by doing without something
+MOST_REFUSALS = 5  # of one message, each of which was answered by doing without something
 
 
 class State(Enum):

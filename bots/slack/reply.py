@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 
-from bots.shared.caller import Refused
+from bots.shared.caller import Refused, Undeliverable
 from bots.shared.pages import texts_of_pages
 from bots.shared.reply import Messages, State, posted_messages
 from bots.shared.streams import StreamedReply, Streams
@@ -33,6 +33,13 @@ NO_STREAMS = (
     "access_denied", "feature_not_enabled", "method_not_supported_for_channel_type", "missing_scope",
     "not_allowed_token_type", "not_authorized", "unknown_method",
 )  # fmt: skip
+LONGEST_PLAIN_TEXT = 3_800  # `chat.update` takes 4,000
+THE_REST_IS_REFUSED = "(Slack does not show the rest of this.)"
+REFUSED_BY_SLACK = "(Slack refuses to show this part of my answer.)"
+CANNOT_SAY_IT_THERE = (
+    "I cannot write where you asked me (I may not be a member there: `/invite` me; or it may be archived, or closed to "
+    "apps), so this cannot be answered."
+)
 NOTICE = "bob_notice"  # marks what is no part of an answer
 
 
@@ -40,6 +47,7 @@ class SlackReply(StreamedReply):
     """Shows one answer in its thread. All that is written goes through `api`, which is fenced."""
 
     def __init__(self, api: SlackApi, statuses: Statuses, chat: Chat, turn: Turn, no_streams: set[str]) -> None:
+        self._api = api
         self._statuses = statuses
         self._chat = chat
         self._destination = destination_of_turn(turn)
@@ -58,11 +66,24 @@ class SlackReply(StreamedReply):
                 await self._stream.abandon()
         finally:
             await self._statuses.end(self._destination, for_a_reclaimer=for_a_reclaimer)
+        if kind is not None and issubclass(kind, Undeliverable):
+            await self._say_elsewhere()
 
     async def pause(self) -> None:
         """Come back when there may be more to append or to edit."""
         await asyncio.sleep(max(0.0, self._next_at - _now()))
         self._next_at = _now() + (SECONDS_BETWEEN_EDITS if self.is_edited else SECONDS_BETWEEN_APPENDS)
+
+    async def _say_elsewhere(self) -> None:
+        """Tell the asker where nothing can be said in the place itself: there, but to them alone, or directly."""
+        to = self._destination
+        told = await self._api.attempt(
+            "chat.postEphemeral", channel=to["channel"], user=to["user"], text=CANNOT_SAY_IT_THERE
+        )
+        if "error" in told and to["kind"] != "im":
+            await self._api.attempt(
+                "chat.postMessage", channel=to["user"], text=CANNOT_SAY_IT_THERE, unfurl_links=False, unfurl_media=False
+            )
 
     def _worded(self, text: str, *, whole: bool) -> str:
         return shown(self._turn, text, whole=whole)
@@ -81,7 +102,7 @@ class _Thread(Messages, Streams):
         self._destination = destination
         self._statuses = statuses
         self._no_streams = no_streams
-        self._refused_as_blocks = ""
+        self._refused: dict[str, int] = {}  # in how many forms a text was refused
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -160,20 +181,37 @@ class _Thread(Messages, Streams):
         if refusal.code == "streaming_state_conflict" and message is not None:
             await self._end_stream(message)
             return True
-        if self._refused_as_blocks == text:
-            return False
-        self._refused_as_blocks = text
-        return True
+        self._refused[text] = self._refused.get(text, 0) + 1
+        return self._refused[text] < len(FORMS)
 
     async def _end_stream(self, message: Json, seconds: float = SECONDS_OF_AN_ATTEMPT) -> None:
         where = _where(self._destination, message)
         await self._api.tidying().attempt("chat.stopStream", seconds=seconds, session_status="processing", **where)
 
     def _content(self, text: str, state: State) -> Json:
-        if text == self._refused_as_blocks:
-            return {"markdown_text": text}  # without buttons, if it was those
-        blocks: list[Json] = [{"type": "markdown", "text": text}]
-        return {"blocks": [*blocks, FEEDBACK] if state is State.IS_LAST else blocks, "text": fallback(text)}
+        return FORMS[self._refused.get(text, 0)](text, state)
+
+
+def _as_blocks(text: str, state: State) -> Json:
+    blocks: list[Json] = [{"type": "markdown", "text": text}]
+    return {"blocks": [*blocks, FEEDBACK] if state is State.IS_LAST else blocks, "text": fallback(text)}
+
+
+def _as_markdown(text: str, _: State) -> Json:
+    return {"markdown_text": text}  # without buttons, if it was those
+
+
+def _as_plain_text(text: str, _: State) -> Json:
+    whole = text if len(text) <= LONGEST_PLAIN_TEXT else f"{text[:LONGEST_PLAIN_TEXT]}…\n{THE_REST_IS_REFUSED}"
+    return {"text": whole, "blocks": []}
+
+
+def _as_a_sentence(_: str, __: State) -> Json:
+    return {"text": REFUSED_BY_SLACK, "blocks": []}
+
+
+FORMS = (_as_blocks, _as_markdown, _as_plain_text, _as_a_sentence)
+"""What a text is shown as: as the first of these that Slack does not refuse."""
 
 
 def _message(destination: Destination, ts: str) -> Json:

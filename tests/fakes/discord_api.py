@@ -372,8 +372,9 @@ class FakeDiscord(People):
         after: bool = False,
         drop: bool = False,
         cloudflare: bool = False,
+        when: Callable[[Any], bool] | None = None,
     ) -> Fault:
-        """Let the next requests go wrong: `times` of them (None: all).
+        """Let the next requests go wrong: `times` of them (None: all), or those of a body that `when` chooses.
 
         The path is below the base URL, with `*` for an id and `**` for anything; the method "*" is any. `code`: one of
         Discord's own, with the status that belongs to it. `after`: the work is done all the same, and its answer is
@@ -385,7 +386,7 @@ class FakeDiscord(People):
         if status is None and code is None and not drop and not delay:
             raise ValueError("say what goes wrong")
         with self._changes.changing():
-            fault = Fault(method, path, status, code, retry_after, times, delay, after, drop, cloudflare)
+            fault = Fault(method, path, status, code, retry_after, times, delay, after, drop, cloudflare, when)
             return self._server.script.add(fault)
 
     def enforce_limits(self, scale: float = 1.0, *, of_all: bool = False) -> None:

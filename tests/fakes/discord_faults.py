@@ -3,7 +3,9 @@
 import re
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.fakes.discord_errors import ERRORS
 
@@ -39,6 +41,7 @@ class Fault:
     after: bool
     drop: bool
     cloudflare: bool
+    when: Callable[[Any], bool] | None = None
     used: int = 0
     cancelled: bool = False
 
@@ -61,9 +64,10 @@ class Fault:
         """The status of the answer."""
         return self.status or ERRORS.get(self.code or 0, (400, ""))[0]
 
-    def concerns(self, method: str, path: str) -> bool:
+    def concerns(self, method: str, path: str, body: Any) -> bool:
         """Whether this request is one that it was scripted for."""
-        return not self.spent and self.method in (method, "*") and bool(_pattern(self.path).fullmatch(path))
+        is_there = self.method in (method, "*") and bool(_pattern(self.path).fullmatch(path))
+        return not self.spent and is_there and (self.when is None or self.when(body))
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -85,11 +89,11 @@ class Script:
         self._faults.append(fault)
         return fault
 
-    def next_for(self, method: str, path: str) -> Fault | None:
+    def next_for(self, method: str, path: str, body: Any = None) -> Fault | None:
         """What goes wrong with this request."""
         self._faults = [fault for fault in self._faults if not fault.spent]
         for fault in self._faults:
-            if fault.concerns(method, path):
+            if fault.concerns(method, path, body):
                 fault.used += 1
                 return fault
         return None

@@ -208,7 +208,7 @@ class Server:
         with self._changes.changing():
             self.calls.append(call)
             verdict = self.limits.judge(call.method, call.route, _major(found.ids))
-            fault = None if verdict.retry_after else self.script.next_for(call.method, path)
+            fault = None if verdict.retry_after else self.script.next_for(call.method, path, call.body)
         if verdict.retry_after:
             return self._limited(call, verdict)
         if fault and fault.delay:
