@@ -54,6 +54,7 @@ from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_l
 from core.settings import Seconds, Settings, SettingsError, SettingsModel, Url, Words, load_settings, read_settings
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
+from core.surface_troubles import SurfaceTroubles
 from core.turns import ApiKey, Exchange, Finished, Json, Outcome, Preparation, Question, SessionSummary, Turn
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "SettingsModel",
     "StartError",
     "StoreUnavailable",
+    "SurfaceTroubles",
     "Turn",
     "UnknownAssistant",
     "UnknownSession",

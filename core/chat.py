@@ -34,6 +34,7 @@ from core.errors import (
 )
 from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
+from core.surface_troubles import SurfaceTroubles
 from core.threads import Threads
 from core.turns import Exchange, Outcome, Question, SessionSummary, Turn, new_session_name, new_turn_id
 
@@ -83,6 +84,7 @@ class Chat:
             max_at_once=max_at_once,
             max_at_once_of_a_person=max_at_once_of_a_person,
         )
+        self.troubles = SurfaceTroubles()
         self._last_heartbeat = -math.inf
         self._orphaned: dict[str, asyncio.Queue[Turn]] = {}
         self._look_around = asyncio.Event()

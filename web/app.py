@@ -115,10 +115,11 @@ async def healthz(request: Request) -> dict[str, str]:
     """Always 200 while the process lives; `store` and `model` say whether its database and its model answer.
 
     While the model does not, `model_since` says since when, and `model_advice` what to do.
-    And `passwords` says "closed" for an hour after something was not read, since too many words in it might be a PIN.
+    What keeps a bot from being heard or from answering stands under its surface's name. And `passwords` says "closed"
+    for an hour after something was not read, since too many words in it might be a PIN.
     """
     chat: Chat = request.app.state.chat
-    state = {"status": "ok", "store": "unavailable", "model": "ok", **_model_standing(chat)}
+    state = {"status": "ok", "store": "unavailable", "model": "ok", **_model_standing(chat), **chat.troubles.by_surface}
     if await _store_answers(chat):
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(SECONDS_FOR_THE_STORE):

@@ -6,7 +6,6 @@ breaks, and anything worse, is left to us. A post is not repeated blindly, all e
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,8 +20,6 @@ from discord.webhook.async_ import async_context
 from bots.shared.caller import Caller, CheckLease, Failure, Login, Refused, Rules, Send
 
 __all__ = ["DiscordApi", "Refused"]
-
-logger = logging.getLogger(__name__)
 
 SECONDS_OF_A_CALL = 90.0  # with all repetitions of discord.py's; cutting those short is not safe for its own state
 
@@ -89,7 +86,7 @@ class DiscordApi(Caller[discord.Client]):
         return None
 
 
-def trace_for(api: DiscordApi) -> aiohttp.TraceConfig:
+def trace_for(api: DiscordApi, report: Callable[[str, float], None]) -> aiohttp.TraceConfig:
     """What watches each request, since discord.py waits for a rate and repeats within one call of ours.
 
     A request raises LeaseLost where it belongs to a fenced call, and discord.RateLimited for as long as Cloudflare
@@ -108,7 +105,7 @@ def trace_for(api: DiscordApi) -> aiohttp.TraceConfig:
         if response.status == 429 and response.content_type == "text/html":
             seconds = min(_seconds_to_wait(response.headers, SECONDS_OF_A_PAUSE), MOST_SECONDS_OF_A_PAUSE)
             api.pause.begin(seconds)
-            logger.warning("Cloudflare keeps this host from Discord: nothing is asked for %.0f s", seconds)
+            report("Cloudflare keeps this host from Discord: nothing is asked until it lets us in.", seconds)
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(check)

@@ -174,6 +174,10 @@ class DiscordBot:
         """Do something that nobody waits for."""
         self._tasks.create_task(carried_out(work))
 
+    def report(self, trouble: str, seconds: float) -> None:
+        """Tell the operator what keeps Discord from being served for so long."""
+        self._chat.troubles.note(SURFACE, trouble, seconds=seconds)
+
     def _open_reply(self, turn: Turn, api: DiscordApi) -> DiscordReply:
         return DiscordReply(api, self._paces, self._chat, turn)
 
@@ -294,7 +298,7 @@ async def _stay_connected(settings: DiscordSettings, bot: DiscordBot, *, alone: 
                 return
             logger.warning("the connection to Discord ended: %s", kind_of(failure))
         except NoSessionsLeft as none_left:
-            logger.warning("Discord lets this bot begin no session for %.0f s: it began too many", none_left.seconds)
+            bot.report("Discord lets this bot begin no session: it began too many.", none_left.seconds)
             bot.api.pause.begin(none_left.seconds)
         except Exception as failure:
             logger.warning("the connection to Discord ended: %s", kind_of(failure))
@@ -315,7 +319,7 @@ def _trace_for(bot: DiscordBot) -> aiohttp.TraceConfig:
         with contextlib.suppress(KeyError, ValueError):
             bot.catch_up.set_clock(parsedate_to_datetime(ended.response.headers["Date"]).timestamp())
 
-    trace = trace_for(bot.api)
+    trace = trace_for(bot.api, bot.report)
     trace.on_request_end.append(read_date)
     return trace
 

@@ -13,7 +13,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bots.shared.caller import Caller, Failure, InDoubt, Refused, Rules
-from core import Json
+from bots.slack.words import SURFACE
+from core import Json, SurfaceTroubles
 
 __all__ = ["Refused", "SlackApi"]
 
@@ -56,10 +57,21 @@ _RATES = {
 _POSTS_PER_MINUTE, _POSTS_AT_ONCE = 60, 4  # in one channel
 
 
+SECONDS_OF_A_TROUBLE = 600.0
+BAD_TOKEN = (
+    "account_inactive", "invalid_auth", "not_allowed_token_type", "not_authed", "token_expired", "token_revoked",
+)  # fmt: skip
+TROUBLES = {
+    **dict.fromkeys(BAD_TOKEN, "Slack refuses SLACK_BOT_TOKEN: install the app anew, and set the token that it shows."),
+    "missing_scope": "The app lacks a scope of its manifest: install it anew with the one that lies beside this bot.",
+}
+"""What an operator has to do something about, by Slack's errors."""
+
+
 class SlackApi(Caller[AsyncWebClient]):
     """Slack's methods for one bot token. `client` must not retry anything by itself."""
 
-    def __init__(self, client: AsyncWebClient) -> None:
+    def __init__(self, client: AsyncWebClient, troubles: SurfaceTroubles) -> None:
         super().__init__(
             Rules(
                 REPEATABLE, SECONDS_OF_A_CALL, _RATES, (_POSTS_PER_MINUTE, _POSTS_AT_ONCE),
@@ -68,6 +80,7 @@ class SlackApi(Caller[AsyncWebClient]):
             )
         )  # fmt: skip
         self.client = client
+        self._troubles = troubles
 
     async def call(self, method: str, *, at_once: bool = False, **arguments: Any) -> Json:
         """What a method answers; see `Caller`."""
@@ -103,4 +116,6 @@ class SlackApi(Caller[AsyncWebClient]):
         retry_after = RETRY_AFTER_SECONDS
         with contextlib.suppress(KeyError, ValueError):
             retry_after = max(float(headers["retry-after"]), 0.1)
+        if code in TROUBLES:
+            self._troubles.note(SURFACE, TROUBLES[code], seconds=SECONDS_OF_A_TROUBLE)
         return Failure(response.status_code, code, retry_after)

@@ -28,7 +28,7 @@ from bots.shared.intake import Intake
 from bots.shared.responder import Responder
 from bots.shared.surface import HttpReply
 from bots.shared.words import names_of_files
-from bots.slack.api import SlackApi
+from bots.slack.api import BAD_TOKEN, SlackApi
 from bots.slack.commands import SlackCommands
 from bots.slack.prepare import Allowed, SlackPreparing
 from bots.slack.reply import SlackReply
@@ -43,9 +43,11 @@ logger = logging.getLogger(__name__)
 
 SECONDS_FOR_A_CALL = 30.0
 LONGEST_PAUSE_SECONDS = 30.0
-BAD_TOKEN = (
-    "account_inactive", "invalid_auth", "not_allowed_token_type", "not_authed", "token_expired", "token_revoked",
-)  # fmt: skip
+SECONDS_OF_A_RATE_LIMIT = 3_600.0  # Slack counts by the hour, and says no end
+RATE_LIMITED = (
+    "Slack has more than 30,000 events an hour for this app, and withholds what goes beyond that: there are fewer in "
+    "fewer channels, and with the manifest for mentions only."
+)
 
 
 class SlackBot:
@@ -63,7 +65,7 @@ class SlackBot:
 
         self._chat = chat
         self._follows_up = settings.slack_follow_ups == "always"
-        self._api = SlackApi(client())
+        self._api = SlackApi(client(), chat.troubles)
         self._statuses = Statuses(self._api, tasks)
         self._no_streams: set[str] = set()
         secret = settings.slack_signing_secret.get_secret_value()
@@ -113,6 +115,10 @@ class SlackBot:
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _take_in(self, body: Json, next_: Callable[[], Awaitable[BoltResponse]]) -> BoltResponse | None:
+        if body.get("type") == "app_rate_limited":  # docs.slack.dev/apis/events-api
+            troubles = self._chat.troubles
+            troubles.note(SURFACE, RATE_LIMITED, seconds=SECONDS_OF_A_RATE_LIMIT, level=logging.ERROR)
+            return BoltResponse(status=200, body="")
         event = body.get("event")
         if not isinstance(event, dict) or event.get("type") == "app_home_opened":
             await next_()

@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 import psycopg
 import pytest
 
+from core import SurfaceTroubles
 from tests.conftest import new_postgresql_database
 from tests.fakes.openai_api import FakeOpenAI, Reply, Status
 from tests.web.conftest import Site, served
@@ -54,6 +55,16 @@ async def test_a_model_that_refuses_us_is_told_and_keeps_no_process_from_getting
             assert (status, told) == (200, {**usual, "model": "quota exhausted"})
         await site.answer("Q2-a")
         assert await site.get("/readyz") == (200, {"status": "ready"})
+
+
+async def test_what_keeps_a_bot_from_being_heard_is_told_for_as_long_as_it_lasts(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        now = 0.0
+        site.chat.troubles = SurfaceTroubles(lambda: now)
+        site.chat.troubles.note("slack", "It is deaf.", seconds=60)
+        assert (await site.get("/healthz"))[1]["slack"] == "It is deaf."
+        now = 61.0
+        assert "slack" not in (await site.get("/healthz"))[1]
 
 
 async def test_a_process_that_is_about_to_end_is_alive_and_not_ready_and_takes_nothing_new(

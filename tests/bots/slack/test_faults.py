@@ -16,7 +16,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bots.shared import caller
 from bots.slack import api as slack_api
 from bots.slack import bot as slack_bot
-from core import Chat, Json, LeaseLost, Turn
+from core import Chat, Json, LeaseLost, SurfaceTroubles, Turn
 from tests.bots.conftest import (
     HI,
     SECONDS,
@@ -551,7 +551,9 @@ async def test_a_reclaimer_that_may_not_look_shows_the_whole_answer_beside_one_s
 
 
 async def test_who_loses_a_turn_while_a_call_stands_in_line_does_not_make_it(slack: FakeSlack) -> None:
-    api = slack_api.SlackApi(AsyncWebClient(token=slack.bot_token, base_url=slack.url, retry_handlers=[]))
+    api = slack_api.SlackApi(
+        AsyncWebClient(token=slack.bot_token, base_url=slack.url, retry_handlers=[]), SurfaceTroubles()
+    )
     lost = asyncio.Event()
 
     async def fence() -> None:
