@@ -254,6 +254,19 @@ class Chat:
         self._look_around.set()
         return True
 
+    async def withdraw(self, turn: Turn) -> bool:
+        """Take back a question whose author deleted it, before its answer is shown. False where that is too late.
+
+        The turn is released and reclaimed like one of a dead process, with nothing to be shown: so what was shown of it
+        is removed.
+        """
+        if not await self._store.turns.withdraw(turn.id):
+            return False
+        logger.info("turn %s withdrawn", turn.reference)
+        self._answering.lose(turn.id)
+        self._look_around.set()
+        return True
+
     async def reset(self, session: str) -> bool:
         """Begin anew: what was said in this session is not shown to assistants any more. False if it is unknown."""
         known = await self._store.sessions.reset(session)

@@ -22,6 +22,7 @@ class Outcome(StrEnum):
     UNDELIVERABLE = "undeliverable"  # the place where its answer belongs does not take it
     INTERRUPTED = "interrupted"  # its process died and nobody can fetch the answer any more
     FORGOTTEN = "forgotten"
+    WITHDRAWN = "withdrawn"  # its question was deleted before its answer was whole: nothing of both is kept or shown
 
 
 SYNCED_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcome.UNDELIVERABLE)

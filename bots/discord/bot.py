@@ -208,7 +208,7 @@ class DiscordBot:
         self._deleted.add(message)  # at once, for what comes of it while this waits for its place in the channel
         try:
             async with self._in_order.within(channel):
-                await self._in_order.insist(lambda: self._intake.deleted(str(message)))
+                await self._in_order.insist(lambda: self._intake.deleted(str(message), str(message)))
         finally:
             self._deleted.discard(message)
 

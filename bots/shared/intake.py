@@ -94,11 +94,18 @@ class Intake:
                 with contextlib.suppress(BadQuestion):  # then what was asked first is answered
                     await self._chat.amend(turn, now.text)
 
-    async def deleted(self, key: str) -> None:
-        """Stop answering a message that was deleted: whoever it is may take back what they said."""
+    async def deleted(self, key: str, message: str) -> None:
+        """Take back a message that was deleted, whoever it is; or end the answer of which it was a part.
+
+        `message` is its id as `Chat.showing` knows it.
+        """
         turn = await self._chat.turn_of(self._surface, key)
-        if turn is not None and not turn.over:
-            await self._chat.stop(turn.id)
+        if turn is not None:
+            await self._chat.withdraw(turn)
+            return
+        shown_by = await self._chat.showing(self._surface, message)
+        if shown_by is not None and not shown_by.over:
+            await self._chat.stop(shown_by.id)
 
     async def _is_meant_for_us(self, incoming: Incoming) -> bool:
         if incoming.needs_no_mention or not incoming.is_follow_up:

@@ -152,6 +152,8 @@ async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
 
 
 def _worded(finished: Finished) -> str:
+    if finished.outcome is Outcome.WITHDRAWN:
+        return ""
     text = _without_blank_lines_above(finished.text)
     if finished.outcome is Outcome.STOPPED:
         return with_note(text, "_Stopped._")

@@ -36,7 +36,7 @@ from bots.slack.settings import SlackSettings
 from bots.slack.shape import is_slacks
 from bots.slack.socket import Socket
 from bots.slack.status import Statuses
-from bots.slack.words import SURFACE, Incoming, install_of, parse_message
+from bots.slack.words import SURFACE, Incoming, install_of, message_id, parse_message
 from core import Chat, Json, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
@@ -129,9 +129,9 @@ class SlackBot:
         kind, subtype = event.get("type"), event.get("subtype")
         if kind == "agent_session_stopped":
             await self._commands.stop_pressed(body, event)
-        elif kind == "message" and subtype == "message_deleted":
-            ts = event.get("deleted_ts") or (event.get("previous_message") or {}).get("ts") or ""
-            await self._intake.deleted(f"{install_of(body)}:{event.get('channel') or ''}:{ts}")
+        elif kind == "message" and (ts := _deleted_in(event)):
+            channel = event.get("channel") or ""
+            await self._intake.deleted(f"{install_of(body)}:{channel}:{ts}", message_id(channel, ts))
         elif kind == "message" and subtype == "message_changed":
             around: Json = {name: event[name] for name in ("channel", "channel_type") if name in event}
             versions = (event.get(name) or {} for name in ("previous_message", "message"))
@@ -150,6 +150,15 @@ class SlackBot:
 
     def _open_reply(self, turn: Turn, api: SlackApi) -> SlackReply:
         return SlackReply(api, self._statuses, self._chat, turn, self._no_streams)
+
+
+def _deleted_in(event: Json) -> str:
+    """The timestamp of the message that was deleted; a deleted root of a thread becomes a tombstone."""
+    now, before = event.get("message") or {}, event.get("previous_message") or {}
+    if event.get("subtype") == "message_deleted":
+        return str(event.get("deleted_ts") or before.get("ts") or "")
+    is_tombstone = event.get("subtype") == "message_changed" and now.get("subtype") == "tombstone"
+    return str(now.get("ts") or before.get("ts") or "") if is_tombstone else ""
 
 
 @contextlib.asynccontextmanager

@@ -166,8 +166,8 @@ class _Thread(Messages, Streams):
                 "conversations.replies", channel=to["channel"], ts=to["thread"], oldest=to["ts"],
                 limit=MOST_MESSAGES_LOOKED_AT, include_all_metadata=True,
             )  # fmt: skip
-        except Refused as refusal:
-            logger.warning("a message that nobody recorded may be left: %s", refusal.code)
+        except (Refused, Undeliverable) as refusal:
+            logger.warning("a message that nobody recorded may be left: %s", refusal)
             return []
         ours = [
             each

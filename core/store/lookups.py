@@ -84,7 +84,7 @@ class Lookups(Part):
 
     @reads
     def engaged_by(self, connection: sa.Connection, session: str) -> Turn | None:
-        takes_no_part = [Outcome.FORGOTTEN, Outcome.REFUSED]
+        takes_no_part = [Outcome.FORGOTTEN, Outcome.REFUSED, Outcome.WITHDRAWN]
         return one_turn(
             connection,
             turns.c.id

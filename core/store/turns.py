@@ -462,6 +462,23 @@ class Turns(Part):
         self._notify(connection, "lost")
         return "amended" if is_read else "unread"
 
+    @writes
+    def withdraw(self, connection: sa.Connection, turn_id: str) -> bool:
+        """Let an open turn end without a question and an answer, and let go of it. False where it is not open."""
+        ended = (
+            sa.update(turns)
+            .where(turns.c.id == turn_id, IS_OPEN)
+            .values(
+                outcome=Outcome.WITHDRAWN, question="", answer="", context="", error=None, frame=None,
+                lease_owner=None, fencing_token=turns.c.fencing_token + 1, attempts=0,
+            )
+            .returning(turns.c.id)
+        )  # fmt: skip
+        if connection.execute(ended).first() is None:
+            return False
+        self._notify(connection, "lost")
+        return True
+
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def prune(self, connection: sa.Connection) -> int:

@@ -80,6 +80,10 @@ class Driver(ABC):
         """Whoever said something takes it away."""
 
     @abstractmethod
+    def deletes_an_answer_to(self, said: Said) -> None:
+        """Somebody who may takes away the first message of Bob's in a conversation."""
+
+    @abstractmethod
     def stops(self, said: Said) -> None:
         """Whoever asked uses what the surface has to stop the answer that is being written."""
 
@@ -181,6 +185,10 @@ class SlackDriver(Driver):
     def deletes(self, said: Said) -> None:
         self._slack.deletes(self._PLACES[said.place], said.id)
 
+    def deletes_an_answer_to(self, said: Said) -> None:
+        channel = self._PLACES[said.place]
+        self._slack.deletes(channel, self._slack.bot_messages(channel, said.root)[0].ts)
+
     def stops(self, said: Said) -> None:
         self._slack.presses_stop(self._PEOPLE[said.person], self._PLACES[said.place], said.root)
 
@@ -265,6 +273,9 @@ class DiscordDriver(Driver):
 
     def deletes(self, said: Said) -> None:
         self._discord.deletes(said.id)
+
+    def deletes_an_answer_to(self, said: Said) -> None:
+        self._discord.deletes(next(each.id for each in self._messages(said) if each.text))
 
     def stops(self, said: Said) -> None:
         self._clicks(said, "stop")
@@ -383,6 +394,9 @@ class ToyDriver(Driver):
 
     def deletes(self, said: Said) -> None:
         self._board.deletes(self._board.messages[said.id])
+
+    def deletes_an_answer_to(self, said: Said) -> None:
+        self._board.deletes(self._messages(said)[0])
 
     def stops(self, said: Said) -> None:
         self._board.presses_stop(said.person, self._messages(said)[-1])

@@ -171,12 +171,26 @@ async def test_an_edit_before_the_answer_has_the_new_text_answered_in_the_same_m
     await closed(driver.database_url)
 
 
-async def test_the_answer_to_a_question_that_is_deleted_is_stopped(driver: Driver, fake: FakeOpenAI) -> None:
+async def test_the_answer_to_a_question_that_is_deleted_is_stopped_and_removed(
+    driver: Driver, fake: FakeOpenAI
+) -> None:
     held(fake, *WORDS)
     async with driver.starts():
         said = driver.says("hello")
         await driver.reads(said, "First words.")
         driver.deletes(said)
+        await closed(driver.database_url, "withdrawn")
+        await fake.until(lambda fake: fake.active == 0)
+        assert driver.answers(said) == []
+
+
+async def test_an_answer_of_which_a_part_is_deleted_ends_there(driver: Driver, fake: FakeOpenAI) -> None:
+    held(fake, *WORDS)
+    async with driver.starts():
+        said = driver.says("hello")
+        await driver.reads(said, "First words.")
+        await comes_true(lambda: driver.turns_of(said)[0]["posted"])
+        driver.deletes_an_answer_to(said)
         await closed(driver.database_url, "stopped")
         await fake.until(lambda fake: fake.active == 0)
         assert "Last words." not in "".join(driver.answers(said))

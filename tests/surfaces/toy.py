@@ -160,7 +160,7 @@ class ToyBot:
         elif event.kind == "edited" and incoming is not None:
             await self._intake.edited(incoming, f"edit:{event.id}")
         elif event.kind == "deleted":
-            await self._intake.deleted(str(message.id))
+            await self._intake.deleted(str(message.id), str(message.id))
         elif event.kind == "stopped":
             await self._controls.stop(by, await self._chat.open_turns_in(by.session))
         elif event.kind == "rated":

@@ -889,8 +889,9 @@ async def test_a_question_that_is_deleted_is_answered_no_further(
         message = discord.says("ada", channel, f"{HI} hello")
         await discord.until(lambda discord: discord.replies(message), SECONDS)
         discord.deletes(message)
-        await closed(sqlite_url, "stopped")
+        await closed(sqlite_url, "withdrawn")
         let_go()
+        assert discord.replies(message) == []
     assert "Last words." not in contents(sqlite_url)
 
 
@@ -904,7 +905,7 @@ async def test_questions_that_are_deleted_at_once_are_answered_no_further(
         guild, channel = discord.guild("alpha").id, discord.channel("news").id
         told = {"ids": [str(each) for each in said], "channel_id": str(channel), "guild_id": str(guild)}
         discord.tell_app("MESSAGE_DELETE_BULK", told, "alpha")
-        await closed(sqlite_url, "stopped", "stopped")
+        await closed(sqlite_url, "withdrawn", "withdrawn")
 
 
 async def test_a_question_that_is_deleted_while_it_waits_is_never_asked(
@@ -918,9 +919,9 @@ async def test_a_question_that_is_deleted_while_it_waits_is_never_asked(
         two = discord.says("ada", direct, "two")
         await comes_true(lambda: len(turns(sqlite_url)) == 2)
         discord.deletes(two)
-        await comes_true(lambda: turns(sqlite_url)[1]["stop"])
+        await comes_true(lambda: turns(sqlite_url)[1]["outcome"])
         let_go()
-        await closed(sqlite_url, "answered", "stopped")
+        await closed(sqlite_url, "answered", "withdrawn")
     assert asked(fake) == ["one"]
 
 
@@ -1356,7 +1357,7 @@ async def test_an_edit_and_a_deletion_count_whichever_of_two_processes_is_answer
         discord.edits(edited, f"{HI} two")
         discord.deletes(deleted)
         assert await answer(discord, edited) == "You asked: Ada: two."
-        await closed(sqlite_url, "answered", "stopped")
+        await closed(sqlite_url, "answered", "withdrawn")
 
 
 async def test_a_channel_whose_history_could_not_be_read_is_read_again(

@@ -143,9 +143,8 @@ async def test_an_edit_changes_a_waiting_question_and_asks_one_that_mentions_us_
 async def test_what_is_deleted_is_answered_no_more(sqlite_url: str) -> None:
     async with a_toy(sqlite_url) as toy:
         await toy.intake.message(a_message("1", "Hello"))
-        await toy.intake.deleted("1")
-        await toy.intake.deleted("2")
+        await toy.intake.deleted("1", "1")
+        await toy.intake.deleted("2", "2")
         turn = await toy.chat.turn_of(SURFACE, "1")
         assert turn is not None
-        text = await toy.chat.answering(turn).whole()
-        assert text.outcome is Outcome.STOPPED
+        assert (turn.outcome, turn.question) == (Outcome.WITHDRAWN, "")

@@ -417,8 +417,14 @@ async def _forget(slack: FakeSlack, bob: Any, ts: str, let_go: Any) -> None:
     await bob.chat.forget(session_of("C1", ts))
 
 
-async def _delete(slack: FakeSlack, bob: Any, ts: str, let_go: Any) -> None:
-    slack.deletes("C1", ts)
+def becomes_a_tombstone(slack: FakeSlack, channel: str, ts: str) -> None:
+    """The root of a thread is deleted, and what was said below it stays."""
+    gone = {"type": "message", "subtype": "tombstone", "user": "USLACKBOT", "ts": ts, "thread_ts": ts}
+    before = {"type": "message", "user": "U1", "ts": ts}
+    slack.tell_app(
+        {"type": "message", "subtype": "message_changed", "channel": channel, "message": gone,
+         "previous_message": before}
+    )  # fmt: skip
 
 
 async def _archive(slack: FakeSlack, bob: Any, ts: str, let_go: Any) -> None:
@@ -428,7 +434,7 @@ async def _archive(slack: FakeSlack, bob: Any, ts: str, let_go: Any) -> None:
 
 @NATIVE
 @pytest.mark.parametrize(
-    "end", [_answer, _stop, _press_stop, _reset, _forget, _delete, _archive], ids=lambda end: end.__name__.strip("_")
+    "end", [_answer, _stop, _press_stop, _reset, _forget, _archive], ids=lambda end: end.__name__.strip("_")
 )
 async def test_bob_is_at_work_until_the_turn_ends_however_it_ends(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, end: Any, native: bool
@@ -723,7 +729,7 @@ async def test_a_question_that_is_deleted_while_it_waits_is_not_asked(
         await shown(slack, "C1", root, "First words.")
         await heard(slack, ts := slack.says("U2", "C1", "two", thread_ts=root))
         slack.deletes("C1", ts)
-        await comes_true(lambda: [turn["outcome"] for turn in turns(sqlite_url)] == [None, "stopped"])
+        await comes_true(lambda: [turn["outcome"] for turn in turns(sqlite_url)] == [None, "withdrawn"])
         let_go()
         await slack.until(lambda slack: "First words. Last words." in slack.replies("C1", root))
         await settled(slack, "C1", root)
@@ -731,18 +737,24 @@ async def test_a_question_that_is_deleted_while_it_waits_is_not_asked(
 
 
 @NATIVE
-async def test_the_answer_to_a_question_that_is_deleted_is_stopped(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start, native: bool
+@pytest.mark.parametrize("becomes", ["nothing", "a_tombstone"])
+async def test_the_answer_to_a_question_that_is_deleted_is_stopped_and_removed(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, native: bool, becomes: str
 ) -> None:
     slack.native_streaming = native
     held(fake)
     async with bob():
         ts = slack.says("U1", "D1", "one")
         await shown(slack, "D1", ts, "First words.")
-        slack.deletes("D1", ts)
-        await slack.until(lambda slack: slack.sessions["D1", ts] == "active")
+        if becomes == "nothing":
+            slack.deletes("D1", ts)
+        else:
+            becomes_a_tombstone(slack, "D1", ts)
+        await slack.until(lambda slack: not slack.replies("D1", ts))
         await fake.until(lambda fake: fake.active == 0)
-        assert slack.replies("D1", ts) == ["First words. \n\n_Stopped._"]
+        await closed(sqlite_url, "withdrawn")
+    assert slack.live_streams == []
+    assert "one" not in {turn["question"] for turn in turns(sqlite_url)}
 
 
 async def test_a_question_that_is_deleted_before_its_first_words_gets_none(
