@@ -11,7 +11,7 @@ run: $(VENV)/.runtime ## serve everything that is configured
 
 install: $(VENV)/.installed ## only make .venv, tests included
 
-quick: export PYTHONDONTWRITEBYTECODE := # what pytest makes of the tests is kept for the next time
+quick test: export PYTHONDONTWRITEBYTECODE := # what pytest makes of the tests is kept for the next time
 quick: $(VENV)/.installed ## what needs no server, no browser and no other process: after each change (a minute at most)
 	$(BIN)/python -m pytest -q -n 2 -m quick --hypothesis-profile=quick
 

@@ -7,6 +7,7 @@ another process, and its database is SQLite. It is `thorough` where its folder, 
 from __future__ import annotations
 
 import collections
+import functools
 import inspect
 import types
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,8 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             item.add_marker("thorough")
     _mark_all_but_a_slice(items)
     on_postgresql = [each for each in items if _on_postgresql(each) and _where(each) in POSTGRESQL_BY_TURNS]
-    for item in on_postgresql[1::2]:
+    by_edits = [each for each in items if _params(each).get("driver") == "slack_posted"]
+    for item in (*on_postgresql[1::2], *by_edits[1::2]):
         item.add_marker("thorough")
 
 
@@ -94,14 +96,24 @@ def _is_quick(item: pytest.Function) -> bool:
 
 
 def _where(item: pytest.Item) -> str:
-    return item.path.relative_to(ROOT).as_posix() if item.path.is_relative_to(ROOT) else item.path.name
+    return _within_the_tests(item.path)
+
+
+@functools.cache
+def _within_the_tests(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
 
 
 def _on_postgresql(item: pytest.Item) -> bool:
+    return _params(item).get("database_url") == "postgresql"
+
+
+def _params(item: pytest.Item) -> dict[str, object]:
     callspec = getattr(item, "callspec", None)
-    return callspec is not None and callspec.params.get("database_url") == "postgresql"
+    return {} if callspec is None else callspec.params
 
 
+@functools.cache
 def starts_something(test: Any) -> bool:
     """Whether a test names a server, a process or a browser, itself or through what it names of the tests."""
     return any(_is_started(value) for value in _reached(test))

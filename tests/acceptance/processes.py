@@ -152,7 +152,7 @@ def command(
     with tempfile.TemporaryDirectory() as files:
         streams = [Path(files, name) for name in ("stdin", "stdout", "stderr")]
         streams[0].write_bytes(said)
-        child = _forking().Process(target=_command, args=(dict(environment), str(folder), arguments, streams))
+        child = forking().Process(target=_command, args=(dict(environment), str(folder), arguments, streams))
         child.start()
         child.join(SECONDS)
         if child.exitcode is None:
@@ -162,7 +162,7 @@ def command(
         return subprocess.CompletedProcess(arguments, child.exitcode, streams[1].read_text(), streams[2].read_text())
 
 
-def _forking() -> ForkServerContext:
+def forking() -> ForkServerContext:
     """Where processes are forked from, with all that they import."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, *IMPORTED_AT_THE_START])
@@ -177,7 +177,7 @@ class Nursery:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._context = _forking()
+        self._context = forking()
         self._alive: dict[int, Process] = {}
 
     async def __aenter__(self) -> Nursery:

@@ -102,7 +102,8 @@ POINTS = {
     surface: [f"{side} {step}" for step in steps for side in ("before", "after")] for surface, steps in STEPS.items()
 }
 COMMITS = [point for point in POINTS["web"] if " commit " in point]
-THIRDS = [pytest.param(n, marks=pytest.mark.thorough if n else (), id=f"third {n + 1}") for n in range(3)]
+PARTS = 5  # an odd number, so that each has points before a step and after one
+IN_PARTS = [pytest.param(n, marks=pytest.mark.thorough if n else (), id=f"{n + 1} of {PARTS}") for n in range(PARTS)]
 
 
 # ── what the model says ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -478,19 +479,19 @@ async def kill_at(
     assert {point: what for each in wrong for point, what in each.items()} == {}
 
 
-@pytest.mark.parametrize("third", THIRDS)
+@pytest.mark.parametrize("part", IN_PARTS)
 async def test_whatever_is_left_at_a_point_is_made_one_whole_answer_by_the_next_process(
-    model: Model, environment: Environment, tmp_path: Path, surface: Surface, third: int
+    model: Model, environment: Environment, tmp_path: Path, surface: Surface, part: int
 ) -> None:
     settings = [environment(DATABASE_URL=f"sqlite:///{tmp_path}/{n}.db", TMPDIR=str(tmp_path)) for n in range(CHAINS)]
-    await kill_at(POINTS[surface][third::3], model, surface, settings, tmp_path)
+    await kill_at(POINTS[surface][part::PARTS], model, surface, settings, tmp_path)
 
 
-@pytest.mark.parametrize("third", THIRDS)
+@pytest.mark.parametrize("part", IN_PARTS)
 async def test_on_postgresql_whatever_is_left_at_a_commit_is_made_one_whole_answer_by_the_next_process(
-    model: Model, environment: Environment, tmp_path: Path, postgresql: str, third: int
+    model: Model, environment: Environment, tmp_path: Path, postgresql: str, part: int
 ) -> None:
     settings = [
         environment(DATABASE_URL=new_postgresql_database(postgresql), TMPDIR=str(tmp_path)) for _ in range(CHAINS)
     ]
-    await kill_at(COMMITS[third::3], model, "web", settings, tmp_path)
+    await kill_at(COMMITS[part::PARTS], model, "web", settings, tmp_path)

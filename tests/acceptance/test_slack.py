@@ -96,22 +96,28 @@ def judge_logs(said: str, slack: FakeSlack) -> None:
         assert secret not in said
 
 
-async def chosen(interaction: Interaction, slack: FakeSlack, user: str) -> str:
-    """The id of the window that opens when somebody types a command or chooses a shortcut."""
-    await interaction
-    await slack.until(lambda slack: slack.open_views(user))
+async def opened_by(slack: FakeSlack, user: str, choose: Callable[[], Interaction]) -> str:
+    """The id of the window that opens when somebody types a command or chooses a shortcut: another one may be open."""
+    before = [view["id"] for view in slack.open_views(user)]
+    await choose()
+    await slack.until(lambda slack: [view for view in slack.open_views(user) if view["id"] not in before])
     return str(slack.open_views(user)[-1]["id"])
 
 
 async def unlocks(slack: FakeSlack, user: str, channel: str, password: str = PASSWORD) -> Interaction:
     """Somebody types a password in the window for it."""
-    window = await chosen(slack.slash(user, channel, "/bob", "unlock"), slack, user)
+    window = await opened_by(slack, user, lambda: slack.slash(user, channel, "/bob", "unlock"))
     return await slack.submits(user, window, {"password": {"typed": password}})
+
+
+async def chooses_to_forget(slack: FakeSlack, user: str, channel: str, ts: str) -> str:
+    """The id of the window in which somebody may confirm that a thread shall be forgotten."""
+    return await opened_by(slack, user, lambda: slack.shortcut(user, channel, ts, "forget_thread"))
 
 
 async def forgets(slack: FakeSlack, user: str, channel: str, ts: str) -> str:
     """Somebody has a thread forgotten, and confirms it; what they are told."""
-    window = await chosen(slack.shortcut(user, channel, ts, "forget_thread"), slack, user)
+    window = await chooses_to_forget(slack, user, channel, ts)
     await slack.submits(user, window)
     (told,) = slack.open_views(user)
     return str(told["blocks"][0]["text"]["text"])
@@ -423,7 +429,7 @@ async def test_a_thread_is_forgotten_for_whoever_began_it_and_for_admins_once_th
             ts = slack.says("U1", "C1", f"{HI} Q1-{user} about pomegranates")
             await answered(slack, "C1", ts)
             assert "Only whoever began this" in await forgets(slack, "U2", "C1", ts)
-            await chosen(slack.shortcut(user, "C1", ts, "forget_thread"), slack, user)
+            await chooses_to_forget(slack, user, "C1", ts)
             assert "pomegranates" in contents(database_url)
             assert (await forgets(slack, user, "C1", ts)).startswith("Forgotten")
             assert "pomegranates" not in contents(database_url)

@@ -22,7 +22,7 @@ from bots.slack.bot import SlackBot, answer_delivery, connected_slack, open_slac
 from bots.slack.settings import SlackSettings
 from core import Chat, LeaseLost, Settings, Turn
 from tests.bots.running import RunningBob
-from tests.conftest import make_settings
+from tests.conftest import from_arguments_alone, make_settings
 from tests.core.fixtures.database import rows
 from tests.fakes.frames import unframed
 from tests.fakes.openai_api import FakeOpenAI, Reply
@@ -111,7 +111,7 @@ def bob(fake: FakeOpenAI, slack: FakeSlack, sqlite_url: str) -> Start:
         else:
             ours["slack_signing_secret"] = slack.signing_secret
         all_settings: dict[str, Any] = {**ours, **settings}
-        of_slack = SlackSettings(**all_settings, _env_file=None)
+        of_slack = from_arguments_alone(SlackSettings)(**all_settings)
         running = Bob(make_settings(fake, sqlite_url, **all_settings), of_slack)
         await running.start()
         if over == "http":

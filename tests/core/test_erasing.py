@@ -54,7 +54,7 @@ def rows(url: str, query: str) -> list[Any]:
         return server.execute(query.encode()).fetchall()
 
 
-async def until_books_say(url: str, query: str, holds: Callable[[list[Any]], bool], timeout: float = 10.0) -> None:
+async def until_books_say(url: str, query: str, holds: Callable[[list[Any]], bool], timeout: float = 60.0) -> None:
     """Wait until what is stored is as it should be: the database tells nobody when it changes."""
     async with asyncio.timeout(timeout):
         while True:
@@ -63,7 +63,7 @@ async def until_books_say(url: str, query: str, holds: Callable[[list[Any]], boo
             await asyncio.sleep(0.02)
 
 
-async def nothing_is_left_to_erase(url: str, timeout: float = 10.0) -> None:
+async def nothing_is_left_to_erase(url: str, timeout: float = 60.0) -> None:
     """Wait until the books say so."""
     await until_books_say(url, "SELECT conversation_id FROM erasure", lambda found: not found, timeout)
     retired = "SELECT id FROM stored_response WHERE conversation_id NOT IN (SELECT conversation_id FROM thread)"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import secrets
 import signal
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ from core.store.database import open_database
 from core.store.leases import Leases
 from core.store.liveness import RECONNECT_SECONDS
 from core.store.lock_files import LockFiles
+from tests.acceptance.processes import forking
 from tests.conftest import new_postgresql_database, opened
 from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, connected, rows
-from tests.core.fixtures.process import SESSION
+from tests.core.fixtures.process import SESSION, run
 from tests.fakes.openai_api import FakeOpenAI, Gate, Reply, Stall
 from tests.stopwatch import stopwatch
 
@@ -43,30 +44,34 @@ SECONDS = 60.0  # for what has no bound of its own, on a busy machine
 class Process:
     """A process that accepts questions and answers them; see `fixtures.process`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: ForkServerProcess, told: Connection) -> None:
         self._process = process
+        self._told = told
 
     async def says(self) -> dict[str, Any]:
         """The next thing it says."""
-        assert self._process.stdout is not None
         async with asyncio.timeout(SECONDS):
-            line = await self._process.stdout.readline()
-        assert line, "it ended"
-        said: dict[str, Any] = json.loads(line)
+            while not self._told.poll():  # noqa: ASYNC110 - a thread would wait for longer than the test
+                await asyncio.sleep(0.01)
+        said: dict[str, Any] = self._told.recv()
         return said
 
     async def kill(self) -> None:
         """End it without a warning."""
-        self._process.send_signal(signal.SIGKILL)
-        await self._process.wait()
+        self._process.kill()
+        await asyncio.to_thread(self._process.join)
 
     def pause(self) -> None:
         """Let it stand still, as a suspended laptop does."""
-        self._process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
         """End the pause."""
-        self._process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
 
 
 @contextlib.asynccontextmanager
@@ -80,21 +85,20 @@ async def process(
 ) -> AsyncIterator[Process]:
     """A process that has accepted these questions and asks the first. A `folder` of its own makes it another host."""
     place = {"TMPDIR": str(folder)} if folder else {}
-    started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.core.fixtures.process", database_url, fake.base_url, str(lease_seconds),
-        *questions,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **place, "PYTHONPATH": str(Path(core.__file__).parents[1])},
-    )  # fmt: skip
+    context = forking()
+    told, tells = context.Pipe(duplex=False)
+    what = (database_url, fake.base_url, lease_seconds, questions)
+    started = context.Process(target=run, args=(tells, {**os.environ, **place}, *what))
+    await asyncio.to_thread(started.start)
+    tells.close()
+    it = Process(started, told)
     try:
-        it = Process(started)
         assert len((await it.says())["accepted"]) == len(questions)
         await fake.until(lambda fake: fake.active == 1, timeout=SECONDS)
         yield it
     finally:
-        if started.returncode is None:
-            started.kill()
-        await started.communicate()
+        await it.kill()
+        told.close()
 
 
 def held_answers(fake: FakeOpenAI) -> Gate:

@@ -212,13 +212,13 @@ class FakeOpenAI:
         """Every text of every request body so far, names of fields included."""
         return "\n".join(text for request in self.requests for text in _texts_in(request))
 
-    def wait_for(self, predicate: "Callable[[FakeOpenAI], Any]", timeout: float = 10.0) -> None:
+    def wait_for(self, predicate: "Callable[[FakeOpenAI], Any]", timeout: float = 60.0) -> None:
         """Block this thread until something is true of the fake."""
         with self._changed:
             if not self._changed.wait_for(lambda: predicate(self), timeout):
                 raise TimeoutError(self._described())
 
-    async def until(self, predicate: "Callable[[FakeOpenAI], Any]", timeout: float = 10.0) -> None:
+    async def until(self, predicate: "Callable[[FakeOpenAI], Any]", timeout: float = 60.0) -> None:
         """Wait until something is true of the fake."""
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
 

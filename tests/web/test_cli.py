@@ -106,6 +106,7 @@ async def test_a_port_in_use_is_one_sentence(environment: Environment, tmp_path:
     is_one_sentence(process.text, code, f"{port}")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("command", ["run", "chat"])
 def test_the_shipped_command_refuses_with_exit_code_2(environment: Environment, tmp_path: Path, command: str) -> None:
     ended = run_as_shipped(environment(DATABASE_URL="mysql://u:hunter2@h/d"), tmp_path, command)
@@ -118,7 +119,7 @@ def test_the_shipped_command_refuses_with_exit_code_2(environment: Environment, 
 def test_help_and_version_need_no_settings(tmp_path: Path) -> None:
     nothing = {"PATH": os.environ["PATH"], "PORT": "many"}
     for arguments in (["-h"], ["run", "--help"], ["--version"]):
-        ended = run_as_shipped(nothing, tmp_path, *arguments)
+        ended = command(nothing, tmp_path, *arguments)
         assert (ended.returncode, ended.stderr) == (0, "")
         assert ended.stdout
 
@@ -458,6 +459,7 @@ def test_chat_ends_quietly_and_stops_its_answer_where_nobody_reads_it_any_more(
     assert rows(sqlite_url, "SELECT 1 FROM turn WHERE outcome IS NULL") == []
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("closed", ["<&-", ">&-"])
 def test_chat_without_input_or_output_ends(environment: Environment, tmp_path: Path, closed: str) -> None:
     ended = subprocess.run(
@@ -478,9 +480,8 @@ def test_chat_says_in_a_sentence_that_its_output_takes_nothing_any_more(
 
 @pytest.mark.parametrize("session", [b"\xff", b"a\nb"])
 def test_chat_takes_only_text_for_a_session(environment: Environment, tmp_path: Path, session: bytes) -> None:
-    command = [os.fsencode(BOB), b"chat", b"--session", session]
-    ended = subprocess.run(command, env=environment(**OFFLINE), cwd=tmp_path, capture_output=True, timeout=SECONDS)
-    assert (ended.returncode, b"has to be one line of text" in ended.stderr) == (2, True)
+    ended = command(environment(**OFFLINE), tmp_path, "chat", "--session", os.fsdecode(session))
+    assert (ended.returncode, "has to be one line of text" in ended.stderr) == (2, True)
 
 
 def test_chat_ends_with_its_input_also_when_nothing_was_said(environment: Environment, tmp_path: Path) -> None:

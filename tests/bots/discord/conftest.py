@@ -16,7 +16,7 @@ from bots.discord.bot import DiscordBot, connected_discord
 from bots.discord.settings import DiscordSettings
 from core import Settings
 from tests.bots.running import RunningBob
-from tests.conftest import make_settings
+from tests.conftest import from_arguments_alone, make_settings
 from tests.fakes.discord_api import FakeDiscord, Message
 from tests.fakes.openai_api import FakeOpenAI
 
@@ -81,7 +81,7 @@ def bob(fake: FakeOpenAI, discord: FakeDiscord, sqlite_url: str) -> Start:
     async def start(**settings: Any) -> AsyncIterator[Bob]:
         ours = {"drain_seconds": 0, "discord_token": discord.token, "discord_api_url": discord.url}
         all_settings: dict[str, Any] = {**ours, **settings}
-        of_discord = DiscordSettings(**all_settings, _env_file=None)
+        of_discord = from_arguments_alone(DiscordSettings)(**all_settings)
         running = Bob(make_settings(fake, sqlite_url, **all_settings), of_discord, discord)
         await running.start()
         try:

@@ -139,15 +139,37 @@ async def _pump(
 class Visitor:
     """Somebody with a browser of their own, on one site."""
 
-    def __init__(self, site: Site, context: BrowserContext) -> None:
+    def __init__(self, site: Site, context: BrowserContext, *, alone: bool) -> None:
         self.site = site
-        self.context = context
         self.problems: list[str] = []
         self.requested: list[str] = []
-        context.on("console", self._note)
-        context.on("weberror", lambda error: self.problems.append(str(error.error)))
-        context.on("request", lambda request: self.requested.append(request.url))
+        self._context = context
+        self._is_alone = alone
+        self._listeners: dict[Any, Callable[..., None]] = {
+            "console": self._note,
+            "weberror": lambda error: self.problems.append(str(error.error)),
+            "request": lambda request: self.requested.append(request.url),
+        }
+        for event, listener in self._listeners.items():
+            context.on(event, listener)
         context.set_default_timeout(MILLISECONDS)
+
+    @property
+    def context(self) -> BrowserContext:
+        """What this visitor may change for all tabs. Nobody else has it after them."""
+        assert self._is_alone, "others come after: enter visiting(alone=True)"
+        return self._context
+
+    async def new_tab(self) -> Page:
+        """An empty tab."""
+        return await self._context.new_page()
+
+    def leave(self) -> set[str]:
+        """Listen no longer. What is returned are the origins that were visited."""
+        for event, listener in self._listeners.items():
+            self._context.remove_listener(event, listener)
+        visited = map(urlsplit, self.requested)
+        return {f"{url.scheme}://{url.netloc}" for url in visited if url.scheme in ("http", "https")}
 
     @contextlib.asynccontextmanager
     async def line(self) -> AsyncIterator[Line]:
@@ -161,7 +183,7 @@ class Visitor:
 
     async def opens(self, path: str = "/chat") -> Chat:
         """A new tab, when the chat is there."""
-        tab = await self.context.new_page()
+        tab = await self.new_tab()
         await tab.goto(path if "://" in path else self.site.url + path)
         chat = Chat(tab)
         await chat.input.wait_for()
@@ -350,18 +372,72 @@ def site(model: FakeOpenAI, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     runner().run(stack.aclose())
 
 
+class SharedContext:
+    """Visitors use it one after the other, each as if it were new: a new one takes more than a second to make.
+
+    A tab of it stays open, and with it the process in which the pages of the site are shown.
+    """
+
+    def __init__(self, context: BrowserContext, tab: Page, devtools: CDPSession) -> None:
+        self.context = context
+        self.is_taken = False
+        self._tab = tab
+        self._devtools = devtools
+
+    @classmethod
+    async def open(cls, browser: Browser, site: Site) -> SharedContext:
+        context = await browser.new_context()
+        tab = await context.new_page()
+        await tab.goto(f"{site.url}/healthz")
+        return cls(context, tab, await context.new_cdp_session(tab))
+
+    async def forget(self, origins: set[str]) -> None:
+        """Close all tabs but one, and keep nothing that pages of these origins have stored."""
+        for tab in self.context.pages:
+            if tab is not self._tab:
+                await tab.close()
+        for origin in origins:
+            await self._devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        await self.context.clear_cookies()
+        await self._devtools.send("Network.clearBrowserCache")
+
+
+@pytest.fixture(scope="session")
+def shared(browser: Browser, site: Site) -> Iterator[SharedContext]:
+    opened = runner().run(SharedContext.open(browser, site))
+    yield opened
+    runner().run(opened.context.close())
+
+
 @pytest.fixture
-def visiting(browser: Browser, fake: FakeOpenAI, site: Site) -> Any:
-    """Enter it: a visitor of Bob's. Nothing may go wrong in the page but what the test expects."""
+def visiting(browser: Browser, fake: FakeOpenAI, site: Site, shared: SharedContext) -> Any:
+    """Enter it: a visitor of Bob's. Nothing may go wrong in the page but what the test expects.
+
+    The visitor has a context of its own if it wants one that is not like others, or is to be `alone`.
+    """
 
     @contextlib.asynccontextmanager
-    async def enter(expected: str = "", **context: Any) -> AsyncIterator[Visitor]:
-        opened = await browser.new_context(**context)
-        visitor = Visitor(site, opened)
+    async def in_own(**options: Any) -> AsyncIterator[Visitor]:
+        opened = await browser.new_context(**options)
+        try:
+            yield Visitor(site, opened, alone=True)
+        finally:
+            await opened.close()
+
+    @contextlib.asynccontextmanager
+    async def in_shared() -> AsyncIterator[Visitor]:
+        shared.is_taken = True
+        visitor = Visitor(site, shared.context, alone=False)
         try:
             yield visitor
         finally:
-            await opened.close()
+            await shared.forget(visitor.leave())
+            shared.is_taken = False
+
+    @contextlib.asynccontextmanager
+    async def enter(expected: str = "", *, alone: bool = False, **options: Any) -> AsyncIterator[Visitor]:
+        async with in_own(**options) if alone or options or shared.is_taken else in_shared() as visitor:
+            yield visitor
         assert [each for each in visitor.problems if not (expected and expected in each)] == []
 
     return enter

@@ -299,7 +299,7 @@ async def test_losing_the_network_in_mid_answer_shows_it_whole_and_once(
     visiting: Any, fake: FakeOpenAI, is_told: bool
 ) -> None:
     gate = held(fake, ("Größe 🐈 eins, ", "**zwei** 🐕, ", "drei."))
-    async with visiting(expected="net::ERR") as visitor, visitor.line() as line:
+    async with visiting(expected="net::ERR", alone=True) as visitor, visitor.line() as line:
         chat = await visitor.opens(f"{line.url}/chat")
         await chat.ask(f"Q4-{is_told}")
         await chat.shows("eins")
@@ -464,7 +464,7 @@ async def test_a_private_answer_goes_on_after_a_reload_and_is_shown_once(visitin
 
 
 async def test_a_browser_that_stores_nothing_can_ask_all_the_same(visiting: Any) -> None:
-    async with visiting() as visitor:
+    async with visiting(alone=True) as visitor:
         await visitor.context.add_init_script(
             "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError'); }})"
         )
@@ -511,7 +511,7 @@ async def test_the_end_is_kept_in_view_unless_somebody_has_scrolled_up(visiting:
 
 
 async def test_a_lost_connection_to_the_history_is_tried_again(visiting: Any) -> None:
-    async with visiting(expected="net::ERR") as visitor:
+    async with visiting(expected="net::ERR", alone=True) as visitor:
         chat = await visitor.opens()
         await chat.asked("Q1-a")
         await visitor.context.route("**/turns?*", lambda route: route.abort(), times=1)

@@ -163,7 +163,7 @@ async def test_nothing_nasty_in_a_question_or_an_answer_does_anything(
 
 async def test_a_link_opens_a_page_that_cannot_reach_back(visiting: Any, fake: FakeOpenAI) -> None:
     fake.answer = lambda asked: "[out](https://elsewhere.example/)"
-    async with visiting() as visitor:
+    async with visiting(alone=True) as visitor:
         await visitor.context.route("https://elsewhere.example/**", lambda route: route.fulfill(body="elsewhere"))
         chat = await visitor.opens()
         await chat.asked("Q1-a")
@@ -175,7 +175,7 @@ async def test_a_link_opens_a_page_that_cannot_reach_back(visiting: Any, fake: F
 
 
 async def test_the_address_of_the_page_changes_nothing(visiting: Any) -> None:
-    async with visiting() as visitor:
+    async with visiting(alone=True) as visitor:
         await visitor.context.add_init_script("window.ran = []; window.canary = () => ran.push(1);")
         given = "title=%3Cimg%20src=x%20onerror=canary(1)%3E&greeting=pwned&key=pwned&session=pwned&language=de"
         chat = await visitor.opens(f"/chat?{given}#{given}")

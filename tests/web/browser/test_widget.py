@@ -65,7 +65,7 @@ async def embedded(
     script = f'<script src="{visitor.site.url}/widget.js" defer {attributes}></script>' * times
     look = f"<style>{style}</style>" if style else ""
     async with page_of_others(f"{look}{markup}{script}", policy.replace("BOB", visitor.site.url), doctype) as url:
-        tab = await visitor.context.new_page()
+        tab = await visitor.new_tab()
         await tab.goto(url)
         await tab.locator(LAUNCH).first.wait_for()
         yield Chat(tab)
