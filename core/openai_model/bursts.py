@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import aiohttp
 
 from core.answer import next_news_at
+from core.openai_model.network import Connection
 
 SECONDS_UNTIL_LONG = 0.1  # at the end of an answer that takes longer, 20 ms are little
 
@@ -35,9 +36,9 @@ async def bursts(response: aiohttp.ClientResponse, may_wait: Callable[[], bool])
                 continue
             now = loop.time()
             protocol = response.connection.protocol if response.connection is not None else None
-            if protocol is not None and protocol.is_connected() and now > long_from:
-                protocol.pause_reading()
-                alarm = loop.call_at(next_news_at(now), protocol.resume_reading)
+            if isinstance(protocol, Connection) and protocol.is_connected() and now > long_from:
+                protocol.hold()
+                alarm = loop.call_at(next_news_at(now), protocol.let_go)
             else:
                 due = loop.create_future()
                 alarm = loop.call_at(next_news_at(now), go_on)
