@@ -14,7 +14,7 @@ from core.store.database import Database
 from core.store.erasures import Erasures
 from core.store.part import Part, prepared, writes
 from core.store.prepared import Statement
-from core.store.rows import HAS_LEASE, WAITS, fence, frame_of, lease_of, sessions, turns
+from core.store.rows import HAS_LEASE, IS_OPEN, WAITS, fence, frame_of, lease_of, sessions, turns
 from core.store.tables import Thread
 from core.turns import SYNCED_OUTCOMES, PastTurn, Turn, Usage
 
@@ -24,6 +24,9 @@ threads: sa.Table = Thread.__table__  # type: ignore[attr-defined]
 SECONDS_AFTER_A_RECLAIM = 120.0
 PAGE = 100
 _THREAD = ("conversation_id", "scope", "private", "circle", "begins", "synced", "tokens", "in_doubt")
+_FOUND = (
+    sessions.c.begins.label("session_begins"), *(threads.c[name].label(f"thread_{name}") for name in _THREAD),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Begun:
     stop: bool = False
     given_up: bool = False
     seconds_left: float = 0.0
+    retired: bool = False  # another thread was, for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,6 @@ class StoredThreads(Part):
     @writes
     def begin(self, connection: sa.Connection, turn: Turn, how: Beginning) -> Begun | None:
         """Begin to ask a turn, or None while an earlier one of its session is open."""
-        return self.begin_within(connection, turn, how)
-
-    def begin_within(self, connection: sa.Connection, turn: Turn, how: Beginning) -> Begun | None:
-        """The same in the caller's transaction."""
         found = self._look.first(connection, **lease_of(turn))
         if found is None:
             raise LeaseLost
@@ -117,10 +117,23 @@ class StoredThreads(Part):
         started = self._start.first(connection, **lease_of(turn), **self._clock.params())
         if started is None:  # it was reclaimed since we looked
             raise LeaseLost
-        state = _state_in(found)
-        plan = how.decide(state, lambda after: _transcript(connection, turn, max(after, found.session_begins - 1)))
+        return self.begun(connection, turn, how, found, age=started.age)
+
+    def before(self, connection: sa.Connection, turn: Turn) -> Any:
+        """What a turn that is about to be added finds: whether it `waits` for an earlier one, and its thread.
+
+        None where it is the first of its session. To be asked once the session is locked.
+        """
+        return self._before.first(connection, session=turn.session_id, name=turn.assistant) if turn.number > 1 else None
+
+    def begun(self, connection: sa.Connection, turn: Turn, how: Beginning, found: Any, *, age: float = 0.0) -> Begun:
+        """Decide what the thread of a turn needs that is begun in this transaction, given what it `found`."""
+        session_begins = found.session_begins if found is not None else 1
+        has_thread = found is not None and found.thread_scope is not None
+        state = _state_in(found) if has_thread else None
+        plan = how.decide(state, lambda after: _transcript(connection, turn, max(after, session_begins - 1)))
         if plan.begins is not None:
-            if found.thread_scope is not None:
+            if has_thread:
                 self.retire(connection, turn.session_id, turn.assistant)
             self._record_new(connection, turn, how.scope, plan.begins)
         elif not how.lives_here:
@@ -128,21 +141,27 @@ class StoredThreads(Part):
         return Begun(
             plan,
             conversation_id=state.conversation_id if state and plan.begins is None else None,
-            seconds_left=min(how.deadline, max(how.deadline - started.age, SECONDS_AFTER_A_RECLAIM)),
+            seconds_left=min(how.deadline, max(how.deadline - age, SECONDS_AFTER_A_RECLAIM)),
+            retired=has_thread and plan.begins is not None,
         )
 
     @prepared
     def _look(self) -> Statement:
         of_the_turn = sa.and_(threads.c.session_id == turns.c.session_id, threads.c.assistant == turns.c.assistant)
         return (
-            sa.select(
-                turns.c.stop,
-                sessions.c.begins.label("session_begins"),
-                WAITS.label("waits"),
-                *(threads.c[name].label(f"thread_{name}") for name in _THREAD),
-            )
+            sa.select(turns.c.stop, WAITS.label("waits"), *_FOUND)
             .select_from(turns.join(sessions, sessions.c.id == turns.c.session_id).outerjoin(threads, of_the_turn))
             .where(HAS_LEASE)
+        )
+
+    @prepared
+    def _before(self) -> Statement:
+        of_the_turn = sa.and_(threads.c.session_id == sessions.c.id, threads.c.assistant == sa.bindparam("name"))
+        is_one_open = sa.exists().where(turns.c.session_id == sessions.c.id, IS_OPEN)
+        return (
+            sa.select(is_one_open.label("waits"), *_FOUND)
+            .select_from(sessions.outerjoin(threads, of_the_turn))
+            .where(sessions.c.id == sa.bindparam("session"))
         )
 
     @prepared
@@ -174,15 +193,17 @@ class StoredThreads(Part):
     # ── writing to it ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @writes
-    def adopt(self, connection: sa.Connection, turn: Turn, conversation_id: str, scope: str) -> None:
+    def adopt(self, connection: sa.Connection, turn: Turn, conversation_id: str, scope: str) -> bool:
         """Record a new, empty conversation as the turn's thread, and that it is about to be written to.
 
-        Where a reset took the thread away meanwhile, the conversation serves this turn alone and is erased then.
+        False where a reset took the thread away meanwhile: the conversation serves this turn alone and is erased then.
         """
         which = {"session": turn.session_id, "name": turn.assistant, **lease_of(turn)}
-        if self._adopt.first(connection, new_conversation=conversation_id, **which) is None:
-            fence(connection, turn)
-            self._erasures.leave(connection, conversation_id, scope, self._erase_after)
+        if self._adopt.first(connection, new_conversation=conversation_id, **which) is not None:
+            return True
+        fence(connection, turn)
+        self._erasures.leave(connection, conversation_id, scope, self._erase_after)
+        return False
 
     @prepared
     def _adopt(self) -> Statement:
