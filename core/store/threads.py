@@ -131,7 +131,7 @@ class StoredThreads(Part):
         session_begins = found.session_begins if found is not None else 1
         has_thread = found is not None and found.thread_scope is not None
         state = _state_in(found) if has_thread else None
-        plan = how.decide(state, lambda after: _transcript(connection, turn, max(after, session_begins - 1)))
+        plan = how.decide(state, lambda after: self._transcript(connection, turn, max(after, session_begins - 1)))
         if plan.begins is not None:
             if has_thread:
                 self.retire(connection, turn.session_id, turn.assistant)
@@ -268,6 +268,51 @@ class StoredThreads(Part):
                 self._erasures.leave(connection, thread.conversation_id, thread.scope, pause)
             connection.execute(sa.delete(threads).where(threads.c.id == thread.id))
 
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _transcript(self, connection: sa.Connection, turn: Turn, after: int) -> Iterator[PastTurn]:
+        """What the turn's assistant may see of its session, newest first, from behind the turn `after`."""
+        below = turn.number
+        while below > after + 1:
+            page = self._page.all(
+                connection, session=turn.session_id, after=after, below=below, name=turn.assistant,
+                private=turn.private, circle=turn.circle, most=PAGE,
+            )  # fmt: skip
+            for row in page:
+                yield PastTurn(row.number, as_prompt(row.question, frame_of(row.frame)), row.answer)
+            if len(page) < PAGE:
+                return
+            below = page[-1].number
+
+    @prepared
+    def _page(self) -> Statement:
+        """The one place where it is decided what an assistant may see.
+
+        Everybody sees what was said with public assistants, and a private one what was said in its circle as well. Of
+        what was said before circles were recorded, each private assistant sees its own.
+        """
+        synced: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{outcome}'") for outcome in SYNCED_OUTCOMES]
+        is_of_its_circle = turns.c.circle == sa.bindparam("circle")  # NULL for who is in none, which equals nothing
+        is_of_before = sa.and_(
+            sa.bindparam("private", type_=sa.Boolean),
+            turns.c.circle.is_(None),
+            turns.c.assistant == sa.bindparam("name"),
+        )
+        return (
+            sa.select(turns.c.number, turns.c.question, turns.c.frame, turns.c.answer)
+            .where(
+                turns.c.session_id == sa.bindparam("session"),
+                turns.c.number > sa.bindparam("after"),
+                turns.c.number < sa.bindparam("below"),
+                turns.c.outcome.in_(synced),
+                turns.c.question != "",
+                turns.c.answer != "",
+                sa.or_(turns.c.private.is_(False), is_of_its_circle, is_of_before),
+            )
+            .order_by(turns.c.number.desc())
+            .limit(sa.bindparam("most"))
+        )
+
 
 def _state_in(found: Any) -> ThreadState | None:
     """The state of a turn's thread; None where it has none, or one that holds what was said before a reset."""
@@ -278,38 +323,3 @@ def _state_in(found: Any) -> ThreadState | None:
 
 def _of(turn: Turn) -> Sequence[sa.ColumnElement[bool]]:
     return threads.c.session_id == turn.session_id, threads.c.assistant == turn.assistant
-
-
-def _transcript(connection: sa.Connection, turn: Turn, after: int) -> Iterator[PastTurn]:
-    """What the turn's assistant may see of its session, newest first: the one place where that is decided.
-
-    Everybody sees what was said with public assistants, and a private one what was said in its circle as well.
-    """
-    below = turn.number
-    while below > after + 1:
-        page = connection.execute(
-            sa.select(turns.c.number, turns.c.question, turns.c.frame, turns.c.answer)
-            .where(
-                turns.c.session_id == turn.session_id,
-                turns.c.number > after,
-                turns.c.number < below,
-                turns.c.outcome.in_(SYNCED_OUTCOMES),
-                turns.c.question != "",
-                turns.c.answer != "",
-                sa.or_(turns.c.private.is_(False), *_of_its_circle(turn)),
-            )
-            .order_by(turns.c.number.desc())
-            .limit(PAGE)
-        ).all()
-        for row in page:
-            yield PastTurn(row.number, as_prompt(row.question, frame_of(row.frame)), row.answer)
-        if len(page) < PAGE:
-            return
-        below = page[-1].number
-
-
-def _of_its_circle(turn: Turn) -> Iterator[sa.ColumnElement[bool]]:
-    if turn.circle is not None:
-        yield turns.c.circle == turn.circle
-    if turn.private:  # of what was said before circles were recorded, each private assistant sees its own
-        yield sa.and_(turns.c.circle.is_(None), turns.c.assistant == turn.assistant)

@@ -315,20 +315,20 @@ MUTANTS = (
         NETWORK, "in_place_of_the_key"),
     Mutant("backoffs end at the longest", "min(pause * 2, longest)", "pause * 2", BACKOFF, "longest"),
     # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────
-    Mutant("a page of the transcript is read once", "turns.c.number < below,", "turns.c.number <= below,", THREADS,
-        "border_of_a_page"),
+    Mutant("a page of the transcript is read once", 'turns.c.number < sa.bindparam("below")',
+        'turns.c.number <= sa.bindparam("below")', THREADS, "border_of_a_page"),
     Mutant("no turn is left out between pages", "below = page[-1].number", "below = page[-1].number - 1", THREADS,
         "border_of_a_page"),
     Mutant("a full page is not the last", "if len(page) < PAGE:", "if len(page) <= PAGE:", THREADS, "border_of_a_page"),
     Mutant("failed turns are not told",  # which have no answer, so that each of the two conditions keeps them out
-        'turns.c.outcome.in_(SYNCED_OUTCOMES),\n                turns.c.question != "",\n                '
+        'turns.c.outcome.in_(synced),\n                turns.c.question != "",\n                '
         'turns.c.answer != ""',
         'turns.c.outcome.is_not(None),\n                turns.c.question != ""', THREADS, "failed_turns_are_never"),
     Mutant("what was stopped before its first word is not told", 'turns.c.answer != "",', "", THREADS,
         "before_it_said_anything"),
     Mutant("what is older than circles is its assistant's",
-        "sa.and_(turns.c.circle.is_(None), turns.c.assistant == turn.assistant)", "turns.c.circle.is_(None)", PRIVACY,
-        "before_circles"),
+        'turns.c.circle.is_(None),\n            turns.c.assistant == sa.bindparam("name"),',
+        "turns.c.circle.is_(None),", PRIVACY, "before_circles"),
     Mutant("a public assistant answers no private question",
         "return assistant.private and turn.circle in (assistant.circle, None)",
         "return turn.circle in (assistant.circle, None)", PRIVACY, "moved_meanwhile"),
