@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from weakref import WeakValueDictionary
 
@@ -48,25 +47,45 @@ class Bounds:
     def room_to_prepare(self, hand: TurnInHand) -> AbstractAsyncContextManager[None]:
         """Room for one more turn to be prepared."""
         of_session = self._preparing.setdefault(hand.session, asyncio.Semaphore(PREPARED_AT_ONCE_OF_A_SESSION))
-        return _room(hand, of_session)
+        return _Room(hand, of_session)
 
     def room_to_ask(self, hand: TurnInHand) -> AbstractAsyncContextManager[None]:
         """Room for one more turn to be asked."""
         person = hand.turn.person
         if person is None:  # nobody knows whose it is
-            return _room(hand, self._asking)
+            return _Room(hand, self._asking)
         of_person = self._asking_for.setdefault(person, asyncio.Semaphore(self._max_at_once_of_a_person))
-        return _room(hand, of_person, self._asking)
+        return _Room(hand, of_person, self._asking)
 
 
-@contextlib.asynccontextmanager
-async def _room(hand: TurnInHand, *bounds: asyncio.Semaphore) -> AsyncIterator[None]:
-    async def enter() -> None:
-        for bound in bounds:
-            await entered.enter_async_context(bound)
+class _Room:
+    """Room within these bounds, for as long as a block of work lasts."""
 
-    async with contextlib.AsyncExitStack() as entered:
-        hand.stage = Stage.WAITING_FOR_ROOM
-        with contextlib.suppress(WorkEnded):
-            await hand.do(enter())
-        yield
+    def __init__(self, hand: TurnInHand, *bounds: asyncio.Semaphore) -> None:
+        self._hand = hand
+        self._bounds = bounds
+        self._entered: list[asyncio.Semaphore] = []
+
+    async def __aenter__(self) -> None:
+        self._hand.stage = Stage.WAITING_FOR_ROOM
+        if not any(bound.locked() for bound in self._bounds):
+            await self._enter()  # which waits for nothing, so that nothing has to end it
+            return
+        try:
+            with contextlib.suppress(WorkEnded):
+                await self._hand.do(self._enter())
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    async def _enter(self) -> None:
+        for bound in self._bounds:
+            await bound.acquire()
+            self._entered.append(bound)
+
+    def _leave(self) -> None:
+        while self._entered:
+            self._entered.pop().release()

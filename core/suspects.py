@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from core.session_queue import SessionQueue
 from core.store import Store
@@ -42,16 +43,19 @@ class Suspects:
         self._one_of_ours = asyncio.Lock()
         self._lives_since = time.monotonic()
 
-    @contextlib.asynccontextmanager
-    async def alone(self, hand: TurnInHand) -> AsyncIterator[None]:
+    def alone(self, hand: TurnInHand) -> AbstractAsyncContextManager[None]:
         """Work on a turn; if it is suspected, once nothing is before it and while no other suspected one is in work.
 
         A turn whose work is ended waits no longer. Raises LeaseLost.
         """
+        is_to_be_alone = hand.turn.is_suspected and not hand.turn.given_up
+        return self._alone(hand) if is_to_be_alone else contextlib.nullcontext()
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, hand: TurnInHand) -> AsyncIterator[None]:
         with contextlib.ExitStack() as entered:
-            if hand.turn.is_suspected and not hand.turn.given_up:
-                with contextlib.suppress(WorkEnded):
-                    await hand.do(self._enter(hand, entered))
+            with contextlib.suppress(WorkEnded):
+                await hand.do(self._enter(hand, entered))
             yield
 
     async def _enter(self, hand: TurnInHand, entered: contextlib.ExitStack) -> None:

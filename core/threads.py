@@ -130,7 +130,7 @@ class Threads:
 
     def note_begun(self, begun: Begun) -> None:
         """A turn was begun; maybe another thread was retired for it."""
-        if begun.plan and begun.plan.begins is not None:
+        if begun.retired:
             self._erasable.set()
 
     async def ask(self, turn: Turn, assistant: Assistant, begun: Begun, answer: Answer) -> Result:
@@ -250,7 +250,8 @@ class Threads:
         assert self._conversations is not None
         if synced.conversation_id is None:
             synced.conversation_id = await self._conversations.open(_asker(turn))
-            await self._store.threads.adopt(turn, synced.conversation_id, self._model.scope)
+            if not await self._store.threads.adopt(turn, synced.conversation_id, self._model.scope):
+                self.look_for_erasures()
         missing = iter(tell)
         while batch := list(islice(missing, TURNS_PER_TELLING)):
             await self._conversations.tell(synced.conversation_id, _messages(batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ def client_address(request: Request, trusted: Sequence[Network]) -> str:
     X-Forwarded-For is believed as far as trusted proxies wrote it: from its end, up to the first address that is none
     of theirs. An IPv6 address stands for its /64 network, which one subscriber has to himself.
     """
-    peer = _parse(request.client.host) if request.client else None
+    peer = _peer(request.client.host) if request.client else None
     parts = [part for value in request.headers.getlist("x-forwarded-for") for part in value.split(",")]
     if not parts:
         return _subscriber(peer)
@@ -38,6 +39,11 @@ def client_address(request: Request, trusted: Sequence[Network]) -> str:
         # Started as plain `uvicorn`, the server believes any X-Forwarded-For from this machine, trusted by us or not.
         return FORWARDED
     return _subscriber(peer)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _peer(host: str) -> Address | None:
+    return _parse(host)
 
 
 def _parse(text: str) -> Address | None:
@@ -58,6 +64,7 @@ def _is_in(address: Address | None, trusted: Sequence[Network]) -> bool:
     return address is not None and any(address in network for network in trusted if network.version == address.version)
 
 
+@functools.lru_cache(maxsize=1_000)
 def _subscriber(address: Address | None) -> str:
     if address is None:
         return UNKNOWN

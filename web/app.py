@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from bots.shared.surface import LoadedSurface
 from core import Chat, Settings, StoreUnavailable, allowed_hosts, open_chat
 from web.addresses import networks
-from web.ask import answer_orphaned, ask_routes, turn_routes
+from web.ask import AskDirectly, answer_orphaned, ask_routes, turn_routes
 from web.callers import Callers
 from web.deliveries import delivery_routes
 from web.docs import docs_routes
@@ -87,6 +87,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     for router in routers:
         app.include_router(router)
     answer_with_sentences(app, routers)
+    app.add_middleware(AskDirectly)
     app.add_middleware(BoundedBody, most=settings.max_body_bytes)
     app.add_middleware(Unexpected)
     app.add_middleware(

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core import Answer, Chat, Outcome, Question, Turn
+from core import Answer, Chat, ChatError, Outcome, Question, Turn
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, caller_of
 from web.depends import OpenChat, OpenRates
-from web.problems import UnknownTurn, problems
+from web.problems import UnknownTurn, problem_of, problems
 from web.streams import EVENT_STREAM, EventStream, wants_events
 
 LONGEST_KEY, LONGEST_EVENT_ID = 255, 100
@@ -89,33 +89,54 @@ LastEventId = Annotated[
 ]
 
 
-class AskRoute(APIRoute):
-    """Takes a question as nearly all are sent by itself; solving the same dependencies each time costs five times that.
+class AskDirectly:
+    """Takes a question as nearly all are sent by itself: FastAPI's way to `ask` costs several times what it does.
 
     What is not plainly right is left to FastAPI, which says what is wrong with it.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        by_fastapi = super().get_route_handler()
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
-        async def handle(request: Request) -> Response:
-            headers, state = request.headers, request.app.state
-            key, last = headers.get("idempotency-key"), headers.get("last-event-id")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != "/ask" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        headers, state = request.headers, request.app.state
+        key, last = headers.get("idempotency-key"), headers.get("last-event-id")
+        is_usual = key is None or 0 < len(key) <= LONGEST_KEY
+        is_usual &= last is None or len(last) <= LONGEST_EVENT_ID
+        if not is_usual or headers.get("content-type") != "application/json":
+            await self._app(scope, receive, send)
+            return
+        response: Response
+        try:
+            text = await request.body()
             try:
-                body = AskBody.model_validate_json(await request.body())
-            except (ValidationError, ClientDisconnect):
-                return await by_fastapi(request)
-            is_usual = key is None or 0 < len(key) <= LONGEST_KEY
-            is_usual &= last is None or len(last) <= LONGEST_EVENT_ID
-            if not is_usual or headers.get("content-type") != "application/json":
-                return await by_fastapi(request)
-            response: Response = await ask(request, state.chat, state.rates, await caller_of(request), body, key, last)
-            return response
+                body = AskBody.model_validate_json(text)
+            except ValidationError:
+                await self._app(scope, _again(text, receive), send)
+                return
+            response = await ask(request, state.chat, state.rates, await caller_of(request), body, key, last)
+            await response(scope, receive, send)
+        except ClientDisconnect:
+            return
+        except (ChatError, HTTPException) as error:
+            await problem_of(error)(scope, receive, send)
 
-        return handle
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Receive a body that was read before, and then what comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receive_again
 
 
-ask_routes = APIRouter(route_class=AskRoute)
+ask_routes = APIRouter()
 turn_routes = APIRouter()
 
 
@@ -153,13 +174,14 @@ async def ask(
         may_wait=False,
         may_unlock=caller.may_unlock,
     )
+    streams = wants_events(request)
     turn, answer, had_room = await rates.admit(
         caller.subjects,
         partial(_answer, chat, question),
         begins_nothing=partial(_is_asked_already, chat, question),
-        streams=wants_events(request),
+        streams=streams,
     )
-    if wants_events(request):
+    if streams:
         return EventStream(rates, caller, turn, answer, last_event_id, had_room=had_room)
     finished = await answer.whole()
     return JSONResponse({"session_id": body.session_id, "response": finished.text})

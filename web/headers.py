@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SAFE_HEADERS = {
@@ -11,6 +10,7 @@ SAFE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_RAW = [(name.lower().encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
 
 
 class SafeHeaders:
@@ -26,11 +26,12 @@ class SafeHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SAFE_HEADERS.items():
-                    headers.setdefault(name, value)
+                headers = list(message.get("headers", ()))
+                there = {name for name, _ in headers}
+                headers += [each for each in _RAW if each[0] not in there]
                 for name, value in scope.get("state", {}).get("rate_limit", {}).items():
-                    headers[name] = value
+                    headers.append((name.lower().encode(), value.encode()))
+                message["headers"] = headers
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from web.problems import problem
 
+MOST_REMEMBERED = 100
 STRANGE_HOST = "Bob does not answer to this host name. ALLOWED_HOSTS lists those he answers to."
 
 
@@ -21,8 +22,18 @@ class AllowedHosts:
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
         self._app = app
         self._hosts = hosts
+        self._allowed: set[bytes] = set()  # by what requests called them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = next((value for name, value in scope.get("headers", ()) if name == b"host"), None)
+        if host in self._allowed or await self._is_allowed(scope, receive):
+            if host is not None and len(self._allowed) < MOST_REMEMBERED:
+                self._allowed.add(host)
+            await self._app(scope, receive, send)
+        else:
+            await problem(400, STRANGE_HOST)(scope, receive, send)
+
+    async def _is_allowed(self, scope: Scope, receive: Receive) -> bool:
         is_allowed = False
 
         async def allow(*_: object) -> None:
@@ -33,4 +44,4 @@ class AllowedHosts:
             pass
 
         await TrustedHostMiddleware(allow, self._hosts, www_redirect=False)(scope, receive, discard)
-        await (self._app if is_allowed else problem(400, STRANGE_HOST))(scope, receive, send)
+        return is_allowed

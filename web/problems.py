@@ -95,6 +95,13 @@ def chat_problem(error: ChatError) -> JSONResponse:
     return problem(_STATUS.get(type(error), 500), error.sentence, headers)
 
 
+def problem_of(error: ChatError | HTTPException) -> JSONResponse:
+    """The response to an error of the core, or to one that says its status."""
+    if isinstance(error, ChatError):
+        return chat_problem(error)
+    return problem(error.status_code, str(error.detail), dict(error.headers) if error.headers else None)
+
+
 def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Let every error of `app`, which has these routers, be a sentence."""
     routes = [route for router in (*routers, app.router) for route in router.routes if isinstance(route, Route)]
@@ -113,7 +120,7 @@ def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:
             return problem(405, "That cannot be done here.", {"Allow": ", ".join(_methods_at(routes, request))})
         if error.status_code == 400:  # how FastAPI says that it could not decode the body
             return problem(422, NO_JSON)
-        return problem(error.status_code, str(error.detail), dict(error.headers) if error.headers else None)
+        return problem_of(error)
 
     app.add_middleware(WithoutSlash, routes=routes)
     app.add_exception_handler(ChatError, on_chat_error)

@@ -20,7 +20,7 @@ from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by i
 from core.assistants import Assistant
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
 from core.logs import kind_of
-from core.openai_model.bursts import bursts
+from core.openai_model.bursts import Bursts
 from core.openai_model.conversations import OpenAIConversations
 from core.openai_model.dialects import Api, ChatCompletions, Dialect, Known, Refusal, Responses, adapted, other_than
 from core.openai_model.errors import LEADS_ELSEWHERE, connection_trouble_of, silence_of, trouble_of
@@ -310,7 +310,10 @@ async def _read(response: aiohttp.ClientResponse, whole: bytes | None, reading: 
             yield news
         return
     events = Events(reading.wants)
-    chunks = _once(whole) if whole is not None else bursts(response, lambda: reading.words.has_begun)
+    bursts: contextlib.AbstractContextManager[AsyncIterator[bytes]]
+    bursts = (
+        contextlib.nullcontext(_once(whole)) if whole is not None else Bursts(response, lambda: reading.words.has_begun)
+    )
     is_understood = is_anything = False
 
     def news_in(read: Iterable[dict[str, Any]]) -> Iterator[News]:
@@ -322,14 +325,15 @@ async def _read(response: aiohttp.ClientResponse, whole: bytes | None, reading: 
                 return
 
     try:
-        async for chunk in chunks:
-            is_anything = is_anything or chunk.lstrip()[:1] not in (b"", b":")  # more than nothing or a comment
-            for news in _together(news_in(events.feed(chunk))):
-                yield news
-            if reading.ended:
-                return
-            if events.done:
-                break
+        with bursts as chunks:
+            async for chunk in chunks:
+                is_anything = is_anything or chunk.lstrip()[:1] not in (b"", b":")  # more than nothing or a comment
+                for news in _together(news_in(events.feed(chunk))):
+                    yield news
+                if reading.ended:
+                    return
+                if events.done:
+                    break
     except (aiohttp.ClientError, TimeoutError):
         if not reading.may_end:
             raise

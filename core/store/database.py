@@ -73,9 +73,9 @@ class _Job:
 class Worker:
     """A thread with a connection, that does units of work in order and commits up to `batch` of them at once.
 
-    In a batch each unit of work has a savepoint of its own, so one that fails takes nothing else along. Where work came
-    while the last was committed there is more to come, for which a commit waits `gather` seconds. `tidy` is done after
-    each commit.
+    Where a unit of work in a batch fails, all of it is done anew, each with a savepoint of its own, so that one that
+    fails takes nothing else along. Where work came while the last was committed there is more to come, for which a
+    commit waits `gather` seconds. `tidy` is done after each commit.
     """
 
     def __init__(self, engine: sa.Engine, *, batch: int, gather: float = 0.0, tidy: Tidy | None = None) -> None:
@@ -157,6 +157,13 @@ class Worker:
         if self._batch == 1:
             _repeat(connection, jobs[0])
             return
+        try:
+            with connection.begin():
+                for job in jobs:
+                    job.result = _done(job.work, connection)
+            return
+        except _UnitFailed:
+            pass
         with connection.begin():
             driver = connection.connection.driver_connection
             assert driver is not None
@@ -173,6 +180,17 @@ class Worker:
                 if job.error:
                     driver.execute("ROLLBACK TO unit")
                 driver.execute("RELEASE unit")
+
+
+class _UnitFailed(Exception):
+    """A unit of work failed before anything of its batch was committed."""
+
+
+def _done(work: Work[T], connection: sa.Connection) -> T:
+    try:
+        return work(connection)
+    except Exception as error:
+        raise _UnitFailed from error
 
 
 class _LostBeforeCommit(Exception):

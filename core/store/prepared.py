@@ -7,6 +7,7 @@ on running it. A prepared statement is written in SQLAlchemy's language and hand
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,18 +30,25 @@ class Prepared:
 
     def first(self, connection: sa.Connection, **values: Any) -> Any:
         """Run it; its first row by the names of its columns, or None. Raises what SQLAlchemy would raise."""
+        row = self._run(connection, values, lambda cursor: cursor.fetchone() if self._row._fields else None)
+        return None if row is None else self._row(*row)
+
+    def all(self, connection: sa.Connection, **values: Any) -> list[Any]:
+        """The same with all of its rows."""
+        return [self._row(*row) for row in self._run(connection, values, lambda cursor: cursor.fetchall())]
+
+    def _run(self, connection: sa.Connection, values: dict[str, Any], fetch: Callable[[Any], Any]) -> Any:
         given = {**self._defaults, **values}
         driver = connection.connection.dbapi_connection
         assert driver is not None
         cursor = driver.cursor()
         try:
             cursor.execute(self._text, given if self._order is None else [given[name] for name in self._order])
-            row = cursor.fetchone() if self._row._fields else None
+            return fetch(cursor)
         except self._dialect.loaded_dbapi.Error as error:
             raise self._wrapped(error, driver) from error
         finally:
             cursor.close()
-        return None if row is None else self._row(*row)
 
     def _wrapped(self, error: Exception, driver: Any) -> BaseException:
         return sa.exc.DBAPIError.instance(

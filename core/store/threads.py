@@ -14,7 +14,7 @@ from core.store.database import Database
 from core.store.erasures import Erasures
 from core.store.part import Part, prepared, writes
 from core.store.prepared import Statement
-from core.store.rows import HAS_LEASE, WAITS, fence, frame_of, lease_of, sessions, turns
+from core.store.rows import HAS_LEASE, IS_OPEN, WAITS, fence, frame_of, lease_of, sessions, turns
 from core.store.tables import Thread
 from core.turns import SYNCED_OUTCOMES, PastTurn, Turn, Usage
 
@@ -24,6 +24,9 @@ threads: sa.Table = Thread.__table__  # type: ignore[attr-defined]
 SECONDS_AFTER_A_RECLAIM = 120.0
 PAGE = 100
 _THREAD = ("conversation_id", "scope", "private", "circle", "begins", "synced", "tokens", "in_doubt")
+_FOUND = (
+    sessions.c.begins.label("session_begins"), *(threads.c[name].label(f"thread_{name}") for name in _THREAD),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Begun:
     stop: bool = False
     given_up: bool = False
     seconds_left: float = 0.0
+    retired: bool = False  # another thread was, for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,6 @@ class StoredThreads(Part):
     @writes
     def begin(self, connection: sa.Connection, turn: Turn, how: Beginning) -> Begun | None:
         """Begin to ask a turn, or None while an earlier one of its session is open."""
-        return self.begin_within(connection, turn, how)
-
-    def begin_within(self, connection: sa.Connection, turn: Turn, how: Beginning) -> Begun | None:
-        """The same in the caller's transaction."""
         found = self._look.first(connection, **lease_of(turn))
         if found is None:
             raise LeaseLost
@@ -117,10 +117,23 @@ class StoredThreads(Part):
         started = self._start.first(connection, **lease_of(turn), **self._clock.params())
         if started is None:  # it was reclaimed since we looked
             raise LeaseLost
-        state = _state_in(found)
-        plan = how.decide(state, lambda after: _transcript(connection, turn, max(after, found.session_begins - 1)))
+        return self.begun(connection, turn, how, found, age=started.age)
+
+    def before(self, connection: sa.Connection, turn: Turn) -> Any:
+        """What a turn that is about to be added finds: whether it `waits` for an earlier one, and its thread.
+
+        None where it is the first of its session. To be asked once the session is locked.
+        """
+        return self._before.first(connection, session=turn.session_id, name=turn.assistant) if turn.number > 1 else None
+
+    def begun(self, connection: sa.Connection, turn: Turn, how: Beginning, found: Any, *, age: float = 0.0) -> Begun:
+        """Decide what the thread of a turn needs that is begun in this transaction, given what it `found`."""
+        session_begins = found.session_begins if found is not None else 1
+        has_thread = found is not None and found.thread_scope is not None
+        state = _state_in(found) if has_thread else None
+        plan = how.decide(state, lambda after: self._transcript(connection, turn, max(after, session_begins - 1)))
         if plan.begins is not None:
-            if found.thread_scope is not None:
+            if has_thread:
                 self.retire(connection, turn.session_id, turn.assistant)
             self._record_new(connection, turn, how.scope, plan.begins)
         elif not how.lives_here:
@@ -128,21 +141,27 @@ class StoredThreads(Part):
         return Begun(
             plan,
             conversation_id=state.conversation_id if state and plan.begins is None else None,
-            seconds_left=min(how.deadline, max(how.deadline - started.age, SECONDS_AFTER_A_RECLAIM)),
+            seconds_left=min(how.deadline, max(how.deadline - age, SECONDS_AFTER_A_RECLAIM)),
+            retired=has_thread and plan.begins is not None,
         )
 
     @prepared
     def _look(self) -> Statement:
         of_the_turn = sa.and_(threads.c.session_id == turns.c.session_id, threads.c.assistant == turns.c.assistant)
         return (
-            sa.select(
-                turns.c.stop,
-                sessions.c.begins.label("session_begins"),
-                WAITS.label("waits"),
-                *(threads.c[name].label(f"thread_{name}") for name in _THREAD),
-            )
+            sa.select(turns.c.stop, WAITS.label("waits"), *_FOUND)
             .select_from(turns.join(sessions, sessions.c.id == turns.c.session_id).outerjoin(threads, of_the_turn))
             .where(HAS_LEASE)
+        )
+
+    @prepared
+    def _before(self) -> Statement:
+        of_the_turn = sa.and_(threads.c.session_id == sessions.c.id, threads.c.assistant == sa.bindparam("name"))
+        is_one_open = sa.exists().where(turns.c.session_id == sessions.c.id, IS_OPEN)
+        return (
+            sa.select(is_one_open.label("waits"), *_FOUND)
+            .select_from(sessions.outerjoin(threads, of_the_turn))
+            .where(sessions.c.id == sa.bindparam("session"))
         )
 
     @prepared
@@ -174,15 +193,17 @@ class StoredThreads(Part):
     # ── writing to it ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @writes
-    def adopt(self, connection: sa.Connection, turn: Turn, conversation_id: str, scope: str) -> None:
+    def adopt(self, connection: sa.Connection, turn: Turn, conversation_id: str, scope: str) -> bool:
         """Record a new, empty conversation as the turn's thread, and that it is about to be written to.
 
-        Where a reset took the thread away meanwhile, the conversation serves this turn alone and is erased then.
+        False where a reset took the thread away meanwhile: the conversation serves this turn alone and is erased then.
         """
         which = {"session": turn.session_id, "name": turn.assistant, **lease_of(turn)}
-        if self._adopt.first(connection, new_conversation=conversation_id, **which) is None:
-            fence(connection, turn)
-            self._erasures.leave(connection, conversation_id, scope, self._erase_after)
+        if self._adopt.first(connection, new_conversation=conversation_id, **which) is not None:
+            return True
+        fence(connection, turn)
+        self._erasures.leave(connection, conversation_id, scope, self._erase_after)
+        return False
 
     @prepared
     def _adopt(self) -> Statement:
@@ -247,6 +268,51 @@ class StoredThreads(Part):
                 self._erasures.leave(connection, thread.conversation_id, thread.scope, pause)
             connection.execute(sa.delete(threads).where(threads.c.id == thread.id))
 
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _transcript(self, connection: sa.Connection, turn: Turn, after: int) -> Iterator[PastTurn]:
+        """What the turn's assistant may see of its session, newest first, from behind the turn `after`."""
+        below = turn.number
+        while below > after + 1:
+            page = self._page.all(
+                connection, session=turn.session_id, after=after, below=below, name=turn.assistant,
+                private=turn.private, circle=turn.circle, most=PAGE,
+            )  # fmt: skip
+            for row in page:
+                yield PastTurn(row.number, as_prompt(row.question, frame_of(row.frame)), row.answer)
+            if len(page) < PAGE:
+                return
+            below = page[-1].number
+
+    @prepared
+    def _page(self) -> Statement:
+        """The one place where it is decided what an assistant may see.
+
+        Everybody sees what was said with public assistants, and a private one what was said in its circle as well. Of
+        what was said before circles were recorded, each private assistant sees its own.
+        """
+        synced: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{outcome}'") for outcome in SYNCED_OUTCOMES]
+        is_of_its_circle = turns.c.circle == sa.bindparam("circle")  # NULL for who is in none, which equals nothing
+        is_of_before = sa.and_(
+            sa.bindparam("private", type_=sa.Boolean),
+            turns.c.circle.is_(None),
+            turns.c.assistant == sa.bindparam("name"),
+        )
+        return (
+            sa.select(turns.c.number, turns.c.question, turns.c.frame, turns.c.answer)
+            .where(
+                turns.c.session_id == sa.bindparam("session"),
+                turns.c.number > sa.bindparam("after"),
+                turns.c.number < sa.bindparam("below"),
+                turns.c.outcome.in_(synced),
+                turns.c.question != "",
+                turns.c.answer != "",
+                sa.or_(turns.c.private.is_(False), is_of_its_circle, is_of_before),
+            )
+            .order_by(turns.c.number.desc())
+            .limit(sa.bindparam("most"))
+        )
+
 
 def _state_in(found: Any) -> ThreadState | None:
     """The state of a turn's thread; None where it has none, or one that holds what was said before a reset."""
@@ -257,38 +323,3 @@ def _state_in(found: Any) -> ThreadState | None:
 
 def _of(turn: Turn) -> Sequence[sa.ColumnElement[bool]]:
     return threads.c.session_id == turn.session_id, threads.c.assistant == turn.assistant
-
-
-def _transcript(connection: sa.Connection, turn: Turn, after: int) -> Iterator[PastTurn]:
-    """What the turn's assistant may see of its session, newest first: the one place where that is decided.
-
-    Everybody sees what was said with public assistants, and a private one what was said in its circle as well.
-    """
-    below = turn.number
-    while below > after + 1:
-        page = connection.execute(
-            sa.select(turns.c.number, turns.c.question, turns.c.frame, turns.c.answer)
-            .where(
-                turns.c.session_id == turn.session_id,
-                turns.c.number > after,
-                turns.c.number < below,
-                turns.c.outcome.in_(SYNCED_OUTCOMES),
-                turns.c.question != "",
-                turns.c.answer != "",
-                sa.or_(turns.c.private.is_(False), *_of_its_circle(turn)),
-            )
-            .order_by(turns.c.number.desc())
-            .limit(PAGE)
-        ).all()
-        for row in page:
-            yield PastTurn(row.number, as_prompt(row.question, frame_of(row.frame)), row.answer)
-        if len(page) < PAGE:
-            return
-        below = page[-1].number
-
-
-def _of_its_circle(turn: Turn) -> Iterator[sa.ColumnElement[bool]]:
-    if turn.circle is not None:
-        yield turns.c.circle == turn.circle
-    if turn.private:  # of what was said before circles were recorded, each private assistant sees its own
-        yield sa.and_(turns.c.circle.is_(None), turns.c.assistant == turn.assistant)

@@ -135,13 +135,11 @@ class Turns(Part):
                 self._set_aside(c, instead_of)
             try:
                 with c.begin_nested() if said.candidates else contextlib.nullcontext():
-                    turn = self._add(c, question, new, max_waiting)
+                    return self._add(c, question, new, max_waiting, begins)
             except Overloaded as full:
                 if not said.candidates:
                     raise
                 return full  # what counts has to count, also where there is no room
-            how = begins(turn)
-            return turn, self._threads.begin_within(c, turn, how) if how is not None else None
 
         try:
             accepted = await self._db.write(work, in_order_of=question.session)
@@ -192,8 +190,14 @@ class Turns(Part):
             .values(event_id=turns.c.event_id + ":" + turns.c.id)
         )
 
-    def _add(self, connection: sa.Connection, question: Question, new: _New, max_waiting: int) -> Turn:
-        """Store a question at the end of its session's queue. Raises _EventKnown or Overloaded, and stores nothing."""
+    def _add(
+        self, connection: sa.Connection, question: Question, new: _New, max_waiting: int,
+        begins: Callable[[Turn], Beginning | None],
+    ) -> tuple[Turn, Begun | None]:  # fmt: skip
+        """Store a question at the end of its session's queue, and begin it where it may be.
+
+        Raises _EventKnown or Overloaded, and stores nothing.
+        """
         session = self._count.first(connection, name=question.session, surface=question.surface, **self._clock.params())
         # There cannot wait more than were ever asked; counting costs more than that thought.
         full = session.turns > max_waiting and _open_in(connection, session.id) >= max_waiting
@@ -217,16 +221,24 @@ class Turns(Part):
         }
         destination = None if question.destination is None else dict(question.destination)
         frame = None if new.unread else question.frame
+        turn = Turn(**values, session=question.session, fencing_token=1, destination=destination, frame=frame)
+        how = begins(turn)
+        found = self._threads.before(connection, turn) if how is not None else None
+        if found is not None and found.waits:
+            how = None
         stored = {
             "lease_owner": self._lease_owner,
             "destination": None if destination is None else json.dumps(destination),
             "frame": frame_as_json(frame),
+            "is_begun": how is not None and bool(turn.question),
         }
         if self._insert_turn.first(connection, **values, **stored, **self._clock.params()) is None:
             raise _EventKnown
         if question.gesture and not self._places.is_new_gesture(connection, question.surface, question.gesture):
             raise _EventKnown
-        return Turn(**values, session=question.session, fencing_token=1, destination=destination, frame=frame)
+        if how is None:
+            return turn, None
+        return turn, self._threads.begun(connection, turn, how, found) if turn.question else Begun(None)
 
     @prepared
     def _count(self) -> Statement:
@@ -242,13 +254,15 @@ class Turns(Part):
 
     @prepared
     def _insert_turn(self) -> Statement:
+        is_begun = sa.bindparam("is_begun", type_=sa.Boolean)
         return (
             self._insert(turns)
             .values(
                 {
                     **{name: sa.bindparam(name) for name in _ACCEPTED},
                     "fencing_token": 1, "attempts": 0, "stop": False, "accepted_at": self._clock.now,
-                    "input_tokens": 0, "output_tokens": 0,
+                    "input_tokens": 0, "output_tokens": 0, "started_at": sa.case((is_begun, self._clock.now)),
+                    "working_token": sa.case((is_begun, 1)),
                 }
             )
             .on_conflict_do_nothing(index_elements=["surface", "event_id"])

@@ -472,7 +472,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self._accept_something(how)
             return
         store, turn, finished = hold.process.store, hold.turn, Finished(f"a{self._count()}.")
-        writes: list[Callable[[], Coroutine[Any, Any, None]]] = [
+        writes: list[Callable[[], Coroutine[Any, Any, object]]] = [
             lambda: store.threads.adopt(turn, f"{self.surface}-c{self._count()}", self.surface),
             lambda: store.turns.note_prepared(replace(turn, question=f"q{self._count()}.", context="")),
             lambda: store.threads.settle(turn, turn.number, 1),
@@ -945,7 +945,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.sound = False
         return self.world.run(work)
 
-    def _write(self, hold: Hold, work: Coroutine[Any, Any, None]) -> bool:
+    def _write(self, hold: Hold, work: Coroutine[Any, Any, object]) -> bool:
         """Whether it was written, which is when the hold is valid."""
         valid = self._is_valid(hold)
         try:

@@ -17,7 +17,7 @@ import pytest
 
 from core import Question, Settings, StartError, openai_model, start_warnings
 from core.language_model import ModelTrouble, Said, TroubleKind
-from core.openai_model.network import Address, Proxy, certificates, proxy_before
+from core.openai_model.network import Address, Connection, Proxy, certificates, open_session, proxy_before
 from tests.conftest import KEY, opened
 from tests.core.test_openai_model import answer_of, model_at
 from tests.fakes.openai_api import FakeOpenAI
@@ -318,3 +318,47 @@ def test_authorities_that_cannot_be_read_are_one_sentence(
         with pytest.raises(StartError, match=r"^SSL_CERT_FILE [^\n]*\.$"):
             certificates(url, proxy)
     certificates(HTTP)  # where nothing is encrypted none are needed
+
+
+# ── connections ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_each_chunk_of_a_reply_is_parsed_once_and_what_is_held_comes_when_it_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+    received = Connection.data_received
+
+    def counted(self: Connection, data: bytes) -> None:
+        nonlocal looks
+        looks += 1
+        received(self, data)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 100)
+        await reader.readexactly(1)  # once the first chunks were read
+        writer.write(b"1\r\nb\r\n" * 100 + b"0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    monkeypatch.setattr(Connection, "data_received", counted)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with (
+        server,
+        open_session(None, certificates("http://x"), []) as session,
+        session.get(f"http://127.0.0.1:{port}/") as response,
+    ):
+        first = await response.content.readexactly(100)
+        assert response.connection is not None
+        connection, transport = response.connection.protocol, response.connection.transport
+        assert isinstance(connection, Connection)
+        assert isinstance(transport, asyncio.Transport)
+        connection.hold()
+        assert not transport.is_reading()
+        transport.write(b"!")
+        connection.let_go()
+        assert await response.content.read() == b"b" * 100
+    assert first == b"a" * 100
+    assert looks < 10
