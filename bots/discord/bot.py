@@ -26,6 +26,7 @@ from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, check_lease_bef
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.commands import DiscordCommands
 from bots.discord.destination import Destination
+from bots.discord.gateway import guard
 from bots.discord.incoming import Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
 from bots.discord.reply import DiscordReply, seconds_between_edits
@@ -67,6 +68,7 @@ class Client(discord.AutoShardedClient):
             intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=60.0,
             chunk_guilds_at_startup=False, guild_ready_timeout=SECONDS_FOR_ONE_MORE_SERVER, http_trace=_trace_for(bot),
         )  # fmt: skip
+        guard(self)
         self._bot = bot
         self._tree = bot.commands.tree_for(self)
         self.is_known_to_work = False
