@@ -101,6 +101,16 @@ def _message(parse: Parse, data: Json) -> None:
         _message_of_this_event.reset(token)
 
 
+def as_message(channel: Any, data: Json) -> discord.Message:
+    """A message of a channel, as far as discord.py can read it. Raises where it cannot read the least of it."""
+    try:
+        made = channel._state.create_message(channel=channel, data=data)
+    except Exception:
+        made = channel._state.create_message(channel=channel, data=least_of(data))
+    assert isinstance(made, discord.Message)
+    return made
+
+
 def least_of(message: Json) -> Json:
     """A message without all that discord.py can do without."""
     least = {name: message.get(name, otherwise) for name, otherwise in _LEAST_OF_A_MESSAGE.items()}

@@ -192,12 +192,14 @@ class FakeSlack:
         *,
         thread_ts: str | None = None,
         files: Sequence[str] = (),
+        attachments: Sequence[Json] = (),
+        blocks: Sequence[Json] = (),
         broadcast: bool = False,
         subtype: str | None = None,
         bot_id: str | None = None,
         team: str | None = None,
     ) -> str:
-        """A person writes. What is returned is the timestamp of the message."""
+        """A person writes, or an app. What is returned is the timestamp of the message."""
         with self._changes.changing():
             state = self._state
             room = state.world.channels[channel]
@@ -207,6 +209,7 @@ class FakeSlack:
             told = [file.withheld() if withheld else file.as_json(state.url) for file in kept]
             kind = "file_share" if files else "thread_broadcast" if broadcast else subtype
             more = {"thread_ts": thread_ts, "files": told, "subtype": kind, "bot_id": bot_id}
+            more |= {"attachments": [*attachments], "blocks": [*blocks]}
             return state.said(author, room, text, team=team or author.team, **more).ts
 
     def edits(self, channel: str, ts: str, text: str) -> None:
