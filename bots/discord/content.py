@@ -129,7 +129,8 @@ class _Reader(Reader):
 
     def message(self, message: Json, depth: int) -> str:
         """A message, of which the words are given and not taken down."""
-        before, self._names = self._names, {**self._names, **mentioned_in(message)}
+        named_here = {id_: self._masked(name) for id_, name in mentioned_in(message).items()}
+        before, self._names = self._names, {**self._names, **named_here}
         try:
             self._all_of_message(message, depth)
             return self._readable(message.get("content"))
