@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bots.discord.words import named, readable
-from bots.shared.content import NOTHING_TO_READ, Content, Mask, Quote, Reader, text_in
+from bots.shared.content import LONGEST_CONTENT, LONGEST_NAME, NOTHING_TO_READ, Content, Mask, Quote, Reader, text_in
 from core import Json
 
 DEFAULT, THREAD_STARTER, REPLY = 0, 21, 19
@@ -129,7 +129,7 @@ class _Reader(Reader):
 
     def message(self, message: Json, depth: int) -> str:
         """A message, of which the words are given and not taken down."""
-        named_here = {id_: self._masked(name) for id_, name in mentioned_in(message).items()}
+        named_here = {id_: self.masked(name, LONGEST_NAME) for id_, name in mentioned_in(message).items()}
         before, self._names = self._names, {**self._names, **named_here}
         try:
             self._all_of_message(message, depth)
@@ -176,7 +176,7 @@ class _Reader(Reader):
         for snapshot in self.objects(message.get("message_snapshots"), "a forwarded message", depth):
             forwarded = _object(snapshot, "message")
             with self.apart() as apart:
-                words = self._masked(self.message(forwarded, depth + 1))
+                words = self.masked(self.message(forwarded, depth + 1), LONGEST_CONTENT)
             id_ = id_in(reference.get("message_id"))
             text = "\n".join(part for part in (words, apart.text) if part)
             self.quotes += [Quote(str(id_ or ""), "", "", text, apart.unread), *apart.quotes]

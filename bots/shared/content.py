@@ -16,6 +16,9 @@ MOST_PARTS = 2_000  # blocks, elements, cells and the like that are looked at in
 DEEPEST = 12  # parts within parts
 MOST_UNREAD, LONGEST_UNREAD = 20, 1_000
 LONGEST_KIND = 40
+LONGEST_TEXT = 100_000  # characters of one text: more than may be asked
+LONGEST_SECRET = 1_000  # characters that a password may take, with whatever is hidden in it
+LONGEST_NAME = 200
 
 THE_REST = "the rest of the message"
 MORE = "and more"
@@ -74,6 +77,7 @@ def with_unread(text: str, unread: Sequence[str]) -> str:
 def text_in(value: object) -> str:
     """A text or a number as a text that can be stored; anything else is none."""
     if isinstance(value, str):
+        value = value[:LONGEST_TEXT]
         return value.encode("utf-8", "ignore").decode().replace("\0", "")  # half characters are none
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
         return str(value)
@@ -100,19 +104,28 @@ class Reader:
 
     def say(self, text: str) -> None:
         """Take down a line, or several."""
-        text = self._masked(text.strip("\n").rstrip()) if text and not self._is_quiet else ""
+        text = text.strip("\n").rstrip()
+        if self._is_quiet or not text:
+            return
         if len(text) > self._room:
             self.miss(THE_REST)
-            text = text[: self._room]
-        if text:
-            self._room -= len(text)
-            self.lines.append(text)
+        said = self.masked(text, self._room)
+        self._room -= min(len(text), self._room)
+        if said:
+            self.lines.append(said)
+
+    def masked(self, text: str, most: int) -> str:
+        """A text with a mask, of at most `most` characters; no more of it is looked at than has to be."""
+        masked = self._masked(text[: most + LONGEST_SECRET]) if most > 0 else ""
+        if len(text) > most + LONGEST_SECRET:  # its end may be half of a secret, which nothing masks
+            masked = masked[:-LONGEST_SECRET]
+        return masked[:most]
 
     def miss(self, what: str) -> None:
         """Take down the name of something that cannot be read."""
         if len(self._unread) >= MOST_UNREAD:
             what = MORE
-        self._unread[self._masked(" ".join(what.split()))[:LONGEST_UNREAD]] = None
+        self._unread[self.masked(" ".join(what.split()), LONGEST_UNREAD)] = None
 
     def objects(self, value: object, what: str, depth: int) -> Iterator[Json]:
         """The objects in a list that is `depth` parts deep, as far as there is room; whatever else is there is missed.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from bots.shared.content import LONGEST_CONTENT, Content, Mask, Quote, Reader, kind_in, text_in
+from bots.shared.content import LONGEST_CONTENT, LONGEST_NAME, Content, Mask, Quote, Reader, kind_in, text_in
 from bots.shared.words import plain_name
 from core import Json
 
@@ -299,7 +299,7 @@ class _Reader(Reader):
             name = text_in(attachment.get("author_name")) or (f"<@{author}>" if _ID.fullmatch(author) else "")
             message = _message_of(attachment)
             id_ = f"{self._install}:{message}" if message else ""
-            self.quotes.append(Quote(id_, author, self._masked(name), apart.text, apart.unread))
+            self.quotes.append(Quote(id_, author, self.masked(name, LONGEST_NAME), apart.text, apart.unread))
             self.quotes += apart.quotes
             return
         self._attached(attachment, depth, ("author_name", "author_subname"))
