@@ -17,7 +17,6 @@ import pytest
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
-from bots.discord.content import content_of as content_on_discord
 from bots.discord.incoming import speaker_of
 from bots.discord.words import discord_markdown, named, opens_with, parts_of
 from bots.discord.words import readable as readable_on_discord
@@ -26,7 +25,6 @@ from bots.discord.words import title_of as title_on_discord
 from bots.shared import words
 from bots.shared.controls import command_in
 from bots.shared.pages import BlankLines, after, certain, first_page, pages, texts_of_pages
-from bots.slack.content import content_of as content_on_slack
 from bots.slack.content import readable as readable_on_slack
 from bots.slack.words import (
     fallback,
@@ -78,28 +76,6 @@ def a_request(header: str, value: str) -> Request:
 def said_on_slack(text: str = "", file: str = "") -> object:
     body = {"team_id": "T1", "authorizations": [{"user_id": "B1"}]}
     return parse_message(body, {"user": "U1", "channel": "C1", "ts": "1", "text": text, "files": [{"title": file}]})
-
-
-def shown_in_slack(text: str) -> object:
-    parts = [{"type": "text", "text": text}, {"type": "link", "url": text, "text": text}]
-    rich_text = {"type": "rich_text", "elements": [{"type": "rich_text_quote", "elements": parts}]}
-    table = {"type": "table", "rows": [[{"type": "raw_text", "text": text}, rich_text]]}
-    attachment = {"title": text, "text": text, "from_url": text, "is_share": True, "fields": [{"title": text}]}
-    blocks = [{"type": "header", "text": {"type": "mrkdwn", "text": text}}, {"type": text}, rich_text, table]
-    files = [{"title": text, "name": text, "preview": text}]
-    message = {"text": text, "blocks": blocks, "attachments": [attachment], "files": files, "username": text}
-    return content_on_slack(message, PASSWORDS.masked).told(4_000)
-
-
-def shown_in_discord(text: str) -> object:
-    embed = {"title": text, "description": text, "image": {"description": text}, "type": text}
-    mentioned = [{"id": "5", "username": text}]
-    message = {
-        "content": text, "embeds": [embed], "components": [{"type": 10, "content": text}], "mentions": mentioned,
-        "attachments": [{"filename": text, "description": text}], "poll": {"question": {"text": text}},
-        "message_snapshots": [{"message": {"content": text, "sticker_items": [{"name": text}]}}],
-    }  # fmt: skip
-    return content_on_discord(message, 1, {}, PASSWORDS.masked).told(4_000)
 
 
 def streamed(text: str) -> None:
@@ -178,8 +154,6 @@ READERS: dict[str, Reader] = {
     "a message on Slack": said_on_slack,
     "a file's name on Slack": lambda text: said_on_slack(file=text),
     "markup on Slack": readable_on_slack,
-    "what a message on Slack shows": shown_in_slack,
-    "what a message on Discord shows": shown_in_discord,
     "whom a message on Slack is for": lambda text: is_for_us(text, "B1", in_ours=True),
     "the people in a message on Slack": people_in,
     "the names in a message on Slack": lambda text: with_names(text, {"U1": "Grace"}),

@@ -16,7 +16,7 @@ MOST_PARTS = 2_000  # blocks, elements, cells and the like that are looked at in
 DEEPEST = 12  # parts within parts
 MOST_UNREAD, LONGEST_UNREAD = 20, 1_000
 LONGEST_KIND = 40
-LONGEST_TEXT = 100_000  # characters of one text: more than may be asked
+LONGEST_TEXT = 50_000  # characters of one text: more than may be asked
 LONGEST_SECRET = 1_000  # characters that a password may take, with whatever is hidden in it
 LONGEST_NAME = 200
 
