@@ -27,11 +27,13 @@ Mask = Callable[[str], str]
 class Frame:
     """What a language model is told around a question: who asks it, and what it came with that cannot be read.
 
-    The speaker has no name where nobody else can speak.
+    The speaker has no name where nobody else can speak. `beside` names what could not be read in what was said before;
+    a model is told so there.
     """
 
     speaker: str = ""
     attached: Sequence[str] = ()
+    beside: Sequence[str] = ()
 
     def around(self, question: str) -> str:
         """The question in its frame."""
@@ -43,7 +45,7 @@ class Frame:
 
     def masked(self, mask: Mask) -> Frame:
         """The same with a mask over what might be a password."""
-        return Frame(mask(self.speaker), [mask(each) for each in self.attached])
+        return Frame(mask(self.speaker), [mask(each) for each in self.attached], [mask(each) for each in self.beside])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from bots.discord.words import title_of as title_on_discord
 from bots.shared import words
 from bots.shared.controls import command_in
 from bots.shared.pages import BlankLines, after, certain, first_page, pages, texts_of_pages
+from bots.slack.content import readable as readable_on_slack
 from bots.slack.words import (
     fallback,
     harmless,
@@ -33,7 +34,6 @@ from bots.slack.words import (
     people_in,
     with_names,
 )
-from bots.slack.words import readable as readable_on_slack
 from bots.slack.words import shown as shown_on_slack
 from bots.slack.words import title_of as title_on_slack
 from core import Context, Frame, Remarks, Turn, closing, is_table_rule

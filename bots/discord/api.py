@@ -17,7 +17,9 @@ import discord
 from discord.http import MultipartParameters, handle_message_parameters
 from discord.webhook.async_ import async_context
 
+from bots.discord.content import id_in
 from bots.shared.caller import Caller, CheckLease, Failure, Login, Refused, Rules, Send
+from core import Json
 
 __all__ = ["DiscordApi", "Refused"]
 
@@ -28,6 +30,7 @@ SECONDS_OF_A_PAUSE, MOST_SECONDS_OF_A_PAUSE = 60.0, 24 * 3600.0  # where Cloudfl
 CALL, POST = "a call", "a post"
 UNKNOWN_MESSAGE = 10008
 ARCHIVED = 50083
+MESSAGES_OF_A_PAGE = 100
 MAY_NOT_REFER = 160002
 THREAD_EXISTS = 160004
 NOTHING = discord.AllowedMentions.none()
@@ -126,6 +129,24 @@ async def post_message(client: discord.Client, channel: int, **content: Any) -> 
     """Post a message that shows no previews of its links. `content` is what discord.py's `send` takes."""
     where = client.get_partial_messageable(channel)
     return await where.send(suppress_embeds=True, allowed_mentions=NOTHING, **content)
+
+
+async def messages_of(
+    client: discord.Client, channel: int, most: int, *, before: int | None = None, after: int | None = None
+) -> list[Json]:
+    """The last messages of a channel between these two, the newest first, as Discord sends them."""
+    found: list[Json] = []
+    while len(found) < most:
+        asked = min(MESSAGES_OF_A_PAGE, most - len(found))
+        page: list[Any] = [*await client.http.logs_from(channel, asked, before=before)]
+        ids = [id_in(each.get("id")) if isinstance(each, dict) else None for each in page]
+        known = [(id_, each) for id_, each in zip(ids, page, strict=True) if id_ is not None]
+        newer = [each for id_, each in known if after is None or id_ > after]
+        found += newer
+        if len(page) < asked or len(newer) < len(known) or not known:
+            break
+        before = min(id_ for id_, _ in known)
+    return found[:most]
 
 
 async def write_to(user: int, sentence: str, client: discord.Client) -> None:

@@ -25,7 +25,9 @@ from discord.http import Route
 from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message, trace_for
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.commands import DiscordCommands
+from bots.discord.content import author_of, quote_of
 from bots.discord.destination import Destination
+from bots.discord.gateway import as_message, guard, message_of_this_event
 from bots.discord.incoming import Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
 from bots.discord.reply import DiscordReply, seconds_between_edits
@@ -38,13 +40,15 @@ from bots.shared.intake import Intake
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.responder import Responder
 from bots.shared.shape import is_part_of
-from core import Chat, SettingsError, Turn, exponential_backoff, kind_of
+from bots.shared.words import names_of_files
+from core import Chat, Json, SettingsError, Turn, exponential_backoff, kind_of
 
 logger = logging.getLogger(__name__)
 
 SECONDS_TO_WAIT_FOR_DISCORD = 30.0
 SECONDS_FOR_ONE_MORE_SERVER = 2.0  # to be told of by Discord, at the beginning of a session
 SECONDS_BETWEEN_CANCELLATIONS = 2.0
+SECONDS_TO_FETCH = 5.0  # the message that another one replies to
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 SECONDS_OF_A_GOOD_CONNECTION = 120.0  # Discord takes a thousand sessions a day, and then changes the token
 
@@ -75,6 +79,7 @@ class Client(discord.AutoShardedClient):
             intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=30.0,
             chunk_guilds_at_startup=False, guild_ready_timeout=SECONDS_FOR_ONE_MORE_SERVER, http_trace=_trace_for(bot),
         )  # fmt: skip
+        guard(self)
         self._bot = bot
         self._tree = bot.commands.tree_for(self)
         self.is_known_to_work = False
@@ -109,10 +114,10 @@ class Client(discord.AutoShardedClient):
         self._bot.catch_up.session_lost()
 
     async def on_message(self, message: discord.Message) -> None:
-        await self._bot.handle_message(message)
+        await self._bot.handle_message(message, message_of_this_event())
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
-        await self._bot.handle_edit(payload.message)
+        await self._bot.handle_edit(payload.message, {**payload.data})
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         await self._bot.handle_deletion(payload.message_id, payload.channel_id)
@@ -183,23 +188,23 @@ class DiscordBot:
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def handle_message(self, message: discord.Message) -> None:
-        """Take in a message, after those that came before it in its channel."""
+    async def handle_message(self, message: discord.Message, raw: Json) -> None:
+        """Take in a message, after those that came before it in its channel. `raw` is what Discord sent of it."""
         self.catch_up.received(discord.utils.snowflake_time(message.id).timestamp())
         async with self._in_order.within(message.channel.id):
-            incoming = self._parse(message)
+            incoming = self._parse(message, raw)
             if incoming is None:
                 return
             if incoming.is_addressed or incoming.here.kind == "thread" or self._is_in_a_free_channel(incoming):
                 await self.catch_up.in_channel(message.channel, before=message.id)
             await self._in_order.insist(lambda: self._take_in(incoming))
 
-    async def handle_edit(self, message: discord.Message) -> None:
+    async def handle_edit(self, message: discord.Message, raw: Json) -> None:
         """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now."""
         if message.edited_at is None:  # links that unfold come as edits too
             return
         async with self._in_order.within(message.channel.id):
-            incoming, event_id = self._parse(message), f"edit:{message.id}:{message.edited_at.timestamp()}"
+            incoming, event_id = self._parse(message, raw), f"edit:{message.id}:{message.edited_at.timestamp()}"
             if incoming is not None and incoming.id not in self._deleted:
                 await self._in_order.insist(lambda: self._intake.edited(incoming, event_id))
 
@@ -212,8 +217,8 @@ class DiscordBot:
         finally:
             self._deleted.discard(message)
 
-    def _parse(self, message: discord.Message) -> Incoming | None:
-        incoming = parse_message(message, self.user, may_read_all=self._may_read_all, masked=self._chat.masked)
+    def _parse(self, message: discord.Message, raw: Json) -> Incoming | None:
+        incoming = parse_message(message, raw, self.user, may_read_all=self._may_read_all, masked=self._chat.masked)
         if incoming is None or incoming.is_for_somebody_else:
             return incoming
         return replace(incoming, needs_no_mention=self._is_in_a_free_channel(incoming))
@@ -229,13 +234,31 @@ class DiscordBot:
         """Find out which conversation a reply to an answer of ours goes on with, and what may be kept of a quote."""
         assert isinstance(incoming, Incoming)
         session, kind = incoming.session, incoming.here.kind
+        if incoming.left_out is not None:
+            incoming = await self._with_what_was_left_out(incoming, *incoming.left_out)
         if incoming.answer_replied_to is not None and kind in ("opens", "inline"):
             turn = await self.commands.turn_shown_by(incoming.answer_replied_to)
             if turn is not None:
                 session, kind = turn.session, "inline"
-        quoted, files = await self._preparing.quotes.to_be_kept(incoming.quoted, incoming.files)
-        destination: Destination = {**incoming.destination, "kind": kind, "quoted": quoted}
-        return replace(incoming, session=session, files=tuple(files), destination=destination)
+        quotes = [incoming.quote] if incoming.quote is not None else []
+        quoted, unread = await self._preparing.quotes.all_to_be_kept(quotes, str(self.user))
+        files = tuple(names_of_files((*incoming.files, *unread), self._chat.masked))
+        destination: Destination = {**incoming.destination, "kind": kind, "quoted": quoted[0] if quoted else None}
+        return replace(incoming, session=session, files=files, destination=destination)
+
+    async def _with_what_was_left_out(self, incoming: Incoming, channel: int, message: int) -> Incoming:
+        """A message with what it replies to, which is fetched."""
+
+        async def fetch(client: discord.Client) -> tuple[Json, discord.Message | None]:
+            found: Any = await client.http.get_message(channel, message)
+            with contextlib.suppress(Exception):  # whatever discord.py makes of it
+                return found, as_message(client.get_partial_messageable(channel), found)
+            return found, None
+
+        answered, made = await self.api.attempt(fetch, seconds=SECONDS_TO_FETCH) or (None, None)
+        if answered is not None and author_of(answered) == self.user:
+            return replace(incoming, answer_replied_to=made)
+        return replace(incoming, quote=quote_of(answered, self.user, {}, self._chat.masked))
 
     def _say(self, incoming: AnyIncoming, sentence: str) -> None:
         """Say something to a message, in the background."""

@@ -9,12 +9,13 @@ from typing import Any
 
 import discord
 
-from bots.discord.api import DiscordApi, Refused
+from bots.discord.api import DiscordApi, Refused, messages_of
+from bots.discord.gateway import as_message
 from bots.discord.incoming import Incoming
 from bots.discord.words import SURFACE
 from bots.shared.catch_up import CatchUp
 from bots.shared.deliveries import InOrder
-from core import Chat, ComeAgain
+from core import Chat, ComeAgain, Json, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ MOST_DMS_LOOKED_AT = 50
 MOST_CHANNELS_LOOKED_AT = 200
 MOST_MESSAGES_OF_A_CHANNEL = 300
 
-Parse = Callable[[discord.Message], Incoming | None]
+Parse = Callable[[discord.Message, Json], Incoming | None]
 TakeIn = Callable[[Incoming], Awaitable[None]]
 
 
@@ -82,25 +83,27 @@ class DiscordCatchUp(CatchUp[Incoming]):
 
     async def _fetch(self, channel: Any, since: float, before: int | None) -> Sequence[Incoming]:
         """What was said in a channel while we were away; of too much, the end."""
-        until = discord.Object(before) if before else None
 
-        async def read(client: discord.Client) -> list[discord.Message]:
-            # A channel of a client that lost its session cannot be read any more.
-            where = client.get_channel(channel.id) or await client.fetch_channel(channel.id)
-            history = where.history(  # type: ignore[union-attr]
-                limit=MOST_MESSAGES_OF_A_CHANNEL, after=_standing_for(since), before=until, oldest_first=False
+        async def read(client: discord.Client) -> list[Json]:
+            return await messages_of(
+                client, channel.id, MOST_MESSAGES_OF_A_CHANNEL, before=before, after=_standing_for(since).id
             )
-            return [message async for message in history][::-1]
 
         try:
             messages = await self._api.call(read, seconds=SECONDS_TO_READ_A_CHANNEL)
         except Refused:  # we may not read what was said here before
             return []
-        return [incoming for incoming in map(self._parsed, messages) if incoming is not None]
+        all_incoming = (self._parsed(channel, message) for message in reversed(messages))
+        return [incoming for incoming in all_incoming if incoming is not None]
 
-    def _parsed(self, message: discord.Message) -> Incoming | None:
+    def _parsed(self, channel: Any, message: Json) -> Incoming | None:
         try:
-            return self._parse(message)
+            made = as_message(channel, message)
+        except Exception as failure:
+            logger.warning("a missed message of Discord's could not be read: %s", kind_of(failure))
+            return None
+        try:
+            return self._parse(made, message)
         except Exception:
             logger.exception("a missed message could not be read for a reason of ours")
             return None

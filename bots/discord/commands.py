@@ -17,14 +17,15 @@ import discord
 from discord import app_commands
 
 from bots.discord.api import NOTHING, edit_answer
-from bots.discord.incoming import Speaker, command_of, destination_of, here_of, speaker_of
+from bots.discord.content import content_of
+from bots.discord.incoming import Speaker, command_of, destination_of, here_of, speaker_of, title_of_post
 from bots.discord.prepare import DiscordPreparing
 from bots.discord.reply import custom_ids_in, turn_of
 from bots.discord.words import SURFACE, Here, person_id, readable
 from bots.shared.controls import NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
 from bots.shared.incoming import Incoming, Origin
 from bots.shared.intake import SECONDS_TO_CHECK
-from bots.shared.quotes import Quoted
+from bots.shared.quotes import LEFT_OUT, Quoted
 from bots.shared.responder import Responder
 from core import Chat, Json, NotAccepted, PasswordsClosed, StoreUnavailable, Turn, WrongPassword, kind_of
 
@@ -34,6 +35,7 @@ SECONDS_UNTIL_DEFERRED = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three t
 ATTEMPTS_TO_ANSWER = 3
 LONGEST_PROMPT = 6_000
 LONGEST_TYPED = 4_000  # in one field of a window
+LONGEST_SHOWN = 3_000  # of a message in a window, with room for the names of what is unread
 
 HELP = """\
 Mention me in a channel and I answer in a thread; reply to me, write to me directly, or use `/ask`.
@@ -139,10 +141,11 @@ class DiscordCommands:
         text = readable(text, _our_id(interaction), {})
         sentence = None
         try:
-            quoted, _ = await self._preparing.quotes.to_be_kept(quoted, ())
+            if quoted is not None:
+                quoted, _ = await self._preparing.quotes.to_be_kept(quoted, ())
             destination = destination_of(
                 here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
-                may_post=_may_post(interaction),
+                may_post=_may_post(interaction), title=self._chat.masked(title_of_post(interaction.channel)),
             )  # fmt: skip
             incoming = Incoming(
                 key=_event_of(interaction.id), session=about.session if about is not None else act.session,
@@ -172,8 +175,11 @@ class DiscordCommands:
                 lambda: interaction.response.send_modal(_window("Ask about this", f"about-turn:{turn.id}", ASK))
             )
             return
-        names = {each.id: each.display_name for each in message.mentions}
-        text = readable(message.content, bot, names)
+        try:
+            async with asyncio.timeout(SECONDS_UNTIL_DEFERRED):
+                text = await self._said_by(interaction, message)
+        except TimeoutError:
+            raise StoreUnavailable from None
         if not text:
             await _say(interaction, "There are no words in this message that I can read.")
             return
@@ -182,6 +188,16 @@ class DiscordCommands:
             "Ask about this", f"about:{message.id}:{speaker_of(message.author, self._chat.masked).name[:70]}", ASK, read
         )
         await _quietly(lambda: interaction.response.send_modal(window))
+
+    async def _said_by(self, interaction: Interaction, message: discord.Message) -> str:
+        """What a message says, for a window that the person who asks sees; empty where that is nothing."""
+        messages = _object(_object(_data_of(interaction), "resolved"), "messages")
+        names = {each.id: each.display_name for each in message.mentions}
+        content = content_of(_object(messages, str(message.id)), _our_id(interaction), names)
+        if not content.says_anything:
+            return ""
+        quotes, _ = await self._preparing.quotes.all_to_be_kept(content.quotes, str(_our_id(interaction)))
+        return content.told(LONGEST_SHOWN, [(quote["name"], quote["text"] or LEFT_OUT) for quote in quotes])
 
     async def turn_shown_by(self, message: discord.Message) -> Turn | None:
         """The turn whose answer this message of ours shows, as far as the message tells."""
@@ -387,6 +403,11 @@ async def _quietly(answer: Callable[[], Awaitable[object]]) -> bool:
             return False
         return True
     return False
+
+
+def _object(value: Json, name: str) -> Json:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _data_of(interaction: Interaction) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from bots.discord.words import Kind
 from bots.shared.quotes import Quoted
@@ -35,6 +35,8 @@ class Destination(TypedDict):
     addressed: bool  # whether it can only be meant for us
     is_public: bool
     may_post: bool  # else nothing but the command's own answer is shown
+    shown: NotRequired[str]  # by the question's message, besides its words
+    title: NotRequired[str]  # of the post in a forum that it is in
 
 
 def destination_of_turn(turn: Turn) -> Destination:

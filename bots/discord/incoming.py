@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import discord
 
+from bots.discord.content import (
+    ACCEPTED_TYPES,
+    answered_by,
+    author_of,
+    content_of,
+    id_in,
+    is_known_type,
+    is_reply,
+    quote_of,
+)
 from bots.discord.destination import Command, Destination
-from bots.discord.words import Here, named, opens_with, person_id, readable
+from bots.discord.words import Here, opens_with, person_id
 from bots.shared import incoming, words
+from bots.shared.content import Mask, Quote
 from bots.shared.quotes import Quoted
+from core import Json
 
-ACCEPTED_TYPES = (discord.MessageType.default, discord.MessageType.reply)
-LONGEST_QUOTE = 4_000
 MENTION_ME = (
     "I can only read messages here that mention me, or that reply to me with the mention switched on. Please say it "
     "again like that."
 )
-
-Mask = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +49,25 @@ class Incoming(incoming.Incoming):
     here: Here
     is_for_somebody_else: bool
     answer_replied_to: discord.Message | None  # of ours
+    left_out: tuple[int, int] | None  # the channel and the message that it replies to, if Discord left that out
     destination: Destination
-    quoted: Quoted | None  # somebody else's message that it replies to, or what it forwards
+    quote: Quote | None  # somebody else's message that it replies to, or what it forwards
 
     def is_after(self, destination: Mapping[str, Any]) -> bool:
         """Whether it was said after the message that is answered there; a command is none."""
         return destination.get("message") is None or self.id > int(destination["message"])
 
 
-def parse_message(message: discord.Message, bot: int, *, may_read_all: bool, masked: Mask) -> Incoming | None:
+def parse_message(
+    message: discord.Message, raw: Json, bot: int, *, may_read_all: bool, masked: Mask
+) -> Incoming | None:
     """What a person says in this message; None where it is nobody's, or nothing that was said.
 
-    What nobody said to us with it (names, files, quotes) is `masked`, so that it is no place for passwords.
+    `raw` is the same message as Discord sent it. What nobody said to us with it (names, files, quotes) is `masked`, so
+    that it is no place for passwords.
     """
-    if message.author.bot or message.webhook_id is not None or message.type not in ACCEPTED_TYPES:
+    is_somebodys = not message.author.bot and message.webhook_id is None
+    if not is_somebodys or (raw.get("type") not in ACCEPTED_TYPES and is_known_type(raw.get("type"))):
         return None
     names = {each.id: masked(each.display_name) for each in message.mentions}
     names |= {each.id: masked(each.name) for each in message.role_mentions}
@@ -62,16 +75,23 @@ def parse_message(message: discord.Message, bot: int, *, may_read_all: bool, mas
     our_roles = {role.id for role in message.role_mentions if role.tags is not None and role.tags.bot_id == bot}
     replied_to = message.reference.resolved if message.reference is not None else None
     replied_to = replied_to if isinstance(replied_to, discord.Message) else None
-    is_to_us = replied_to is not None and replied_to.author.id == bot
+    is_to_us = author_of(answered_by(raw) or {}) == bot
+    left_out = _left_out(raw)
     mentions_us = any(each.id == bot for each in message.mentions) or bool(our_roles)
     first = opens_with(message.content)
     is_for_somebody_else = (first is not None and first != bot and first not in our_roles) or (
-        replied_to is not None and not is_to_us and not mentions_us
+        answered_by(raw) is not None and not is_to_us and not mentions_us
     )
     here, speaker = here_of(message.channel, message.guild), speaker_of(message.author, masked)
-    is_hidden = not (message.content or may_read_all or here.kind == "dm" or _has_more(message))
     is_addressed = here.kind == "dm" or mentions_us or is_to_us
-    quoted = _quoted(message, replied_to if not is_to_us else None, bot, names, masked)
+    if raw.get("type") not in ACCEPTED_TYPES and not (is_addressed and message.content):
+        return None  # it is new to us: somebody may say something by it, or not
+    names |= dict.fromkeys(our_roles, "Bob")
+    content = content_of(raw, bot, names, masked)
+    is_hidden = not (message.content or may_read_all or here.kind == "dm" or content.says_anything)
+    quote = next(iter(content.quotes), None)
+    if quote is None and is_reply(raw) and left_out is None and not is_to_us:
+        quote = quote_of(answered_by(raw), bot, names, masked)
     return Incoming(
         id=message.id,
         key=str(message.id),
@@ -79,13 +99,14 @@ def parse_message(message: discord.Message, bot: int, *, may_read_all: bool, mas
         place=here.place,
         channel=str(here.channel),
         person=person_id(speaker.id),
-        text=readable(message.content, bot, names | dict.fromkeys(our_roles, "Bob")),
+        text=content.words,
         destination=destination_of(
-            here, speaker, bot=bot, message=message.id, quoted=quoted, addressed=is_addressed,
-            is_public=message.channel.type is not discord.ChannelType.private_thread,
+            here, speaker, bot=bot, message=message.id, addressed=is_addressed,
+            is_public=message.channel.type is not discord.ChannelType.private_thread, shown=content.shown,
+            title=masked(title_of_post(message.channel)),
         ),
         asker="" if here.kind == "dm" else speaker.name,
-        files=tuple(words.names_of_files(_files_of(message), masked)),
+        files=tuple(words.names_of_files(content.unread, masked)),
         is_addressed=is_addressed,
         mentions_us=mentions_us,
         is_follow_up=here.kind == "thread" and not is_for_somebody_else,
@@ -93,7 +114,8 @@ def parse_message(message: discord.Message, bot: int, *, may_read_all: bool, mas
         here=here,
         is_for_somebody_else=is_for_somebody_else,
         answer_replied_to=replied_to if is_to_us else None,
-        quoted=quoted,
+        left_out=left_out,
+        quote=quote,
     )  # fmt: skip
 
 
@@ -127,13 +149,14 @@ def _name_of(author: discord.User | discord.Member) -> str:
 def destination_of(
     here: Here, speaker: Speaker, *, bot: int, message: int | None = None, command: Command | None = None,
     quoted: Quoted | None = None, addressed: bool = True, is_public: bool = True, may_post: bool = True,
+    shown: str = "", title: str = "",
 ) -> Destination:  # fmt: skip
     """What is needed to answer a question."""
     return {
         "kind": here.kind, "channel": here.channel, "parent": here.parent, "guild": here.guild, "bot": bot,
         "message": message, "command": command, "user": speaker.id, "name": speaker.name,
         "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
-        "addressed": addressed, "is_public": is_public, "may_post": may_post,
+        "addressed": addressed, "is_public": is_public, "may_post": may_post, "shown": shown, "title": title,
     }  # fmt: skip
 
 
@@ -145,30 +168,15 @@ def command_of(interaction: discord.Interaction) -> Command:
     }  # fmt: skip
 
 
-def _has_more(message: discord.Message) -> bool:
-    return bool(message.attachments or message.embeds or message.stickers or message.poll or message.message_snapshots)
+def title_of_post(channel: object) -> str:
+    """The title of a post in a forum; empty where that is something else."""
+    is_post = isinstance(channel, discord.Thread) and isinstance(channel.parent, discord.ForumChannel)
+    return str(channel.name) if is_post and isinstance(channel, discord.Thread) else ""
 
 
-def _files_of(message: discord.Message) -> Iterator[str]:
-    for file in message.attachments:
-        yield "a voice message" if file.is_voice_message() else named(file.title or file.filename)
-    for sticker in message.stickers:
-        yield f"the sticker {named(sticker.name)}"
-    if message.poll is not None:
-        yield "a poll"
-    for snapshot in message.message_snapshots:
-        for file in snapshot.attachments:
-            yield named(file.title or file.filename)
-
-
-def _quoted(
-    message: discord.Message, replied_to: discord.Message | None, bot: int, names: Mapping[int, str], masked: Mask
-) -> Quoted | None:
-    if message.message_snapshots and message.reference is not None:  # whose it is Discord does not tell
-        text = masked(readable(message.message_snapshots[0].content, bot, names))[:LONGEST_QUOTE]
-        return {"id": str(message.reference.message_id), "name": "", "text": text}
-    if replied_to is None or not replied_to.content:
+def _left_out(raw: Json) -> tuple[int, int] | None:
+    reference = raw.get("message_reference")
+    if not is_reply(raw) or "referenced_message" in raw or not isinstance(reference, dict):
         return None
-    names = {**names, **{each.id: each.display_name for each in replied_to.mentions}}
-    text = masked(readable(replied_to.content, bot, names))[:LONGEST_QUOTE]
-    return {"id": str(replied_to.id), "name": masked(_name_of(replied_to.author)), "text": text}
+    channel, message = (id_in(reference.get(name)) for name in ("channel_id", "message_id"))
+    return (channel, message) if channel and message else None

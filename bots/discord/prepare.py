@@ -6,21 +6,33 @@ import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import discord
 
-from bots.discord.api import DiscordApi, Refused, write_to
+from bots.discord.api import DiscordApi, Refused, messages_of, write_to
+from bots.discord.content import (
+    ACCEPTED_TYPES,
+    THREAD_STARTER,
+    answered_by,
+    author_name_of,
+    author_of,
+    content_of,
+    id_in,
+    is_of_an_app,
+    mentioned_in,
+)
 from bots.discord.destination import Destination
-from bots.discord.incoming import Incoming, Speaker, parse_message
+from bots.discord.incoming import Speaker
 from bots.discord.words import SURFACE, Here
-from bots.shared.prepare import Preparing, Remembered
-from bots.shared.quotes import Quotes
-from bots.shared.words import EARLIER_IN_THIS_THREAD
-from core import Chat, Frame, Preparation, Remarks, Turn
+from bots.shared.prepare import Earlier, Preparing, Remembered
+from bots.shared.words import EARLIER_IN_THIS_THREAD, SHOWN_BESIDES
+from core import Chat, Frame, Json, Preparation, Remarks, Turn
 
 SECONDS_TO_WARN = 3.0
 SECONDS_A_MEMBER_IS_KNOWN = 300.0
 EARLIER_MESSAGES = 50
+TITLE_OF_THIS_POST = "The title of this post"
 
 ANOTHER_PLACE = "Sorry, I am not set up to answer here."
 NOT_ON_THE_LIST = "Sorry, you do not have a role that I may answer."
@@ -66,19 +78,21 @@ class DiscordPreparing(Preparing[Destination]):
 
     def __init__(self, api: DiscordApi, chat: Chat, allowed: Allowed, *, may_read_all: bool) -> None:
         super().__init__(chat, SURFACE)
-        self.quotes = Quotes(chat, SURFACE)
         self._api = api
         self._allowed = allowed
         self._may_read_all = may_read_all
         self._members = Remembered[tuple[int, int], Collection[int] | None]()
 
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
-        earlier = await self._earlier(turn, to)
+        before = await self._chat.before(turn)
+        earlier, unread = await self._earlier(before, to)
+        frame = turn.frame or Frame("" if to["kind"] == "dm" else to["name"])
+        remarks = [Remarks(TITLE_OF_THIS_POST, [("", to["title"])])] if to.get("title") and before is None else []
+        remarks += [Remarks(EARLIER_IN_THIS_THREAD, earlier)] if earlier else []
         quoted = await self.quotes.told(turn, to["quoted"], is_picked=to["command"] is not None)
-        return Preparation(
-            frame=turn.frame or Frame("" if to["kind"] == "dm" else to["name"]),
-            remarks=[each for each in (earlier, quoted) if each is not None],
-        )
+        remarks += [quoted] if quoted is not None else []
+        remarks += [Remarks(SHOWN_BESIDES, [(to["name"], to["shown"])])] if to.get("shown") else []
+        return Preparation(frame=self._with_unread(frame, unread), remarks=remarks)
 
     async def _warn(self, to: Destination) -> None:
         if to["guild"] and to["message"]:  # what a command is given is not shown
@@ -130,38 +144,45 @@ class DiscordPreparing(Preparing[Destination]):
 
     # ── what was said before ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _earlier(self, turn: Turn, to: Destination) -> Remarks | None:
-        """What was said in this thread since we last read it, but for what is a turn already and what Bob wrote."""
+    async def _earlier(self, before: Turn | None, to: Destination) -> tuple[list[tuple[str, str]], list[str]]:
+        """Who wrote what in this thread since we last read it, and what of it is unread.
+
+        But for what is a turn already, or about to be, and what Bob wrote. `before` is the turn before this one.
+        """
         if not self._may_read_all or to["kind"] != "thread" or not to["message"] or not to["addressed"]:
-            return None
-        before = await self._chat.before(turn)
+            return [], []
         since = (before.destination or {}).get("message") if before is not None else None
         if before is not None and since is None:
-            return None
+            return [], []
         message = to["message"]
         found = await self._api.attempt(lambda client: self._messages_before(client, to, message, since)) or []
-        earlier = await self._never_asked(
-            (each.key, each.asker, each.text) for each in found if each.text and not each.is_addressed
-        )
-        return Remarks(EARLIER_IN_THIS_THREAD, earlier) if earlier else None
+        earlier = [
+            Earlier(str(id_in(each.get("id"))), self._chat.masked(author_name_of(each)),
+                    content_of(each, to["bot"], {}, self._chat.masked))
+            for each in reversed(found)
+            if not _is_ours(each, to["bot"])
+        ]  # fmt: skip
+        return await self._never_asked(earlier, str(to["bot"]))
 
     async def _messages_before(
         self, client: discord.Client, to: Destination, message: int, since: int | None
-    ) -> list[Incoming]:
-        thread = client.get_partial_messageable(to["channel"])
-        after = discord.Object(since) if since else None
-        history = thread.history(
-            limit=EARLIER_MESSAGES, before=discord.Object(message), after=after, oldest_first=False
-        )
-        messages = [message async for message in history]
+    ) -> list[Json]:
+        """The messages before one in its thread, the newest first; the last is the one that it was opened from."""
+        messages = await messages_of(client, to["channel"], EARLIER_MESSAGES, before=message, after=since)
         if since is None and to["parent"]:
             with contextlib.suppress(discord.NotFound, discord.Forbidden):  # opened from a message, it has its id
-                messages.append(await client.get_partial_messageable(to["parent"]).fetch_message(to["channel"]))
-        incoming = (
-            parse_message(message, to["bot"], may_read_all=True, masked=self._chat.masked)
-            for message in reversed(messages)
-        )
-        return [each for each in incoming if each is not None]
+                starter: Any = await client.http.get_message(to["parent"], to["channel"])
+                if isinstance(starter, dict):
+                    messages = [each for each in messages if each.get("type") != THREAD_STARTER] + [starter]
+        return messages
+
+
+def _is_ours(message: Json, bot: int) -> bool:
+    """Whether we wrote it, or it is a question to us."""
+    if author_of(message) == bot:
+        return True
+    is_to_us = bot in mentioned_in(message) or author_of(answered_by(message) or {}) == bot
+    return is_to_us and not is_of_an_app(message) and message.get("type") in ACCEPTED_TYPES
 
 
 def _place_and_speaker(to: Destination) -> tuple[Here, Speaker]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
+from bots.shared.content import MORE, MOST_UNREAD, Content
+from bots.shared.quotes import LEFT_OUT, Quotes
 from bots.shared.reply import InDoubt, Undeliverable
-from core import Chat, NotAllowed, Preparation, Turn
+from bots.shared.words import names_of_files
+from core import Chat, Frame, NotAllowed, Preparation, Turn
 
 SECONDS_TO_CHECK = 20.0
 LONGEST_EARLIER_MESSAGE = 2_000
@@ -29,9 +33,10 @@ class Preparing(Generic[Destination]):
     failures: tuple[type[Exception], ...] = (TimeoutError, InDoubt, Undeliverable)
     """What may come of a look at who somebody is."""
 
-    def __init__(self, chat: Chat, surface: str) -> None:
+    def __init__(self, chat: Chat, surface: str, quotes: Quotes | None = None) -> None:
         self._chat = chat
         self._surface = surface
+        self.quotes = quotes or Quotes(chat, surface)
 
     async def __call__(self, turn: Turn) -> Preparation:
         """Prepare a turn. Raises NotAllowed."""
@@ -73,15 +78,36 @@ class Preparing(Generic[Destination]):
         """What is fetched for a turn whose person may ask."""
         return Preparation()
 
-    async def _never_asked(self, messages: Iterable[tuple[str, str, str]]) -> list[tuple[str, str]]:
-        """Of messages with their keys and speakers, who said what in those that are no turn; fit to be told."""
-        messages = list(messages)
-        known = await self._chat.known_events(self._surface, [key for key, _, _ in messages])
-        return [
-            (speaker, self._chat.masked(text)[:LONGEST_EARLIER_MESSAGE])
-            for key, speaker, text in messages
-            if key not in known
-        ]
+    def _with_unread(self, frame: Frame, unread: Iterable[str]) -> Frame:
+        """A frame that names what is unread in what was said before, or the first of it."""
+        names = [*dict.fromkeys(names_of_files(unread, self._chat.masked))]
+        return replace(frame, beside=names[:MOST_UNREAD] + [MORE][: len(names) > MOST_UNREAD])
+
+    async def _never_asked(self, messages: Sequence[Earlier], us: str) -> tuple[list[tuple[str, str]], list[str]]:
+        """Of messages, who said what in those that are no turn, fit to be told; and names of what is unread in them.
+
+        `us` is who we are among the authors of what they quote.
+        """
+        known = await self._chat.known_events(self._surface, [each.key for each in messages])
+        said, unread = [], []
+        for each in messages:
+            if each.key in known:
+                continue
+            content = replace(each.content, words=self._chat.masked(each.content.words))
+            quotes, unread_quotes = await self.quotes.all_to_be_kept(content.quotes, us)
+            quoted = [(quote["name"], quote["text"] or LEFT_OUT) for quote in quotes]
+            said.append((each.speaker, content.told(LONGEST_EARLIER_MESSAGE, quoted)))
+            unread += [*content.missed, *unread_quotes]
+        return said, unread
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A message that was said before a question. `key` is that of the turn that it may be."""
+
+    key: str
+    speaker: str
+    content: Content
 
 
 class Remembered(Generic[K, V]):

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from bots.shared.caller import Caller, Undeliverable
 from bots.shared.reply import Reply
+from bots.shared.words import below_the_answer
 from core import (
     Answer,
     AnswerFailed,
@@ -19,6 +20,7 @@ from core import (
     Finished,
     LeaseLost,
     Outcome,
+    Preparation,
     Prepare,
     Question,
     StoreUnavailable,
@@ -96,10 +98,17 @@ class Responder:
     async def _respond(self, turn: Turn, *, after: asyncio.Task[None] | None) -> None:
         if after is not None:  # what it is about to post has to be there before anybody looks for it
             await asyncio.wait({after})
-        answer = self._chat.answering(turn, prepare=self._prepare)
+        unread = [*(turn.frame.beside if turn.frame is not None else ())]
+
+        async def prepare(turn: Turn) -> Preparation:
+            preparation = await self._prepare(turn) if self._prepare is not None else Preparation()
+            unread[:] = preparation.frame.beside if preparation.frame is not None else ()
+            return preparation
+
+        answer = self._chat.answering(turn, prepare=prepare)
         try:
             async with self._open_reply(turn) as reply:
-                await _relay(answer, reply)
+                await _relay(answer, reply, unread)
             await self._chat.shown(turn)
         except (LeaseLost, StoreUnavailable):
             logger.info("turn %s is shown by somebody else, or later", turn.reference)
@@ -124,7 +133,8 @@ class Responder:
             self._chat.release(turn)
 
 
-async def _relay(answer: Answer, reply: Reply) -> None:
+async def _relay(answer: Answer, reply: Reply, unread: Sequence[str]) -> None:
+    """Show an answer while it grows, and say at its end what was `unread` in what was said before the question."""
     shown = ""
     try:
         async for grown in answer.growing(at_least_every=SECONDS_BETWEEN_LOOKS):
@@ -137,7 +147,7 @@ async def _relay(answer: Answer, reply: Reply) -> None:
                 answer.pin()
             text = _without_blank_lines_above(answer.text)
             shown = text if await reply.show(text) else ""
-        await reply.finish(_worded(await answer.whole()))
+        await reply.finish(below_the_answer(_worded(await answer.whole()), unread))
     except AnswerFailed as failure:
         if str(failure):  # else it ends without a word
             await reply.finish(with_note(_without_blank_lines_above(answer.text), str(failure)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from core import Turn
+from core import Turn, with_note
 
 NO_WORDS = "(no words)"  # a question that is a file, or a mention and nothing else
 EARLIER_IN_THIS_THREAD = "Earlier in this thread, the oldest first"
+SHOWN_BESIDES = "What the message shows besides its words"
 LONGEST_NAME_OF_A_FILE = 100
 
 
@@ -35,6 +36,11 @@ def above_the_answer(turn: Turn) -> str:
         mark = f"_{turn.lapsed} is locked again here, so this is answered by {turn.assistant}._\n\n"
     files = turn.frame.attached if turn.frame is not None else ()
     return mark + (f"_I cannot read attachments yet, so I have not seen: {', '.join(files)}_\n\n" if files else "")
+
+
+def below_the_answer(text: str, unread: Sequence[str]) -> str:
+    """An answer, and what a person is told after it: what was not read of what was said before."""
+    return with_note(text, f"_Of what was said before I have not seen: {', '.join(unread)}_") if unread else text
 
 
 def first_line(text: str, most: int) -> str:

@@ -24,6 +24,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bots.shared.background import background
 from bots.shared.deliveries import acknowledged
+from bots.shared.incoming import Incoming as AnyIncoming
 from bots.shared.intake import Intake
 from bots.shared.responder import Responder
 from bots.shared.surface import HttpReply
@@ -71,7 +72,9 @@ class SlackBot:
         secret = settings.slack_signing_secret.get_secret_value()
         self._verifier = SignatureVerifier(secret) if secret else None
         allowed = Allowed(settings.slack_channels, settings.slack_people, settings.slack_strangers)
-        preparing = SlackPreparing(self._api, self._statuses, chat, allowed, follows_up=self._follows_up)
+        preparing = self._preparing = SlackPreparing(
+            self._api, self._statuses, chat, allowed, follows_up=self._follows_up
+        )
         self._commands = SlackCommands(self._api, chat, preparing.refusal, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")
@@ -87,7 +90,7 @@ class SlackBot:
         self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
         self._intake = Intake(
             chat, SURFACE, self.responder.accept, preparing, self._commands.say, controls=self._commands.controls,
-            refuses_at_once=False,
+            complete=self._complete, refuses_at_once=False,
         )  # fmt: skip
 
     def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
@@ -142,11 +145,17 @@ class SlackBot:
             await self._intake.message(incoming)
 
     def _parse(self, body: Json, event: Json) -> Incoming | None:
-        incoming = parse_message(body, event)
+        incoming = parse_message(body, event, self._chat.masked)
         if incoming is None:
             return None
-        files = tuple(names_of_files(incoming.files, self._chat.masked))
-        return replace(incoming, files=files, is_follow_up=incoming.is_follow_up and self._follows_up)
+        return replace(incoming, is_follow_up=incoming.is_follow_up and self._follows_up)
+
+    async def _complete(self, incoming: AnyIncoming) -> AnyIncoming:
+        """Find out what may be kept of the messages that a question forwards or links to."""
+        assert isinstance(incoming, Incoming)
+        quoted, unread = await self._preparing.quotes.all_to_be_kept(incoming.content.quotes, incoming.bot)
+        files = names_of_files((*incoming.files, *unread), self._chat.masked)
+        return replace(incoming, files=tuple(files), destination={**incoming.destination, "quoted": quoted})
 
     def _open_reply(self, turn: Turn, api: SlackApi) -> SlackReply:
         return SlackReply(api, self._statuses, self._chat, turn, self._no_streams)

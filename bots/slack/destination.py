@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict, cast
+from typing import Literal, NotRequired, TypedDict, cast
 
+from bots.shared.quotes import Quoted
 from core import Turn
 
 Kind = Literal["im", "mpim", "channel"]  # a mention does not tell, and counts as a channel's
@@ -23,6 +24,8 @@ class Destination(TypedDict):
     thread: str
     stranger: bool  # somebody of another company
     addressed: bool  # whether it can only be meant for us
+    shown: NotRequired[str]  # by the question's message, besides its words
+    quoted: NotRequired[list[Quoted]]  # messages that it forwards or links to
 
 
 def destination_of_turn(turn: Turn) -> Destination:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bots.shared.prepare import Preparing, Remembered
-from bots.shared.words import EARLIER_IN_THIS_THREAD
+from bots.shared.prepare import Earlier, Preparing, Remembered
+from bots.shared.quotes import Quotes
+from bots.shared.words import EARLIER_IN_THIS_THREAD, SHOWN_BESIDES
 from bots.slack.api import Refused, SlackApi
+from bots.slack.content import ACCEPTED_SUBTYPES, author_of, content_of, is_of_an_app, raw_words_of, subtype_of
 from bots.slack.destination import Destination
 from bots.slack.settings import ALL_TEAMS
+from bots.slack.shape import is_timestamp
 from bots.slack.status import Statuses
-from bots.slack.words import ACCEPTED_SUBTYPES, SURFACE, is_for_us, people_in, readable, title_of, with_names
+from bots.slack.words import SURFACE, is_for_us, people_in, title_of, with_names
 from core import Chat, Frame, Json, Preparation, Remarks, Turn
 
 SECONDS_A_GROUP_IS_KNOWN = 300.0
 SECONDS_TO_WAIT_FOR_A_NAME = 3.0
 SECONDS_A_NAME_IS_KNOWN = 3600.0
 EARLIER_MESSAGES = 50
+MOST_NAMES = 100  # that are looked up for one question
 MESSAGES_OF_A_PAGE, MOST_PAGES = 200, 5
 
 ANOTHER_CHANNEL = "Sorry, I am not set up to answer in this channel."
@@ -57,7 +61,7 @@ class SlackPreparing(Preparing[Destination]):
     failures = (*Preparing.failures, Refused)
 
     def __init__(self, api: SlackApi, statuses: Statuses, chat: Chat, allowed: Allowed, *, follows_up: bool) -> None:
-        super().__init__(chat, SURFACE)
+        super().__init__(chat, SURFACE, Quotes(chat, SURFACE, lambda id_: id_.partition(":")[2]))
         self._api = api
         self._statuses = statuses
         self._allowed = allowed
@@ -66,16 +70,23 @@ class SlackPreparing(Preparing[Destination]):
         self._groups = Remembered[str, Collection[str]]()
 
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
-        earlier = await self._earlier(turn, to)
-        mentioned = people_in(turn.question).union(*(people_in(text) for _, text in earlier))
-        names = await self._names_of({to["user"], *mentioned, *(user for user, _ in earlier)})
+        earlier, unread = await self._earlier(turn, to)
+        asker = f"<@{to['user']}>"
+        remarks = [Remarks(EARLIER_IN_THIS_THREAD, earlier)] if earlier else []
+        for quoted in to.get("quoted") or ():
+            told = await self.quotes.told(turn, quoted, is_picked=False)
+            remarks += [told] if told is not None and told not in remarks else []
+        if to.get("shown"):
+            remarks.append(Remarks(SHOWN_BESIDES, [(asker, to["shown"])]))
+        texts = [turn.question, *(text for each in remarks for said in each.said for text in said)]
+        names = await self._names_of([to["user"], *dict.fromkeys(user for text in texts for user in people_in(text))])
         if turn.number == 1 and not turn.private and turn.question:
             await self._statuses.name(to, title_of(self._chat.masked(with_names(turn.question, names))))
-        told = [(names[user], with_names(text, names)) for user, text in earlier]
+        frame = replace(turn.frame or Frame(), speaker="" if to["kind"] == "im" else names[to["user"]])
         return Preparation(
             question=with_names(turn.question, names),
-            frame=replace(turn.frame or Frame(), speaker="" if to["kind"] == "im" else names[to["user"]]),
-            remarks=[Remarks(EARLIER_IN_THIS_THREAD, told)] if told else [],
+            frame=self._with_unread(frame, unread),
+            remarks=[_with_names(each, names) for each in remarks],
         )
 
     async def _warn(self, to: Destination) -> None:
@@ -113,8 +124,9 @@ class SlackPreparing(Preparing[Destination]):
 
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _names_of(self, users: Iterable[str]) -> Mapping[str, str]:
-        wanted = sorted(users)
+    async def _names_of(self, users: Sequence[str]) -> Mapping[str, str]:
+        """The names of so many of these people."""
+        wanted = users[:MOST_NAMES]
         return dict(zip(wanted, await asyncio.gather(*map(self._name_of, wanted)), strict=True))
 
     async def _name_of(self, user: str) -> str:
@@ -130,25 +142,30 @@ class SlackPreparing(Preparing[Destination]):
 
     # ── the thread before the question ───────────────────────────────────────────────────────────────────────────────
 
-    async def _earlier(self, turn: Turn, to: Destination) -> list[tuple[str, str]]:
-        """Who wrote what in this thread since we last read it, but for what is a turn already and what Bob wrote."""
+    async def _earlier(self, turn: Turn, to: Destination) -> tuple[list[tuple[str, str]], list[str]]:
+        """Who wrote what in this thread since we last read it, and what of it is unread.
+
+        But for what is a turn already, or about to be, and what Bob wrote.
+        """
         if to["thread"] == to["ts"] or not to["addressed"]:
-            return []
+            return [], []
         before = await self._chat.before(turn)
         since = (before.destination or {}).get("ts") if before is not None else None
         if before is not None and (since is None or to["kind"] == "im"):
-            return []
+            return [], []
         in_ours = before is not None and self._follows_up
         messages = [
             each
             async for each in self._messages_before(to, since)
-            if self._is_somebodys(each, to, since) and not is_for_us(each.get("text") or "", to["bot"], in_ours=in_ours)
+            if _is_between(each, since, to["ts"]) and not self._is_ours(each, to, in_ours=in_ours)
         ]
         messages = messages[:1] + messages[1:][-(EARLIER_MESSAGES - 1) :]  # how it began, and what was said last
         key = f"{to['install']}:{to['channel']}:"
-        return await self._never_asked(
-            (key + each["ts"], each["user"], readable(each.get("text") or "")) for each in messages
-        )
+        earlier = [
+            Earlier(key + each["ts"], author_of(each), content_of(each, self._chat.masked, to["install"]))
+            for each in messages
+        ]
+        return await self._never_asked(earlier, to["bot"])
 
     async def _messages_before(self, to: Destination, since: str | None) -> AsyncIterator[Json]:
         more: Json = {"oldest": since} if since else {}
@@ -158,14 +175,25 @@ class SlackPreparing(Preparing[Destination]):
                 limit=MESSAGES_OF_A_PAGE, **more,
             )  # fmt: skip
             for message in found.get("messages") or ():
-                yield message
+                if isinstance(message, dict):
+                    yield message
             cursor = (found.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
                 return
             more["cursor"] = cursor
 
-    def _is_somebodys(self, message: Json, to: Destination, since: str | None) -> bool:
-        if message.get("subtype") not in ACCEPTED_SUBTYPES or message.get("bot_id") or message.get("user") == to["bot"]:
-            return False
-        after = since is None or float(message["ts"]) > float(since)
-        return bool(message.get("user")) and after and float(message["ts"]) < float(to["ts"])
+    def _is_ours(self, message: Json, to: Destination, *, in_ours: bool) -> bool:
+        """Whether we wrote it, or it is a question to us."""
+        if is_of_an_app(message) or subtype_of(message) not in ACCEPTED_SUBTYPES:
+            return message.get("user") == to["bot"]
+        return message.get("user") == to["bot"] or is_for_us(raw_words_of(message), to["bot"], in_ours=in_ours)
+
+
+def _is_between(message: Json, since: str | None, until: str) -> bool:
+    ts = message.get("ts")
+    return is_timestamp(ts) and ts != "" and (since is None or float(ts) > float(since)) and float(ts) < float(until)
+
+
+def _with_names(remarks: Remarks, names: Mapping[str, str]) -> Remarks:
+    said = [(with_names(speaker, names).removeprefix("@"), with_names(text, names)) for speaker, text in remarks.said]
+    return Remarks(remarks.title, said)

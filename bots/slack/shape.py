@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypeGuard
 
 from bots.shared.shape import Check, an_object, is_text, list_of
 
@@ -26,7 +27,8 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-def _is_timestamp(value: object) -> bool:
+def is_timestamp(value: object) -> TypeGuard[str]:
+    """Whether it is a timestamp of Slack's, or an empty one."""
     return isinstance(value, str) and _TIMESTAMP.fullmatch(value) is not None
 
 
@@ -42,7 +44,7 @@ _ANY_OBJECT = an_object({})
 _NAMED = an_object({"id": _is_id})
 _MESSAGE_PARTS: dict[str, Check] = {
     "subtype": _is_id, "bot_id": _is_id, "user": _is_id, "channel": _is_id, "channel_type": _is_id, "text": is_text,
-    "client_msg_id": _is_id, "ts": _is_timestamp, "thread_ts": _is_timestamp, "deleted_ts": _is_timestamp,
+    "client_msg_id": _is_id, "ts": is_timestamp, "thread_ts": is_timestamp, "deleted_ts": is_timestamp,
     "team": _is_id, "user_team": _is_id, "source_team": _is_id, "files": list_of(_ANY_OBJECT),
     "blocks": list_of(_ANY_OBJECT), "bot_profile": _ANY_OBJECT,
 }  # fmt: skip
@@ -52,13 +54,13 @@ _EVENTS: dict[str, Check] = {
     "app_mention": _MESSAGE,
     "app_home_opened": an_object({"channel": _is_id}, user=_is_id, tab=_is_id),
     "agent_session_stopped": an_object(
-        {}, channel=_is_id, channel_id=_is_id, thread_ts=_is_timestamp, streaming_message_ts=list_of(_is_timestamp)
+        {}, channel=_is_id, channel_id=_is_id, thread_ts=is_timestamp, streaming_message_ts=list_of(is_timestamp)
     ),
 }
 _COMMAND = an_object({name: is_text for name in ("command", "user_id", "channel_id", "trigger_id")}, text=is_text)
 _ACTION = an_object({"action_id": _is_id}, type=_is_id, block_id=_is_id, value=is_text)
 _USERS_ACTION = {"user": _NAMED}
-_CONTAINER = an_object({}, message_ts=_is_timestamp, channel_id=_is_id, thread_ts=_is_timestamp)
+_CONTAINER = an_object({}, message_ts=is_timestamp, channel_id=_is_id, thread_ts=is_timestamp)
 _PASSWORD = an_object({}, typed=an_object({}, value=is_text))
 
 
@@ -85,7 +87,7 @@ _OTHERS: dict[object, Check] = {
 _BODY = an_object(
     {},
     type=_is_id, team_id=_is_id, enterprise_id=_is_id, user_id=_is_id, channel_id=_is_id, event_id=_is_id,
-    trigger_id=_is_id, callback_id=_is_id, response_url=_is_id, thread_ts=_is_timestamp,
+    trigger_id=_is_id, callback_id=_is_id, response_url=_is_id, thread_ts=is_timestamp,
     team=an_object({}, id=_is_id), enterprise=an_object({}, id=_is_id), user=an_object({}, id=_is_id, team_id=_is_id),
     channel=an_object({}, id=_is_id), view=_ANY_OBJECT, message=_MESSAGE, container=_ANY_OBJECT,
     response_urls=list_of(_ANY_OBJECT),

@@ -11,14 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from bots.shared import incoming, words
-from core import Turn
+from bots.shared.content import Content, Mask
+from bots.slack.content import (
+    ACCEPTED_SUBTYPES,
+    OTHER_SUBTYPES,
+    content_of,
+    is_of_an_app,
+    raw_words_of,
+    readable,
+    subtype_of,
+)
+from core import Json, Turn
 
 SURFACE = "slack"
-ACCEPTED_SUBTYPES = (None, "file_share", "thread_broadcast", "me_message")
 LONGEST_TITLE = 80
 SLACKBOT = "USLACKBOT"
 
-_MARKUP = re.compile(r"<([^<>\s][^<>]*)>")
 _USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
 _SOMEBODY = re.compile(r"<(?:@([UW][A-Z0-9]+)|!(?:subteam\^|here|channel|everyone))")
 _BROADCAST = re.compile(r"<!(channel|here|everyone|subteam\^[A-Z0-9]+)(?:\|([^<>\n]*))?>?", re.IGNORECASE)
@@ -38,6 +46,7 @@ class Incoming(incoming.Incoming):
     kind: str  # "im", "mpim", "channel"; a mention does not tell, and counts as a channel's
     ts: str
     thread: str
+    content: Content
 
     def is_after(self, destination: Mapping[str, Any]) -> bool:
         """Whether it was said after the message that is answered there."""
@@ -74,15 +83,19 @@ def install_of(body: Mapping[str, Any]) -> str:
     return str(team or enterprise)
 
 
-def parse_message(body: Mapping[str, Any], event: Mapping[str, Any]) -> Incoming | None:
-    """What a person says in this message or mention; None where it is nobody's, or nothing that was said."""
-    if event.get("subtype") not in ACCEPTED_SUBTYPES or event.get("bot_id") or event.get("bot_profile"):
+def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> Incoming | None:
+    """What a person says in this message or mention; None where it is nobody's, or nothing that was said.
+
+    What nobody said to us with it (names of files, quotes, tables) is `masked`, so that it is no place for passwords.
+    """
+    subtype = subtype_of(event)
+    if is_of_an_app(event) or subtype in OTHER_SUBTYPES:
         return None
     bot = (body.get("authorizations") or [{}])[0].get("user_id") or ""
     user = event.get("user")
     if not user or user in (bot, SLACKBOT) or not event.get("channel") or not event.get("ts"):
         return None
-    raw = event.get("text") or ""
+    raw = raw_words_of(event)
     mentioned = re.compile(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>") if bot else None
     mentions_us = event.get("type") == "app_mention" or bool(mentioned and mentioned.search(raw))
     opens_with = _SOMEBODY.match(raw.lstrip())
@@ -101,6 +114,9 @@ def parse_message(body: Mapping[str, Any], event: Mapping[str, Any]) -> Incoming
     is_stranger = not (is_within_ours or user_team in (team, install, organisation))
     kind = {"im": "im", "mpim": "mpim"}.get(event.get("channel_type", ""), "channel")
     is_addressed = kind == "im" or mentions_us
+    if subtype not in ACCEPTED_SUBTYPES and not is_addressed:  # new to us: somebody may say something by it, or not
+        return None
+    content = content_of(event, masked, install)
     source = {
         "install": install, "team": team, "bot": bot, "user": user, "channel": channel, "user_team": user_team,
         "kind": kind, "ts": ts, "thread": thread,
@@ -113,21 +129,16 @@ def parse_message(body: Mapping[str, Any], event: Mapping[str, Any]) -> Incoming
         place=place_id(install, channel),
         person=person_id(install, user),
         text=readable(text).strip(),
-        destination={**source, "stranger": is_stranger, "addressed": is_addressed},
+        destination={**source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown},
         asker="" if kind == "im" else user,
-        files=tuple(map(_described, event.get("files") or ())),
+        files=content.unread,
         is_addressed=is_addressed,
         mentions_us=mentions_us,
         is_follow_up=thread != ts and (opens_with is None or opens_with[1] == bot),
         is_stranger=is_stranger,
+        content=content,
         **source,
     )
-
-
-def readable(text: str) -> str:
-    """Slack's markup as people see it, but for people, who are still `<@U1>`: their names take time to find."""
-    text = _MARKUP.sub(_seen, text)
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")  # Slack escapes nothing else
 
 
 def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:
@@ -176,21 +187,3 @@ def fallback(text: str) -> str:
 def title_of(question: str) -> str:
     """A title for a conversation that begins with this question."""
     return words.first_line(question, LONGEST_TITLE)
-
-
-def _seen(markup: re.Match[str]) -> str:
-    target, _, label = markup[1].partition("|")
-    if target.startswith("@"):
-        return f"<{target}>"
-    if target.startswith("#"):
-        return f"#{label or target[1:]}"
-    if target.startswith("!"):
-        return label or f"@{target[1:].partition('^')[0]}"
-    bare = target.removeprefix("mailto:").removeprefix("tel:")
-    if not label or label == bare or bare.removeprefix("https://").removeprefix("http://").rstrip("/") == label:
-        return bare
-    return f"{label} ({bare})"
-
-
-def _described(file: Mapping[str, Any]) -> str:
-    return words.plain_name(str(file.get("title") or file.get("name") or "a file without a name"), "*_`~<>|\n")

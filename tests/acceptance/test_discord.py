@@ -164,6 +164,17 @@ async def test_direct_messages_and_commands_are_answered_in_their_place(discord:
         assert await read(discord, discord.slash("ada", "general", "ask", prompt="four")) == "You asked: Ada: four."
 
 
+async def test_hidden_channels_end_nothing_and_what_is_forwarded_is_read(discord: FakeDiscord, bob: Start) -> None:
+    discord.hides = "null"
+    for kind in ("voice", "forum"):
+        discord.add_channel("alpha", f"secret {kind}", kind)
+        discord.forbids(f"secret {kind}", "view_channel")
+    alert = discord.says("otherbot", "general", "", embeds=[{"type": "rich", "title": "CPU is hot"}])
+    async with bob():
+        shown = await answer(discord, discord.forwards("ada", "dm", alert))
+    assert shown == "You asked: The message that this is about:\nCPU is hot\n\n(no words)."
+
+
 async def test_what_was_said_while_nobody_ran_is_answered_afterwards_once(discord: FakeDiscord, bob: Start) -> None:
     async with bob() as running:
         known = discord.says("ada", "dm", "Q1-a")

@@ -184,12 +184,16 @@ async def test_a_mention_in_the_middle_of_a_thread_knows_once_what_was_said_befo
         slack.says("U1", "C1", f"{HI} Q3-a", thread_ts=ts)
         await answered(slack, "C1", ts)
         slack.says("U2", "C1", "<@U1> Q4-a", thread_ts=ts)
-        slack.says("U2", "C1", f"{HI} Q5-a", thread_ts=ts)
-        await settled(slack, "C1", ts, 2)
+        slack.says("U9", "C1", "", thread_ts=ts, attachments=[{"title": "Hot", "image_url": "https://x.org"}])
+        forwarded = {"is_share": True, "author_name": "Root", "text": "Q6-a"}
+        slack.says("U2", "C1", f"{HI} Q7-a", thread_ts=ts, attachments=[forwarded])
+        shown = (await settled(slack, "C1", ts, 2))[1]
     assert asked(fake) == [
         "Earlier in this thread:\nAda: Q1-a\nGrace: Q2-a\n\nAda: Q3-a",
-        "Earlier in this thread:\nGrace: @Ada Q4-a\n\nGrace: Q5-a",
+        "Earlier in this thread:\nGrace: @Ada Q4-a\nOtherbot (app): Hot\n(Not readable: the picture in Hot)\n\n"
+        "The message that this is about, from Root:\nQ6-a\n\nGrace: Q7-a",
     ]
+    assert shown.endswith("_Of what was said before I have not seen: the picture in Hot_")
 
 
 async def test_other_bots_and_bob_himself_are_not_answered(slack: FakeSlack, fake: FakeOpenAI, bob: Start) -> None:

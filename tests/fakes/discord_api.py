@@ -29,7 +29,8 @@ What a test looks at: `replies`, `messages`, `texts`, `message`, `versions`, `pr
 What a test steers: `fail`, `enforce_limits`, `lift_limits`, `cut`, `reconnect`, `invalidate`, `close_connections`,
 `fail_handshakes`, `stop` and `start`, `token`, `message_content_allowed`, `heartbeat_seconds`, `answers_heartbeats`,
 `resume_seconds`, `identify_seconds`, `session_starts`, `session_starts_come_back_after`, `shards`,
-`interaction_seconds`, `token_seconds`, `nonce_seconds`, `forbids`, `allows`, `expire_links`, `tell_app`.
+`interaction_seconds`, `token_seconds`, `nonce_seconds`, `hides`, `forbids`, `allows`, `expire_links`,
+`tell_app`.
 """
 
 import argparse
@@ -79,6 +80,9 @@ class FakeDiscord(People):
     interaction_seconds = Setting[float]("_interactions.seconds")
     token_seconds = Setting[float]("_interactions.token_seconds")
     nonce_seconds = Setting[float]("_state.nonce_seconds")
+    hides = Setting[str]("_state.hides")
+    """How the gateway tells of channels that the bot may not see: with their fields "null" or "left out". "": as they
+    are, as Discord did until November 2026."""
 
     def __init__(self, *, check: bool = True) -> None:
         self.violations: list[str] = []

@@ -68,6 +68,7 @@ class State:
         self.links_expired = False
         self.message_content_allowed = False
         self.nonce_seconds = 300.0
+        self.hides = ""
         self.url = ""
         self.interactions: Interactions
         self.gateway_told: Callable[[], Json]
@@ -380,9 +381,15 @@ class State:
 
     def tell_channel(self, name: str, channel: Channel) -> None:
         """Tell of a channel itself. Of a hidden one, too: a bot knows all channels."""
-        told = channel.as_json()
+        told = self.channel_json(channel)
         if channel.guild is not None and channel.guild.has_bot:
             self.emit(Event(name, lambda _: told, GUILDS, channel.guild))
+
+    def channel_json(self, channel: Channel) -> Json:
+        """A channel as the gateway tells the bot of it."""
+        if self.hides and channel.guild is not None and not self.world.permissions(self.world.bot, channel):
+            return channel.as_hidden_json(self.hides)
+        return channel.as_json()
 
     def guild_create(self, guild: Guild) -> Json:
         """A server with what the bot can see of it."""
@@ -395,7 +402,7 @@ class State:
             "large": False,
             "member_count": len(guild.members),
             "members": [guild.members[BOT_USER].as_json()],
-            "channels": [channel.as_json() for channel in channels if channel.thread is None],
+            "channels": [self.channel_json(channel) for channel in channels if channel.thread is None],
             "threads": [channel.as_json() for channel in threads],
             "voice_states": [],
             "presences": [],

@@ -17,8 +17,19 @@ INVITED_WITH = 309237763136  # view, send, send in threads, public threads, hist
 GROUP_DM = 3
 
 TEXT, DM, VOICE, CATEGORY, NEWS, NEWS_THREAD, THREAD, PRIVATE_THREAD, STAGE, FORUM = 0, 1, 2, 4, 5, 10, 11, 12, 13, 15
+MEDIA = 16
 THREADS = (NEWS_THREAD, THREAD, PRIVATE_THREAD)
-KINDS = {"text": TEXT, "voice": VOICE, "announcement": NEWS, "stage": STAGE, "forum": FORUM, "category": CATEGORY}
+KINDS = {
+    "text": TEXT,
+    "voice": VOICE,
+    "announcement": NEWS,
+    "stage": STAGE,
+    "forum": FORUM,
+    "media": MEDIA,
+    "category": CATEGORY,
+}
+HIDDEN = 1 << 17
+TOLD_OF_HIDDEN = ("id", "type", "guild_id", "position", "parent_id")
 
 _BITS = {
     "administrator": 3,
@@ -297,6 +308,15 @@ class Channel:
             return {**told, **self._thread_json(self.thread)}
         return {**told, **self._kind_json()}
 
+    def as_hidden_json(self, form: str) -> Json:
+        """A channel as somebody is told of it who may not see it: in the form "null", or "left out"."""
+        assert self.guild is not None
+        told = self.as_json()
+        kept = {name: told[name] for name in TOLD_OF_HIDDEN}
+        rest = dict.fromkeys(told) if form == "null" else {}
+        deny = {"id": str(self.guild.id), "type": 0, "allow": "0", "deny": str(bits("view_channel"))}
+        return {**rest, **kept, "name": "___hidden___", "flags": HIDDEN, "permission_overwrites": [deny]}
+
     def _thread_json(self, thread: ThreadState) -> Json:
         metadata = {
             "archived": thread.archived,
@@ -327,7 +347,7 @@ class Channel:
         told: Json = {"position": self.position, "permission_overwrites": overwrites, "parent_id": None, "nsfw": False}
         if self.type in (VOICE, STAGE):
             return {**told, "bitrate": 64000, "user_limit": 0, "rtc_region": None}
-        if self.type == FORUM:
+        if self.type in (FORUM, MEDIA):
             more: Json = {"available_tags": [], "default_reaction_emoji": None, "default_sort_order": None}
             return {**told, "topic": None, "default_forum_layout": 0, **more}
         return {**told, "topic": None}

@@ -192,13 +192,15 @@ class FakeSlack:
         *,
         thread_ts: str | None = None,
         files: Sequence[str] = (),
+        attachments: Sequence[Json] = (),
+        blocks: Sequence[Json] = (),
         broadcast: bool = False,
         subtype: str | None = None,
         bot_id: str | None = None,
         team: str | None = None,
         client_msg_id: str | None = None,
     ) -> str:
-        """A person writes. What is returned is the timestamp of the message."""
+        """A person writes, or an app. What is returned is the timestamp of the message."""
         with self._changes.changing():
             state = self._state
             room = state.world.channels[channel]
@@ -209,6 +211,7 @@ class FakeSlack:
             kind = "file_share" if files else "thread_broadcast" if broadcast else subtype
             more = {"thread_ts": thread_ts, "files": told, "subtype": kind, "bot_id": bot_id}
             more |= {"client_msg_id": client_msg_id} if client_msg_id else {}
+            more |= {"attachments": [*attachments], "blocks": [*blocks]}
             return state.said(author, room, text, team=team or author.team, **more).ts
 
     def edits(self, channel: str, ts: str, text: str) -> None:

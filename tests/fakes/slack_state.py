@@ -184,7 +184,7 @@ class State:
         more = {"client_msg_id": str(uuid.uuid4()), **more}
         message = Message(channel.id, self.clock.ts(), author.id, text=text, **more)
         message.bot_id = message.bot_id or author.bot_id
-        message.blocks = [events.rich_text(text, self.clock.id("b"))] if text else []
+        message.blocks = [*([events.rich_text(text, self.clock.id("b"))] if text else []), *message.blocks]
         if message.bot_id:
             message.client_msg_id = None
         self.keep(message)

@@ -136,9 +136,10 @@ async def test_where_no_thread_can_be_opened_the_answer_is_a_reply(
 async def test_a_post_in_a_forum_that_mentions_bob_is_answered_in_it(discord: FakeDiscord, bob: Start) -> None:
     async with bob():
         post = discord.posts("ada", "questions", "A question", f"{HI} hello")
-        assert await answers(discord, post, 1) == ["You asked: Ada: hello."]
+        told = "The title of this post:\nA question\n\nAda: hello"
+        assert await answers(discord, post, 1) == [f"You asked: {told}."]
         discord.says("ada", post, f"{HI} and now?")
-        assert (await answers(discord, post, 2))[1] == "You asked: Ada: and now?. Before that you asked: Ada: hello."
+        assert (await answers(discord, post, 2))[1] == f"You asked: Ada: and now?. Before that you asked: {told}."
 
 
 async def test_a_mention_in_a_thread_of_others_is_answered_in_it(
@@ -510,7 +511,7 @@ async def test_in_a_free_channel_and_nowhere_else_no_mention_is_needed(
         discord.says("grace", thread, "and I?")
         await answers(discord, thread, 2)
         post = discord.posts("ada", "questions", "A question", "why?")
-        assert await answers(discord, post, 1) == ["You asked: Ada: why?."]
+        assert await answers(discord, post, 1) == ["You asked: The title of this post:\nA question\n\nAda: why?."]
         theirs = discord.opens_thread("ada", "help")
         discord.says("grace", theirs, "in a thread of ours")
         assert await answers(discord, theirs, 1) == ["You asked: Grace: in a thread of ours."]
@@ -665,9 +666,11 @@ async def test_a_file_a_sticker_and_a_poll_without_a_word_are_a_question(
         await answers(discord, direct, 2)
         tells(discord, discord.says("ada", direct, "", told=False), poll=poll)
         await answers(discord, direct, 3)
-    names = ("notes.txt", "the sticker Party Parrot", "a poll")
-    assert asked(fake) == ["(no words)" + NOT_READABLE.format(name) for name in names]
-    assert [text.partition("\n")[0] for text in bot_texts(discord, direct)] == [
+    names = ("notes.txt", "the sticker Party Parrot")
+    *unread, poll_read = asked(fake)
+    assert unread == ["(no words)" + NOT_READABLE.format(name) for name in names]
+    assert poll_read == "What the message shows besides its words:\nAda: Poll: Lunch?\n\n(no words)"
+    assert [text.partition("\n")[0] for text in bot_texts(discord, direct)][:2] == [
         NOT_SEEN.format(name).rstrip() for name in names
     ]
 
@@ -773,7 +776,7 @@ async def test_what_people_said_in_a_thread_before_is_told_to_whoever_is_asked_i
         discord.says("grace", thread, f"{HI} when?")
         await answers(discord, thread, 2)
     assert asked(fake) == [
-        "Earlier in this thread:\nAda: lunch?\nGrace: at noon\n\nAda: where?",
+        "Earlier in this thread:\nAda: lunch?\nGrace: at noon\notherbot (app): beep\n\nAda: where?",
         "Earlier in this thread:\nGrace: @Ada let us ask\n\nGrace: when?",
     ]
 
@@ -1205,10 +1208,10 @@ async def test_a_channel_that_cannot_be_caught_up_for_a_reason_of_ours_keeps_no_
     said = [discord.says("ada", channel, f"{HI} one") for channel in ("general", "news", "help")]
     hear = discord_bot.DiscordBot._parse
 
-    def hears(self: discord_bot.DiscordBot, message: Any) -> Any:
+    def hears(self: discord_bot.DiscordBot, message: Any, raw: Json) -> Any:
         if message.id == said[0]:
             raise KeyError
-        return hear(self, message)
+        return hear(self, message, raw)
 
     monkeypatch.setattr(discord_bot.DiscordBot, "_parse", hears)
     async with bob():

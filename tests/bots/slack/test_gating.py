@@ -597,7 +597,8 @@ async def test_in_the_middle_of_a_thread_the_model_is_told_what_was_said_before_
         slack.says("U1", "C1", f"{HI} anything else?", thread_ts=ts)
         await settled(slack, "C1", ts, 4)
     assert asked(fake) == [
-        "Earlier in this thread:\nAda: The house shall be #blue\nGrace: and its roof red, @Ada\n\nAda: which colours?",
+        "Earlier in this thread:\nAda: The house shall be #blue\nGrace: and its roof red, @Ada\n"
+        "Otherbot (app): beep\n\nAda: which colours?",
         "Ada: and the door?",
         "Earlier in this thread:\nGrace: @Ada green\n\nAda: what did she say?",
         "Ada: anything else?",

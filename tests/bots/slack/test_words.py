@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bots.shared.controls import COMMANDS, command_in
 from bots.shared.words import LONGEST_NAME_OF_A_FILE, names_of_files
+from bots.slack.content import readable
 from bots.slack.words import (
     SLACKBOT,
     Incoming,
@@ -24,7 +25,6 @@ from bots.slack.words import (
     people_in,
     person_id,
     place_id,
-    readable,
     session_id,
     shown,
     title_of,
@@ -136,11 +136,19 @@ def test_what_people_say_is_heard(subtype: str | None) -> None:
     [
         *("message_changed", "message_deleted", "message_replied", "bot_message", "channel_join", "channel_leave"),
         *("channel_topic", "channel_name", "group_join", "pinned_item", "reminder_add", "assistant_app_thread"),
-        *("ekm_access_denied", "tombstone", "huddle_thread", "a subtype of next year"),
+        *("ekm_access_denied", "tombstone", "huddle_thread"),
     ],
 )
 def test_what_slack_itself_says_is_not_heard(subtype: str) -> None:
     assert parse_message(a_body(), an_event(f"<@{BOT}> Hello", subtype=subtype)) is None
+
+
+@pytest.mark.parametrize("more", [{"text": f"<@{BOT}> Hello"}, {"channel": "D1", "channel_type": "im"}])
+def test_a_message_of_a_kind_that_is_new_is_heard_where_it_is_meant_for_us_and_is_named(more: Json) -> None:
+    found = said(**{"text": "Hello", "subtype": "telepathy", **more})
+    assert found.text == "Hello"
+    assert found.files == ("a message of the kind “telepathy”",)
+    assert parse_message(a_body(), an_event("Hello", subtype="telepathy", thread_ts="1700.1")) is None
 
 
 @pytest.mark.parametrize(
@@ -256,6 +264,7 @@ def test_what_is_needed_to_answer_can_be_stored() -> None:
     assert reply_to == {
         "install": TEAM, "team": TEAM, "bot": BOT, "user": "U7", "channel": "C1", "user_team": TEAM, "stranger": False,
         "kind": "channel", "ts": "1712.000100", "thread": "1700.1", "addressed": False,
+        "shown": "",
     }  # fmt: skip
 
 
@@ -352,7 +361,8 @@ def test_a_stranger_reads_the_answer_in_the_workspace_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("file", "name"),
     [
-        ({"title": "Plan", "name": "plan.pdf"}, "Plan"),
+        ({"title": "Plan", "name": "plan.pdf"}, "Plan (plan.pdf)"),
+        ({"title": "plan.pdf", "name": "plan.pdf"}, "plan.pdf"),
         ({"title": "", "name": "plan.pdf"}, "plan.pdf"),
         ({"name": "plan.pdf"}, "plan.pdf"),
         ({"id": "F1", "file_access": "check_file_info"}, "a file without a name"),
