@@ -24,7 +24,7 @@ from bots.discord.words import shown as shown_on_discord
 from bots.discord.words import title_of as title_on_discord
 from bots.shared import words
 from bots.shared.controls import command_in
-from bots.shared.pages import BlankLines, after, certain, first_page, pages, texts_of_pages
+from bots.shared.pages import BlankLines, Place, after, certain, first_page, pages, texts_of_pages
 from bots.slack.words import (
     fallback,
     harmless,
@@ -80,7 +80,7 @@ def said_on_slack(text: str = "", file: str = "") -> object:
 
 def streamed(text: str) -> None:
     """The pages of a text that grows, as a stream turns them."""
-    start, context = 0, Context()
+    start, context = 0, Place()
     for length in (len(text) // 3, len(text) * 2 // 3, len(text)):
         now = text[:length]
         blank_lines = BlankLines(now)
