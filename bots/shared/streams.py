@@ -178,8 +178,11 @@ class _Stream:
         self._continue(text)
         await self._turn_pages()
         await self._send(self._certain())
-        if self._is_old() and (page := page_up_to(text, self._start, self._place, self._sent)):
-            await self._turn_page(page)
+        if (age := self._age()) > self._streams.seconds:
+            page = page_up_to(text, self._start, self._place, self._sent)
+            is_at_a_border = text.endswith("\n", 0, self._sent) and page is not None and not page.ends_in.marks
+            if page is not None and (is_at_a_border or age > self._streams.most_seconds):
+                await self._turn_page(page)
 
     async def finish(self, text: str) -> None:
         """Append the rest, and end."""
@@ -220,16 +223,15 @@ class _Stream:
         self._start, self._place = after(self._text, page, self._blank_lines)
         self._sent = self._start
 
-    def _is_old(self) -> bool:
-        age = _now() - self._began_at
-        if not self._is_live or age < self._streams.seconds:
-            return False
-        return age > self._streams.most_seconds or self._text[: self._sent].endswith("\n")
+    def _age(self) -> float:
+        return _now() - self._began_at if self._is_live else 0.0
 
     async def _send(self, end: int) -> None:
-        if self._is_live and _now() - self._began_at > self._streams.seconds:
+        if self._age() > self._streams.seconds:  # it ends soon: behind a line, else behind a word
             line_end = self._text.find("\n", self._sent, end)
-            end = line_end + 1 if line_end >= 0 else end
+            end = line_end + 1 if line_end >= 0 else max(self._sent, self._text.rfind(" ", self._sent, end))
+        while end > self._sent and self._text[end - 1] in " \t":  # no mark is closed behind a blank
+            end -= 1
         if not self._is_live:
             await self._begin(self._shown(end))
         elif end > self._sent and not await self._append(self._shown(end)):
