@@ -160,12 +160,12 @@ def first_page(text: str, start: int, place: Place, limit: int, *, filling: floa
         whole = Page(start, len(text), place, _place_at_the_end(text, start, place))
         if len(whole.of(text)) <= limit:
             return whole
-    return _Window(text, start, place, min(len(text), start + limit + 1), limit).page(filling)
+    return Window(text, start, place, min(len(text), start + limit + 1), limit).page(filling)
 
 
 def page_up_to(text: str, start: int, place: Place, end: int) -> Page | None:
     """The page from `start` to `end`, after which the text goes on; None where no page may end there."""
-    window = _Window(text, start, place, len(text), len(text) - start)
+    window = Window(text, start, place, len(text), len(text) - start)
     return None if window.is_torn(end) else Page(start, end, place, window.place_at(end))
 
 
@@ -214,16 +214,23 @@ def _place_at_the_end(text: str, start: int, place: Place) -> Place:
     """The place at the end of a text: what is not closed there is no mark, but for what hides words."""
     marks: tuple[Mark, ...] = ()
     if place.hides and (HIDDEN in place.marks or text.find("||", start) >= 0):
-        window = _Window(text, start, place, len(text), len(text) - start)
+        window = Window(text, start, place, len(text), len(text) - start)
         marks = tuple(mark for mark in window.place_at(len(text)).marks if mark == HIDDEN)
     return Place(context_at(text, start, place.context, len(text)), marks, hides=place.hides)
+
+
+def code_in(text: str) -> list[tuple[int, int]]:
+    """Where code is in a text, in order; FAR is the end of what is code in a line only if that is closed later."""
+    window = Window(text, 0, Place(), len(text), len(text))
+    found = [(span.inside, span.outside) for span in window.inline.spans if span.mark.is_code]
+    return sorted([*found, *((line.start, line.end) for line in window.lines if line.before.fence)])
 
 
 # ── where a page may end ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """A line of a window, the contexts before and after it, and the paragraph that it is in."""
 
     start: int
@@ -239,15 +246,15 @@ class _Line:
         return bool(self.before.fence or self.after.fence)
 
 
-class _Window:
+class Window:
     """A part of a text in which a page that begins at `start` ends, as far as it may be looked at for that."""
 
     def __init__(self, text: str, start: int, place: Place, end: int, limit: int) -> None:
-        self._text, self._start, self._place, self._end, self._limit = text, start, place, end, limit
-        self._inline = Inline()
-        self._lines = list(self._read())
-        self._inline.spans += self._hidden()
-        self._inline.spans.sort(key=lambda span: (span.start, -span.end))
+        self._text, self._start, self._place, self.end, self._limit = text, start, place, end, limit
+        self.inline = Inline()
+        self.lines = list(self._read())
+        self.inline.spans += self._hidden()
+        self.inline.spans.sort(key=lambda span: (span.start, -span.end))
 
     def page(self, filling: float) -> Page:
         """The page that ends at the best place."""
@@ -281,14 +288,14 @@ class _Window:
 
     def is_torn(self, end: int) -> bool:
         """Whether something that is one sign would be torn at `end`, or a mark would have nothing to mark."""
-        return end < self._end and self._tears[end - self._start] > 0
+        return end < self.end and self._tears[end - self._start] > 0
 
-    def _read(self) -> Iterator[_Line]:
+    def _read(self) -> Iterator[Line]:
         """The lines, while what they mark is found paragraph by paragraph."""
         context, is_in_list, indent = self._place.context, self._place.is_in_list, self._place.indent
         position = paragraph = self._start
         quote, was_blank, opened = self._place.quote, False, self._place.marks
-        for line in _LINE.findall(self._text, self._start, self._end):
+        for line in _LINE.findall(self._text, self._start, self.end):
             begin, position, before = position, position + len(line), context
             is_rest = begin == self._start and self._place.is_in_line
             context = before.after(line)
@@ -308,10 +315,10 @@ class _Window:
                 is_in_list, indent = False, 0
             elif _HEADING.match(line) and not is_apart:
                 is_in_list, indent = False, 0
-            yield _Line(begin, position, before, context, quote, is_in_list, indent)
+            yield Line(begin, position, before, context, quote, is_in_list, indent)
             if is_apart or _HEADING.match(line):
                 if not before.fence and not context.fence and bare:
-                    goes_on = position == self._end and not line.endswith("\n")
+                    goes_on = position == self.end and not line.endswith("\n")
                     self._mark(paragraph, position, opened, goes_on=goes_on)
                 paragraph, opened, quote = position, (), ""
             was_blank = not bare
@@ -320,16 +327,16 @@ class _Window:
 
     def _mark(self, start: int, end: int, opened: Sequence[Mark], *, goes_on: bool) -> None:
         found = inline_of(self._text, start, end, opened, goes_on=goes_on)
-        self._inline.spans += found.spans
-        self._inline.bars += found.bars
-        self._inline.signs += found.signs
+        self.inline.spans += found.spans
+        self.inline.bars += found.bars
+        self.inline.signs += found.signs
 
     def _hidden(self) -> Iterator[Span]:
         """What `||` hides, over the borders of paragraphs."""
         if not self._place.hides:
             return
         begins = inside = self._start if HIDDEN in self._place.marks else -1
-        for bar in self._inline.bars:
+        for bar in self.inline.bars:
             if begins < 0:
                 begins, inside = bar, bar + 2
             else:
@@ -338,18 +345,18 @@ class _Window:
         if begins >= 0:
             yield Span(HIDDEN, begins, inside, FAR, FAR)
 
-    def _line_at(self, end: int) -> _Line:
+    def _line_at(self, end: int) -> Line:
         """The line that a page ends in, or with."""
-        low, high = 0, len(self._lines) - 1
+        low, high = 0, len(self.lines) - 1
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if self._lines[middle].end >= end else (middle + 1, high)
-        if not self._lines:
-            return _Line(self._start, self._start, self._place.context, self._place.context, "", False, 0)
-        return self._lines[low]
+            low, high = (low, middle) if self.lines[middle].end >= end else (middle + 1, high)
+        if not self.lines:
+            return Line(self._start, self._start, self._place.context, self._place.context, "", False, 0)
+        return self.lines[low]
 
     def _open_at(self, end: int) -> Iterator[Span]:
-        for span in self._inline.spans:
+        for span in self.inline.spans:
             if span.start >= end > self._start:
                 break
             if span.inside <= end < span.end:
@@ -358,18 +365,18 @@ class _Window:
     @cached_property
     def _tears(self) -> list[int]:
         """For each place how many reasons there are not to end a page in it."""
-        change = [0] * (self._end - self._start + 2)
+        change = [0] * (self.end - self._start + 2)
 
         def forbid(first: int, last: int) -> None:
-            first, last = max(first, self._start) - self._start, min(last, self._end) - self._start
+            first, last = max(first, self._start) - self._start, min(last, self.end) - self._start
             if first <= last:
                 change[first] += 1
                 change[last + 1] -= 1
 
-        for start, end in self._inline.signs:
+        for start, end in self.inline.signs:
             forbid(start + 1, end - 1)
-        for span in self._inline.spans:
-            blanks = _skipped(self._text, span.inside, min(self._end, span.inside + LONGEST_GAP))
+        for span in self.inline.spans:
+            blanks = _skipped(self._text, span.inside, min(self.end, span.inside + LONGEST_GAP))
             forbid(span.start + 1, blanks)
             if span.end < FAR:
                 forbid(_back(self._text, span.outside, max(self._start, span.outside - LONGEST_GAP)), span.end - 1)
@@ -378,10 +385,10 @@ class _Window:
     @cached_property
     def _depths(self) -> list[int]:
         """For each place how many spans it is in."""
-        change = [0] * (self._end - self._start + 2)
-        for span in self._inline.spans:
+        change = [0] * (self.end - self._start + 2)
+        for span in self.inline.spans:
             change[max(0, span.start + 1 - self._start)] += 1
-            change[min(span.end, self._end + 1) - self._start] -= 1
+            change[min(span.end, self.end + 1) - self._start] -= 1
         return list(accumulate(change))
 
     def _is_outside(self, end: tuple[int, int, bool]) -> bool:
@@ -389,12 +396,12 @@ class _Window:
 
     def _ends(self, least: int) -> Iterator[tuple[int, int, bool]]:
         """Places where a page may end from `least` on: what ends there, the place, and if that is in code or a table."""
-        for index, line in enumerate(self._lines):
+        for index, line in enumerate(self.lines):
             if line.end < least:
                 continue
             is_in_table = not line.is_code and bool(line.after.opening or "|" in line.after.line_before)
             if self._text.endswith("\n", line.start, line.end) and not self.is_torn(line.end):
-                following = self._lines[index + 1] if index + 1 < len(self._lines) else None
+                following = self.lines[index + 1] if index + 1 < len(self.lines) else None
                 yield self._kind(line, following), line.end, is_in_table or bool(line.after.fence)
             for found in _ENDS.finditer(self._text, max(line.start, least - LONGEST_GAP), line.end):
                 kind = _A_SENTENCE if found["stop"] is not None or not found[0][0].isspace() else _A_WORD
@@ -427,7 +434,7 @@ class _Window:
 
     def _cut(self, least: int) -> Page:
         """The page that ends between two letters, since it can end nowhere else."""
-        most = min(self._start + self._limit - len(self._place.opening), self._end)
+        most = min(self._start + self._limit - len(self._place.opening), self.end)
         for may_tear in (False, True):
             end = most
             while end >= least:

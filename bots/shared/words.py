@@ -35,9 +35,3 @@ def above_the_answer(turn: Turn) -> str:
         mark = f"_{turn.lapsed} is locked again here, so this is answered by {turn.assistant}._\n\n"
     files = turn.frame.attached if turn.frame is not None else ()
     return mark + (f"_I cannot read attachments yet, so I have not seen: {', '.join(files)}_\n\n" if files else "")
-
-
-def first_line(text: str, most: int) -> str:
-    """The first line of a text as a title of at most so many characters."""
-    line = " ".join(text.strip().partition("\n")[0].split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

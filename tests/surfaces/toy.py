@@ -108,7 +108,7 @@ class ToyMessages(Messages):
         self._channel = turn.destination["channel"]
         self._count = len(turn.posted)
 
-    def parts(self, text: str) -> Sequence[str]:
+    def parts(self, text: str, *, whole: bool) -> Sequence[str]:
         return texts_of_pages(text, LIMIT)
 
     async def post(self, text: str, state: State) -> Json:
