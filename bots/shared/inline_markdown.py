@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+LONGEST_SIGN = 64
 FAR = sys.maxsize  # where a span ends whose end is not written yet
 LONGEST_DESTINATION = 2_000
 MOST_UNFINISHED_LINKS = 3  # that are looked at; the rest are brackets
@@ -25,6 +26,7 @@ _DESTINATION = re.compile(
     r"\]\([ \t]*(?:<[^<>\n]{0,2000}>|[^\s()<>]{0,2000}(?:\([^\s()<>]{0,500}\)[^\s()<>]{0,500}){0,4})"
     r"(?:[ \t\n]+(?:\"[^\"\n]{0,500}\"|'[^'\n]{0,500}'))?[ \t]*\)"
 )
+_BEGUN_SIGN = re.compile(r"(?:<[^<>\s]*|&#?\w*|\\)\Z")
 _BEGUN_DESTINATION = re.compile(r"\]\([^\s()]*\Z")
 
 
@@ -116,6 +118,8 @@ class _Paragraph:
             position = self._take(found[0], found.start(), found.end())
         if self._goes_on:
             self._found.spans += self._left_open()
+            if begun := _BEGUN_SIGN.search(self._text, max(self._start, self._end - LONGEST_SIGN), self._end):
+                self._found.signs.append((begun.start(), self._end + 1))
         self._found.spans.sort(key=lambda span: (span.start, -span.end))
         return self._found
 
@@ -225,7 +229,7 @@ class _Paragraph:
 
     def _left_open(self) -> Iterator[Span]:
         for opener in self._openers:
-            if opener.count <= 3:
+            if opener.count <= 3 and not opener.closes_too:  # as in `2*3`, which marks nothing as a rule
                 mark = Mark(opener.letter * opener.count, opener.letter * opener.count)
                 yield Span(mark, max(self._start, opener.end - opener.count), opener.end, FAR, FAR)
         for begins, inside, mark in self._brackets[-MOST_UNFINISHED_LINKS:]:

@@ -148,7 +148,7 @@ def documents(most: int) -> st.SearchStrategy[str]:
 
 PIECES = (
     *("```a", "``` ", "~~~\n", "````\n", "`b", "|", "-", "|-|-|\n", "\n", "\n\n", " ", "\t", "a", "word ", ">", "- "),
-    *("é", "👋"),
+    *("é", "👋", "**", "*", "_", "~~", "||", "[", "](x)", "`", "> ", "    - ", "\\", "&amp;", "."),
 )
 ANYTHING = st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from((1, 1, 1, 2, 7, 300))), max_size=40).map(
     lambda drawn: "".join(piece * times for piece, times in drawn)
