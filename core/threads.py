@@ -246,7 +246,8 @@ class Threads:
         else:
             await self._catch_up(turn, begun.plan.catch_up, synced)
         assistant = fitting.assistant(begun.plan.costs)
-        ask = Ask(assistant, self._instructions(turn, assistant), messages, _asker(turn), synced.conversation_id, patience)
+        instructions = self._instructions(turn, assistant)
+        ask = Ask(assistant, instructions, messages, _asker(turn), synced.conversation_id, patience)
         finished, response_id = await self._listen(ask, answer, it_answers)
         if finished.usage.input_tokens == 0:
             finished.usage = self.estimate(begun, finished.text)

@@ -26,9 +26,11 @@ _QUOTES_THE_REST = re.compile(r" {0,3}>>>(?!>)[ \t]?")
 _RULE = re.compile(r" {0,3}([-*_])(?:[ \t]{0,3}\1){2,}[ \t]*")
 _UNDERLINE = re.compile(r" {0,3}(?:(=)=*|--+)[ \t]*")
 _ITEM = re.compile(r"([ \t]*)(?:([-*+])|(\d{1,9})[.)])([ \t]+)(\[[ xX]\](?=[ \t]))?")
-_SMALL = re.compile(r"-#(?=[ \t])")
+_SMALL = re.compile(r"\A-#(?=[ \t])")
 _CODE = re.compile(r"(?: {4}|\t)(.*)")
-_DEFINITION = re.compile(r" {0,3}\[(?!\^)([^\[\]\n]{1,200})\]:[ \t]*<?([^\s<>]{1,2000})>?(?:[ \t]+[\"'(].{0,500})?[ \t]*")
+_DEFINITION = re.compile(
+    r" {0,3}\[(?!\^)([^\[\]\n]{1,200})\]:[ \t]*<?([^\s<>]{1,2000})>?(?:[ \t]+[\"'(].{0,500})?[ \t]*"
+)
 _BEGINS_A_FORMULA = re.compile(r"[ \t]*(\\\[|\$\$)(.*)")
 _ENDS_OF_FORMULAS = {"\\[": "\\]", "$$": "$$"}
 
@@ -98,9 +100,11 @@ class _Rewriting:
         self._context = context
         if _CODE.match(line) and line.strip() and not (self._paragraph or self._is_in_list):
             return self._write_indented_code(index)
-        if (found := _BEGINS_A_FORMULA.match(line)) and (end := self._end_of_formula(index, found)):
-            self._write_formula(index, end, found)
-            return end + 1
+        begun = _BEGINS_A_FORMULA.match(line)
+        last = self._end_of_formula(index, begun) if begun else None
+        if begun and last is not None:
+            self._write_formula(index, last, begun)
+            return last + 1
         self._write_line(line)
         return index + 1
 

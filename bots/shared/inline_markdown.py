@@ -17,9 +17,7 @@ FAR = sys.maxsize  # where a span ends whose end is not written yet
 LONGEST_DESTINATION = 2_000
 MOST_UNFINISHED_LINKS = 3  # that are looked at; the rest are brackets
 
-_TOKEN = re.compile(
-    r"\\[!-/:-@\[-`{-~]|`+|\*+|_+|~+|\|\||!?\[|\]|<[^<>\s]{1,300}>|&(?:#\w{1,8}|[A-Za-z]\w{1,31});"
-)
+_TOKEN = re.compile(r"\\[!-/:-@\[-`{-~]|`+|\*+|_+|~+|\|\||!?\[|\]|<[^<>\s]{1,300}>|&(?:#\w{1,8}|[A-Za-z]\w{1,31});")
 _BACKTICKS = re.compile("`+")
 # Each part is bounded, and none can match what the next one does, so that no text makes this slow.
 _DESTINATION = re.compile(
@@ -232,8 +230,8 @@ class _Paragraph:
             if opener.count <= 3 and not opener.closes_too:  # as in `2*3`, which marks nothing as a rule
                 mark = Mark(opener.letter * opener.count, opener.letter * opener.count)
                 yield Span(mark, max(self._start, opener.end - opener.count), opener.end, FAR, FAR)
-        for begins, inside, mark in self._brackets[-MOST_UNFINISHED_LINKS:]:
-            yield Span(mark or NO_MARK, begins, inside, FAR, FAR)
+        for begins, inside, link in self._brackets[-MOST_UNFINISHED_LINKS:]:
+            yield Span(link or NO_MARK, begins, inside, FAR, FAR)
 
 
 def _is_punctuation(letter: str) -> bool:

@@ -20,8 +20,10 @@ from core import Context, context_at
 
 LEAST_FILLING = 0.85  # a page may end anywhere between this share of the limit and the limit
 MOST_OF_IT_MARKS = 0.25  # of the limit, in what has to be closed and opened again
+LEAST_INDENT_OF_CODE = 4
 LONGEST_GAP = 50  # blanks within marks that are looked at
 
+NOWHERE = Context()
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _WORD = re.compile(r"\S")
 _BLANKS = re.compile(r"[ \t]*")
@@ -51,7 +53,7 @@ class Place:
     `hides` tells that `||` hides words on this platform.
     """
 
-    context: Context = Context()
+    context: Context = NOWHERE
     marks: tuple[Mark, ...] = ()
     quote: str = ""
     is_in_line: bool = False
@@ -84,6 +86,8 @@ class Place:
         lines = shown.split("\n")
         first = 1 if self.is_in_line else 0
         indent = self.indent if self.is_in_line else len(lines[0]) - len(lines[0].lstrip(" "))
+        if indent < LEAST_INDENT_OF_CODE:
+            return shown
         for number in range(first, len(lines)):
             line = lines[number]
             spaces = len(line) - len(line.lstrip(" "))
@@ -134,7 +138,7 @@ class BlankLines:
         return max(start, self._line)
 
 
-def pages(text: str, limit: int, place: Place = Place(), *, filling: float = LEAST_FILLING) -> Iterator[Page]:  # noqa: B008
+def pages(text: str, limit: int, place: Place = Place(), *, filling: float = LEAST_FILLING) -> Iterator[Page]:
     """The pages of a text, none longer than `limit` characters; at least one, though it may be empty.
 
     What would be torn otherwise is left to the next page, if `filling` of the limit is there without it.
@@ -309,11 +313,9 @@ class Window:
                 opened = ()
             if begins:
                 paragraph, quote = begin, own[0] if own and not is_apart else ""
-            if item:
+            if item and not own:
                 is_in_list, indent = True, len(line) - len(line.lstrip(" "))
-            elif bare and not is_apart and not is_rest and was_blank and not line[0].isspace():
-                is_in_list, indent = False, 0
-            elif _HEADING.match(line) and not is_apart:
+            elif not is_apart and ((was_blank and not is_rest and not line[0].isspace()) or _HEADING.match(line)):
                 is_in_list, indent = False, 0
             yield Line(begin, position, before, context, quote, is_in_list, indent)
             if is_apart or _HEADING.match(line):
@@ -395,7 +397,7 @@ class Window:
         return not end[2] and not self._depths[end[1] - self._start]
 
     def _ends(self, least: int) -> Iterator[tuple[int, int, bool]]:
-        """Places where a page may end from `least` on: what ends there, the place, and if that is in code or a table."""
+        """Places where a page may end from `least` on: what ends there, and if that is in code or a table."""
         for index, line in enumerate(self.lines):
             if line.end < least:
                 continue
@@ -409,7 +411,7 @@ class Window:
                     kind = _A_WORD if line.is_code else kind
                     yield kind, found.end(), is_in_table or line.is_code
 
-    def _kind(self, line: _Line, following: _Line | None) -> int:
+    def _kind(self, line: Line, following: Line | None) -> int:
         if self._text[line.start : line.end].isspace():
             return _A_BLOCK
         may_be_a_head = "|" in line.after.line_before

@@ -11,8 +11,11 @@ from bots.shared.plain_text import plain_text
 LONGEST_SOURCE = 2_000  # characters of a question that are looked at
 SOMEBODY, SOMEWHERE = "@somebody", "#a channel"
 
-_HIDDEN = re.compile(r"\|\|.+?(?:\|\||\Z)", re.DOTALL)
-_FENCED = re.compile(r"^[ \t>]*(?P<fence>`{3,}|~{3,})[^\n]*$.*?(?:^[ \t>]*(?P=fence)[`~]*[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
+_HIDDEN = re.compile(r"\|\|.*?(?:\|\||\Z)", re.DOTALL)
+_FENCED = re.compile(
+    r"^[ \t>]*(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[^\n]*$.*?(?:^[ \t>]*(?P=fence)[`~]*[ \t]*$|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
 _TIME = re.compile(r"<t:(-?\d{1,12})(?::[a-zA-Z])?>")
 _EMOJI = re.compile(r"<a?(:\w{1,64}:)\d{1,20}>")
 _COMMAND = re.compile(r"<(/[^:<>\n]{1,100}):\d{1,20}>")
@@ -22,6 +25,7 @@ _PLACE = re.compile(r"<#[\w-]{1,30}(?:\|([^<>\n]{0,100}))?>|(?<![\w#])#(?:\d{15,
 _WHO = re.compile(
     r"<(?:@[!&]?|!subteam\^)[\w-]{1,30}(?:\|@?([^<>\n]{0,100}))?>|(?<![\w@])@(?:\d{15,20}|[UWBS](?=[A-Z]*\d)[A-Z0-9]{8,14})\b"
 )
+_LEFT_OVER = re.compile(r"`{3,}|~{3,}|\|\|")
 _NOTHING_TO_SEE = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}  # letters without ink
 
 
@@ -36,7 +40,7 @@ def title(question: str, most: int) -> str:
     text = _PLACE.sub(lambda found: f"#{found[1]}" if found[1] else SOMEWHERE, text)
     text = _WHO.sub(lambda found: f"@{found[1]}" if found[1] else SOMEBODY, text)
     for line in plain_text(text).split("\n"):
-        words = "".join(_seen(letter) for letter in line).split()
+        words = "".join(map(_seen, _LEFT_OVER.sub(" ", line))).split()
         line = " ".join(words)
         if any(_has_ink(letter) for letter in line) and line.strip(" …"):
             return line if len(line) <= most else line[: most - 1].rstrip() + "…"

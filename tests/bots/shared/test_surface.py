@@ -133,11 +133,11 @@ async def test_each_surface_says_in_a_line_what_it_shows_and_the_models_of_its_t
     assert surface.shows.strip() == surface.shows != ""
     assert "\n" not in surface.shows
     nothing_to_open = replace(surface, open=lambda *_, **__: contextlib.nullcontext())
-    async with open_chat(make_settings(fake, sqlite_url)) as chat:
-        async with LoadedSurface(nothing_to_open, surface.settings()).open(chat, drain_seconds=0):
-            turn = await chat.accept(Question(surface=surface.name, session="a", text="Q1-a"))
-            assert turn is not None
-            await chat.answering(turn).whole()
+    loaded = LoadedSurface(nothing_to_open, surface.settings())
+    async with open_chat(make_settings(fake, sqlite_url)) as chat, loaded.open(chat, drain_seconds=0):
+        turn = await chat.accept(Question(surface=surface.name, session="a", text="Q1-a"))
+        assert turn is not None
+        await chat.answering(turn).whole()
     asked = next(request for request in reversed(fake.requests) if request.template == "/responses")
     assert asked.json["instructions"].endswith(f"\n\n{surface.shows}")
 

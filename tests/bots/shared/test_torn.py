@@ -22,8 +22,8 @@ def read_in_pages(text: str, limit: int, *, hides: bool = False, filling: float 
         shown = page.of(text)
         assert len(shown) <= limit
         if page.begins_in.context.opening and not page.begins_in.fence:  # the table's head is told again
-            head, _, rest = shown.partition("\n")
-            shown = re.sub(r"[^|\n]", " ", head) + f"\n{rest}"
+            head, _, rows = shown.partition("\n")
+            shown = re.sub(r"[^|\n]", " ", head) + f"\n{rows}"
         found = read(shown, hides=hides)
         if page.begins_in.is_in_line and page.begins_in.is_in_list:  # the rest of an item has no bullet of its own
             rest = len(read(shown.partition("\n")[0], hides=hides))
@@ -34,7 +34,21 @@ def read_in_pages(text: str, limit: int, *, hides: bool = False, filling: float 
 
 # ── texts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-WORDS = ("Bob", "answers", "in", "threads.", "héllo,", "你好。", "👩‍👩‍👧", "max_open_files", "a(b)", "Why?", "\\*", "&amp;", "x_1")
+WORDS = (
+    "Bob",
+    "answers",
+    "in",
+    "threads.",
+    "héllo,",
+    "你好。",
+    "👩‍👩‍👧",
+    "max_open_files",
+    "a(b)",
+    "Why?",
+    "\\*",
+    "&amp;",
+    "x_1",
+)
 INSIDE = ("{}", "{}", "**{}**", "*{}*", "_{}_", "~~{}~~", "***{}***", "[{}](https://x.org/a_(b)?c=1&d)", "__{}__")
 
 
@@ -63,7 +77,11 @@ def blocks(draw: st.DrawFn) -> str:
     if kind == "text":
         return draw(phrases(25))
     if kind == "lines":
-        return "**" + "\n".join(draw(st.lists(st.sampled_from(("one line", "and another")), min_size=2, max_size=20))) + "**"
+        return (
+            "**"
+            + "\n".join(draw(st.lists(st.sampled_from(("one line", "and another")), min_size=2, max_size=20)))
+            + "**"
+        )
     if kind == "quote":
         return "\n".join(f"> {line}" for line in [draw(phrases(12)) for _ in range(draw(st.integers(1, 4)))])
     if kind == "list":
@@ -89,15 +107,17 @@ TEXTS = st.lists(blocks(), min_size=1, max_size=5).map("\n\n".join)
 
 @given(text=TEXTS, limit=st.sampled_from((600, 900)), filling=st.sampled_from((0.85, 0.5)))
 @some
-def test_the_pages_put_together_have_the_words_and_the_marks_of_the_whole(text: str, limit: int, filling: float) -> None:
+def test_the_pages_put_together_have_the_words_and_the_marks_of_the_whole(
+    text: str, limit: int, filling: float
+) -> None:
     assert read_in_pages(text, limit, filling=filling) == read(text)
 
 
 @given(text=TEXTS, seed=st.lists(st.sampled_from(("", "", "||")), min_size=40, max_size=40))
 @some
 def test_no_hidden_word_is_shown_and_none_hidden_that_is_not(text: str, seed: list[str]) -> None:
-    parts = text.split("\n\n")
-    hidden = "\n\n".join(f"{bars}{part}{bars}" if part[0].isalpha() else part for part, bars in zip(parts, seed, strict=False))
+    parts = zip(text.split("\n\n"), seed, strict=False)
+    hidden = "\n\n".join(f"{bars}{part}{bars}" if part[0].isalpha() else part for part, bars in parts)
     assert read_in_pages(hidden, 600, hides=True) == read(hidden, hides=True)
 
 
@@ -148,7 +168,8 @@ def test_the_second_half_of_what_is_hidden_is_never_shown(text: str) -> None:
         seen = "".join(part.split("||")[::2])
         assert "secret" not in seen
         assert part.count("||") % 2 == 0
-    assert sum(part.count("secret") for part in parts) == text.count("secret")
+    letters = re.sub(r"[^a-zA-Z]", "", text.replace("py", ""))
+    assert re.sub(r"[^a-zA-Z]", "", "".join(parts).replace("py", "")) == letters
 
 
 KINDS = ("{}\n\n", "{}\n", "{} ", "{}. ", "{}")
@@ -190,7 +211,9 @@ def test_what_fits_on_the_next_page_is_not_torn(inside: str) -> None:
     assert any(inside.format("marked " * 20 + "end") in part for part in parts)
 
 
-@pytest.mark.parametrize("sign", ["&amp;", "<@123456789>", "<:love:123456>", "\\*", "1️⃣", "👩‍👩‍👧", "🇩🇪", "👍🏽", "<t:1700000000:R>"])
+@pytest.mark.parametrize(
+    "sign", ["&amp;", "<@123456789>", "<:love:123456>", "\\*", "1️⃣", "👩‍👩‍👧", "🇩🇪", "👍🏽", "<t:1700000000:R>"]
+)
 def test_a_sign_that_means_one_thing_is_not_cut(sign: str) -> None:
     for before in range(len(sign) + 2):
         text = "b" * before + sign * (5_000 // len(sign))
