@@ -1,4 +1,4 @@
-"""What Bob says has the same words in the same order in Slack and on Discord; the page's own test is with the browser's."""
+"""What Bob says has the same words in the same order in Slack and on Discord; the page has a test of its own."""
 
 from __future__ import annotations
 

@@ -50,6 +50,7 @@ SERVERS, STREAMS = "tests/core/test_servers.py", "tests/core/test_streams_of_a_m
 BOUNDS, FAULTS, SUSPECTS = "tests/core/test_bounds.py", "tests/core/test_faults.py", "tests/core/test_suspects.py"
 PROVIDER_ERRORS, SILENCE = "tests/core/test_provider_errors.py", "tests/core/test_silence.py"
 WINDOWS = "tests/core/test_windows.py"
+TORN = "tests/bots/shared/test_torn.py"
 PAGES, LIMITER = "tests/bots/shared/test_pages.py", "tests/bots/shared/test_rate_limiter.py"
 REPLY = "tests/bots/shared/test_reply.py"
 SLACK_WORDS, DISCORD_WORDS = "tests/bots/slack/test_words.py", "tests/bots/discord/test_words.py"
@@ -402,16 +403,23 @@ MUTANTS = (
         "what_follows_a_table"),
     Mutant("a huge head is not repeated", "len(head) <= LONGEST_OPENING and is_table_rule(bare)", "is_table_rule(bare)",
         PAGES, "huge_head"),
-    Mutant("a head is not cut off its rule", 'may_be_a_head = "|" in now.line_before', "may_be_a_head = False", PAGES,
-        "tables_head_is_not_cut"),
-    Mutant("a page ends at a blank line rather", "3 if not line.strip() else 2", "2 if not line.strip() else 3", PAGES,
+    Mutant("a head is not cut off its rule", 'bool(line.after.opening or "|" in line.after.line_before)',
+        "bool(line.after.opening)", PAGES, "tables_head_is_not_cut"),
+    Mutant("a page ends at a blank line rather", "            return _A_BLOCK", "            return _A_WORD", PAGES,
         "rather_than"),
-    Mutant("a page ends as late as it can", "rank >= best[0]", "rank > best[0]", PAGES, "as_late_as or rather_than"),
-    Mutant("no page is too long", "excess = len(page.of(text)) - limit", "excess = len(page.of(text)) - limit - 1",
-        PAGES, "no_page_is_too_long or cut_within"),
-    Mutant("a page is cut at a space", "space + 1 if space > 0 else", "space + 1 if space > 1e9 else", PAGES,
+    Mutant("a page ends as late as it can", "sorted(chosen, reverse=True)", "sorted(chosen)", PAGES,
+        "as_late_as or rather_than"),
+    Mutant("no page is too long", "excess = len(page.of(self._text)) - self._limit",
+        "excess = len(page.of(self._text)) - self._limit - 1", PAGES, "no_page_is_too_long or cut_within"),
+    Mutant("a page is cut at a space", "for found in _ENDS.finditer(", "for found in re.compile('$^').finditer(", PAGES,
         "cut_at_a_space"),
-    Mutant("no pair is torn apart", r'"\ud800" <= text[cut - 1] <= "\udbff"', "False", PAGES, "torn_apart"),
+    Mutant("no pair is torn apart", r'"\ud800" <= self._text[end - 1] <= "\udbff"', "False", PAGES, "torn_apart"),
+    Mutant("what hides words is closed where a page ends", "            yield Span(HIDDEN, begins, inside, FAR, FAR)",
+        "            return", TORN, "second_half"),
+    Mutant("marks are opened again on the next page", "if self.context.opening else self.quote + marks",
+        "if self.context.opening else self.quote", TORN, "opened_again"),
+    Mutant("a list keeps no indent that makes code of it", "        if indent < LEAST_INDENT_OF_CODE:",
+        "        if indent:", TORN, "list_that_goes_on"),
     Mutant("a message without a word is none", "if shown.strip()]", "if True]", REPLY,
         "without_a_word or nothing_is_posted_before"),
     Mutant("what was posted is recorded however that ends",
@@ -443,7 +451,7 @@ MUTANTS = (
     Mutant("a half mention waits", "if not whole:", "if whole:", SLACK_WORDS, "may_become"),
     Mutant("a message is of its channel", 'key=f"{install}:{channel}:{ts}"', 'key=f"{install}:{ts}"',
         SLACK_WORDS, "different_messages"),
-    Mutant("a notification is short", "line[:300]", "line", SLACK_WORDS, "notification"),
+    Mutant("a notification is short", ".strip()[:LONGEST_FALLBACK]", ".strip()", SLACK_WORDS, "notification"),
     Mutant("a message fits", "LIMIT = 2_000", "LIMIT = 2_010", DISCORD_WORDS, "fit or takes"),
     Mutant("an answer has so many messages", "if len(found) == most:", "if len(found) > most:", DISCORD_WORDS,
         "more_messages_than"),
@@ -452,7 +460,7 @@ MUTANTS = (
     Mutant("a heading has a space", r'or not marked.startswith((" ", "\t"))', "", DISCORD_WORDS, "headings"),
     Mutant("a channel is one place with its threads", 'f"discord:{self.parent or self.channel}"',
         'f"discord:{self.channel}"', DISCORD_WORDS, "channel_with_its_threads"),
-    Mutant("a private question names no thread", "if turn.private or not turn.question:", "if not turn.question:",
+    Mutant("a private question names no thread", '"" if turn.private else title(masked', "title(masked",
         DISCORD_WORDS, "private_question"),
     Mutant("the name of a thread is masked", "title(masked(turn.question), LONGEST_TITLE)",
         "title(turn.question, LONGEST_TITLE)", DISCORD_WORDS, "may_be_a_password"),

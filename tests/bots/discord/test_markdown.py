@@ -51,12 +51,18 @@ CASES: dict[str, tuple[str, str]] = {
     "entities that would be marks": ("&#42;a&#42; &lt;@1&gt; &#124;&#124;", "\\*a\\* \\<@1\\> \\|\\|"),
     "formulas": (r"$x^2$, \(a+b\), \[c\], $$d$$, $y$", "`x^2`, `a+b`, `c`, `d`, `y`"),
     "money": ("$5 and $10, $HOME/$USER, US$5-$6, `$a_b$`", "$5 and $10, $HOME/$USER, US$5-$6, `$a_b$`"),
-    "a formula of its own": ("so\n\\[\na = b\n\\]\n$$ c $$\n$$\nd\n$$", "so\n```tex\na = b\n```\n```tex\nc\n```\n```tex\nd\n```"),
+    "a formula of its own": (
+        "so\n\\[\na = b\n\\]\n$$ c $$\n$$\nd\n$$",
+        "so\n```tex\na = b\n```\n```tex\nc\n```\n```tex\nd\n```"),
     "a formula that is not there yet": ("\\[\na = b", "\\[\na = b"),
     "a link": ("[a](https://x.org 'b') <https://x.org>", "[a](https://x.org 'b') <https://x.org>"),
     "a link elsewhere": ("[a](/b) [c](#d) [e](mailto:f@x.org) [g@x.org](mailto:g@x.org)", "a c e (f@x.org) g@x.org"),
-    "a reference": ("[a][1] [b][] [c]\n\n[1]: https://x.org\n[B]: https://y.org", "[a](https://x.org) [b](https://y.org) [c]\n"),
-    "a picture": ("![a](https://x.org/a.png) ![](https://x.org/b.png)", "[a](https://x.org/a.png) [image](https://x.org/b.png)"),
+    "a reference": (
+        "[a][1] [b][] [c]\n\n[1]: https://x.org\n[B]: https://y.org",
+        "[a](https://x.org) [b](https://y.org) [c]\n"),
+    "a picture": (
+        "![a](https://x.org/a.png) ![](https://x.org/b.png)",
+        "[a](https://x.org/a.png) [image](https://x.org/b.png)"),
     "a picture in a link": ("[![a](https://x.org/a.png)](https://x.org)", "[a](https://x.org)"),
     "hidden words": ("||a|| and ||b\n\nc||", "||a|| and ||b\n\nc||"),
     "hidden words without an end": ("||a\nb\n\nc", "||a\nb||\n\nc"),
