@@ -168,7 +168,9 @@ def harmless(text: str, *, whole: bool) -> str:
             at += 1
         is_in_code = at < len(code) and code[at][0] <= begin
         is_unsure = is_in_code and code[at][1] == FAR
-        if not whole and (is_unsure or (not is_in_code and _may_begin_a_fence(text, begin, end))):
+        is_in_line = is_in_code and text[code[at][0] - 1 : code[at][0]] == "`"
+        may_go_on = is_in_line and text.endswith("`") and not text[code[at][1] :].strip("`")  # with more backticks
+        if not whole and (is_unsure or may_go_on or (not is_in_code and _may_begin_a_fence(text, begin, end))):
             return "".join([*pieces, text[position:begin]])
         pieces += [text[position:begin], _quiet(mention, in_code=is_in_code and not is_unsure)]
         position = end
