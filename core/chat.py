@@ -163,6 +163,10 @@ class Chat:
             raise EventReused
         return turn
 
+    def note_what_is_shown(self, surface: str, sentence: str) -> None:
+        """From now on tell the models of a surface's turns what of an answer is shown there."""
+        self._threads.shows[surface] = sentence
+
     def answering(self, turn: Turn, *, prepare: Prepare | None = None) -> Answer:
         """Answer a turn that was accepted or reclaimed here, in the background; the same turn has one answer.
 

@@ -80,6 +80,7 @@ class Threads:
         self._conversations = None if local else model.conversations
         self._deadline = deadline
         self._erasable = asyncio.Event()
+        self.shows: dict[str, str] = {}  # what each surface shows of an answer, as its model is told
         self.breaker = Breaker()
         self.windows = Windows()
 
@@ -122,7 +123,7 @@ class Threads:
 
         def decide(state: ThreadState | None, transcript: Transcript) -> Plan:
             plan = None if state is None or rebuild else self._going_on(turn, limit, state, transcript)
-            return plan or _rebuilt(turn, assistant, limit, transcript)
+            return plan or _rebuilt(turn, self._instructions(turn, assistant), limit, transcript)
 
         return Beginning(
             decide, scope=self._model.scope, lives_here=self._conversations is None, deadline=self._deadline
@@ -226,6 +227,11 @@ class Threads:
         """How many retired conversations cannot be erased with the present key and server."""
         return await self._store.erasures.out_of_reach(self._model.scope)
 
+    def _instructions(self, turn: Turn, assistant: Assistant) -> str:
+        """The same for all turns of a surface, so that a provider's cache of prompts goes on serving them."""
+        about_people = "" if turn.frame is None else frames.INSTRUCTIONS
+        return "\n\n".join(filter(None, (assistant.instructions, about_people, self.shows.get(turn.surface))))
+
     # ── one try ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _try(
@@ -240,7 +246,8 @@ class Threads:
         else:
             await self._catch_up(turn, begun.plan.catch_up, synced)
         assistant = fitting.assistant(begun.plan.costs)
-        ask = Ask(assistant, _instructions(turn, assistant), messages, _asker(turn), synced.conversation_id, patience)
+        instructions = self._instructions(turn, assistant)
+        ask = Ask(assistant, instructions, messages, _asker(turn), synced.conversation_id, patience)
         finished, response_id = await self._listen(ask, answer, it_answers)
         if finished.usage.input_tokens == 0:
             finished.usage = self.estimate(begun, finished.text)
@@ -347,9 +354,9 @@ class _Noting:
             self._noted = self._store.erasures.note_response(self._response.id, self._conversation_id)
 
 
-def _rebuilt(turn: Turn, assistant: Assistant, budget: int, transcript: Transcript) -> Plan:
+def _rebuilt(turn: Turn, instructions: str, budget: int, transcript: Transcript) -> Plan:
     """The plan by which a new thread is begun, told the newest turns that half of the budget has room for."""
-    context_tokens = tokens_in(_instructions(turn, assistant))
+    context_tokens = tokens_in(instructions)
     question = tokens_in(_asked(turn))
     newest = _newest_within(transcript(0), budget // 2 - context_tokens - question)
     costs = context_tokens + sum(map(_tokens, newest)) + question
@@ -401,10 +408,6 @@ def _messages(turns: Sequence[PastTurn]) -> list[Said]:
 def _asked(turn: Turn) -> str:
     question = as_prompt(turn.question, turn.frame)
     return f"{turn.context}\n\n{question}" if turn.context else question
-
-
-def _instructions(turn: Turn, assistant: Assistant) -> str:
-    return assistant.instructions if turn.frame is None else f"{assistant.instructions}\n\n{frames.INSTRUCTIONS}"
 
 
 def _asker(turn: Turn) -> str:

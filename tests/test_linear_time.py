@@ -18,13 +18,17 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 
 from bots.discord.incoming import speaker_of
-from bots.discord.words import discord_markdown, named, opens_with, parts_of
+from bots.discord.markdown import discord_markdown
+from bots.discord.words import named, opens_with, parts_of
 from bots.discord.words import readable as readable_on_discord
 from bots.discord.words import shown as shown_on_discord
 from bots.discord.words import title_of as title_on_discord
 from bots.shared import words
 from bots.shared.controls import command_in
-from bots.shared.pages import BlankLines, after, certain, first_page, pages, texts_of_pages
+from bots.shared.inline_markdown import inline_of
+from bots.shared.pages import BlankLines, Place, after, certain, code_in, first_page, pages, texts_of_pages
+from bots.shared.plain_text import plain_text
+from bots.shared.titles import title
 from bots.slack.content import readable as readable_on_slack
 from bots.slack.words import (
     fallback,
@@ -80,7 +84,7 @@ def said_on_slack(text: str = "", file: str = "") -> object:
 
 def streamed(text: str) -> None:
     """The pages of a text that grows, as a stream turns them."""
-    start, context = 0, Context()
+    start, context = 0, Place()
     for length in (len(text) // 3, len(text) * 2 // 3, len(text)):
         now = text[:length]
         blank_lines = BlankLines(now)
@@ -136,6 +140,12 @@ READERS: dict[str, Reader] = {
     "the pages of an answer": lambda text: [page.of(text) for page in pages(text, 1_000)],
     "the pages on Slack": lambda text: texts_of_pages(text, 11_000),
     "the pages of a stream": streamed,
+    "the pages of an answer that hides": lambda text: [page.of(text) for page in pages(text, 1_000, Place(hides=True))],
+    "the marks of a paragraph": lambda text: inline_of(text, 0, len(text)),
+    "the marks of a paragraph that goes on": lambda text: inline_of(text, 0, len(text), goes_on=True),
+    "the code of an answer": code_in,
+    "the words of an answer": plain_text,
+    "Markdown for Discord that grows": lambda text: discord_markdown(text, whole=False),
     "Markdown for Discord": discord_markdown,
     "an answer on Discord": lambda text: shown_on_discord(a_turn("", guild=1), text),
     "the parts of an answer on Discord": parts_of,
@@ -161,7 +171,7 @@ READERS: dict[str, Reader] = {
     "a command on Slack": command_in,
     "a plain name": lambda text: words.plain_name(text, "*_`~<>|\n@"),
     "files that are not read": lambda text: words.above_the_answer(a_turn("", files=[text])),
-    "a title": lambda text: words.first_line(text, 80),
+    "a title": lambda text: title(text, 80),
     # what is logged
     "a line of the log": lambda text: LOG.format(logging.makeLogRecord({"msg": text})),
     # both
@@ -191,6 +201,7 @@ PIECES = (
     # Markdown
     "#", "# ", "#### ", "*", "**", "_", "~", "~~~\n", "`", "```", "```\n", ">", "> ", "- ", "-", "1. ", "[", "](", "]",
     "![", "[http://a](", ")", "|", "|\n", "| ", "a|b\n", "a|b\n-|-\n", "-|", ":-", "\\|", "||||\n",
+    "||", "$", "\\(", "$$\n", "~~", "    a\n", "[a]: b\n", "&amp;", "<br>",
     # markup of Discord and Slack
     "<", ">", "<@", "<@1", "<@1>", "<@!", "<:a:", "<a:", "</a", "<#", "<@B1", "<@B1>", "<@B1>,", "<@U1|", "<!",
     "<!here", "<!here|", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",

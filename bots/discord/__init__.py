@@ -34,6 +34,11 @@ DISCORD = Surface(
     token="discord_token",
     people="friends",
     alone_needs="Discord's bot needs DISCORD_TOKEN.",
+    shows=(
+        "Your answer is shown on Discord: Markdown with headings of three sizes, lists, quotes, links, code in fences "
+        "of three backticks, and ||hidden words||. No LaTeX, no HTML, no images; a table is shown as plain text in a "
+        "fence, so only small ones are good to read."
+    ),
     banner=_banner,
     path=lambda _: None,
     check=_check,

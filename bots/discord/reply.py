@@ -143,9 +143,9 @@ class _Place(Messages):
         self._whole = ""
         self._parts: Sequence[str] = ()
 
-    def parts(self, text: str) -> Sequence[str]:
+    def parts(self, text: str, *, whole: bool) -> Sequence[str]:
         self._whole = text
-        self._parts = parts_of(text, most=MOST_PARTS if self._to["may_post"] else 1)
+        self._parts = parts_of(text, most=MOST_PARTS if self._to["may_post"] else 1, whole=whole)
         return self._parts
 
     async def post(self, text: str, state: State) -> Json:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bots.discord.markdown import discord_markdown
 from bots.shared import words
-from bots.shared.reduced_markdown import heading_of, with_tables_in_fences
+from bots.shared.titles import title
 from bots.shared.utf16 import texts_in_utf16
 from core import Turn
 
@@ -20,7 +21,7 @@ SURFACE = "discord"
 LIMIT = 2_000  # UTF-16 units of a message, which are never fewer than the characters that Discord counts
 MOST_PARTS = 20
 PARTS_WITHOUT_A_FILE = 8
-WIDEST_TABLE = 110
+FILLING = 0.5  # of a message, where what would be torn is left to the next one
 LONGEST_TITLE = 60
 THE_REST_IS_IN_THE_FILE = "… The whole answer is in the attached file."
 THE_REST_DOES_NOT_FIT = "… The rest does not fit here."  # where no file may be attached; not longer than the other
@@ -31,9 +32,6 @@ _MARKUP = re.compile(
     r"<(?:@!?(?P<user>\d{1,20})|@&(?P<role>\d{1,20})|#(?P<channel>\d{1,20})|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+)>"
 )
 _OPENS_WITH = re.compile(r"\s*<@[!&]?(\d{1,20})>")
-# Bounded and without a bracket in brackets, so that no text makes them slow.
-_IMAGE = re.compile(r"!(?=\[[^\[\]\n]{0,1000}\]\()")
-_BARE_LINK = re.compile(r"\[(https?://[^\[\]\s]{1,2000})\]\(\1/?\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +96,8 @@ def named(file_name: str) -> str:
 
 def title_of(turn: Turn, masked: Callable[[str], str]) -> str:
     """A name for the thread that a question opens. It is shown, so it tells nothing of passwords."""
-    if turn.private or not turn.question:
-        return "A conversation with Bob"
-    return words.first_line(masked(turn.question), LONGEST_TITLE)
+    named = "" if turn.private else title(masked(turn.question), LONGEST_TITLE)
+    return named or "A conversation with Bob"
 
 
 def shown(turn: Turn, text: str) -> str:
@@ -108,23 +105,15 @@ def shown(turn: Turn, text: str) -> str:
     return words.above_the_answer(turn) + text if text.strip() else text
 
 
-def parts_of(text: str, *, most: int = MOST_PARTS) -> list[str]:
-    """An answer as messages of at most 2,000 characters, well-formed; of more than `most`, the rest is left out."""
-    return texts_in_utf16(discord_markdown(text), LIMIT, most, THE_REST_IS_IN_THE_FILE)
+def parts_of(text: str, *, most: int = MOST_PARTS, whole: bool = True) -> list[str]:
+    """An answer as messages of at most 2,000 characters, well-formed; of more than `most`, the rest is left out.
+
+    One that is not `whole` still grows: what it began to hide is hidden.
+    """
+    written = discord_markdown(text, whole=whole)
+    return texts_in_utf16(written, LIMIT, most, THE_REST_IS_IN_THE_FILE, hides=True, filling=FILLING)
 
 
 def wants_a_file(parts: Sequence[str]) -> bool:
     """Whether an answer in these parts is better read as a file as well, or is not whole without one."""
     return len(parts) > PARTS_WITHOUT_A_FILE or (bool(parts) and parts[-1].endswith(THE_REST_IS_IN_THE_FILE))
-
-
-def discord_markdown(text: str) -> str:
-    """Standard Markdown in what Discord shows of it: tables in fences, images as links, three sizes of headings."""
-    return with_tables_in_fences(text, WIDEST_TABLE, _reworded)
-
-
-def _reworded(line: str) -> str:
-    if heading := heading_of(line, largest=4):
-        bold = heading.replace("**", "")
-        return f"**{bold}**"
-    return _BARE_LINK.sub(r"\1", _IMAGE.sub("", line))

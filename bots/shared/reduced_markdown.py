@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from core import Context, is_table_rule
+from bots.shared.plain_text import without_marks
+from core import is_table_rule
 
-
-def with_tables_in_fences(text: str, widest: int, reworded: Callable[[str], str]) -> str:
-    """A Markdown text whose tables are in fences, those of up to `widest` characters a row with their columns aligned.
-
-    Whatever else is in no fence is `reworded`, line by line.
-    """
-    lines = text.split("\n")
-    result: list[str] = []
-    context = Context()
-    index = 0
-    while index < len(lines):
-        line = lines[index]
-        if not context.fence and _is_table(lines, index):
-            end = index + 2
-            while end < len(lines) and "|" in lines[end]:
-                end += 1
-            result += _fenced(lines[index:end], widest)
-            index, context = end, Context()
-            continue
-        context = context.after(line)
-        result.append(line if context.fence else reworded(line))
-        index += 1
-    return "\n".join(result)
+_BREAK = re.compile(r"<br[ \t]{0,9}/?>", re.IGNORECASE)
 
 
 def heading_of(line: str, *, largest: int) -> str:
@@ -46,11 +25,21 @@ def heading_of(line: str, *, largest: int) -> str:
     return bare if is_closed else words_and_marks
 
 
-def _is_table(lines: Sequence[str], index: int) -> bool:
+def is_table(lines: Sequence[str], index: int) -> bool:
+    """Whether a table begins at this line."""
     return "|" in lines[index] and index + 1 < len(lines) and is_table_rule(lines[index + 1])
 
 
-def _fenced(table: Sequence[str], widest: int) -> Sequence[str]:
+def end_of_table(lines: Sequence[str], index: int) -> int:
+    """The first line below a table that begins at this one."""
+    end = index + 2
+    while end < len(lines) and "|" in lines[end]:
+        end += 1
+    return end
+
+
+def table_in_fence(table: Sequence[str], widest: int) -> Sequence[str]:
+    """A table's lines in a fence, with its columns aligned if its rows have up to `widest` characters then."""
     rows = [_cells(line) for number, line in enumerate(table) if number != 1]
     widths: list[int] = []
     for row in rows:
@@ -58,11 +47,16 @@ def _fenced(table: Sequence[str], widest: int) -> Sequence[str]:
         for at, cell in enumerate(row):
             widths[at] = max(widths[at], len(cell))
     if sum(widths) + 3 * len(widths) > widest:
-        return ["```", *(line.replace("```", "` ` `") for line in table), "```"]
+        return ["```", *(within_a_fence(line) for line in table), "```"]
     aligned = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
     return ["```", aligned[0], "-+-".join("-" * width for width in widths), *aligned[1:], "```"]
 
 
+def within_a_fence(line: str) -> str:
+    """A line of code that does not end a fence of three backticks, which some platforms let end anywhere."""
+    return re.sub("`{3,}", lambda found: " ".join(found[0]), line)
+
+
 def _cells(line: str) -> list[str]:
     cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
-    return [re.sub(r"\*\*|`", "", cell.replace("\\|", "|")).strip() for cell in cells]
+    return [within_a_fence(without_marks(_BREAK.sub(" ", cell.replace("\\|", "|"))).strip()) for cell in cells]

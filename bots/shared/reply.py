@@ -65,8 +65,8 @@ class Messages(ABC):
     """For how long the platform takes a post that is repeated for the same one."""
 
     @abstractmethod
-    def parts(self, text: str) -> Sequence[str]:
-        """An answer as the texts of messages, none of them empty."""
+    def parts(self, text: str, *, whole: bool) -> Sequence[str]:
+        """An answer as the texts of messages, none of them empty. One that is not `whole` still grows."""
 
     @abstractmethod
     async def post(self, text: str, state: State) -> Json:
@@ -140,7 +140,7 @@ class PostedMessages:
             await self._note(self.posted)
 
     async def _make_read(self, text: str, end: State) -> bool:
-        wanted = self._messages.parts(text)
+        wanted = self._messages.parts(text, whole=end is State.IS_LAST)
         for index, part in enumerate(wanted):
             state = end if index == len(wanted) - 1 else State.IS_FULL
             if index >= len(self.posted):

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 from bots.shared.caller import InDoubt, RateLimited, Refused
-from bots.shared.pages import BlankLines, Page, after, certain, first_page
+from bots.shared.pages import BlankLines, Page, Place, after, certain, first_page, page_up_to, shown_between
 from bots.shared.reply import PostedMessages
-from core import Context, Json, Turn, context_at
+from core import Json, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class _Stream:
         self._sent = 0
         self._text = ""
         self._blank_lines = BlankLines("")
-        self._context = Context()
+        self._place = Place()
         self._is_live = False
         self._began_at = 0.0
 
@@ -178,9 +178,11 @@ class _Stream:
         self._continue(text)
         await self._turn_pages()
         await self._send(self._certain())
-        if self._is_old():
-            ends_in = context_at(text, self._start, self._context, self._sent)
-            await self._turn_page(Page(self._start, self._sent, self._context, ends_in))
+        if (age := self._age()) > self._streams.seconds:
+            page = page_up_to(text, self._start, self._place, self._sent)
+            is_at_a_border = text.endswith("\n", 0, self._sent) and page is not None and not page.ends_in.marks
+            if page is not None and (is_at_a_border or age > self._streams.most_seconds):
+                await self._turn_page(page)
 
     async def finish(self, text: str) -> None:
         """Append the rest, and end."""
@@ -205,10 +207,10 @@ class _Stream:
         self._blank_lines = BlankLines(text)
 
     def _certain(self) -> int:
-        return certain(self._text, self._start, self._context, self._streams.limit)
+        return certain(self._text, self._start, self._place, self._streams.limit)
 
     def _first_page(self) -> Page:
-        return first_page(self._text, self._start, self._context, self._streams.limit)
+        return first_page(self._text, self._start, self._place, self._streams.limit)
 
     async def _turn_pages(self) -> None:
         while len(self._text) - self._start > self._streams.limit:
@@ -218,24 +220,27 @@ class _Stream:
         if not self._is_live:
             await self._send(self._certain())
         await self._end(page, is_last=False)
-        self._start, self._context = after(self._text, page, self._blank_lines)
+        self._start, self._place = after(self._text, page, self._blank_lines)
         self._sent = self._start
 
-    def _is_old(self) -> bool:
-        age = _now() - self._began_at
-        if not self._is_live or age < self._streams.seconds:
-            return False
-        return age > self._streams.most_seconds or self._text[: self._sent].endswith("\n")
+    def _age(self) -> float:
+        return _now() - self._began_at if self._is_live else 0.0
 
     async def _send(self, end: int) -> None:
-        if self._is_live and _now() - self._began_at > self._streams.seconds:
+        if self._age() > self._streams.seconds:  # it ends soon: behind a line, else behind a word
             line_end = self._text.find("\n", self._sent, end)
-            end = line_end + 1 if line_end >= 0 else end
+            end = line_end + 1 if line_end >= 0 else max(self._sent, self._text.rfind(" ", self._sent, end))
+        while end > self._sent and self._text[end - 1] in " \t":  # no mark is closed behind a blank
+            end -= 1
         if not self._is_live:
-            await self._begin(self._context.opening + self._text[self._sent : end])
-        elif end > self._sent and not await self._append(self._text[self._sent : end]):
+            await self._begin(self._shown(end))
+        elif end > self._sent and not await self._append(self._shown(end)):
             return
         self._sent = max(self._sent, end)
+
+    def _shown(self, end: int) -> str:
+        """What is to be shown between what was sent and `end`."""
+        return shown_between(self._text, self._start, self._place, self._sent, end)
 
     async def _begin(self, text: str) -> None:
         self.has_begun = True
@@ -261,8 +266,7 @@ class _Stream:
         return True
 
     async def _end(self, page: Page, *, is_last: bool) -> None:
-        body, rest = self._text[self._start : page.end], self._text[self._sent : page.end]
-        rest = (rest if page.ends_in.fence else rest.rstrip()) + page.ends_in.closing(body)
+        rest = page.rest_of(self._text, self._sent)
         with _broken_by_refusals():
             await self._streams.end(self._posted.posted[-1], rest, is_last=is_last)
         self._is_live = False

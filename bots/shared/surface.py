@@ -45,6 +45,8 @@ class Surface(Generic[Model]):
     """Who meets Bob there, for `… does not talk to your friends`."""
     alone_needs: str
     """The sentence where it cannot be served alone as it is configured."""
+    shows: str
+    """What it shows of Markdown, in a sentence to the language model."""
     banner: Callable[[Model], str]
     """What is said of it at the start."""
     path: Callable[[Model], str | None]
@@ -84,7 +86,8 @@ class LoadedSurface:
     def open(
         self, chat: Chat, *, drain_seconds: float, alone: bool = False
     ) -> AbstractAsyncContextManager[HttpHandler | None]:
-        """Serve it for as long as the block lasts, see Open."""
+        """Serve it for as long as the block lasts, see Open; the models of its turns are told what it shows."""
+        chat.note_what_is_shown(self.surface.name, self.surface.shows)
         return self.surface.open(self.settings, chat, drain_seconds=drain_seconds, alone=alone)
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 
-from bots.shared.pages import pages
+from bots.shared.pages import LEAST_FILLING, Place, pages
 
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
-def texts_in_utf16(text: str, limit: int, most: int, rest_is_elsewhere: str) -> list[str]:
-    """The pages of a Markdown text, none longer than `limit` units, but for those without a word.
+def texts_in_utf16(
+    text: str, limit: int, most: int, rest_is_elsewhere: str, *, hides: bool = False, filling: float = LEAST_FILLING
+) -> list[str]:
+    """The pages of a Markdown text, none longer than `limit` units, but for those without a word; see `pages`.
 
     Of more than `most` the rest is left out, and the last one ends with the sentence on where it is.
     """
+    place = Place(hides=hides)
     wide = _wide(text)
     found: list[str] = []
-    for page in pages(wide, limit):
+    for page in pages(wide, limit, place, filling=filling):
         if len(found) == most:
-            short = next(iter(pages(found[-1], limit - len(rest_is_elsewhere) - 2)))
+            short = next(iter(pages(found[-1], limit - len(rest_is_elsewhere) - 2, place)))
             found[-1] = f"{short.of(found[-1])}\n\n{rest_is_elsewhere}"
             break
         found.append(page.of(wide))

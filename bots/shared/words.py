@@ -41,9 +41,3 @@ def above_the_answer(turn: Turn) -> str:
 def below_the_answer(text: str, unread: Sequence[str]) -> str:
     """An answer, and what a person is told after it: what was not read of what was said before."""
     return with_note(text, f"_Of what was said before I have not seen: {', '.join(unread)}_") if unread else text
-
-
-def first_line(text: str, most: int) -> str:
-    """The first line of a text as a title of at most so many characters."""
-    line = " ".join(text.strip().partition("\n")[0].split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

@@ -49,6 +49,10 @@ SLACK = Surface(
     alone_needs=(
         "Slack's bot alone needs SLACK_BOT_TOKEN and SLACK_APP_TOKEN (Socket Mode). Over HTTP `bob run` serves it."
     ),
+    shows=(
+        "Your answer is shown in Slack: standard Markdown with headings, lists, task lists, quotes, links, tables and "
+        "code in fences. No LaTeX, no HTML, no images, no footnotes."
+    ),
     banner=_banner,
     path=_path,
     check=_check,

@@ -140,7 +140,7 @@ class _Thread(Messages, Streams):
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def parts(self, text: str) -> list[str]:
+    def parts(self, text: str, *, whole: bool) -> list[str]:
         return texts_of_pages(text, LIMIT)
 
     async def post(self, text: str, state: State) -> Json:

@@ -42,7 +42,9 @@ class Statuses:
             await self._set_soon(destination, "processing")
 
     async def name(self, destination: Destination, title: str) -> None:
-        """Give a thread that is worked on its title."""
+        """Give a thread that is worked on its title, if it has one."""
+        if not title:
+            return
         if setting := self._setting.get(_thread(destination)):
             await asyncio.wait({setting}, timeout=SECONDS_TO_WAIT)
         if self._are_agents.get(destination["install"], True):

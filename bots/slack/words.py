@@ -12,6 +12,10 @@ from typing import Any
 
 from bots.shared import incoming, words
 from bots.shared.content import Content, Mask
+from bots.shared.inline_markdown import FAR
+from bots.shared.pages import code_in
+from bots.shared.plain_text import plain_text
+from bots.shared.titles import title
 from bots.slack.content import (
     ACCEPTED_SUBTYPES,
     OTHER_SUBTYPES,
@@ -25,11 +29,13 @@ from core import Json, Turn
 
 SURFACE = "slack"
 LONGEST_TITLE = 80
+LONGEST_FALLBACK, LONGEST_FALLBACK_SOURCE = 300, 2_000
 SLACKBOT = "USLACKBOT"
 
 _USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
 _SOMEBODY = re.compile(r"<(?:@([UW][A-Z0-9]+)|!(?:subteam\^|here|channel|everyone))")
 _BROADCAST = re.compile(r"<!(channel|here|everyone|subteam\^[A-Z0-9]+)(?:\|([^<>\n]*))?>?", re.IGNORECASE)
+_NAMES = re.compile(r"<(?:@[UW][A-Z0-9]{1,20}|#[CG][A-Z0-9]{1,20})(?:\|[^<>\n]{0,80})?>")
 _UNFINISHED = re.compile(r"<(?:![^<>\n]{0,80}|@[A-Z0-9]{0,20}(?:\|[^<>\n]{0,80})?)?\Z")
 
 
@@ -162,11 +168,39 @@ def with_names(text: str, names: Mapping[str, str]) -> str:
 def harmless(text: str, *, whole: bool) -> str:
     """An answer that notifies nobody who was not meant: mentions of everybody become plain words.
 
-    Unless the text is `whole`, an end that may become a mention is left out.
+    In code, which people copy, a blank is put into them, and nothing that cannot be seen. Unless the text is `whole`,
+    an end that may become a mention is left out, and so is what follows one that may be in code.
     """
     if not whole:
         text = _UNFINISHED.sub("", text)
-    return _BROADCAST.sub(lambda found: "@\u2060" + (found[2] or found[1].partition("^")[0]).lstrip("@"), text)
+    mentions = list(_BROADCAST.finditer(text))
+    code = code_in(text) if mentions else []
+    pieces: list[str] = []
+    position = at = 0
+    for mention in mentions:
+        begin, end = mention.span()
+        while at < len(code) and code[at][1] <= begin:
+            at += 1
+        is_in_code = at < len(code) and code[at][0] <= begin
+        is_unsure = is_in_code and code[at][1] == FAR
+        is_in_line = is_in_code and text[code[at][0] - 1 : code[at][0]] == "`"
+        may_go_on = is_in_line and text.endswith("`") and not text[code[at][1] :].strip("`")  # with more backticks
+        if not whole and (is_unsure or may_go_on or (not is_in_code and _may_begin_a_fence(text, begin, end))):
+            return "".join([*pieces, text[position:begin]])
+        pieces += [text[position:begin], _quiet(mention, in_code=is_in_code and not is_unsure)]
+        position = end
+    return "".join([*pieces, text[position:]])
+
+
+def _may_begin_a_fence(text: str, begin: int, end: int) -> bool:
+    """Whether it depends on the rest of its line if code begins before this."""
+    return "\n" not in text[end:] and "```" in text[text.rfind("\n", 0, begin) + 1 : begin]
+
+
+def _quiet(mention: re.Match[str], *, in_code: bool) -> str:
+    if in_code:
+        return mention[0].replace("<!", "<! ", 1)
+    return "@\u2060" + (mention[2] or mention[1].partition("^")[0]).lstrip("@")
 
 
 def shown(turn: Turn, text: str, *, whole: bool) -> str:
@@ -179,11 +213,23 @@ def shown(turn: Turn, text: str, *, whole: bool) -> str:
 
 
 def fallback(text: str) -> str:
-    """The plain text that notifications show of a Markdown message. `chat.update` takes 4,000 characters of it."""
-    line = re.sub(r"[*_`#>|~]+", "", text).strip()
-    return line[:300] or "…"
+    """The plain text that notifications show of a Markdown message. `chat.update` takes 4,000 characters of it.
+
+    Slack's own markup stays where it names people, channels or links; else it is escaped.
+    """
+    line = plain_text(text[:LONGEST_FALLBACK_SOURCE]).strip()[:LONGEST_FALLBACK]
+    pieces: list[str] = []
+    position = 0
+    for found in _NAMES.finditer(line):
+        pieces += [_escaped(line[position : found.start()]), found[0]]
+        position = found.end()
+    return "".join([*pieces, _escaped(line[position:])]) or "…"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def title_of(question: str) -> str:
     """A title for a conversation that begins with this question."""
-    return words.first_line(question, LONGEST_TITLE)
+    return title(question, LONGEST_TITLE)

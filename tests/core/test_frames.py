@@ -191,3 +191,15 @@ async def test_a_model_is_told_of_frames_where_there_are_some(fake: FakeOpenAI, 
         assert "Ulrica" in contents(sqlite_url)
         await chat.forget("slack:T1:C1")
         assert "Ulrica" not in contents(sqlite_url)
+
+
+async def test_a_model_is_told_what_a_surface_shows_in_the_same_words_each_time(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    async with opened(fake, sqlite_url) as chat:
+        elsewhere = await _told(chat, fake, "Q1-a", Frame("Ulrica"), [])
+        chat.note_what_is_shown("slack", "It shows no LaTeX.")
+        told = [(await _told(chat, fake, f"Q{number}-a", Frame("Ulrica"), []))["instructions"] for number in (2, 3)]
+        assert told == [f"{elsewhere['instructions']}\n\nIt shows no LaTeX."] * 2
+        chat.note_what_is_shown("discord", "It shows no tables.")
+        assert (await _told(chat, fake, "Q4-a", Frame("Ulrica"), []))["instructions"] == told[0]

@@ -108,7 +108,7 @@ class ToyMessages(Messages):
         self._channel = turn.destination["channel"]
         self._count = len(turn.posted)
 
-    def parts(self, text: str) -> Sequence[str]:
+    def parts(self, text: str, *, whole: bool) -> Sequence[str]:
         return texts_of_pages(text, LIMIT)
 
     async def post(self, text: str, state: State) -> Json:
@@ -188,5 +188,6 @@ async def _open(
 
 TOY = Surface(
     name="toy", settings=ToySettings, token="toy_token", people="neighbours", alone_needs="The toy needs TOY_TOKEN.",
+    shows="Your answer is shown by the toy: plain text.",
     banner=lambda _: "Toy", path=lambda _: None, check=_check, open=_open,
 )  # fmt: skip

@@ -12,16 +12,15 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from bots.discord.incoming import Speaker
+from bots.discord.markdown import WIDEST_TABLE, discord_markdown
 from bots.discord.prepare import ANOTHER_PLACE, NOT_ON_THE_LIST, Allowed
 from bots.discord.words import (
     LONGEST_TITLE,
     MOST_PARTS,
     PARTS_WITHOUT_A_FILE,
     THE_REST_IS_IN_THE_FILE,
-    WIDEST_TABLE,
     Here,
     Kind,
-    discord_markdown,
     named,
     opens_with,
     parts_of,
@@ -221,15 +220,15 @@ def test_an_answer_of_many_messages_is_a_file_as_well_and_a_short_one_is_not() -
         ("a #### b", "a #### b"),
         ("```\n#### Four\n```", "```\n#### Four\n```"),
         ("![a cat](https://x.org/c.png)", "[a cat](https://x.org/c.png)"),
-        ("Look: ![](https://x.org/c.png)!", "Look: [](https://x.org/c.png)!"),
+        ("Look: ![](https://x.org/c.png)!", "Look: [image](https://x.org/c.png)!"),
         ("No! [a](https://x.org)", "No! [a](https://x.org)"),
         ("[https://x.org](https://x.org)", "https://x.org"),
         ("[https://x.org](https://x.org/)", "https://x.org"),
         ("[https://x.org](https://evil.org)", "[https://x.org](https://evil.org)"),
-        ("`![a](b)`\n```\n![a](b)\n```", "`[a](b)`\n```\n![a](b)\n```"),
+        ("`![a](b)`\n```\n![a](b)\n```", "`![a](b)`\n```\n![a](b)\n```"),
         ("- a\n  - b\n> c", "- a\n  - b\n> c"),
         ("a | b", "a | b"),
-        ("a | b\n---", "a | b\n---"),
+        ("a | b\n---", "## a | b"),
     ],
 )
 def test_headings_images_and_links_read_as_discord_shows_them(text: str, seen: str) -> None:

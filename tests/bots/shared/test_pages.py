@@ -10,9 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bots.shared.pages import Page, after, certain, first_page, pages, texts_of_pages
+from bots.shared.pages import Page, Place, after, certain, first_page, pages, texts_of_pages
 from bots.shared.utf16 import texts_in_utf16
-from core import Context
 
 LIMITS = [100, 2_000, 11_000]
 SLACK = 11_000
@@ -42,6 +41,8 @@ def checked(text: str, limit: int) -> list[str]:
     for page in found:
         body = text[page.start : page.end]
         seen = page.of(text).removeprefix(page.begins_in.opening)
+        if page.begins_in.is_in_list:  # which is written without the indent that it begins with
+            seen, body = re.sub("(?m)^ +", "", page.of(text)), re.sub("(?m)^ +", "", page.begins_in.opening + body)
         assert seen.startswith(body.rstrip()), "something is told in other words"
         assert not page.begins_in.fence or page.begins_in.opening
     return [page.of(text) for page in found]
@@ -147,7 +148,7 @@ def documents(most: int) -> st.SearchStrategy[str]:
 
 PIECES = (
     *("```a", "``` ", "~~~\n", "````\n", "`b", "|", "-", "|-|-|\n", "\n", "\n\n", " ", "\t", "a", "word ", ">", "- "),
-    *("é", "👋"),
+    *("é", "👋", "**", "*", "_", "~~", "||", "[", "](x)", "`", "> ", "    - ", "\\", "&amp;", "."),
 )
 ANYTHING = st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from((1, 1, 1, 2, 7, 300))), max_size=40).map(
     lambda drawn: "".join(piece * times for piece, times in drawn)
@@ -234,7 +235,7 @@ def test_a_page_that_is_turned_while_a_text_grows_is_a_page_of_the_whole_text(
     """A stream sends at once what is certain, and turns a page once more is there than fits on it."""
     text, limit = growing
     turned: list[Page] = []
-    start, context, sent, length = 0, Context(), 0, 0
+    start, context, sent, length = 0, Place(), 0, 0
     for step in itertools.cycle(steps):
         length += step
         now = text[:length]

@@ -35,7 +35,7 @@ class Place(Messages):
         self.log: list[str] = []
         self.is_busy = False
 
-    def parts(self, text: str) -> list[str]:
+    def parts(self, text: str, *, whole: bool) -> list[str]:
         return paged(text)
 
     async def post(self, text: str, state: State) -> Json:

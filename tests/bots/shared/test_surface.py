@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pydantic import SecretStr
 import web.cli
 from bots import SURFACES
 from bots.shared.surface import HttpHandler, LoadedSurface, Surface
-from core import Chat, Settings, SettingsError, SettingsModel
+from core import Chat, Question, Settings, SettingsError, SettingsModel, open_chat
 from tests.acceptance.processes import free_port
 from tests.conftest import make_settings
 from tests.core.test_settings import all_settings, listed
@@ -47,6 +48,7 @@ class Toy:
     def surface(self) -> Surface[ToySettings]:
         return Surface(
             name="toy", settings=ToySettings, token="toy_token", people="neighbours", alone_needs="It needs TOY_TOKEN.",
+            shows="Your answer is shown by the toy: plain text.",
             banner=lambda _: "Toy (at last)", path=lambda settings: PATH if settings.toy_over_http else None,
             check=self._check, open=self._open,
         )  # fmt: skip
@@ -122,6 +124,22 @@ async def test_a_surface_on_the_list_is_checked_opened_and_named_by_bob_run_and_
     assert "surfaces    web, Toy (at last)\n" in said
     assert "this is [secret]\n" in said
     assert TOKEN not in said
+
+
+@pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: surface.name)
+async def test_each_surface_says_in_a_line_what_it_shows_and_the_models_of_its_turns_are_told(
+    surface: Surface[Any], fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    assert surface.shows.strip() == surface.shows != ""
+    assert "\n" not in surface.shows
+    nothing_to_open = replace(surface, open=lambda *_, **__: contextlib.nullcontext())
+    loaded = LoadedSurface(nothing_to_open, surface.settings())
+    async with open_chat(make_settings(fake, sqlite_url)) as chat, loaded.open(chat, drain_seconds=0):
+        turn = await chat.accept(Question(surface=surface.name, session="a", text="Q1-a"))
+        assert turn is not None
+        await chat.answering(turn).whole()
+    asked = next(request for request in reversed(fake.requests) if request.template == "/responses")
+    assert asked.json["instructions"].endswith(f"\n\n{surface.shows}")
 
 
 @pytest.mark.usefixtures("_logs")

@@ -531,7 +531,27 @@ BROADCASTS = [
 def test_a_mention_of_everybody_becomes_plain_words(loud: str, quiet: str, whole: bool) -> None:
     quiet = quiet.format(WORD_JOINER)
     assert harmless(f"So, {loud} listen: {loud}", whole=whole) == f"So, {quiet} listen: {quiet}"
-    assert harmless(f"`{loud}`\n<{loud}>", whole=whole) == f"`{quiet}`\n<{quiet}>"
+    assert harmless(f"``\n\n<{loud}>", whole=whole) == f"``\n\n<{quiet}>"
+
+
+IN_CODE = ["`{}`", "``a ` {}``", "a `b\nc {} d` e", "```\n{}\n```", "~~~\n{}\n~~~", "> ```\n> {}\n> ```", "```py\n{}"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("code", IN_CODE)
+@pytest.mark.parametrize("loud", [each for each, _ in BROADCASTS if each.endswith(">")])
+def test_one_in_code_has_nothing_that_cannot_be_seen(loud: str, code: str, whole: bool) -> None:
+    text = code.format(loud)
+    text += " and" if code.endswith("`") and not code.endswith("```") else ""
+    assert harmless(text, whole=whole) == text.replace("<!", "<! ")
+    assert not LOUD.search(harmless(text, whole=whole))
+
+
+@pytest.mark.parametrize(("text", "shown_of_it"), [("So, `<!here> a", "So, `"), ("```<!here>", "```")])
+def test_what_may_become_code_waits_until_it_is_sure(text: str, shown_of_it: str) -> None:
+    assert harmless(text, whole=False) == shown_of_it
+    assert harmless(f"{text}\n\n", whole=False).startswith(shown_of_it + f"@{WORD_JOINER}here")
+    assert harmless(f"{text}`", whole=False).startswith(shown_of_it)
 
 
 @pytest.mark.parametrize(("loud", "quiet"), [each for each in BROADCASTS if not each[0].endswith(">")])
@@ -601,6 +621,7 @@ CALM = (
 )
 PIECES = (
     *CALM,
+    *("`", "```", "``", "```\n", "\n\n", "- "),
     *("<!", "<!--", "-->", "!", "|", "|@team>", "|x>", "<!subteam^S1|", "<!here|", "<!Channel|a b>", "\n", "@", "here"),
 )
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
@@ -608,6 +629,7 @@ CALM_TEXTS = st.lists(st.sampled_from(CALM), max_size=14).map("".join)
 
 
 @given(text=TEXTS)
+@example(text="`<!here>```")
 @example(text="<!DOCTYPE html><!-- <!here> --><!date^1^{date}>")
 @some
 def test_nothing_that_is_shown_while_an_answer_grows_notifies_everybody(text: str) -> None:
@@ -638,6 +660,7 @@ def test_an_answer_only_ever_grows(text: str) -> None:
 
 
 @given(text=TEXTS)
+@example(text="`<!here>```")
 @some
 def test_nothing_at_all_that_is_shown_while_an_answer_grows_is_taken_back(text: str) -> None:
     assert taken_back(steps_of(text)) == []
@@ -666,9 +689,15 @@ def test_a_label_a_lines_end_and_a_mention_in_a_comment_take_nothing_back(text: 
     [
         ("Hello", "Hello"),
         ("**Hello** _you_", "Hello you"),
-        ("# A title\n\n> quoted `code`", "A title\n\n quoted code"),
-        ("```py\nx\n```", "py\nx"),
-        ("~~old~~ | new", "old  new"),
+        ("# A title\n\n> quoted `code`", "A title\n\nquoted code"),
+        ("```py\nx\n```", "x"),
+        ("~~old~~ | new", "old | new"),
+        ("set max_open_files=2*3 and 2*3*4", "set max_open_files=2*3 and 2*3*4"),
+        ("call __init__ or `a_*b*_c`", "call init or a_*b*_c"),
+        ("see [the *handbook*](https://x.org/a_b)!", "see the handbook!"),
+        ("| a | **b** |\n|---|---|\n| 1 | `x` |", "a b\n1 x"),
+        ("- [ ] a\n---\n> b &amp; c \\* d", "- [ ] a\nb &amp; c * d"),
+        ("`<!channel>`, <@U8> & a < b", "&lt;!channel&gt;, <@U8> &amp; a &lt; b"),
         ("", "…"),
         ("***\n\n---"[:3], "…"),
         ("a" * 5_000, "a" * 300),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.bots.markdown_corpus import CORPUS, words_of
 from tests.web.browser.conftest import Pad
 
 # A node as text: its tag with what matters of its attributes, and what is in it.
@@ -245,3 +246,18 @@ def test_characters_are_counted_as_python_counts_them(pad: Pad, count: int) -> N
     assert (
         pad.run("({ firstCharacters }, [text, count]) => firstCharacters(text, count)", [text, count]) == text[:count]
     )
+
+
+def test_the_page_shows_the_words_of_an_answer_in_the_order_that_slack_and_discord_do(pad: Pad) -> None:
+    shown = pad.run(
+        """({ markdown, wordsIn, place }, texts) => texts.map((text) => {
+          const tools = { words: wordsIn(["en"]).words, announce() {} };
+          place.replaceChildren();
+          new markdown.Markdown(place, tools).show(text);
+          for (const each of place.querySelectorAll(".code-head, .box")) each.remove();
+          return place.innerText;
+        })""",
+        [text for text, _ in CORPUS.values()],
+    )
+    seen = {case: words_of(text) for case, text in zip(CORPUS, shown, strict=True)}
+    assert seen == {case: expected for case, (_, expected) in CORPUS.items()}
