@@ -45,13 +45,28 @@ def _what_is_lost(session: Session, answers: Sequence[Answer], others: Sequence[
     for mark in sorted(set(answered)):
         if answered.count(mark) > 1:
             yield Finding("doubled", f"{mark} has {answered.count(mark)} answers")
-    for asked in session.asked:
-        if asked.mark not in answered and not asked.excuse:
-            yield Finding("lost", f"{asked.mark}, said at {asked.said_at:.3f}")
-    excused = sum(asked.mark not in answered and bool(asked.excuse) for asked in session.asked)
-    for text in others[excused:] if len(others) > excused else ():
+    unanswered = [asked for asked in session.asked if asked.mark not in answered]
+    for text in others:
+        whose = next((asked for asked in unanswered if _explains(asked, text)), None)
+        if whose is not None:
+            unanswered.remove(whose)
+            continue
         kind = "apology to an innocent" if is_apology(text) else "unexplained"
         yield Finding(kind, f"in {session.label} it reads {text[:120]!r}")
+    for asked in unanswered:
+        if not asked.excuse:
+            yield Finding("lost", f"{asked.mark}, said at {asked.said_at:.3f}")
+    for mark, text in session.refused:
+        refused = session.find(mark)
+        if refused is None or not _explains(refused, text):
+            yield Finding("apology to an innocent", f"{mark} was told {text[:120]!r}")
+
+
+def _explains(asked: Asked, text: str) -> bool:
+    """Whether this may be what is to be read in place of an answer."""
+    if is_apology(text):
+        return any(sentence in text for sentence in asked.apologies)
+    return bool(asked.excuse)
 
 
 def _what_is_in_the_wrong_place(session: Session, answers: Sequence[Answer]) -> Iterator[Finding]:

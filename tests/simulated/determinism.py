@@ -8,7 +8,9 @@ thread or sleeps raises `Leak`, whose traceback names the place.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
+import math
 import os
 import random
 import socket
@@ -23,6 +25,9 @@ from tests.simulated.loop import HOST, SimulatedLoop
 from tests.simulated.network import VirtualSocket
 
 EPOCH = 2_000_000_000.0  # later than any file is
+
+LEASE_SEEN_AT: contextvars.ContextVar[float] = contextvars.ContextVar("lease seen at", default=-math.inf)
+"""When the task that calls a platform last looked whether it has the lease of what it shows."""
 
 _loop: SimulatedLoop | None = None
 _real_monotonic, _real_time = time.monotonic, time.time
@@ -71,6 +76,7 @@ def install_in_libraries() -> None:
     import aiohappyeyeballs
     import discord
 
+    from bots.shared import caller
     from core.store import database
     from tests.acceptance.processes import IMPORTED_AT_THE_START
     from tests.fakes import discord_server, discord_world, openai_api, slack_server
@@ -89,6 +95,7 @@ def install_in_libraries() -> None:
     discord_world.datetime = _Datetime  # type: ignore[attr-defined]
     for fake in (openai_api, slack_server, discord_server):
         fake.kept_port = lambda _: _running().network.free_port()  # type: ignore[attr-defined]
+    caller.Caller.fenced = _noting(caller.Caller.fenced)  # type: ignore[method-assign]
     cli.calm_garbage_collector = lambda: None  # type: ignore[attr-defined]  # it is ours to collect
     cli.click.echo = lambda *_, **__: None  # type: ignore[attr-defined]
     database.BUSY_TIMEOUT_MS = 0  # nobody can be waited for: a unit of work is done in one go
@@ -125,6 +132,19 @@ def _leaks(what: str, real: Callable[..., Any]) -> Callable[..., Any]:
         raise Leak(f"{HOST.get().name} {what} for real in {sys._getframe(1).f_code.co_qualname}")
 
     return leak
+
+
+def _noting(fenced: Callable[..., Any]) -> Callable[..., Any]:
+    """Have callers note when they last had a look at the lease."""
+
+    def fenced_and_noting(caller: Any, check_lease: Callable[..., Any]) -> Any:
+        async def check(**more: Any) -> None:
+            await check_lease(**more)
+            LEASE_SEEN_AT.set(_monotonic())
+
+        return fenced(caller, check)
+
+    return fenced_and_noting
 
 
 class _Timer:

@@ -18,7 +18,9 @@ class Asked:
     """Who answers it: the public assistant, or the private ones of a circle."""
     answered_at: float | None = None
     excuse: str = ""
-    """Why it may be without a whole answer: it was stopped, taken back, ..."""
+    """Why it may be without a word, or with part of an answer: it was stopped, taken back, ..."""
+    apologies: frozenset[str] = frozenset()
+    """The sentences by which it may be told that there will be no answer, after what befell it."""
     before: Sequence[str] | None = None
     """The marks of its session that certainly came before it. None: all that were said before it."""
 
@@ -33,6 +35,8 @@ class Session:
     shown: Sequence[str] = ()
     forgotten: set[str] = field(default_factory=set)
     """Marks that were said before a reset: who asks later is not told of them."""
+    refused: Sequence[tuple[str, str]] = ()
+    """Apologies of which it is known for which mark they were, after which it was asked again."""
 
     def find(self, mark: str) -> Asked | None:
         """The question with this mark."""

@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 import gc
 import heapq
+import math
 import random
 import sys
 import warnings
@@ -35,6 +36,8 @@ class Host:
         self.name = name
         self.is_alive = True
         self.is_paused = False
+        self.paused_at = self.resumed_at = -math.inf
+        """When it was last stopped, and when it was last let go on."""
         self.clock_error = 0.0
         """By how many seconds its clock on the wall is wrong."""
         self.is_cut_from_store = False
@@ -192,11 +195,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def pause(self, host: Host) -> None:
         """Stop it where it is, as SIGSTOP does."""
-        host.is_paused = True
+        host.is_paused, host.paused_at = True, self._now
 
     def resume(self, host: Host) -> None:
         """Let it go on."""
-        host.is_paused = False
+        if host.is_paused:
+            host.is_paused, host.resumed_at = False, self._now
         if host.ready and host not in self._busy:
             self._busy.append(host)
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 
 from tests.acceptance.chaos import talks
+from tests.acceptance.chaos.answers import is_apology
 from tests.acceptance.chaos.talks import Crowd, Event, Site, Talk
 from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated.history import PUBLIC, Asked, Session
+from tests.simulated.trouble import DEATHS_TO_BE_GIVEN_UP
 from tests.simulated.world import CHANNELS, World
 
 SECONDS_OF_A_TRY = 20.0
@@ -26,7 +29,6 @@ SHARE_OF_PRIVATE_QUESTIONS = 0.15
 SHARE_TAKEN_BACK, SHARE_OF_RESETS = 0.03, 0.05
 MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
 CIRCLE = "private"
-DEATHS_TO_BE_GIVEN_UP = 5
 
 talks.SECONDS_TO_ANSWER = 1_000.0  # people here have time
 talks.SECONDS_BETWEEN_TRIES = 0.3
@@ -57,6 +59,10 @@ class Doing(Talk):
     async def reset(self) -> None:
         """Begin anew, once everything is answered. Comes back when Bob has said so."""
 
+    def is_pinned(self, event: Event) -> bool:
+        """Whether what was shown of an answer could not be taken back."""
+        return False
+
     def session(self, world: World) -> Session:
         """What became of it, as the judge reads it."""
         found = Session(self.label, self.surface, shown=self.shown())
@@ -66,12 +72,12 @@ class Doing(Talk):
             before = [each.question for each in self.events if each is not event and not self.in_order(event, each)]
             asked = Asked(mark, event.said_at, self.circles.get(mark, PUBLIC), event.answered_at, before=before)
             asked.excuse = self.excuses.get(mark, "")
-            if mark == world.model.poisonous:
-                asked.excuse = "it kills"
-            elif not asked.excuse and world.deaths[mark] >= DEATHS_TO_BE_GIVEN_UP:
-                asked.excuse = f"{world.deaths[mark]} deaths"
-            elif not asked.excuse and mark in world.troubled:
-                asked.excuse = "the model failed"
+            deaths = DEATHS_TO_BE_GIVEN_UP if mark == world.model.poisonous else world.deaths[mark]
+            seconds = (event.answered_at or world.loop.time()) - event.said_at
+            right = world.troubles.right_apologies(
+                mark, deaths=deaths, seconds=seconds, is_pinned=self.is_pinned(event), failed_by=world.failed_by(mark)
+            )
+            asked.apologies = frozenset(right)
             found.asked.append(asked)
         return found
 
@@ -81,8 +87,9 @@ class WebTalk(Doing, talks.WebTalk):
 
     surface = "web"
 
-    def __init__(self, label: str, site: Site, rng: random.Random) -> None:
+    def __init__(self, label: str, site: ResettingSite, rng: random.Random) -> None:
         super().__init__(label, site)
+        self._resetting_site = site
         self.begin(rng)
 
     async def _ask(self, event: Event) -> None:
@@ -90,9 +97,17 @@ class WebTalk(Doing, talks.WebTalk):
         self._answers[event.question] = await self._site.ask(self.label, text)
         event.answered_at = asyncio.get_running_loop().time()
 
+    def is_pinned(self, event: Event) -> bool:
+        return self._resetting_site.tries[self.label, event.question] > 1  # another reader of it relies on it
+
+    def session(self, world: World) -> Session:
+        found = super().session(world)
+        found.refused = self._resetting_site.refused[self.label]
+        return found
+
     async def reset(self) -> None:
         before = {event.question for event in self.events}
-        while not await self._site.reset(self.label):  # type: ignore[attr-defined]  # noqa: ASYNC110
+        while not await self._resetting_site.reset(self.label):  # noqa: ASYNC110
             await asyncio.sleep(talks.SECONDS_BETWEEN_TRIES)
         self.forgotten |= before
 
@@ -105,6 +120,9 @@ class SlackTalk(Doing, talks.SlackTalk):
     """A thread in a channel."""
 
     surface = "slack"
+
+    def is_pinned(self, event: Event) -> bool:
+        return True
 
     def shown(self) -> Sequence[str]:
         return _without_marks(super().shown())
@@ -154,14 +172,25 @@ class DiscordTalk(Doing, talks.DiscordTalk):
 class ResettingSite(Site):
     """Servers of which one can also begin a session anew. The keys of questions are numbers within their session."""
 
+    def __init__(self, http: aiohttp.ClientSession, *, try_seconds: float) -> None:
+        super().__init__(http, try_seconds=try_seconds)
+        self.tries: Counter[tuple[str, str]] = Counter()
+        self.refused: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+
     async def _try(self, url: str, session: str, question: str) -> str | None:
         body, headers = {"session_id": session, "user_input": question}, {"Idempotency-Key": question.partition("-")[0]}
+        mark = question.partition(" ")[0]
+        self.tries[session, mark] += 1
         try:
             async with self._http.post(f"{url}/ask", json=body, headers=headers, timeout=self._limit) as response:
                 said = await response.json()
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
             return None
-        return None if response.status >= 500 else str(said.get("response", said))
+        if response.status < 500:
+            return str(said.get("response", said))
+        if is_apology(str(said["detail"])):
+            self.refused[session].append((mark, str(said["detail"])))
+        return None
 
     async def reset(self, session: str) -> bool:
         """Whether a session has begun anew."""

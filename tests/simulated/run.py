@@ -106,6 +106,8 @@ def _in_simulation(
     loop = SimulatedLoop(plan.seed, trace)
     store.SEVERAL_HOSTS.is_set = plan.several_hosts
     store.LEASE_OWNERS.clear()
+    store.WRITTEN_BY_OTHERS.clear()
+    store.FAILED_BY.clear()
     collect([])
     gc.freeze()  # so that burials need not look at it
     gc.disable()
@@ -162,7 +164,7 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
         history.remarks += world.left_at_the_provider()
     await world.end()
     history.told_twice = world.openai.questions_told_twice()
-    history.remarks += world.remarks + world.violations
+    history.remarks += world.remarks + world.violations + store.WRITTEN_BY_OTHERS
     history.remarks += [
         f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s"
         for each in crowd.open

@@ -23,11 +23,13 @@ from tests.acceptance.chaos.answers import DEADLY_WORD, QUESTION, Model
 from tests.acceptance.chaos.judging import RESUMED_TOO_EARLY
 from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
-from tests.fakes.openai_api import FakeOpenAI, Reply
+from tests.fakes.openai_api import Reply
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated import store
+from tests.simulated.determinism import LEASE_SEEN_AT
 from tests.simulated.loop import HOST, Host, SimulatedLoop
 from tests.simulated.network import Network
+from tests.simulated.trouble import Lease, Troubles, WatchedOpenAI
 from web import cli
 
 KEY = "sk-test"
@@ -105,8 +107,9 @@ class World:
         self.loop = loop
         self.network = Network(loop)
         self.model = SlowerModel(seed)
-        self.openai = FakeOpenAI(check=False, journal=False)
+        self.openai = WatchedOpenAI(check=False, journal=False)
         self.openai.answer = self.model
+        self.troubles = self.openai.troubles = Troubles(self.lease_of, loop.time)
         self.slack = FakeSlack()
         self.slack.retry_delays = RETRIES
         for channel in CHANNELS:
@@ -117,13 +120,10 @@ class World:
         self.kills = 0
         self.deaths: Counter[str] = Counter()
         """In how many dying processes a question was in work."""
-        self.troubled: set[str] = set()
-        """The questions for which the model failed."""
         self.deaths_of_poison = 0
         self.clock_error = 0.0
         self._is_ending = False
         self._supervisor = Host("supervisor")
-        self._resumed_at: dict[Host, float] = {}
         self._turn_ids: dict[str, str] = {}
         self.network.watch = self._watch
         self.network.kills = self._kills
@@ -229,11 +229,6 @@ class World:
         if self.kills % KILLS_BETWEEN_BURIALS == 0:
             self.loop.call_soon(self.loop.bury)
 
-    def resume(self, host: Host) -> None:
-        """Let a process go on that was paused."""
-        self.loop.resume(host)
-        self._resumed_at[host] = self.loop.time()
-
     def _watch(self, sender: Host, receiver: Host, data: bytes) -> None:
         """See whether what is sent shows an answer whose lease another process has, or tells a password."""
         if receiver.name == "openai" and PASSWORD.encode() in data:
@@ -262,7 +257,8 @@ class World:
         return [f"conversation {each.id} is left at the provider, with {len(each.items)} items" for each in left]
 
     def _check_lease(self, sender: Host, mark: str) -> None:
-        if self.loop.time() - self._resumed_at.get(sender, 0.0) < SECONDS_ON_THE_WAY:
+        was_about_to = abs(sender.paused_at - LEASE_SEEN_AT.get()) < SECONDS_ON_THE_WAY
+        if was_about_to and self.loop.time() - sender.resumed_at < SECONDS_ON_THE_WAY:
             return  # it was stopped between its look at the lease and this
         if mark not in self._turn_ids:
             for (turn_id,) in self.ledger("SELECT id FROM turn WHERE question LIKE ?", f"%{mark}%"):
@@ -271,6 +267,19 @@ class World:
             owner = store.LEASE_OWNERS.get(lease_owner)
             if owner is not None and owner is not sender:
                 self.remarks.append(f"{mark} is shown by {sender.name} at {self.loop.time():.6f}, whose lease is lost")
+
+    def failed_by(self, mark: str) -> set[str]:
+        """Under whose leases it was stored that there will be no answer to a question."""
+        found = self.ledger("SELECT id FROM turn WHERE outcome = 'failed' AND question LIKE ?", f"%{mark}%")
+        return {store.FAILED_BY[turn_id] for (turn_id,) in found if turn_id in store.FAILED_BY}
+
+    def lease_of(self, mark: str) -> Lease | None:
+        """Under which lease a question is asked now."""
+        found = self.ledger(
+            "SELECT id, fencing_token, lease_owner FROM turn WHERE closed_at IS NULL AND question LIKE ?", f"%{mark}%"
+        )
+        exact = [(turn, token, owner) for turn, token, owner in found if owner is not None]
+        return Lease(mark, (exact[-1][0], exact[-1][1]), exact[-1][2]) if exact else None
 
     def set_clock(self, error: float) -> None:
         """Have the clock on the wall of Bob's hosts be wrong."""
