@@ -14,6 +14,7 @@ from tests.fakes import openai_faults as model
 from tests.fakes.openai_routes import Recorded
 from tests.simulated import store
 from tests.simulated.loop import Host
+from tests.simulated.trouble import Met
 from tests.simulated.world import Instance, World
 
 MEAN_SECONDS_BETWEEN = 1.5
@@ -144,18 +145,17 @@ class Fate:
 
     async def _pause(self, fault: Fault) -> None:
         host = self._victim(fault).host
-        if host is not None and self._may_be_out_of_touch(host):
+        if host is not None and not host.is_paused:
             self._stop(host)
             await self._go_on_later(fault, host)
 
     async def _pause_at_a_step(self, fault: Fault) -> None:
         """Stop it just when it has sent something, or while the result of a commit is on its way to it."""
         host = self._victim(fault).host
-        if host is None or not self._may_be_out_of_touch(host):
+        if host is None or host.is_paused:
             return
-        await self._at_a_step(fault, host, lambda: self._may_be_out_of_touch(host) and self._stop(host))
-        if host.is_paused:
-            await self._go_on_later(fault, host)
+        await self._at_a_step(fault, host, lambda: self._stop(host))
+        await self._go_on_later(fault, host)
 
     def _may_be_out_of_touch(self, host: Host) -> bool:
         """Whether there is another process then that may reclaim what this one has, as long as there is any."""
@@ -165,11 +165,15 @@ class Fate:
         return host.is_alive and not host.is_paused and not host.is_cut_from_store and bool(in_touch or not others)
 
     def _stop(self, host: Host) -> None:
+        if not self._may_be_out_of_touch(host):
+            return
         host.was_disturbed = True
         self.world.loop.trace(f"{host.name} is stopped")
         self.world.loop.pause(host)
 
     async def _go_on_later(self, fault: Fault, host: Host) -> None:
+        if not host.is_paused:
+            return
         await asyncio.sleep(fault.longer)
         self.world.loop.trace(f"{host.name} goes on")
         self.world.loop.resume(host)
@@ -185,7 +189,7 @@ class Fate:
         ends = self.world.loop.time() + fault.seconds
         while self.world.loop.time() < ends:
             if platform == "openai":
-                self._note_trouble(self._victim(fault).host, seconds_cut_off=SECONDS_BETWEEN_LOOKS)
+                self._note_trouble(self._victim(fault).host, Met(seconds_cut_off=SECONDS_BETWEEN_LOOKS))
             await asyncio.sleep(min(fault.seconds, SECONDS_BETWEEN_LOOKS))
         self.world.network.join(instance, platform)
 
@@ -193,13 +197,13 @@ class Fate:
         host, platform = self._victim(fault).host, PLATFORMS[int(fault.chance * len(PLATFORMS))]
         if host is not None:
             if platform == "openai":
-                self._note_trouble(host, breaks=1)
+                self._note_trouble(host, Met(breaks=1))
             self.world.network.cut(host, platform)
 
-    def _note_trouble(self, host: Host | None, **what: float) -> None:
+    def _note_trouble(self, host: Host | None, what: Met) -> None:
         """What a process asks now may find no answer, and that is no fault of Bob's."""
         for mark in self.world.in_work(host) if host is not None else ():
-            self.world.troubles.note(mark, **what)
+            self.world.troubles.note(mark, what)
 
     async def _jump(self, fault: Fault) -> None:
         """The clock on the wall is set, forward or back."""

@@ -7,7 +7,7 @@ import pytest
 from core.errors import GivenUp
 from tests.simulated.checker import check
 from tests.simulated.history import Asked, History, Session
-from tests.simulated.trouble import Lease, Troubles
+from tests.simulated.trouble import Lease, Met, Troubles
 
 
 def answer(mark: str, number: int, *known: str) -> str:
@@ -88,27 +88,25 @@ def apologies(told: Troubles, mark: str, *, is_pinned: bool = False, owner: str 
     ("met", "may_be_told"),
     [
         ([], False),
-        ([{"refusals": 1}] * 3, False),
-        ([{"refusals": 1}] * 4, True),
-        ([{"silences": 1}], False),
-        ([{"refusals": 1}, {"silences": 1}], True),
-        ([{"seconds_cut_off": 18.0}], False),
-        ([{"seconds_cut_off": 18.0}, {"breaks": 1}], True),
+        ([Met(refusals=1)] * 3, False),
+        ([Met(refusals=1)] * 4, True),
+        ([Met(silences=1)], False),
+        ([Met(refusals=1), Met(silences=1)], True),
+        ([Met(seconds_cut_off=18.0)], False),
+        ([Met(seconds_cut_off=18.0), Met(breaks=1)], True),
     ],
 )
-def test_an_apology_takes_as_many_refusals_as_bob_promises_tries(
-    met: list[dict[str, float]], may_be_told: bool
-) -> None:
+def test_an_apology_takes_as_many_refusals_as_bob_promises_tries(met: list[Met], may_be_told: bool) -> None:
     told = troubles()
     for each in met:
-        told.note(A, **each)
+        told.note(A, each)
     assert bool(apologies(told, A)) is may_be_told
     assert not apologies(told, B)
 
 
 def test_one_break_is_enough_where_what_was_shown_cannot_be_taken_back() -> None:
     told = troubles()
-    told.note(A, breaks=1)
+    told.note(A, Met(breaks=1))
     assert apologies(told, A, is_pinned=True)
     assert not apologies(told, A)
 
@@ -117,7 +115,7 @@ def test_a_process_that_saw_five_questions_fail_may_turn_away_a_sixth_and_no_oth
     told = troubles()
     for number in range(5):
         assert not apologies(told, A)
-        told.note(f"Q{number}-k9", refusals=1)
+        told.note(f"Q{number}-k9", Met(refusals=1))
     assert apologies(told, A)
     assert not apologies(told, A, owner="another")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from core.errors import AnswerFailed, GivenUp, ModelBusy, ModelUnavailable, OutOfTime
@@ -68,14 +68,14 @@ class Troubles:
         self._failing: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._may_be_open: set[str] = set()
 
-    def note(self, mark: str, *, fails: bool = True, **what: float) -> None:
+    def note(self, mark: str, what: Met, *, fails: bool = True) -> None:
         """A question met something; whether that tells Bob that the model `fails`."""
         lease = self._lease_of(mark)
         if lease is None:
             return
         met = self._met[mark].setdefault(lease.token, Met())
-        for name, more in what.items():
-            setattr(met, name, getattr(met, name) + more)
+        for each in fields(Met):
+            setattr(met, each.name, getattr(met, each.name) + getattr(what, each.name))
         if fails and met.tries_lost:
             failing, now = self._failing[lease.owner], self._now()
             failing[mark] = now
@@ -109,28 +109,28 @@ class WatchedOpenAI(FakeOpenAI):
 
     def _reply(self, wire: Any, record: Recorded, answer: Any, status: int = 200, headers: Any = None) -> None:
         if status >= 400:
-            self._tell(record, refusals=1, fails=status >= 500)
+            self._tell(record, Met(refusals=1), fails=status >= 500)
         super()._reply(wire, record, answer, status, headers)
 
     async def _break(self, wire: Any, record: Recorded, fault: Fault) -> None:
         if isinstance(fault, Stall):
-            self._tell(record, silences=1)
+            self._tell(record, Met(silences=1))
         elif not hasattr(fault, "code"):  # which is a reply
-            self._tell(record, refusals=1)
+            self._tell(record, Met(refusals=1))
         await super()._break(wire, record, fault)
 
     async def _break_stream(self, wire: Any, generation: Any, fault: Fault) -> None:
         asked = [mark for text in generation.run.asked.questions for mark in QUESTION.findall(text)]
         for mark in asked[-1:]:
-            self.troubles.note(mark, **{"silences" if isinstance(fault, Stall) else "breaks": 1})
+            self.troubles.note(mark, Met(silences=1) if isinstance(fault, Stall) else Met(breaks=1))
         await super()._break_stream(wire, generation, fault)
 
     async def _stream(self, wire: Any, record: Recorded, generation: Any, fault: Fault | None) -> None:
         if isinstance(fault, Garbage):
-            self._tell(record, breaks=1)
+            self._tell(record, Met(breaks=1))
         await super()._stream(wire, record, generation, fault)
 
-    def _tell(self, record: Recorded, *, fails: bool = True, **what: int) -> None:
+    def _tell(self, record: Recorded, what: Met, *, fails: bool = True) -> None:
         if record.template == "/responses":
             for mark in QUESTION.findall(record.body.decode(errors="replace"))[-1:]:
-                self.troubles.note(mark, fails=fails, **what)
+                self.troubles.note(mark, what, fails=fails)
