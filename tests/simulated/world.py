@@ -261,7 +261,7 @@ class World:
         if was_about_to and self.loop.time() - sender.resumed_at < SECONDS_ON_THE_WAY:
             return  # it was stopped between its look at the lease and this
         if mark not in self._turn_ids:
-            for (turn_id,) in self.ledger("SELECT id FROM turn WHERE question LIKE ?", f"%{mark}%"):
+            for turn_id, *_ in self.turns_of(mark):
                 self._turn_ids[mark] = turn_id
         for (lease_owner,) in self.ledger("SELECT lease_owner FROM turn WHERE id = ?", self._turn_ids.get(mark)):
             owner = store.LEASE_OWNERS.get(lease_owner)
@@ -270,16 +270,18 @@ class World:
 
     def failed_by(self, mark: str) -> set[str]:
         """Under whose leases it was stored that there will be no answer to a question."""
-        found = self.ledger("SELECT id FROM turn WHERE outcome = 'failed' AND question LIKE ?", f"%{mark}%")
-        return {store.FAILED_BY[turn_id] for (turn_id,) in found if turn_id in store.FAILED_BY}
+        return {store.FAILED_BY[turn_id] for turn_id, *_ in self.turns_of(mark) if turn_id in store.FAILED_BY}
 
     def lease_of(self, mark: str) -> Lease | None:
         """Under which lease a question is asked now."""
-        found = self.ledger(
-            "SELECT id, fencing_token, lease_owner FROM turn WHERE closed_at IS NULL AND question LIKE ?", f"%{mark}%"
-        )
-        exact = [(turn, token, owner) for turn, token, owner in found if owner is not None]
-        return Lease(mark, (exact[-1][0], exact[-1][1]), exact[-1][2]) if exact else None
+        open_turns = [each for each in self.turns_of(mark) if each[2] is not None and each[3] is None]
+        return Lease(mark, open_turns[-1][:2], open_turns[-1][2]) if open_turns else None
+
+    def turns_of(self, mark: str) -> list[tuple[str, int, str | None, float | None]]:
+        """The turns of a question: their ids, fencing tokens, lease owners, and when they were closed."""
+        columns = "id, fencing_token, lease_owner, closed_at, question"
+        found = self.ledger(f"SELECT {columns} FROM turn WHERE question LIKE ? ORDER BY accepted_at", f"%{mark}%")
+        return [(*values[:4],) for values in found if mark in QUESTION.findall(values[4])]
 
     def set_clock(self, error: float) -> None:
         """Have the clock on the wall of Bob's hosts be wrong."""
