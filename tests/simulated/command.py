@@ -6,12 +6,13 @@ import argparse
 import contextlib
 import dataclasses
 import random
+import resource
 import time
 from collections.abc import Collection, Iterable, Sequence
 
 from tests.simulated import determinism, store
 from tests.simulated.faults import KINDS
-from tests.simulated.run import Plan, Result, drawn_plan, run, tell
+from tests.simulated.run import Plan, Result, drawn_plan, run, tell, throw_away_worlds
 from tests.simulated.scenarios import SCENARIOS
 from tests.simulated.shrink import shrunk
 
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", default="", help="numbers of faults to leave out, like 3,5-9")
     parser.add_argument("--poison", choices=("yes", "no"), help="whether a question kills")
     parser.add_argument("--erases", choices=("yes", "no"), help="whether one waits for what is to be erased")
+    parser.add_argument("--changes", choices=("yes", "no"), help="whether people change what they asked")
     parser.add_argument("--hosts", choices=("one", "several"), help="lock files, or leases that expire")
     parser.add_argument("--scenario", choices=[*SCENARIOS], help="tell a story instead")
     given = parser.parse_args(arguments)
@@ -55,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 goes_on = time.process_time() - began < given.seconds
             if not goes_on or (given.until_found and results[-1].findings):
                 break
+    throw_away_worlds()
     _sum_up(results)
     return 1 if any(each.findings for each in results) else 0
 
@@ -72,6 +75,8 @@ def _plan(given: argparse.Namespace, seed: int) -> Plan:
         plan.erases = given.erases == "yes"
     if given.poison is not None:
         plan.poison = given.poison == "yes"
+    if given.changes is not None:
+        plan.changes = given.changes == "yes"
     if given.hosts is not None:
         plan.several_hosts = given.hosts == "several"
     return plan
@@ -101,7 +106,7 @@ def command_of(plan: Plan) -> str:
     words = [f"python -m tests.simulated --seed {plan.seed} --turns {plan.turns} --instances {plan.instances}"]
     words.append("--people " + ",".join(f"{name}={number}" for name, number in plan.people.items()))
     words.append(f"--poison {'yes' if plan.poison else 'no'} --erases {'yes' if plan.erases else 'no'}")
-    words.append(f"--hosts {'several' if plan.several_hosts else 'one'}")
+    words.append(f"--changes {'yes' if plan.changes else 'no'} --hosts {'several' if plan.several_hosts else 'one'}")
     if set(plan.kinds) != set(KINDS):
         words.append(f"--kinds {','.join(plan.kinds)!r}")
     if plan.without:
@@ -139,5 +144,5 @@ def _sum_up(results: Sequence[Result]) -> None:
     failed = [each.plan.seed for each in results if each.findings]
     print(
         f"{len(results)} worlds, {turns} turns, {kills} kills, {turns / seconds:.0f} turns per second of processor "
-        f"time; {len(failed)} failed {failed or ''}"
+        f"time, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB; {len(failed)} failed {failed or ''}"
     )

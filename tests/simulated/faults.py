@@ -143,6 +143,12 @@ class Fate:
     async def _terminate(self, fault: Fault) -> None:
         self.world.terminate(self._victim(fault))
 
+    async def _upgrade(self, fault: Fault) -> None:
+        """All processes are replaced by newer ones, which find what they left in the schema of the step before."""
+        for instance in self.world.instances:
+            self.world.kill(instance)
+        self.world.turn_back_the_schema()
+
     async def _pause(self, fault: Fault) -> None:
         host = self._victim(fault).host
         if host is not None and not host.is_paused:
@@ -278,6 +284,7 @@ KINDS: dict[str, Callable[[Fate, Fault], Coroutine[Any, Any, None]]] = {
     "kill at a step": Fate._kill_at_a_step,
     "vanish": Fate._vanish,
     "terminate": Fate._terminate,
+    "upgrade": Fate._upgrade,
     "pause": Fate._pause,
     "pause at a step": Fate._pause_at_a_step,
     "separate": Fate._separate,
@@ -296,6 +303,6 @@ KINDS: dict[str, Callable[[Fate, Fault], Coroutine[Any, Any, None]]] = {
 WEIGHTS = {
     "kill": 6, "kill at a step": 10, "vanish": 2, "terminate": 2, "pause": 2, "pause at a step": 3, "separate": 2,
     "cut": 2, "clock": 1, "cut from the store": 2, "store fails": 1, "store is lost": 1, "store is slow": 1, "model": 3,
-    "slack": 2, "slack sockets": 1, "discord": 2, "discord gateway": 1,
+    "slack": 2, "slack sockets": 1, "discord": 2, "discord gateway": 1, "upgrade": 1,
 }  # fmt: skip
 OF_SEVERAL_HOSTS = ("vanish", "cut from the store")

@@ -46,6 +46,8 @@ class Host:
         self.signals: dict[int, Callable[[], object]] = {}
         self.at_death: list[Callable[[], object]] = []
         self.ready: deque[Any] = deque()
+        self.has: list[Any] = []
+        """Objects of its own whose contents are looked at once it is at rest."""
         self.was_disturbed = False
         """Whether it was stopped, cut off from the store or told to end, so that it may lose what it has."""
         self.steps = 0
@@ -101,6 +103,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         return self._now
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether anybody reads what is traced."""
+        return self._trace is not None
 
     def trace(self, text: str) -> None:
         """Write down what happens."""
@@ -215,6 +222,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         for end in host.at_death:
             end()
         host.at_death.clear()
+        host.has.clear()
 
     def bury(self) -> None:
         """Throw away what is left of the dead. What that runs of theirs runs as a host that is dead."""
