@@ -39,6 +39,14 @@ SUBTLE = (
         [],
     ),
     BrokenBuild(
+        "edits-are-not-heard",
+        "what was changed before it was asked is asked as it was",
+        "bots/shared/intake.py",
+        "if turn.over or not now.text or (before",
+        "if turn or not now.text or (before",
+        [],
+    ),
+    BrokenBuild(
         "keys-of-all-sessions-are-one",
         "a question is taken for one of another session that has the same key",
         "web/ask.py",
@@ -71,6 +79,7 @@ WHERE: Mapping[str, Sequence[str]] = {
     "writes-without-a-fence": LEASES,
     "calls-are-not-fenced": LEASES,
     "posts-without-a-fence": LEASES,
+    "repetitions-are-not-fenced": ("--kinds", f"{PAUSES},discord", "--people", "discord=8", *LEASES[:4]),
     "events-are-not-told-apart": (),
     "holds-are-not-renewed": ("--hosts", "several", "--instances", "2", "--kinds", "kill"),
     "threads-in-doubt-go-on": (),
@@ -87,6 +96,7 @@ WHERE: Mapping[str, Sequence[str]] = {
     "erased-before-the-last-response-can-end": ("--erases", "yes", "--kinds", "model,kill at a step"),
     "the-last-part-is-forgotten": (),
     "fence-checked-before-the-write": LEASES,
+    "edits-are-not-heard": ("--instances", "1", "--changes", "yes", "--kinds", "", "--people", "slack=8"),
     "heartbeat-of-a-paused-process": SLOW_STORE,
 }
 """In which runs each is looked for, beyond what is drawn."""
