@@ -19,7 +19,7 @@ from tests.broken.builds import BUILDS, BrokenBuild
 from tests.broken.copies import copy_to
 
 SECONDS = 60  # of processor time
-TURNS = 120
+TURNS = 60
 SUBTLE = (
     BrokenBuild(
         "fence-checked-before-the-write",
