@@ -35,7 +35,7 @@ def simulate(*arguments: str) -> str:
 def test_two_runs_of_a_seed_are_equal_to_the_byte(tmp_path: Path) -> None:
     traces = [tmp_path / "one", tmp_path / "other"]
     for trace in traces:
-        simulate("--seed", "5", "--turns", "15", "--instances", "2", "--kinds", "kill,cut,pause", "--trace", str(trace))
+        simulate("--seed", "5", "--turns", "25", "--instances", "2", "--kinds", "kill,cut,pause", "--trace", str(trace))
     one, other = (trace.read_bytes() for trace in traces)
     assert b" is killed\n" in one
     assert one == other
