@@ -79,7 +79,6 @@ WHERE: Mapping[str, Sequence[str]] = {
     "writes-without-a-fence": LEASES,
     "calls-are-not-fenced": LEASES,
     "posts-without-a-fence": LEASES,
-    "repetitions-are-not-fenced": ("--kinds", f"{PAUSES},discord", "--people", "discord=8", *LEASES[:4]),
     "events-are-not-told-apart": (),
     "holds-are-not-renewed": ("--hosts", "several", "--instances", "2", "--kinds", "kill"),
     "threads-in-doubt-go-on": (),

@@ -322,7 +322,7 @@ class DiscordTalk(Doing, talks.DiscordTalk):
 
     def stop(self) -> None:
         self.excuses |= {event.question: "stopped" for event in self.open}
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, KeyError):  # no such command, or thread, yet
             self._discord.slash(self._user, self._thread, "stop")
 
     async def reset(self) -> bool:
@@ -343,7 +343,7 @@ class DiscordTalk(Doing, talks.DiscordTalk):
         return self.is_unlocked
 
     async def _is_told(self, command: str, sentence: str) -> bool:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, KeyError):  # no such command, or thread, yet
             return await self._reads(self._discord.slash(self._user, self._thread, command), sentence)
         return False
 
