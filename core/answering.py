@@ -89,12 +89,12 @@ class Answering:
         hand = self.in_hand.get(turn_id)
         return hand is not None and hand.ended_by is not EndReason.LEASE_LOST
 
-    def take_in_hand(self, turn_id: str, session: str, *, may_wait: bool = True) -> TurnInHand:
+    def take_in_hand(self, turn_id: str, session: str, *, may_wait: bool = True, fencing_token: int = 1) -> TurnInHand:
         """Have a turn in hand from now on, under a new lease. One that may not wait needs room: see `is_full`."""
         if before := self.in_hand.get(turn_id):
             may_wait = before.may_wait
             self.put_down(turn_id)
-        hand = self.in_hand[turn_id] = TurnInHand(turn_id, session, may_wait=may_wait)
+        hand = self.in_hand[turn_id] = TurnInHand(turn_id, session, may_wait=may_wait, fencing_token=fencing_token)
         self._bounds.count(hand)
         return hand
 
@@ -105,7 +105,8 @@ class Answering:
 
     def answer(self, turn: Turn, prepare: Prepare | None) -> Answer:
         """Answer a turn in the background; the same turn has one answer."""
-        hand = self.in_hand.get(turn.id) or self.take_in_hand(turn.id, turn.session)
+        token = turn.fencing_token
+        hand = self.in_hand.get(turn.id) or self.take_in_hand(turn.id, turn.session, fencing_token=token)
         if hand.task is None:
             hand.turn = turn
             hand.task = self._tasks.create_task(self._answer(hand, prepare))
@@ -128,7 +129,7 @@ class Answering:
             hand.next_lease = turn, hand_over
             hand.end(EndReason.LEASE_LOST)
         else:  # what was heard of it before is about another lease
-            self.take_in_hand(turn.id, turn.session)
+            self.take_in_hand(turn.id, turn.session, fencing_token=turn.fencing_token)
             hand_over(turn)
 
     def shown(self, turn_id: str) -> None:
@@ -140,6 +141,12 @@ class Answering:
     def lose(self, turn_id: str) -> None:
         """Give up a turn that is not ours any more: its writes are refused from now on."""
         if hand := self.in_hand.get(turn_id):
+            hand.end(EndReason.LEASE_LOST)
+
+    def release(self, turn: Turn) -> None:
+        """Give up the lease that this turn has, though not a later one, which whoever gives it up knows nothing of."""
+        hand = self.in_hand.get(turn.id)
+        if hand is not None and hand.fencing_token == turn.fencing_token:
             hand.end(EndReason.LEASE_LOST)
 
     async def end(self, seconds: float) -> None:

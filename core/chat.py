@@ -210,7 +210,7 @@ class Chat:
 
     def release(self, turn: Turn) -> None:
         """Give up a turn that cannot be shown now. Whoever looks around next takes it up again, maybe this process."""
-        self._answering.lose(turn.id)
+        self._answering.release(turn)
 
     async def check_lease(self, turn: Turn, *, tidies: bool = False) -> None:
         """Come back if we have the lease, to be called before anything is shown. Raises LeaseLost.

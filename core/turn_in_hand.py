@@ -48,8 +48,9 @@ class TurnInHand:
     wakeup: asyncio.Event  # it may be the first of its session
     shown: asyncio.Event  # nobody has to wait for it to be shown any more
 
-    def __init__(self, turn_id: str, session: str, *, may_wait: bool = True) -> None:
+    def __init__(self, turn_id: str, session: str, *, may_wait: bool = True, fencing_token: int = 1) -> None:
         self.session = session
+        self.fencing_token = fencing_token
         self.may_wait = may_wait
         self.stage = Stage.ACCEPTED
         self.answer = Answer(turn_id)

@@ -136,7 +136,9 @@ class Leases(Part):
         """Reclaim the open turns of these surfaces that are released, whose lease expired, or `stranded` here.
 
         A death counts for a turn that was in work then, and the more if no other may have been what killed its process.
+        Who was found `expired` may have come back since.
         """
+        expired = self._liveness.still_expired(connection, expired) if expired else ()
         orphaned = sa.or_(turns.c.lease_owner.is_(None), turns.c.lease_owner.in_(expired), turns.c.id.in_(stranded))
         with_one = _with_one_turn_in_work(connection, expired) if expired else []
         died_at_work = sa.and_(turns.c.lease_owner.in_(expired), IS_IN_WORK)

@@ -75,6 +75,10 @@ class HostLiveness:
         """Those of `candidates` whose process has ended. Whoever has no file was found dead before."""
         return {lease_owner for lease_owner in candidates if self._files.is_dead(lease_owner) is not False}
 
+    def still_expired(self, connection: sa.Connection, candidates: Collection[str]) -> Collection[str]:
+        """All of those that were found `expired`: a process that has ended does not come back."""
+        return candidates
+
     def leave(self, connection: sa.Connection) -> None:
         """Remove what was written."""
         connection.execute(sa.delete(lease_owners).where(lease_owners.c.id == self.lease_owner))
@@ -139,10 +143,8 @@ class ServerLiveness:
         """
         self._forget_old_rows(connection)
         self._note_free_locks(connection, candidates)
-        now = self._clock.now
-        is_late = sa.or_(lease_owners.c.expires_at < now, lease_owners.c.lock_free_since < now - RECONNECT_SECONDS)
         known = connection.execute(
-            sa.select(lease_owners.c.id, lease_owners.c.host, is_late.label("is_late")).where(
+            sa.select(lease_owners.c.id, lease_owners.c.host, self._is_late.label("is_late")).where(
                 lease_owners.c.id.in_(candidates)
             )
         ).all()
@@ -153,6 +155,21 @@ class ServerLiveness:
         may_judge = time.monotonic() - self._in_touch_since >= RECONNECT_SECONDS
         late = [row.id for row in known if row.is_late] if may_judge else []
         return {*gone, *dead_here, *late}
+
+    def still_expired(self, connection: sa.Connection, candidates: Collection[str]) -> Collection[str]:
+        """Those that were found `expired` and have not renewed since, nor can before this transaction ends.
+
+        A row that its owner is renewing is passed over: whoever waited for it could deadlock with him.
+        """
+        these = sa.select(lease_owners.c.id).where(lease_owners.c.id.in_(candidates))
+        known = set(connection.execute(these).scalars())
+        late = connection.execute(these.where(self._is_late).with_for_update(skip_locked=True)).scalars()
+        return {*candidates} - known | set(late)
+
+    @property
+    def _is_late(self) -> sa.ColumnElement[bool]:
+        now = self._clock.now
+        return sa.or_(lease_owners.c.expires_at < now, lease_owners.c.lock_free_since < now - RECONNECT_SECONDS)
 
     def _forget_old_rows(self, connection: sa.Connection) -> None:
         old = lease_owners.c.expires_at < self._clock.now - FORGET_LEASE_OWNERS_AFTER_SECONDS

@@ -387,6 +387,20 @@ async def test_who_hears_late_that_its_turns_were_its_own_looks_again_before_it_
                 await chat.check_lease(turn)
 
 
+async def test_who_comes_back_between_anothers_look_and_its_reclaim_keeps_its_turns(
+    fake: FakeOpenAI, postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database_url = new_postgresql_database(postgresql)
+    held_answers(fake)
+    async with opened(fake, database_url) as chat, opened(fake, database_url) as other, Reclaimer(other):
+        chat.answering(await accepted(chat, "Q1-a"))
+        await fake.until(lambda fake: fake.active == 1)
+        looks = other._store.leases._liveness
+        monkeypatch.setattr(looks, "expired", lambda _, candidates: set(candidates))  # as they were a moment ago
+        await other.heartbeat()
+        assert [row["fencing_token"] for row in rows(database_url, "SELECT fencing_token FROM turn")] == [1]
+
+
 # ── the living ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -579,6 +579,21 @@ async def test_a_question_that_was_changed_is_prepared_anew(fake: FakeOpenAI, da
         await chat.shown(again)
 
 
+async def test_who_gives_up_an_earlier_lease_leaves_a_later_one(fake: FakeOpenAI, database_url: str) -> None:
+    held_answers(fake)
+    async with opened(fake, database_url) as chat:
+        turn = await accepted(chat, "Q1-a")
+        answer = chat.answering(turn)
+        async with asyncio.timeout(SECONDS):
+            await anext(answer.growing())
+        fake.answer = lambda asked: asked.question
+        assert await chat.amend(turn, "Q2-a")
+        again = await taken_over(chat)
+        chat.release(turn)  # by whoever was showing it, and was slow to end
+        assert (await whole(chat, again)).text == "Q2-a"
+        await chat.shown(again)
+
+
 async def test_a_question_is_not_changed_any_more_once_there_is_an_answer_or_an_end(
     fake: FakeOpenAI, database_url: str
 ) -> None:

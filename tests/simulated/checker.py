@@ -6,7 +6,8 @@ An answer says itself whom it answers and what its model knew (`tests.acceptance
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.acceptance.chaos.answers import Answer, answer_in, is_apology
@@ -27,6 +28,7 @@ class Finding:
 def check(history: History) -> list[Finding]:
     """Everything that went against a promise."""
     found = [each for session in history.sessions for each in _check_session(session)]
+    found += [each for session in history.sessions for each in _what_was_taken_back(session, history.asked_at)]
     found += [Finding("told twice", str(each)) for each in history.told_twice]
     found += [Finding("unexplained", each) for each in history.remarks]
     return found
@@ -45,13 +47,36 @@ def _what_is_lost(session: Session, answers: Sequence[Answer], others: Sequence[
     for mark in sorted(set(answered)):
         if answered.count(mark) > 1:
             yield Finding("doubled", f"{mark} has {answered.count(mark)} answers")
-    for asked in session.asked:
-        if asked.mark not in answered and not asked.excuse:
-            yield Finding("lost", f"{asked.mark}, said at {asked.said_at:.3f}")
-    excused = sum(asked.mark not in answered and bool(asked.excuse) for asked in session.asked)
-    for text in others[excused:] if len(others) > excused else ():
+    changed = {asked.instead_of: asked.mark for asked in session.asked if asked.instead_of}
+    for mark, later in changed.items():
+        if mark in answered and later in answered:
+            yield Finding("doubled", f"{mark} is answered, and so is {later}, which it was changed into")
+    unanswered = [
+        asked
+        for asked in session.asked
+        if not asked.instead_of and asked.mark not in answered and changed.get(asked.mark) not in answered
+    ]
+    for text in others:
+        whose = next((asked for asked in unanswered if _explains(asked, text)), None)
+        if whose is not None:
+            unanswered.remove(whose)
+            continue
         kind = "apology to an innocent" if is_apology(text) else "unexplained"
         yield Finding(kind, f"in {session.label} it reads {text[:120]!r}")
+    for asked in unanswered:
+        if not asked.excuse:
+            yield Finding("lost", f"{asked.mark}, said at {asked.said_at:.3f}")
+    for mark, text in session.refused:
+        refused = session.find(mark)
+        if refused is None or not _explains(refused, text):
+            yield Finding("apology to an innocent", f"{mark} was told {text[:120]!r}")
+
+
+def _explains(asked: Asked, text: str) -> bool:
+    """Whether this may be what is to be read in place of an answer."""
+    if is_apology(text):
+        return any(sentence in text for sentence in asked.apologies)
+    return bool(asked.excuse)
 
 
 def _what_is_in_the_wrong_place(session: Session, answers: Sequence[Answer]) -> Iterator[Finding]:
@@ -87,6 +112,13 @@ def _what_was_told(session: Session, answers: Sequence[Answer]) -> Iterator[Find
             yield Finding("reordered", f"{answer.question} was told {' '.join(known)} and not {' '.join(seen)}")
         if len(set(answer.known)) != len(answer.known):
             yield Finding("told twice", f"{answer.question} knew {' '.join(answer.known)}")
+
+
+def _what_was_taken_back(session: Session, asked_at: Mapping[int, float]) -> Iterator[Finding]:
+    for answer in filter(None, map(answer_in, session.shown)):
+        asked = session.find(answer.question)
+        if asked is not None and asked_at.get(answer.number, -math.inf) > asked.not_asked_after:
+            yield Finding("answer to what was taken back", f"{answer.question}, at {asked.not_asked_after:.3f}")
 
 
 def _before(session: Session, asked: Asked) -> Sequence[str]:

@@ -6,12 +6,13 @@ import argparse
 import contextlib
 import dataclasses
 import random
+import resource
 import time
 from collections.abc import Collection, Iterable, Sequence
 
 from tests.simulated import determinism, store
 from tests.simulated.faults import KINDS
-from tests.simulated.run import Plan, Result, drawn_plan, run, tell
+from tests.simulated.run import Plan, Result, drawn_plan, run, tell, throw_away_worlds
 from tests.simulated.scenarios import SCENARIOS
 from tests.simulated.shrink import shrunk
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulated", description=__doc__)
     parser.add_argument("--seed", type=int, help="of the first world; a fresh one is drawn without it")
     parser.add_argument("--turns", type=int, help=f"of a world ({TURNS_OF_A_WORLD})", default=TURNS_OF_A_WORLD)
-    parser.add_argument("--seconds", type=float, help="go on with the next seeds for so long")
+    parser.add_argument("--seconds", type=float, help="go on with the next seeds for so long, in processor time")
     parser.add_argument("--worlds", type=int, help="go on with so many seeds")
     parser.add_argument("--until-found", action="store_true", help="go no further than a seed that fails")
     parser.add_argument("--trace", help="a file to write each step into")
@@ -34,13 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", default="", help="numbers of faults to leave out, like 3,5-9")
     parser.add_argument("--poison", choices=("yes", "no"), help="whether a question kills")
     parser.add_argument("--erases", choices=("yes", "no"), help="whether one waits for what is to be erased")
+    parser.add_argument("--changes", choices=("yes", "no"), help="whether people change what they asked")
     parser.add_argument("--hosts", choices=("one", "several"), help="lock files, or leases that expire")
     parser.add_argument("--scenario", choices=[*SCENARIOS], help="tell a story instead")
     given = parser.parse_args(arguments)
     determinism.install_in_libraries()
     store.install()
     seed = random.SystemRandom().randrange(2**31) if given.seed is None else given.seed
-    began = time.monotonic()
+    began = time.process_time()
     results: list[Result] = []
     with contextlib.ExitStack() as stack:
         trace = stack.enter_context(open(given.trace, "w", encoding="utf-8")).write if given.trace else None
@@ -52,9 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _tell(results[-1], shrinks=given.shrink)
             goes_on = len(results) < (given.worlds or 1)
             if given.seconds is not None:
-                goes_on = time.monotonic() - began < given.seconds
+                goes_on = time.process_time() - began < given.seconds
             if not goes_on or (given.until_found and results[-1].findings):
                 break
+    throw_away_worlds()
     _sum_up(results)
     return 1 if any(each.findings for each in results) else 0
 
@@ -72,6 +75,8 @@ def _plan(given: argparse.Namespace, seed: int) -> Plan:
         plan.erases = given.erases == "yes"
     if given.poison is not None:
         plan.poison = given.poison == "yes"
+    if given.changes is not None:
+        plan.changes = given.changes == "yes"
     if given.hosts is not None:
         plan.several_hosts = given.hosts == "several"
     return plan
@@ -101,7 +106,7 @@ def command_of(plan: Plan) -> str:
     words = [f"python -m tests.simulated --seed {plan.seed} --turns {plan.turns} --instances {plan.instances}"]
     words.append("--people " + ",".join(f"{name}={number}" for name, number in plan.people.items()))
     words.append(f"--poison {'yes' if plan.poison else 'no'} --erases {'yes' if plan.erases else 'no'}")
-    words.append(f"--hosts {'several' if plan.several_hosts else 'one'}")
+    words.append(f"--changes {'yes' if plan.changes else 'no'} --hosts {'several' if plan.several_hosts else 'one'}")
     if set(plan.kinds) != set(KINDS):
         words.append(f"--kinds {','.join(plan.kinds)!r}")
     if plan.without:
@@ -139,5 +144,5 @@ def _sum_up(results: Sequence[Result]) -> None:
     failed = [each.plan.seed for each in results if each.findings]
     print(
         f"{len(results)} worlds, {turns} turns, {kills} kills, {turns / seconds:.0f} turns per second of processor "
-        f"time; {len(failed)} failed {failed or ''}"
+        f"time, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB; {len(failed)} failed {failed or ''}"
     )

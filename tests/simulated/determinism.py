@@ -8,7 +8,10 @@ thread or sleeps raises `Leak`, whose traceback names the place.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import importlib
+import math
 import os
 import random
 import socket
@@ -22,7 +25,11 @@ from typing import Any
 from tests.simulated.loop import HOST, SimulatedLoop
 from tests.simulated.network import VirtualSocket
 
+MOST_URLS = 10_000
 EPOCH = 2_000_000_000.0  # later than any file is
+
+LEASE_SEEN_AT: contextvars.ContextVar[float] = contextvars.ContextVar("lease seen at", default=-math.inf)
+"""When the task that calls a platform last looked whether it has the lease of what it shows."""
 
 _loop: SimulatedLoop | None = None
 _real_monotonic, _real_time = time.monotonic, time.time
@@ -70,7 +77,10 @@ def install_in_libraries() -> None:
     """Replace what is to be found in single libraries only, once they are imported."""
     import aiohappyeyeballs
     import discord
+    import httpx2._urls
 
+    from bots.shared import caller, responder
+    from core import answering, bounds, chat, following, session_queue
     from core.store import database
     from tests.acceptance.processes import IMPORTED_AT_THE_START
     from tests.fakes import discord_server, discord_world, openai_api, slack_server
@@ -89,6 +99,14 @@ def install_in_libraries() -> None:
     discord_world.datetime = _Datetime  # type: ignore[attr-defined]
     for fake in (openai_api, slack_server, discord_server):
         fake.kept_port = lambda _: _running().network.free_port()  # type: ignore[attr-defined]
+    caller.Caller.fenced = _noting(caller.Caller.fenced)  # type: ignore[method-assign]
+    for kind in (
+        chat.Chat, answering.Answering, bounds.Bounds, following.Following, session_queue.SessionQueue,
+        responder.Responder,
+    ):  # fmt: skip
+        setattr(kind, "__init__", _kept(kind.__init__))  # noqa: B010 - mypy knows no other way
+    urls: Any = httpx2._urls
+    urls.urlparse = functools.lru_cache(MOST_URLS)(urls.urlparse)  # which depends on nothing else
     cli.calm_garbage_collector = lambda: None  # type: ignore[attr-defined]  # it is ours to collect
     cli.click.echo = lambda *_, **__: None  # type: ignore[attr-defined]
     database.BUSY_TIMEOUT_MS = 0  # nobody can be waited for: a unit of work is done in one go
@@ -125,6 +143,29 @@ def _leaks(what: str, real: Callable[..., Any]) -> Callable[..., Any]:
         raise Leak(f"{HOST.get().name} {what} for real in {sys._getframe(1).f_code.co_qualname}")
 
     return leak
+
+
+def _noting(fenced: Callable[..., Any]) -> Callable[..., Any]:
+    """Have callers note when they last had a look at the lease."""
+
+    def fenced_and_noting(caller: Any, check_lease: Callable[..., Any]) -> Any:
+        async def check(**more: Any) -> None:
+            await check_lease(**more)
+            LEASE_SEEN_AT.set(_monotonic())
+
+        return fenced(caller, check)
+
+    return fenced_and_noting
+
+
+def _kept(init: Callable[..., None]) -> Callable[..., None]:
+    """Have the host know its objects of a kind."""
+
+    def kept(self: Any, *args: Any, **more: Any) -> None:
+        init(self, *args, **more)
+        HOST.get().has.append(self)
+
+    return kept
 
 
 class _Timer:

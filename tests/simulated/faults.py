@@ -14,12 +14,13 @@ from tests.fakes import openai_faults as model
 from tests.fakes.openai_routes import Recorded
 from tests.simulated import store
 from tests.simulated.loop import Host
+from tests.simulated.trouble import Met
 from tests.simulated.world import Instance, World
 
 MEAN_SECONDS_BETWEEN = 1.5
 MEAN_SECONDS_OF_ONE, MOST_SECONDS_OF_ONE = 2.0, 40.0
-MOST_STEPS_TO_A_KILL = 400
-SECONDS_BETWEEN_LOOKS, SECONDS_A_BREAKER_REMEMBERS = 0.5, 10.0
+MOST_STEPS_TO_A_STRIKE = 400
+SECONDS_BETWEEN_LOOKS = 0.5
 SLACK_METHODS = ("chat.postMessage", "chat.startStream", "chat.appendStream", "chat.stopStream", "chat.update", "*")
 PLATFORMS = ("openai", "slack", "discord")
 MODEL_FAULTS: tuple[model.Fault, ...] = (
@@ -44,7 +45,7 @@ class Fault:
     @property
     def longer(self) -> float:
         """For how long where only what lasts about as long as a lease is of interest, or somewhat longer."""
-        return min(12.0 + self.seconds, MOST_SECONDS_OF_ONE)
+        return min(12.0 + 3 * self.seconds, MOST_SECONDS_OF_ONE)
 
     def __str__(self) -> str:
         return f"{self.number}: {self.kind}, instance {self.instance}, {self.seconds:.2f} s"
@@ -100,7 +101,7 @@ class Fate:
             if instance.host is not None:
                 instance.host.on_step = None
                 instance.host.is_cut_from_store = False
-                world.resume(instance.host)
+                world.loop.resume(instance.host)
 
     # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -110,25 +111,30 @@ class Fate:
     async def _kill_at_a_step(self, fault: Fault) -> None:
         """Kill it just before or after something that is seen outside: a commit, a call."""
         instance = self._victim(fault)
-        host, left = instance.host, int(fault.chance * MOST_STEPS_TO_A_KILL)
+        await self._at_a_step(fault, instance.host, lambda: self.world.kill(instance))
+
+    async def _at_a_step(self, fault: Fault, host: Host | None, strike: Callable[[], object]) -> bool:
+        """Strike at the n-th step of a process; whether it came so far."""
+        left = int(fault.chance * MOST_STEPS_TO_A_STRIKE)
         if host is None or not host.is_alive or host.on_step is not None:
-            return
-        died, context = asyncio.Event(), contextvars.copy_context()
+            return False
+        is_struck, context = asyncio.Event(), contextvars.copy_context()
 
         def count() -> None:
             nonlocal left
             left -= 1
             if left < 0:
                 host.on_step = None
-                context.run(self.world.kill, instance)
-                context.run(died.set)
+                context.run(strike)
+                context.run(is_struck.set)
 
         host.on_step = count
         try:
             async with asyncio.timeout(60):
-                await died.wait()
+                await is_struck.wait()
         except TimeoutError:
             host.on_step = None
+        return is_struck.is_set()
 
     async def _vanish(self, fault: Fault) -> None:
         """Its host is lost, and nobody hears of it."""
@@ -137,13 +143,46 @@ class Fate:
     async def _terminate(self, fault: Fault) -> None:
         self.world.terminate(self._victim(fault))
 
+    async def _upgrade(self, fault: Fault) -> None:
+        """All processes are replaced by newer ones, which find what they left in the schema of the step before."""
+        for instance in self.world.instances:
+            self.world.kill(instance)
+        self.world.turn_back_the_schema()
+
     async def _pause(self, fault: Fault) -> None:
         host = self._victim(fault).host
-        if host is not None and host.is_alive:
-            host.was_disturbed = True
-            self.world.loop.pause(host)
-            await asyncio.sleep(fault.longer)
-            self.world.resume(host)
+        if host is not None and not host.is_paused:
+            self._stop(host)
+            await self._go_on_later(fault, host)
+
+    async def _pause_at_a_step(self, fault: Fault) -> None:
+        """Stop it just when it has sent something, or while the result of a commit is on its way to it."""
+        host = self._victim(fault).host
+        if host is None or host.is_paused:
+            return
+        await self._at_a_step(fault, host, lambda: self._stop(host))
+        await self._go_on_later(fault, host)
+
+    def _may_be_out_of_touch(self, host: Host) -> bool:
+        """Whether there is another process then that may reclaim what this one has, as long as there is any."""
+        hosts = [each.host for each in self.world.instances if each.host is not None and each.host.is_alive]
+        others = [each for each in hosts if each is not host]
+        in_touch = [each for each in others if not (each.is_paused or each.is_cut_from_store)]
+        return host.is_alive and not host.is_paused and not host.is_cut_from_store and bool(in_touch or not others)
+
+    def _stop(self, host: Host) -> None:
+        if not self._may_be_out_of_touch(host):
+            return
+        host.was_disturbed = True
+        self.world.loop.trace(f"{host.name} is stopped")
+        self.world.loop.pause(host)
+
+    async def _go_on_later(self, fault: Fault, host: Host) -> None:
+        if not host.is_paused:
+            return
+        await asyncio.sleep(fault.longer)
+        self.world.loop.trace(f"{host.name} goes on")
+        self.world.loop.resume(host)
 
     def _victim(self, fault: Fault) -> Instance:
         return self.world.instances[fault.instance]
@@ -154,31 +193,30 @@ class Fate:
         instance, platform = self._victim(fault).name, PLATFORMS[int(fault.chance * len(PLATFORMS))]
         self.world.network.separate(instance, platform)
         ends = self.world.loop.time() + fault.seconds
-        while self.world.loop.time() < ends + SECONDS_A_BREAKER_REMEMBERS:
-            if self.world.loop.time() >= ends:
-                self.world.network.join(instance, platform)
+        while self.world.loop.time() < ends:
             if platform == "openai":
-                self._note_trouble(self._victim(fault).host)
+                self._note_trouble(self._victim(fault).host, Met(seconds_cut_off=SECONDS_BETWEEN_LOOKS))
             await asyncio.sleep(min(fault.seconds, SECONDS_BETWEEN_LOOKS))
+        self.world.network.join(instance, platform)
 
     async def _cut(self, fault: Fault) -> None:
         host, platform = self._victim(fault).host, PLATFORMS[int(fault.chance * len(PLATFORMS))]
         if host is not None:
             if platform == "openai":
-                self._note_trouble(host)
+                self._note_trouble(host, Met(breaks=1))
             self.world.network.cut(host, platform)
 
-    def _note_trouble(self, host: Host | None) -> None:
+    def _note_trouble(self, host: Host | None, what: Met) -> None:
         """What a process asks now may find no answer, and that is no fault of Bob's."""
-        if host is not None:
-            self.world.troubled.update(self.world.in_work(host))
+        for mark in self.world.in_work(host) if host is not None else ():
+            self.world.troubles.note(mark, what)
 
     async def _jump(self, fault: Fault) -> None:
         """The clock on the wall is set, forward or back."""
         self.world.set_clock((fault.chance - 0.5) * 600)
 
     async def _cut_from_store(self, fault: Fault) -> None:
-        if (host := self._victim(fault).host) is not None:
+        if (host := self._victim(fault).host) is not None and self._may_be_out_of_touch(host):
             host.is_cut_from_store = host.was_disturbed = True
             await asyncio.sleep(fault.longer)
             host.is_cut_from_store = False
@@ -204,9 +242,7 @@ class Fate:
 
     async def _model_fails(self, fault: Fault) -> None:
         def note(request: Recorded) -> bool:
-            asked = QUESTION.findall(request.body.decode(errors="replace"))
-            self.world.troubled.update(asked[-1:])
-            return bool(asked)
+            return bool(QUESTION.search(request.body.decode(errors="replace")))
 
         wrong = MODEL_FAULTS[int(fault.chance * len(MODEL_FAULTS))]
         self._scripted.append(self.world.openai.fail("POST", "/responses", wrong, when=note))
@@ -248,7 +284,9 @@ KINDS: dict[str, Callable[[Fate, Fault], Coroutine[Any, Any, None]]] = {
     "kill at a step": Fate._kill_at_a_step,
     "vanish": Fate._vanish,
     "terminate": Fate._terminate,
+    "upgrade": Fate._upgrade,
     "pause": Fate._pause,
+    "pause at a step": Fate._pause_at_a_step,
     "separate": Fate._separate,
     "cut": Fate._cut,
     "clock": Fate._jump,
@@ -263,8 +301,8 @@ KINDS: dict[str, Callable[[Fate, Fault], Coroutine[Any, Any, None]]] = {
     "discord gateway": Fate._discord_gateway,
 }
 WEIGHTS = {
-    "kill": 6, "kill at a step": 10, "vanish": 2, "terminate": 2, "pause": 2, "separate": 2, "cut": 2, "clock": 1,
-    "cut from the store": 2, "store fails": 1, "store is lost": 1, "store is slow": 1, "model": 3, "slack": 2,
-    "slack sockets": 1, "discord": 2, "discord gateway": 1,
+    "kill": 6, "kill at a step": 10, "vanish": 2, "terminate": 2, "pause": 2, "pause at a step": 3, "separate": 2,
+    "cut": 2, "clock": 1, "cut from the store": 2, "store fails": 1, "store is lost": 1, "store is slow": 1, "model": 3,
+    "slack": 2, "slack sockets": 1, "discord": 2, "discord gateway": 1, "upgrade": 1,
 }  # fmt: skip
 OF_SEVERAL_HOSTS = ("vanish", "cut from the store")

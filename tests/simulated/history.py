@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 PUBLIC = ""
@@ -18,7 +19,13 @@ class Asked:
     """Who answers it: the public assistant, or the private ones of a circle."""
     answered_at: float | None = None
     excuse: str = ""
-    """Why it may be without a whole answer: it was stopped, taken back, ..."""
+    """Why it may be without a word, or with part of an answer: it was stopped, taken back, ..."""
+    instead_of: str = ""
+    """The mark of the text that was changed into this one: one of the two is answered."""
+    not_asked_after: float = math.inf
+    """No answer may be shown that a model was asked for later than this: then it was taken back, or changed."""
+    apologies: frozenset[str] = frozenset()
+    """The sentences by which it may be told that there will be no answer, after what befell it."""
     before: Sequence[str] | None = None
     """The marks of its session that certainly came before it. None: all that were said before it."""
 
@@ -33,6 +40,8 @@ class Session:
     shown: Sequence[str] = ()
     forgotten: set[str] = field(default_factory=set)
     """Marks that were said before a reset: who asks later is not told of them."""
+    refused: Sequence[tuple[str, str]] = ()
+    """Apologies of which it is known for which mark they were, after which it was asked again."""
 
     def find(self, mark: str) -> Asked | None:
         """The question with this mark."""
@@ -44,6 +53,8 @@ class History:
     """Everything of one run."""
 
     sessions: list[Session] = field(default_factory=list)
+    asked_at: Mapping[int, float] = field(default_factory=dict)
+    """When a model was asked for which answer, where that is known."""
     told_twice: Sequence[object] = ()
     """Where a model was told a question twice."""
     remarks: list[str] = field(default_factory=list)

@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 import gc
 import heapq
+import math
 import random
 import sys
 import warnings
@@ -35,6 +36,8 @@ class Host:
         self.name = name
         self.is_alive = True
         self.is_paused = False
+        self.paused_at = self.resumed_at = -math.inf
+        """When it was last stopped, and when it was last let go on."""
         self.clock_error = 0.0
         """By how many seconds its clock on the wall is wrong."""
         self.is_cut_from_store = False
@@ -43,6 +46,8 @@ class Host:
         self.signals: dict[int, Callable[[], object]] = {}
         self.at_death: list[Callable[[], object]] = []
         self.ready: deque[Any] = deque()
+        self.has: list[Any] = []
+        """Objects of its own whose contents are looked at once it is at rest."""
         self.was_disturbed = False
         """Whether it was stopped, cut off from the store or told to end, so that it may lose what it has."""
         self.steps = 0
@@ -98,6 +103,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         return self._now
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether anybody reads what is traced."""
+        return self._trace is not None
 
     def trace(self, text: str) -> None:
         """Write down what happens."""
@@ -192,11 +202,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def pause(self, host: Host) -> None:
         """Stop it where it is, as SIGSTOP does."""
-        host.is_paused = True
+        host.is_paused, host.paused_at = True, self._now
 
     def resume(self, host: Host) -> None:
         """Let it go on."""
-        host.is_paused = False
+        if host.is_paused:
+            host.is_paused, host.resumed_at = False, self._now
         if host.ready and host not in self._busy:
             self._busy.append(host)
 
@@ -211,6 +222,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         for end in host.at_death:
             end()
         host.at_death.clear()
+        host.has.clear()
 
     def bury(self) -> None:
         """Throw away what is left of the dead. What that runs of theirs runs as a host that is dead."""

@@ -154,7 +154,8 @@ class Transport(asyncio.Transport):
         if self.is_silent:
             return
         loop = self.network.loop
-        loop.trace(f"{self.host.name}>{self.peer.host.name} {len(item) if isinstance(item, bytes) else 'end'}")
+        if loop.is_traced:
+            loop.trace(f"{self.host.name}>{self.peer.host.name} {len(item) if isinstance(item, bytes) else 'end'}")
         if isinstance(item, bytes) and self.network.watch is not None:
             self.network.watch(self.host, self.peer.host, item)
         if isinstance(item, bytes) and len(item) > 1 and loop.random.random() < SHARE_OF_SPLIT_CHUNKS:

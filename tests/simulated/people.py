@@ -1,32 +1,47 @@
-"""People who ask over HTTP, in Slack and on Discord, say the password, take back what they said, and begin anew.
+"""People who ask over HTTP, in Slack and on Discord, and who do whatever else they can.
 
-They are those of the storms of processes, who do more here. Whoever takes something back may be answered, in
-part or not at all: that is their excuse before the judge.
+They say the password, or type it into a window; they take back what they said, change it, stop answers, begin anew and
+have Bob forget. They are those of the storms of processes, who do more here. Whoever takes something back may be
+answered, in part or not at all: that is their excuse before the judge. Who does not hear whether something was done
+says no more in that conversation.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import math
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import aiohttp
 
+from bots.shared.controls import NOT_NOW, NOTHING_TO_RESET, NOTHING_TO_STOP, STOPPED, WAS_RESET
 from tests.acceptance.chaos import talks
+from tests.acceptance.chaos.answers import answer_in, is_apology
 from tests.acceptance.chaos.talks import Crowd, Event, Site, Talk
 from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated.history import PUBLIC, Asked, Session
+from tests.simulated.trouble import DEATHS_TO_BE_GIVEN_UP
 from tests.simulated.world import CHANNELS, World
 
 SECONDS_OF_A_TRY = 20.0
 SHARE_OF_PRIVATE_QUESTIONS = 0.15
-SHARE_TAKEN_BACK, SHARE_OF_RESETS = 0.03, 0.05
+SHARE_TAKEN_BACK, SHARE_STOPPED, SHARE_CHANGED = 0.03, 0.02, 0.05
+SHARE_OF_RESETS, SHARE_OF_FORGETTING, SHARE_OF_UNLOCKS = 0.05, 0.03, 0.1
+SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_TO_ACT = 60.0
+CHANGED = 500  # is added to the number of a question that is changed
+SECONDS_TO_HEAR_OF_AN_EDIT, SECONDS_TO_HEAR_OF_A_DELETION = 0.5, 45.0  # which is a control that others hear of later
+SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW}
 MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
 CIRCLE = "private"
-DEATHS_TO_BE_GIVEN_UP = 5
 
 talks.SECONDS_TO_ANSWER = 1_000.0  # people here have time
 talks.SECONDS_BETWEEN_TRIES = 0.3
@@ -44,18 +59,84 @@ class Doing(Talk):
         self.circles: dict[str, str] = {}
         self.excuses: dict[str, str] = {}
         self.forgotten: set[str] = set()
+        self.erased: set[str] = set()
+        self.changed: dict[str, str] = {}
+        self.taken_back: dict[str, float] = {}
+        self.is_unlocked = False
 
-    def worded(self, question: str) -> str:
-        """A question as it is said, with the password sometimes."""
-        is_private = self.rng.random() < SHARE_OF_PRIVATE_QUESTIONS
-        self.circles[question] = CIRCLE if is_private else PUBLIC
-        return f"{question} {PASSWORD}" if is_private else question
+    def worded(self, question: str, *, is_private: bool = False) -> str:
+        """A question as it is said, with the password sometimes, or where it `is_private`."""
+        says_password = self.rng.random() < SHARE_OF_PRIVATE_QUESTIONS or is_private
+        self.circles[question] = CIRCLE if says_password or self.is_unlocked else PUBLIC
+        return f"{question} {PASSWORD}" if says_password else question
 
     def take_back(self, event: Event) -> None:
         """Delete a question."""
 
-    async def reset(self) -> None:
-        """Begin anew, once everything is answered. Comes back when Bob has said so."""
+    def stop(self) -> None:
+        """End what is being answered."""
+
+    def change(self, event: Event) -> None:
+        """Ask something else instead."""
+
+    def changed_text(self, event: Event) -> str:
+        """What an event asks from now on."""
+        number, _, whose = event.question.removeprefix("Q").partition("-")
+        mark = self.changed[event.question] = f"Q{int(number) + CHANGED}-{whose}"
+        # Bob may have heard of either alone; of both, it stays with the assistant that was chosen for it.
+        return self.worded(mark, is_private=self.circles[event.question] == CIRCLE)
+
+    async def reset(self) -> bool:
+        """Begin anew, once everything is answered. False where nobody knows whether Bob heard of it."""
+        return True
+
+    async def forget(self) -> bool:
+        """Have Bob forget everything, once everything is answered. False as with `reset`."""
+        return True
+
+    async def unlock(self) -> bool:
+        """Type the password into a window. False as with `reset`."""
+        return True
+
+    def was_reset(self, *, erased: bool = False) -> bool:
+        """What was said so far is told to nobody any more."""
+        said = {event.question for event in self.events} | {*self.changed.values()}
+        self.forgotten |= said
+        if erased:
+            self.erased |= said
+        return True
+
+    def not_asked_after(self, event: Event) -> float:
+        """When Bob had certainly heard that something was taken back."""
+        return math.inf
+
+    async def _wait(self, event: Event) -> None:
+        async with asyncio.timeout(talks.SECONDS_TO_ANSWER):
+            while not self._is_settled(event):  # noqa: ASYNC110 - to be woken by each change costs more
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _is_settled(self, event: Event) -> bool:
+        texts = self.shown()
+        answered = {answer.question for answer in map(answer_in, texts) if answer}
+        if event.question in answered or self.changed.get(event.question) in answered:
+            return True
+        marks = [each.question for each in self.events if self.changed.get(each.question) not in answered]
+        without = [mark for mark in marks if mark not in answered]
+        return event.question in without[: sum(map(is_apology, texts))]
+
+    def _right_apologies(self, world: World, event: Event, mark: str) -> Iterator[str]:
+        deaths = DEATHS_TO_BE_GIVEN_UP if mark == world.model.poisonous else world.deaths[mark]
+        return world.troubles.right_apologies(
+            mark,
+            deaths=deaths,
+            seconds=(event.answered_at or world.loop.time()) - event.said_at,
+            is_pinned=self.is_pinned(event),
+            failed_by=world.failed_by(mark),
+        )
+
+    def is_pinned(self, event: Event) -> bool:
+        """Whether what was shown of an answer could not be taken back."""
+        return False
 
     def session(self, world: World) -> Session:
         """What became of it, as the judge reads it."""
@@ -64,15 +145,16 @@ class Doing(Talk):
         for event in self.events:
             mark = event.question
             before = [each.question for each in self.events if each is not event and not self.in_order(event, each)]
+            before += [self.changed[each] for each in before if each in self.changed]
             asked = Asked(mark, event.said_at, self.circles.get(mark, PUBLIC), event.answered_at, before=before)
             asked.excuse = self.excuses.get(mark, "")
-            if mark == world.model.poisonous:
-                asked.excuse = "it kills"
-            elif not asked.excuse and world.deaths[mark] >= DEATHS_TO_BE_GIVEN_UP:
-                asked.excuse = f"{world.deaths[mark]} deaths"
-            elif not asked.excuse and mark in world.troubled:
-                asked.excuse = "the model failed"
+            marks = [mark, *([self.changed[mark]] if mark in self.changed else [])]
+            asked.apologies = frozenset(each for one in marks for each in self._right_apologies(world, event, one))
+            asked.not_asked_after = self.not_asked_after(event)
             found.asked.append(asked)
+            if mark in self.changed:
+                later = self.changed[mark]
+                found.asked.append(Asked(later, event.said_at, self.circles[later], before=before, instead_of=mark))
         return found
 
 
@@ -81,24 +163,41 @@ class WebTalk(Doing, talks.WebTalk):
 
     surface = "web"
 
-    def __init__(self, label: str, site: Site, rng: random.Random) -> None:
+    def __init__(self, label: str, site: ResettingSite, rng: random.Random) -> None:
         super().__init__(label, site)
+        self._resetting_site = site
         self.begin(rng)
+
+    async def _wait(self, event: Event) -> None:
+        await self._asking[event.question]
 
     async def _ask(self, event: Event) -> None:
         text = self.worded(event.question)
         self._answers[event.question] = await self._site.ask(self.label, text)
         event.answered_at = asyncio.get_running_loop().time()
 
-    async def reset(self) -> None:
-        before = {event.question for event in self.events}
-        while not await self._site.reset(self.label):  # type: ignore[attr-defined]  # noqa: ASYNC110
+    def is_pinned(self, event: Event) -> bool:
+        return self._resetting_site.tries[self.label, event.question] > 1  # another reader of it relies on it
+
+    def session(self, world: World) -> Session:
+        found = super().session(world)
+        found.refused = self._resetting_site.refused[self.label]
+        return found
+
+    async def reset(self) -> bool:
+        while not await self._resetting_site.reset(self.label):  # noqa: ASYNC110
             await asyncio.sleep(talks.SECONDS_BETWEEN_TRIES)
-        self.forgotten |= before
+        return self.was_reset()
+
+    async def forget(self) -> bool:
+        while not await self._resetting_site.forget(self.label):  # noqa: ASYNC110
+            await asyncio.sleep(talks.SECONDS_BETWEEN_TRIES)
+        return self.was_reset(erased=True)
 
 
-def _without_marks(texts: Sequence[str]) -> Sequence[str]:
-    return [MARK_OF_PRIVATE_ANSWERS.sub("", text) for text in texts]
+def _answers_in(texts: Sequence[str]) -> Sequence[str]:
+    """What is said of questions, without the lock above what is private, and what is said of commands."""
+    return [MARK_OF_PRIVATE_ANSWERS.sub("", text) for text in texts if text not in SENTENCES]
 
 
 class SlackTalk(Doing, talks.SlackTalk):
@@ -106,16 +205,23 @@ class SlackTalk(Doing, talks.SlackTalk):
 
     surface = "slack"
 
+    def is_pinned(self, event: Event) -> bool:
+        return True
+
     def shown(self) -> Sequence[str]:
-        return _without_marks(super().shown())
+        return _answers_in(super().shown())
 
     def __init__(self, label: str, slack: FakeSlack, channel: str, rng: random.Random) -> None:
         super().__init__(label, slack, channel, rng)
         self.begin(rng)
+        self._user = f"U{label}"  # whose windows are of this talk
+        slack.add_user(self._user, label)
 
     def _say(self, event: Event) -> None:
         thread = self._thread if len(self.events) > 1 else None
-        mention = f"<@{FakeSlack.bot_user}> " if thread is None or self._rng.random() < talks.MENTIONS else ""
+        takes_part = any(each.question not in self.erased for each in self.events[:-1])
+        is_mentioned = not takes_part or self._rng.random() < talks.MENTIONS
+        mention = f"<@{FakeSlack.bot_user}> " if is_mentioned else ""
         ts = self._slack.says(self._user, self._channel, f"{mention}{self.worded(event.question)}", thread_ts=thread)
         self._ts[event.question] = ts
         if self._rng.random() < talks.DELIVERED_AGAIN:
@@ -124,7 +230,67 @@ class SlackTalk(Doing, talks.SlackTalk):
     def take_back(self, event: Event) -> None:
         if event is not self.events[0]:  # whose thread this is
             self.excuses[event.question] = "taken back"
+            self.taken_back[event.question] = asyncio.get_running_loop().time()
             self._slack.deletes(self._channel, self._ts[event.question])
+
+    def change(self, event: Event) -> None:
+        self.taken_back[event.question] = asyncio.get_running_loop().time()
+        text = f"<@{FakeSlack.bot_user}> {self.changed_text(event)}"
+        self._slack.edits(self._channel, self._ts[event.question], text)
+
+    def stop(self) -> None:
+        self.excuses |= {event.question: "stopped" for event in self.open}
+        self._slack.says(self._user, self._channel, "stop", thread_ts=self._thread)
+
+    def not_asked_after(self, event: Event) -> float:
+        """Since when it was acknowledged that a question is taken back, which had been acknowledged before."""
+        said = self.taken_back.get(event.question)
+        if said is None or min(self._acked(event), default=math.inf) > said:
+            return math.inf
+        ts, heard = self._ts[event.question], SECONDS_TO_HEAR_OF_A_DELETION
+        if event.question in self.changed:
+            heard = SECONDS_TO_HEAR_OF_AN_EDIT
+        acked = [each for each in self._slack.deliveries if each.acked_after and each.sent_at >= said]
+        about = [each for each in acked if _is_changed(each.payload.get("event", {}), ts)]
+        return min((each.sent_at + each.acked_after + heard for each in about if each.acked_after), default=math.inf)
+
+    async def reset(self) -> bool:
+        before = self._times_reset()
+        self._slack.says(self._user, self._channel, "reset", thread_ts=self._thread)
+        with contextlib.suppress(TimeoutError):
+            await self._slack.until(lambda _: self._times_reset() > before, SECONDS_TO_ACT)
+            return self.was_reset()
+        return False
+
+    def _times_reset(self) -> int:
+        return self._slack.replies(self._channel, self._thread).count(WAS_RESET)
+
+    async def forget(self) -> bool:
+        ts = self._slack.bot_messages(self._channel, self._thread)[-1].ts
+        shortcut = self._slack.shortcut(self._user, self._channel, ts, "forget_thread")
+        is_done = await self._confirms(shortcut, {}, "Forgotten")
+        return is_done and self.was_reset(erased=True)
+
+    async def unlock(self) -> bool:
+        command = self._slack.slash(self._user, self._channel, "/bob", "unlock")
+        self.is_unlocked = await self._confirms(command, {"password": {"typed": PASSWORD}}, "answers you here")
+        return self.is_unlocked
+
+    async def _confirms(self, begun: Any, values: Any, told: str) -> bool:
+        """Fill in the window that something opens; whether Bob says there that it is done."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_TO_ACT):
+                await begun
+                await self._slack.until(lambda _: self._slack.open_views(self._user), SECONDS_TO_ACT)
+                view = self._slack.open_views(self._user)[-1]
+                await self._slack.submits(self._user, view["id"], values)
+                views = self._slack.open_views(self._user)
+                return bool(views) and told in json.dumps(views[-1]["blocks"])
+        return False
+
+
+def _is_changed(event: Mapping[str, Any], ts: str) -> bool:
+    return ts in (event.get("deleted_ts"), (event.get("message") or {}).get("ts"))
 
 
 class DiscordTalk(Doing, talks.DiscordTalk):
@@ -133,7 +299,7 @@ class DiscordTalk(Doing, talks.DiscordTalk):
     surface = "discord"
 
     def shown(self) -> Sequence[str]:
-        return _without_marks(super().shown())
+        return _answers_in(super().shown())
 
     def __init__(self, label: str, discord: FakeDiscord, rng: random.Random) -> None:
         super().__init__(label, discord, rng)
@@ -150,27 +316,86 @@ class DiscordTalk(Doing, talks.DiscordTalk):
             self.excuses[event.question] = "taken back"
             self._discord.deletes(self._ids[event.question])
 
+    def change(self, event: Event) -> None:
+        text = f"{FakeDiscord.mention} {self.changed_text(event)}"
+        self._discord.edits(self._ids[event.question], text)
+
+    def stop(self) -> None:
+        self.excuses |= {event.question: "stopped" for event in self.open}
+        with contextlib.suppress(ValueError, KeyError):  # no such command, or thread, yet
+            self._discord.slash(self._user, self._thread, "stop")
+
+    async def reset(self) -> bool:
+        return await self._is_told("new", WAS_RESET) and self.was_reset()
+
+    async def forget(self) -> bool:
+        return await self._is_told("forget", "Forgotten") and self.was_reset(erased=True)
+
+    async def unlock(self) -> bool:
+        self._user = f"user{self.label}"
+        self._discord.add_user(self._user, guilds=["alpha"])
+        with contextlib.suppress(TimeoutError, ValueError):  # there is no such command yet
+            window = self._discord.slash(self._user, "general", "unlock")
+            await window
+            if window.modal is not None:
+                sent = self._discord.submits(self._user, window, {"password": PASSWORD})
+                self.is_unlocked = await self._reads(sent, "answers you here")
+        return self.is_unlocked
+
+    async def _is_told(self, command: str, sentence: str) -> bool:
+        with contextlib.suppress(ValueError, KeyError):  # no such command, or thread, yet
+            return await self._reads(self._discord.slash(self._user, self._thread, command), sentence)
+        return False
+
+    @property
+    def _thread(self) -> int:
+        thread = self._discord.thread_of(self._first)
+        return thread.id if thread is not None else self._first
+
+    async def _reads(self, interaction: Any, sentence: str) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await self._discord.until(lambda _: interaction.failure or interaction.text, SECONDS_TO_ACT)
+        return sentence in interaction.text
+
 
 class ResettingSite(Site):
     """Servers of which one can also begin a session anew. The keys of questions are numbers within their session."""
 
+    def __init__(self, http: aiohttp.ClientSession, *, try_seconds: float) -> None:
+        super().__init__(http, try_seconds=try_seconds)
+        self.tries: Counter[tuple[str, str]] = Counter()
+        self.refused: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+
     async def _try(self, url: str, session: str, question: str) -> str | None:
         body, headers = {"session_id": session, "user_input": question}, {"Idempotency-Key": question.partition("-")[0]}
+        mark = question.partition(" ")[0]
+        self.tries[session, mark] += 1
         try:
             async with self._http.post(f"{url}/ask", json=body, headers=headers, timeout=self._limit) as response:
                 said = await response.json()
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
             return None
-        return None if response.status >= 500 else str(said.get("response", said))
+        if response.status < 500:
+            return str(said.get("response", said))
+        if is_apology(str(said["detail"])):
+            self.refused[session].append((mark, str(said["detail"])))
+        return None
 
     async def reset(self, session: str) -> bool:
         """Whether a session has begun anew."""
+        return await self._is_done("POST", f"/sessions/{session}/reset")
+
+    async def forget(self, session: str) -> bool:
+        """Whether a session is forgotten."""
+        return await self._is_done("DELETE", f"/sessions/{session}")
+
+    async def _is_done(self, method: str, path: str) -> bool:
         self._turn += 1
         url = self.urls[self._turn % len(self.urls)]
         try:
-            async with self._http.post(f"{url}/sessions/{session}/reset", timeout=self._limit) as response:
+            async with self._http.request(method, url + path, timeout=self._limit) as response:
                 await response.read()
-                return response.status < 300
+                return response.status < 300 or response.status == 404
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
             return False
 
@@ -178,6 +403,10 @@ class ResettingSite(Site):
 class People(Crowd):
     """A crowd that also takes back and begins anew, and of whom one may ask a question that kills."""
 
+    may_unlock = True
+    """Whether a password that was typed into a window holds for fifteen minutes: not where clocks jump."""
+    may_change = True
+    """Whether they change what they asked."""
     poison: Callable[[str], object] | None = None
     """Is told the question that kills, which is the second of a conversation in Slack or on Discord."""
 
@@ -191,15 +420,15 @@ class People(Crowd):
     async def _hold(self, talk: Talk, most: int) -> list[asyncio.Task[bool]]:
         assert isinstance(talk, Doing)
         waiting: list[asyncio.Task[bool]] = []
+        if self.may_unlock and self._rng.random() < SHARE_OF_UNLOCKS and not await talk.unlock():
+            return []
         for _ in self._numbers(most):
-            if talk.events and not talk.open and self._rng.random() < SHARE_OF_RESETS:
-                await talk.reset()
+            if talk.events and not talk.open and not await self._begin_anew(talk):
+                break
             if not talk.events or talk.may_go_on:
                 event = self.say_in(talk)
                 waiting.append(asyncio.create_task(talk.answered(event)))
-                if self._rng.random() < SHARE_TAKEN_BACK:
-                    await asyncio.sleep(self._rng.uniform(0, 0.5))
-                    talk.take_back(event)
+                if await self._think_again(talk, event):
                     break  # nobody waits for an answer to that
             if not talk.may_go_on or self._rng.random() < 0.5:
                 await asyncio.wait({waiting[-1]})
@@ -208,6 +437,27 @@ class People(Crowd):
             else:
                 await asyncio.sleep(self._rng.uniform(0, 0.15))
         return [each for each, event in zip(waiting, talk.events, strict=False) if event.question not in talk.excuses]
+
+    async def _begin_anew(self, talk: Doing) -> bool:
+        """Maybe reset the talk, or have it forgotten. False where nobody knows whether that was done."""
+        chance = self._rng.random()
+        if chance < SHARE_OF_RESETS:
+            return await talk.reset()
+        return chance > SHARE_OF_RESETS + SHARE_OF_FORGETTING or await talk.forget()
+
+    async def _think_again(self, talk: Doing, event: Event) -> bool:
+        """Maybe change what was asked, take it back, or stop what is answered. Whether it is of no interest now."""
+        chance = self._rng.random()
+        if chance > SHARE_TAKEN_BACK + SHARE_STOPPED + SHARE_CHANGED:
+            return False
+        await asyncio.sleep(self._rng.uniform(0, 0.5))
+        if chance < SHARE_TAKEN_BACK:
+            talk.take_back(event)
+        elif chance < SHARE_TAKEN_BACK + SHARE_STOPPED:
+            talk.stop()
+        elif event.answered_at is None and self.may_change:
+            talk.change(event)
+        return event.question in talk.excuses
 
 
 def crowd(
@@ -224,6 +474,12 @@ def crowd(
     return People([kinds[name] for name, number in people.items() for _ in range(number)], rng, events=questions)
 
 
+def what_is_kept_of(world: World, talk: Talk) -> list[str]:
+    """What Bob still has of what he was told to forget."""
+    erased = talk.erased if isinstance(talk, Doing) else ()
+    return [f"{mark} is kept, though it was forgotten" for mark in sorted(erased) if world.turns_of(mark)]
+
+
 def sessions_of(world: World, talks_: Sequence[Talk]) -> list[Session]:
     """What became of all conversations."""
-    return [talk.session(world) for talk in talks_ if isinstance(talk, Doing)]
+    return [talk.session(world) for talk in talks_ if isinstance(talk, Doing) and talk.events]

@@ -10,6 +10,7 @@ import random
 import tempfile
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,12 +24,18 @@ from tests.simulated import determinism, people, store
 from tests.simulated.checker import Finding, check
 from tests.simulated.faults import KINDS, OF_SEVERAL_HOSTS, Fate, Fault
 from tests.simulated.history import History
-from tests.simulated.loop import BEGINNING, HOST, Host, SimulatedLoop, collect
+from tests.simulated.loop import BEGINNING, HOST, NOBODY, Host, SimulatedLoop, collect
 from tests.simulated.world import KEY_OF_PEOPLE, TraceOfLogs, World, task_of
 
 MOST_SECONDS_OF_A_STORM = 240.0  # however few were answered in it
 SECONDS_TO_COME_TO_REST = 300.0
+MOST_COLLECTIONS = 5
+SECONDS_TO_FORGET = 5.0  # what is in memory of turns that are closed
 SECONDS_TO_ERASE = 450.0  # once no response can end there any more, which is after 300
+
+
+WORLDS: weakref.WeakSet[World] = weakref.WeakSet()
+"""Those that are in memory."""
 
 
 @dataclass
@@ -45,6 +52,8 @@ class Plan:
     """Whether a question kills."""
     erases: bool = False
     """Whether one waits until what was retired at the provider has to be erased there."""
+    changes: bool = False
+    """Whether people change what they asked."""
     without: Collection[int] = ()
     """Faults that are left out, by their numbers."""
 
@@ -55,9 +64,12 @@ def drawn_plan(seed: int) -> Plan:
     people = {"web": rng.randint(2, 12), "slack": rng.choice((0, 2, 4)), "discord": rng.choice((0, 2, 4))}
     kinds = rng.sample(sorted(KINDS), rng.randint(3, len(KINDS)))
     kinds = sorted({*kinds, "kill", "kill at a step"})
+    poison, erases, instances = rng.random() < 0.15, rng.random() < 0.2, rng.randint(1, 4)
     return Plan(
-        seed, poison=rng.random() < 0.15, erases=rng.random() < 0.2,
-        instances=rng.randint(1, 4), several_hosts=rng.random() < 0.5, kinds=kinds,
+        seed, poison=poison, erases=erases, instances=instances,
+        # An edit that another process hears of takes the turn from one that goes on showing it for a second, and may
+        # post a message that nobody knows of: it stays.
+        changes=instances == 1, several_hosts=rng.random() < 0.5, kinds=kinds,
         people={name: number for name, number in people.items() if number},
     )  # fmt: skip
 
@@ -97,6 +109,15 @@ def tell(scenario: Callable[[World], Coroutine[Any, Any, None]], trace: Callable
     _in_simulation(plan, trace, told)
 
 
+def throw_away_worlds() -> None:
+    """Let nothing be in memory of worlds that have ended, and let nobody hear their tasks die."""
+    gc.unfreeze()  # what was alive as the world before began, and is not any more
+    for _ in range(MOST_COLLECTIONS):  # each may set something free by what it ends
+        collect([])
+        if not WORLDS:
+            break
+
+
 def _in_simulation(
     plan: Plan,
     trace: Callable[[str], object] | None,
@@ -105,8 +126,7 @@ def _in_simulation(
     """Do something in a loop of its own, which is over when this comes back."""
     loop = SimulatedLoop(plan.seed, trace)
     store.SEVERAL_HOSTS.is_set = plan.several_hosts
-    store.LEASE_OWNERS.clear()
-    collect([])
+    throw_away_worlds()
     gc.freeze()  # so that burials need not look at it
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="bob-simulated-", dir="/dev/shm") as folder, warnings.catch_warnings():
@@ -117,15 +137,23 @@ def _in_simulation(
             loop.run_until_complete(work(loop, Path(folder)))
         finally:
             loop.bury()
+            _forget_everything()
             determinism.end()
             tempfile.tempdir = None
             gc.enable()
     return loop
 
 
+def _forget_everything() -> None:
+    logging.getLogger().handlers = [logging.NullHandler()]
+    for kept in (store.LEASE_OWNERS, store.WRITTEN_BY_OTHERS, store.FAILED_BY, NOBODY.ready):
+        kept.clear()
+
+
 def _world(plan: Plan, loop: SimulatedLoop, folder: Path) -> World:
     HOST.set(Host("people"))
     world = World(loop, plan.seed, folder, instances=plan.instances, surfaces=[*plan.people])
+    WORLDS.add(world)
     logging.getLogger().handlers = [TraceOfLogs(world)]
     logging.getLogger().setLevel(logging.INFO)
     for name in ("alembic", "openai", "httpx2"):
@@ -145,30 +173,42 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
         crowd = people.crowd(world, http, rng, plan.people, questions=plan.turns)
         if plan.poison:
             crowd.poison = partial(setattr, world.model, "poisonous")
+        crowd.may_change = plan.changes
+        crowd.may_unlock = "clock" not in plan.kinds
         talking = asyncio.create_task(crowd.run())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MOST_SECONDS_OF_A_STORM):
                 await crowd.has_asked(plan.turns)
         crowd.go_home()
         if striking is not None:
+            if striking.done():
+                striking.result()  # raises what went wrong
             striking.cancel()
         await fate.end()
         world.loop.trace("nothing goes wrong any more")
         await asyncio.wait({talking}, timeout=SECONDS_TO_COME_TO_REST)
+        if talking.done():
+            talking.result()  # raises what went wrong with people
         history = History(people.sessions_of(world, crowd.talks))
         talking.cancel()
+    await asyncio.sleep(SECONDS_TO_FORGET)
+    history.remarks += world.what_is_left_at_rest()
     if plan.erases and "clock" not in plan.kinds:
         await asyncio.sleep(SECONDS_TO_ERASE)
         history.remarks += world.left_at_the_provider()
     await world.end()
+    history.remarks += [each for talk in crowd.talks for each in people.what_is_kept_of(world, talk)]
+    history.asked_at = world.model.asked_at
     history.told_twice = world.openai.questions_told_twice()
-    history.remarks += world.remarks + world.violations
+    history.remarks += world.remarks + world.violations + store.WRITTEN_BY_OTHERS
     history.remarks += [
         f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s"
         for each in crowd.open
         if not _is_excused(each, crowd)
     ]
     history.remarks += _what_leaks(world)
+    for session in history.sessions:
+        world.loop.trace(f"{session.label} reads {session.shown} after {session.asked}")
     result.faults = fate.happened
     result.turns, result.kills, result.findings = crowd.asked - len(crowd.open), world.kills, check(history)
 

@@ -7,6 +7,7 @@ of SQLite; and what a process was killed in the middle of is either committed or
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import tempfile
 import time
@@ -39,6 +40,23 @@ class Trouble:
 
 
 TROUBLE = Trouble()
+WRITTEN_BY_OTHERS: list[str] = []
+"""Where a process changed a turn whose lease was another's, for the judge."""
+
+FAILED_BY: dict[str, str] = {}
+"""Under whose lease it was stored that a turn has no answer, for the judge."""
+
+_CHANGED = "answer, error, outcome, posted, context, question, started_at, working_token, closed_at"
+_WATCH = f"""
+CREATE TEMP TRIGGER watch_the_lease AFTER UPDATE OF {_CHANGED} ON turn
+WHEN OLD.closed_at IS NULL AND OLD.lease_owner IS NOT NULL AND NEW.lease_owner IS OLD.lease_owner
+    AND NEW.outcome IS NOT 'forgotten'
+BEGIN SELECT note_write(OLD.id, OLD.lease_owner); END
+"""
+_WATCH_FAILURES = """
+CREATE TEMP TRIGGER watch_failures AFTER UPDATE OF outcome ON turn WHEN NEW.outcome = 'failed'
+BEGIN SELECT note_failure(OLD.id, OLD.lease_owner); END
+"""
 
 
 class SimulatedWorker(database.Worker):
@@ -112,6 +130,27 @@ class SimulatedWorker(database.Worker):
     def _finish(self, jobs: list[Any]) -> None:
         database._resolve(jobs)
         self._work()
+
+    def _do(self, jobs: list[Any]) -> bool:
+        if self._connection is None:
+            with contextlib.suppress(sa.exc.DBAPIError):  # which comes again where it is looked for
+                self._connection = self._engine.connect()
+                self._watch_leases(self._connection)
+        return super()._do(jobs)
+
+    def _watch_leases(self, connection: sa.Connection) -> None:
+        """Note each write to a turn whose lease another process has: controls write to none of these columns."""
+
+        def note(turn_id: str, lease_owner: str) -> None:
+            owner = LEASE_OWNERS.get(lease_owner)
+            if owner is not None and owner is not self._host:
+                WRITTEN_BY_OTHERS.append(f"{self._host.name} writes to {turn_id}, whose lease {owner.name} has")
+
+        driver: Any = connection.connection.driver_connection
+        driver.create_function("note_write", 2, note)
+        driver.create_function("note_failure", 2, FAILED_BY.__setitem__)
+        for trigger in (_WATCH, _WATCH_FAILURES):
+            driver.execute(trigger)
 
     def _die(self) -> None:
         database._discard(self._connection)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from core.errors import GivenUp
 from tests.simulated.checker import check
 from tests.simulated.history import Asked, History, Session
+from tests.simulated.trouble import Lease, Met, Troubles
 
 
 def answer(mark: str, number: int, *known: str) -> str:
@@ -62,3 +64,62 @@ def test_nothing_from_before_a_reset_is_told_after_it() -> None:
     assert kinds([answer(A, 1), answer(B, 2, A)], Asked(A, 0), Asked(B, 1), forgotten=forgotten) == [
         "told after a reset"
     ]
+
+
+def test_an_apology_is_right_only_where_what_befell_the_question_allows_that_sentence() -> None:
+    apology, other = "Sorry, it broke off. (Reference 1.)", "Sorry, I gave it up. (Reference 2.)"
+    broken = Asked(B, 1, apologies=frozenset({"Sorry, it broke off."}))
+    assert kinds([answer(A, 1), apology], Asked(A, 0), broken) == []
+    assert kinds([answer(A, 1)], Asked(A, 0), broken) == ["lost"]
+    assert kinds([answer(A, 1), other], Asked(A, 0), broken) == ["apology to an innocent", "lost"]
+    assert kinds([apology, apology], Asked(A, 0), broken) == ["apology to an innocent", "lost"]
+    assert kinds([answer(A, 1), apology], Asked(A, 0), Asked(B, 1, excuse="taken back")) == ["apology to an innocent"]
+
+
+def troubles() -> Troubles:
+    return Troubles(lambda mark: Lease(mark, (mark, 1), "one"), lambda: 0.0)
+
+
+def apologies(told: Troubles, mark: str, *, is_pinned: bool = False, owner: str = "one", deaths: int = 0) -> set[str]:
+    return {*told.right_apologies(mark, deaths=deaths, seconds=1, is_pinned=is_pinned, failed_by={owner})}
+
+
+@pytest.mark.parametrize(
+    ("met", "may_be_told"),
+    [
+        ([], False),
+        ([Met(refusals=1)] * 3, False),
+        ([Met(refusals=1)] * 4, True),
+        ([Met(silences=1)], False),
+        ([Met(refusals=1), Met(silences=1)], True),
+        ([Met(seconds_cut_off=18.0)], False),
+        ([Met(seconds_cut_off=18.0), Met(breaks=1)], True),
+    ],
+)
+def test_an_apology_takes_as_many_refusals_as_bob_promises_tries(met: list[Met], may_be_told: bool) -> None:
+    told = troubles()
+    for each in met:
+        told.note(A, each)
+    assert bool(apologies(told, A)) is may_be_told
+    assert not apologies(told, B)
+
+
+def test_one_break_is_enough_where_what_was_shown_cannot_be_taken_back() -> None:
+    told = troubles()
+    told.note(A, Met(breaks=1))
+    assert apologies(told, A, is_pinned=True)
+    assert not apologies(told, A)
+
+
+def test_a_process_that_saw_five_questions_fail_may_turn_away_a_sixth_and_no_other_process_may() -> None:
+    told = troubles()
+    for number in range(5):
+        assert not apologies(told, A)
+        told.note(f"Q{number}-k9", Met(refusals=1))
+    assert apologies(told, A)
+    assert not apologies(told, A, owner="another")
+
+
+def test_a_question_is_given_up_after_five_deaths_and_not_before() -> None:
+    assert not apologies(troubles(), A, deaths=4)
+    assert apologies(troubles(), A, deaths=5) == {GivenUp.sentence}

@@ -9,14 +9,15 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.broken.builds import ROOT
-from tests.simulated.scenarios import SCENARIOS
+from tests.simulated.scenarios import SCENARIOS, SEEDS_THAT_FAILED
 
-TURNS = 50
+TURNS = 30
 SECONDS = 500  # on a very busy machine
 
 pytestmark = pytest.mark.timeout(2 * SECONDS)
@@ -43,6 +44,11 @@ def test_two_runs_of_a_seed_are_equal_to_the_byte(tmp_path: Path) -> None:
 def test_with_a_fresh_seed_every_promise_is_kept() -> None:
     seed = int(os.environ.get("BOB_SIMULATION_SEED", random.randrange(2**31)))
     print(simulate("--seed", str(seed), "--turns", str(TURNS)))
+
+
+@pytest.mark.parametrize("arguments", SEEDS_THAT_FAILED.values(), ids=[*SEEDS_THAT_FAILED])
+def test_a_seed_that_failed_once_keeps_every_promise(arguments: Sequence[str]) -> None:
+    simulate(*arguments)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

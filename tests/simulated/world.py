@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import random
@@ -10,8 +11,9 @@ import re
 import signal
 import sqlite3
 import threading
+import time
 from collections import Counter
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,18 @@ from typing import Any
 from bots import SURFACES
 from bots.shared.surface import LoadedSurface
 from core import Settings, StoreUnavailable
+from core.store.migrations import HEAD
 from tests.acceptance.chaos.answers import DEADLY_WORD, QUESTION, Model
 from tests.acceptance.chaos.judging import RESUMED_TOO_EARLY
 from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
-from tests.fakes.openai_api import FakeOpenAI, Reply
+from tests.fakes.openai_api import Asked, Reply
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated import store
+from tests.simulated.determinism import LEASE_SEEN_AT
 from tests.simulated.loop import HOST, Host, SimulatedLoop
 from tests.simulated.network import Network
+from tests.simulated.trouble import Lease, Troubles, WatchedOpenAI
 from web import cli
 
 KEY = "sk-test"
@@ -36,8 +41,17 @@ KILLS_BETWEEN_BURIALS = 20
 MEAN_SECONDS_TO_RESTART = 0.3
 MOST_DEATHS_OF_POISON = 12  # two beside others, and five that count in full, and what luck adds
 SECONDS_ON_THE_WAY = 0.02
+SECONDS_TO_BE_CANCELLED = 5.0
 CHATS = ("slack", "discord")
-LEASE_IS_LOST = "the lease of turn %s is lost"
+EMPTY_AT_REST: Mapping[str, Sequence[str]] = {
+    "Chat": ("_accepting",),
+    "Answering": ("in_hand",),
+    "Bounds": ("_impatient", "_asking_for", "_preparing"),
+    "Following": ("_followed", "_behind_others", "_copying"),
+    "SessionQueue": ("_here", "_wakeups"),
+    "Responder": ("_responding",),
+}
+LEASE_IS_LOST, TURN_IS_CHANGED = "the lease of turn %s is lost", "turn %s %s"
 _SHOWN = re.compile(rb"To (Q\d+-[kd]\d+) \(answer ")
 CHANNELS = [f"C{100 + number}" for number in range(20)]
 RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # of Slack's deliveries
@@ -71,6 +85,13 @@ class SlowerModel(Model):
         rng = random.Random(seed)
         super().__init__(seed, slow=rng.choice((0.12, 0.3, 0.6)))
         self._slowness = rng.choice((1, 2, 8))
+        self.asked_at: dict[int, float] = {}
+        """When it was asked for which answer."""
+
+    def __call__(self, asked: Asked) -> Reply:
+        reply = super().__call__(asked)
+        self.asked_at[self.asked.total()] = time.monotonic()
+        return reply
 
     def _hesitating(self, text: str, longest: float, pieces: int) -> Reply:
         return super()._hesitating(text, longest * self._slowness, pieces)
@@ -105,8 +126,9 @@ class World:
         self.loop = loop
         self.network = Network(loop)
         self.model = SlowerModel(seed)
-        self.openai = FakeOpenAI(check=False, journal=False)
+        self.openai = WatchedOpenAI(check=False, journal=False)
         self.openai.answer = self.model
+        self.troubles = self.openai.troubles = Troubles(self.lease_of, loop.time)
         self.slack = FakeSlack()
         self.slack.retry_delays = RETRIES
         for channel in CHANNELS:
@@ -117,13 +139,10 @@ class World:
         self.kills = 0
         self.deaths: Counter[str] = Counter()
         """In how many dying processes a question was in work."""
-        self.troubled: set[str] = set()
-        """The questions for which the model failed."""
         self.deaths_of_poison = 0
         self.clock_error = 0.0
         self._is_ending = False
         self._supervisor = Host("supervisor")
-        self._resumed_at: dict[Host, float] = {}
         self._turn_ids: dict[str, str] = {}
         self.network.watch = self._watch
         self.network.kills = self._kills
@@ -188,6 +207,7 @@ class World:
         instance.starts += 1
         host = instance.host = Host(instance.name)
         host.clock_error = self.clock_error
+        host.was_disturbed = store.Trouble() != store.TROUBLE  # which began before it
         self.loop.trace(f"{instance.name} starts")
         instance.task = task_of(host, self._live(instance, host))
 
@@ -195,6 +215,7 @@ class World:
         try:
             await cli._serve(instance.settings, instance.surfaces)
             self.loop.trace("has ended")
+            await self._cancel_what_is_left(host)
         except Exception as error:
             if not host.is_alive:  # what is left of it is thrown away
                 raise
@@ -229,11 +250,6 @@ class World:
         if self.kills % KILLS_BETWEEN_BURIALS == 0:
             self.loop.call_soon(self.loop.bury)
 
-    def resume(self, host: Host) -> None:
-        """Let a process go on that was paused."""
-        self.loop.resume(host)
-        self._resumed_at[host] = self.loop.time()
-
     def _watch(self, sender: Host, receiver: Host, data: bytes) -> None:
         """See whether what is sent shows an answer whose lease another process has, or tells a password."""
         if receiver.name == "openai" and PASSWORD.encode() in data:
@@ -262,15 +278,41 @@ class World:
         return [f"conversation {each.id} is left at the provider, with {len(each.items)} items" for each in left]
 
     def _check_lease(self, sender: Host, mark: str) -> None:
-        if self.loop.time() - self._resumed_at.get(sender, 0.0) < SECONDS_ON_THE_WAY:
+        was_about_to = abs(sender.paused_at - LEASE_SEEN_AT.get()) < SECONDS_ON_THE_WAY
+        if was_about_to and self.loop.time() - sender.resumed_at < SECONDS_ON_THE_WAY:
             return  # it was stopped between its look at the lease and this
         if mark not in self._turn_ids:
-            for (turn_id,) in self.ledger("SELECT id FROM turn WHERE question LIKE ?", f"%{mark}%"):
+            for turn_id, *_ in self.turns_of(mark):
                 self._turn_ids[mark] = turn_id
         for (lease_owner,) in self.ledger("SELECT lease_owner FROM turn WHERE id = ?", self._turn_ids.get(mark)):
             owner = store.LEASE_OWNERS.get(lease_owner)
             if owner is not None and owner is not sender:
                 self.remarks.append(f"{mark} is shown by {sender.name} at {self.loop.time():.6f}, whose lease is lost")
+
+    def failed_by(self, mark: str) -> set[str]:
+        """Under whose leases it was stored that there will be no answer to a question."""
+        return {store.FAILED_BY[turn_id] for turn_id, *_ in self.turns_of(mark) if turn_id in store.FAILED_BY}
+
+    def lease_of(self, mark: str) -> Lease | None:
+        """Under which lease a question is asked now."""
+        open_turns = [each for each in self.turns_of(mark) if each[2] is not None and each[3] is None]
+        return Lease(mark, open_turns[-1][:2], str(open_turns[-1][2])) if open_turns else None
+
+    def turns_of(self, mark: str) -> list[tuple[str, int, str | None, float | None]]:
+        """The turns of a question: their ids, fencing tokens, lease owners, and when they were closed."""
+        columns = "id, fencing_token, lease_owner, closed_at, question"
+        found = self.ledger(f"SELECT {columns} FROM turn WHERE question LIKE ? ORDER BY accepted_at", f"%{mark}%")
+        return [(*values[:4],) for values in found if mark in QUESTION.findall(values[4])]
+
+    def turn_back_the_schema(self) -> None:
+        """Have the database be as the step before would have left it. Nobody may have it open."""
+        assert HEAD == "0008", "the last step is another by now: take that back"
+        self.ledger("SELECT 1")
+        assert self._reader is not None
+        with contextlib.suppress(sqlite3.OperationalError):  # where that is how it is, or there is none yet
+            self._reader.execute("ALTER TABLE turn DROP COLUMN working_token")
+            self._reader.execute("UPDATE alembic_version SET version_num = '0007'")
+        self.loop.trace("the schema is that of the step before")
 
     def set_clock(self, error: float) -> None:
         """Have the clock on the wall of Bob's hosts be wrong."""
@@ -281,10 +323,13 @@ class World:
 
     def in_work(self, host: Host) -> list[str]:
         """The questions that a process is at work on."""
-        found = self.ledger(
-            "SELECT question, lease_owner FROM turn WHERE closed_at IS NULL AND lease_owner IS NOT NULL "
-            "AND (working_token = fencing_token OR outcome IS NOT NULL OR working_token IS NULL)"
-        )
+        try:
+            found = self.ledger(
+                "SELECT question, lease_owner FROM turn WHERE closed_at IS NULL AND lease_owner IS NOT NULL "
+                "AND (working_token = fencing_token OR outcome IS NOT NULL OR working_token IS NULL)"
+            )
+        except sqlite3.OperationalError:  # nobody has migrated it yet, so nobody is at work
+            return []
         return [_mark_in(question) for question, owner in found if store.LEASE_OWNERS.get(owner) is host]
 
     def ledger(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -303,9 +348,32 @@ class World:
             else:
                 self.kill(instance)  # it does not listen yet
 
+    def what_is_left_at_rest(self) -> list[str]:
+        """What instances still have in memory of turns, though all of them are closed."""
+        return [
+            f"{each.name} still has {len(getattr(kept, name))} in {type(kept).__name__}.{name}"
+            for each in self.instances
+            for kept in (each.host.has if each.host is not None else ())
+            for name in EMPTY_AT_REST[type(kept).__name__]
+            if len(getattr(kept, name))
+        ]
+
+    async def _cancel_what_is_left(self, host: Host) -> None:
+        """Cancel all tasks, as `asyncio.run` does before it ends. They have to be over soon then."""
+        left = {each for each in self._tasks_of(host) if each is not asyncio.current_task()}
+        for each in sorted(left, key=hash):
+            each.cancel()
+        if left and (pending := (await asyncio.wait(left, timeout=SECONDS_TO_BE_CANCELLED))[1]):
+            self.remarks.append(
+                f"{host.name} has tasks that do not end: {[_place(each.get_coro()) for each in pending]}"
+            )
+
+    def _tasks_of(self, host: Host | None) -> list[asyncio.Task[Any]]:
+        return [each for each in asyncio.all_tasks() if getattr(each, "host", None) is host]
+
     def where_it_stands(self, instance: Instance) -> str:
         """What each task of a process waits for."""
-        tasks = [task for task in asyncio.all_tasks() if getattr(task, "host", None) is instance.host]
+        tasks = self._tasks_of(instance.host)
         return "; ".join(sorted(_place(task.get_coro()) for task in tasks))
 
     def _is_gone(self, host: Host) -> None:
@@ -336,12 +404,19 @@ class TraceOfLogs(logging.Handler):
     def __init__(self, world: World) -> None:
         super().__init__(logging.INFO)
         self._world = world
+        self._let_go: set[object] = set()
+        """What was released since it was changed."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if not HOST.get().is_alive:
             return
-        self._world.loop.trace(f"{record.levelname} {record.getMessage()}")
-        if record.msg == LEASE_IS_LOST and not HOST.get().was_disturbed:
+        if self._world.loop.is_traced:
+            self._world.loop.trace(f"{record.levelname} {record.getMessage()}")
+        about = record.args if isinstance(record.args, tuple) else ()
+        if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread"):
+            self._let_go.add(about[0])
+        is_known = HOST.get().was_disturbed or not self._let_go.isdisjoint(about[:1])
+        if record.msg == LEASE_IS_LOST and not is_known:
             self._world.remarks.append(f"{HOST.get().name} lost a lease at {self._world.loop.time():.6f} for no reason")
         if record.exc_info or record.levelno >= logging.CRITICAL:
             self._world.remarks.append(f"{HOST.get().name} logs {record.getMessage()} {record.exc_info}")
