@@ -266,7 +266,7 @@ class Chat:
         """
         if not await self._store.turns.withdraw(turn.id):
             return False
-        logger.info("turn %s withdrawn", turn.reference)
+        logger.info("turn %s %s", turn.reference, Outcome.WITHDRAWN)
         self._answering.lose(turn.id)
         self._look_around.set()
         return True

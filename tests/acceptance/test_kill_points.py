@@ -38,7 +38,6 @@ CHAINS = 5  # of processes that run at the same time, each on a database of its 
 GOING_ON: Surface = "web, going on"  # in a conversation that OpenAI keeps already
 
 ASKING = (
-    "commit claim",
     "call OpenAI POST /conversations",
     "commit adopt",
     "call OpenAI POST /responses",

@@ -189,6 +189,7 @@ class Everything:
         await self.end_control(SURFACE, "a control", claim, done=True)
         await self.stop(turn.id)
         await self.amend(turn, GUESS, lambda _: Chosen("Eve", "A_PASSWORD"))
+        await self.withdraw("no such turn")
         await self.release([turn.id])
         await self.heartbeat([SURFACE, "other"], [], [])
         await self.heartbeat([SURFACE], [turn.id], ["t1", "t2"])

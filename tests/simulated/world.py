@@ -413,7 +413,7 @@ class TraceOfLogs(logging.Handler):
         if self._world.loop.is_traced:
             self._world.loop.trace(f"{record.levelname} {record.getMessage()}")
         about = record.args if isinstance(record.args, tuple) else ()
-        if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread"):
+        if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread", "withdrawn"):
             self._let_go.add(about[0])
         is_known = HOST.get().was_disturbed or not self._let_go.isdisjoint(about[:1])
         if record.msg == LEASE_IS_LOST and not is_known:

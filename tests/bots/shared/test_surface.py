@@ -48,7 +48,7 @@ class Toy:
     def surface(self) -> Surface[ToySettings]:
         return Surface(
             name="toy", settings=ToySettings, token="toy_token", people="neighbours", alone_needs="It needs TOY_TOKEN.",
-            shows="Your answer is shown by the toy: plain text.",
+            shows="Your answer is shown as plain text.",
             banner=lambda _: "Toy (at last)", path=lambda settings: PATH if settings.toy_over_http else None,
             check=self._check, open=self._open,
         )  # fmt: skip
