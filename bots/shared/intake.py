@@ -15,7 +15,7 @@ from core import BadQuestion, Chat, Question, Rejected
 SECONDS_BETWEEN_HINTS = 60.0
 SECONDS_TO_CHECK = 1.5  # whether somebody may do a thing that is done at once
 
-Accept = Callable[[Question], Awaitable[None]]
+Accept = Callable[[Question], Awaitable[object]]
 Say = Callable[[Incoming, str], None]
 Complete = Callable[[Incoming], Awaitable[Incoming]]
 

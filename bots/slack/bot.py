@@ -75,7 +75,8 @@ class SlackBot:
         preparing = self._preparing = SlackPreparing(
             self._api, self._statuses, chat, allowed, follows_up=self._follows_up
         )
-        self._commands = SlackCommands(self._api, chat, preparing.refusal, tasks)
+        self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
+        self._commands = SlackCommands(self._api, chat, preparing.refusal, self.responder.accept, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")
         library_logger.setLevel(logging.ERROR)  # it quotes what people write below that, and warns of our settings
@@ -87,7 +88,6 @@ class SlackBot:
             logger=library_logger,
         )
         self._commands.register(self.app)
-        self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
         self._intake = Intake(
             chat, SURFACE, self.responder.accept, preparing, self._commands.say, controls=self._commands.controls,
             complete=self._complete, refuses_at_once=False,

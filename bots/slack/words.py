@@ -29,6 +29,7 @@ from core import Json, Turn
 
 SURFACE = "slack"
 LONGEST_TITLE = 80
+LONGEST_QUESTION_SHOWN = 3_000
 LONGEST_FALLBACK, LONGEST_FALLBACK_SOURCE = 300, 2_000
 SLACKBOT = "USLACKBOT"
 
@@ -224,6 +225,14 @@ def fallback(text: str) -> str:
         pieces += [_escaped(line[position : found.start()]), found[0]]
         position = found.end()
     return "".join([*pieces, _escaped(line[position:])]) or "…"
+
+
+def question_shown(user: str, question: str) -> str:
+    """A message that shows what somebody asks by a command, or that they do. It notifies nobody else."""
+    if not question:
+        return f"<@{user}> asks something that I do not repeat."
+    cut = question[:LONGEST_QUESTION_SHOWN] + ("…" if len(question) > LONGEST_QUESTION_SHOWN else "")
+    return f"<@{user}> asks: {_escaped(cut)}"
 
 
 def _escaped(text: str) -> str:
