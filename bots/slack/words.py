@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from bots.shared import incoming, words
 from bots.shared.content import Content, Mask
@@ -58,6 +58,13 @@ class Incoming(incoming.Incoming):
     def is_after(self, destination: Mapping[str, Any]) -> bool:
         """Whether it was said after the message that is answered there."""
         return float(destination.get("ts", 0)) < float(self.ts)
+
+    def continuing(self, key: str) -> Self:
+        """See `bots.shared.incoming.Incoming.continuing`: the answer belongs under the mention."""
+        ts = key.rpartition(":")[2]
+        destination = {**self.destination, "thread": ts, "addressed": True}
+        session = session_id(self.install, self.channel, ts)
+        return replace(self, session=session, thread=ts, is_addressed=True, destination=destination)
 
 
 def session_id(install: str, channel: str, thread: str) -> str:
@@ -124,6 +131,8 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
     if subtype not in ACCEPTED_SUBTYPES and not is_addressed:  # new to us: somebody may say something by it, or not
         return None
     content = content_of(event, masked, install)
+    words_said = readable(text).strip()
+    says_nothing = not (words_said or content.shown or content.quotes or content.unread)
     source = {
         "install": install, "team": team, "bot": bot, "user": user, "channel": channel, "user_team": user_team,
         "kind": kind, "ts": ts, "thread": thread,
@@ -135,7 +144,7 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
         session=session_id(install, channel, thread),
         place=place_id(install, channel),
         person=person_id(install, user),
-        text=readable(text).strip(),
+        text=words_said,
         destination={**source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown},
         asker="" if kind == "im" else user,
         files=content.unread,
@@ -143,6 +152,10 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
         mentions_us=mentions_us,
         is_follow_up=thread != ts and (opens_with is None or opens_with[1] == bot),
         is_stranger=is_stranger,
+        said_at=float(ts),
+        is_bare=mentions_us and says_nothing and thread == ts,
+        next_is_heard=event.get("type") == "message",
+        may_go_on=kind != "im" and thread == ts and (mentions_us or opens_with is None),
         content=content,
         **source,
     )
