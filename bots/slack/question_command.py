@@ -10,7 +10,7 @@ from bots.slack.api import PLACE_IS_GONE, SlackApi
 from bots.slack.content import readable
 from bots.slack.destination import Destination
 from bots.slack.reply import CANNOT_SAY_IT_THERE, NOTICE
-from bots.slack.words import SURFACE, place_id, question_shown, session_id
+from bots.slack.words import SURFACE, message_key, place_id, question_shown, session_id
 from core import Chat, Json, NotAccepted, Question, Turn
 
 SECONDS_TO_SHOW = 1.2  # a question: what remains of Slack's three seconds once it is known that somebody may ask
@@ -56,7 +56,7 @@ class QuestionCommand:
                 "addressed": True, "by_command": True,
             }  # fmt: skip
             incoming = Incoming(
-                key=f"{install}:{channel}:{ts}", gesture=gesture, session=session_id(install, channel, ts),
+                key=message_key(install, channel, ts), gesture=gesture, session=session_id(install, channel, ts),
                 place=place_id(install, channel), channel=channel, person=origin.person, text=text,
                 destination=destination, asker="" if destination["kind"] == "im" else user,
             )  # fmt: skip

@@ -82,6 +82,11 @@ def message_id(channel: str, ts: str) -> str:
     return f"{channel}:{ts}"
 
 
+def message_key(install: str, channel: str, ts: str) -> str:
+    """What a message that is a question is known by, however often it is delivered."""
+    return f"{install}:{channel}:{ts}"
+
+
 def person_id(install: str, user: str) -> str:
     """A person, as the core knows them."""
     return f"slack:{install}:{user}"
@@ -138,7 +143,7 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
         "kind": kind, "ts": ts, "thread": thread,
     }  # fmt: skip
     return Incoming(
-        key=f"{install}:{channel}:{ts}",  # a mention in a channel comes as two events
+        key=message_key(install, channel, ts),  # a mention in a channel comes as two events
         # One thing said was delivered as two messages, 39 s apart.
         gesture=f"gesture:{install}:{channel}:{sent[:100]}" if (sent := event.get("client_msg_id")) else None,
         session=session_id(install, channel, thread),
