@@ -389,6 +389,10 @@ class Chat:
         """Those of these events that became turns, or controls within the last day."""
         return await self._store.lookups.known_events(surface, event_ids)
 
+    async def recent_controls(self, surface: str, prefix: str, *, seconds: float) -> Sequence[str]:
+        """The controls whose event begins so, of the last `seconds`, which are no more than a day."""
+        return await self._store.lookups.recent_controls(surface, prefix, seconds=seconds)
+
     # ── looking up, for people ───────────────────────────────────────────────────────────────────────────────────────
 
     async def issue_session(self, surface: str, prefix: str) -> SessionSummary:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import discord
 
@@ -57,6 +57,15 @@ class Incoming(incoming.Incoming):
         """Whether it was said after the message that is answered there; a command is none."""
         return destination.get("message") is None or self.id > int(destination["message"])
 
+    def continuing(self, key: str) -> Self:
+        """See `bots.shared.incoming.Incoming.continuing`: a thread that is opened is opened at the mention."""
+        destination: Destination = {**self.destination, "addressed": True}
+        session = self.session
+        if self.here.kind == "opens":
+            destination["message"] = int(key)
+            session = self.here.session(message=int(key), user=self.destination["user"])
+        return replace(self, session=session, is_addressed=True, destination=destination)
+
 
 def parse_message(
     message: discord.Message, raw: Json, bot: int, *, may_read_all: bool, masked: Mask
@@ -92,6 +101,8 @@ def parse_message(
     quote = next(iter(content.quotes), None)
     if quote is None and is_reply(raw) and left_out is None and not is_to_us:
         quote = quote_of(answered_by(raw), bot, names, masked)
+    is_alone = answered_by(raw) is None and left_out is None and here.kind != "thread"  # no reply, in no thread
+    says_nothing = content.words in ("", "@Bob") and not (content.shown or content.unread or quote)
     return Incoming(
         id=message.id,
         key=str(message.id),
@@ -111,6 +122,10 @@ def parse_message(
         mentions_us=mentions_us,
         is_follow_up=here.kind == "thread" and not is_for_somebody_else,
         unreadable=MENTION_ME if is_hidden else "",
+        said_at=discord.utils.snowflake_time(message.id).timestamp(),
+        is_bare=mentions_us and is_alone and says_nothing,
+        next_is_heard=may_read_all or here.kind == "dm",
+        may_go_on=may_read_all and is_alone and here.kind != "dm" and not is_for_somebody_else,
         here=here,
         is_for_somebody_else=is_for_somebody_else,
         answer_replied_to=replied_to if is_to_us else None,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from bots.shared.words import NO_WORDS
 from core import Frame, Question
@@ -28,6 +28,10 @@ class Incoming(Origin):
     what is needed to answer it, and says under "addressed" whether the message `is_addressed`: then it can only be
     meant for us. One that `is_follow_up` may be, if we take part in its session, and one that `needs_no_mention` is,
     since it was said where everything is. What is `unreadable` has, instead of words, a sentence to say to it.
+
+    A mention of us that `is_bare` says and shows nothing, and begins a session; `next_is_heard` tells whether what its
+    author says next there reaches us without a mention. What `may_go_on` may be that. `said_at` is in seconds since
+    1970, by the platform's clock.
     """
 
     key: str
@@ -42,10 +46,18 @@ class Incoming(Origin):
     is_follow_up: bool = False
     needs_no_mention: bool = False
     unreadable: str = ""
+    said_at: float = 0.0
+    is_bare: bool = False
+    next_is_heard: bool = True
+    may_go_on: bool = False
 
     def is_after(self, destination: Mapping[str, Any]) -> bool:
         """Whether it was said after the message that a turn of its session with this destination answers."""
         return True
+
+    def continuing(self, key: str) -> Self:
+        """The same message, as a question in the session that the bare mention with this key opens."""
+        return replace(self, is_addressed=True, destination={**self.destination, "addressed": True})
 
     def question(self, surface: str) -> Question:
         """What it asks."""

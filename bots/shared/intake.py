@@ -7,15 +7,17 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from bots.shared.bare_mentions import BareMentions
 from bots.shared.controls import Controls, command_in
 from bots.shared.incoming import Incoming
 from bots.shared.prepare import Preparing
 from core import BadQuestion, Chat, Question, Rejected
 
 SECONDS_BETWEEN_HINTS = 60.0
+SAY_IT_IN_ONE = "Please say what you want to know in the message that mentions me: I hear nothing else here."
 SECONDS_TO_CHECK = 1.5  # whether somebody may do a thing that is done at once
 
-Accept = Callable[[Question], Awaitable[None]]
+Accept = Callable[[Question], Awaitable[object]]
 Say = Callable[[Incoming, str], None]
 Complete = Callable[[Incoming], Awaitable[Incoming]]
 
@@ -51,12 +53,18 @@ class Intake:
         self._complete = complete
         self._refuses_at_once = refuses_at_once
         self._hints = _Hints()
+        self._bare_mentions = BareMentions(chat, surface)
 
     async def message(self, incoming: Incoming) -> None:
         """Take in a message."""
+        refusal = self._preparing.refusal_at_once(incoming.destination)
+        if incoming.is_bare and refusal is None:
+            await self._bare_mention(incoming)
+            return
+        if incoming.may_go_on and not incoming.needs_no_mention:
+            incoming = await self._bare_mentions.gone_on_from(incoming)
         if not incoming.is_addressed and not await self._is_meant_for_us(incoming):
             return
-        refusal = self._preparing.refusal_at_once(incoming.destination)
         if refusal is not None and not incoming.is_addressed:
             return
         command = command_in(incoming.text) if self._controls is not None else None
@@ -82,7 +90,7 @@ class Intake:
             return
         turn = await self._chat.turn_of(self._surface, now.key)
         if turn is None:
-            if now.mentions_us and (before is None or not before.mentions_us):
+            if now.mentions_us and (before is None or not before.mentions_us or before.is_bare):
                 await self.message(now)
             return
         if turn.over or not now.text or (before is not None and before.text == now.text):
@@ -106,6 +114,17 @@ class Intake:
         shown_by = await self._chat.showing(self._surface, message)
         if shown_by is not None and not shown_by.over:
             await self._chat.stop(shown_by.id)
+
+    async def tell_how_to_ask(self, mention: Incoming) -> None:
+        """Say to a bare mention that words belong into it, unless it waits for what is said next."""
+        if not await self._bare_mentions.is_noted(mention) and self._hints.may_be_given_in(mention.channel):
+            await self._say_once(mention, SAY_IT_IN_ONE, mention.key)
+
+    async def _bare_mention(self, mention: Incoming) -> None:
+        if mention.next_is_heard:
+            await self._bare_mentions.note(mention)
+        else:
+            await self.tell_how_to_ask(mention)
 
     async def _is_meant_for_us(self, incoming: Incoming) -> bool:
         if incoming.needs_no_mention or not incoming.is_follow_up:

@@ -76,15 +76,16 @@ class Responder:
                 for task in (reclaiming, *self._responding.values()):
                     task.cancel()
 
-    async def accept(self, question: Question) -> None:
-        """Come back once the question is durable, or was before. Raises NotAccepted."""
+    async def accept(self, question: Question) -> Turn | None:
+        """Come back once the question is durable, with its turn; None where it was before. Raises NotAccepted."""
         turn = await self._chat.accept(question)
         if turn is None:
-            return
+            return None
         if self._is_ending:  # of an error, else it would not have been accepted
             self._chat.release(turn)
         else:
             self._start(turn)
+        return turn
 
     def _start(self, turn: Turn) -> None:
         def end(task: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import aiohttp
 from slack_bolt import BoltResponse
@@ -22,7 +23,7 @@ from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bots.shared.background import background
+from bots.shared.background import background, carried_out
 from bots.shared.deliveries import acknowledged
 from bots.shared.incoming import Incoming as AnyIncoming
 from bots.shared.intake import Intake
@@ -31,6 +32,7 @@ from bots.shared.surface import HttpReply
 from bots.shared.words import names_of_files
 from bots.slack.api import BAD_TOKEN, SlackApi
 from bots.slack.commands import SlackCommands
+from bots.slack.destination import Destination
 from bots.slack.prepare import Allowed, SlackPreparing
 from bots.slack.reply import SlackReply
 from bots.slack.settings import SlackSettings
@@ -38,12 +40,13 @@ from bots.slack.shape import is_slacks
 from bots.slack.socket import Socket
 from bots.slack.status import Statuses
 from bots.slack.words import SURFACE, Incoming, install_of, message_id, parse_message
-from core import Chat, Json, SettingsError, Turn, kind_of
+from core import Chat, ComeAgain, Json, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
 
 SECONDS_FOR_A_CALL = 30.0
 LONGEST_PAUSE_SECONDS = 30.0
+SECONDS_TO_HEAR_IT_AGAIN = 4.0  # a mention, as a message: with the manifest for mentions only it never comes
 SECONDS_OF_A_RATE_LIMIT = 3_600.0  # Slack counts by the hour, and says no end
 RATE_LIMITED = (
     "Slack has more than 30,000 events an hour for this app, and withholds what goes beyond that: there are fewer in "
@@ -65,6 +68,7 @@ class SlackBot:
             )
 
         self._chat = chat
+        self._tasks = tasks
         self._follows_up = settings.slack_follow_ups == "always"
         self._api = SlackApi(client(), chat.troubles)
         self._statuses = Statuses(self._api, tasks)
@@ -75,7 +79,8 @@ class SlackBot:
         preparing = self._preparing = SlackPreparing(
             self._api, self._statuses, chat, allowed, follows_up=self._follows_up
         )
-        self._commands = SlackCommands(self._api, chat, preparing.refusal, tasks)
+        self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
+        self._commands = SlackCommands(self._api, chat, preparing.refusal, self.responder.accept, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")
         library_logger.setLevel(logging.ERROR)  # it quotes what people write below that, and warns of our settings
@@ -87,7 +92,6 @@ class SlackBot:
             logger=library_logger,
         )
         self._commands.register(self.app)
-        self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
         self._intake = Intake(
             chat, SURFACE, self.responder.accept, preparing, self._commands.say, controls=self._commands.controls,
             complete=self._complete, refuses_at_once=False,
@@ -142,7 +146,19 @@ class SlackBot:
             if now is not None and before is not None:
                 await self._intake.edited(now, f"edit:{body.get('event_id')}", before=before)
         elif kind in ("message", "app_mention") and (incoming := self._parse(body, event)) is not None:
-            await self._intake.message(incoming)
+            if kind == "app_mention" and incoming.is_bare and not self._is_refused(incoming):
+                self._tasks.create_task(carried_out(self._tell_how_to_ask(incoming)))
+            else:
+                await self._intake.message(incoming)
+
+    def _is_refused(self, incoming: Incoming) -> bool:
+        return self._preparing.refusal_at_once(cast(Destination, incoming.destination)) is not None
+
+    async def _tell_how_to_ask(self, mention: Incoming) -> None:
+        """Tell it where Slack does not deliver what is said next; it delivers a mention as a message too if it does."""
+        await asyncio.sleep(SECONDS_TO_HEAR_IT_AGAIN)
+        with contextlib.suppress(ComeAgain):
+            await self._intake.tell_how_to_ask(mention)
 
     def _parse(self, body: Json, event: Json) -> Incoming | None:
         incoming = parse_message(body, event, self._chat.masked)

@@ -21,6 +21,7 @@ from bots.shared.intake import SECONDS_TO_CHECK
 from bots.shared.prepare import NOT_SURE
 from bots.slack.api import SlackApi
 from bots.slack.destination import Destination
+from bots.slack.question_command import Accept, QuestionCommand
 from bots.slack.reply import NOTICE
 from bots.slack.words import SURFACE, install_of, message_id, person_id, place_id, session_id
 from core import Chat, Json, PasswordsClosed, StoreUnavailable, WrongPassword
@@ -32,12 +33,16 @@ Refusal = Callable[[Destination, float], Awaitable[str | None]]
 FORGET = "Forget this thread"
 SECONDS_TO_FIND_ADMINS = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three that Slack waits
 
+MOST_WORDS = {"help": 1, "lock": 1, "unlock": 2, "assistant": 2, "reset": 1, "stop": 1}
+"""Of `/bob` and a first word that is no question, how many words there are at most; the last two are for threads."""
+
 HELP = """\
 Mention me in a channel, or write to me in a direct message, and I answer in the thread. \
 In a thread where I take part I answer without a mention, unless your message opens with somebody else's.
 • `stop` ends the answer that is being written.
 • `reset` lets a thread begin anew: I no longer look at what was said before.
 • `assistant` lists who can answer; `assistant NAME` chooses one for this thread.
+`/bob QUESTION` asks where you type it: everybody there reads the question, and the answer in its thread.
 In any channel or direct message, for all its threads:
 • `/bob assistant NAME` chooses who answers.
 • `/bob unlock` asks for a password, in a window that nobody else sees; `/bob lock` takes it back.
@@ -57,11 +62,12 @@ SUGGESTED_PROMPTS = [
 class SlackCommands:
     """Carries out what people tell Bob to do in Slack."""
 
-    def __init__(self, api: SlackApi, chat: Chat, refusal: Refusal, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, api: SlackApi, chat: Chat, refusal: Refusal, accept: Accept, tasks: asyncio.TaskGroup) -> None:
         self._api = api
         self._chat = chat
         self._refusal = refusal
         self._tasks = tasks
+        self._question = QuestionCommand(api, chat, accept, tasks)
         self.controls = Controls(chat, SURFACE, WORDING)
 
     def register(self, app: AsyncApp) -> None:
@@ -111,14 +117,19 @@ class SlackCommands:
 
     # ── /bob ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _on_slash_command(self, ack: AsyncAck, body: Json) -> None:
+    async def _on_slash_command(self, ack: AsyncAck, body: Json, context: AsyncBoltContext) -> None:
         words = str(body.get("text") or "").split()
         about = words[1] if len(words) > 1 else ""
         act = act_in(body)
         command = words[0].casefold() if words else "help"
+        if len(words) > MOST_WORDS.get(command, 0):
+            why_not = await self._question.ask(body, act, install_of(body), context.bot_user_id or "")
+            await (ack() if why_not is None else _answer(ack, why_not))
+            return
         if command == "unlock":
             await ack()
-            return await self._show(body, _unlock_window(act.place))
+            await self._show(body, _unlock_window(act.place))
+            return
         if command not in ("lock", "assistant"):
             command = "help"
         try:

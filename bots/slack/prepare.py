@@ -32,6 +32,10 @@ OTHERS_CAN_READ_IT = (
     "Others here can read the password that you typed, and what I answer. `/bob unlock` asks for it in a window of "
     "your own; you may want to delete your message."
 )
+OTHERS_CAN_READ_THE_ANSWER = (
+    "Others here can read what I answer, though not the password that you typed. `/bob unlock` asks for it in a window "
+    "of your own."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +95,10 @@ class SlackPreparing(Preparing[Destination]):
 
     async def _warn(self, to: Destination) -> None:
         if to["kind"] != "im":
+            text = OTHERS_CAN_READ_THE_ANSWER if to.get("by_command") else OTHERS_CAN_READ_IT
             await self._api.attempt(
-                "chat.postEphemeral", channel=to["channel"], thread_ts=to["thread"], user=to["user"],
-                text=OTHERS_CAN_READ_IT,
-            )  # fmt: skip
+                "chat.postEphemeral", channel=to["channel"], thread_ts=to["thread"], user=to["user"], text=text
+            )
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from bots.shared import incoming, words
 from bots.shared.content import Content, Mask
@@ -29,6 +29,7 @@ from core import Json, Turn
 
 SURFACE = "slack"
 LONGEST_TITLE = 80
+LONGEST_QUESTION_SHOWN = 3_000
 LONGEST_FALLBACK, LONGEST_FALLBACK_SOURCE = 300, 2_000
 SLACKBOT = "USLACKBOT"
 
@@ -58,6 +59,13 @@ class Incoming(incoming.Incoming):
         """Whether it was said after the message that is answered there."""
         return float(destination.get("ts", 0)) < float(self.ts)
 
+    def continuing(self, key: str) -> Self:
+        """See `bots.shared.incoming.Incoming.continuing`: the answer belongs under the mention."""
+        ts = key.rpartition(":")[2]
+        destination = {**self.destination, "thread": ts, "addressed": True}
+        session = session_id(self.install, self.channel, ts)
+        return replace(self, session=session, thread=ts, is_addressed=True, destination=destination)
+
 
 def session_id(install: str, channel: str, thread: str) -> str:
     """The session of a thread."""
@@ -72,6 +80,11 @@ def place_id(install: str, channel: str) -> str:
 def message_id(channel: str, ts: str) -> str:
     """What a message is known by: timestamps are unique within a channel only."""
     return f"{channel}:{ts}"
+
+
+def message_key(install: str, channel: str, ts: str) -> str:
+    """What a message that is a question is known by, however often it is delivered."""
+    return f"{install}:{channel}:{ts}"
 
 
 def person_id(install: str, user: str) -> str:
@@ -123,18 +136,20 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
     if subtype not in ACCEPTED_SUBTYPES and not is_addressed:  # new to us: somebody may say something by it, or not
         return None
     content = content_of(event, masked, install)
+    words_said = readable(text).strip()
+    says_nothing = not (words_said or content.shown or content.quotes or content.unread)
     source = {
         "install": install, "team": team, "bot": bot, "user": user, "channel": channel, "user_team": user_team,
         "kind": kind, "ts": ts, "thread": thread,
     }  # fmt: skip
     return Incoming(
-        key=f"{install}:{channel}:{ts}",  # a mention in a channel comes as two events
+        key=message_key(install, channel, ts),  # a mention in a channel comes as two events
         # One thing said was delivered as two messages, 39 s apart.
         gesture=f"gesture:{install}:{channel}:{sent[:100]}" if (sent := event.get("client_msg_id")) else None,
         session=session_id(install, channel, thread),
         place=place_id(install, channel),
         person=person_id(install, user),
-        text=readable(text).strip(),
+        text=words_said,
         destination={**source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown},
         asker="" if kind == "im" else user,
         files=content.unread,
@@ -142,6 +157,10 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
         mentions_us=mentions_us,
         is_follow_up=thread != ts and (opens_with is None or opens_with[1] == bot),
         is_stranger=is_stranger,
+        said_at=float(ts),
+        is_bare=mentions_us and says_nothing and thread == ts,
+        next_is_heard=event.get("type") == "message",
+        may_go_on=kind != "im" and thread == ts and (mentions_us or opens_with is None),
         content=content,
         **source,
     )
@@ -224,6 +243,14 @@ def fallback(text: str) -> str:
         pieces += [_escaped(line[position : found.start()]), found[0]]
         position = found.end()
     return "".join([*pieces, _escaped(line[position:])]) or "…"
+
+
+def question_shown(user: str, question: str) -> str:
+    """A message that shows what somebody asks by a command, or that they do. It notifies nobody else."""
+    if not question:
+        return f"<@{user}> asks something that I do not repeat."
+    cut = question[:LONGEST_QUESTION_SHOWN] + ("…" if len(question) > LONGEST_QUESTION_SHOWN else "")
+    return f"<@{user}> asks: {_escaped(cut)}"
 
 
 def _escaped(text: str) -> str:

@@ -121,6 +121,15 @@ class Lookups(Part):
             known.update(connection.execute(found).scalars())
         return known
 
+    @reads
+    def recent_controls(self, connection: sa.Connection, surface: str, prefix: str, *, seconds: float) -> Sequence[str]:
+        found = sa.select(controls.c.event_id).where(
+            controls.c.surface == surface,
+            begins_with(controls.c.event_id, prefix, self._db.dialect),
+            controls.c.at > self._clock.now - seconds,
+        )
+        return connection.execute(found, self._clock.params()).scalars().all()
+
 
 def _showing(connection: sa.Connection, surface: str, message: str) -> Turn | None:
     shows = (posted_messages.c.surface == surface, posted_messages.c.message == message)

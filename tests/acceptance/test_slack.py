@@ -491,7 +491,7 @@ async def test_nothing_that_was_said_is_logged_at_any_level(slack: FakeSlack, fa
     fruit = ("pomegranate", "tangerine", "persimmon", "quince", "medlar", "mulberry", "loquat")
     assert [each for each in (*fruit, "Grace") if each in running.said.replace(PASSWORD, "")] == []
     assert "greengage" in running.said  # what a provider says of its errors is for whoever runs Bob
-    assert running.said.count("accepted on slack") == 3
+    assert running.said.count("accepted on slack") == 4
 
 
 # ── over HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────

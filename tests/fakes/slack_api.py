@@ -24,7 +24,8 @@ What a test looks at: `replies`, `messages`, `message`, `bot_messages`, `preview
 `statuses`, `prompts`, `open_views`, `homes`, `calls`, `deliveries`, `violations`, `impatience`.
 
 What a test steers: `fail`, `enforce_tiers`, `scopes`, `stream_seconds`, `ack_timeout`, `retry_delays`, `is_agent`,
-`native_streaming`, `mention_first`, `team_in_events`, `events`, `refresh_sockets`, `drop_sockets`, `deliver_again`.
+`native_streaming`, `mention_first`, `team_in_events`, `events`, `refresh_sockets`, `drop_sockets`, `deliver_again`,
+`gives_again`.
 """
 
 import argparse
@@ -522,6 +523,11 @@ class FakeSlack:
                     known.setdefault(one.event_id, outgoing)
             for outgoing in known.values():
                 self._publish(outgoing)
+
+    def gives_again(self, given: Interaction) -> Interaction:
+        """Deliver a command once more, with the trigger that it had. Await it for what the app says to that."""
+        with self._changes.changing():
+            return self._begin(Outgoing("slash_commands", given.payload["command"], given.payload))
 
     def tell_app(self, event: Json) -> None:
         """Deliver an event of any shape, in an envelope of the usual one."""

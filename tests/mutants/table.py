@@ -449,7 +449,7 @@ MUTANTS = (
     Mutant("everybody is called in no case", '(?:\\|([^<>\\n]*))?>?", re.IGNORECASE)', '(?:\\|([^<>\\n]*))?>?")',
         SLACK_WORDS, "notifies or mention_of_everybody"),
     Mutant("a half mention waits", "if not whole:", "if whole:", SLACK_WORDS, "may_become"),
-    Mutant("a message is of its channel", 'key=f"{install}:{channel}:{ts}"', 'key=f"{install}:{ts}"',
+    Mutant("a message is of its channel", 'return f"{install}:{channel}:{ts}"', 'return f"{install}:{ts}"',
         SLACK_WORDS, "different_messages"),
     Mutant("a notification is short", ".strip()[:LONGEST_FALLBACK]", ".strip()", SLACK_WORDS, "notification"),
     Mutant("a message fits", "LIMIT = 2_000", "LIMIT = 2_010", DISCORD_WORDS, "fit or takes"),

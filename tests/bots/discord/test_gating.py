@@ -200,16 +200,6 @@ async def test_a_mention_of_the_role_that_discord_gave_bob_is_one_of_bob(
     assert asked(fake) == ["Ada: @Bob hello"]
 
 
-async def test_only_a_mention_and_nothing_else_is_a_question_without_words(
-    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
-) -> None:
-    async with bob():
-        message = discord.says("ada", "general", HI)
-        await answer(discord, message)
-        assert discord.threads("general")[0].name
-    assert asked(fake) == ["Ada: (no words)"]
-
-
 async def test_a_question_that_is_too_long_is_refused_in_a_sentence(
     discord: FakeDiscord, bob: Start, sqlite_url: str
 ) -> None:

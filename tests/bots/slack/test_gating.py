@@ -533,11 +533,15 @@ async def test_people_whose_names_slack_does_not_tell_go_by_their_ids(
     assert asked(fake) == ["U1: do you know @U2?"]
 
 
-async def test_a_mention_without_words_is_answered(slack: FakeSlack, fake: FakeOpenAI, bob: Start) -> None:
+@pytest.mark.parametrize("said", [HI, f"  {HI}  ", f"{HI} {HI}, "])
+async def test_a_mention_without_words_asks_about_the_thread_that_it_is_in(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, said: str
+) -> None:
     async with bob():
-        for said in (HI, f"  {HI}  ", f"{HI} {HI}, "):
-            await answered(slack, "C1", slack.says("U1", "C1", said))
-    assert asked(fake) == ["Ada: (no words)"] * 3
+        ts = slack.says("U2", "C1", "who is Tom?")
+        slack.says("U1", "C1", said, thread_ts=ts)
+        await answered(slack, "C1", ts)
+    assert asked(fake) == ["Earlier in this thread:\nGrace: who is Tom?\n\nAda: (no words)"]
 
 
 async def test_files_are_named_to_the_person_and_to_the_model_and_no_password_with_them(
