@@ -190,7 +190,6 @@ class Everything:
         await self.stop(turn.id)
         await self.withdraw(turn.id)
         await self.amend(turn, GUESS, lambda _: Chosen("Eve", "A_PASSWORD"))
-        await self.withdraw("no such turn")
         await self.release([turn.id])
         await self.heartbeat([SURFACE, "other"], [], [])
         await self.heartbeat([SURFACE], [turn.id], ["t1", "t2"])
