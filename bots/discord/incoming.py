@@ -123,7 +123,7 @@ def parse_message(
         is_follow_up=here.kind == "thread" and not is_for_somebody_else,
         unreadable=MENTION_ME if is_hidden else "",
         said_at=discord.utils.snowflake_time(message.id).timestamp(),
-        is_bare=mentions_us and is_alone and says_nothing,
+        is_bare=mentions_us and is_alone and says_nothing and not is_hidden,
         next_is_heard=may_read_all or here.kind == "dm",
         may_go_on=may_read_all and is_alone and here.kind != "dm" and not is_for_somebody_else,
         here=here,

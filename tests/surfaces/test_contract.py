@@ -271,6 +271,8 @@ async def test_a_call_that_goes_wrong_costs_no_word_shows_none_twice_and_is_made
         said = driver.says("hello")
         if call == "edit":
             await driver.reads(said, "First words.")
+        elif fault == "limited":
+            await comes_true(lambda: driver.limited)
         let_go()
         assert await driver.answered(said) == [WHOLE]
         await closed(driver.database_url)
