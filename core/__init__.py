@@ -37,6 +37,7 @@ from core.errors import (
     NoPrivateHere,
     NotAccepted,
     NotAllowed,
+    OnlyApps,
     Overloaded,
     PasswordsClosed,
     Rejected,
@@ -55,7 +56,7 @@ from core.settings import Seconds, Settings, SettingsError, SettingsModel, Url, 
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.surface_troubles import SurfaceTroubles
-from core.turns import ApiKey, Exchange, Finished, Json, Outcome, Preparation, Question, SessionSummary, Turn
+from core.turns import ApiKey, Exchange, Finished, Json, Line, Outcome, Preparation, Question, SessionSummary, Turn
 
 __all__ = [
     "OPEN_NAMESPACE",
@@ -79,10 +80,12 @@ __all__ = [
     "Frame",
     "Json",
     "LeaseLost",
+    "Line",
     "NoPrivateHere",
     "NoSuchKey",
     "NotAccepted",
     "NotAllowed",
+    "OnlyApps",
     "Outcome",
     "Overloaded",
     "PasswordsClosed",

@@ -91,15 +91,16 @@ class Chat:
         self._heartbeat_lock = asyncio.Lock()
         self._accepting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._draining_since = math.inf
+        self._begins_draining = asyncio.Event()
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def accept(self, question: Question, *, instead_of: Turn | None = None, begin: bool = False) -> Turn | None:
-        """Make a question durable. None means that its event was accepted before.
+        """Make a question durable. None means that its event was accepted before, or that it is a line of a turn now.
 
         `instead_of` is a failed turn of the same event, to be asked anew. One that needs no preparation may `begin` in
         the same commit, where nothing is before it in its session: `answering` is to follow at once. Raises
-        BadQuestion, Draining, Overloaded, PasswordsClosed, NoPrivateHere.
+        BadQuestion, Draining, Overloaded, PasswordsClosed, NoPrivateHere, OnlyApps.
         """
         try:
             return await self._accept(question, instead_of, begin=begin)
@@ -125,15 +126,18 @@ class Chat:
                     opens=self._opened_by,
                     choose=self._choose,
                     max_waiting=self._max_waiting,
+                    max_characters=self._max_characters,
                     instead_of=instead_of.id if instead_of else None,
                     begins=self._beginning if has_room else lambda _: None,
                 )
-            if accepted is not None:
+            if accepted is not None and accepted != "joined":
                 turn, hand.begun = accepted
         finally:
             if turn is None:
                 self._answering.put_down(turn_id)
-        if turn is None:
+        if accepted == "joined":
+            logger.info("a line joined a question on %s", question.surface)
+        elif turn is None:
             logger.info("duplicate of an event on %s", question.surface)
         else:
             logger.info("turn %s accepted on %s for %s", turn.reference, turn.surface, turn.assistant)
@@ -161,6 +165,21 @@ class Chat:
             raise NoPrivateHere
         if (turn.question, turn.assistant if turn.private else None) != (reading.text, reading.opens):
             raise EventReused
+        return turn
+
+    async def settled(self, turn: Turn) -> Turn:
+        """A turn as it is once no line may join it any more, which is at once where this process drains.
+
+        Raises LeaseLost.
+        """
+        while turn.joins is not None:
+            seconds = await self._store.turns.seconds_to_join(turn)
+            if seconds > 0 and not self.draining:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._begins_draining.wait()
+            else:
+                turn = await self._store.turns.end_joining(turn, at_once=self.draining) or turn
         return turn
 
     def note_what_is_shown(self, surface: str, sentence: str) -> None:
@@ -243,14 +262,15 @@ class Chat:
         self._answering.stop(turn_id)
         return True
 
-    async def amend(self, turn: Turn, text: str) -> bool:
+    async def amend(self, turn: Turn, text: str, *, event_id: str | None = None) -> bool:
         """Ask another text instead, where its author has changed it. False once there is an answer.
 
-        The turn is released and reclaimed like one of a dead process: what was shown of it is shown anew. It stays
-        with the assistant that was chosen for it, unless the new text holds a password. Raises BadQuestion.
+        Of a turn that was said in several lines it is the text of the one with this event. The turn is released and
+        reclaimed like one of a dead process: what was shown of it is shown anew. It stays with the assistant that was
+        chosen for it, unless the new text holds a password. Raises BadQuestion.
         """
         self._check_text(text)
-        amended = await self._store.turns.amend(turn, self._passwords.said(text), self._opened_by)
+        amended = await self._store.turns.amend(turn, self._passwords.said(text), self._opened_by, event_id)
         if amended == "too late":
             return False
         logger.info("turn %s %s", turn.reference, amended)
@@ -258,15 +278,17 @@ class Chat:
         self._look_around.set()
         return True
 
-    async def withdraw(self, turn: Turn) -> bool:
+    async def withdraw(self, turn: Turn, *, event_id: str | None = None) -> bool:
         """Take back a question whose author deleted it, before its answer is shown. False where that is too late.
 
-        The turn is released and reclaimed like one of a dead process, with nothing to be shown: so what was shown of it
-        is removed.
+        Of one that was said in several lines the one with this event is taken back, and the others are asked, as long
+        as there is no answer. The turn is released and reclaimed like one of a dead process; where nothing is asked any
+        more, with nothing to be shown: so what was shown of it is removed.
         """
-        if not await self._store.turns.withdraw(turn.id):
+        withdrawn = await self._store.turns.withdraw(turn.id, event_id)
+        if withdrawn == "too late":
             return False
-        logger.info("turn %s %s", turn.reference, Outcome.WITHDRAWN)
+        logger.info("turn %s %s", turn.reference, withdrawn)
         self._answering.lose(turn.id)
         self._look_around.set()
         return True
@@ -504,6 +526,7 @@ class Chat:
         """Take nothing new: every further question is refused with Draining. With `at_once`, wait for nothing."""
         now = asyncio.get_running_loop().time()
         self._draining_since = -math.inf if at_once else min(now, self._draining_since)
+        self._begins_draining.set()
         if at_once:
             self._answering.hurry()
 

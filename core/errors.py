@@ -14,6 +14,7 @@
           WrongPassword       a password asked for in a window opens nothing
           PasswordsClosed     too many words that may be passwords
           NoPrivateHere       a password was said where it may open nothing
+          OnlyApps            apps have asked by themselves often enough
       AnswerFailed        the turn was stored and ended without an answer
         ModelBusy, ModelUnavailable, ModelQuotaExhausted, ModelMisconfigured,
         QuestionRefused, TooLong, OutOfTime, GivenUp, NotAllowed
@@ -128,6 +129,16 @@ class NoPrivateHere(Rejected):
         "This holds the password of a private assistant, who cannot be asked from here. So I asked nobody this, and "
         "kept nothing of it."
     )
+
+
+class OnlyApps(Rejected):
+    """Apps asked the last turns of a session, and no person. `turns` counts all that were ever asked there."""
+
+    sentence = "Several apps have asked here one after the other, and nobody else. I wait for a person."
+
+    def __init__(self, turns: int) -> None:
+        super().__init__()
+        self.turns = turns
 
 
 class LeaseLost(ChatError):

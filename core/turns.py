@@ -30,6 +30,8 @@ SYNCED_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcom
 DEATH_IN_COMPANY, DEATH_ALONE = 1, 4
 SUSPECTED_FROM = 2 * DEATH_IN_COMPANY
 GIVEN_UP_FROM = 5 * DEATH_ALONE
+MOST_TURNS_OF_APPS = 5  # of a session, one after the other
+MOST_WINDOWS_OF_LINES = 5  # for which a question waits for lines that may join it
 
 Json = dict[str, Any]
 
@@ -45,6 +47,21 @@ def new_turn_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A question as one of several lines, where people say one thing in more than one message.
+
+    It waits for `seconds`, and is one question with what is said meanwhile under the same `key`, as long as each line
+    is said within so many seconds of the others, by the platform's clock (`said_at`). One that is not `may_follow`
+    joins nothing that was said before it.
+    """
+
+    key: str
+    said_at: float
+    seconds: float
+    may_follow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What somebody asked, in no platform's words.
 
@@ -56,7 +73,8 @@ class Question:
     `may_wait` is refused with Overloaded where too much waits already, and one that is not `may_unlock` with
     NoPrivateHere where it holds a password. `frame` tells who asks, where a model is to tell several people apart.
     `gesture` is what a person did to ask, where a platform may tell of it as several messages: within a day they are
-    one question.
+    one question. What is asked `by_app` is refused with OnlyApps after so many of those in a session that no person
+    asked in between. A question that is a `line` may be joined by others, or join one.
     """
 
     surface: str
@@ -71,6 +89,8 @@ class Question:
     may_wait: bool = True
     may_unlock: bool = True
     gesture: str | None = None
+    by_app: bool = False
+    line: Line | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +99,8 @@ class Turn:
 
     `posted` lists the messages that show the answer, in the surface's own words; `said_password` tells that the text
     itself unlocked the assistant. `circle` is that of a private turn. Of an `unread` one nothing was kept, since no
-    password could be taken when it came. `lapsed` is a private assistant whose unlock had just lapsed.
+    password could be taken when it came. `lapsed` is a private assistant whose unlock had just lapsed. While lines may
+    join it, it `joins` them under that key.
 
     A turn is open until it is closed. An open one may be `over`, while its answer is still to be shown; whether it is
     closed is a question to the store, since another process may close it at any time.
@@ -107,6 +128,7 @@ class Turn:
     answer: str | None = None
     error: str | None = None
     outcome: Outcome | None = None
+    joins: str | None = None
     attempts: int = 0  # that ended with their process, since it was asked or its end was stored; see `core.suspects`
 
     @property

@@ -26,13 +26,14 @@ from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message, t
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.commands import DiscordCommands
 from bots.discord.content import author_of, quote_of
-from bots.discord.destination import Destination
+from bots.discord.destination import Destination, destination_of_turn
 from bots.discord.gateway import as_message, guard, message_of_this_event
-from bots.discord.incoming import Incoming, parse_message
+from bots.discord.incoming import Heard, Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
-from bots.discord.reply import DiscordReply, seconds_between_edits
+from bots.discord.reply import DiscordReply, button_to_ask_again, seconds_between_edits
 from bots.discord.settings import DiscordSettings, what_is_read
-from bots.discord.words import SURFACE
+from bots.discord.words import SURFACE, Here
+from bots.shared.asked_again import OFFER
 from bots.shared.background import background, carried_out
 from bots.shared.deliveries import InOrder
 from bots.shared.incoming import Incoming as AnyIncoming
@@ -158,8 +159,10 @@ class DiscordBot:
 
         self._chat = chat
         self._tasks = tasks
-        self._may_read_all = settings.discord_message_content
-        self._free_channels = ids(settings.discord_free_channels)
+        self._heard = Heard(
+            may_read_all=settings.discord_message_content, free=ids(settings.discord_free_channels),
+            one_session=settings.discord_free_channel_answers == "inline", apps=ids(settings.discord_apps),
+        )  # fmt: skip
         allowed = Allowed(ids(settings.discord_guilds), ids(settings.discord_channels), ids(settings.discord_roles))
         self._paces = SharedPaces(seconds_between_edits)
         self._deleted: set[int] = set()
@@ -170,10 +173,13 @@ class DiscordBot:
             chat, self.api, self._in_order, self._parse, self._take_in, seconds=settings.discord_catch_up_seconds
         )
         self.is_connected = self.catch_up.is_connected
-        self._preparing = DiscordPreparing(self.api, chat, allowed, may_read_all=self._may_read_all)
+        self._preparing = DiscordPreparing(self.api, chat, allowed, may_read_all=self._heard.may_read_all)
         self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing)
-        self.commands = DiscordCommands(chat, self._preparing, self.responder)
-        self._intake = Intake(chat, SURFACE, self.responder.accept, self._preparing, self._say, complete=self._complete)
+        self.commands = DiscordCommands(chat, self._preparing, self.responder, self._heard, self._read_again)
+        self._intake = Intake(
+            chat, SURFACE, self.responder.accept, self._preparing, self._say, complete=self._complete,
+            join_seconds=settings.discord_join_seconds, offer=self._offer_to_ask_again,
+        )  # fmt: skip
 
     def in_background(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something that nobody waits for."""
@@ -195,7 +201,7 @@ class DiscordBot:
             incoming = self._parse(message, raw)
             if incoming is None:
                 return
-            if incoming.is_addressed or incoming.here.kind == "thread" or self._is_in_a_free_channel(incoming):
+            if incoming.is_addressed or incoming.here.kind == "thread" or self._heard.is_free(incoming.here):
                 await self.catch_up.in_channel(message.channel, before=message.id)
             await self._in_order.insist(lambda: self._take_in(incoming))
 
@@ -218,13 +224,7 @@ class DiscordBot:
             self._deleted.discard(message)
 
     def _parse(self, message: discord.Message, raw: Json) -> Incoming | None:
-        incoming = parse_message(message, raw, self.user, may_read_all=self._may_read_all, masked=self._chat.masked)
-        if incoming is None or incoming.is_for_somebody_else:
-            return incoming
-        return replace(incoming, needs_no_mention=self._is_in_a_free_channel(incoming))
-
-    def _is_in_a_free_channel(self, incoming: Incoming) -> bool:
-        return self._may_read_all and not self._free_channels.isdisjoint({incoming.here.channel, incoming.here.parent})
+        return parse_message(message, raw, self.user, self._heard, masked=self._chat.masked)
 
     async def _take_in(self, incoming: Incoming) -> None:
         if incoming.id not in self._deleted:
@@ -259,6 +259,40 @@ class DiscordBot:
         if answered is not None and author_of(answered) == self.user:
             return replace(incoming, answer_replied_to=made)
         return replace(incoming, quote=quote_of(answered, self.user, {}, self._chat.masked))
+
+    def _offer_to_ask_again(self, turn: Turn, incoming: AnyIncoming) -> None:
+        """Show somebody who changed an answered question how to ask it again, in the background."""
+        assert isinstance(incoming, Incoming)
+        view, nonce = button_to_ask_again(incoming.id), f"again-{incoming.id}"
+        where, reference = destination_of_turn(turn)["channel"], None
+        if turn.posted:  # not to the question, else it looked like an answer
+            where, last = int(turn.posted[-1]["channel"]), int(turn.posted[-1]["id"])
+            reference = discord.MessageReference(message_id=last, channel_id=where, fail_if_not_exists=False)
+
+        async def post(client: discord.Client) -> None:
+            more: dict[str, Any] = {} if reference is None else {"reference": reference, "mention_author": False}
+            await post_message(client, where, content=OFFER, view=view, nonce=nonce, **more)
+
+        self.in_background(self.api.attempt(post))
+
+    async def _read_again(self, turn: Turn, message: int) -> AnyIncoming | None:
+        """A message that became a turn, as it reads now, to be answered where that was; None if it cannot be read."""
+        to = destination_of_turn(turn)
+
+        async def fetch(client: discord.Client) -> tuple[discord.Message, Json]:
+            found: Any = await client.http.get_message(to["channel"], message)
+            return as_message(client.get_partial_messageable(to["channel"]), found), found
+
+        fetched = await self.api.attempt(fetch, seconds=SECONDS_TO_FETCH)
+        incoming = self._parse(*fetched) if fetched is not None else None
+        if incoming is None or incoming.is_bare or not incoming.text or incoming.destination["user"] != to["user"]:
+            return None
+        read = (await self._complete(incoming)).destination
+        destination: Destination = {
+            **to, "quoted": read["quoted"], "shown": read.get("shown", ""), "addressed": True,
+        }  # fmt: skip
+        place = Here(to["kind"], to["channel"], to["parent"], to["guild"]).place
+        return replace(incoming, place=place, destination=destination)
 
     def _say(self, incoming: AnyIncoming, sentence: str) -> None:
         """Say something to a message, in the background."""

@@ -18,10 +18,11 @@ from discord import app_commands
 
 from bots.discord.api import NOTHING, edit_answer
 from bots.discord.content import content_of
-from bots.discord.incoming import Speaker, command_of, destination_of, here_of, speaker_of, title_of_post
+from bots.discord.incoming import Heard, Speaker, command_of, destination_of, here_of, speaker_of, title_of_post
 from bots.discord.prepare import DiscordPreparing
-from bots.discord.reply import custom_ids_in, turn_of
+from bots.discord.reply import AGAIN, custom_ids_in, turn_of
 from bots.discord.words import SURFACE, Here, person_id, readable
+from bots.shared.asked_again import NOT_YOURS, AskedAgain
 from bots.shared.controls import NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
 from bots.shared.incoming import Incoming, Origin
 from bots.shared.intake import SECONDS_TO_CHECK
@@ -53,13 +54,19 @@ WENT_WRONG = "Sorry, something went wrong on my side. Please try again."
 
 Interaction = discord.Interaction[Any]
 Do = Callable[["Act"], Awaitable[str]]
+ReadAgain = Callable[[Turn, int], Awaitable[Incoming | None]]
 T = TypeVar("T")
 
 
 class DiscordCommands:
     """Carries out what people tell Bob to do on Discord."""
 
-    def __init__(self, chat: Chat, preparing: DiscordPreparing, responder: Responder) -> None:
+    def __init__(
+        self, chat: Chat, preparing: DiscordPreparing, responder: Responder, heard: Heard, read_again: ReadAgain
+    ) -> None:
+        self._heard = heard
+        self._read_again = read_again
+        self._asked_again = AskedAgain(chat, SURFACE, responder.accept)
         self._chat = chat
         self._preparing = preparing
         self._responder = responder
@@ -120,7 +127,7 @@ class DiscordCommands:
     async def _may_pass(self, interaction: Interaction) -> bool:
         """Whether this person may do anything here; they are told so if not. Everything they do comes by here."""
         try:
-            act = act_of(interaction)
+            act = act_of(interaction, self._heard)
             destination = destination_of(act.here, act.speaker, bot=_our_id(interaction))
             refusal = await self._preparing.refusal(destination, SECONDS_TO_CHECK)
             if refusal is not None:
@@ -135,7 +142,7 @@ class DiscordCommands:
     async def _ask(
         self, interaction: Interaction, text: str, *, quoted: Quoted | None = None, about: Turn | None = None
     ) -> None:
-        act = act_of(interaction)
+        act = act_of(interaction, self._heard)
         here, speaker = act.here, replace(act.speaker, name=self._chat.masked(act.speaker.name))
         acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer(thinking=True)))
         text = readable(text, _our_id(interaction), {})
@@ -214,7 +221,7 @@ class DiscordCommands:
 
     async def _carry_out(self, interaction: Interaction, do: Do, *, ephemeral: bool = True) -> None:
         try:
-            once = self._controls.once(_event_of(interaction.id), lambda: do(act_of(interaction)))
+            once = self._controls.once(_event_of(interaction.id), lambda: do(act_of(interaction, self._heard)))
             sentence = await _in_time(interaction, once, ephemeral=ephemeral)
         except StoreUnavailable:
             await _say(interaction, NOT_NOW)
@@ -239,16 +246,19 @@ class DiscordCommands:
         return await self._controls.forget(act, is_admin=is_admin)
 
     async def _unlock(self, interaction: Interaction) -> None:
-        window = _window("Unlock", f"unlock:{act_of(interaction).place}", PASSWORD)
+        window = _window("Unlock", f"unlock:{act_of(interaction, self._heard).place}", PASSWORD)
         await _quietly(lambda: interaction.response.send_modal(window))
 
     # ── buttons and windows ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def _pressed(self, interaction: Interaction, custom_id: str) -> None:
+        action, _, about = custom_id.partition(":")
+        if action == AGAIN and about.isascii() and about.isdecimal():
+            await self._ask_again(interaction, int(about))
+            return
         turn_id = turn_of(custom_id)
         if turn_id is None:
             return
-        action = custom_id.partition(":")[0]
         if action == "stop":
             acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer()))
             try:
@@ -258,6 +268,18 @@ class DiscordCommands:
             return
         rating = self._rate(turn_id, person_id(interaction.user.id), good=action == "good")
         await _say_done(interaction, await _in_time(interaction, rating, ephemeral=True))
+
+    async def _ask_again(self, interaction: Interaction, message: int) -> None:
+        acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer()))
+        try:
+            person = person_id(interaction.user.id)
+            sentence = await self._asked_again.ask(str(message), person, lambda turn: self._read_again(turn, message))
+        finally:
+            await acknowledging
+        if sentence == NOT_YOURS:
+            await _say(interaction, sentence)
+        else:
+            await _edit(interaction, sentence, view=None)
 
     async def _rate(self, turn_id: str, person: str, *, good: bool) -> str:
         return await self._controls.rate(await self._chat.turn(turn_id), person, good=good)
@@ -321,7 +343,7 @@ class Act(Origin):
     speaker: Speaker
 
 
-def act_of(interaction: Interaction) -> Act:
+def act_of(interaction: Interaction, heard: Heard) -> Act:
     """What is done."""
     here = here_of(interaction.channel, interaction.guild)
     if interaction.context.dm_channel:
@@ -330,6 +352,7 @@ def act_of(interaction: Interaction) -> Act:
         here = Here("inline", here.channel, None, here.guild)
     if here.kind != "dm" and here.guild is None:
         here = Here(here.kind, here.channel, here.parent, interaction.guild_id)
+    here = heard.here(here)
     return Act(
         session=here.session(message=None, user=interaction.user.id), place=here.place,
         person=person_id(interaction.user.id), interaction=interaction, here=here,
@@ -382,9 +405,9 @@ async def _say_done(interaction: Interaction, sentence: str, *, ephemeral: bool 
         await _edit(interaction, sentence)
 
 
-async def _edit(interaction: Interaction, sentence: str) -> bool:
+async def _edit(interaction: Interaction, sentence: str, **more: Any) -> bool:
     application, token = interaction.application_id, interaction.token
-    return await _quietly(lambda: edit_answer(interaction.client, application, token, content=sentence))
+    return await _quietly(lambda: edit_answer(interaction.client, application, token, content=sentence, **more))
 
 
 async def _quietly(answer: Callable[[], Awaitable[object]]) -> bool:

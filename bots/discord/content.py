@@ -61,6 +61,12 @@ def is_of_an_app(message: Json) -> bool:
     return bool(_object(message, "author").get("bot") or message.get("webhook_id"))
 
 
+def ids_of_app(message: Json) -> set[int]:
+    """By which ids the app that says it is known: those of the webhook, of the application, of the bot's account."""
+    told = (message.get("webhook_id"), message.get("application_id"), _object(message, "author").get("id"))
+    return {id_ for id_ in map(id_in, told) if id_}
+
+
 def author_name_of(message: Json) -> str:
     """Who wrote it, as a model is told it: nobody else has the same."""
     author, name = _object(message, "author"), text_in(_object(message, "author").get("username"))

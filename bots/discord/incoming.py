@@ -12,10 +12,13 @@ import discord
 from bots.discord.content import (
     ACCEPTED_TYPES,
     answered_by,
+    author_name_of,
     author_of,
     content_of,
     id_in,
+    ids_of_app,
     is_known_type,
+    is_of_an_app,
     is_reply,
     quote_of,
 )
@@ -67,16 +70,37 @@ class Incoming(incoming.Incoming):
         return replace(self, session=session, is_addressed=True, destination=destination)
 
 
-def parse_message(
-    message: discord.Message, raw: Json, bot: int, *, may_read_all: bool, masked: Mask
-) -> Incoming | None:
-    """What a person says in this message; None where it is nobody's, or nothing that was said.
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is heard besides people's mentions: all that is said, as far as Discord tells; what is said in these `free`
+    channels, which are `one_session` each or a thread for each question; and these `apps`."""
+
+    may_read_all: bool = False
+    free: Collection[int] = ()
+    one_session: bool = False
+    apps: Collection[int] = ()
+
+    def here(self, here: Here) -> Here:
+        """Where something is said, given what the channel is."""
+        if self.is_free(here) and self.one_session and here.kind in ("opens", "inline"):
+            return replace(here, kind="inline", is_one_session=True)
+        return here
+
+    def is_free(self, here: Here) -> bool:
+        """Whether all that is said there is said to us."""
+        return self.may_read_all and not {here.channel, here.parent}.isdisjoint(self.free)
+
+
+def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *, masked: Mask) -> Incoming | None:
+    """What a person, or an app that is heard, says in this message; None where it is nobody's, or nothing was said.
 
     `raw` is the same message as Discord sent it. What nobody said to us with it (names, files, quotes) is `masked`, so
-    that it is no place for passwords.
+    that it is no place for passwords; and so is all that an app says, whoever made it say that.
     """
-    is_somebodys = not message.author.bot and message.webhook_id is None
-    if not is_somebodys or (raw.get("type") not in ACCEPTED_TYPES and is_known_type(raw.get("type"))):
+    may_read_all = heard.may_read_all
+    app = ids_of_app(raw) if is_of_an_app(raw) else None
+    is_not_heard = app is not None and (bot in app or not app & {*heard.apps})
+    if is_not_heard or (raw.get("type") not in ACCEPTED_TYPES and is_known_type(raw.get("type"))):
         return None
     names = {each.id: masked(each.display_name) for each in message.mentions}
     names |= {each.id: masked(each.name) for each in message.role_mentions}
@@ -91,7 +115,11 @@ def parse_message(
     is_for_somebody_else = (first is not None and first != bot and first not in our_roles) or (
         answered_by(raw) is not None and not is_to_us and not mentions_us
     )
-    here, speaker = here_of(message.channel, message.guild), speaker_of(message.author, masked)
+    here, speaker = heard.here(here_of(message.channel, message.guild)), speaker_of(message.author, masked)
+    if app is not None:
+        if here.kind == "dm":
+            return None
+        speaker = Speaker(speaker.id, masked(author_name_of(raw)), roles=None)
     is_addressed = here.kind == "dm" or mentions_us or is_to_us
     if raw.get("type") not in ACCEPTED_TYPES and not (is_addressed and message.content):
         return None  # it is new to us: somebody may say something by it, or not
@@ -101,12 +129,18 @@ def parse_message(
     quote = next(iter(content.quotes), None)
     if quote is None and is_reply(raw) and left_out is None and not is_to_us:
         quote = quote_of(answered_by(raw), bot, names, masked)
+    if app is not None:
+        content = replace(content, words=masked(content.words))
     is_alone = answered_by(raw) is None and left_out is None and here.kind != "thread"  # no reply, in no thread
     says_nothing = content.words in ("", "@Bob") and not (content.shown or content.unread or quote)
+    is_free = heard.is_free(here)
+    session = here.session(message=message.id, user=speaker.id)
+    lines_of = here.place if here.kind == "opens" else session  # where each message opens a session
+    is_heard_next = here.kind == "dm" or (is_free if is_alone else may_read_all and here.kind == "thread")
     return Incoming(
         id=message.id,
         key=str(message.id),
-        session=here.session(message=message.id, user=speaker.id),
+        session=session,
         place=here.place,
         channel=str(here.channel),
         person=person_id(speaker.id),
@@ -114,13 +148,17 @@ def parse_message(
         destination=destination_of(
             here, speaker, bot=bot, message=message.id, addressed=is_addressed,
             is_public=message.channel.type is not discord.ChannelType.private_thread, shown=content.shown,
-            title=masked(title_of_post(message.channel)),
+            title=masked(title_of_post(message.channel)), by_app=app is not None,
         ),
         asker="" if here.kind == "dm" else speaker.name,
         files=tuple(words.names_of_files(content.unread, masked)),
         is_addressed=is_addressed,
         mentions_us=mentions_us,
-        is_follow_up=here.kind == "thread" and not is_for_somebody_else,
+        is_follow_up=app is None and here.kind == "thread" and not is_for_somebody_else,
+        needs_no_mention=is_free and not is_for_somebody_else,
+        by_app=app is not None,
+        line_key=f"{lines_of}:{speaker.id}" if is_heard_next else "",
+        joins_earlier=answered_by(raw) is None and left_out is None and not (content.shown or content.unread or quote),
         unreadable=MENTION_ME if is_hidden else "",
         said_at=discord.utils.snowflake_time(message.id).timestamp(),
         is_bare=mentions_us and is_alone and says_nothing and not is_hidden,
@@ -164,7 +202,7 @@ def _name_of(author: discord.User | discord.Member) -> str:
 def destination_of(
     here: Here, speaker: Speaker, *, bot: int, message: int | None = None, command: Command | None = None,
     quoted: Quoted | None = None, addressed: bool = True, is_public: bool = True, may_post: bool = True,
-    shown: str = "", title: str = "",
+    shown: str = "", title: str = "", by_app: bool = False,
 ) -> Destination:  # fmt: skip
     """What is needed to answer a question."""
     return {
@@ -172,6 +210,7 @@ def destination_of(
         "message": message, "command": command, "user": speaker.id, "name": speaker.name,
         "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
         "addressed": addressed, "is_public": is_public, "may_post": may_post, "shown": shown, "title": title,
+        "by_app": by_app,
     }  # fmt: skip
 
 

@@ -105,7 +105,7 @@ class DiscordPreparing(Preparing[Destination]):
         return self._allowed.refusal(*_place_and_speaker(to))
 
     def _needs_a_look(self, to: Destination) -> bool:
-        return self._allowed.needs_a_look(*_place_and_speaker(to))
+        return not to.get("by_app") and self._allowed.needs_a_look(*_place_and_speaker(to))
 
     async def _refusal_after_a_look(self, to: Destination) -> str | None:
         refusal = ANOTHER_PLACE

@@ -39,6 +39,7 @@ from bots.discord.words import (
     wants_a_file,
 )
 from bots.shared import caller
+from bots.shared.asked_again import ASK_AGAIN
 from bots.shared.background import Repeated
 from bots.shared.caller import InDoubt, RateLimited, Undeliverable
 from bots.shared.rate_limiter import SharedPaces
@@ -109,6 +110,8 @@ class DiscordReply(MessagesReply):
 
     async def _say_elsewhere(self) -> None:
         """Tell the author where nothing can be said in the place itself: in the thread's channel, or directly."""
+        if self._to.get("by_app"):
+            return
         if (command := _open_command(self._to)) is not None:
             application, token, content = command["application"], command["token"], {"content": CANNOT_SAY_IT_THERE}
             if await self._api.attempt(lambda client: edit_answer(client, application, token, **content)):
@@ -336,11 +339,20 @@ def turn_of(custom_id: str) -> str | None:
     return turn if action in BUTTONS and turn else None
 
 
+AGAIN = "again"
 BUTTONS = {
     "stop": ("Stop", None, discord.ButtonStyle.secondary, State.GROWS),
     "good": (None, "👍", discord.ButtonStyle.secondary, State.IS_LAST),
     "bad": (None, "👎", discord.ButtonStyle.secondary, State.IS_LAST),
 }
+
+
+def button_to_ask_again(message: int) -> discord.ui.View:
+    """A button that asks the message with this id again, as it reads by then. It is part of no answer."""
+    view = discord.ui.View(timeout=None)
+    view.add_item(discord.ui.Button(label=ASK_AGAIN, custom_id=f"{AGAIN}:{message}"))
+    view.stop()
+    return view
 
 
 def _buttons(turn: Turn, state: State) -> discord.ui.View | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, SecretStr
 
@@ -27,9 +27,12 @@ class DiscordSettings(SettingsModel):
     discord_api_url: Url = "https://discord.com/api/v10"
     discord_message_content: bool = False
     discord_free_channels: Ids = ()
+    discord_free_channel_answers: Literal["threads", "inline"] = "threads"
     discord_guilds: Ids = ()
     discord_channels: Ids = ()
     discord_roles: Ids = ()
+    discord_apps: Ids = ()
+    discord_join_seconds: Seconds = 1.5
     discord_catch_up_seconds: Seconds = 3_600.0
 
 

@@ -42,6 +42,7 @@ class Here:
     channel: int
     parent: int | None  # of a thread
     guild: int | None
+    is_one_session: bool = False  # a channel where all that is said belongs together
 
     @property
     def place(self) -> str:
@@ -56,6 +57,8 @@ class Here:
             return f"discord:thread:{self.channel}"
         if self.kind == "opens" and message is not None:
             return f"discord:thread:{message}"
+        if self.is_one_session:
+            return f"discord:channel:{self.channel}"
         return f"discord:channel:{self.channel}:user:{user}"
 
 

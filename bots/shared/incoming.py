@@ -32,6 +32,10 @@ class Incoming(Origin):
     A mention of us that `is_bare` says and shows nothing, and begins a session; `next_is_heard` tells whether what its
     author says next there reaches us without a mention. What `may_go_on` may be that. `said_at` is in seconds since
     1970, by the platform's clock.
+
+    What is said `by_app`, by no person of whom we know, is heard where it mentions us; nobody can unlock anything by
+    it. Messages with the same `line_key` may be lines of one question, if they are said right after one another; a line
+    that has more to show than words does not `joins_earlier`, but begins such a question.
     """
 
     key: str
@@ -50,6 +54,9 @@ class Incoming(Origin):
     is_bare: bool = False
     next_is_heard: bool = True
     may_go_on: bool = False
+    by_app: bool = False
+    line_key: str = ""
+    joins_earlier: bool = False
 
     def is_after(self, destination: Mapping[str, Any]) -> bool:
         """Whether it was said after the message that a turn of its session with this destination answers."""
@@ -64,4 +71,5 @@ class Incoming(Origin):
         return Question(
             surface=surface, session=self.session, text=self.text or NO_WORDS, event_id=self.key, gesture=self.gesture,
             person=self.person, place=self.place, destination=self.destination, frame=Frame(self.asker, self.files),
+            may_unlock=not self.by_app, by_app=self.by_app,
         )  # fmt: skip

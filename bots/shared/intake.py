@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
+from bots.shared.asked_again import may_be_asked_again
 from bots.shared.bare_mentions import BareMentions
 from bots.shared.controls import Controls, command_in
 from bots.shared.incoming import Incoming
 from bots.shared.prepare import Preparing
-from core import BadQuestion, Chat, Question, Rejected
+from core import BadQuestion, Chat, Line, OnlyApps, Question, Rejected, Turn
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_HINTS = 60.0
 SAY_IT_IN_ONE = "Please say what you want to know in the message that mentions me: I hear nothing else here."
@@ -20,6 +25,7 @@ SECONDS_TO_CHECK = 1.5  # whether somebody may do a thing that is done at once
 Accept = Callable[[Question], Awaitable[object]]
 Say = Callable[[Incoming, str], None]
 Complete = Callable[[Incoming], Awaitable[Incoming]]
+Offer = Callable[[Turn, Incoming], None]
 
 
 class Intake:
@@ -27,7 +33,9 @@ class Intake:
 
     `accept` is a responder's; `say` posts a sentence beside a message, in the background. With `controls`, messages may
     be commands. Whoever may not ask is told so here; without `refuses_at_once`, by the answer to what they asked.
-    `complete` finds out what is worth a look only once a message is to be asked.
+    `complete` finds out what is worth a look only once a message is to be asked. What one author says within
+    `join_seconds` in one place is one question; with 0, each message is one. `offer` shows the author of a turn that is
+    answered already, in the background, how to ask again what the message reads now.
 
     Methods raise ComeAgain where that is not for whoever said it to hear: it has to be taken in again.
     """
@@ -43,6 +51,8 @@ class Intake:
         controls: Controls | None = None,
         complete: Complete | None = None,
         refuses_at_once: bool = True,
+        join_seconds: float = 0.0,
+        offer: Offer | None = None,
     ) -> None:
         self._chat = chat
         self._surface = surface
@@ -52,12 +62,18 @@ class Intake:
         self._controls = controls
         self._complete = complete
         self._refuses_at_once = refuses_at_once
+        self._join_seconds = join_seconds
+        self._offer = offer
         self._hints = _Hints()
         self._bare_mentions = BareMentions(chat, surface)
 
     async def message(self, incoming: Incoming) -> None:
         """Take in a message."""
         refusal = self._preparing.refusal_at_once(incoming.destination)
+        if incoming.by_app:
+            if refusal is None and incoming.mentions_us and not (incoming.is_bare or incoming.unreadable):
+                await self._ask_for_app(incoming)
+            return
         if incoming.is_bare and refusal is None:
             await self._bare_mention(incoming)
             return
@@ -84,6 +100,8 @@ class Intake:
     async def edited(self, now: Incoming, event_id: str, *, before: Incoming | None = None) -> None:
         """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now.
 
+        Where there is an answer its author is offered once to ask again.
+
         `before` is how it read, where the platform says so.
         """
         if before is not None and (before.text, before.mentions_us) == (now.text, now.mentions_us):
@@ -93,14 +111,24 @@ class Intake:
             if now.mentions_us and (before is None or not before.mentions_us or before.is_bare):
                 await self.message(now)
             return
-        if turn.over or not now.text or (before is not None and before.text == now.text):
+        if not now.text or (before is not None and before.text == now.text):
+            return
+        if turn.over and (self._offer is None or now.by_app or now.text == turn.question):
             return
         if await self._preparing.refusal(now.destination, SECONDS_TO_CHECK) is not None:
             return
         async with self._chat.control(self._surface, event_id) as fresh:
-            if fresh:
+            if fresh and turn.over:
+                await self._offer_to_ask_again(turn, now)
+            elif fresh:
                 with contextlib.suppress(BadQuestion):  # then what was asked first is answered
-                    await self._chat.amend(turn, now.text)
+                    await self._chat.amend(turn, now.text, event_id=now.key)
+
+    async def _offer_to_ask_again(self, turn: Turn, now: Incoming) -> None:
+        if self._offer is not None and may_be_asked_again(turn):
+            async with self._chat.control(self._surface, f"offer:{now.key}") as fresh:
+                if fresh:
+                    self._offer(turn, now)
 
     async def deleted(self, key: str, message: str) -> None:
         """Take back a message that was deleted, whoever it is; or end the answer of which it was a part.
@@ -109,7 +137,7 @@ class Intake:
         """
         turn = await self._chat.turn_of(self._surface, key)
         if turn is not None:
-            await self._chat.withdraw(turn)
+            await self._chat.withdraw(turn, event_id=key)
             return
         shown_by = await self._chat.showing(self._surface, message)
         if shown_by is not None and not shown_by.over:
@@ -144,12 +172,28 @@ class Intake:
                 self._say(incoming, sentence)
 
     async def _ask(self, incoming: Incoming) -> None:
+        line = None
+        if self._join_seconds and incoming.line_key:
+            line = Line(incoming.line_key, incoming.said_at, self._join_seconds, may_follow=incoming.joins_earlier)
+        if self._complete is not None:
+            incoming = await self._complete(incoming)
+        try:
+            await self._accept(replace(incoming.question(self._surface), line=line))
+        except Rejected as rejection:
+            await self._say_once(incoming, str(rejection), incoming.key)
+
+    async def _ask_for_app(self, incoming: Incoming) -> None:
+        """Ask what an app says. It is told nothing but answers, since it may answer whatever it is told."""
         if self._complete is not None:
             incoming = await self._complete(incoming)
         try:
             await self._accept(incoming.question(self._surface))
+        except OnlyApps as enough:
+            async with self._chat.control(self._surface, f"only-apps:{incoming.session}:{enough.turns}") as fresh:
+                if fresh:
+                    logger.warning("an app is not answered on %s: apps alone asked there lately", self._surface)
         except Rejected as rejection:
-            await self._say_once(incoming, str(rejection), incoming.key)
+            logger.info("what an app said on %s is not asked: %s", self._surface, type(rejection).__name__)
 
     async def _say_once(self, incoming: Incoming, sentence: str, key: str) -> None:
         """Say something to a message; the next time with this key, nothing."""

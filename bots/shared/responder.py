@@ -99,6 +99,11 @@ class Responder:
     async def _respond(self, turn: Turn, *, after: asyncio.Task[None] | None) -> None:
         if after is not None:  # what it is about to post has to be there before anybody looks for it
             await asyncio.wait({after})
+        try:
+            turn = await self._chat.settled(turn)
+        except (LeaseLost, StoreUnavailable):
+            self._chat.release(turn)
+            return
         unread = [*(turn.frame.beside if turn.frame is not None else ())]
 
         async def prepare(turn: Turn) -> Preparation:

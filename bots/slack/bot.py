@@ -69,10 +69,12 @@ class SlackBot:
 
         self._chat = chat
         self._tasks = tasks
+        self._apps = frozenset(settings.slack_apps)
         self._follows_up = settings.slack_follow_ups == "always"
         self._api = SlackApi(client(), chat.troubles)
         self._statuses = Statuses(self._api, tasks)
         self._no_streams: set[str] = set()
+        self._no_message_ids: set[str] = set()
         secret = settings.slack_signing_secret.get_secret_value()
         self._verifier = SignatureVerifier(secret) if secret else None
         allowed = Allowed(settings.slack_channels, settings.slack_people, settings.slack_strangers)
@@ -80,7 +82,7 @@ class SlackBot:
             self._api, self._statuses, chat, allowed, follows_up=self._follows_up
         )
         self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
-        self._commands = SlackCommands(self._api, chat, preparing.refusal, self.responder.accept, tasks)
+        self._commands = SlackCommands(self._api, chat, preparing.refusal, self.responder.accept, self._complete, tasks)
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")
         library_logger.setLevel(logging.ERROR)  # it quotes what people write below that, and warns of our settings
@@ -94,7 +96,8 @@ class SlackBot:
         self._commands.register(self.app)
         self._intake = Intake(
             chat, SURFACE, self.responder.accept, preparing, self._commands.say, controls=self._commands.controls,
-            complete=self._complete, refuses_at_once=False,
+            complete=self._complete, refuses_at_once=False, join_seconds=settings.slack_join_seconds,
+            offer=self._commands.offer_to_ask_again,
         )  # fmt: skip
 
     def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
@@ -146,7 +149,7 @@ class SlackBot:
             if now is not None and before is not None:
                 await self._intake.edited(now, f"edit:{body.get('event_id')}", before=before)
         elif kind in ("message", "app_mention") and (incoming := self._parse(body, event)) is not None:
-            if kind == "app_mention" and incoming.is_bare and not self._is_refused(incoming):
+            if kind == "app_mention" and incoming.is_bare and not incoming.by_app and not self._is_refused(incoming):
                 self._tasks.create_task(carried_out(self._tell_how_to_ask(incoming)))
             else:
                 await self._intake.message(incoming)
@@ -161,12 +164,14 @@ class SlackBot:
             await self._intake.tell_how_to_ask(mention)
 
     def _parse(self, body: Json, event: Json) -> Incoming | None:
-        incoming = parse_message(body, event, self._chat.masked)
+        incoming = parse_message(body, event, self._chat.masked, self._apps)
         if incoming is None:
             return None
-        return replace(incoming, is_follow_up=incoming.is_follow_up and self._follows_up)
+        if self._follows_up:
+            return incoming
+        return replace(incoming, is_follow_up=False, line_key=incoming.line_key if incoming.kind == "im" else "")
 
-    async def _complete(self, incoming: AnyIncoming) -> AnyIncoming:
+    async def _complete(self, incoming: AnyIncoming) -> Incoming:
         """Find out what may be kept of the messages that a question forwards or links to."""
         assert isinstance(incoming, Incoming)
         quoted, unread = await self._preparing.quotes.all_to_be_kept(incoming.content.quotes, incoming.bot)
@@ -174,7 +179,7 @@ class SlackBot:
         return replace(incoming, files=tuple(files), destination={**incoming.destination, "quoted": quoted})
 
     def _open_reply(self, turn: Turn, api: SlackApi) -> SlackReply:
-        return SlackReply(api, self._statuses, self._chat, turn, self._no_streams)
+        return SlackReply(api, self._statuses, self._chat, turn, self._no_streams, self._no_message_ids)
 
 
 def _deleted_in(event: Json) -> str:

@@ -20,11 +20,14 @@ from bots.shared.incoming import Incoming, Origin
 from bots.shared.intake import SECONDS_TO_CHECK
 from bots.shared.prepare import NOT_SURE
 from bots.slack.api import SlackApi
+from bots.slack.asked_again import ACTION as ASK_AGAIN_ACTION
+from bots.slack.asked_again import Complete, SlackAskedAgain
 from bots.slack.destination import Destination
 from bots.slack.question_command import Accept, QuestionCommand
 from bots.slack.reply import NOTICE
 from bots.slack.words import SURFACE, install_of, message_id, person_id, place_id, session_id
-from core import Chat, Json, PasswordsClosed, StoreUnavailable, WrongPassword
+from bots.slack.words import Incoming as SlackIncoming
+from core import Chat, Json, PasswordsClosed, StoreUnavailable, Turn, WrongPassword
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +65,14 @@ SUGGESTED_PROMPTS = [
 class SlackCommands:
     """Carries out what people tell Bob to do in Slack."""
 
-    def __init__(self, api: SlackApi, chat: Chat, refusal: Refusal, accept: Accept, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, api: SlackApi, chat: Chat, refusal: Refusal, accept: Accept, complete: Complete, tasks: asyncio.TaskGroup
+    ) -> None:
         self._api = api
         self._chat = chat
         self._refusal = refusal
         self._tasks = tasks
+        self._asked_again = SlackAskedAgain(api, chat, accept, complete)
         self._question = QuestionCommand(api, chat, accept, tasks)
         self.controls = Controls(chat, SURFACE, WORDING)
 
@@ -78,6 +84,7 @@ class SlackCommands:
         app.shortcut("forget_thread")(self._on_forget)
         app.view("forget_thread")(self._on_forget_confirmed)
         app.action("feedback")(self._on_feedback)
+        app.action(ASK_AGAIN_ACTION)(self._on_ask_again)
         app.action(re.compile(""))(_acknowledge)  # links count as buttons too
         app.event("app_home_opened")(self._on_home_opened)
 
@@ -91,6 +98,11 @@ class SlackCommands:
                 unfurl_links=False, unfurl_media=False, metadata={"event_type": NOTICE, "event_payload": {}},
             )
         )  # fmt: skip
+
+    def offer_to_ask_again(self, turn: Turn, incoming: Incoming) -> None:
+        """Show somebody who changed an answered question how to ask it again, in the background."""
+        assert isinstance(incoming, SlackIncoming)
+        self._tasks.create_task(self._asked_again.offer(turn, incoming))
 
     async def stop_pressed(self, body: Json, event: Json) -> None:
         """Stop what Slack's own button was pressed on."""
@@ -181,6 +193,17 @@ class SlackCommands:
         thanks = await self.controls.rate(turn, act.person, good=action.get("value") == "good")
         logger.info("turn %s was rated", turn.reference)
         await self._whisper(act, thanks)
+
+    async def _on_ask_again(self, ack: AsyncAck, body: Json, action: Json) -> None:
+        await ack()
+        act, pressed = act_in(body), str(action.get("action_ts") or "")
+        try:
+            sentence = await self._asked_again.ask(
+                install_of(body), act.channel, act.person, str(action.get("value") or ""), pressed
+            )
+        except StoreUnavailable:
+            sentence = NOT_NOW
+        await self._whisper(act, sentence)
 
     async def _on_home_opened(self, event: Json) -> None:
         if event.get("tab") == "messages" and event.get("channel"):

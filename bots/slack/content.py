@@ -28,6 +28,7 @@ OTHER_SUBTYPES = frozenset(
         "user_profile_change_log",
     }
 )  # fmt: skip
+APP_SUBTYPES = ("bot_message",)  # what an app says without an account of its own, a workflow for example
 A_FILE = "a file without a name"
 NAMELESS_ATTACHMENT = "an attachment that says nothing"
 NOTHING_TO_SHOW = ("This content can't be displayed.", "This message contains interactive elements.",
@@ -100,6 +101,15 @@ def subtype_of(message: Json) -> str | None:
 def is_of_an_app(message: Json) -> bool:
     """Whether an app or an integration says it, be it for somebody."""
     return bool(message.get("bot_id") or message.get("bot_profile") or message.get("subtype") == "bot_message")
+
+
+def ids_of_app(message: Json) -> set[str]:
+    """By which ids the app that says it is known: those of the bot (`B…`) and of the app (`A…`)."""
+    profile = message.get("bot_profile")
+    told = [message.get("bot_id"), message.get("app_id")]
+    if isinstance(profile, dict):
+        told += [profile.get("id"), profile.get("app_id")]
+    return {id_ for id_ in map(text_in, told) if id_}
 
 
 def author_of(message: Json) -> str:

@@ -24,6 +24,7 @@ class Destination(TypedDict):
     thread: str
     stranger: bool  # somebody of another company
     addressed: bool  # whether it can only be meant for us
+    app: NotRequired[str]  # its name, where an app asks; then there may be no `user`
     by_command: NotRequired[bool]  # whether it was typed as a command, which nobody else can read
     shown: NotRequired[str]  # by the question's message, besides its words
     quoted: NotRequired[list[Quoted]]  # messages that it forwards or links to

@@ -75,7 +75,7 @@ class SlackPreparing(Preparing[Destination]):
 
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
         earlier, unread = await self._earlier(turn, to)
-        asker = f"<@{to['user']}>"
+        asker = f"<@{to['user']}>" if to["user"] else to.get("app", "")
         remarks = [Remarks(EARLIER_IN_THIS_THREAD, earlier)] if earlier else []
         for quoted in to.get("quoted") or ():
             told = await self.quotes.told(turn, quoted, is_picked=False)
@@ -83,10 +83,11 @@ class SlackPreparing(Preparing[Destination]):
         if to.get("shown"):
             remarks.append(Remarks(SHOWN_BESIDES, [(asker, to["shown"])]))
         texts = [turn.question, *(text for each in remarks for said in each.said for text in said)]
-        names = await self._names_of([to["user"], *dict.fromkeys(user for text in texts for user in people_in(text))])
+        people = [to["user"]] if to["user"] else []
+        names = await self._names_of([*people, *dict.fromkeys(user for text in texts for user in people_in(text))])
         if turn.number == 1 and not turn.private and turn.question:
             await self._statuses.name(to, title_of(self._chat.masked(with_names(turn.question, names))))
-        frame = replace(turn.frame or Frame(), speaker="" if to["kind"] == "im" else names[to["user"]])
+        frame = replace(turn.frame or Frame(), speaker="" if to["kind"] == "im" else _speaker(to, names))
         return Preparation(
             question=with_names(turn.question, names),
             frame=self._with_unread(frame, unread),
@@ -109,12 +110,12 @@ class SlackPreparing(Preparing[Destination]):
             return ANOTHER_CHANNEL
         if to["stranger"] and not allowed.takes(to["user_team"]):
             return ANOTHER_COMPANY
-        if allowed.people and to["user"] not in allowed.people and not allowed.groups:
+        if allowed.people and _is_somebody(to) and to["user"] not in allowed.people and not allowed.groups:
             return NOT_ON_THE_LIST
         return None
 
     def _needs_a_look(self, to: Destination) -> bool:
-        return bool(self._allowed.people) and to["user"] not in self._allowed.people
+        return bool(self._allowed.people) and _is_somebody(to) and to["user"] not in self._allowed.people
 
     async def _refusal_after_a_look(self, to: Destination) -> str | None:
         is_member = any([to["user"] in await self._members(group) for group in self._allowed.groups])
@@ -191,6 +192,17 @@ class SlackPreparing(Preparing[Destination]):
         if is_of_an_app(message) or subtype_of(message) not in ACCEPTED_SUBTYPES:
             return message.get("user") == to["bot"]
         return message.get("user") == to["bot"] or is_for_us(raw_words_of(message), to["bot"], in_ours=in_ours)
+
+
+def _is_somebody(to: Destination) -> bool:
+    """Whether it is asked from an account, and by no app that has none."""
+    return bool(to["user"]) or "app" not in to
+
+
+def _speaker(to: Destination, names: Mapping[str, str]) -> str:
+    if "app" not in to:
+        return names[to["user"]]
+    return f"{names[to['user']]} (app)" if to["user"] else to["app"]
 
 
 def _is_between(message: Json, since: str | None, until: str) -> bool:

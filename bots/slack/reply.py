@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Collection
 
 from bots.shared.caller import Refused, Undeliverable
@@ -33,6 +34,11 @@ NO_STREAMS = (
     "access_denied", "feature_not_enabled", "method_not_supported_for_channel_type", "missing_scope",
     "not_allowed_token_type", "not_authorized", "unknown_method",
 )  # fmt: skip
+NO_MESSAGE_ID = (
+    "duplicate_channel_not_found", "duplicate_message_not_found", "invalid_arg_name", "invalid_arguments",
+    "invalid_client_msg_id",
+)  # fmt: skip
+NAMESPACE = uuid.UUID("6b0c3d2e-5f57-4a4e-9f0b-0d9a2f1f6a11")  # of the ids of messages; a random one
 LONGEST_PLAIN_TEXT = 3_800  # `chat.update` takes 4,000
 THE_REST_IS_REFUSED = "(Slack does not show the rest of this.)"
 REFUSED_BY_SLACK = "(Slack refuses to show this part of my answer.)"
@@ -46,13 +52,15 @@ NOTICE = "bob_notice"  # marks what is no part of an answer
 class SlackReply(StreamedReply):
     """Shows one answer in its thread. All that is written goes through `api`, which is fenced."""
 
-    def __init__(self, api: SlackApi, statuses: Statuses, chat: Chat, turn: Turn, no_streams: set[str]) -> None:
+    def __init__(
+        self, api: SlackApi, statuses: Statuses, chat: Chat, turn: Turn, no_streams: set[str], no_message_ids: set[str]
+    ) -> None:
         self._api = api
         self._statuses = statuses
         self._chat = chat
         self._destination = destination_of_turn(turn)
         self._next_at = 0.0
-        thread = _Thread(api, self._destination, statuses, no_streams)
+        thread = _Thread(api, turn, statuses, no_streams, no_message_ids)
         super().__init__(turn, posted_messages(chat, turn, thread), thread)
 
     async def __aenter__(self) -> SlackReply:
@@ -77,6 +85,8 @@ class SlackReply(StreamedReply):
     async def _say_elsewhere(self) -> None:
         """Tell the asker where nothing can be said in the place itself: there, but to them alone, or directly."""
         to = self._destination
+        if "app" in to:
+            return
         told = await self._api.attempt(
             "chat.postEphemeral", channel=to["channel"], user=to["user"], text=CANNOT_SAY_IT_THERE
         )
@@ -96,10 +106,15 @@ class SlackReply(StreamedReply):
 class _Thread(Messages, Streams):
     """The thread that an answer goes to."""
 
-    def __init__(self, api: SlackApi, destination: Destination, statuses: Statuses, no_streams: set[str]) -> None:
+    def __init__(
+        self, api: SlackApi, turn: Turn, statuses: Statuses, no_streams: set[str], no_message_ids: set[str]
+    ) -> None:
+        self._turn = turn
+        self._known = {each["id"] for each in turn.posted}
+        self._no_message_ids = no_message_ids
         self.limit, self.seconds, self.most_seconds = LIMIT, SECONDS_OF_A_STREAM, MOST_SECONDS_OF_A_STREAM
         self._api = api
-        self._destination = destination
+        self._destination = destination_of_turn(turn)
         self._statuses = statuses
         self._no_streams = no_streams
         self._refused: dict[str, int] = {}  # in how many forms a text was refused
@@ -108,7 +123,8 @@ class _Thread(Messages, Streams):
 
     @property
     def are_taken(self) -> bool:
-        return self._destination["install"] not in self._no_streams
+        is_for_a_person = "app" not in self._destination
+        return is_for_a_person and self._destination["install"] not in self._no_streams
 
     def not_taken(self, refusal: Refused) -> None:
         if refusal.code in NO_STREAMS:
@@ -120,7 +136,7 @@ class _Thread(Messages, Streams):
             "chat.startStream", at_once=True, channel=to["channel"], thread_ts=to["thread"],
             recipient_user_id=to["user"], recipient_team_id=to["user_team"], markdown_text=text,
         )  # fmt: skip
-        return _message(to, begun["ts"])
+        return self._noted(_message(to, begun["ts"]))
 
     async def append(self, message: Json, text: str) -> None:
         where = _where(self._destination, message)
@@ -146,9 +162,25 @@ class _Thread(Messages, Streams):
     async def post(self, text: str, state: State) -> Json:
         posted = await self._api.call(
             "chat.postMessage", channel=self._destination["channel"], thread_ts=self._destination["thread"],
-            unfurl_links=False, unfurl_media=False, **self._content(text, state),
+            unfurl_links=False, unfurl_media=False, **self._message_id(), **self._content(text, state),
         )  # fmt: skip
-        return _message(self._destination, posted["ts"])
+        message = self._noted(_message(self._destination, posted["ts"]))
+        if self._turn.fencing_token > 1:  # it may be the post of an earlier process, with what that had of the answer
+            await self._api.attempt("chat.update", **_where(self._destination, message), **self._content(text, state))
+        return message
+
+    def _message_id(self) -> Json:
+        """An id of the next part of this answer, the same whoever posts it: Slack may know by it what it has already.
+
+        No page of Slack's says so, so nothing relies on it, and where it is refused it is left out.
+        """
+        if self._destination["install"] in self._no_message_ids:
+            return {}
+        return {"client_msg_id": str(uuid.uuid5(NAMESPACE, f"{self._turn.id}:{len(self._known)}"))}
+
+    def _noted(self, message: Json) -> Json:
+        self._known.add(message["id"])
+        return message
 
     async def edit(self, message: Json, text: str, state: State, *, at_once: bool) -> None:
         where = _where(self._destination, message)
@@ -175,11 +207,15 @@ class _Thread(Messages, Streams):
             if each.get("user") == to["bot"] and (each.get("metadata") or {}).get("event_type") != NOTICE
         ]
         messages = [_message(to, each["ts"]) for each in ours if each["ts"] != to["thread"]]
+        self._known.update(each["id"] for each in messages)
         return [each for each in messages if each["id"] not in known]
 
     async def adapt(self, refusal: Refused, message: Json | None, text: str, state: State) -> bool:
         if refusal.code == "streaming_state_conflict" and message is not None:
             await self._end_stream(message)
+            return True
+        if message is None and refusal.code in NO_MESSAGE_ID and self._message_id():
+            self._no_message_ids.add(self._destination["install"])
             return True
         self._refused[text] = self._refused.get(text, 0) + 1
         return self._refused[text] < len(FORMS)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, SecretStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import NoDecode
 
-from core import SettingsError, SettingsModel, Url, Words
+from core import Seconds, SettingsError, SettingsModel, Url, Words
 
 ALL_TEAMS = "*"
 _TEAM = re.compile(r"[TE][A-Z0-9]+", re.ASCII)
+_APP = re.compile(r"[AB][A-Z0-9]+", re.ASCII)
 
 
 def _teams(value: Any) -> Any:
@@ -26,6 +27,13 @@ def _teams(value: Any) -> Any:
     return teams
 
 
+def _check_apps(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_APP.fullmatch, value)):
+        raise ValueError("must list ids of bots and apps like B0123 and A0123")
+    return value
+
+
+Apps = Annotated[Words, AfterValidator(_check_apps)]
 Teams = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_teams)]
 
 
@@ -40,6 +48,8 @@ class SlackSettings(SettingsModel):
     slack_channels: Words = ()
     slack_people: Words = ()
     slack_strangers: Teams = ()
+    slack_apps: Apps = ()
+    slack_join_seconds: Seconds = 1.5
 
     @property
     def transport(self) -> Literal["socket", "http"]:

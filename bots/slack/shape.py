@@ -43,8 +43,8 @@ def _is_event(event: object) -> bool:
 _ANY_OBJECT = an_object({})
 _NAMED = an_object({"id": _is_id})
 _MESSAGE_PARTS: dict[str, Check] = {
-    "subtype": _is_id, "bot_id": _is_id, "user": _is_id, "channel": _is_id, "channel_type": _is_id, "text": is_text,
-    "client_msg_id": _is_id, "ts": is_timestamp, "thread_ts": is_timestamp, "deleted_ts": is_timestamp,
+    "subtype": _is_id, "bot_id": _is_id, "app_id": _is_id, "user": _is_id, "channel": _is_id, "channel_type": _is_id,
+    "text": is_text, "client_msg_id": _is_id, "ts": is_timestamp, "thread_ts": is_timestamp, "deleted_ts": is_timestamp,
     "team": _is_id, "user_team": _is_id, "source_team": _is_id, "files": list_of(_ANY_OBJECT),
     "blocks": list_of(_ANY_OBJECT), "bot_profile": _ANY_OBJECT,
 }  # fmt: skip

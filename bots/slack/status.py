@@ -90,7 +90,8 @@ class Statuses:
         if self._are_agents.get(install, True):
             done = await self._api.attempt(
                 "agents.sessions.setStatus", seconds=SECONDS_TO_TRY, channel_id=destination["channel"],
-                thread_ts=destination["thread"], status=status, initiator_user_id=destination["user"],
+                thread_ts=destination["thread"], status=status,
+                **({} if "app" in destination else {"initiator_user_id": destination["user"]}),
             )  # fmt: skip
             if done.get("error") not in NO_AGENT:
                 return

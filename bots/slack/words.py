@@ -6,7 +6,7 @@ Sources: docs.slack.dev on events/message, events/app_mention, formatting messag
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -18,8 +18,11 @@ from bots.shared.plain_text import plain_text
 from bots.shared.titles import title
 from bots.slack.content import (
     ACCEPTED_SUBTYPES,
+    APP_SUBTYPES,
     OTHER_SUBTYPES,
+    author_of,
     content_of,
+    ids_of_app,
     is_of_an_app,
     raw_words_of,
     readable,
@@ -102,17 +105,24 @@ def install_of(body: Mapping[str, Any]) -> str:
     return str(team or enterprise)
 
 
-def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> Incoming | None:
-    """What a person says in this message or mention; None where it is nobody's, or nothing that was said.
+def parse_message(
+    body: Mapping[str, Any], event: Json, masked: Mask = str, apps: Collection[str] = ()
+) -> Incoming | None:
+    """What a person, or one of these `apps`, says in this message or mention; None where it is nobody's, or nothing
+    that was said.
 
-    What nobody said to us with it (names of files, quotes, tables) is `masked`, so that it is no place for passwords.
+    What nobody said to us with it (names of files, quotes, tables) is `masked`, so that it is no place for passwords;
+    and so is all that an app says, whoever made it say that.
     """
     subtype = subtype_of(event)
-    if is_of_an_app(event) or subtype in OTHER_SUBTYPES:
+    app = ids_of_app(event) if is_of_an_app(event) else None
+    if app is not None and (not app & {*apps} or body.get("api_app_id") in app or event.get("channel_type") == "im"):
+        return None
+    if subtype in OTHER_SUBTYPES and not (app and subtype in APP_SUBTYPES):
         return None
     bot = (body.get("authorizations") or [{}])[0].get("user_id") or ""
-    user = event.get("user")
-    if not user or user in (bot, SLACKBOT) or not event.get("channel") or not event.get("ts"):
+    user = event.get("user") or ""
+    if not (user or app) or user in (bot, SLACKBOT) or not event.get("channel") or not event.get("ts"):
         return None
     raw = raw_words_of(event)
     mentioned = re.compile(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>") if bot else None
@@ -137,25 +147,37 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
         return None
     content = content_of(event, masked, install)
     words_said = readable(text).strip()
+    if app is not None:
+        words_said = masked(words_said)
     says_nothing = not (words_said or content.shown or content.quotes or content.unread)
     source = {
         "install": install, "team": team, "bot": bot, "user": user, "channel": channel, "user_team": user_team,
         "kind": kind, "ts": ts, "thread": thread,
     }  # fmt: skip
+    destination = {**source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown}
+    session, place = session_id(install, channel, thread), place_id(install, channel)
+    person = person_id(install, user)
+    if app is not None:  # no person, whoever made it say this: what they may do is not for it
+        person = person_id(install, min(app))
+        destination["app"] = masked(author_of(event))
     return Incoming(
         key=message_key(install, channel, ts),  # a mention in a channel comes as two events
         # One thing said was delivered as two messages, 39 s apart.
         gesture=f"gesture:{install}:{channel}:{sent[:100]}" if (sent := event.get("client_msg_id")) else None,
-        session=session_id(install, channel, thread),
-        place=place_id(install, channel),
-        person=person_id(install, user),
+        session=session,
+        place=place,
+        person=person,
         text=words_said,
-        destination={**source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown},
-        asker="" if kind == "im" else user,
+        destination=destination,
+        asker="" if kind == "im" else user or destination["app"],
+        by_app=app is not None,
+        # Each message that is said directly opens a thread; in a channel nothing is heard without a mention.
+        line_key=f"{session if thread != ts else place}:{person}" if thread != ts or kind == "im" else "",
+        joins_earlier=not (content.shown or content.quotes or content.unread),
         files=content.unread,
         is_addressed=is_addressed,
         mentions_us=mentions_us,
-        is_follow_up=thread != ts and (opens_with is None or opens_with[1] == bot),
+        is_follow_up=app is None and thread != ts and (opens_with is None or opens_with[1] == bot),
         is_stranger=is_stranger,
         said_at=float(ts),
         is_bare=mentions_us and says_nothing and thread == ts,

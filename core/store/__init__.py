@@ -22,7 +22,7 @@ from core.store.migrations import SchemaTooNew, migrate
 from core.store.places import Places
 from core.store.sessions import Sessions
 from core.store.threads import Beginning, Begun, Plan, StoredThreads, ThreadState, Transcript
-from core.store.turns import Amended, Chosen, ThreadFate, Turns
+from core.store.turns import Amended, Chosen, ThreadFate, Turns, Withdrawn
 
 __all__ = [
     "Amended",
@@ -38,6 +38,7 @@ __all__ = [
     "ThreadFate",
     "ThreadState",
     "Transcript",
+    "Withdrawn",
 ]  # fmt: skip
 
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from core.store.names import begins_with
 from core.store.part import Part, reads
-from core.store.rows import IS_OPEN, IS_OVER, WAITS, all_turns, became_of, one_turn, sessions, turns
+from core.store.rows import IS_OPEN, IS_OVER, WAITS, all_turns, id_by_event, joined_events, one_turn, sessions, turns
 from core.store.tables import Control, PostedMessage
 from core.turns import Outcome, Turn
 
@@ -28,7 +28,11 @@ class Lookups(Part):
     @reads
     def by_event(self, connection: sa.Connection, surface: str, event_id: str) -> Turn | None:
         """See `Chat.turn_of`."""
-        return one_turn(connection, *became_of(surface, event_id))
+        asked = one_turn(connection, turns.c.surface == surface, turns.c.event_id == event_id)
+        if asked is not None:
+            return asked
+        turn_id = id_by_event(connection, surface, event_id)
+        return None if turn_id is None else one_turn(connection, turns.c.id == turn_id)
 
     @reads
     def passed(
@@ -116,7 +120,7 @@ class Lookups(Part):
     @reads
     def known_events(self, connection: sa.Connection, surface: str, event_ids: Collection[str]) -> set[str]:
         known: set[str] = set()
-        for table in (turns, controls):
+        for table in (turns, controls, joined_events):
             found = sa.select(table.c.event_id).where(table.c.surface == surface, table.c.event_id.in_(event_ids))
             known.update(connection.execute(found).scalars())
         return known

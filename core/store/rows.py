@@ -9,7 +9,6 @@ while a process prepares, asks or shows it. An open turn whose process is gone i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,17 +16,18 @@ import sqlalchemy as sa
 
 from core.errors import LeaseLost
 from core.frames import Frame
-from core.store.tables import ChatSession
+from core.store.tables import ChatSession, JoinedEvent
 from core.store.tables import Turn as TurnTable
 from core.turns import SUSPECTED_FROM, Outcome, Turn
 
 sessions: sa.Table = ChatSession.__table__  # type: ignore[attr-defined]
 turns: sa.Table = TurnTable.__table__  # type: ignore[attr-defined]
+joined_events: sa.Table = JoinedEvent.__table__  # type: ignore[attr-defined]
 
 _TURN = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "fencing_token",
     "destination", "posted", "said_password", "circle", "unread", "lapsed", "frame", "context", "answer", "error",
-    "outcome", "attempts",
+    "outcome", "joins", "attempts",
 )  # fmt: skip
 _earlier = turns.alias("earlier")
 
@@ -76,9 +76,13 @@ def all_turns(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> list
     return [_turn(row) for row in rows]
 
 
-def became_of(surface: str, event_id: str) -> Sequence[sa.ColumnElement[bool]]:
-    """Which turn an event became."""
-    return turns.c.surface == surface, turns.c.event_id == event_id
+def id_by_event(connection: sa.Connection, surface: str, event_id: str) -> str | None:
+    """The id of the turn that an event became, or that it joined."""
+    became = sa.select(turns.c.id).where(turns.c.surface == surface, turns.c.event_id == event_id)
+    joined = sa.select(joined_events.c.turn_id).where(
+        joined_events.c.surface == surface, joined_events.c.event_id == event_id
+    )
+    return connection.execute(became).scalar() or connection.execute(joined).scalar()
 
 
 def _turn(row: sa.RowMapping) -> Turn:

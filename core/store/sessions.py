@@ -91,7 +91,7 @@ class Sessions(Part):
         connection.execute(
             sa.update(turns).where(which).values(
                 question="", answer=None, context=None, error=None, person=None, outcome=Outcome.FORGOTTEN,
-                destination=None, posted=None, frame=None,
+                destination=None, posted=None, frame=None, lines=None, joins=None,
                 closed_at=sa.func.coalesce(turns.c.closed_at, self._clock.now), fencing_token=turns.c.fencing_token + 1,
             ),
             self._clock.params(),

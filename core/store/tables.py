@@ -14,6 +14,7 @@ Number: Any = BigInteger().with_variant(Integer, "sqlite")
 # Compared byte by byte, as SQLite does anyway, so that an index finds what begins with something.
 # What is pruned when it is old enough: as it stands in the queries too, else the index would not serve them.
 KEY_MAY_BE_PRUNED = "event_id IS NOT NULL AND destination IS NULL AND outcome <> 'forgotten'"
+MAY_BE_JOINED = "joins IS NOT NULL"
 IS_UNUSED = "issued AND turns = 0 AND assistant IS NULL"
 
 
@@ -53,6 +54,7 @@ class Turn(SQLModel, table=True):
         # With "closed_at", else SQLite prefers an index over all turns of the surface.
         _some("ix_turn_open_lease_owner", "closed_at", "surface", "lease_owner", where="closed_at IS NULL"),
         _some("ix_turn_key_closed_at", "closed_at", where=KEY_MAY_BE_PRUNED),
+        _some("ix_turn_joins", "surface", "joins", where=MAY_BE_JOINED),
     )
 
     id: str = Field(primary_key=True)  # 128 random bits: whoever knows it may follow the turn and stop it
@@ -89,6 +91,20 @@ class Turn(SQLModel, table=True):
     frame: str | None = Field(default=None, sa_type=Text)  # JSON: who asks, as a model is told; NULL: one person alone
     input_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     output_tokens: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    by_app: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})  # no person asked it
+    joins: str | None = None  # what lines that may still join it are known by; it is not begun until this is NULL
+    joins_until: float | None = None
+    lines: str | None = Field(default=None, sa_type=Text)  # JSON: what it was said in, while that may change
+
+
+class JoinedEvent(SQLModel, table=True):
+    """A message that is one of the lines of a turn, and not the first."""
+
+    __tablename__: ClassVar[str] = "joined_event"
+
+    surface: str = Field(primary_key=True)
+    event_id: str = Field(primary_key=True)
+    turn_id: str  # without a foreign key, as with posted messages
 
 
 class PostedMessage(SQLModel, table=True):

@@ -11,17 +11,18 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from core.errors import LeaseLost, NoPrivateHere, NotAccepted, Overloaded, PasswordsClosed
+from core.errors import LeaseLost, NoPrivateHere, NotAccepted, OnlyApps, Overloaded, PasswordsClosed
 from core.password import Reading, Said
 from core.store.database import Database
 from core.store.erasures import Erasures
 from core.store.guesses import Guesses, budgets_of
-from core.store.part import CHANNEL, Part, prepared, writes
+from core.store.lines import StoredLine, as_json, joined, line_of, lines_in, question_in
+from core.store.part import CHANNEL, Part, prepared, reads, writes
 from core.store.places import Places
 from core.store.prepared import Statement
 from core.store.rows import (
@@ -30,15 +31,18 @@ from core.store.rows import (
     IS_OPEN,
     IS_UNANSWERED,
     NOT_IN_WORK,
-    became_of,
+    fence,
     frame_as_json,
+    id_by_event,
+    joined_events,
     lease_of,
+    one_turn,
     sessions,
     turns,
 )
 from core.store.tables import KEY_MAY_BE_PRUNED, PostedMessage
 from core.store.threads import Beginning, Begun, StoredThreads
-from core.turns import Finished, Outcome, Question, Turn, Usage
+from core.turns import MOST_TURNS_OF_APPS, MOST_WINDOWS_OF_LINES, Finished, Outcome, Question, Turn, Usage
 
 posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
 
@@ -46,12 +50,20 @@ KEY_IS_KNOWN_SECONDS = 7 * 86_400.0
 PRUNED_AT_ONCE = 1_000
 _ACCEPTED = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "lease_owner",
-    "destination", "said_password", "circle", "unread", "lapsed", "frame",
+    "destination", "said_password", "circle", "unread", "lapsed", "frame", "by_app", "joins", "lines",
 )  # fmt: skip
 
 # What becomes of a thread when its turn closes: it contains the turn, it is thrown away, or nothing happened to it.
 ThreadFate = Literal["synced", "retired", "untouched"]
 Amended = Literal["amended", "unread", "too late"]
+Withdrawn = Literal["withdrawn", "shortened", "too late"]
+_MAY_BE_JOINED = (
+    IS_OPEN, IS_UNANSWERED, turns.c.stop.is_(False), turns.c.unread.is_(False),
+    turns.c.context.is_(None), turns.c.started_at.is_(None),  # an older process beside us waits for nobody
+)  # fmt: skip
+
+
+_IS_JOINED_NO_MORE = sa.or_(turns.c.joins.is_(None), turns.c.outcome.is_not(None), turns.c.stop)
 
 
 class _EventKnown(Exception):
@@ -112,10 +124,13 @@ class Turns(Part):
         opens: Opens,
         choose: Choose,
         max_waiting: int,
+        max_characters: int = 10**9,
         instead_of: str | None = None,
         begins: Callable[[Turn], Beginning | None] = lambda _: None,
-    ) -> tuple[Turn, Begun | None] | None:
+    ) -> tuple[Turn, Begun | None] | Literal["joined"] | None:
         """Make a question durable as a turn of its session. None means that its event was accepted before.
+
+        A line may also have "joined" a turn that waits for it, while that has no more than `max_characters`.
 
         It is also begun, where `begins` says how, and no earlier turn of its session is open.
 
@@ -123,11 +138,16 @@ class Turns(Part):
         otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
         `instead_of` is a failed turn of the same event, to be asked anew. What cannot be read is a turn of which
         nothing is kept, where it has a `destination`.
-        Raises Overloaded, and PasswordsClosed and NoPrivateHere where nobody would see the turn.
+        Raises Overloaded and OnlyApps, and PasswordsClosed and NoPrivateHere where nobody would see the turn.
         """
 
-        def work(c: sa.Connection) -> tuple[Turn, Begun | None] | NotAccepted:
+        def work(c: sa.Connection) -> tuple[Turn, Begun | None] | Literal["joined"] | NotAccepted:
             reading = self._read(c, question, said, is_repeated=instead_of is not None)
+            if question.line is not None and isinstance(reading, Reading):
+                if self._join(c, question, reading, opens, max_characters):
+                    return "joined"
+            elif question.destination is not None and self._has_joined.first(c, **_event_of(question)) is not None:
+                raise _EventKnown
             new = self._what_to_store(c, question, turn_id, reading, opens, choose)
             if isinstance(new, NotAccepted):
                 return new
@@ -142,7 +162,9 @@ class Turns(Part):
                 return full  # what counts has to count, also where there is no room
 
         try:
-            accepted = await self._db.write(work, in_order_of=question.session)
+            accepted = await self._db.write(
+                work, in_order_of=question.session if question.line is None else question.line.key
+            )
         except _EventKnown:
             return None
         if isinstance(accepted, NotAccepted):
@@ -153,10 +175,9 @@ class Turns(Part):
         """What a question says, or the seconds until it could be read. Raises _EventKnown."""
         if is_repeated:  # what counts in it did so when it was asked first
             return said.read()
-        if said.candidates and question.event_id:
-            known = sa.select(turns.c.id).where(*became_of(question.surface, question.event_id))
-            if connection.execute(known).first() is not None:
-                raise _EventKnown
+        may_be_known = said.candidates and question.event_id
+        if may_be_known and id_by_event(connection, question.surface, may_be_known) is not None:
+            raise _EventKnown
         return self._guesses.count(connection, budgets_of(question), said)
 
     def _what_to_store(
@@ -196,9 +217,11 @@ class Turns(Part):
     ) -> tuple[Turn, Begun | None]:  # fmt: skip
         """Store a question at the end of its session's queue, and begin it where it may be.
 
-        Raises _EventKnown or Overloaded, and stores nothing.
+        Raises _EventKnown, OnlyApps or Overloaded, and stores nothing.
         """
         session = self._count.first(connection, name=question.session, surface=question.surface, **self._clock.params())
+        if question.by_app and self._only_apps_asked(connection, session.id, session.turns):
+            raise OnlyApps(session.turns - 1)
         # There cannot wait more than were ever asked; counting costs more than that thought.
         full = session.turns > max_waiting and _open_in(connection, session.id) >= max_waiting
         if full and not question.may_wait:
@@ -219,9 +242,12 @@ class Turns(Part):
             "unread": new.unread,
             "lapsed": None if chosen.private else new.lapsed,
         }
+        joins = question.line.key if question.line is not None and not new.unread else None
         destination = None if question.destination is None else dict(question.destination)
         frame = None if new.unread else question.frame
-        turn = Turn(**values, session=question.session, fencing_token=1, destination=destination, frame=frame)
+        turn = Turn(
+            **values, session=question.session, fencing_token=1, destination=destination, frame=frame, joins=joins
+        )
         how = begins(turn)
         found = self._threads.before(connection, turn) if how is not None else None
         if found is not None and found.waits:
@@ -231,6 +257,10 @@ class Turns(Part):
             "destination": None if destination is None else json.dumps(destination),
             "frame": frame_as_json(frame),
             "is_begun": how is not None and bool(turn.question),
+            "by_app": question.by_app,
+            "joins": joins,
+            "joins_seconds": None if joins is None or question.line is None else question.line.seconds,
+            "lines": None if joins is None else as_json([line_of(question, new.text)]),
         }
         if self._insert_turn.first(connection, **values, **stored, **self._clock.params()) is None:
             raise _EventKnown
@@ -263,11 +293,86 @@ class Turns(Part):
                     "fencing_token": 1, "attempts": 0, "stop": False, "accepted_at": self._clock.now,
                     "input_tokens": 0, "output_tokens": 0, "started_at": sa.case((is_begun, self._clock.now)),
                     "working_token": sa.case((is_begun, 1)),
+                    "joins_until": self._clock.now + sa.bindparam("joins_seconds", type_=sa.Double()),
                 }
             )
             .on_conflict_do_nothing(index_elements=["surface", "event_id"])
             .returning(turns.c.id)
         )  # fmt: skip
+
+    def _only_apps_asked(self, connection: sa.Connection, session_id: int, number: int) -> bool:
+        """Whether apps asked all the turns right before this one, and as many as they may."""
+        last = turns.c.number.between(number - MOST_TURNS_OF_APPS, number - 1)
+        found = sa.select(sa.func.count()).where(turns.c.session_id == session_id, last, turns.c.by_app)
+        return bool(connection.execute(found).scalar_one() >= MOST_TURNS_OF_APPS)
+
+    # ── joining ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @prepared
+    def _has_joined(self) -> Statement:
+        which = (
+            joined_events.c.surface == sa.bindparam("surface"), joined_events.c.event_id == sa.bindparam("event"),
+        )  # fmt: skip
+        return sa.select(joined_events.c.turn_id).where(*which)
+
+    def _join(
+        self, connection: sa.Connection, question: Question, reading: Reading, opens: Opens, max_characters: int
+    ) -> bool:
+        """Let a line join the turn that waits for it. False where there is none, or none that it may join.
+
+        Raises _EventKnown.
+        """
+        line = question.line
+        assert line is not None
+        assert question.event_id is not None
+        if id_by_event(connection, question.surface, question.event_id) is not None:
+            raise _EventKnown
+        which = turns.c.surface == question.surface, turns.c.joins == line.key, *_MAY_BE_JOINED
+        columns = turns.c.id, turns.c.lines, turns.c.private, turns.c.assistant, turns.c.accepted_at
+        found = sa.select(*columns).where(*which).order_by(turns.c.accepted_at.desc()).limit(1).with_for_update()
+        waiting = connection.execute(found).first() if line.may_follow else None
+        opened = opens(reading)
+        if waiting is None or (opened is not None and waiting.private and waiting.assistant != opened.name):
+            return False  # what was said to one private assistant is not for another
+        lines = joined(lines_in(waiting.lines), line_of(question, reading.text), line)
+        if lines is None or len(text := question_in(lines)) > max_characters:
+            return False
+        if question.gesture and not self._places.is_new_gesture(connection, question.surface, question.gesture):
+            raise _EventKnown
+        until, latest = self._clock.now + line.seconds, waiting.accepted_at + MOST_WINDOWS_OF_LINES * line.seconds
+        connection.execute(
+            sa.update(turns).where(turns.c.id == waiting.id).values(
+                question=text, lines=as_json(lines), joins_until=sa.case((until < latest, until), else_=latest),
+                **_opened_by_its_text(opened),
+            ),
+            self._clock.params(),
+        )  # fmt: skip
+        connection.execute(sa.insert(joined_events).values(
+            surface=question.surface, event_id=question.event_id, turn_id=waiting.id
+        ))  # fmt: skip
+        return True
+
+    @reads
+    def seconds_to_join(self, connection: sa.Connection, turn: Turn) -> float:
+        """For how long lines may still join a turn, and it is not to be begun."""
+        left = sa.select((turns.c.joins_until - self._clock.now).label("left"), _IS_JOINED_NO_MORE.label("over"))
+        found = connection.execute(left.where(HAS_LEASE), {**lease_of(turn), **self._clock.params()}).first()
+        if found is None:
+            raise LeaseLost
+        return 0.0 if found.over else max(0.0, found.left)
+
+    @writes
+    def end_joining(self, connection: sa.Connection, turn: Turn, *, at_once: bool) -> Turn | None:
+        """Let nothing join a turn any more, which is given as it is by now. None where it still waits, and may."""
+        is_due = sa.true() if at_once else sa.or_(_IS_JOINED_NO_MORE, turns.c.joins_until <= self._clock.now)
+        settled = connection.execute(
+            sa.update(turns).where(HAS_LEASE, is_due).values(joins=None, joins_until=None).returning(turns.c.id),
+            {**lease_of(turn), **self._clock.params()},
+        ).first()
+        if settled is None:
+            fence(connection, turn)
+            return None
+        return one_turn(connection, turns.c.id == turn.id)
 
     # ── answering ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -319,7 +424,7 @@ class Turns(Part):
     ) -> None:
         """Record why there is no answer; `sentence` is what the person is told. It closes as with `close_answered`."""
         if outcome is Outcome.REFUSED:  # nothing of it is kept
-            self._change(connection, turn, question="", context="", frame=None)
+            self._change(connection, turn, question="", context="", frame=None, lines=None)
         if self._end(connection, turn, outcome, again=again, error=sentence) and thread == "retired":
             self._threads.retire(connection, turn.session_id, turn.assistant)
 
@@ -426,6 +531,7 @@ class Turns(Part):
             .where(HAS_LEASE)
             .values(
                 closed_at=self._clock.now,
+                lines=None,
                 outcome=sa.case((was_shown, turns.c.outcome), else_=sa.literal_column("'undeliverable'")),
             )
             .returning(turns.c.session_id, turns.c.closed_at)
@@ -444,30 +550,33 @@ class Turns(Part):
         return marked is not None
 
     @writes
-    def amend(self, connection: sa.Connection, turn: Turn, said: Said, opens: Opens) -> Amended:
+    def amend(
+        self, connection: sa.Connection, turn: Turn, said: Said, opens: Opens, event_id: str | None = None
+    ) -> Amended:
         """Let a turn that is not answered yet ask another text, and let go of it.
 
-        `opens` tells which private assistant a reading of it opens, whose the turn is then; what another may have begun
-        to be told is retired.
+        Of one that has several lines the text is that of the line with this event. `opens` tells which private
+        assistant a reading of it opens, whose the turn is then; what another may have begun to be told is retired.
         """
         may_be_amended = turns.c.id == turn.id, IS_UNANSWERED, turns.c.stop.is_(False)
         # Locked, so that nobody answers or stops it until we have read the text.
-        if connection.execute(sa.select(turns.c.id).where(*may_be_amended).with_for_update()).first() is None:
+        locked = connection.execute(sa.select(turns.c.lines).where(*may_be_amended).with_for_update()).first()
+        if locked is None:
+            return "too late"
+        lines = lines_in(locked.lines)
+        if len(lines) > 1 and event_id not in [each.event_id for each in lines]:  # it was deleted meanwhile
             return "too late"
         reading = self._guesses.count(connection, budgets_of(turn), said)
         is_read = isinstance(reading, Reading)
         text, opened = (reading.text, opens(reading)) if isinstance(reading, Reading) else ("", None)
-        values: dict[str, Any] = {
-            "question": text, "unread": not is_read, "context": None, "lease_owner": None,
-            "fencing_token": turns.c.fencing_token + 1, "attempts": 0, "started_at": None,
-        }  # fmt: skip
+        if len(lines) > 1 and opened is not None and turn.private and opened.name != turn.assistant:
+            return "too late"
+        lines = [replace(each, text=text) if each.event_id == event_id else each for each in lines]
+        values = _asked_anew(question_in(lines) if len(lines) > 1 else text, lines)
+        values["unread"] = not is_read
         if not is_read:
-            values["frame"] = None
-        if opened is not None:
-            values |= {
-                "assistant": opened.name, "private": True, "circle": opened.circle, "said_password": True,
-                "lapsed": None,
-            }  # fmt: skip
+            values |= {"question": "", "frame": None, "lines": None, "joins": None}
+        values |= _opened_by_its_text(opened)
         changed = sa.update(turns).where(*may_be_amended).values(values).returning(turns.c.id)
         if connection.execute(changed).first() is None:
             return "too late"
@@ -477,21 +586,29 @@ class Turns(Part):
         return "amended" if is_read else "unread"
 
     @writes
-    def withdraw(self, connection: sa.Connection, turn_id: str) -> bool:
-        """Let an open turn end without a question and an answer, and let go of it. False where it is not open."""
-        ended = (
-            sa.update(turns)
-            .where(turns.c.id == turn_id, IS_OPEN)
-            .values(
-                outcome=Outcome.WITHDRAWN, question="", answer="", context="", error=None, frame=None,
-                lease_owner=None, fencing_token=turns.c.fencing_token + 1, attempts=0,
-            )
-            .returning(turns.c.id)
-        )  # fmt: skip
-        if connection.execute(ended).first() is None:
-            return False
+    def withdraw(self, connection: sa.Connection, turn_id: str, event_id: str | None = None) -> Withdrawn:
+        """Let an open turn end without a question and an answer, and let go of it.
+
+        One that has more lines than that of this event, and no answer yet, goes on with the others.
+        """
+        locked = sa.select(turns.c.lines, turns.c.outcome, turns.c.stop).where(turns.c.id == turn_id, IS_OPEN)
+        turn = connection.execute(locked.with_for_update()).first()
+        if turn is None:
+            return "too late"
+        lines = lines_in(turn.lines)
+        values = {
+            "outcome": Outcome.WITHDRAWN, "question": "", "answer": "", "context": "", "error": None, "frame": None,
+            "lines": None, "lease_owner": None, "fencing_token": turns.c.fencing_token + 1, "attempts": 0,
+        }  # fmt: skip
+        if event_id is not None and len(lines) > 1:
+            others = [each for each in lines if each.event_id != event_id]
+            if len(others) == len(lines) or turn.outcome is not None or turn.stop:
+                return "too late"
+            values = _asked_anew(question_in(others), others)
+            values["destination"] = json.dumps(dict(others[0].destination))  # what it was may be gone with its message
+        connection.execute(sa.update(turns).where(turns.c.id == turn_id).values(values))
         self._notify(connection, "lost")
-        return True
+        return "withdrawn" if "outcome" in values else "shortened"
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -532,6 +649,27 @@ class Turns(Part):
         message = sa.func.concat("closed ", closed.c.session_id)
         told = sa.select(sa.func.pg_notify(CHANNEL, message)).where(is_heard).scalar_subquery()
         return sa.select(closed.c.session_id, sa.cast(told, sa.Text).label("told")).add_cte(*others)
+
+
+def _asked_anew(text: str, lines: Sequence[StoredLine]) -> dict[str, Any]:
+    """The values of a turn that asks another text than it did, as whoever takes it next finds it."""
+    return {
+        "question": text, "lines": as_json(lines) if lines else None, "context": None, "lease_owner": None,
+        "fencing_token": turns.c.fencing_token + 1, "attempts": 0, "started_at": None,
+    }  # fmt: skip
+
+
+def _opened_by_its_text(opened: Chosen | None) -> dict[str, Any]:
+    """The values of a turn whose text holds the password of this assistant."""
+    if opened is None:
+        return {}
+    return {
+        "assistant": opened.name, "private": True, "circle": opened.circle, "said_password": True, "lapsed": None,
+    }  # fmt: skip
+
+
+def _event_of(question: Question) -> dict[str, str]:
+    return {"surface": question.surface, "event": question.event_id or ""}
 
 
 def _did(connection: sa.Connection, turn: Turn, *what: sa.ColumnElement[bool]) -> bool:

@@ -284,7 +284,7 @@ async def in_slack(
 
 def slack_settings(slack: FakeSlack, transport: Transport) -> dict[str, str]:
     """What a process needs to know of a Slack."""
-    ours = {"SLACK_BOT_TOKEN": slack.bot_token, "SLACK_API_URL": slack.url}
+    ours = {"SLACK_BOT_TOKEN": slack.bot_token, "SLACK_API_URL": slack.url, "SLACK_JOIN_SECONDS": "0"}
     if transport == "http":
         return {**ours, "SLACK_SIGNING_SECRET": slack.signing_secret}
     return {**ours, "SLACK_APP_TOKEN": slack.app_token}

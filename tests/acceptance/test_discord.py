@@ -56,7 +56,7 @@ def settings(environment: Environment, discord: FakeDiscord, tmp_path: Path) -> 
     """The settings of a process in this Discord, with this OpenAI."""
     return environment(
         DISCORD_TOKEN=discord.token, DISCORD_API_URL=discord.url, PRIVATE_BOB_PASSWORD=PASSWORD, PORT="0",
-        TMPDIR=str(tmp_path),
+        TMPDIR=str(tmp_path), DISCORD_JOIN_SECONDS="0",
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def discord() -> Iterator[FakeDiscord]:
 @pytest.fixture
 def settings(environment: Environment, discord: FakeDiscord, tmp_path: Path) -> dict[str, str]:
     ours = {"DISCORD_TOKEN": discord.token, "DISCORD_API_URL": discord.url, "PORT": "0", "TMPDIR": str(tmp_path)}
-    return {**environment(**ours)}
+    return {**environment(**ours), "DISCORD_JOIN_SECONDS": "0"}
 
 
 async def answered(discord: FakeDiscord, *messages: int) -> None:

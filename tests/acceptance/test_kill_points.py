@@ -283,7 +283,7 @@ class OnDiscord(People):
 
     def __init__(self, model: Model, discord: FakeDiscord) -> None:
         super().__init__(model)
-        self.settings = {"DISCORD_TOKEN": discord.token, "DISCORD_API_URL": discord.url}
+        self.settings = {"DISCORD_TOKEN": discord.token, "DISCORD_API_URL": discord.url, "DISCORD_JOIN_SECONDS": "0"}
         self._discord = discord
         self._said: collections.defaultdict[str, list[int]] = collections.defaultdict(list)
 

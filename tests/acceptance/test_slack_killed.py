@@ -61,7 +61,8 @@ class Bob:
 def settings_for(slack: FakeSlack, transport: Transport, port: int) -> dict[str, str]:
     secret = {"http": "SLACK_SIGNING_SECRET", "socket": "SLACK_APP_TOKEN"}[transport]
     value = slack.signing_secret if transport == "http" else slack.app_token
-    return {"SLACK_BOT_TOKEN": slack.bot_token, "SLACK_API_URL": slack.url, secret: value, "PORT": str(port)}
+    ours = {"SLACK_BOT_TOKEN": slack.bot_token, "SLACK_API_URL": slack.url, "SLACK_JOIN_SECONDS": "0"}
+    return {**ours, secret: value, "PORT": str(port)}
 
 
 @asynccontextmanager

@@ -97,6 +97,7 @@ def bot(name: str, model: FakeOpenAI, discord: FakeDiscord) -> Iterator[None]:
             "DATABASE_URL": f"sqlite:///{folder}/bob.db",
             "DISCORD_TOKEN": discord.token,
             "DISCORD_API_URL": discord.url,
+            "DISCORD_JOIN_SECONDS": "0",
             "LOG_LEVEL": "error",
             "DRAIN_SECONDS": "0",
             "PYTHONPATH": str(Path(__file__).parents[2]),

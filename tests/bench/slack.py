@@ -41,6 +41,7 @@ def measure(name: str) -> Iterator[list[float]]:
             "SLACK_BOT_TOKEN": slack.bot_token,
             "SLACK_SIGNING_SECRET": slack.signing_secret,
             "SLACK_API_URL": slack.url,
+            "SLACK_JOIN_SECONDS": "0",
         }
         with app(COMMANDS[name], model) as (_, port):
             for number in range(ROUNDS + 1):

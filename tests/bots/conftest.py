@@ -106,6 +106,7 @@ def bob(fake: FakeOpenAI, slack: FakeSlack, sqlite_url: str) -> Start:
     @contextlib.asynccontextmanager
     async def start(*, over: Over = "socket", **settings: Any) -> AsyncIterator[Bob]:
         ours = {"drain_seconds": 0, "slack_bot_token": slack.bot_token, "slack_api_url": slack.url}
+        ours["slack_join_seconds"] = 0  # waiting is tested where it is what a test is about
         if over == "socket":
             ours["slack_app_token"] = slack.app_token
         else:

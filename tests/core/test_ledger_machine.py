@@ -343,6 +343,7 @@ class LedgerMachine(RuleBasedStateMachine):
             question, turn_id=turn_id, said=Said(frozenset(), lambda: Reading(question.text)), opens=lambda _: None,
             choose=lambda *_: ASSISTANTS[what % len(ASSISTANTS)], max_waiting=MAX_WAITING, instead_of=instead_of,
         )  # fmt: skip
+        assert accepted != "joined"
         return accepted[0] if accepted is not None else None
 
     def _accept(self, who: int, question: Question, what: int, instead_of: Entry | None = None) -> Turn | None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from core import Outcome, PasswordsClosed, Question, Turn
+from core import Line, Outcome, PasswordsClosed, Question, Turn
 from core.password import Password, Passwords
 from core.store import Beginning, Begun, Chosen, Plan, Store, liveness
 from core.store.migrations import migrate
@@ -24,10 +24,10 @@ SURFACE = "web"
 SCOPE = "a scope"
 GROWING = {
     "chat_session", "turn", "thread", "posted_message", "guess", "lockout", "unlock", "feedback", "control",
-    "stored_response", "erasure",
+    "stored_response", "erasure", "joined_event",
 }  # fmt: skip
 SMALL = {"api_key", "lease_owner", "place", "alembic_version"}
-SMALL_INDEXES = {"ix_turn_open_queue", "ix_turn_open_lease_owner"}  # of open turns
+SMALL_INDEXES = {"ix_turn_open_queue", "ix_turn_open_lease_owner", "ix_turn_joins"}  # of open turns
 TOO_WIDE = {"surface", "scope"}  # what an index finds by these alone are all rows, or most
 # These read the first entry of a scope, and the entries that they count.
 MAY_BE_WIDE = {"seconds_to_next", "out_of_reach"}
@@ -139,6 +139,7 @@ class Everything:
     async def run(self) -> None:
         await self.answers()
         await self._turns()
+        await self._lines()
         await self._controls()
         await self._look_ups()
         await self._erase()
@@ -169,6 +170,29 @@ class Everything:
         failed = await self.turn()
         await self.close_unanswered(failed, Outcome.FAILED, None, thread="retired")
         await self.turn(instead_of=failed.id)
+
+    async def _lines(self) -> None:
+        async def say(event: str, **more: Any) -> Any:
+            line = Line("a place:a person", 1.0, 60.0)
+            said = Question(SURFACE, f"web:{event}", event, event, "a person", destination={}, line=line, **more)
+            return await self.accept(
+                said, turn_id=event, said=PASSWORDS.said(event), opens=lambda _: None, max_waiting=1,
+                choose=lambda *_: Chosen("Bob"),
+            )  # fmt: skip
+
+        turn, _ = await say("line1")
+        assert await say("line2", gesture="a gesture") == "joined"
+        app = Question(SURFACE, "web:app", "Q", "app1", "an app", destination={}, by_app=True)
+        await self.accept(
+            app, turn_id="app", said=PASSWORDS.said("Q"), opens=lambda _: None, max_waiting=1,
+            choose=lambda *_: Chosen("Bob"),
+        )  # fmt: skip
+        await self.by_event(SURFACE, "line2")
+        await self.seconds_to_join(turn)
+        assert await self.end_joining(turn, at_once=False) is None
+        assert await self.end_joining(turn, at_once=True) is not None
+        assert await self.amend(turn, PASSWORDS.said("anew"), lambda _: None, "line1") == "amended"
+        assert await self.withdraw("line1", "line1") == "shortened"
 
     async def _controls(self) -> None:
         turn = await self.turn("web:public:2")
@@ -239,6 +263,7 @@ FILL = [
     " 2000000000 FROM chat_session",
     "INSERT INTO thread (session_id, assistant, private, scope, conversation_id, begins, synced, in_doubt, tokens)"
     " SELECT id, 'Bob', FALSE, 'a scope', 'x' || id, 1, 1, FALSE, 0 FROM chat_session",
+    "INSERT INTO joined_event SELECT surface, 'j' || session_id, id FROM turn",
     "INSERT INTO posted_message SELECT surface, 'm' || session_id, id FROM turn",
     "INSERT INTO feedback SELECT id, 'p', TRUE, 0 FROM turn",
     "INSERT INTO control SELECT surface, id, 2000000000, TRUE FROM turn",

@@ -306,12 +306,15 @@ class World:
 
     def turn_back_the_schema(self) -> None:
         """Have the database be as the step before would have left it. Nobody may have it open."""
-        assert HEAD == "0008", "the last step is another by now: take that back"
+        assert HEAD == "0009", "the last step is another by now: take that back"
         self.ledger("SELECT 1")
         assert self._reader is not None
         with contextlib.suppress(sqlite3.OperationalError):  # where that is how it is, or there is none yet
-            self._reader.execute("ALTER TABLE turn DROP COLUMN working_token")
-            self._reader.execute("UPDATE alembic_version SET version_num = '0007'")
+            self._reader.execute("DROP INDEX ix_turn_joins")
+            for column in ("by_app", "joins", "joins_until", "lines"):
+                self._reader.execute(f"ALTER TABLE turn DROP COLUMN {column}")
+            self._reader.execute("DROP TABLE joined_event")
+            self._reader.execute("UPDATE alembic_version SET version_num = '0008'")
         self.loop.trace("the schema is that of the step before")
 
     def set_clock(self, error: float) -> None:

@@ -226,6 +226,7 @@ def _settings(
         "DATABASE_URL": database_url or f"sqlite:///{folder / 'bob.db'}",
         "DISCORD_TOKEN": discord.token,
         "DISCORD_API_URL": discord.url,
+        "DISCORD_JOIN_SECONDS": "0",
         "SSL_CERT_DIR": str(folder),  # to read all certificates takes longer than the rest of a start
         "TMPDIR": str(folder),
     }

@@ -80,6 +80,7 @@ def bob(fake: FakeOpenAI, discord: FakeDiscord, sqlite_url: str) -> Start:
     @contextlib.asynccontextmanager
     async def start(**settings: Any) -> AsyncIterator[Bob]:
         ours = {"drain_seconds": 0, "discord_token": discord.token, "discord_api_url": discord.url}
+        ours["discord_join_seconds"] = 0  # waiting is tested where it is what a test is about
         all_settings: dict[str, Any] = {**ours, **settings}
         of_discord = from_arguments_alone(DiscordSettings)(**all_settings)
         running = Bob(make_settings(fake, sqlite_url, **all_settings), of_discord, discord)

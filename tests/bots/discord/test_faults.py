@@ -698,7 +698,7 @@ async def test_an_answer_grows_on_while_the_gateway_is_away(
 
 
 def settings_for(discord: FakeDiscord, **more: Any) -> DiscordSettings:
-    ours = {"discord_token": discord.token, "discord_api_url": discord.url}
+    ours = {"discord_token": discord.token, "discord_api_url": discord.url, "discord_join_seconds": 0}
     return DiscordSettings(**{**ours, **more}, _env_file=None)
 
 

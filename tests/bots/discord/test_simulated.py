@@ -198,7 +198,8 @@ def bob(fake: FakeOpenAI, world: World, sqlite_url: str) -> Start:
 
     @contextlib.asynccontextmanager
     async def start(**settings: Any) -> AsyncIterator[DiscordBot]:
-        ours = DiscordSettings(**{"discord_token": "a-token", **settings}, _env_file=None)
+        of_discord = {"discord_token": "a-token", "discord_join_seconds": 0, **settings}
+        ours = DiscordSettings(**of_discord, _env_file=None)
         async with (
             open_chat(make_settings(fake, sqlite_url, **{"drain_seconds": 0, **settings})) as chat,
             connected_discord(ours, chat, drain_seconds=0) as bot,
