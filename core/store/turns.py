@@ -564,8 +564,8 @@ class Turns(Part):
         if locked is None:
             return "too late"
         lines = lines_in(locked.lines)
-        if len(lines) > 1 and event_id not in [each.event_id for each in lines]:  # it was deleted meanwhile
-            return "too late"
+        if event_id is not None and lines and event_id not in [each.event_id for each in lines]:
+            return "too late"  # that line was deleted
         reading = self._guesses.count(connection, budgets_of(turn), said)
         is_read = isinstance(reading, Reading)
         text, opened = (reading.text, opens(reading)) if isinstance(reading, Reading) else ("", None)
@@ -600,10 +600,10 @@ class Turns(Part):
             "outcome": Outcome.WITHDRAWN, "question": "", "answer": "", "context": "", "error": None, "frame": None,
             "lines": None, "lease_owner": None, "fencing_token": turns.c.fencing_token + 1, "attempts": 0,
         }  # fmt: skip
-        if event_id is not None and len(lines) > 1:
-            others = [each for each in lines if each.event_id != event_id]
-            if len(others) == len(lines) or turn.outcome is not None or turn.stop:
-                return "too late"
+        others = [each for each in lines if each.event_id != event_id]
+        if event_id is not None and lines and (len(others) == len(lines) or (others and _is_ending(turn))):
+            return "too late"
+        if event_id is not None and others:
             values = _asked_anew(question_in(others), others)
             values["destination"] = json.dumps(dict(others[0].destination))  # what it was may be gone with its message
         connection.execute(sa.update(turns).where(turns.c.id == turn_id).values(values))
@@ -666,6 +666,10 @@ def _opened_by_its_text(opened: Chosen | None) -> dict[str, Any]:
     return {
         "assistant": opened.name, "private": True, "circle": opened.circle, "said_password": True, "lapsed": None,
     }  # fmt: skip
+
+
+def _is_ending(turn: sa.Row[Any]) -> bool:
+    return turn.outcome is not None or bool(turn.stop)
 
 
 def _event_of(question: Question) -> dict[str, str]:

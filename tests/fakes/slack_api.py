@@ -198,21 +198,23 @@ class FakeSlack:
         broadcast: bool = False,
         subtype: str | None = None,
         bot_id: str | None = None,
+        app_id: str | None = None,
+        username: str | None = None,
         team: str | None = None,
         client_msg_id: str | None = None,
     ) -> str:
-        """A person writes, or an app. What is returned is the timestamp of the message."""
+        """A person writes, or an app, for a `user` or for none. What is returned is the timestamp of the message."""
         with self._changes.changing():
             state = self._state
             room = state.world.channels[channel]
-            author = state.world.users[user]
+            author = state.world.users[user] if user else User("", username or "", bot_id=bot_id)
             withheld = author.team != TEAM
             kept = [state.world.files[id] for id in files]
             told = [file.withheld() if withheld else file.as_json(state.url) for file in kept]
             kind = "file_share" if files else "thread_broadcast" if broadcast else subtype
             more = {"thread_ts": thread_ts, "files": told, "subtype": kind, "bot_id": bot_id}
             more |= {"client_msg_id": client_msg_id} if client_msg_id else {}
-            more |= {"attachments": [*attachments], "blocks": [*blocks]}
+            more |= {"attachments": [*attachments], "blocks": [*blocks], "app_id": app_id, "username": username}
             return state.said(author, room, text, team=team or author.team, **more).ts
 
     def edits(self, channel: str, ts: str, text: str) -> None:

@@ -54,6 +54,9 @@ class Message:
     metadata: Json = field(default_factory=dict)
     thread_ts: str | None = None
     bot_id: str | None = None
+    app_id: str | None = None
+    username: str | None = None
+    """The name under which an app without an account of its own says it; then there is no user."""
     team: str = TEAM
     subtype: str | None = None
     files: list[Json] = field(default_factory=list)
@@ -113,6 +116,11 @@ class Message:
             told["client_msg_id"] = self.client_msg_id
         if self.bot_id:
             told |= {"bot_id": self.bot_id}
+        for name in ("app_id", "username"):
+            if value := getattr(self, name):
+                told[name] = value
+        if not self.user:
+            told.pop("user")
         if self.by_bot:
             told |= {"app_id": APP, "bot_profile": bot_profile()}
         for name in ("subtype", "thread_ts", "edited", "files", "attachments", "blocks"):
