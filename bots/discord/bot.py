@@ -264,7 +264,8 @@ class DiscordBot:
         """Show somebody who changed an answered question how to ask it again, in the background."""
         assert isinstance(incoming, Incoming)
         view, nonce = button_to_ask_again(incoming.id), f"again-{incoming.id}"
-        where, reference = destination_of_turn(turn)["channel"], None
+        to, reference = destination_of_turn(turn), None
+        where = (to["message"] if to["kind"] == "opens" else None) or to["channel"]
         if turn.posted:  # not to the question, else it looked like an answer
             where, last = int(turn.posted[-1]["channel"]), int(turn.posted[-1]["id"])
             reference = discord.MessageReference(message_id=last, channel_id=where, fail_if_not_exists=False)
@@ -292,7 +293,8 @@ class DiscordBot:
             **to, "quoted": read["quoted"], "shown": read.get("shown", ""), "addressed": True,
         }  # fmt: skip
         place = Here(to["kind"], to["channel"], to["parent"], to["guild"]).place
-        return replace(incoming, place=place, destination=destination)
+        asker = "" if to["kind"] == "dm" else to["name"]
+        return replace(incoming, place=place, asker=asker, destination=destination)
 
     def _say(self, incoming: AnyIncoming, sentence: str) -> None:
         """Say something to a message, in the background."""

@@ -174,6 +174,8 @@ class Message:
             told["nonce"] = self.nonce
         if self.author.is_webhook:
             told["webhook_id"] = str(self.author.id)
+        if self.author.application:
+            told["application_id"] = str(self.author.application)
         if self.interaction is not None:
             app = str(APPLICATION)
             told |= {"application_id": app, "webhook_id": app, "interaction_metadata": self.interaction}

@@ -108,6 +108,8 @@ class User:
     name: str
     is_bot: bool = False
     is_webhook: bool = False
+    application: int | None = None
+    """The app whose bot or webhook it is, where messages tell it."""
     has_installed: bool = False
     """Whether the app is installed on this account."""
     accepts_dms: bool = True
