@@ -668,7 +668,7 @@ def _opened_by_its_text(opened: Chosen | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _is_ending(turn: sa.Row[Any]) -> bool:
+def _is_ending(turn: Any) -> bool:
     return turn.outcome is not None or bool(turn.stop)
 
 

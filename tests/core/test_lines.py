@@ -151,9 +151,7 @@ async def _three_lines(chat: Chat, *, is_settled: bool) -> Turn:
 
 
 @pytest.mark.parametrize("line", [0, 1, 2])
-async def test_a_password_in_any_line_makes_all_of_it_private_and_is_kept_nowhere(
-    database_url: str, line: int
-) -> None:
+async def test_a_password_in_any_line_makes_all_of_it_private_and_is_kept_nowhere(database_url: str, line: int) -> None:
     async with opened(None, database_url, private_bob_password=PASSWORD) as chat:
         for number in range(3):
             text = f"{PASSWORD} line {number}" if number == line else f"line {number}"

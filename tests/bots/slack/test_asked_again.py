@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from bots.shared.asked_again import ASK_AGAIN, ASKED, ASKED_ALREADY, CANNOT_BE_READ, OFFER
@@ -112,7 +110,7 @@ async def test_a_password_in_the_new_text_opens_and_is_kept_nowhere(
 
 
 @pytest.mark.parametrize("value", ["", "1.2", "x:y", "1.2:3.4"])
-async def test_a_button_that_nobody_made_asks_nothing(slack: FakeSlack, bob: Start, sqlite_url: str, value: Any) -> None:
+async def test_a_button_that_nobody_made_asks_nothing(bob: Start, sqlite_url: str, value: str) -> None:
     async with bob() as running:
         commands = running.slack._commands._asked_again
         assert await commands.ask("T0TEAM", "C1", "slack:T0TEAM:U1", value, "1.2")

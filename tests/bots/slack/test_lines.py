@@ -120,7 +120,8 @@ async def test_a_password_in_any_line_has_the_private_assistant_answer_all_of_it
     async with bob(slack_join_seconds=WINDOW, private_bob_password=PASSWORD):
         said = await say(slack, ["one", f"{PASSWORD} two"])
         text = await answered(slack, "D1", said[0])
-        assert text.startswith("🔒") and text.endswith("You asked: one\ntwo.")
+        assert text.startswith("🔒")
+        assert text.endswith("You asked: one\ntwo.")
     assert PASSWORD not in contents(sqlite_url)
 
 

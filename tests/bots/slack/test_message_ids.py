@@ -1,4 +1,4 @@
-"""Each message of an answer has an id of our own, by which Slack may know it again; where it does not, nothing is lost."""
+"""Each message of an answer has an id of ours, by which Slack may know it again; where it does not, nothing is lost."""
 
 from __future__ import annotations
 
