@@ -132,6 +132,23 @@ async def test_a_post_that_nobody_lived_to_record_is_part_of_the_answer(
     assert rows(environment()["DATABASE_URL"], "SELECT outcome FROM turn") == [{"outcome": "answered"}]
 
 
+async def test_lines_that_wait_for_more_when_their_process_is_killed_are_one_question_of_the_next(
+    slack: FakeSlack, fake: FakeOpenAI, environment: Environment, tmp_path: Path, transport: Transport
+) -> None:
+    async with served(slack, environment, tmp_path, transport, SLACK_JOIN_SECONDS="") as running:  # as it is by default
+        said = [slack.says("U1", "D1", text) for text in ("one", "two")]
+        await slack.until(lambda slack: {each.ts for each in slack.deliveries if each.acked_after} >= {*said}, SECONDS)
+        await running.kill()
+        await running.start()
+        await read(slack, "D1", said[0], "You asked: one\ntwo.")
+        slack.deliver_again(said[1])
+        await slack.until(lambda slack: all(each.acked_after for each in slack.deliveries[-1:]), SECONDS)
+        last = slack.says("U1", "D1", "three")
+        await read(slack, "D1", last, "You asked: three.")
+        assert slack.replies("D1", said[1]) == []
+    assert len(rows(environment()["DATABASE_URL"], "SELECT 1 FROM turn")) == 2
+
+
 # ── the storm ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
