@@ -265,8 +265,9 @@ class Chat:
     async def amend(self, turn: Turn, text: str, *, event_id: str | None = None) -> bool:
         """Ask another text instead, where its author has changed it. False once there is an answer.
 
-        Of a turn that was said in several lines it is the text of the one with this event. The turn is released and
-        reclaimed like one of a dead process: what was shown of it is shown anew. It stays with the assistant that was
+        Of a turn that was said in several lines it is the text of the one with this event. The turn gets a new fencing
+        token, and is reclaimed by its own process, once that shows nothing of it any more, or by another if that one is
+        dead: what was shown of it is shown anew. It stays with the assistant that was
         chosen for it, unless the new text holds a password. Raises BadQuestion.
         """
         self._check_text(text)
@@ -282,8 +283,8 @@ class Chat:
         """Take back a question whose author deleted it, before its answer is shown. False where that is too late.
 
         Of one that was said in several lines the one with this event is taken back, and the others are asked, as long
-        as there is no answer. The turn is released and reclaimed like one of a dead process; where nothing is asked any
-        more, with nothing to be shown: so what was shown of it is removed.
+        as there is no answer. The turn is reclaimed like one that was amended; where nothing is asked any more, with
+        nothing to be shown: so what was shown of it is removed.
         """
         withdrawn = await self._store.turns.withdraw(turn.id, event_id)
         if withdrawn == "too late":
@@ -478,7 +479,7 @@ class Chat:
             surfaces = [] if self.draining else list(self._orphaned)
             began = asyncio.get_running_loop().time()
             heartbeat = await self._store.leases.heartbeat(
-                surfaces, self._answering.in_hand, self._answering.at_work_on
+                surfaces, self._answering.token_in_hand, self._answering.at_work_on
             )
             self._last_heartbeat = began  # what it says was true then; its answer may have been on its way for long
             for turn_id in heartbeat.stopped:

@@ -553,7 +553,7 @@ class Turns(Part):
     def amend(
         self, connection: sa.Connection, turn: Turn, said: Said, opens: Opens, event_id: str | None = None
     ) -> Amended:
-        """Let a turn that is not answered yet ask another text, and let go of it.
+        """Let a turn that is not answered yet ask another text, under a new lease of whoever has it.
 
         Of one that has several lines the text is that of the line with this event. `opens` tells which private
         assistant a reading of it opens, whose the turn is then; what another may have begun to be told is retired.
@@ -587,7 +587,7 @@ class Turns(Part):
 
     @writes
     def withdraw(self, connection: sa.Connection, turn_id: str, event_id: str | None = None) -> Withdrawn:
-        """Let an open turn end without a question and an answer, and let go of it.
+        """Let an open turn end without a question and an answer, under a new lease of whoever has it.
 
         One that has more lines than that of this event, and no answer yet, goes on with the others.
         """
@@ -598,7 +598,7 @@ class Turns(Part):
         lines = lines_in(turn.lines)
         values = {
             "outcome": Outcome.WITHDRAWN, "question": "", "answer": "", "context": "", "error": None, "frame": None,
-            "lines": None, "lease_owner": None, "fencing_token": turns.c.fencing_token + 1, "attempts": 0,
+            "lines": None, "fencing_token": turns.c.fencing_token + 1, "attempts": 0,
         }  # fmt: skip
         others = [each for each in lines if each.event_id != event_id]
         if event_id is not None and lines and (len(others) == len(lines) or (others and _is_ending(turn))):
@@ -652,9 +652,9 @@ class Turns(Part):
 
 
 def _asked_anew(text: str, lines: Sequence[StoredLine]) -> dict[str, Any]:
-    """The values of a turn that asks another text than it did, as whoever takes it next finds it."""
+    """The values of a turn that asks another text than it did, under a new lease."""
     return {
-        "question": text, "lines": as_json(lines) if lines else None, "context": None, "lease_owner": None,
+        "question": text, "lines": as_json(lines) if lines else None, "context": None,
         "fencing_token": turns.c.fencing_token + 1, "attempts": 0, "started_at": None,
     }  # fmt: skip
 
