@@ -24,6 +24,7 @@ from discord.http import Route
 
 from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message, trace_for
 from bots.discord.catch_up import DiscordCatchUp
+from bots.discord.command_names import CommandNames, localizations_in, registered_commands
 from bots.discord.commands import DiscordCommands
 from bots.discord.content import author_of, quote_of
 from bots.discord.destination import Destination
@@ -40,8 +41,8 @@ from bots.shared.intake import Intake
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.responder import Responder
 from bots.shared.shape import is_part_of
-from bots.shared.words import names_of_files
-from core import Chat, Json, SettingsError, Turn, exponential_backoff, kind_of
+from bots.shared.words import names_of_files, told_locale
+from core import Chat, Json, Sentence, SettingsError, Turn, exponential_backoff, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +141,10 @@ class Client(discord.AutoShardedClient):
         """Send Discord our commands, unless it has them: it takes only so many changes a day."""
         assert self.application_id is not None
         try:
-            there = await self.http.get_global_commands(self.application_id)
-            ours = [command.to_dict(self._tree) for command in self._tree.get_commands(type=None)]
+            names = CommandNames()
+            await self._tree.set_translator(names)
+            there = await registered_commands(self, self.application_id)
+            ours = [await each.get_translated_payload(self._tree, names) for each in self._tree.get_commands(type=None)]
             if not _are_the_same(ours, there):
                 await self._tree.sync()
                 logger.info("told Discord of %d commands", len(ours))
@@ -219,9 +222,19 @@ class DiscordBot:
 
     def _parse(self, message: discord.Message, raw: Json) -> Incoming | None:
         incoming = parse_message(message, raw, self.user, may_read_all=self._may_read_all, masked=self._chat.masked)
-        if incoming is None or incoming.is_for_somebody_else:
+        if incoming is None:
+            return None
+        destination: Destination = {**incoming.destination, "locale": self._locale_of(message)}
+        incoming = replace(incoming, destination=destination)
+        if incoming.is_for_somebody_else:
             return incoming
         return replace(incoming, needs_no_mention=self._is_in_a_free_channel(incoming))
+
+    def _locale_of(self, message: discord.Message) -> str:
+        """The server's locale; in a DM that of its person, as far as they have told it by a command."""
+        if message.guild is None:
+            return self.commands.known_locale_of(message.author.id)
+        return str(message.guild.preferred_locale.value)
 
     def _is_in_a_free_channel(self, incoming: Incoming) -> bool:
         return self._may_read_all and not self._free_channels.isdisjoint({incoming.here.channel, incoming.here.parent})
@@ -260,11 +273,14 @@ class DiscordBot:
             return replace(incoming, answer_replied_to=made)
         return replace(incoming, quote=quote_of(answered, self.user, {}, self._chat.masked))
 
-    def _say(self, incoming: AnyIncoming, sentence: str) -> None:
+    def _say(self, incoming: AnyIncoming, sentence: Sentence) -> None:
         """Say something to a message, in the background."""
         channel, message = incoming.destination["channel"], incoming.destination["message"]
         reference = discord.MessageReference(message_id=message, channel_id=channel, fail_if_not_exists=False)
-        content: dict[str, Any] = {"content": sentence, "nonce": f"say-{message}"}
+        content: dict[str, Any] = {
+            "content": sentence.in_language(told_locale(incoming.destination)),
+            "nonce": f"say-{message}",
+        }
 
         async def post(client: discord.Client) -> None:
             try:
@@ -371,10 +387,13 @@ async def _find_gateway(client: discord.Client) -> None:
 
 
 def _are_the_same(ours: list[Any], there: list[Any]) -> bool:
-    """Whether Discord has these commands, whatever else it says of them."""
+    """Whether Discord has these commands, whatever else it says of them, and in these languages alone."""
     by_name = {(each["type"], each["name"]): each for each in there}
     keys = {(each["type"], each["name"]) for each in ours}
-    return keys == set(by_name) and all(is_part_of(each, by_name[each["type"], each["name"]]) for each in ours)
+    if keys != set(by_name):
+        return False
+    pairs = [(each, by_name[each["type"], each["name"]]) for each in ours]
+    return all(is_part_of(each, its) and localizations_in(each) == localizations_in(its) for each, its in pairs)
 
 
 async def check_discord(settings: DiscordSettings) -> None:

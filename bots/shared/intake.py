@@ -11,14 +11,14 @@ from bots.shared.bare_mentions import BareMentions
 from bots.shared.controls import Controls, command_in
 from bots.shared.incoming import Incoming
 from bots.shared.prepare import Preparing
-from core import BadQuestion, Chat, Question, Rejected
+from core import BadQuestion, Chat, Question, Rejected, Sentence
 
 SECONDS_BETWEEN_HINTS = 60.0
-SAY_IT_IN_ONE = "Please say what you want to know in the message that mentions me: I hear nothing else here."
+SAY_IT_IN_ONE = Sentence("Please say what you want to know in the message that mentions me: I hear nothing else here.")
 SECONDS_TO_CHECK = 1.5  # whether somebody may do a thing that is done at once
 
 Accept = Callable[[Question], Awaitable[object]]
-Say = Callable[[Incoming, str], None]
+Say = Callable[[Incoming, Sentence], None]
 Complete = Callable[[Incoming], Awaitable[Incoming]]
 
 
@@ -149,9 +149,9 @@ class Intake:
         try:
             await self._accept(incoming.question(self._surface))
         except Rejected as rejection:
-            await self._say_once(incoming, str(rejection), incoming.key)
+            await self._say_once(incoming, rejection.sentence, incoming.key)
 
-    async def _say_once(self, incoming: Incoming, sentence: str, key: str) -> None:
+    async def _say_once(self, incoming: Incoming, sentence: Sentence, key: str) -> None:
         """Say something to a message; the next time with this key, nothing."""
         async with self._chat.control(self._surface, key) as fresh:
             if fresh:

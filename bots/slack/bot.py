@@ -71,7 +71,7 @@ class SlackBot:
         self._tasks = tasks
         self._follows_up = settings.slack_follow_ups == "always"
         self._api = SlackApi(client(), chat.troubles)
-        self._statuses = Statuses(self._api, tasks)
+        self._statuses = Statuses(self._api, tasks, lambda user: self._preparing.known_locale_of(user))
         self._no_streams: set[str] = set()
         secret = settings.slack_signing_secret.get_secret_value()
         self._verifier = SignatureVerifier(secret) if secret else None
@@ -80,7 +80,9 @@ class SlackBot:
             self._api, self._statuses, chat, allowed, follows_up=self._follows_up
         )
         self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
-        self._commands = SlackCommands(self._api, chat, preparing.refusal, self.responder.accept, tasks)
+        self._commands = SlackCommands(
+            self._api, chat, preparing.refusal, preparing.locale_of, self.responder.accept, tasks
+        )
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")
         library_logger.setLevel(logging.ERROR)  # it quotes what people write below that, and warns of our settings
@@ -174,7 +176,7 @@ class SlackBot:
         return replace(incoming, files=tuple(files), destination={**incoming.destination, "quoted": quoted})
 
     def _open_reply(self, turn: Turn, api: SlackApi) -> SlackReply:
-        return SlackReply(api, self._statuses, self._chat, turn, self._no_streams)
+        return SlackReply(api, self._statuses, self._chat, turn, self._no_streams, self._preparing.locale_of)
 
 
 def _deleted_in(event: Json) -> str:
