@@ -94,7 +94,7 @@ def sentences() -> set[str]:
 
 def names() -> set[str]:
     """What is said of what cannot be read, where it has no name of its own."""
-    found: set[str] = set()
+    found = {each for path, call in calls() if _is_read_in(path) and (each := template_of(call)) is not None}
     for path, module in sources().items():
         if not _is_read_in(path):
             continue
@@ -135,9 +135,7 @@ def commands_by_place() -> frozenset[tuple[app_commands.TranslationContextLocati
     found: set[tuple[Any, str]] = set()
 
     class Noting(app_commands.Translator):
-        async def translate(
-            self, string: app_commands.locale_str, locale: discord.Locale, context: Any
-        ) -> str | None:
+        async def translate(self, string: app_commands.locale_str, locale: discord.Locale, context: Any) -> str | None:
             found.add((context.location, string.message))
             return None
 

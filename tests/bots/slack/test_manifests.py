@@ -164,7 +164,7 @@ class Listening:
 def listening() -> Listening:
     app: Any = Listening()
     nothing: Any = None
-    SlackCommands(nothing, nothing, nothing, nothing, nothing).register(app)
+    SlackCommands(nothing, nothing, nothing, nothing, nothing, nothing).register(app)
     assert isinstance(app, Listening)
     return app
 
