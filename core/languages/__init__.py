@@ -91,7 +91,8 @@ def _language(code: str) -> _Language:
         return _EN
     read = tomllib.loads(_FILES[code].read_text(encoding="utf-8"))
     sentences, names = ({each[ENGLISH]: each[code] for each in read[kind]} for kind in ("sentence", "name"))
-    return _Language(sentences, names, read["thousands"])
+    longest_first = dict(sorted(names.items(), key=lambda each: -len(each[0])))  # of those that fit, it says most
+    return _Language(sentences, longest_first, read["thousands"])
 
 
 @cache
