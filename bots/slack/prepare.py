@@ -23,6 +23,7 @@ from core import Chat, Frame, Json, Preparation, Remarks, Sentence, Turn
 SECONDS_A_GROUP_IS_KNOWN = 300.0
 SECONDS_TO_WAIT_FOR_A_NAME = 3.0
 SECONDS_A_NAME_IS_KNOWN = 3600.0
+SECONDS_UNTIL_A_LOCALE_IS_ASKED_FOR_AGAIN = 60.0
 EARLIER_MESSAGES = 50
 MOST_NAMES = 100  # that are looked up for one question
 MESSAGES_OF_A_PAGE, MOST_PAGES = 200, 5
@@ -140,7 +141,7 @@ class SlackPreparing(Preparing[Destination]):
 
     async def locale_of(self, user: str, seconds: float = SECONDS_TO_WAIT_FOR_A_NAME) -> str:
         """The locale of somebody, like `de-DE`; empty where Slack does not tell it within so many seconds."""
-        if user and not self._names.is_fresh(user):
+        if user and not self._locales.is_fresh(user):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._name_of(user)
@@ -158,6 +159,7 @@ class SlackPreparing(Preparing[Destination]):
         told = await self._api.attempt("users.info", seconds=seconds, user=user, include_locale=True)
         found = told.get("user")
         if not found:
+            self._locales.remember(user, self.known_locale_of(user), seconds=SECONDS_UNTIL_A_LOCALE_IS_ASKED_FOR_AGAIN)
             return name
         self._locales.remember(user, text_in(found.get("locale")), seconds=SECONDS_A_NAME_IS_KNOWN)
         profile = found.get("profile") or {}

@@ -33,9 +33,8 @@ RULES = Rules(
     other_rate=(6_000, 20),  # calls of each kind a minute, and at once
 )  # fmt: skip
 WORDING = Wording(
-    platform="the board", help=Sentence("Say `@bob` and a question, or `@bob stop` or `@bob reset`."),
-    session=Sentence("this channel"), to_choose="`@bob assistant NAME`", to_lock="`@bob lock`",
-    admins=Sentence("nobody else"),
+    "the board", help=Sentence("Say `@bob` and a question, or `@bob stop` or `@bob reset`."), to_lock="`@bob lock`",
+    session=Sentence("this channel"), to_choose="`@bob assistant NAME`", admins=Sentence("nobody else"),
 )  # fmt: skip
 
 

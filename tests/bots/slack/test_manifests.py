@@ -262,7 +262,8 @@ def test_every_window_that_is_opened_is_listened_to(listening: Listening) -> Non
 
 @both
 def test_the_first_sight_of_a_direct_message_suggests_the_same_everywhere(manifest: Json) -> None:
-    assert manifest["features"]["agent_view"]["suggested_prompts"] == SUGGESTED_PROMPTS
+    prompts = [{"title": title, "message": message} for title, message in SUGGESTED_PROMPTS]
+    assert manifest["features"]["agent_view"]["suggested_prompts"] == prompts
 
 
 @both
