@@ -101,7 +101,7 @@ def title_of(turn: Turn, masked: Callable[[str], str]) -> str:
     locale = words.told_locale(turn.destination)
     if turn.question == words.NO_WORDS:
         return words.NO_WORDS.in_language(locale)
-    named = "" if turn.private else title(masked(turn.question), LONGEST_TITLE)
+    named = "" if turn.private else title(masked(turn.question), LONGEST_TITLE, locale)
     return named or A_CONVERSATION.in_language(locale)
 
 

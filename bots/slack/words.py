@@ -259,4 +259,4 @@ def _escaped(text: str) -> str:
 
 def title_of(question: str, locale: str = "") -> str:
     """A title for a conversation that begins with this question."""
-    return words.NO_WORDS.in_language(locale) if question == words.NO_WORDS else title(question, LONGEST_TITLE)
+    return words.NO_WORDS.in_language(locale) if question == words.NO_WORDS else title(question, LONGEST_TITLE, locale)
