@@ -7,6 +7,7 @@ one). What has no translation is shown in English.
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Self
+
+logger = logging.getLogger(__name__)
 
 ENGLISH = "en"
 
@@ -42,7 +45,10 @@ class Sentence(str):
         """How it reads in the language of a locale like `de-AT`; in English where there is no such translation."""
         language = _language(language_of(locale) or ENGLISH)
         template = language.sentences.get(self.template)
-        return str(self) if template is None else _filled(template, self.parts, language)
+        try:
+            return str(self) if template is None else _filled(template, self.parts, language)
+        except (LookupError, ValueError, AttributeError):  # it names a part that there is not, or is no template
+            return str(self)
 
 
 def name_in_language(name: str, locale: str) -> str:
@@ -53,7 +59,11 @@ def name_in_language(name: str, locale: str) -> str:
     names = _language(language_of(locale) or ENGLISH).names
     for template, translated in names.items():
         if (found := _pattern(template).fullmatch(name)) is not None:
-            return translated.format(**{part: names.get(text, text) for part, text in found.groupdict().items()})
+            parts = {part: names.get(text, text) for part, text in found.groupdict().items()}
+            try:
+                return _filled(translated, parts, _EN)
+            except (LookupError, ValueError, AttributeError):
+                return name
     return name
 
 
@@ -89,10 +99,14 @@ _EN = _Language({}, {}, ",")
 def _language(code: str) -> _Language:
     if code == ENGLISH:
         return _EN
-    read = tomllib.loads(_FILES[code].read_text(encoding="utf-8"))
-    sentences, names = ({each[ENGLISH]: each[code] for each in read[kind]} for kind in ("sentence", "name"))
-    longest_first = dict(sorted(names.items(), key=lambda each: -len(each[0])))  # of those that fit, it says most
-    return _Language(sentences, longest_first, read["thousands"])
+    try:
+        read = tomllib.loads(_FILES[code].read_text(encoding="utf-8"))
+        sentences, names = ({each[ENGLISH]: str(each[code]) for each in read[kind]} for kind in ("sentence", "name"))
+        longest_first = dict(sorted(names.items(), key=lambda each: -len(each[0])))  # of those that fit, it says most
+        return _Language(sentences, longest_first, str(read["thousands"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        logger.error("%s cannot be read: Bob's sentences are shown in English instead", _FILES[code].name)
+        return _EN
 
 
 @cache

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from core import (
     language_of,
     name_in_language,
 )
+from core import languages as languages
 from core.answer import Answer
 from core.errors import WITH_REFERENCE
 from core.wording import CUT_OFF, CUT_OFF_SOMEHOW, PASSWORD_ALONE
@@ -248,3 +251,50 @@ def test_what_has_no_name_is_called_so_in_the_readers_language_and_names_stay(na
 
 def test_a_finished_answer_is_stored_as_plain_text() -> None:
     assert type(Finished(str(Sentence(PASSWORD_ALONE, name="x"))).text) is str
+
+
+# ── files with mistakes ──────────────────────────────────────────────────────────────────────────────────────────────
+
+FILE = """
+thousands = "."
+[[sentence]]
+en = "Stopped."
+xx = "Xx."
+[[sentence]]
+en = "{name} answers in {where} from now on."
+xx = "MISTAKE"
+[[name]]
+en = "the rest of {name}"
+xx = "MISTAKE"
+"""
+
+
+@pytest.fixture
+def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Lets there be a file of one more language."""
+    path = tmp_path / "xx.toml"
+    monkeypatch.setitem(languages._FILES, "xx", path)
+    monkeypatch.setattr(languages, "LANGUAGES", {*LANGUAGES, "xx"})
+    languages._language.cache_clear()
+    yield lambda text: (path.write_text(text, encoding="utf-8"), None)[1]
+    languages._language.cache_clear()
+
+
+@pytest.mark.parametrize("mistake", ["{nobody}", "{", "}", "{0}", "{name!x}", "{name.x}"])
+def test_a_translation_that_is_no_template_costs_nothing_but_itself(
+    edited: Callable[[str], None], mistake: str
+) -> None:
+    edited(FILE.replace("MISTAKE", mistake))
+    sentence = Sentence("{name} answers in {where} from now on.", name="Bob", where=Sentence("this thread"))
+    assert sentence.in_language("xx") == "Bob answers in this thread from now on."
+    assert Sentence("Stopped.").in_language("xx") == "Xx."
+    assert name_in_language("the rest of a.txt", "xx") == "the rest of a.txt"
+
+
+@pytest.mark.parametrize("text", ["", "= 1", "thousands = 1", FILE.replace("xx =", "yy ="), "[sentence]", "\ufeff\x00"])
+def test_a_file_that_cannot_be_read_is_said_to_the_operator_and_its_readers_are_told_in_english(
+    edited: Callable[[str], None], caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    edited(text)
+    assert Sentence("Stopped.").in_language("xx") == Sentence("Stopped.").in_language("xx-YY") == "Stopped."
+    assert [record.getMessage().partition(" ")[0] for record in caplog.records] == ["xx.toml"]
