@@ -128,10 +128,10 @@ def test_commands_have_names_that_discord_takes_and_no_two_the_same(code: str) -
 def test_windows_and_buttons_have_words_as_short_as_the_platforms_take(code: str) -> None:
     for sentence in OF_SLACKS_WINDOWS:
         assert len(sentence.in_language(code)) <= 24, sentence
-    for sentence in ("Good answer", "Bad answer"):
-        assert len(Sentence(sentence).in_language(code)) <= 75
-    for sentence in ("Ask about this", "Unlock", "What do you want to know?", "The message", "Password"):
-        assert len(Sentence(sentence).in_language(code)) <= 45
+    for english in ("Good answer", "Bad answer"):
+        assert len(Sentence(english).in_language(code)) <= 75
+    for english in ("Ask about this", "Unlock", "What do you want to know?", "The message", "Password"):
+        assert len(Sentence(english).in_language(code)) <= 45
     instead, rest = (each.in_language(code) for each in (THE_REST_DOES_NOT_FIT, THE_REST_IS_IN_THE_FILE))
     assert len(instead.encode("utf-16-le")) <= len(rest.encode("utf-16-le"))
 

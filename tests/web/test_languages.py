@@ -170,8 +170,7 @@ REFUSALS: list[tuple[str, str, dict[str, Any], int, Sentence]] = [
 async def test_whatever_is_refused_is_refused_in_the_language_of_the_request(
     fake: FakeOpenAI, sqlite_url: str, method: str, path: str, request_: dict[str, Any], status: int, sentence: Sentence
 ) -> None:
-    settings = {"max_question_characters": 1_500, "max_body_bytes": 20_000}
-    async with served(fake, sqlite_url, **settings) as site:
+    async with served(fake, sqlite_url, max_question_characters=1_500, max_body_bytes=20_000) as site:
         for language in ("", "de", "ja"):
             accepts = {"Accept-Language": language} if language else {}
             sent = {**request_, "headers": {**request_.get("headers", {}), **accepts}}

@@ -255,7 +255,7 @@ async def test_whatever_somebody_does_is_answered_in_their_language(slack: FakeS
     [({"slack_channels": ("C2",)}, ANOTHER_CHANNEL), ({"slack_people": ("U2",)}, NOT_ON_THE_LIST)],
 )
 async def test_who_may_not_ask_is_told_so_in_their_language(
-    slack: FakeSlack, bob: Start, settings: dict[str, tuple[str, ...]], refusal: Sentence
+    slack: FakeSlack, bob: Start, settings: dict[str, Any], refusal: Sentence
 ) -> None:
     slack.speaks("U1", "pt-BR")
     async with bob(**settings):
