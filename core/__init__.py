@@ -16,6 +16,8 @@ The words that stand everywhere:
 - *Lease*: a process's right to work on a turn, until a *heartbeat* fails to renew it. Each new lease of a turn has a
   higher *fencing token*, and whoever writes with a lower one is refused.
 - *Open*, *closed*: a turn is open from its acceptance until its answer is stored and, with a destination, shown.
+- *Sentence*: words of Bob's own. It is English, also where it is stored, and is translated where it is shown.
+- *Locale*: what a surface tells of somebody's language: `de-AT`.
 - *Orphaned*, *reclaim*: an open turn whose process is gone is orphaned. Another process reclaims it, with a new lease.
 """
 
@@ -46,8 +48,10 @@ from core.errors import (
     UnknownAssistant,
     UnknownSession,
     WrongPassword,
+    failure_as_stored,
 )
 from core.frames import Frame, Remarks
+from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
 from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
 from core.password import SEED_PASSWORD, generated_password
@@ -57,8 +61,11 @@ from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.surface_troubles import SurfaceTroubles
 from core.turns import ApiKey, Exchange, Finished, Json, Line, Outcome, Preparation, Question, SessionSummary, Turn
+from core.wording import answer_in_language
 
 __all__ = [
+    "ENGLISH",
+    "LANGUAGES",
     "OPEN_NAMESPACE",
     "SEED_PASSWORD",
     "Answer",
@@ -95,6 +102,7 @@ __all__ = [
     "Rejected",
     "Remarks",
     "Seconds",
+    "Sentence",
     "SessionSummary",
     "Settings",
     "SettingsError",
@@ -109,6 +117,8 @@ __all__ = [
     "Words",
     "WrongPassword",
     "allowed_hosts",
+    "answer_in_language",
+    "as_it_was_stored",
     "back_up",
     "calm_garbage_collector",
     "closing",
@@ -116,12 +126,15 @@ __all__ = [
     "context_at",
     "describe_database",
     "exponential_backoff",
+    "failure_as_stored",
     "generated_password",
     "is_exposed",
     "is_loopback",
     "is_table_rule",
     "kind_of",
+    "language_of",
     "load_settings",
+    "name_in_language",
     "open_api_keys",
     "open_chat",
     "read_settings",

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 
-from core.errors import AnswerFailed, ChatError, LeaseLost
+from core.errors import ChatError, LeaseLost, failure_as_stored
 from core.turns import Finished, Turn
 
 SECONDS_BETWEEN_NEWS = 0.02  # each costs every reader the same, however much is new
@@ -107,7 +107,7 @@ class Answer:
         if turn.answer is not None and turn.outcome is not None:
             self.finish(Finished(turn.answer, turn.outcome))
         else:
-            self.fail(AnswerFailed(turn.error))
+            self.fail(failure_as_stored(turn.error))
 
     def end_with(self, task: asyncio.Task[None]) -> None:
         """Fail with LeaseLost if the task that writes it ends before it does: it was cancelled, maybe unbegun."""

@@ -13,6 +13,7 @@ from core.assistants import Assistant, Assistants
 from core.backoff import exponential_backoff
 from core.bounds import Bounds
 from core.errors import (
+    WITH_REFERENCE,
     AnswerFailed,
     GivenUp,
     LeaseLost,
@@ -24,6 +25,7 @@ from core.errors import (
 )
 from core.following import Following
 from core.language_model import ModelTrouble
+from core.languages import Sentence
 from core.logs import kind_of
 from core.password import Passwords
 from core.session_queue import SessionQueue
@@ -32,6 +34,7 @@ from core.suspects import Suspects
 from core.threads import Result, Threads
 from core.turn_in_hand import EndReason, Stage, TurnInHand, WorkEnded
 from core.turns import Finished, Outcome, Preparation, Turn
+from core.wording import PASSWORD_ALONE
 
 logger = logging.getLogger(__name__)
 
@@ -297,7 +300,8 @@ class Answering:
         turn = hand.turn
         assistant = self._assistants.get(turn.assistant)
         if assistant is None or not _is_still(assistant, turn):
-            assistant_is_gone = ModelMisconfigured("Sorry, the assistant you asked is not here any more.")
+            sentence = Sentence("Sorry, the assistant you asked is not here any more.")
+            assistant_is_gone = ModelMisconfigured(sentence)
             await self._fail(hand, assistant_is_gone, "untouched")
             return True
         begun, hand.begun = hand.begun, None
@@ -315,7 +319,7 @@ class Answering:
             closed = NotAllowed(PasswordsClosed.sentence)
             await self._end_unanswered(hand, closed, Outcome.REFUSED, "untouched")
         elif not turn.question:
-            await self._finish(hand, Finished(_password_alone(assistant.name)), "untouched")
+            await self._finish(hand, Finished(str(Sentence(PASSWORD_ALONE, name=assistant.name))), "untouched")
         else:
             await self._ask(hand, assistant, begun)
         return True
@@ -359,8 +363,8 @@ class Answering:
             self._threads.look_for_erasures()
 
     async def _fail(self, hand: TurnInHand, failure: AnswerFailed, thread: ThreadFate) -> None:
-        with_reference = type(failure)(f"{failure.sentence} (Reference {hand.turn.reference}.)")
-        await self._end_unanswered(hand, with_reference, Outcome.FAILED, thread)
+        sentence = Sentence(WITH_REFERENCE, sentence=failure.sentence, reference=hand.turn.reference)
+        await self._end_unanswered(hand, type(failure)(sentence), Outcome.FAILED, thread)
 
     async def _end_unanswered(
         self, hand: TurnInHand, failure: AnswerFailed, outcome: Outcome, thread: ThreadFate
@@ -368,7 +372,7 @@ class Answering:
         turn = hand.turn
         await retry_while_unavailable(
             lambda again: self._store.turns.close_unanswered(
-                turn, outcome, failure.sentence, thread=thread, again=again
+                turn, outcome, str(failure.sentence), thread=thread, again=again
             )
         )
         hand.answer.fail(failure)
@@ -401,10 +405,3 @@ def _is_still(assistant: Assistant, turn: Turn) -> bool:
     if not turn.private:
         return not assistant.private
     return assistant.private and turn.circle in (assistant.circle, None)
-
-
-def _password_alone(name: str) -> str:
-    return (
-        f"I heard the password. It opens {name} for one message at a time: say it again together with what you want to "
-        f"ask, and {name} answers that message."
-    )

@@ -32,6 +32,7 @@ from core.errors import (
     UnknownSession,
     WrongPassword,
 )
+from core.languages import Sentence
 from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
 from core.surface_troubles import SurfaceTroubles
@@ -550,11 +551,11 @@ class Chat:
 
     def _check_text(self, text: str) -> None:
         if not text.strip():
-            raise BadQuestion("The question is empty.")
+            raise BadQuestion(Sentence("The question is empty."))
         if len(text) > self._max_characters:
-            raise BadQuestion(f"The question is longer than {self._max_characters:,} characters.")
+            raise BadQuestion(Sentence("The question is longer than {most} characters.", most=self._max_characters))
         if "\0" in text:
-            raise BadQuestion("The question contains a NUL character.")
+            raise BadQuestion(Sentence("The question contains a NUL character."))
 
     def _said(self, question: Question, *, counted: frozenset[str] = frozenset()) -> Said:
         """What a question says, some candidates of which `counted` before.

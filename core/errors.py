@@ -21,10 +21,15 @@
       LeaseLost            another process took the turn over; nothing more may be written or shown
     StartError            the process cannot begin; for its operator
 
-`str(error)` is one sentence for a person. It never holds what a vendor said, what somebody wrote, or a secret.
+`error.sentence` is one sentence for a person, and `str(error)` the same in English. It never holds what a vendor said,
+what somebody wrote, or a secret.
 """
 
 from __future__ import annotations
+
+from core.languages import Sentence, as_it_was_stored
+
+WITH_REFERENCE = "{sentence} (Reference {reference}.)"
 
 
 class StartError(Exception):
@@ -37,10 +42,10 @@ class ChatError(Exception):
     A retry makes sense after `retry_after` seconds; None where there is nothing to wait for.
     """
 
-    sentence = "Sorry, something went wrong on our side."
+    sentence: Sentence = Sentence("Sorry, something went wrong on our side.")
     retry_after: int | None = None
 
-    def __init__(self, sentence: str | None = None, *, retry_after: int | None = None) -> None:
+    def __init__(self, sentence: Sentence | None = None, *, retry_after: int | None = None) -> None:
         if sentence is not None:
             self.sentence = sentence
         if retry_after is not None:
@@ -61,20 +66,20 @@ class ComeAgain(NotAccepted):
 class Draining(ComeAgain):
     """This process is about to end and takes nothing new. Another one may."""
 
-    sentence = "I am about to restart. Please try again shortly."
+    sentence = Sentence("I am about to restart. Please try again shortly.")
     retry_after = 2
 
 
 class Overloaded(ComeAgain):
     """Too much is waiting already."""
 
-    sentence = "There is too much waiting to be answered right now. Please try again shortly."
+    sentence = Sentence("There is too much waiting to be answered right now. Please try again shortly.")
 
 
 class StoreUnavailable(ComeAgain):
     """The database did not do what it was asked to; nothing was stored."""
 
-    sentence = "Sorry, I cannot store anything right now, so I do not answer. Please try again shortly."
+    sentence = Sentence("Sorry, I cannot store anything right now, so I do not answer. Please try again shortly.")
 
 
 class Rejected(NotAccepted):
@@ -88,25 +93,25 @@ class BadQuestion(Rejected):
 class EventReused(Rejected):
     """The same event was accepted before with another text."""
 
-    sentence = "This idempotency key was used in this session before, with another text."
+    sentence = Sentence("This idempotency key was used in this session before, with another text.")
 
 
 class UnknownAssistant(Rejected):
     """No assistant of that name may be chosen here."""
 
-    sentence = "There is no such assistant to choose here."
+    sentence = Sentence("There is no such assistant to choose here.")
 
 
 class UnknownSession(Rejected):
     """There is no such session, or whoever asks may not look it up."""
 
-    sentence = "There is no such session."
+    sentence = Sentence("There is no such session.")
 
 
 class WrongPassword(Rejected):
     """The password opens nothing."""
 
-    sentence = "That password opens nothing."
+    sentence = Sentence("That password opens nothing.")
 
 
 class PasswordsClosed(Rejected):
@@ -115,7 +120,7 @@ class PasswordsClosed(Rejected):
     What was said is asked of nobody and kept nowhere, whether a password is in it or not.
     """
 
-    sentence = (
+    sentence = Sentence(
         "Too many numbers that could be a password were said within an hour. So I asked nobody this, and kept nothing "
         "of it. Please say it without such numbers, or again in an hour."
     )
@@ -125,7 +130,7 @@ class PasswordsClosed(Rejected):
 class NoPrivateHere(Rejected):
     """A password was said by somebody who may not ask private assistants. It is asked of nobody and kept nowhere."""
 
-    sentence = (
+    sentence = Sentence(
         "This holds the password of a private assistant, who cannot be asked from here. So I asked nobody this, and "
         "kept nothing of it."
     )
@@ -134,7 +139,7 @@ class NoPrivateHere(Rejected):
 class OnlyApps(Rejected):
     """Apps asked the last turns of a session, and no person. `turns` counts all that were ever asked there."""
 
-    sentence = "Several apps have asked here one after the other, and nobody else. I wait for a person."
+    sentence = Sentence("Several apps have asked here one after the other, and nobody else. I wait for a person.")
 
     def __init__(self, turns: int) -> None:
         super().__init__()
@@ -144,7 +149,7 @@ class OnlyApps(Rejected):
 class LeaseLost(ChatError):
     """The turn belongs to another process now. Whoever gets this stops without a word."""
 
-    sentence = "This question is no longer answered here."
+    sentence = Sentence("This question is no longer answered here.")
     retry_after = 1
 
 
@@ -154,25 +159,25 @@ class AnswerFailed(ChatError):
     status = "unavailable"  # of the language model, in health
     for_operators = "The language model fails. It is tried again now and then."
 
-    sentence = "Sorry, I could not finish that answer. Please ask again."
+    sentence = Sentence("Sorry, I could not finish that answer. Please ask again.")
 
 
 class ModelBusy(AnswerFailed):
     """The language model refused for now (rate limits)."""
 
-    sentence = "Sorry, the language model is too busy right now. Please ask again in a minute."
+    sentence = Sentence("Sorry, the language model is too busy right now. Please ask again in a minute.")
 
 
 class ModelUnavailable(AnswerFailed):
     """The language model could not be reached, broke off, or failed on its own side."""
 
-    sentence = "Sorry, the language model could not be reached or broke off. Please ask again."
+    sentence = Sentence("Sorry, the language model could not be reached or broke off. Please ask again.")
 
 
 class ModelQuotaExhausted(AnswerFailed):
     """The account at the provider has no money or quota left. An operator has to act."""
 
-    sentence = "Sorry, the language model's account is used up. Please tell whoever runs this assistant."
+    sentence = Sentence("Sorry, the language model's account is used up. Please tell whoever runs this assistant.")
     status = "quota exhausted"
     for_operators = "The account at the language model's provider is used up: add credit there, or raise its limit."
 
@@ -180,7 +185,9 @@ class ModelQuotaExhausted(AnswerFailed):
 class ModelMisconfigured(AnswerFailed):
     """The provider refused our key, our model or our parameters. An operator has to act."""
 
-    sentence = "Sorry, the language model refuses this assistant's set-up. Please tell whoever runs this assistant."
+    sentence = Sentence(
+        "Sorry, the language model refuses this assistant's set-up. Please tell whoever runs this assistant."
+    )
     status = "refused"
     for_operators = (
         "The language model's provider refuses our key (OPENAI_API_KEY), our model (OPENAI_MODEL), or what we ask for "
@@ -191,34 +198,45 @@ class ModelMisconfigured(AnswerFailed):
 class QuestionRefused(AnswerFailed):
     """The provider's policies refused the question."""
 
-    sentence = "Sorry, the language model's rules do not allow me to answer that."
+    sentence = Sentence("Sorry, the language model's rules do not allow me to answer that.")
 
 
 class TooLong(AnswerFailed):
     """The question does not fit into the model's context, even without any history."""
 
-    sentence = "Sorry, that is too long for the language model. Please ask something shorter."
+    sentence = Sentence("Sorry, that is too long for the language model. Please ask something shorter.")
 
 
 class NoWords(AnswerFailed):
     """The language model ended its answer without a word."""
 
-    sentence = "Sorry, the language model had no words for that. Please ask it in another way."
+    sentence = Sentence("Sorry, the language model had no words for that. Please ask it in another way.")
 
 
 class OutOfTime(AnswerFailed):
     """The turn's deadline passed."""
 
-    sentence = "Sorry, the answer took too long. Please ask again."
+    sentence = Sentence("Sorry, the answer took too long. Please ask again.")
 
 
 class NotAllowed(AnswerFailed):
     """This person may not ask here. Whoever prepares a turn raises it, with a sentence, or an empty one for silence."""
 
-    sentence = "Sorry, I may not answer you here."
+    sentence = Sentence("Sorry, I may not answer you here.")
 
 
 class GivenUp(AnswerFailed):
     """The turn was begun too often without coming to an end."""
 
-    sentence = "Sorry, I failed at this question several times and gave it up. Please ask it in another way."
+    sentence = Sentence("Sorry, I failed at this question several times and gave it up. Please ask it in another way.")
+
+
+def failure_as_stored(error: str | None) -> AnswerFailed:
+    """The failure whose sentence was stored."""
+    if error is None:
+        return AnswerFailed()
+    found = as_it_was_stored(error, WITH_REFERENCE)
+    if not found.parts:
+        return AnswerFailed(found)
+    sentence, reference = (str(found.parts[name]) for name in ("sentence", "reference"))
+    return AnswerFailed(Sentence(WITH_REFERENCE, sentence=as_it_was_stored(sentence), reference=reference))

@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core import Answer, Chat, ChatError, Outcome, Question, Turn
+from core import Answer, Chat, ChatError, Outcome, Question, Turn, answer_in_language
+from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, caller_of
 from web.depends import OpenChat, OpenRates
 from web.problems import UnknownTurn, problem_of, problems
@@ -174,7 +175,7 @@ async def ask(
         may_wait=False,
         may_unlock=caller.may_unlock,
     )
-    streams = wants_events(request)
+    streams, language = wants_events(request), language_accepted(request.headers)
     turn, answer, had_room = await rates.admit(
         caller.subjects,
         partial(_answer, chat, question),
@@ -182,9 +183,9 @@ async def ask(
         streams=streams,
     )
     if streams:
-        return EventStream(rates, caller, turn, answer, last_event_id, had_room=had_room)
-    finished = await answer.whole()
-    return JSONResponse({"session_id": body.session_id, "response": finished.text})
+        return EventStream(rates, caller, turn, answer, last_event_id, had_room=had_room, language=language)
+    text = answer_in_language((await answer.whole()).text, language)
+    return JSONResponse({"session_id": body.session_id, "response": text}, headers=VARIES)
 
 
 @turn_routes.post(
@@ -215,12 +216,14 @@ async def stop(chat: OpenChat, caller: Calling, turn_id: TurnId) -> Any:
     summary="Follow an answer",
 )
 async def follow(
-    chat: OpenChat, rates: OpenRates, caller: Calling, turn_id: TurnId, last_event_id: LastEventId = None
-) -> StreamingResponse:
+    request: Request, chat: OpenChat, rates: OpenRates, caller: Calling, turn_id: TurnId,
+    last_event_id: LastEventId = None,
+) -> StreamingResponse:  # fmt: skip
     """The events of a turn that was asked before, whoever listens to it already, to its end."""
     turn = await _turn_of(chat, caller, turn_id)
     rates.check_room(caller.subjects)  # before anything is begun
-    return EventStream(rates, caller, turn, chat.following(turn), last_event_id, had_room=False)
+    answer, language = chat.following(turn), language_accepted(request.headers)
+    return EventStream(rates, caller, turn, answer, last_event_id, had_room=False, language=language)
 
 
 async def answer_orphaned(chat: Chat) -> None:

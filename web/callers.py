@@ -11,11 +11,16 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AfterValidator, Field
 
-from core import OPEN_NAMESPACE, ApiKey, Chat, NoSuchKey, Turn, UnknownSession
+from core import OPEN_NAMESPACE, ApiKey, Chat, NoSuchKey, Sentence, Turn, UnknownSession
 from web.addresses import Network, client_address
 from web.rates import Rates, Subject
 
 SURFACE = "web"
+KEY_NEEDED = Sentence("An API key is needed: Authorization: Bearer, and the key.")
+KEY_UNKNOWN = Sentence("That API key is not known here, or was revoked.")
+KEY_OF_OTHER_WEBSITES = Sentence("This publishable key is for other websites.")
+SECRET_KEY_NEEDED = Sentence("A secret API key is needed for that.")
+PUBLISHABLE_KEY = Sentence("A publishable key is not enough for that: it takes a secret one.")
 # In the API's description of a route: no key is needed while there is none.
 WITH_OR_WITHOUT_A_KEY: dict[str, Any] = {"security": [{}]}
 _bearer = HTTPBearer(
@@ -108,18 +113,18 @@ class Callers:
         if not await chat.keys.required():
             caller = stranger
         elif presented is None:
-            await self._refuse(request, stranger, 401, "An API key is needed: Authorization: Bearer, and the key.")
+            await self._refuse(request, stranger, 401, KEY_NEEDED)
         else:
             try:
                 caller = Caller(stranger.address, await chat.keys.find(presented.credentials))
             except NoSuchKey:
-                await self._refuse(request, stranger, 401, "That API key is not known here, or was revoked.")
+                await self._refuse(request, stranger, 401, KEY_UNKNOWN)
             if caller.key is not None and caller.key.publishable and not _comes_from(request, caller.key.origins):
-                await self._refuse(request, stranger, 403, "This publishable key is for other websites.")
+                await self._refuse(request, stranger, 403, KEY_OF_OTHER_WEBSITES)
         await self._rates.count(request, caller.subjects)
         return caller
 
-    async def _refuse(self, request: Request, stranger: Caller, status: int, sentence: str) -> None:
+    async def _refuse(self, request: Request, stranger: Caller, status: int, sentence: Sentence) -> None:
         await self._rates.count(request, stranger.subjects)
         raise HTTPException(status, sentence, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
 
@@ -141,9 +146,9 @@ Calling = Annotated[Caller, Depends(_calling)]
 
 async def _trusted(caller: Calling) -> Caller:
     if caller.key is None:
-        raise HTTPException(401, "A secret API key is needed for that.", {"WWW-Authenticate": "Bearer"})
+        raise HTTPException(401, SECRET_KEY_NEEDED, {"WWW-Authenticate": "Bearer"})
     if caller.key.publishable:
-        raise HTTPException(403, "A publishable key is not enough for that: it takes a secret one.")
+        raise HTTPException(403, PUBLISHABLE_KEY)
     return caller
 
 

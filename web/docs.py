@@ -7,6 +7,8 @@ from importlib.resources import files
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse, Response
 
+from web.pages import NO_SUCH_FILE
+
 # It writes styles into its elements, which is harmless: what it shows is our own description.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
@@ -43,6 +45,6 @@ def part(name: str) -> Response:
     if name == "start.js":
         return Response(_START, media_type="text/javascript", headers=_HEADERS)
     if name not in _SWAGGER_UI:
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404, NO_SUCH_FILE)
     content = files("fastapi_offline").joinpath("static", name).read_bytes()
     return Response(content, media_type=_SWAGGER_UI[name], headers={**_HEADERS, "Cache-Control": "max-age=86400"})

@@ -7,15 +7,17 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from core import Sentence
 from web.headers import SAFE_HEADERS
 from web.problems import problem
 
 MOST_BYTES_OF_A_HEAD = 64 * 1024  # that is not there at once: what is read in one piece was held already
 SECONDS_FOR_A_HEAD = 30.0
 
-_TOO_LARGE = "The headers are too large."
-_TOO_SLOW = "The headers took too long to arrive."
-_NO_HTTP = "That is no valid HTTP request."
+# In English: whoever sends no headers has said nothing of languages.
+_TOO_LARGE = Sentence("The headers are too large.")
+_TOO_SLOW = Sentence("The headers took too long to arrive.")
+_NO_HTTP = Sentence("That is no valid HTTP request.")
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -69,7 +71,7 @@ class BoundedHead(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
-    def _refuse(self, status: int, sentence: str) -> None:
+    def _refuse(self, status: int, sentence: Sentence) -> None:
         self._end_head()
         if self.cycle is None or self.cycle.response_complete:  # else it would stand in the middle of a response
             refusal = problem(status, sentence, {**SAFE_HEADERS, "Connection": "close"})

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from core import Sentence
 from web.problems import problem
 
 MOST_REMEMBERED = 100
-STRANGE_HOST = "Bob does not answer to this host name. ALLOWED_HOSTS lists those he answers to."
+STRANGE_HOST = Sentence("Bob does not answer to this host name. ALLOWED_HOSTS lists those he answers to.")
 
 
 class AllowedHosts:

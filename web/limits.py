@@ -8,12 +8,14 @@ import contextlib
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core import Sentence
 from web.problems import problem
 
 TIMES_THE_LIMIT = 16
 SECONDS_TO_THROW_AWAY = 5.0
 SECONDS_FOR_A_BODY = 30.0
 CLOSE = {"Connection": "close"}
+TOO_SLOW = Sentence("The body took too long to arrive.")
 
 
 class BoundedBody:
@@ -33,7 +35,7 @@ class BoundedBody:
             return
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > self._most:
-                await self._refuse(receive, send)
+                await self._refuse(scope, receive, send)
                 return
         deadline = asyncio.get_running_loop().time() + SECONDS_FOR_A_BODY
         size, is_there = 0, False
@@ -46,7 +48,7 @@ class BoundedBody:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, "The body took too long to arrive.", CLOSE) from None
+                raise HTTPException(408, TOO_SLOW, CLOSE) from None
             size += len(message.get("body", b""))
             if size > self._most:
                 raise HTTPException(413, self._too_large)  # the server throws the rest away
@@ -56,11 +58,12 @@ class BoundedBody:
         await self._app(scope, receive_in_bounds, send)
 
     @property
-    def _too_large(self) -> str:
-        return f"The body is larger than {self._most:,} bytes."
+    def _too_large(self) -> Sentence:
+        return Sentence("The body is larger than {most} bytes.", most=self._most)
 
-    async def _refuse(self, receive: Receive, send: Send) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = problem(413, self._too_large, CLOSE)
+        refusal.translate_for(scope)
         await send({"type": "http.response.start", "status": 413, "headers": refusal.raw_headers})
         await send({"type": "http.response.body", "body": refusal.body, "more_body": True})
         # Who is still sending when the connection closes does not see why, so a little of the body is taken in.

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from core import Sentence
+
 FOLDER = Path(__file__).with_name("static")
 PAGE, WIDGET = "chat.html", "widget.js"
+NO_SUCH_FILE = Sentence("There is no such file.")
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 _POLICY = "; ".join(
     (
@@ -89,7 +92,7 @@ async def widget(request: Request) -> Response:
 async def static(request: Request, name: str) -> Response:
     """A file that both are made of."""
     if name not in _MODULES:
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404, NO_SUCH_FILE)
     return _sent(request, _FILES[name])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,11 +11,13 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core import (
+    ENGLISH,
     BadQuestion,
     ChatError,
     Draining,
@@ -24,15 +26,22 @@ from core import (
     NoPrivateHere,
     Overloaded,
     PasswordsClosed,
+    Sentence,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
+    as_it_was_stored,
 )
+from web.accept import VARIES, language_accepted
 
 logger = logging.getLogger(__name__)
 
-NO_JSON = "The body is no valid JSON."
-UNEXPECTED = "Sorry, something went wrong on our side."
+NO_JSON = Sentence("The body is no valid JSON.")
+UNEXPECTED = Sentence("Sorry, something went wrong on our side.")
+NOT_DONE_HERE = Sentence("That cannot be done here.")
+NO_QUESTION = Sentence(
+    'The body must be a JSON object (Content-Type: application/json) with "session_id" and "user_input".'
+)
 _USUAL = {
     401: "An API key is needed, and none was sent that is known here.",
     403: "That key does not open this.",
@@ -73,7 +82,7 @@ class UnknownTurn(HTTPException):
     """There is no such turn, it has ended, or it is somebody else's."""
 
     def __init__(self) -> None:
-        super().__init__(404, "There is no such turn, or it has ended already.")
+        super().__init__(404, Sentence("There is no such turn, or it has ended already."))
 
 
 def problems(*statuses: int, why: str = "") -> dict[int | str, dict[str, Any]]:
@@ -84,22 +93,48 @@ def problems(*statuses: int, why: str = "") -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
+class ProblemResponse(JSONResponse):
+    """`{"detail": sentence}`, in the language that the request likes best."""
+
+    def __init__(self, status: int, sentence: Sentence, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__({"detail": sentence}, status_code=status, headers={**(headers or {}), **VARIES})
+        self._sentence = sentence
+
+    def translate_for(self, scope: Scope) -> None:
+        """Be in the language of this request, if it says one. Called by itself; until then it is English."""
+        headers = Headers(scope=scope)
+        if "accept-language" not in headers:
+            return
+        language = language_accepted(headers)
+        text = self._sentence.in_language(language)
+        self.body = self.render({"detail": text})
+        self.headers["Content-Length"] = str(len(self.body))
+        self.headers["Content-Language"] = ENGLISH if text == self._sentence else language
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.translate_for(scope)
+        await super().__call__(scope, receive, send)
+
+
+def problem(status: int, sentence: Sentence, headers: Mapping[str, str] | None = None) -> ProblemResponse:
     """An error response: `{"detail": sentence}`."""
-    return JSONResponse({"detail": sentence}, status_code=status, headers=headers)
+    return ProblemResponse(status, sentence, headers)
 
 
-def chat_problem(error: ChatError) -> JSONResponse:
+def chat_problem(error: ChatError) -> ProblemResponse:
     """The response to an error of the core; AnswerFailed is a 500."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
     return problem(_STATUS.get(type(error), 500), error.sentence, headers)
 
 
-def problem_of(error: ChatError | HTTPException) -> JSONResponse:
+def problem_of(error: ChatError | HTTPException) -> ProblemResponse:
     """The response to an error of the core, or to one that says its status."""
     if isinstance(error, ChatError):
         return chat_problem(error)
-    return problem(error.status_code, str(error.detail), dict(error.headers) if error.headers else None)
+    sentence: object = error.detail
+    if not isinstance(sentence, Sentence):  # Starlette's own
+        sentence = as_it_was_stored(str(sentence))
+    return problem(error.status_code, sentence, error.headers)
 
 
 def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:
@@ -117,7 +152,7 @@ def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 405:
-            return problem(405, "That cannot be done here.", {"Allow": ", ".join(_methods_at(routes, request))})
+            return problem(405, NOT_DONE_HERE, {"Allow": ", ".join(_methods_at(routes, request))})
         if error.status_code == 400:  # how FastAPI says that it could not decode the body
             return problem(422, NO_JSON)
         return problem_of(error)
@@ -138,7 +173,7 @@ def _methods_at(routes: Sequence[Route], request: Request) -> Sequence[str]:
     return sorted({method for route in routes if route.path == first for method in route.methods or ()})
 
 
-def _sentence(errors: Sequence[Any]) -> str:
+def _sentence(errors: Sequence[Any]) -> Sentence:
     """Where and why, without the input: FastAPI's own text would quote it, and it may hold a password."""
     first = errors[0]
     if first["type"] == "json_invalid":
@@ -146,8 +181,8 @@ def _sentence(errors: Sequence[Any]) -> str:
     where = [str(part) for part in first["loc"] if isinstance(part, str)]
     message = str(first["msg"]).removeprefix("Value error, ")
     if where in (["body"], []):
-        return 'The body must be a JSON object (Content-Type: application/json) with "session_id" and "user_input".'
-    return f"{where[-1]}: {message}."
+        return NO_QUESTION
+    return as_it_was_stored(f"{where[-1]}: {message}.")  # pydantic's words, which are for programmers
 
 
 class WithoutSlash:

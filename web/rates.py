@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fastapi import HTTPException, Request
 
-from core import Answer, Settings, Turn, is_exposed
+from core import Answer, Sentence, Settings, Turn, is_exposed
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -28,6 +28,9 @@ TURNS_AT_ONCE: dict[Kind, int] = {"key": 300, "address": 30}
 SECONDS_UNTIL_ONE_HAS_ENDED = 2
 MOST_STREAMS = 10_000  # of one process
 FEWEST_TO_SWEEP = 1_000
+TOO_MANY_REQUESTS = Sentence("Too many requests within a minute.")
+TOO_MANY_STREAMS = Sentence("Too many streams are open here. Please try again shortly.")
+TOO_MANY_QUESTIONS = Sentence("As many questions as may be at once are being answered for you already.")
 
 
 class _UnderWay:
@@ -94,7 +97,7 @@ class Rates:
         if policies:
             request.state.rate_limit = {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
         if wait:
-            raise HTTPException(429, "Too many requests within a minute.", {"Retry-After": str(wait)})
+            raise HTTPException(429, TOO_MANY_REQUESTS, {"Retry-After": str(wait)})
 
     async def admit(
         self,
@@ -167,7 +170,7 @@ class Rates:
         """Come back if one more stream may be opened here. Raises HTTPException with 503."""
         if self._streams >= MOST_STREAMS:
             wait = {"Retry-After": str(SECONDS_UNTIL_ONE_HAS_ENDED)}
-            raise HTTPException(503, "Too many streams are open here. Please try again shortly.", wait)
+            raise HTTPException(503, TOO_MANY_STREAMS, wait)
 
     def _noted(self, subjects: Sequence[Subject], answer: Answer) -> list[_UnderWay]:
         noted = []
@@ -205,7 +208,7 @@ class Rates:
 
 def _no_room() -> HTTPException:
     wait = {"Retry-After": str(SECONDS_UNTIL_ONE_HAS_ENDED)}
-    return HTTPException(429, "As many questions as may be at once are being answered for you already.", wait)
+    return HTTPException(429, TOO_MANY_QUESTIONS, wait)
 
 
 def _chosen(settings: dict[Kind, int | None], defaults: dict[Kind, int], exposed: bool) -> dict[Kind, int]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from core import Chat, Exchange, SessionSummary
+from core import Chat, Exchange, SessionSummary, answer_in_language, failure_as_stored
+from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, Trusted
 from web.depends import OpenChat
 from web.problems import problems
@@ -64,12 +65,14 @@ class TranscriptTurn(BaseModel):
     asked_at: Annotated[datetime, Field(examples=[_TIME])]
 
     @classmethod
-    def of(cls, exchange: Exchange) -> Self:
-        """What is told of a turn."""
+    def of(cls, exchange: Exchange, language: str) -> Self:
+        """What is told of a turn, with our own words in this language."""
+        answer, error = exchange.answer, exchange.error
         return cls(
-            turn_id=exchange.turn_id, number=exchange.number, question=exchange.question, answer=exchange.answer,
-            error=exchange.error, outcome=exchange.outcome, assistant=exchange.assistant, private=exchange.private,
-            asked_at=_time(exchange.asked_at),
+            turn_id=exchange.turn_id, number=exchange.number, question=exchange.question,
+            answer=answer and answer_in_language(answer, language),
+            error=error and failure_as_stored(error).sentence.in_language(language), outcome=exchange.outcome,
+            assistant=exchange.assistant, private=exchange.private, asked_at=_time(exchange.asked_at),
         )  # fmt: skip
 
 
@@ -134,6 +137,8 @@ async def list_sessions(
     summary="Read a session",
 )
 async def read(
+    request: Request,
+    response: Response,
     chat: OpenChat,
     caller: Calling,
     session_id: SessionId,
@@ -149,7 +154,9 @@ async def read(
     """
     session = await _session(chat, caller, session_id)
     found = await chat.exchanges(session, private=caller.reads_private, before=before, limit=limit + 1)
-    return Transcript(turns=[TranscriptTurn.of(each) for each in found[-limit:]], more=len(found) > limit)
+    language = language_accepted(request.headers)
+    response.headers.update(VARIES)
+    return Transcript(turns=[TranscriptTurn.of(each, language) for each in found[-limit:]], more=len(found) > limit)
 
 
 @session_routes.post(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from collections.abc import AsyncIterator
 
@@ -11,14 +10,13 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from core import Answer, ChatError, Turn
+from core import Answer, ChatError, Turn, answer_in_language
+from web.accept import VARIES, weights_in
 from web.callers import Caller
 from web.rates import Rates
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
 EVENT_STREAM = "text/event-stream"
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
-_WEIGHT = re.compile(r"(?:0?\.\d{1,3}|0\.?|1(?:\.0{0,3})?)", re.ASCII)
 
 
 def wants_events(request: Request) -> bool:
@@ -26,21 +24,9 @@ def wants_events(request: Request) -> bool:
 
     Read as RFC 9110, 12.5.1 says: of the ranges that a type is in, the most specific one has its weight.
     """
-    accepted = _accepted(",".join(request.headers.getlist("accept")))
+    accepted = weights_in(",".join(request.headers.getlist("accept")))
     of_events, of_json = (_weight(kind, accepted) for kind in (EVENT_STREAM, "application/json"))
     return of_events > of_json or (0 < of_events == of_json and EVENT_STREAM in accepted)
-
-
-def _accepted(header: str) -> dict[str, float]:
-    """The weight of each range in an `Accept`."""
-    accepted: dict[str, float] = {}
-    for element in _QUOTED.sub("", header).lower().split(","):
-        media_range, *parameters = (part.strip() for part in element.split(";"))
-        weights = [part[2:].strip() for part in parameters if part.startswith("q=")]
-        if media_range and (not weights or _WEIGHT.fullmatch(weights[0])):
-            weight = float(weights[0]) if weights else 1.0
-            accepted[media_range] = max(weight, accepted.get(media_range, 0.0))
-    return accepted
 
 
 def _weight(kind: str, accepted: dict[str, float]) -> float:
@@ -51,16 +37,18 @@ def _weight(kind: str, accepted: dict[str, float]) -> float:
 class EventStream(StreamingResponse):
     """The answer as it is written, from after the event that the client has received last.
 
-    Counts as under way while it is sent; instead of sending it raises HTTPException where too much is already.
+    Our own words in it are in `language`. Counts as under way while it is sent; instead of sending it raises
+    HTTPException where too much is already.
     """
 
     def __init__(
-        self, rates: Rates, caller: Caller, turn: Turn, answer: Answer, last_event_id: str | None, *, had_room: bool
-    ) -> None:
+        self, rates: Rates, caller: Caller, turn: Turn, answer: Answer, last_event_id: str | None, *, had_room: bool,
+        language: str,
+    ) -> None:  # fmt: skip
         super().__init__(
-            _events(caller.session_id(turn.session), turn, answer, last_event_id or ""),
+            _events(caller.session_id(turn.session), turn, answer, last_event_id or "", language),
             media_type=EVENT_STREAM,
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **VARIES},
         )
         self._rates = rates
         self._subjects = caller.subjects
@@ -72,7 +60,7 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _events(session_id: str, turn: Turn, answer: Answer, last: str) -> AsyncIterator[bytes]:
+async def _events(session_id: str, turn: Turn, answer: Answer, last: str, language: str) -> AsyncIterator[bytes]:
     known = _Prefix.told_by(last, answer.text)
     if known.length:
         answer.pin()
@@ -83,14 +71,15 @@ async def _events(session_id: str, turn: Turn, answer: Answer, last: str) -> Asy
             if piece := answer.beyond(known.length):
                 answer.pin()
                 known = known.longer_by(piece)
-                yield _event("delta", {"text": piece}, known.id)
+                yield _event("delta", {"text": answer_in_language(piece, language)}, known.id)
             elif not is_new:
                 yield b": still at work\n\n"
         finished = await answer.whole()
     except ChatError as failure:
-        yield _event("error", {"detail": failure.sentence})
+        yield _event("error", {"detail": failure.sentence.in_language(language)})
     else:
-        yield _event("done", {"session_id": session_id, "response": finished.text, "assistant": turn.assistant})
+        text = answer_in_language(finished.text, language)
+        yield _event("done", {"session_id": session_id, "response": text, "assistant": turn.assistant})
 
 
 class _Prefix:

@@ -24,6 +24,7 @@ from discord.http import Route
 
 from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message, trace_for
 from bots.discord.catch_up import DiscordCatchUp
+from bots.discord.command_names import CommandNames, localizations_in, registered_commands
 from bots.discord.commands import DiscordCommands
 from bots.discord.content import author_of, quote_of
 from bots.discord.destination import Destination, destination_of_turn
@@ -41,8 +42,8 @@ from bots.shared.intake import Intake
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.responder import Responder
 from bots.shared.shape import is_part_of
-from bots.shared.words import names_of_files
-from core import Chat, Json, SettingsError, Turn, exponential_backoff, kind_of
+from bots.shared.words import names_of_files, told_locale
+from core import Chat, Json, Sentence, SettingsError, Turn, exponential_backoff, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +142,10 @@ class Client(discord.AutoShardedClient):
         """Send Discord our commands, unless it has them: it takes only so many changes a day."""
         assert self.application_id is not None
         try:
-            there = await self.http.get_global_commands(self.application_id)
-            ours = [command.to_dict(self._tree) for command in self._tree.get_commands(type=None)]
+            names = CommandNames()
+            await self._tree.set_translator(names)
+            there = await registered_commands(self, self.application_id)
+            ours = [await each.get_translated_payload(self._tree, names) for each in self._tree.get_commands(type=None)]
             if not _are_the_same(ours, there):
                 await self._tree.sync()
                 logger.info("told Discord of %d commands", len(ours))
@@ -224,7 +227,17 @@ class DiscordBot:
             self._deleted.discard(message)
 
     def _parse(self, message: discord.Message, raw: Json) -> Incoming | None:
-        return parse_message(message, raw, self.user, self._heard, masked=self._chat.masked)
+        incoming = parse_message(message, raw, self.user, self._heard, masked=self._chat.masked)
+        if incoming is None:
+            return None
+        destination: Destination = {**incoming.destination, "locale": self._locale_of(message)}
+        return replace(incoming, destination=destination)
+
+    def _locale_of(self, message: discord.Message) -> str:
+        """The server's locale; in a DM that of its person, as far as they have told it by a command."""
+        if message.guild is None:
+            return self.commands.known_locale_of(message.author.id)
+        return str(message.guild.preferred_locale.value)
 
     async def _take_in(self, incoming: Incoming) -> None:
         if incoming.id not in self._deleted:
@@ -263,8 +276,9 @@ class DiscordBot:
     def _offer_to_ask_again(self, turn: Turn, incoming: AnyIncoming) -> None:
         """Show somebody who changed an answered question how to ask it again, in the background."""
         assert isinstance(incoming, Incoming)
-        view, nonce = button_to_ask_again(incoming.id), f"again-{incoming.id}"
-        to, reference = destination_of_turn(turn), None
+        locale = told_locale(incoming.destination)
+        offer, view = OFFER.in_language(locale), button_to_ask_again(incoming.id, locale)
+        to, nonce, reference = destination_of_turn(turn), f"again-{incoming.id}", None
         where = (to["message"] if to["kind"] == "opens" else None) or to["channel"]
         if turn.posted:  # not to the question, else it looked like an answer
             where, last = int(turn.posted[-1]["channel"]), int(turn.posted[-1]["id"])
@@ -272,7 +286,7 @@ class DiscordBot:
 
         async def post(client: discord.Client) -> None:
             more: dict[str, Any] = {} if reference is None else {"reference": reference, "mention_author": False}
-            await post_message(client, where, content=OFFER, view=view, nonce=nonce, **more)
+            await post_message(client, where, content=offer, view=view, nonce=nonce, **more)
 
         self.in_background(self.api.attempt(post))
 
@@ -296,11 +310,14 @@ class DiscordBot:
         asker = "" if to["kind"] == "dm" else to["name"]
         return replace(incoming, place=place, asker=asker, destination=destination)
 
-    def _say(self, incoming: AnyIncoming, sentence: str) -> None:
+    def _say(self, incoming: AnyIncoming, sentence: Sentence) -> None:
         """Say something to a message, in the background."""
         channel, message = incoming.destination["channel"], incoming.destination["message"]
         reference = discord.MessageReference(message_id=message, channel_id=channel, fail_if_not_exists=False)
-        content: dict[str, Any] = {"content": sentence, "nonce": f"say-{message}"}
+        content: dict[str, Any] = {
+            "content": sentence.in_language(told_locale(incoming.destination)),
+            "nonce": f"say-{message}",
+        }
 
         async def post(client: discord.Client) -> None:
             try:
@@ -407,10 +424,13 @@ async def _find_gateway(client: discord.Client) -> None:
 
 
 def _are_the_same(ours: list[Any], there: list[Any]) -> bool:
-    """Whether Discord has these commands, whatever else it says of them."""
+    """Whether Discord has these commands, whatever else it says of them, and in these languages alone."""
     by_name = {(each["type"], each["name"]): each for each in there}
     keys = {(each["type"], each["name"]) for each in ours}
-    return keys == set(by_name) and all(is_part_of(each, by_name[each["type"], each["name"]]) for each in ours)
+    if keys != set(by_name):
+        return False
+    pairs = [(each, by_name[each["type"], each["name"]]) for each in ours]
+    return all(is_part_of(each, its) and localizations_in(each) == localizations_in(its) for each, its in pairs)
 
 
 async def check_discord(settings: DiscordSettings) -> None:

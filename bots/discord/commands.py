@@ -27,34 +27,40 @@ from bots.shared.asked_again import NOT_YOURS, AskedAgain
 from bots.shared.controls import NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
 from bots.shared.incoming import Incoming, Origin
 from bots.shared.intake import SECONDS_TO_CHECK
+from bots.shared.prepare import Remembered
 from bots.shared.quotes import LEFT_OUT, Quoted
 from bots.shared.responder import Responder
-from core import Chat, Json, NotAccepted, PasswordsClosed, StoreUnavailable, Turn, WrongPassword, kind_of
+from core import Chat, Json, NotAccepted, PasswordsClosed, Sentence, StoreUnavailable, Turn, WrongPassword, kind_of
 
 logger = logging.getLogger(__name__)
 
 SECONDS_UNTIL_DEFERRED = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three that Discord waits
 ATTEMPTS_TO_ANSWER = 3
+SECONDS_A_LOCALE_IS_KNOWN = 30 * 86_400.0
 LONGEST_PROMPT = 6_000
 LONGEST_TYPED = 4_000  # in one field of a window
 LONGEST_SHOWN = 3_000  # of a message in a window, with room for the names of what is unread
 
-HELP = """\
+HELP = Sentence("""\
 Mention me in a channel and I answer in a thread; reply to me, write to me directly, or use `/ask`.
 `/new` lets this conversation begin anew: I no longer look at what was said before.
 `/stop` ends the answer that is being written.
 `/assistant` lists who can answer, or chooses one.
 `/unlock` asks for a password in a window that nobody else sees; `/lock` takes it back.
 `/forget` erases what I keep of this conversation.
-“Ask about this” is in the menu of every message, under Apps."""
+“Ask about this” is in the menu of every message, under Apps.""")
 WORDING = Wording(
-    "Discord", HELP, session="this conversation", to_choose="`/assistant name`", to_lock="`/lock`",
-    admins="somebody who may manage messages here",
+    "Discord", HELP, session=Sentence("this conversation"), to_choose="`/assistant name`", to_lock="`/lock`",
+    admins=Sentence("somebody who may manage messages here"),
 )  # fmt: skip
-WENT_WRONG = "Sorry, something went wrong on my side. Please try again."
+WENT_WRONG = Sentence("Sorry, something went wrong on my side. Please try again.")
+QUOTE_IT = Sentence("I do not know this answer any more. Reply to it, or quote what you mean.")
+NO_WORDS_TO_READ = Sentence("There are no words in this message that I can read.")
+OTHERS_CAN_READ_IT = Sentence(" Others can read what is said here.")
+ASK_ABOUT_THIS, UNLOCK = Sentence("Ask about this"), Sentence("Unlock")
 
 Interaction = discord.Interaction[Any]
-Do = Callable[["Act"], Awaitable[str]]
+Do = Callable[["Act"], Awaitable[Sentence]]
 ReadAgain = Callable[[Turn, int], Awaitable[Incoming | None]]
 T = TypeVar("T")
 
@@ -72,6 +78,11 @@ class DiscordCommands:
         self._preparing = preparing
         self._responder = responder
         self._controls = Controls(chat, SURFACE, WORDING)
+        self._locales = Remembered[int, str]()
+
+    def known_locale_of(self, user: int) -> str:
+        """The locale that somebody's last command told; empty where this process heard none."""
+        return self._locales.last(user, "")
 
     def tree_for(self, client: discord.Client) -> app_commands.CommandTree[Any]:
         """The commands, for a client."""
@@ -108,7 +119,7 @@ class DiscordCommands:
         async def ask_about(interaction: Interaction, message: discord.Message) -> None:
             await self._ask_about(interaction, message)
 
-        tree.add_command(app_commands.ContextMenu(name="Ask about this", callback=ask_about, **EVERYWHERE))
+        tree.add_command(app_commands.ContextMenu(name=str(ASK_ABOUT_THIS), callback=ask_about, **EVERYWHERE))
         tree.error(self._on_error)
         return tree
 
@@ -129,6 +140,7 @@ class DiscordCommands:
         """Whether this person may do anything here; they are told so if not. Everything they do comes by here."""
         try:
             act = act_of(interaction, self._heard)
+            self._locales.remember(interaction.user.id, locale_of(interaction), seconds=SECONDS_A_LOCALE_IS_KNOWN)
             destination = destination_of(act.here, act.speaker, bot=_our_id(interaction))
             refusal = await self._preparing.refusal(destination, SECONDS_TO_CHECK)
             if refusal is not None:
@@ -155,6 +167,7 @@ class DiscordCommands:
                 here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
                 may_post=_may_post(interaction), title=self._chat.masked(title_of_post(interaction.channel)),
             )  # fmt: skip
+            destination["locale"] = locale_of(interaction)
             incoming = Incoming(
                 key=_event_of(interaction.id), session=about.session if about is not None else act.session,
                 place=act.place, channel=str(here.channel), person=act.person, text=text, destination=destination,
@@ -162,7 +175,7 @@ class DiscordCommands:
             )  # fmt: skip
             await self._responder.accept(incoming.question(SURFACE))
         except NotAccepted as refusal:
-            sentence = str(refusal)
+            sentence = refusal.sentence
         finally:
             await acknowledging
         if sentence is not None:
@@ -177,10 +190,12 @@ class DiscordCommands:
             except TimeoutError:
                 raise StoreUnavailable from None
             if turn is None:
-                await _say(interaction, f"{UNKNOWN_ANSWER} Reply to it, or quote what you mean.")
+                await _say(interaction, QUOTE_IT)
                 return
             await _quietly(
-                lambda: interaction.response.send_modal(_window("Ask about this", f"about-turn:{turn.id}", ASK))
+                lambda: interaction.response.send_modal(
+                    _window(interaction, ASK_ABOUT_THIS, f"about-turn:{turn.id}", ASK)
+                )
             )
             return
         try:
@@ -189,12 +204,11 @@ class DiscordCommands:
         except TimeoutError:
             raise StoreUnavailable from None
         if not text:
-            await _say(interaction, "There are no words in this message that I can read.")
+            await _say(interaction, NO_WORDS_TO_READ)
             return
-        read = _field("message", "The message", text[:LONGEST_TYPED], long=True)
-        window = _window(
-            "Ask about this", f"about:{message.id}:{speaker_of(message.author, self._chat.masked).name[:70]}", ASK, read
-        )
+        read = _field("message", Sentence("The message"), text[:LONGEST_TYPED], long=True)
+        about = f"about:{message.id}:{speaker_of(message.author, self._chat.masked).name[:70]}"
+        window = _window(interaction, ASK_ABOUT_THIS, about, ASK, read)
         await _quietly(lambda: interaction.response.send_modal(window))
 
     async def _said_by(self, interaction: Interaction, message: discord.Message) -> str:
@@ -230,7 +244,7 @@ class DiscordCommands:
         if sentence is not None:  # else another process of ours does it
             await _say_done(interaction, sentence, ephemeral=ephemeral)
 
-    async def _stop(self, act: Act) -> str:
+    async def _stop(self, act: Act) -> Sentence:
         turns = list(await self._chat.open_turns_in(act.session))
         for turn in await self._chat.open_turns_asked_by(act.person):  # what was asked here may be answered in a thread
             if (turn.destination or {}).get("channel") == act.here.channel:
@@ -238,17 +252,17 @@ class DiscordCommands:
         before = [turn for turn in turns if was_asked_before(act.interaction.id, turn.destination or {})]
         return await self._controls.stop(act, before)
 
-    async def _choose(self, act: Act, name: str) -> str:
+    async def _choose(self, act: Act, name: str) -> Sentence:
         return await self._controls.choose(act, name, in_all_sessions=act.here.kind not in ("dm", "thread"))
 
-    async def _forget(self, act: Act) -> str:
+    async def _forget(self, act: Act) -> Sentence:
         async def is_admin() -> bool:
             return act.interaction.permissions.manage_messages
 
         return await self._controls.forget(act, is_admin=is_admin)
 
     async def _unlock(self, interaction: Interaction) -> None:
-        window = _window("Unlock", f"unlock:{act_of(interaction, self._heard).place}", PASSWORD)
+        window = _window(interaction, UNLOCK, f"unlock:{act_of(interaction, self._heard).place}", PASSWORD)
         await _quietly(lambda: interaction.response.send_modal(window))
 
     # ── buttons and windows ──────────────────────────────────────────────────────────────────────────────────────────
@@ -283,7 +297,7 @@ class DiscordCommands:
         else:
             await _edit(interaction, sentence, view=None)
 
-    async def _rate(self, turn_id: str, person: str, *, good: bool) -> str:
+    async def _rate(self, turn_id: str, person: str, *, good: bool) -> Sentence:
         return await self._controls.rate(await self._chat.turn(turn_id), person, good=good)
 
     async def _sent(self, interaction: Interaction, custom_id: str) -> None:
@@ -307,12 +321,12 @@ class DiscordCommands:
             else:
                 await self._ask(interaction, typed.get("question", ""), about=turn)
 
-    async def _try_password(self, act: Act, place: str, typed: str) -> str:
-        others = "" if act.here.kind == "dm" else " Others can read what is said here."
+    async def _try_password(self, act: Act, place: str, typed: str) -> Sentence:
+        others = None if act.here.kind == "dm" else OTHERS_CAN_READ_IT
         try:
             return await self._controls.unlock(act.person, place, typed, others=others)
         except (WrongPassword, PasswordsClosed) as refusal:
-            return str(refusal)
+            return refusal.sentence
 
     async def _on_error(self, interaction: Interaction, failure: Exception) -> None:
         cause = getattr(failure, "original", failure)
@@ -362,6 +376,11 @@ def act_of(interaction: Interaction, heard: Heard) -> Act:
     )  # fmt: skip
 
 
+def locale_of(interaction: Interaction) -> str:
+    """The locale of whoever does it."""
+    return str(interaction.locale.value)
+
+
 def _our_id(interaction: Interaction) -> int:
     user = interaction.client.user
     return user.id if user is not None else 0
@@ -389,8 +408,9 @@ async def _in_time(interaction: Interaction, work: Coroutine[Any, Any, T], *, ep
         working.cancel()
 
 
-async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> bool:
+async def _say(interaction: Interaction, sentence: Sentence, *, ephemeral: bool = True) -> bool:
     """Answer with a sentence. False where Discord does not take it."""
+    text = sentence.in_language(locale_of(interaction))
     first = interaction.response
     if first.type is discord.InteractionResponseType.deferred_message_update:  # what could be edited is the answer
         send: Callable[..., Awaitable[object]] = interaction.followup.send
@@ -398,18 +418,19 @@ async def _say(interaction: Interaction, sentence: str, *, ephemeral: bool = Tru
         return await _edit(interaction, sentence)
     else:
         send = first.send_message
-    return await _quietly(lambda: send(sentence, ephemeral=ephemeral, suppress_embeds=True, allowed_mentions=NOTHING))
+    return await _quietly(lambda: send(text, ephemeral=ephemeral, suppress_embeds=True, allowed_mentions=NOTHING))
 
 
-async def _say_done(interaction: Interaction, sentence: str, *, ephemeral: bool = True) -> None:
+async def _say_done(interaction: Interaction, sentence: Sentence, *, ephemeral: bool = True) -> None:
     """Say what was done, also where another process of ours asked for more time to do it."""
     if not await _say(interaction, sentence, ephemeral=ephemeral):
         await _edit(interaction, sentence)
 
 
-async def _edit(interaction: Interaction, sentence: str, **more: Any) -> bool:
+async def _edit(interaction: Interaction, sentence: Sentence, **more: Any) -> bool:
     application, token = interaction.application_id, interaction.token
-    return await _quietly(lambda: edit_answer(interaction.client, application, token, content=sentence, **more))
+    text = sentence.in_language(locale_of(interaction))
+    return await _quietly(lambda: edit_answer(interaction.client, application, token, content=text, **more))
 
 
 async def _quietly(answer: Callable[[], Awaitable[object]]) -> bool:
@@ -454,23 +475,27 @@ def _typed(interaction: Interaction) -> dict[str, str]:
     return found
 
 
-def _window(title: str, custom_id: str, *fields: Callable[[], Any]) -> discord.ui.Modal:
-    window = discord.ui.Modal(title=title, custom_id=custom_id, timeout=None)
+def _window(
+    interaction: Interaction, title: Sentence, custom_id: str, *fields: Callable[[str], Any]
+) -> discord.ui.Modal:
+    locale = locale_of(interaction)
+    window = discord.ui.Modal(title=title.in_language(locale), custom_id=custom_id, timeout=None)
     for field in fields:
-        window.add_item(field())
+        window.add_item(field(locale))
     window.stop()  # it is found by its id, so discord.py need not remember it
     return window
 
 
-def _field(name: str, label: str, default: str = "", *, long: bool = False) -> Callable[[], Any]:
+def _field(name: str, label: Sentence, default: str = "", *, long: bool = False) -> Callable[[str], Any]:
     style = discord.TextStyle.paragraph if long else discord.TextStyle.short
-    return lambda: discord.ui.TextInput[Any](
-        label=label, custom_id=name, style=style, default=default or None, max_length=LONGEST_TYPED if long else 200
+    most = LONGEST_TYPED if long else 200
+    return lambda locale: discord.ui.TextInput[Any](
+        label=label.in_language(locale), custom_id=name, style=style, default=default or None, max_length=most
     )
 
 
-ASK = _field("question", "What do you want to know?", long=True)
-PASSWORD = _field("password", "Password")
+ASK = _field("question", Sentence("What do you want to know?"), long=True)
+PASSWORD = _field("password", Sentence("Password"))
 EVERYWHERE: dict[str, Any] = {
     "allowed_installs": app_commands.AppInstallationType(guild=True, user=True),
     "allowed_contexts": app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True),

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 
 from bots.discord.words import named, readable
 from bots.shared.content import LONGEST_CONTENT, LONGEST_NAME, NOTHING_TO_READ, Content, Mask, Quote, Reader, text_in
-from core import Json
+from core import Json, Sentence
 
 DEFAULT, THREAD_STARTER, REPLY = 0, 21, 19
 ACCEPTED_TYPES = (DEFAULT, REPLY)
 VOICE_MESSAGE = 1 << 13
-ANSWERED_MESSAGE = "the message that this replies to"
+ANSWERED_MESSAGE, AN_EMBED = "the message that this replies to", "an embed"
 
 # What a message says by what it is, where nobody wrote it.
 _DONE: dict[int, str] = {
@@ -38,6 +38,9 @@ _COMPONENTS: dict[int, tuple[str, ...]] = {
     **dict.fromkeys((5, 6, 7, 8), ("placeholder",)), 9: ("components", "accessory"), _TEXT: ("content",),
     _THUMBNAIL: ("description",), _GALLERY: ("items",), _FILE: (), 14: (), 17: ("components",),
     18: ("label", "description", "component"), 19: (), **dict.fromkeys((21, 22), ("options",)), 23: ("label",),
+}  # fmt: skip
+_SHOWN = {
+    "the picture in {name}": "image", "the small picture in {name}": "thumbnail", "the video in {name}": "video",
 }  # fmt: skip
 _WITHOUT_A_TYPE = ("label", "description")  # an option, a picture
 
@@ -155,11 +158,12 @@ class _Reader(Reader):
         for file in files:
             self._file(file, is_voice=_has(message, VOICE_MESSAGE) and len(files) == 1)
         for sticker in self.objects(message.get("sticker_items") or message.get("stickers"), "a sticker", depth):
-            self.miss(f"the sticker {named(text_in(sticker.get('name')))}")
+            self.miss(Sentence("the sticker {name}", name=named(text_in(sticker.get("name")))))
         for name in ("activity", "shared_client_theme"):
             if message.get(name):
                 offered = named(text_in(_object(message, "application").get("name")))
-                self.miss(f"an invitation to {offered}" if name == "activity" else "a theme for Discord")
+                invitation = Sentence("an invitation to {name}", name=offered)
+                self.miss(invitation if name == "activity" else "a theme for Discord")
         self._role_subscription(message)
         self._quotes(message, depth + 1)
 
@@ -167,7 +171,7 @@ class _Reader(Reader):
         kind = message.get("type", DEFAULT)
         done = _DONE.get(kind) if isinstance(kind, int) else None
         if done is None:
-            self.miss(f"a message of the kind {_number(kind)}")
+            self.miss(Sentence("a message of the kind {kind}", kind=_number(kind)))
         elif done:
             self.say(f"({done.format(', '.join(mentioned_in(message).values()) or 'somebody')})")
 
@@ -196,7 +200,9 @@ class _Reader(Reader):
         with self.apart() as apart:
             self._all_of_embed(embed, depth)
         self.lines += apart.lines
-        for what in apart.unread or (() if apart.lines else [f"an embed of the kind {_number(embed.get('type'))}"]):
+        for what in apart.unread or (
+            () if apart.lines else [Sentence("an embed of the kind {kind}", kind=_number(embed.get("type")))]
+        ):
             self.miss(what)
 
     def _all_of_embed(self, embed: Json, depth: int) -> None:
@@ -210,10 +216,10 @@ class _Reader(Reader):
             name, value = (self._readable(field.get(part)) for part in ("name", "value"))
             self.say(f"{name}: {value}" if name and value else name or value)
         self.say(self._readable(footer.get("text")))
-        for what, name in {"picture": "image", "small picture": "thumbnail", "video": "video"}.items():
+        for what, name in _SHOWN.items():
             if embed.get(name):
                 self.say(self._readable(_object(embed, name).get("description")))
-                self.miss(f"the {what} in {named(title) if title else 'an embed'}")
+                self.miss(what.format(name=named(title) if title else AN_EMBED))
         for component in self.objects(embed.get("components"), "a component", depth):
             self._component(component, depth + 1)
 
@@ -223,7 +229,7 @@ class _Reader(Reader):
         kind = component.get("type")
         names = _COMPONENTS.get(kind) if isinstance(kind, int) else None
         if names is None:
-            self.miss(f"a component of the kind {_number(kind)}")
+            self.miss(Sentence("a component of the kind {kind}", kind=_number(kind)))
             return
         if kind == _FILE:
             self.miss(named(text_in(component.get("name"))))
@@ -269,7 +275,7 @@ class _Reader(Reader):
         if title and file_name and named(file_name) != name:
             name = f"{name} ({named(file_name)})"
         if is_voice or file.get("waveform"):
-            name = "a voice message"
+            name = Sentence("a voice message")
         description = text_in(file.get("description"))
         self.say(f"{name}: {description}" if description else "")
         self.miss(name)

@@ -37,6 +37,7 @@ class Destination(TypedDict):
     is_public: bool
     may_post: bool  # else nothing but the command's own answer is shown
     by_app: NotRequired[bool]  # whether a bot or a webhook asks
+    locale: NotRequired[str]  # of the person where Discord told it, else of the server
     shown: NotRequired[str]  # by the question's message, besides its words
     title: NotRequired[str]  # of the post in a forum that it is in
 

@@ -27,9 +27,9 @@ from bots.discord.words import Here, opens_with, person_id
 from bots.shared import incoming, words
 from bots.shared.content import Mask, Quote
 from bots.shared.quotes import Quoted
-from core import Json
+from core import Json, Sentence
 
-MENTION_ME = (
+MENTION_ME = Sentence(
     "I can only read messages here that mention me, or that reply to me with the mention switched on. Please say it "
     "again like that."
 )
@@ -159,7 +159,7 @@ def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *
         by_app=app is not None,
         line_key=f"{lines_of}:{speaker.id}" if is_heard_next else "",
         joins_earlier=answered_by(raw) is None and left_out is None and not (content.shown or content.unread or quote),
-        unreadable=MENTION_ME if is_hidden else "",
+        unreadable=MENTION_ME if is_hidden else None,
         said_at=discord.utils.snowflake_time(message.id).timestamp(),
         is_bare=mentions_us and is_alone and says_nothing and not is_hidden,
         next_is_heard=may_read_all or here.kind == "dm",

@@ -26,17 +26,17 @@ from bots.discord.destination import Destination
 from bots.discord.incoming import Speaker
 from bots.discord.words import SURFACE, Here
 from bots.shared.prepare import Earlier, Preparing, Remembered
-from bots.shared.words import EARLIER_IN_THIS_THREAD, SHOWN_BESIDES
-from core import Chat, Frame, Json, Preparation, Remarks, Turn
+from bots.shared.words import EARLIER_IN_THIS_THREAD, SHOWN_BESIDES, told_locale
+from core import Chat, Frame, Json, Preparation, Remarks, Sentence, Turn
 
 SECONDS_TO_WARN = 3.0
 SECONDS_A_MEMBER_IS_KNOWN = 300.0
 EARLIER_MESSAGES = 50
 TITLE_OF_THIS_POST = "The title of this post"
 
-ANOTHER_PLACE = "Sorry, I am not set up to answer here."
-NOT_ON_THE_LIST = "Sorry, you do not have a role that I may answer."
-OTHERS_CAN_READ_IT = (
+ANOTHER_PLACE = Sentence("Sorry, I am not set up to answer here.")
+NOT_ON_THE_LIST = Sentence("Sorry, you do not have a role that I may answer.")
+OTHERS_CAN_READ_IT = Sentence(
     "Others can read the password that you typed in the server. `/unlock` asks for it in a window of your own; you may "
     "want to delete your message."
 )
@@ -54,7 +54,7 @@ class Allowed:
     channels: Collection[int] = ()
     roles: Collection[int] = ()
 
-    def refusal(self, here: Here, speaker: Speaker) -> str | None:
+    def refusal(self, here: Here, speaker: Speaker) -> Sentence | None:
         """Why this person may not ask here, as far as that needs no look at who is in a server."""
         if here.guild is not None and self.guilds and here.guild not in self.guilds:
             return ANOTHER_PLACE
@@ -96,18 +96,19 @@ class DiscordPreparing(Preparing[Destination]):
 
     async def _warn(self, to: Destination) -> None:
         if to["guild"] and to["message"]:  # what a command is given is not shown
-            await self._api.attempt(partial(write_to, to["user"], OTHERS_CAN_READ_IT), seconds=SECONDS_TO_WARN)
+            sentence = OTHERS_CAN_READ_IT.in_language(told_locale(to))
+            await self._api.attempt(partial(write_to, to["user"], sentence), seconds=SECONDS_TO_WARN)
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def refusal_at_once(self, to: Destination) -> str | None:
+    def refusal_at_once(self, to: Destination) -> Sentence | None:
         """Why this person may not ask here, as far as that needs no look at who is in a server."""
         return self._allowed.refusal(*_place_and_speaker(to))
 
     def _needs_a_look(self, to: Destination) -> bool:
         return not to.get("by_app") and self._allowed.needs_a_look(*_place_and_speaker(to))
 
-    async def _refusal_after_a_look(self, to: Destination) -> str | None:
+    async def _refusal_after_a_look(self, to: Destination) -> Sentence | None:
         refusal = ANOTHER_PLACE
         for guild in await self._guilds_to_look_in(to):
             roles = await self._roles_in(guild, to["user"])

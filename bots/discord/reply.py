@@ -44,7 +44,8 @@ from bots.shared.background import Repeated
 from bots.shared.caller import InDoubt, RateLimited, Undeliverable
 from bots.shared.rate_limiter import SharedPaces
 from bots.shared.reply import Messages, MessagesReply, State
-from core import Chat, Json, Turn
+from bots.shared.words import told_locale
+from core import Chat, Json, Sentence, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +59,13 @@ SECONDS_A_COMMAND_CAN_BE_ANSWERED = 14 * 60.0
 MOST_MESSAGES_LOOKED_AT = 100
 MOST_SECONDS_TO_WAIT_FOR_A_THREAD = 10.0  # for its rate; discord.py waits for thirty by itself
 MINUTES_UNTIL_A_THREAD_IS_ARCHIVED: Literal[1440] = 1440
-CANNOT_SAY_IT_THERE = (
+CANNOT_SAY_IT_THERE = Sentence(
     "I cannot write where you asked me (it may be locked, or I lack permissions), so this cannot be answered."
 )
 REFUSED_TEXTS = {
-    200000: "(A rule of this server, AutoMod, does not let me show this part of my answer.)",
-    50035: "(Discord refuses to show this part of my answer.)",
-    240000: "(Discord refuses to show this part of my answer, since it takes a link in it for harmful.)",
+    200000: Sentence("(A rule of this server, AutoMod, does not let me show this part of my answer.)"),
+    50035: Sentence("(Discord refuses to show this part of my answer.)"),
+    240000: Sentence("(Discord refuses to show this part of my answer, since it takes a link in it for harmful.)"),
 }
 """What is said instead of a text, by the code with which Discord refuses it."""
 
@@ -112,17 +113,18 @@ class DiscordReply(MessagesReply):
         """Tell the author where nothing can be said in the place itself: in the thread's channel, or directly."""
         if self._to.get("by_app"):
             return
+        sentence = CANNOT_SAY_IT_THERE.in_language(told_locale(self._to))
         if (command := _open_command(self._to)) is not None:
-            application, token, content = command["application"], command["token"], {"content": CANNOT_SAY_IT_THERE}
+            application, token, content = command["application"], command["token"], {"content": sentence}
             if await self._api.attempt(lambda client: edit_answer(client, application, token, **content)):
                 return
         beside = self._to["channel"] if self._to["kind"] == "opens" else self._to["parent"]
         if beside and self._to["is_public"]:
-            sentence = f"<@{self._to['user']}> {CANNOT_SAY_IT_THERE}"
-            if await self._api.attempt(lambda client: post_message(client, int(beside), content=sentence)):
+            to_them = f"<@{self._to['user']}> {sentence}"
+            if await self._api.attempt(lambda client: post_message(client, int(beside), content=to_them)):
                 return
         if self._to["guild"]:
-            await self._api.attempt(partial(write_to, int(self._to["user"]), CANNOT_SAY_IT_THERE))
+            await self._api.attempt(partial(write_to, int(self._to["user"]), sentence))
 
 
 class _Place(Messages):
@@ -136,6 +138,7 @@ class _Place(Messages):
         self._api = api
         self._turn = turn
         self._to = destination_of_turn(turn)
+        self._locale = told_locale(self._to)
         self._title = title
         self._before_the_first = before_the_first
         self._channel: int | None = int(turn.posted[-1]["channel"]) if turn.posted else None
@@ -148,7 +151,8 @@ class _Place(Messages):
 
     def parts(self, text: str, *, whole: bool) -> Sequence[str]:
         self._whole = text
-        self._parts = parts_of(text, most=MOST_PARTS if self._to["may_post"] else 1, whole=whole)
+        most = MOST_PARTS if self._to["may_post"] else 1
+        self._parts = parts_of(text, most=most, whole=whole, locale=self._locale)
         return self._parts
 
     async def post(self, text: str, state: State) -> Json:
@@ -214,7 +218,7 @@ class _Place(Messages):
         elif refusal.code == ARCHIVED and message is not None:
             await self._open_again(int(message["channel"]))
         elif refusal.code in REFUSED_TEXTS and text not in self._refused:
-            self._refused[text] = REFUSED_TEXTS[refusal.code]
+            self._refused[text] = REFUSED_TEXTS[refusal.code].in_language(self._locale)
         elif self._attaches(state):
             self._may_attach = False
         else:
@@ -294,14 +298,17 @@ class _Place(Messages):
 
     def _content(self, text: str, state: State) -> dict[str, Any]:
         if not self._may_attach:
-            text = text.replace(THE_REST_IS_IN_THE_FILE, THE_REST_DOES_NOT_FIT)
+            rest, instead = (
+                each.in_language(self._locale) for each in (THE_REST_IS_IN_THE_FILE, THE_REST_DOES_NOT_FIT)
+            )
+            text = text.replace(rest, instead)
         content: dict[str, Any] = {"content": self._refused.get(text, text), "view": _buttons(self._turn, state)}
         if self._attaches(state):
             content["attachments"] = [discord.File(io.BytesIO(self._whole.encode("utf-8", "replace")), "answer.md")]
         return content
 
     def _attaches(self, state: State) -> bool:
-        return self._may_attach and state is State.IS_LAST and wants_a_file(self._parts)
+        return self._may_attach and state is State.IS_LAST and wants_a_file(self._parts, self._locale)
 
 
 def _open_command(to: Destination) -> Command | None:
@@ -341,16 +348,16 @@ def turn_of(custom_id: str) -> str | None:
 
 AGAIN = "again"
 BUTTONS = {
-    "stop": ("Stop", None, discord.ButtonStyle.secondary, State.GROWS),
+    "stop": (Sentence("Stop"), None, discord.ButtonStyle.secondary, State.GROWS),
     "good": (None, "👍", discord.ButtonStyle.secondary, State.IS_LAST),
     "bad": (None, "👎", discord.ButtonStyle.secondary, State.IS_LAST),
 }
 
 
-def button_to_ask_again(message: int) -> discord.ui.View:
+def button_to_ask_again(message: int, locale: str) -> discord.ui.View:
     """A button that asks the message with this id again, as it reads by then. It is part of no answer."""
     view = discord.ui.View(timeout=None)
-    view.add_item(discord.ui.Button(label=ASK_AGAIN, custom_id=f"{AGAIN}:{message}"))
+    view.add_item(discord.ui.Button(label=ASK_AGAIN.in_language(locale), custom_id=f"{AGAIN}:{message}"))
     view.stop()
     return view
 
@@ -359,8 +366,9 @@ def _buttons(turn: Turn, state: State) -> discord.ui.View | None:
     view = discord.ui.View(timeout=None)
     for action, (label, emoji, style, shown_while) in BUTTONS.items():
         if state is shown_while:
+            text = None if label is None else label.in_language(told_locale(turn.destination))
             button: discord.ui.Button[Any] = discord.ui.Button(
-                label=label, emoji=emoji, style=style, custom_id=f"{action}:{turn.id}"
+                label=text, emoji=emoji, style=style, custom_id=f"{action}:{turn.id}"
             )
             view.add_item(button)
     view.stop()  # clicks are heard by what the buttons are known by, so discord.py need not remember them

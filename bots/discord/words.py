@@ -15,7 +15,7 @@ from bots.discord.markdown import discord_markdown
 from bots.shared import words
 from bots.shared.titles import title
 from bots.shared.utf16 import texts_in_utf16
-from core import Turn
+from core import Sentence, Turn
 
 SURFACE = "discord"
 LIMIT = 2_000  # UTF-16 units of a message, which are never fewer than the characters that Discord counts
@@ -23,8 +23,10 @@ MOST_PARTS = 20
 PARTS_WITHOUT_A_FILE = 8
 FILLING = 0.5  # of a message, where what would be torn is left to the next one
 LONGEST_TITLE = 60
-THE_REST_IS_IN_THE_FILE = "… The whole answer is in the attached file."
-THE_REST_DOES_NOT_FIT = "… The rest does not fit here."  # where no file may be attached; not longer than the other
+THE_REST_IS_IN_THE_FILE = Sentence("… The whole answer is in the attached file.")
+# where no file may be attached; not longer than the other, in any language
+THE_REST_DOES_NOT_FIT = Sentence("… The rest does not fit here.")
+A_CONVERSATION = Sentence("A conversation with Bob")
 
 Kind = Literal["dm", "thread", "opens", "inline"]
 
@@ -99,24 +101,29 @@ def named(file_name: str) -> str:
 
 def title_of(turn: Turn, masked: Callable[[str], str]) -> str:
     """A name for the thread that a question opens. It is shown, so it tells nothing of passwords."""
-    named = "" if turn.private else title(masked(turn.question), LONGEST_TITLE)
-    return named or "A conversation with Bob"
+    locale = words.told_locale(turn.destination)
+    if turn.question == words.NO_WORDS:
+        return words.NO_WORDS.in_language(locale)
+    named = "" if turn.private else title(masked(turn.question), LONGEST_TITLE, locale)
+    return named or A_CONVERSATION.in_language(locale)
 
 
 def shown(turn: Turn, text: str) -> str:
     """What a reader sees of a turn's answer: the answer, and before it what has to be said about the question."""
-    return words.above_the_answer(turn) + text if text.strip() else text
+    return words.above_the_answer(turn, words.told_locale(turn.destination)) + text if text.strip() else text
 
 
-def parts_of(text: str, *, most: int = MOST_PARTS, whole: bool = True) -> list[str]:
+def parts_of(text: str, *, most: int = MOST_PARTS, whole: bool = True, locale: str = "") -> list[str]:
     """An answer as messages of at most 2,000 characters, well-formed; of more than `most`, the rest is left out.
 
     One that is not `whole` still grows: what it began to hide is hidden.
     """
     written = discord_markdown(text, whole=whole)
-    return texts_in_utf16(written, LIMIT, most, THE_REST_IS_IN_THE_FILE, hides=True, filling=FILLING)
+    rest = THE_REST_IS_IN_THE_FILE.in_language(locale)
+    return texts_in_utf16(written, LIMIT, most, rest, hides=True, filling=FILLING)
 
 
-def wants_a_file(parts: Sequence[str]) -> bool:
+def wants_a_file(parts: Sequence[str], locale: str = "") -> bool:
     """Whether an answer in these parts is better read as a file as well, or is not whole without one."""
-    return len(parts) > PARTS_WITHOUT_A_FILE or (bool(parts) and parts[-1].endswith(THE_REST_IS_IN_THE_FILE))
+    rest = THE_REST_IS_IN_THE_FILE.in_language(locale)
+    return len(parts) > PARTS_WITHOUT_A_FILE or (bool(parts) and parts[-1].endswith(rest))

@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from bots.shared.incoming import Incoming
-from core import Chat, NotAccepted, Outcome, Question, Turn
+from core import Chat, NotAccepted, Outcome, Question, Sentence, Turn
 
-OFFER = "You changed this question after I had answered it."
-ASK_AGAIN = "Ask again with the new text"
-ASKED = "I ask it again, as it reads now."
-ASKED_ALREADY = "I have asked this again already."
-NOT_YOURS = "Only whoever asked this can ask it again."
-CANNOT_BE_READ = "I cannot read this question any more, so I did not ask it again."
-NOT_KEPT = "I do not know this question any more."
+OFFER = Sentence("You changed this question after I had answered it.")
+ASK_AGAIN = Sentence("Ask again with the new text")
+ASKED = Sentence("I ask it again, as it reads now.")
+ASKED_ALREADY = Sentence("I have asked this again already.")
+NOT_YOURS = Sentence("Only whoever asked this can ask it again.")
+CANNOT_BE_READ = Sentence("I cannot read this question any more, so I did not ask it again.")
+NOT_KEPT = Sentence("I do not know this question any more.")
 
 _ENDED_BY_THEMSELVES = (
     Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcome.FAILED, Outcome.INTERRUPTED,
@@ -36,7 +36,7 @@ class AskedAgain:
         self._surface = surface
         self._accept = accept
 
-    async def ask(self, key: str, person: str, read: Read) -> str:
+    async def ask(self, key: str, person: str, read: Read) -> Sentence:
         """Ask the message with this key again, and give what to say to that.
 
         `read` fetches it as it reads now, given the turn that it became; None where it cannot be read. It becomes a
@@ -57,4 +57,4 @@ class AskedAgain:
         try:
             return ASKED if await self._accept(asked.question(self._surface)) is not None else ASKED_ALREADY
         except NotAccepted as refusal:
-            return str(refusal)
+            return refusal.sentence

@@ -6,18 +6,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bots.shared.incoming import Incoming, Origin
-from core import Chat, StoreUnavailable, Turn
+from core import Chat, Sentence, StoreUnavailable, Turn
 
-WAS_RESET = "A new conversation begins here: I no longer look at what was said above."
-NOTHING_TO_RESET = "There is no conversation here yet."
-STOPPED = "Stopped."
-NOTHING_TO_STOP = "There is no answer being written here."
-NOTHING_KEPT = "I keep nothing of this conversation."
-NOT_NOW = "Sorry, I cannot store anything right now. Please try again shortly."
-IS_LOCKED = "It is locked again here."
-NOTHING_TO_LOCK = "There is nothing unlocked here."
-UNKNOWN_ANSWER = "I do not know this answer any more."
-THANKS = "Thank you for telling me."
+WAS_RESET = Sentence("A new conversation begins here: I no longer look at what was said above.")
+NOTHING_TO_RESET = Sentence("There is no conversation here yet.")
+STOPPED = Sentence("Stopped.")
+NOTHING_TO_STOP = Sentence("There is no answer being written here.")
+NOTHING_KEPT = Sentence("I keep nothing of this conversation.")
+NOT_NOW = Sentence("Sorry, I cannot store anything right now. Please try again shortly.")
+IS_LOCKED = Sentence("It is locked again here.")
+NOTHING_TO_LOCK = Sentence("There is nothing unlocked here.")
+UNKNOWN_ANSWER = Sentence("I do not know this answer any more.")
+THANKS = Sentence("Thank you for telling me.")
+THIS_CHANNEL = Sentence("this channel")
+CAN_ANSWER = "These can answer: {names}. {command} chooses one for {where}."
+NO_SUCH_NAME = "There is no assistant of that name to choose. These can answer: {names}."
+UNLOCKED = "{name} answers you here for the next 15 minutes.{others} {command} ends it."
+MAY_NOT_FORGET = "Only whoever began this conversation with me, or {admins}, can let me forget it."
 
 COMMANDS = {"reset": 1, "stop": 1, "help": 1, "assistant": 2}  # and of how many words they are at most
 
@@ -27,11 +32,11 @@ class Wording:
     """What a surface's own sentences say: how things are called there, and how to do them."""
 
     platform: str
-    help: str
-    session: str
+    help: Sentence
+    session: Sentence
     to_choose: str
     to_lock: str
-    admins: str
+    admins: Sentence
 
 
 def command_in(text: str) -> tuple[str, str] | None:
@@ -50,7 +55,7 @@ class Controls:
         self._surface = surface
         self._wording = wording
 
-    async def in_words(self, incoming: Incoming, command: str, about: str) -> str | None:
+    async def in_words(self, incoming: Incoming, command: str, about: str) -> Sentence | None:
         """Do what a message says; None where the answer that ends says enough."""
         if command == "stop":
             turns = await self._chat.open_turns_in(incoming.session)
@@ -58,7 +63,7 @@ class Controls:
             return None if await self.stop(incoming, before) == STOPPED else NOTHING_TO_STOP
         return await self.do(command, incoming, about)
 
-    async def do(self, command: str, origin: Origin, about: str = "", *, in_all_sessions: bool = False) -> str:
+    async def do(self, command: str, origin: Origin, about: str = "", *, in_all_sessions: bool = False) -> Sentence:
         """Carry out a command that says all it takes; one that there is not asks for help."""
         if command == "reset":
             return await self.reset(origin)
@@ -68,7 +73,7 @@ class Controls:
             return await self.choose(origin, about, in_all_sessions=in_all_sessions)
         return self._wording.help
 
-    async def once(self, event_id: str, do: Callable[[], Awaitable[str]]) -> str | None:
+    async def once(self, event_id: str, do: Callable[[], Awaitable[Sentence]]) -> Sentence | None:
         """What to say to something that may be delivered more than once; None where it is done already."""
         sentence = None
         try:
@@ -80,53 +85,53 @@ class Controls:
                 raise
         return sentence
 
-    async def reset(self, origin: Origin) -> str:
+    async def reset(self, origin: Origin) -> Sentence:
         """Let a session begin anew."""
         return WAS_RESET if await self._chat.reset(origin.session) else NOTHING_TO_RESET
 
-    async def stop(self, origin: Origin, turns: Sequence[Turn]) -> str:
+    async def stop(self, origin: Origin, turns: Sequence[Turn]) -> Sentence:
         """End the first of these, which is being answered, and whatever else in them this person waits for."""
         for turn in turns:
             if turn is turns[0] or turn.person == origin.person:
                 await self._chat.stop(turn.id)
         return STOPPED if turns else NOTHING_TO_STOP
 
-    async def choose(self, origin: Origin, name: str, *, in_all_sessions: bool = False) -> str:
+    async def choose(self, origin: Origin, name: str, *, in_all_sessions: bool = False) -> Sentence:
         """Let an assistant answer in a session, or in all of a place; without a name, tell which there are."""
-        where = "this channel" if in_all_sessions else self._wording.session
+        where = THIS_CHANNEL if in_all_sessions else self._wording.session
         public = [assistant.name for assistant in self._chat.assistants if not assistant.private]
-        can_answer = f"These can answer: {', '.join(public)}."
+        names = ", ".join(public)
         if not name.strip():
-            return f"{can_answer} {self._wording.to_choose} chooses one for {where}."
+            return Sentence(CAN_ANSWER, names=names, command=self._wording.to_choose, where=where)
         found = next((each for each in public if each.casefold() == name.strip().casefold()), None)
         if found is None:
-            return f"There is no assistant of that name to choose. {can_answer}"
+            return Sentence(NO_SUCH_NAME, names=names)
         if in_all_sessions:
             await self._chat.choose_in(origin.place, found)
         else:
             await self._chat.choose(origin.session, self._surface, found)
-        return f"{found} answers in {where} from now on."
+        return Sentence("{name} answers in {where} from now on.", name=found, where=where)
 
-    async def unlock(self, person: str, place: str, typed: str, *, others: str = "") -> str:
+    async def unlock(self, person: str, place: str, typed: str, *, others: Sentence | None = None) -> Sentence:
         """Try a password; `others` tells who else reads the answers. Raises WrongPassword and PasswordsClosed."""
         opened = await self._chat.unlock(person, place, self._surface, typed)
-        return f"{opened.name} answers you here for the next 15 minutes.{others} {self._wording.to_lock} ends it."
+        return Sentence(UNLOCKED, name=opened.name, others=others or "", command=self._wording.to_lock)
 
-    async def lock(self, origin: Origin) -> str:
+    async def lock(self, origin: Origin) -> Sentence:
         """Take back what this person unlocked in a place."""
         return IS_LOCKED if await self._chat.lock(origin.person, origin.place) else NOTHING_TO_LOCK
 
-    async def forget(self, origin: Origin, *, is_admin: Callable[[], Awaitable[bool]]) -> str:
+    async def forget(self, origin: Origin, *, is_admin: Callable[[], Awaitable[bool]]) -> Sentence:
         """Erase a session, for whoever began it and for admins."""
         starter = await self._chat.starter(origin.session)
         if starter is None:
             return NOTHING_KEPT
         if origin.person != starter and not await is_admin():
-            return f"Only whoever began this conversation with me, or {self._wording.admins}, can let me forget it."
+            return Sentence(MAY_NOT_FORGET, admins=self._wording.admins)
         await self._chat.forget(origin.session)
         return forgotten(self._wording.platform)
 
-    async def rate(self, turn: Turn | None, person: str, *, good: bool) -> str:
+    async def rate(self, turn: Turn | None, person: str, *, good: bool) -> Sentence:
         """Record what somebody thinks of an answer."""
         if turn is None:
             return UNKNOWN_ANSWER
@@ -134,9 +139,10 @@ class Controls:
         return THANKS
 
 
-def forgotten(platform: str) -> str:
+def forgotten(platform: str) -> Sentence:
     """What to say once a session is erased."""
-    return (
+    return Sentence(
         "Forgotten: I keep nothing of it any more, and what the language model's provider keeps is being erased. "
-        f"Messages in {platform} stay."
+        "Messages in {platform} stay.",
+        platform=platform,
     )

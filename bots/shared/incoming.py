@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from bots.shared.words import NO_WORDS
-from core import Frame, Question
+from core import Frame, Question, Sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Incoming(Origin):
     mentions_us: bool = False
     is_follow_up: bool = False
     needs_no_mention: bool = False
-    unreadable: str = ""
+    unreadable: Sentence | None = None
     said_at: float = 0.0
     is_bare: bool = False
     next_is_heard: bool = True

@@ -14,16 +14,16 @@ from bots.shared.bare_mentions import BareMentions
 from bots.shared.controls import Controls, command_in
 from bots.shared.incoming import Incoming
 from bots.shared.prepare import Preparing
-from core import BadQuestion, Chat, Line, OnlyApps, Question, Rejected, Turn
+from core import BadQuestion, Chat, Line, OnlyApps, Question, Rejected, Sentence, Turn
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_HINTS = 60.0
-SAY_IT_IN_ONE = "Please say what you want to know in the message that mentions me: I hear nothing else here."
+SAY_IT_IN_ONE = Sentence("Please say what you want to know in the message that mentions me: I hear nothing else here.")
 SECONDS_TO_CHECK = 1.5  # whether somebody may do a thing that is done at once
 
 Accept = Callable[[Question], Awaitable[object]]
-Say = Callable[[Incoming, str], None]
+Say = Callable[[Incoming, Sentence], None]
 Complete = Callable[[Incoming], Awaitable[Incoming]]
 Offer = Callable[[Turn, Incoming], None]
 
@@ -180,7 +180,7 @@ class Intake:
         try:
             await self._accept(replace(incoming.question(self._surface), line=line))
         except Rejected as rejection:
-            await self._say_once(incoming, str(rejection), incoming.key)
+            await self._say_once(incoming, rejection.sentence, incoming.key)
 
     async def _ask_for_app(self, incoming: Incoming) -> None:
         """Ask what an app says. It is told nothing but answers, since it may answer whatever it is told."""
@@ -195,7 +195,7 @@ class Intake:
         except Rejected as rejection:
             logger.info("what an app said on %s is not asked: %s", self._surface, type(rejection).__name__)
 
-    async def _say_once(self, incoming: Incoming, sentence: str, key: str) -> None:
+    async def _say_once(self, incoming: Incoming, sentence: Sentence, key: str) -> None:
         """Say something to a message; the next time with this key, nothing."""
         async with self._chat.control(self._surface, key) as fresh:
             if fresh:

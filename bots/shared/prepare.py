@@ -12,11 +12,11 @@ from bots.shared.content import MORE, MOST_UNREAD, Content
 from bots.shared.quotes import LEFT_OUT, Quotes
 from bots.shared.reply import InDoubt, Undeliverable
 from bots.shared.words import names_of_files
-from core import Chat, Frame, NotAllowed, Preparation, Turn
+from core import Chat, Frame, NotAllowed, Preparation, Sentence, Turn
 
 SECONDS_TO_CHECK = 20.0
 LONGEST_EARLIER_MESSAGE = 2_000
-NOT_SURE = "Sorry, I could not find out whether I may answer you. Please ask again in a minute."
+NOT_SURE = Sentence("Sorry, I could not find out whether I may answer you. Please ask again in a minute.")
 MOST_REMEMBERED = 10_000
 
 K = TypeVar("K")
@@ -43,12 +43,12 @@ class Preparing(Generic[Destination]):
         destination = cast(Destination, turn.destination or {})
         refusal = await self.refusal(destination, SECONDS_TO_CHECK)
         if refusal is not None:
-            raise NotAllowed(refusal if destination.get("addressed", True) else "")
+            raise NotAllowed(refusal if destination.get("addressed", True) else Sentence(""))
         if turn.said_password:
             await self._warn(destination)
         return await self._prepared(turn, destination)
 
-    async def refusal(self, destination: Destination, seconds: float) -> str | None:
+    async def refusal(self, destination: Destination, seconds: float) -> Sentence | None:
         """Why this person may not ask here, found out within so many seconds; None if they may."""
         refusal = self.refusal_at_once(destination)
         if refusal is not None or not self._needs_a_look(destination):
@@ -59,7 +59,7 @@ class Preparing(Generic[Destination]):
         except self.failures:
             return NOT_SURE
 
-    def refusal_at_once(self, destination: Destination) -> str | None:
+    def refusal_at_once(self, destination: Destination) -> Sentence | None:
         """Why this person may not ask here, as far as that needs no look at who they are."""
         return None
 
@@ -67,7 +67,7 @@ class Preparing(Generic[Destination]):
         """Whether it takes a look at who somebody is."""
         return False
 
-    async def _refusal_after_a_look(self, destination: Destination) -> str | None:
+    async def _refusal_after_a_look(self, destination: Destination) -> Sentence | None:
         """Why this person may not ask here, for whom that needs a look. Raises what is in `failures`."""
         return None
 

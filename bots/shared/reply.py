@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 from bots.shared import caller
 from bots.shared.caller import InDoubt, MessageGone, RateLimited, Refused, Undeliverable
-from bots.shared.words import above_the_answer
+from bots.shared.words import above_the_answer, told_locale
 from core import Chat, Json, Turn, exponential_backoff
 
 __all__ = ["InDoubt", "Messages", "MessagesReply", "PostedMessages", "Reply", "State", "Undeliverable"]
@@ -39,6 +39,9 @@ class Reply(Protocol):
     @property
     def appends_only(self) -> bool:
         """Whether what was shown cannot be taken back."""
+
+    async def locale(self) -> str:
+        """What is known of the language in which our own words are shown beside the answer; empty: English."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -227,6 +230,10 @@ class MessagesReply:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
+    async def locale(self) -> str:
+        """See Reply."""
+        return told_locale(self._turn.destination)
+
     async def pause(self) -> None:
         """Come back when one more edit may be made."""
         await asyncio.sleep(SECONDS_BETWEEN_EDITS)
@@ -247,7 +254,7 @@ class MessagesReply:
         return self._posted
 
     def _worded(self, text: str) -> str:
-        return above_the_answer(self._turn) + text if text.strip() else text
+        return above_the_answer(self._turn, told_locale(self._turn.destination)) + text if text.strip() else text
 
 
 def posted_messages(chat: Chat, turn: Turn, messages: Messages) -> PostedMessages:

@@ -23,14 +23,18 @@ from core import (
     Preparation,
     Prepare,
     Question,
+    Sentence,
     StoreUnavailable,
     Turn,
+    answer_in_language,
     with_note,
 )
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 1.5  # at what could not be shown yet, while the model says nothing
+STOPPED = Sentence("_Stopped._")
+NOTHING_IN_IT = Sentence("_There is nothing in the answer._")
 
 _BLANK_LINES_ABOVE = re.compile(r"\A\s*(?:\n|\Z)")
 
@@ -152,11 +156,13 @@ async def _relay(answer: Answer, reply: Reply, unread: Sequence[str]) -> None:
             if reply.appends_only:
                 answer.pin()
             text = _without_blank_lines_above(answer.text)
-            shown = text if await reply.show(text) else ""
-        await reply.finish(below_the_answer(_worded(await answer.whole()), unread))
+            shown = text if await reply.show(answer_in_language(text, await reply.locale())) else ""
+        finished, locale = await answer.whole(), await reply.locale()
+        await reply.finish(below_the_answer(_worded(finished, locale), unread, locale))
     except AnswerFailed as failure:
-        if str(failure):  # else it ends without a word
-            await reply.finish(with_note(_without_blank_lines_above(answer.text), str(failure)))
+        if failure.sentence:  # else it ends without a word
+            sentence = failure.sentence.in_language(await reply.locale())
+            await reply.finish(with_note(_without_blank_lines_above(answer.text), sentence))
 
 
 async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
@@ -167,13 +173,13 @@ async def _first_of(*either: Coroutine[Any, Any, None]) -> None:
             each.cancel()
 
 
-def _worded(finished: Finished) -> str:
+def _worded(finished: Finished, locale: str) -> str:
     if finished.outcome is Outcome.WITHDRAWN:
         return ""
-    text = _without_blank_lines_above(finished.text)
+    text = answer_in_language(_without_blank_lines_above(finished.text), locale)
     if finished.outcome is Outcome.STOPPED:
-        return with_note(text, "_Stopped._")
-    return text or "_There is nothing in the answer._"
+        return with_note(text, STOPPED.in_language(locale))
+    return text or NOTHING_IN_IT.in_language(locale)
 
 
 def _without_blank_lines_above(text: str) -> str:

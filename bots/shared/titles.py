@@ -7,9 +7,10 @@ import time
 import unicodedata
 
 from bots.shared.plain_text import plain_text
+from core import Sentence
 
 LONGEST_SOURCE = 2_000  # characters of a question that are looked at
-SOMEBODY, SOMEWHERE = "@somebody", "#a channel"
+SOMEBODY, SOMEWHERE, SOMETIME = Sentence("@somebody"), Sentence("#a channel"), Sentence("a date")
 
 _HIDDEN = re.compile(r"\|\|.*?(?:\|\||\Z)", re.DOTALL)
 _FENCED = re.compile(
@@ -29,16 +30,16 @@ _LEFT_OVER = re.compile(r"`{3,}|~{3,}|\|\|")
 _NOTHING_TO_SEE = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}  # letters without ink
 
 
-def title(question: str, most: int) -> str:
+def title(question: str, most: int, locale: str = "") -> str:
     """The first line of a question that has something to see, as a title of at most so many characters, or nothing.
 
     What is hidden or code in a fence is left out; ids and times are told as words, and marks as nothing.
     """
     text = _FENCED.sub("", _HIDDEN.sub("…", question[:LONGEST_SOURCE]))
-    text = _TIME.sub(_date, text)
+    text = _TIME.sub(lambda found: _date(found) or SOMETIME.in_language(locale), text)
     text = _EMOJI.sub(r"\1", _COMMAND.sub(r"\1", _SLACK_DATE.sub(r"\1", _BROADCAST.sub(r"@\1", text))))
-    text = _PLACE.sub(lambda found: f"#{found[1]}" if found[1] else SOMEWHERE, text)
-    text = _WHO.sub(lambda found: f"@{found[1]}" if found[1] else SOMEBODY, text)
+    text = _PLACE.sub(lambda found: f"#{found[1]}" if found[1] else SOMEWHERE.in_language(locale), text)
+    text = _WHO.sub(lambda found: f"@{found[1]}" if found[1] else SOMEBODY.in_language(locale), text)
     for line in plain_text(text).split("\n"):
         words = "".join(map(_seen, _LEFT_OVER.sub(" ", line))).split()
         line = " ".join(words)
@@ -51,7 +52,7 @@ def _date(found: re.Match[str]) -> str:
     try:
         return time.strftime("%Y-%m-%d", time.gmtime(int(found[1])))
     except (OverflowError, OSError, ValueError):
-        return "a date"
+        return ""
 
 
 def _seen(letter: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from core import Turn, with_note
+from core import Sentence, Turn, name_in_language, with_note
 
-NO_WORDS = "(no words)"  # a question that is a file, or a mention and nothing else
+NO_WORDS = Sentence("(no words)")  # a question that is a file, or a mention and nothing else
 EARLIER_IN_THIS_THREAD = "Earlier in this thread, the oldest first"
+LAPSED = "_{lapsed} is locked again here, so this is answered by {assistant}._"
+NOT_SEEN = "_I cannot read attachments yet, so I have not seen: {names}_"
+NOT_SEEN_BEFORE = "_Of what was said before I have not seen: {names}_"
 SHOWN_BESIDES = "What the message shows besides its words"
 LONGEST_NAME_OF_A_FILE = 100
 
@@ -24,7 +28,13 @@ def names_of_files(names: Iterable[str], masked: Callable[[str], str]) -> list[s
     return [masked(name)[:LONGEST_NAME_OF_A_FILE] for name in names]
 
 
-def above_the_answer(turn: Turn) -> str:
+def told_locale(destination: Mapping[str, Any] | None) -> str:
+    """The locale that is stored with a question; empty where none is."""
+    locale = (destination or {}).get("locale")
+    return locale if isinstance(locale, str) else ""
+
+
+def above_the_answer(turn: Turn, locale: str = "") -> str:
     """What a person is told before the answer itself: that it is private, or is not any more, and what was not read.
 
     Where nothing was kept of what they said, nothing: they are told one sentence, which is always the same.
@@ -33,11 +43,17 @@ def above_the_answer(turn: Turn) -> str:
         return ""
     mark = f"🔒 _{turn.assistant}_\n\n" if turn.private else ""
     if turn.lapsed and not turn.private:
-        mark = f"_{turn.lapsed} is locked again here, so this is answered by {turn.assistant}._\n\n"
+        mark = f"{Sentence(LAPSED, lapsed=turn.lapsed, assistant=turn.assistant).in_language(locale)}\n\n"
     files = turn.frame.attached if turn.frame is not None else ()
-    return mark + (f"_I cannot read attachments yet, so I have not seen: {', '.join(files)}_\n\n" if files else "")
+    not_seen = Sentence(NOT_SEEN, names=_listed(files, locale)).in_language(locale)
+    return mark + (f"{not_seen}\n\n" if files else "")
 
 
-def below_the_answer(text: str, unread: Sequence[str]) -> str:
+def below_the_answer(text: str, unread: Sequence[str], locale: str) -> str:
     """An answer, and what a person is told after it: what was not read of what was said before."""
-    return with_note(text, f"_Of what was said before I have not seen: {', '.join(unread)}_") if unread else text
+    not_seen = Sentence(NOT_SEEN_BEFORE, names=_listed(unread, locale)).in_language(locale)
+    return with_note(text, not_seen) if unread else text
+
+
+def _listed(names: Sequence[str], locale: str) -> str:
+    return ", ".join(name_in_language(name, locale) for name in names)

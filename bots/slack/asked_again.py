@@ -13,42 +13,48 @@ from bots.slack.api import SlackApi
 from bots.slack.destination import Destination, destination_of_turn
 from bots.slack.shape import is_timestamp
 from bots.slack.words import SURFACE, Incoming, message_key, parse_message
-from core import Chat, Json, Question, Turn
+from core import Chat, Json, Question, Sentence, Turn
 
 ACTION = "ask_again"
 SECONDS_TO_READ = 10.0
+SECONDS_TO_LEARN_A_LOCALE = 3.0
 
 Complete = Callable[[Incoming], Awaitable[Incoming]]
+LocaleOf = Callable[[str, float], Awaitable[str]]
 
 
 class SlackAskedAgain:
     """Offers people to ask again, and does it."""
 
     def __init__(
-        self, api: SlackApi, chat: Chat, accept: Callable[[Question], Awaitable[Turn | None]], complete: Complete
-    ) -> None:
+        self, api: SlackApi, chat: Chat, locale_of: LocaleOf, accept: Callable[[Question], Awaitable[Turn | None]],
+        complete: Complete,
+    ) -> None:  # fmt: skip
         self._api = api
         self._chat = chat
+        self._locale_of = locale_of
         self._complete = complete
         self._asked_again = AskedAgain(chat, SURFACE, accept)
 
     async def offer(self, turn: Turn, incoming: Incoming) -> None:
         """Show the button under a question, to its author."""
-        to = destination_of_turn(turn)
+        to, locale = destination_of_turn(turn), await self._locale_of(incoming.user, SECONDS_TO_LEARN_A_LOCALE)
+        offer = OFFER.in_language(locale)
         button = {
-            "type": "button", "action_id": ACTION, "text": {"type": "plain_text", "text": ASK_AGAIN},
+            "type": "button", "action_id": ACTION,
+            "text": {"type": "plain_text", "text": ASK_AGAIN.in_language(locale)},
             "value": f"{incoming.thread}:{incoming.ts}",
         }  # fmt: skip
         blocks: list[Json] = [
-            {"type": "section", "text": {"type": "mrkdwn", "text": OFFER}},
+            {"type": "section", "text": {"type": "mrkdwn", "text": offer}},
             {"type": "actions", "elements": [button]},
         ]
         await self._api.attempt(
-            "chat.postEphemeral", channel=to["channel"], thread_ts=to["thread"], user=incoming.user, text=OFFER,
+            "chat.postEphemeral", channel=to["channel"], thread_ts=to["thread"], user=incoming.user, text=offer,
             blocks=blocks,
         )  # fmt: skip
 
-    async def ask(self, install: str, channel: str, person: str, value: str, at: str) -> str:
+    async def ask(self, install: str, channel: str, person: str, value: str, at: str) -> Sentence:
         """Do what the button with this value is for, and give what to say to that. `at` is when it was pressed."""
         thread, _, ts = value.partition(":")
         if not (ts and is_timestamp(ts) and is_timestamp(thread)):

@@ -72,7 +72,7 @@ class SlackBot:
         self._apps = frozenset(settings.slack_apps)
         self._follows_up = settings.slack_follow_ups == "always"
         self._api = SlackApi(client(), chat.troubles)
-        self._statuses = Statuses(self._api, tasks)
+        self._statuses = Statuses(self._api, tasks, lambda user: self._preparing.known_locale_of(user))
         self._no_streams: set[str] = set()
         self._no_message_ids: set[str] = set()
         secret = settings.slack_signing_secret.get_secret_value()
@@ -82,7 +82,9 @@ class SlackBot:
             self._api, self._statuses, chat, allowed, follows_up=self._follows_up
         )
         self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
-        self._commands = SlackCommands(self._api, chat, preparing.refusal, self.responder.accept, self._complete, tasks)
+        self._commands = SlackCommands(
+            self._api, chat, preparing.refusal, preparing.locale_of, self.responder.accept, self._complete, tasks
+        )
         self.client = client(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
         library_logger = logging.getLogger("slack_bolt")
         library_logger.setLevel(logging.ERROR)  # it quotes what people write below that, and warns of our settings
@@ -179,7 +181,9 @@ class SlackBot:
         return replace(incoming, files=tuple(files), destination={**incoming.destination, "quoted": quoted})
 
     def _open_reply(self, turn: Turn, api: SlackApi) -> SlackReply:
-        return SlackReply(api, self._statuses, self._chat, turn, self._no_streams, self._no_message_ids)
+        return SlackReply(
+            api, self._statuses, self._chat, turn, self._no_streams, self._no_message_ids, self._preparing.locale_of
+        )
 
 
 def _deleted_in(event: Json) -> str:

@@ -27,19 +27,28 @@ from bots.slack.question_command import Accept, QuestionCommand
 from bots.slack.reply import NOTICE
 from bots.slack.words import SURFACE, install_of, message_id, person_id, place_id, session_id
 from bots.slack.words import Incoming as SlackIncoming
-from core import Chat, Json, PasswordsClosed, StoreUnavailable, Turn, WrongPassword
+from core import Chat, Json, PasswordsClosed, Sentence, StoreUnavailable, Turn, WrongPassword
 
 logger = logging.getLogger(__name__)
 
-Refusal = Callable[[Destination, float], Awaitable[str | None]]
+Refusal = Callable[[Destination, float], Awaitable[Sentence | None]]
+LocaleOf = Callable[[str, float], Awaitable[str]]
 
-FORGET = "Forget this thread"
+FORGET, UNLOCK, UNLOCKED = Sentence("Forget this thread"), Sentence("Unlock"), Sentence("Unlocked")
+CLOSE, PASSWORD, FORGET_IT, BOB = Sentence("Close"), Sentence("Password"), Sentence("Forget"), Sentence("Bob")
+OTHERS_CAN_READ_IT = Sentence(" In a channel, others can read what is said.")
+WHAT_UNLOCKING_DOES = Sentence("The assistant that it opens answers you here, and only you, for the next 15 minutes.")
+WHAT_FORGETTING_DOES = Sentence(
+    "This erases what I keep of this thread, here and at the language model's provider. It cannot be undone."
+)
+SECONDS_TO_LEARN_A_LOCALE = 0.3  # of what is left of the three that Slack waits
+SECONDS_TO_LEARN_A_LOCALE_AT_LEISURE = 3.0
 SECONDS_TO_FIND_ADMINS = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three that Slack waits
 
 MOST_WORDS = {"help": 1, "lock": 1, "unlock": 2, "assistant": 2, "reset": 1, "stop": 1}
 """Of `/bob` and a first word that is no question, how many words there are at most; the last two are for threads."""
 
-HELP = """\
+HELP = Sentence("""\
 Mention me in a channel, or write to me in a direct message, and I answer in the thread. \
 In a thread where I take part I answer without a mention, unless your message opens with somebody else's.
 • `stop` ends the answer that is being written.
@@ -49,16 +58,16 @@ In a thread where I take part I answer without a mention, unless your message op
 In any channel or direct message, for all its threads:
 • `/bob assistant NAME` chooses who answers.
 • `/bob unlock` asks for a password, in a window that nobody else sees; `/bob lock` takes it back.
-The shortcut “Forget this thread” in a message's menu erases what I keep of it."""
+The shortcut “Forget this thread” in a message's menu erases what I keep of it.""")
 WORDING = Wording(
-    "Slack", HELP, session="this thread", to_choose="`assistant NAME`", to_lock="`/bob lock`",
-    admins="an admin of this workspace",
+    "Slack", HELP, session=Sentence("this thread"), to_choose="`assistant NAME`", to_lock="`/bob lock`",
+    admins=Sentence("an admin of this workspace"),
 )  # fmt: skip
 SUGGESTED_PROMPTS = [
-    {"title": "What can you do?", "message": "What can you help me with, and what can you not do?"},
-    {"title": "Explain something", "message": "Explain to me, as to a new colleague: "},
-    {"title": "Write a first draft", "message": "Write a first draft of a short message that says: "},
-    {"title": "Find the catch", "message": "What could go wrong with this plan? "},
+    (Sentence("What can you do?"), Sentence("What can you help me with, and what can you not do?")),
+    (Sentence("Explain something"), Sentence("Explain to me, as to a new colleague: ")),
+    (Sentence("Write a first draft"), Sentence("Write a first draft of a short message that says: ")),
+    (Sentence("Find the catch"), Sentence("What could go wrong with this plan? ")),
 ]
 
 
@@ -66,13 +75,15 @@ class SlackCommands:
     """Carries out what people tell Bob to do in Slack."""
 
     def __init__(
-        self, api: SlackApi, chat: Chat, refusal: Refusal, accept: Accept, complete: Complete, tasks: asyncio.TaskGroup
-    ) -> None:
+        self, api: SlackApi, chat: Chat, refusal: Refusal, locale_of: LocaleOf, accept: Accept, complete: Complete,
+        tasks: asyncio.TaskGroup,
+    ) -> None:  # fmt: skip
         self._api = api
         self._chat = chat
         self._refusal = refusal
+        self._locale_of = locale_of
         self._tasks = tasks
-        self._asked_again = SlackAskedAgain(api, chat, accept, complete)
+        self._asked_again = SlackAskedAgain(api, chat, locale_of, accept, complete)
         self._question = QuestionCommand(api, chat, accept, tasks)
         self.controls = Controls(chat, SURFACE, WORDING)
 
@@ -90,13 +101,16 @@ class SlackCommands:
 
     # ── in a thread ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def say(self, incoming: Incoming, sentence: str) -> None:
+    def say(self, incoming: Incoming, sentence: Sentence) -> None:
         """Post a sentence in the thread, in the background."""
-        self._tasks.create_task(
-            self._api.attempt(
-                "chat.postMessage", channel=incoming.channel, thread_ts=incoming.destination["thread"], text=sentence,
-                unfurl_links=False, unfurl_media=False, metadata={"event_type": NOTICE, "event_payload": {}},
-            )
+        self._tasks.create_task(self._say(incoming, sentence))
+
+    async def _say(self, incoming: Incoming, sentence: Sentence) -> None:
+        locale = await self._locale_of(incoming.destination["user"], SECONDS_TO_LEARN_A_LOCALE_AT_LEISURE)
+        await self._api.attempt(
+            "chat.postMessage", channel=incoming.channel, thread_ts=incoming.destination["thread"],
+            text=sentence.in_language(locale), unfurl_links=False, unfurl_media=False,
+            metadata={"event_type": NOTICE, "event_payload": {}},
         )  # fmt: skip
 
     def offer_to_ask_again(self, turn: Turn, incoming: Incoming) -> None:
@@ -135,12 +149,13 @@ class SlackCommands:
         act = act_in(body)
         command = words[0].casefold() if words else "help"
         if len(words) > MOST_WORDS.get(command, 0):
-            why_not = await self._question.ask(body, act, install_of(body), context.bot_user_id or "")
-            await (ack() if why_not is None else _answer(ack, why_not))
+            locale = await self._locale_in_time(act)
+            why_not = await self._question.ask(body, act, install_of(body), context.bot_user_id or "", locale)
+            await (ack() if why_not is None else _answer(ack, why_not.in_language(locale)))
             return
         if command == "unlock":
             await ack()
-            await self._show(body, _unlock_window(act.place))
+            await self._show(body, _unlock_window(act.place, await self._locale_in_time(act)))
             return
         if command not in ("lock", "assistant"):
             command = "help"
@@ -148,23 +163,26 @@ class SlackCommands:
             sentence = await self.controls.do(command, act, about, in_all_sessions=True)
         except StoreUnavailable:
             sentence = NOT_NOW
-        await _answer(ack, sentence)
+        await _answer(ack, sentence.in_language(await self._locale_in_time(act)))
 
     async def _on_unlock(self, ack: AsyncAck, body: Json, view: Json) -> None:
         act = act_in(body)
-        others = " In a channel, others can read what is said."
+        typed, others = _typed_password(view), OTHERS_CAN_READ_IT
         try:
-            sentence = await self.controls.unlock(act.person, act.place, _typed_password(view), others=others)
+            sentence = await self.controls.unlock(act.person, act.place, typed, others=others)
         except (WrongPassword, PasswordsClosed, StoreUnavailable) as refusal:
-            await ack(response_action="errors", errors={"password": str(refusal)})
+            why_not = refusal.sentence.in_language(await self._locale_in_time(act))
+            await ack(response_action="errors", errors={"password": why_not})
         else:
-            await ack(response_action="update", view=_window("Unlocked", sentence))
+            window = _window(UNLOCKED, sentence, await self._locale_in_time(act))
+            await ack(response_action="update", view=window)
 
     # ── the shortcut ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _on_forget(self, ack: AsyncAck, body: Json) -> None:
         await ack()
-        await self._show(body, _forget_window(act_in(body).session))
+        act = act_in(body)
+        await self._show(body, _forget_window(act.session, await self._locale_in_time(act)))
 
     async def _on_forget_confirmed(self, ack: AsyncAck, body: Json) -> None:
         act = act_in(body)
@@ -172,7 +190,7 @@ class SlackCommands:
             sentence = await self.controls.forget(act, is_admin=lambda: self._is_admin(act.user))
         except StoreUnavailable:
             sentence = NOT_NOW
-        await ack(response_action="update", view=_window(FORGET, sentence))
+        await ack(response_action="update", view=_window(FORGET, sentence, await self._locale_in_time(act)))
 
     async def _is_admin(self, user: str) -> bool:
         try:
@@ -207,18 +225,27 @@ class SlackCommands:
 
     async def _on_home_opened(self, event: Json) -> None:
         if event.get("tab") == "messages" and event.get("channel"):
+            locale = await self._locale_of(str(event.get("user") or ""), SECONDS_TO_LEARN_A_LOCALE_AT_LEISURE)
+            prompts = [
+                {"title": title.in_language(locale), "message": message.in_language(locale)}
+                for title, message in SUGGESTED_PROMPTS
+            ]
             await self._api.attempt(
-                "assistant.threads.setSuggestedPrompts", channel_id=event["channel"], prompts=SUGGESTED_PROMPTS
+                "assistant.threads.setSuggestedPrompts", channel_id=event["channel"], prompts=prompts
             )
+
+    async def _locale_in_time(self, act: Act) -> str:
+        return await self._locale_of(act.user, SECONDS_TO_LEARN_A_LOCALE)
 
     async def _show(self, body: Json, window: Json) -> None:
         """Open a window, for as long as what was done allows that."""
         if trigger := body.get("trigger_id"):
             await self._api.attempt("views.open", trigger_id=trigger, view=window)
 
-    async def _whisper(self, act: Act, sentence: str) -> None:
+    async def _whisper(self, act: Act, sentence: Sentence) -> None:
+        text = sentence.in_language(await self._locale_of(act.user, SECONDS_TO_LEARN_A_LOCALE_AT_LEISURE))
         await self._api.attempt(
-            "chat.postEphemeral", channel=act.channel, user=act.user, text=sentence, thread_ts=act.thread or None
+            "chat.postEphemeral", channel=act.channel, user=act.user, text=text, thread_ts=act.thread or None
         )
 
     # ── who may do anything ──────────────────────────────────────────────────────────────────────────────────────────
@@ -238,7 +265,7 @@ class SlackCommands:
         await next_()
         return None
 
-    async def _refusal_of(self, act: Act, team: str | None, organisation: str | None) -> str | None:
+    async def _refusal_of(self, act: Act, team: str | None, organisation: str | None) -> Sentence | None:
         """Why somebody may not do anything here, found out in time.
 
         `team` is the workspace that we are installed in, or one of the `organisation` that it is part of.
@@ -269,13 +296,14 @@ class SlackCommands:
         is_ours = not theirs.isdisjoint({team, organisation} - {None})
         return None if is_ours else act.user_team or str(found.get("team_id") or "")
 
-    async def _refuse(self, ack: AsyncAck, body: Json, act: Act, refusal: str) -> BoltResponse:
+    async def _refuse(self, ack: AsyncAck, body: Json, act: Act, refusal: Sentence) -> BoltResponse:
+        locale = await self._locale_in_time(act)
         if act.is_command:
-            return await _answer(ack, refusal)
+            return await _answer(ack, refusal.in_language(locale))
         if body.get("type") == "view_submission":
-            return await ack(response_action="update", view=_window("Bob", refusal))
+            return await ack(response_action="update", view=_window(BOB, refusal, locale))
         if body.get("type") == "message_action":
-            self._tasks.create_task(self._show(body, _window("Bob", refusal)))
+            self._tasks.create_task(self._show(body, _window(BOB, refusal, locale)))
         elif act.channel:
             self._tasks.create_task(self._whisper(act, refusal))
         return await ack()
@@ -333,25 +361,33 @@ def _typed_password(view: Json) -> str:
     return str(((fields.get("password") or {}).get("typed") or {}).get("value") or "")
 
 
-def _window(title: str, sentence: str, *more: Json, **view: Any) -> Json:
-    blocks: Sequence[Json] = [{"type": "section", "text": {"type": "mrkdwn", "text": sentence}}, *more]
-    plain = {"type": "plain_text", "text": title}
-    return {"type": "modal", "title": plain, "close": {"type": "plain_text", "text": "Close"}, "blocks": blocks, **view}
+def _plain(sentence: Sentence, locale: str) -> Json:
+    return {"type": "plain_text", "text": sentence.in_language(locale)}
 
 
-def _unlock_window(place: str) -> Json:
+def _window(title: Sentence, sentence: Sentence, locale: str, *more: Json, **view: Any) -> Json:
+    text = {"type": "mrkdwn", "text": sentence.in_language(locale)}
+    blocks: Sequence[Json] = [{"type": "section", "text": text}, *more]
+    return {
+        "type": "modal", "title": _plain(title, locale), "close": _plain(CLOSE, locale), "blocks": blocks, **view,
+    }  # fmt: skip
+
+
+def _unlock_window(place: str, locale: str) -> Json:
     typed = {
         "type": "input",
         "block_id": "password",
-        "label": {"type": "plain_text", "text": "Password"},
+        "label": _plain(PASSWORD, locale),
         "element": {"type": "plain_text_input", "action_id": "typed", "max_length": 200},
     }
-    sentence = "The assistant that it opens answers you here, and only you, for the next 15 minutes."
-    submit = {"type": "plain_text", "text": "Unlock"}
-    return _window("Unlock", sentence, typed, callback_id="unlock", private_metadata=place, submit=submit)
+    submit = _plain(UNLOCK, locale)
+    return _window(
+        UNLOCK, WHAT_UNLOCKING_DOES, locale, typed, callback_id="unlock", private_metadata=place, submit=submit
+    )
 
 
-def _forget_window(session: str) -> Json:
-    sentence = "This erases what I keep of this thread, here and at the language model's provider. It cannot be undone."
-    submit = {"type": "plain_text", "text": "Forget"}
-    return _window(FORGET, sentence, callback_id="forget_thread", private_metadata=session, submit=submit)
+def _forget_window(session: str, locale: str) -> Json:
+    submit = _plain(FORGET_IT, locale)
+    return _window(
+        FORGET, WHAT_FORGETTING_DOES, locale, callback_id="forget_thread", private_metadata=session, submit=submit
+    )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from bots.shared.content import LONGEST_CONTENT, LONGEST_NAME, Content, Mask, Quote, Reader, kind_in, text_in
 from bots.shared.words import plain_name
-from core import Json
+from core import Json, Sentence
 
 # What people say, and what Slack or an app says, which may be told along with it but is no question.
 ACCEPTED_SUBTYPES = (None, "file_share", "thread_broadcast", "me_message")
@@ -29,7 +29,7 @@ OTHER_SUBTYPES = frozenset(
     }
 )  # fmt: skip
 APP_SUBTYPES = ("bot_message",)  # what an app says without an account of its own, a workflow for example
-A_FILE = "a file without a name"
+A_FILE, AN_ATTACHMENT = "a file without a name", "an attachment"
 NAMELESS_ATTACHMENT = "an attachment that says nothing"
 NOTHING_TO_SHOW = ("This content can't be displayed.", "This message contains interactive elements.",
                    "[no preview available]")  # fmt: skip
@@ -80,8 +80,8 @@ _ELEMENTS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 _PLAYED = {
-    "picture": ("image_url", "thumb_url"), "video": ("video_html", "video_url"),
-    "recording": ("audio_html", "audio_url"),
+    "the picture in {name}": ("image_url", "thumb_url"), "the video in {name}": ("video_html", "video_url"),
+    "the recording in {name}": ("audio_html", "audio_url"),
 }  # fmt: skip
 _WITHOUT_A_TYPE = ("title", "label", "text", "description", "options", "url")  # an option, a group of them, a button
 
@@ -143,7 +143,7 @@ def content_of(message: Json, masked: Mask = str, install: str = "") -> Content:
     reader = _Reader(masked, install)
     subtype = subtype_of(message)
     if subtype not in ACCEPTED_SUBTYPES and subtype not in OTHER_SUBTYPES:
-        reader.miss(f"a message of the kind {kind_in({'type': subtype})}")
+        reader.miss(Sentence("a message of the kind {kind}", kind=kind_in({"type": subtype})))
     words = readable(raw_words_of(message)).strip()
     # What people write is in the text as well; an app's text is for notifications, and blocks are what is seen.
     reader.blocks(message.get("blocks"), 0, said=() if is_of_an_app(message) else ("rich_text",))
@@ -195,7 +195,7 @@ class _Reader(Reader):
         elif (names := _BLOCKS.get(kind)) is not None:
             self._parts_of(block, names, depth)
         else:
-            self.miss(f"a block of the kind {kind_in(block)}")
+            self.miss(Sentence("a block of the kind {kind}", kind=kind_in(block)))
 
     def _parts_of(self, part: Json, names: tuple[str, ...], depth: int) -> None:
         for name in names:
@@ -233,7 +233,7 @@ class _Reader(Reader):
             elif kind in ("rich_text_section", "rich_text_header"):
                 self.say(self._inline(element, depth + 1))
             elif kind != "rich_text_divider":
-                self.miss(f"a part of the text of the kind {kind_in(element)}")
+                self.miss(Sentence("a part of the text of the kind {kind}", kind=kind_in(element)))
 
     def _inline(self, element: Json, depth: int) -> str:
         pieces = []
@@ -241,7 +241,7 @@ class _Reader(Reader):
             kind = part.get("type")
             read = _INLINE.get(kind) if isinstance(kind, str) else None
             if read is None:
-                self.miss(f"a part of the text of the kind {kind_in(part)}")
+                self.miss(Sentence("a part of the text of the kind {kind}", kind=kind_in(part)))
             else:
                 pieces.append(read(part))
         return self._readable("".join(pieces))
@@ -283,11 +283,12 @@ class _Reader(Reader):
             self._parts_of(block, ("title", "alt_text"), depth)
         name = " ".join(apart.text.split())
         self.say(name)
-        self.miss(f"the picture {_plain(name)}" if name else "a picture")
+        self.miss(Sentence("the picture {name}", name=_plain(name)) if name else "a picture")
 
     def _video(self, block: Json, depth: int) -> None:
         self._parts_of(block, ("title", "description", "author_name", "provider_name", "title_url"), depth)
-        self.miss(f"the video {_plain(text_in(block.get('alt_text')))}".strip())
+        name = _plain(text_in(block.get("alt_text")))
+        self.miss(Sentence("the video {name}", name=name) if name else "the video")
 
     def _call(self, block: Json, depth: int) -> None:
         call = block.get("call")
@@ -352,7 +353,7 @@ class _Reader(Reader):
             self.attachment(other, depth + 1)
         for what, names in _PLAYED.items():
             if any(attachment.get(name) for name in names):
-                self.miss(f"the {what} in {_plain(title) or 'an attachment'}")
+                self.miss(what.format(name=_plain(title) or AN_ATTACHMENT))
         for action in self.objects(attachment.get("actions"), "a button of an attachment", depth):
             self._part(action.get("text"), depth)
         self.say(readable(text_in(attachment.get("footer"))))
@@ -388,7 +389,7 @@ class _Reader(Reader):
         if not text:
             self.miss(name)
         elif is_cut:
-            self.miss(f"the rest of {name}")
+            self.miss(Sentence("the rest of {name}", name=name))
         for attached in self.objects(file.get("attachments"), A_FILE, depth + 1):  # of an e-mail
             self.miss(_plain(text_in(attached.get("filename"))) or A_FILE)
 

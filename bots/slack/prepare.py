@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bots.shared.content import text_in
 from bots.shared.prepare import Earlier, Preparing, Remembered
 from bots.shared.quotes import Quotes
 from bots.shared.words import EARLIER_IN_THIS_THREAD, SHOWN_BESIDES
@@ -16,23 +18,24 @@ from bots.slack.settings import ALL_TEAMS
 from bots.slack.shape import is_timestamp
 from bots.slack.status import Statuses
 from bots.slack.words import SURFACE, is_for_us, people_in, title_of, with_names
-from core import Chat, Frame, Json, Preparation, Remarks, Turn
+from core import Chat, Frame, Json, Preparation, Remarks, Sentence, Turn
 
 SECONDS_A_GROUP_IS_KNOWN = 300.0
 SECONDS_TO_WAIT_FOR_A_NAME = 3.0
 SECONDS_A_NAME_IS_KNOWN = 3600.0
+SECONDS_UNTIL_A_LOCALE_IS_ASKED_FOR_AGAIN = 60.0
 EARLIER_MESSAGES = 50
 MOST_NAMES = 100  # that are looked up for one question
 MESSAGES_OF_A_PAGE, MOST_PAGES = 200, 5
 
-ANOTHER_CHANNEL = "Sorry, I am not set up to answer in this channel."
-ANOTHER_COMPANY = "Sorry, I answer members of this workspace only."
-NOT_ON_THE_LIST = "Sorry, you are not on the list of people I may answer."
-OTHERS_CAN_READ_IT = (
+ANOTHER_CHANNEL = Sentence("Sorry, I am not set up to answer in this channel.")
+ANOTHER_COMPANY = Sentence("Sorry, I answer members of this workspace only.")
+NOT_ON_THE_LIST = Sentence("Sorry, you are not on the list of people I may answer.")
+OTHERS_CAN_READ_IT = Sentence(
     "Others here can read the password that you typed, and what I answer. `/bob unlock` asks for it in a window of "
     "your own; you may want to delete your message."
 )
-OTHERS_CAN_READ_THE_ANSWER = (
+OTHERS_CAN_READ_THE_ANSWER = Sentence(
     "Others here can read what I answer, though not the password that you typed. `/bob unlock` asks for it in a window "
     "of your own."
 )
@@ -71,6 +74,7 @@ class SlackPreparing(Preparing[Destination]):
         self._allowed = allowed
         self._follows_up = follows_up
         self._names = Remembered[str, str]()
+        self._locales = Remembered[str, str]()
         self._groups = Remembered[str, Collection[str]]()
 
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
@@ -86,7 +90,8 @@ class SlackPreparing(Preparing[Destination]):
         people = [to["user"]] if to["user"] else []
         names = await self._names_of([*people, *dict.fromkeys(user for text in texts for user in people_in(text))])
         if turn.number == 1 and not turn.private and turn.question:
-            await self._statuses.name(to, title_of(self._chat.masked(with_names(turn.question, names))))
+            title = title_of(self._chat.masked(with_names(turn.question, names)), self.known_locale_of(to["user"]))
+            await self._statuses.name(to, title)
         frame = replace(turn.frame or Frame(), speaker="" if to["kind"] == "im" else _speaker(to, names))
         return Preparation(
             question=with_names(turn.question, names),
@@ -96,14 +101,15 @@ class SlackPreparing(Preparing[Destination]):
 
     async def _warn(self, to: Destination) -> None:
         if to["kind"] != "im":
-            text = OTHERS_CAN_READ_THE_ANSWER if to.get("by_command") else OTHERS_CAN_READ_IT
+            sentence = OTHERS_CAN_READ_THE_ANSWER if to.get("by_command") else OTHERS_CAN_READ_IT
+            text = sentence.in_language(await self.locale_of(to["user"]))
             await self._api.attempt(
                 "chat.postEphemeral", channel=to["channel"], thread_ts=to["thread"], user=to["user"], text=text
             )
 
     # ── who may ask ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def refusal_at_once(self, to: Destination) -> str | None:
+    def refusal_at_once(self, to: Destination) -> Sentence | None:
         """Why this person may not ask here, as far as that needs no look at user groups."""
         allowed = self._allowed
         if allowed.channels and to["kind"] != "im" and to["channel"] not in allowed.channels:
@@ -117,7 +123,7 @@ class SlackPreparing(Preparing[Destination]):
     def _needs_a_look(self, to: Destination) -> bool:
         return bool(self._allowed.people) and _is_somebody(to) and to["user"] not in self._allowed.people
 
-    async def _refusal_after_a_look(self, to: Destination) -> str | None:
+    async def _refusal_after_a_look(self, to: Destination) -> Sentence | None:
         is_member = any([to["user"] in await self._members(group) for group in self._allowed.groups])
         return None if is_member else NOT_ON_THE_LIST
 
@@ -134,13 +140,29 @@ class SlackPreparing(Preparing[Destination]):
         wanted = users[:MOST_NAMES]
         return dict(zip(wanted, await asyncio.gather(*map(self._name_of, wanted)), strict=True))
 
+    async def locale_of(self, user: str, seconds: float = SECONDS_TO_WAIT_FOR_A_NAME) -> str:
+        """The locale of somebody, like `de-DE`; empty where Slack does not tell it within so many seconds."""
+        if user and not self._locales.is_fresh(user):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._name_of(user)
+        return self.known_locale_of(user)
+
+    def known_locale_of(self, user: str) -> str:
+        """The locale of somebody, as far as Slack has told it."""
+        return self._locales.last(user, "")
+
     async def _name_of(self, user: str) -> str:
         name = self._names.last(user, user)
         if self._names.is_fresh(user):
             return name
-        found = (await self._api.attempt("users.info", seconds=SECONDS_TO_WAIT_FOR_A_NAME, user=user)).get("user")
+        seconds = SECONDS_TO_WAIT_FOR_A_NAME
+        told = await self._api.attempt("users.info", seconds=seconds, user=user, include_locale=True)
+        found = told.get("user")
         if not found:
+            self._locales.remember(user, self.known_locale_of(user), seconds=SECONDS_UNTIL_A_LOCALE_IS_ASKED_FOR_AGAIN)
             return name
+        self._locales.remember(user, text_in(found.get("locale")), seconds=SECONDS_A_NAME_IS_KNOWN)
         profile = found.get("profile") or {}
         name = profile.get("display_name") or found.get("real_name") or profile.get("real_name") or found.get("name")
         return self._names.remember(user, " ".join(str(name or user).split()), seconds=SECONDS_A_NAME_IS_KNOWN)

@@ -11,11 +11,13 @@ from bots.slack.content import readable
 from bots.slack.destination import Destination
 from bots.slack.reply import CANNOT_SAY_IT_THERE, NOTICE
 from bots.slack.words import SURFACE, message_key, place_id, question_shown, session_id
-from core import Chat, Json, NotAccepted, Question, Turn
+from core import Chat, Json, NotAccepted, Question, Sentence, Turn
 
 SECONDS_TO_SHOW = 1.2  # a question: what remains of Slack's three seconds once it is known that somebody may ask
 LONGEST_TRIGGER = 100
-NOT_SHOWN = "Sorry, Slack does not let me show your question right now, so I did not ask it. Please try again shortly."
+NOT_SHOWN = Sentence(
+    "Sorry, Slack does not let me show your question right now, so I did not ask it. Please try again shortly."
+)
 
 Accept = Callable[[Question], Awaitable[Turn | None]]
 
@@ -29,7 +31,7 @@ class QuestionCommand:
         self._accept = accept
         self._tasks = tasks
 
-    async def ask(self, body: Json, origin: Origin, install: str, bot: str) -> str | None:
+    async def ask(self, body: Json, origin: Origin, install: str, bot: str, locale: str) -> Sentence | None:
         """Come back once what a command asks is durable; or with a sentence that says why it is not asked.
 
         It is shown first, since the answer belongs in the thread of that message. A command that is delivered again is
@@ -46,7 +48,7 @@ class QuestionCommand:
                 return None
             channel, user = str(body.get("channel_id") or ""), str(body.get("user_id") or "")
             masked = self._chat.masked(text)
-            posted = await self._shown(channel, question_shown(user, text if text == masked else ""))
+            posted = await self._shown(channel, question_shown(user, text if text == masked else "", locale))
             if "ts" not in posted:
                 return CANNOT_SAY_IT_THERE if posted.get("error") in PLACE_IS_GONE else NOT_SHOWN
             team, ts = str(body.get("team_id") or install), str(posted["ts"])
@@ -62,10 +64,10 @@ class QuestionCommand:
             )  # fmt: skip
             turn = await self._ask(incoming, ts)
             if turn is not None and text != masked and not turn.unread:  # of what was not read nothing is to be found
-                edit = self._api.attempt("chat.update", channel=channel, ts=ts, text=question_shown(user, masked))
-                self._tasks.create_task(edit)
+                told = question_shown(user, masked, locale)
+                self._tasks.create_task(self._api.attempt("chat.update", channel=channel, ts=ts, text=told))
         except NotAccepted as refusal:
-            return str(refusal)
+            return refusal.sentence
         return None
 
     async def _shown(self, channel: str, text: str) -> Json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from bots.shared.caller import Refused, Undeliverable
 from bots.shared.pages import texts_of_pages
@@ -20,7 +20,7 @@ from bots.slack.api import SECONDS_OF_AN_ATTEMPT, SlackApi
 from bots.slack.destination import Destination, destination_of_turn
 from bots.slack.status import SECONDS_TO_WAIT, Statuses
 from bots.slack.words import fallback, message_id, shown
-from core import Chat, Json, Turn
+from core import Chat, Json, Sentence, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -40,28 +40,36 @@ NO_MESSAGE_ID = (
 )  # fmt: skip
 NAMESPACE = uuid.UUID("6b0c3d2e-5f57-4a4e-9f0b-0d9a2f1f6a11")  # of the ids of messages; a random one
 LONGEST_PLAIN_TEXT = 3_800  # `chat.update` takes 4,000
-THE_REST_IS_REFUSED = "(Slack does not show the rest of this.)"
-REFUSED_BY_SLACK = "(Slack refuses to show this part of my answer.)"
-CANNOT_SAY_IT_THERE = (
+THE_REST_IS_REFUSED = Sentence("(Slack does not show the rest of this.)")
+REFUSED_BY_SLACK = Sentence("(Slack refuses to show this part of my answer.)")
+CANNOT_SAY_IT_THERE = Sentence(
     "I cannot write where you asked me (I may not be a member there: `/invite` me; or it may be archived, or closed to "
     "apps), so this cannot be answered."
 )
+GOOD_ANSWER, BAD_ANSWER = Sentence("Good answer"), Sentence("Bad answer")
 NOTICE = "bob_notice"  # marks what is no part of an answer
+
+LocaleOf = Callable[[str], Awaitable[str]]
 
 
 class SlackReply(StreamedReply):
-    """Shows one answer in its thread. All that is written goes through `api`, which is fenced."""
+    """Shows one answer in its thread. All that is written goes through `api`, which is fenced.
+
+    `locale_of` tells the language of whoever asked, also where another process heard the question.
+    """
 
     def __init__(
-        self, api: SlackApi, statuses: Statuses, chat: Chat, turn: Turn, no_streams: set[str], no_message_ids: set[str]
-    ) -> None:
+        self, api: SlackApi, statuses: Statuses, chat: Chat, turn: Turn, no_streams: set[str],
+        no_message_ids: set[str], locale_of: LocaleOf,
+    ) -> None:  # fmt: skip
+        self._locale_of = locale_of
         self._api = api
         self._statuses = statuses
         self._chat = chat
         self._destination = destination_of_turn(turn)
         self._next_at = 0.0
-        thread = _Thread(api, turn, statuses, no_streams, no_message_ids)
-        super().__init__(turn, posted_messages(chat, turn, thread), thread)
+        self._thread = _Thread(api, turn, statuses, no_streams, no_message_ids)
+        super().__init__(turn, posted_messages(chat, turn, self._thread), self._thread)
 
     async def __aenter__(self) -> SlackReply:
         await self._statuses.begin(self._destination)
@@ -77,6 +85,22 @@ class SlackReply(StreamedReply):
         if kind is not None and issubclass(kind, Undeliverable):
             await self._say_elsewhere()
 
+    async def locale(self) -> str:
+        """See `bots.shared.reply.Reply`."""
+        if self._thread.locale is None:  # it is asked for once, also where Slack does not tell
+            self._thread.locale = await self._locale_of(self._destination["user"])
+        return self._thread.locale
+
+    async def show(self, text: str) -> bool:
+        """See `StreamedReply`."""
+        await self.locale()
+        return await super().show(text)
+
+    async def finish(self, text: str) -> None:
+        """See `StreamedReply`."""
+        await self.locale()
+        await super().finish(text)
+
     async def pause(self) -> None:
         """Come back when there may be more to append or to edit."""
         await asyncio.sleep(max(0.0, self._next_at - _now()))
@@ -87,16 +111,15 @@ class SlackReply(StreamedReply):
         to = self._destination
         if "app" in to:
             return
-        told = await self._api.attempt(
-            "chat.postEphemeral", channel=to["channel"], user=to["user"], text=CANNOT_SAY_IT_THERE
-        )
+        text = CANNOT_SAY_IT_THERE.in_language(await self.locale())
+        told = await self._api.attempt("chat.postEphemeral", channel=to["channel"], user=to["user"], text=text)
         if "error" in told and to["kind"] != "im":
             await self._api.attempt(
-                "chat.postMessage", channel=to["user"], text=CANNOT_SAY_IT_THERE, unfurl_links=False, unfurl_media=False
+                "chat.postMessage", channel=to["user"], text=text, unfurl_links=False, unfurl_media=False
             )
 
     def _worded(self, text: str, *, whole: bool) -> str:
-        return shown(self._turn, text, whole=whole)
+        return shown(self._turn, text, self._thread.locale or "", whole=whole)
 
     async def _was_broken(self, reason: str) -> None:
         if reason == "stopped_by_user":
@@ -113,6 +136,7 @@ class _Thread(Messages, Streams):
         self._known = {each["id"] for each in turn.posted}
         self._no_message_ids = no_message_ids
         self.limit, self.seconds, self.most_seconds = LIMIT, SECONDS_OF_A_STREAM, MOST_SECONDS_OF_A_STREAM
+        self.locale: str | None = None  # not known yet
         self._api = api
         self._destination = destination_of_turn(turn)
         self._statuses = statuses
@@ -146,7 +170,7 @@ class _Thread(Messages, Streams):
         status = self._statuses.next_one(self._destination) if is_last else "processing"
         more: Json = {"markdown_text": rest} if rest else {}
         if is_last:
-            more["blocks"] = [FEEDBACK]
+            more["blocks"] = [_feedback(self.locale or "")]
         await self._api.call("chat.stopStream", session_status=status, **_where(self._destination, message), **more)
         if is_last:
             self._statuses.is_now(self._destination, status)
@@ -225,25 +249,26 @@ class _Thread(Messages, Streams):
         await self._api.tidying().attempt("chat.stopStream", seconds=seconds, session_status="processing", **where)
 
     def _content(self, text: str, state: State) -> Json:
-        return FORMS[self._refused.get(text, 0)](text, state)
+        return FORMS[self._refused.get(text, 0)](text, state, self.locale or "")
 
 
-def _as_blocks(text: str, state: State) -> Json:
+def _as_blocks(text: str, state: State, locale: str) -> Json:
     blocks: list[Json] = [{"type": "markdown", "text": text}]
-    return {"blocks": [*blocks, FEEDBACK] if state is State.IS_LAST else blocks, "text": fallback(text)}
+    return {"blocks": [*blocks, _feedback(locale)] if state is State.IS_LAST else blocks, "text": fallback(text)}
 
 
-def _as_markdown(text: str, _: State) -> Json:
+def _as_markdown(text: str, _: State, __: str) -> Json:
     return {"markdown_text": text}  # without buttons, if it was those
 
 
-def _as_plain_text(text: str, _: State) -> Json:
-    whole = text if len(text) <= LONGEST_PLAIN_TEXT else f"{text[:LONGEST_PLAIN_TEXT]}…\n{THE_REST_IS_REFUSED}"
-    return {"text": whole, "blocks": []}
+def _as_plain_text(text: str, _: State, locale: str) -> Json:
+    if len(text) > LONGEST_PLAIN_TEXT:
+        text = f"{text[:LONGEST_PLAIN_TEXT]}…\n{THE_REST_IS_REFUSED.in_language(locale)}"
+    return {"text": text, "blocks": []}
 
 
-def _as_a_sentence(_: str, __: State) -> Json:
-    return {"text": REFUSED_BY_SLACK, "blocks": []}
+def _as_a_sentence(_: str, __: State, locale: str) -> Json:
+    return {"text": REFUSED_BY_SLACK.in_language(locale), "blocks": []}
 
 
 FORMS = (_as_blocks, _as_markdown, _as_plain_text, _as_a_sentence)
@@ -258,17 +283,19 @@ def _where(destination: Destination, message: Json) -> Json:
     return {"channel": destination["channel"], "ts": message["ts"]}
 
 
-FEEDBACK: Json = {
-    "type": "context_actions",
-    "elements": [
-        {
-            "type": "feedback_buttons",
-            "action_id": "feedback",
-            "positive_button": {"text": {"type": "plain_text", "text": "Good answer"}, "value": "good"},
-            "negative_button": {"text": {"type": "plain_text", "text": "Bad answer"}, "value": "bad"},
-        }
-    ],
-}
+def _feedback(locale: str) -> Json:
+    good, bad = ({"type": "plain_text", "text": each.in_language(locale)} for each in (GOOD_ANSWER, BAD_ANSWER))
+    return {
+        "type": "context_actions",
+        "elements": [
+            {
+                "type": "feedback_buttons",
+                "action_id": "feedback",
+                "positive_button": {"text": good, "value": "good"},
+                "negative_button": {"text": bad, "value": "bad"},
+            }
+        ],
+    }
 
 
 def _now() -> float:

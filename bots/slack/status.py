@@ -8,25 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from bots.slack.api import SlackApi
 from bots.slack.destination import Destination
+from core import Sentence
 
 SECONDS_TO_WAIT = 3.0  # no answer waits longer for its sign
 SECONDS_TO_TRY = 120.0
 SECONDS_BETWEEN_REMINDERS = 90.0
-LINE = "is thinking…"
+LINE = Sentence("is thinking…")
 NO_AGENT = ("not_authorized", "unknown_method", "missing_scope", "feature_not_enabled", "access_denied")
 
 Thread = tuple[str, str]
 
 
 class Statuses:
-    """What each thread shows. It is worked on until the last of its turns has ended."""
+    """What each thread shows. It is worked on until the last of its turns has ended.
 
-    def __init__(self, api: SlackApi, tasks: asyncio.TaskGroup) -> None:
+    `locale_of` tells what is known of somebody's language.
+    """
+
+    def __init__(self, api: SlackApi, tasks: asyncio.TaskGroup, locale_of: Callable[[str], str]) -> None:
         self._api = api
         self._tasks = tasks
+        self._locale_of = locale_of
         self._at_work: Counter[Thread] = Counter()
         self._is_processing: set[Thread] = set()
         self._setting: dict[Thread, asyncio.Task[None]] = {}
@@ -96,14 +102,17 @@ class Statuses:
             if done.get("error") not in NO_AGENT:
                 return
             self._are_agents[install] = False
-        await self._set_line(destination, LINE if status == "processing" else "")
+        await self._set_line(destination, self._line_for(destination) if status == "processing" else "")
         if status == "processing" and where in self._at_work and where not in self._reminding:
             self._reminding[where] = self._tasks.create_task(self._remind(destination))
 
     async def _remind(self, destination: Destination) -> None:
         while True:
             await asyncio.sleep(SECONDS_BETWEEN_REMINDERS)
-            await self._set_line(destination, LINE)
+            await self._set_line(destination, self._line_for(destination))
+
+    def _line_for(self, destination: Destination) -> str:
+        return LINE.in_language(self._locale_of(destination["user"]))
 
     async def _set_line(self, destination: Destination, line: str) -> None:
         await self._api.attempt(

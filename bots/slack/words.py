@@ -28,7 +28,7 @@ from bots.slack.content import (
     readable,
     subtype_of,
 )
-from core import Json, Turn
+from core import Json, Sentence, Turn
 
 SURFACE = "slack"
 LONGEST_TITLE = 80
@@ -244,13 +244,13 @@ def _quiet(mention: re.Match[str], *, in_code: bool) -> str:
     return "@\u2060" + (mention[2] or mention[1].partition("^")[0]).lstrip("@")
 
 
-def shown(turn: Turn, text: str, *, whole: bool) -> str:
+def shown(turn: Turn, text: str, locale: str = "", *, whole: bool) -> str:
     """What a reader sees of a turn's answer: the answer, and before it what has to be said about the question."""
     bot = (turn.destination or {}).get("bot")
     answer = harmless(text, whole=whole)
     if bot:
         answer = re.sub(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", "Bob", answer)
-    return words.above_the_answer(turn) + answer if answer else answer
+    return words.above_the_answer(turn, locale) + answer if answer else answer
 
 
 def fallback(text: str) -> str:
@@ -267,18 +267,18 @@ def fallback(text: str) -> str:
     return "".join([*pieces, _escaped(line[position:])]) or "…"
 
 
-def question_shown(user: str, question: str) -> str:
+def question_shown(user: str, question: str, locale: str) -> str:
     """A message that shows what somebody asks by a command, or that they do. It notifies nobody else."""
     if not question:
-        return f"<@{user}> asks something that I do not repeat."
+        return Sentence("{person} asks something that I do not repeat.", person=f"<@{user}>").in_language(locale)
     cut = question[:LONGEST_QUESTION_SHOWN] + ("…" if len(question) > LONGEST_QUESTION_SHOWN else "")
-    return f"<@{user}> asks: {_escaped(cut)}"
+    return Sentence("{person} asks: {question}", person=f"<@{user}>", question=_escaped(cut)).in_language(locale)
 
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def title_of(question: str) -> str:
+def title_of(question: str, locale: str = "") -> str:
     """A title for a conversation that begins with this question."""
-    return title(question, LONGEST_TITLE)
+    return words.NO_WORDS.in_language(locale) if question == words.NO_WORDS else title(question, LONGEST_TITLE, locale)

@@ -13,6 +13,7 @@ from core.markdown import with_note
 from core.openai_model.errors import failure_of
 from core.openai_model.words import Words, storable
 from core.turns import Finished, Outcome, Usage
+from core.wording import CUT_OFF, CUT_OFF_SOMEHOW
 
 News = str | ResponseStarted | Finished
 
@@ -21,13 +22,6 @@ MOST_TOKENS = 100_000_000  # that anybody can have counted for one response
 _SAFE_IN_URL = "%/:?#@!$&'*+,;=~-._"  # RFC 3986, but for brackets, which would end a Markdown link
 
 _ID = re.compile(r"[!-~]{1,200}")
-
-_CUT_OFF = {
-    "max_output_tokens": "*(The answer was cut off here: it reached its length limit.)*",
-    "content_filter": "*(The answer was cut off here by the language model's content filter.)*",
-}
-
-_CUT_OFF_SOMEHOW = "*(The answer was cut off here.)*"
 
 _UNREAD = {b"response.in_progress"}
 
@@ -80,7 +74,7 @@ class Reading(ABC):
         news: list[News] = []
         if rest := self.words.end(complete=outcome is Outcome.ANSWERED):
             news.append(rest)
-        endings = [] if outcome is Outcome.ANSWERED else [_CUT_OFF.get(reason, _CUT_OFF_SOMEHOW)]
+        endings = [] if outcome is Outcome.ANSWERED else [CUT_OFF.get(reason, CUT_OFF_SOMEHOW)]
         for ending in (*endings, self._sources()):
             if ending:
                 text = self.words.text

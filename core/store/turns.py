@@ -17,6 +17,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from core.errors import LeaseLost, NoPrivateHere, NotAccepted, OnlyApps, Overloaded, PasswordsClosed
+from core.languages import Sentence
 from core.password import Reading, Said
 from core.store.database import Database
 from core.store.erasures import Erasures
@@ -225,7 +226,9 @@ class Turns(Part):
         # There cannot wait more than were ever asked; counting costs more than that thought.
         full = session.turns > max_waiting and _open_in(connection, session.id) >= max_waiting
         if full and not question.may_wait:
-            raise Overloaded("Too many questions wait in this session already. Please wait for their answers.")
+            raise Overloaded(
+                Sentence("Too many questions wait in this session already. Please wait for their answers.")
+            )
         chosen = new.choose(session.assistant)
         values = {
             "id": new.id,

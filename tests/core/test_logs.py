@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import sqlalchemy as sa
 
-from core import AnswerFailed, Preparation, Question, Turn, configure_logging
+from core import AnswerFailed, Preparation, Question, Sentence, Turn, configure_logging
 from core.logs import RedactingFormatter, kind_of
 from tests.conftest import KEY, PASSWORD, opened
 from tests.core.fixtures.database import new_engine
@@ -154,7 +154,7 @@ def test_what_a_database_choked_on_is_not_logged(sqlite_url: str) -> None:
 
 
 def test_a_kind_of_error_is_its_full_name() -> None:
-    assert kind_of(AnswerFailed("pomegranate")) == "core.errors.AnswerFailed"
+    assert kind_of(AnswerFailed(Sentence("pomegranate"))) == "core.errors.AnswerFailed"
 
 
 # ── the whole process ────────────────────────────────────────────────────────────────────────────────────────────────

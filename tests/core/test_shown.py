@@ -23,6 +23,7 @@ from core import (
     Preparation,
     Question,
     Remarks,
+    Sentence,
     Turn,
 )
 from core import chat as chat_module
@@ -936,7 +937,7 @@ async def test_no_password_passes_through_a_prepared_question_or_what_was_said_a
 
 # ── people who may not ask ───────────────────────────────────────────────────────────────────────────────────────────
 
-SENTENCE = "Sorry, I answer members of this workspace only."
+SENTENCE = Sentence("Sorry, I answer members of this workspace only.")
 
 
 async def refuse(_: Turn) -> Preparation:
@@ -1013,7 +1014,7 @@ async def test_who_may_not_ask_is_told_so_by_the_reclaimer_too_who_does_not_look
 
 async def test_who_may_not_ask_may_be_told_nothing(fake: FakeOpenAI, database_url: str) -> None:
     async def refuse_in_silence(_: Turn) -> Preparation:
-        raise NotAllowed("")
+        raise NotAllowed(Sentence(""))
 
     async with crashing(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")

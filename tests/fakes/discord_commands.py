@@ -14,14 +14,25 @@ SUBCOMMAND, GROUP, STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, N
 SLASH_NAME = re.compile(r"[-_'\w]{1,32}")
 CREATES_PER_DAY = 200
 MOST_OF_TYPE = {CHAT_INPUT: 100, USER_MENU: 15, MESSAGE_MENU: 15}
+LOCALES = frozenset({
+    "ar", "bg", "cs", "da", "de", "el", "en-GB", "en-US", "es-419", "es-ES", "fi", "fr", "he", "hi", "hr", "hu", "id",
+    "it", "ja", "ko", "lt", "nl", "no", "pl", "pt-BR", "ro", "ru", "sv-SE", "th", "tr", "uk", "vi", "zh-CN", "zh-TW",
+})  # fmt: skip
+LOCALIZED = ("name_localizations", "description_localizations")
 
 
 # ── registering ──────────────────────────────────────────────────────────────
 
 
 def commands(state: State, request: Request) -> list[Json]:
-    """The commands of a server, or those of all."""
-    return list(_kept(state, request).values())
+    """The commands of a server, or those of all; in other languages only if that is asked for."""
+    kept = list(_kept(state, request).values())
+    return kept if request.query.get("with_localizations") == "true" else [_in_english(one) for one in kept]
+
+
+def _in_english(command: Json) -> Json:
+    told = {name: value for name, value in command.items() if name not in LOCALIZED}
+    return told | {name: [_in_english(one) for one in told[name]] for name in ("options", "choices") if told.get(name)}
 
 
 def replace_all(state: State, request: Request) -> list[Json]:
@@ -136,7 +147,22 @@ def _checked(body: Json) -> Json:
         raise invalid_form("description", "APPLICATION_COMMAND_CONTEXT_MENU_DESCRIPTION", "Context menus have none")
     if len(body.get("options") or []) > 25:
         raise too_long("options", 25)
+    _check_localizations(body, is_slash=_type(body) == CHAT_INPUT)
     return body
+
+
+def _check_localizations(body: Json, *, is_slash: bool) -> None:
+    """Refuse names and descriptions in languages that there are not, or that could not be those in English either."""
+    for locale, name in (body.get("name_localizations") or {}).items():
+        is_fit = SLASH_NAME.fullmatch(name) and name == name.lower() if is_slash else 1 <= len(name) <= 32
+        if locale not in LOCALES or not is_fit:
+            raise invalid_form(f"name_localizations.{locale}", "APPLICATION_COMMAND_INVALID_NAME", "Name is invalid")
+    for locale, described in (body.get("description_localizations") or {}).items():
+        if locale not in LOCALES or not is_slash or not 1 <= len(described) <= 100:
+            text = "Must be between 1 and 100 in length."
+            raise invalid_form(f"description_localizations.{locale}", "BASE_TYPE_BAD_LENGTH", text)
+    for option in body.get("options") or []:
+        _check_localizations(option, is_slash=True)
 
 
 # ── using one ────────────────────────────────────────────────────────────────

@@ -249,7 +249,7 @@ class Interactions:
             "data": data,
             "channel": {**channel.as_json(), "permissions": str(world.permissions(user, channel))},
             "channel_id": str(channel.id),
-            "locale": "en-US",
+            "locale": user.locale,
             "app_permissions": str(world.permissions(world.bot, channel)),
             "entitlements": [],
             "authorizing_integration_owners": commands.owners_of(state, user, channel),
@@ -261,8 +261,8 @@ class Interactions:
         if guild is None:
             return {**told, "user": user.as_json()}
         member = {**guild.members[user.id].as_json(), "permissions": str(world.permissions(user, channel))}
-        there = {"id": str(guild.id), "locale": "en-US", "features": []}
-        return {**told, "guild_id": str(guild.id), "guild": there, "guild_locale": "en-US", "member": member}
+        there = {"id": str(guild.id), "locale": guild.locale, "features": []}
+        return {**told, "guild_id": str(guild.id), "guild": there, "guild_locale": guild.locale, "member": member}
 
 
 def _named(command: Json) -> Json:

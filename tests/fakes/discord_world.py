@@ -113,6 +113,8 @@ class User:
     has_installed: bool = False
     """Whether the app is installed on this account."""
     accepts_dms: bool = True
+    locale: str = "en-US"
+    """What an app is told of their language, by what they do with it."""
 
     def as_json(self) -> Json:
         """A user as messages tell it."""
@@ -200,6 +202,7 @@ class Guild:
     owner: User
     roles: dict[int, Role] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)
+    locale: str = "en-US"
 
     @property
     def has_bot(self) -> bool:
@@ -245,7 +248,7 @@ class Guild:
             "vanity_url_code": None,
             "premium_tier": 0,
             "premium_subscription_count": 0,
-            "preferred_locale": "en-US",
+            "preferred_locale": self.locale,
             "rules_channel_id": None,
             "safety_alerts_channel_id": None,
             "public_updates_channel_id": None,

@@ -141,6 +141,11 @@ class FakeSlack:
             bot_id = f"B{id[1:]}" if is_bot else None
             self._state.world.users[id] = User(id, name, team, is_admin, is_bot, bot_id)
 
+    def speaks(self, user: str, locale: str) -> None:
+        """Somebody has Slack in another language."""
+        with self._changes.changing():
+            self._state.world.users[user].locale = locale
+
     def add_channel(
         self,
         id: str,

@@ -89,7 +89,9 @@ def auth_test(state: State, args: Json) -> Json:
 
 
 def users_info(state: State, args: Json) -> Json:
-    return {"user": state.world.user(*required(args, "user")).as_json()}
+    user = state.world.user(*required(args, "user"))
+    is_locale_told = str(args.get("include_locale")).lower() in ("true", "1")
+    return {"user": user.as_json() | ({"locale": user.locale} if is_locale_told else {})}
 
 
 def bots_info(state: State, args: Json) -> Json:

@@ -69,6 +69,7 @@ class User:
     is_bot: bool = False
     bot_id: str | None = None
     deleted: bool = False
+    locale: str = "en-US"
 
     @property
     def username(self) -> str:

@@ -25,7 +25,7 @@ from bots.shared.prepare import Preparing
 from bots.shared.reply import Messages, MessagesReply, State
 from bots.shared.responder import Responder
 from bots.shared.surface import HttpHandler, Surface
-from core import Chat, Json, SettingsError, SettingsModel, Turn
+from core import Chat, Json, Sentence, SettingsError, SettingsModel, Turn
 from tests.surfaces.board import LIMIT, Closed, Connection, Event, Limited, Message, Unreachable
 
 RULES = Rules(
@@ -33,8 +33,8 @@ RULES = Rules(
     other_rate=(6_000, 20),  # calls of each kind a minute, and at once
 )  # fmt: skip
 WORDING = Wording(
-    platform="the board", help="Say `@bob` and a question, or `@bob stop` or `@bob reset`.", session="this channel",
-    to_choose="`@bob assistant NAME`", to_lock="`@bob lock`", admins="nobody else",
+    "the board", help=Sentence("Say `@bob` and a question, or `@bob stop` or `@bob reset`."), to_lock="`@bob lock`",
+    session=Sentence("this channel"), to_choose="`@bob assistant NAME`", admins=Sentence("nobody else"),
 )  # fmt: skip
 
 

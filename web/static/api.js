@@ -15,10 +15,13 @@ export class Refusal extends Error {
 export class Api {
   #base;
   #key;
+  #language;
 
-  constructor(base, key) {
+  /** Bob's sentences come in this language, which need not be the browser's. */
+  constructor(base, key, language) {
     this.#base = base;
     this.#key = key;
+    this.#language = language;
   }
 
   async newSession() {
@@ -84,7 +87,7 @@ export class Api {
 
   async #fetch(path, request) {
     const authority = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
-    const headers = { ...authority, ...request.headers };
+    const headers = { ...authority, "Accept-Language": this.#language, ...request.headers };
     const reply = await fetch(new URL(path, this.#base), { cache: "no-store", ...request, headers });
     if (reply.ok) return reply;
     const { detail } = await reply.json().catch(() => ({}));

@@ -42,7 +42,7 @@ class Chat {
     this.#parts = this.#build(options, language);
     place.append(this.#parts.root);
     this.#memory = new Memory(`bob ${BASE.href} ${options.key || ""}`.trim(), () => this.#conversation.refresh());
-    this.#conversation = new Conversation(new Api(BASE, options.key), this.#memory, this, words);
+    this.#conversation = new Conversation(new Api(BASE, options.key, language), this.#memory, this, words);
     this.#listen();
     this.#conversation.open();
     if (!this.#memory.lasts) this.notice(words.noStorage);

@@ -10,26 +10,27 @@ from bots.shared.controls import NOTHING_TO_RESET, NOTHING_TO_STOP, WAS_RESET, C
 from bots.shared.incoming import Incoming
 from bots.shared.intake import Intake
 from bots.shared.prepare import NOT_SURE, Preparing
-from core import Chat, Json, Outcome, Question
+from core import Chat, Json, Outcome, Question, Sentence
 from tests.conftest import opened
 
 SURFACE = "toy"
 WORDING = Wording(
-    "Toy", "I answer.", session="this channel", to_choose="`assistant NAME`", to_lock="`lock`", admins="the owner"
-)
-REFUSAL = "Sorry, not you."
+    "Toy", Sentence("I answer."), session=Sentence("this channel"), to_choose="`assistant NAME`", to_lock="`lock`",
+    admins=Sentence("the owner"),
+)  # fmt: skip
+REFUSAL = Sentence("Sorry, not you.")
 
 
 class Bouncer(Preparing[Json]):
     """Lets Eve ask nothing, and has to look for Mallory without finding her."""
 
-    def refusal_at_once(self, destination: Json) -> str | None:
+    def refusal_at_once(self, destination: Json) -> Sentence | None:
         return REFUSAL if destination["user"] == "eve" else None
 
     def _needs_a_look(self, destination: Json) -> bool:
         return bool(destination["user"] == "mallory")
 
-    async def _refusal_after_a_look(self, destination: Json) -> str | None:
+    async def _refusal_after_a_look(self, destination: Json) -> Sentence | None:
         raise TimeoutError
 
 

@@ -355,6 +355,9 @@ class Screen:
     async def __aexit__(self, *_: object) -> None:
         pass
 
+    async def locale(self) -> str:
+        return ""
+
     async def pause(self) -> None:
         pass
 

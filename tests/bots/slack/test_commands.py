@@ -539,7 +539,7 @@ async def test_whoever_opens_the_messages_with_bob_is_offered_questions(
         slack.opens_home("U1")
         slack.opens_messages_tab("U1")
         await slack.until(lambda slack: slack.prompts)
-        assert slack.prompts == {("D1", ""): SUGGESTED_PROMPTS}
+        assert slack.prompts == {("D1", ""): [{"title": title, "message": text} for title, text in SUGGESTED_PROMPTS]}
 
 
 @pytest.mark.parametrize(

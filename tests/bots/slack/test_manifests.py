@@ -164,7 +164,7 @@ class Listening:
 def listening() -> Listening:
     app: Any = Listening()
     nothing: Any = None
-    SlackCommands(nothing, nothing, nothing, nothing, nothing, nothing).register(app)
+    SlackCommands(nothing, nothing, nothing, nothing, nothing, nothing, nothing).register(app)
     assert isinstance(app, Listening)
     return app
 
@@ -262,7 +262,8 @@ def test_every_window_that_is_opened_is_listened_to(listening: Listening) -> Non
 
 @both
 def test_the_first_sight_of_a_direct_message_suggests_the_same_everywhere(manifest: Json) -> None:
-    assert manifest["features"]["agent_view"]["suggested_prompts"] == SUGGESTED_PROMPTS
+    prompts = [{"title": title, "message": message} for title, message in SUGGESTED_PROMPTS]
+    assert manifest["features"]["agent_view"]["suggested_prompts"] == prompts
 
 
 @both

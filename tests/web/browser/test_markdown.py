@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core import LANGUAGES
 from tests.bots.markdown_corpus import CORPUS, words_of
 from tests.web.browser.conftest import Pad
 
@@ -226,16 +227,16 @@ def test_a_long_answer_stays_fluid_while_it_grows(pad: Pad) -> None:
 
 def test_every_language_says_everything(pad: Pad) -> None:
     spoken: dict[str, Any] = pad.run(
-        """({ wordsIn }) => Object.fromEntries(["en", "de", "fr", "es"].map((tag) => {
+        """({ wordsIn }) => Object.fromEntries(["en", "de", "fr", "es", "pt", "ja"].map((tag) => {
           const { language, words } = wordsIn([`${tag}-XX`, "en"]);
           return [language, Object.fromEntries(Object.entries(words).map(([name, said]) => [name, typeof said]))];
         }))"""
     )
-    assert set(spoken) == {"en", "de", "fr", "es"}
+    assert set(spoken) == LANGUAGES
     assert all(said == spoken["en"] for said in spoken.values())
 
 
-@pytest.mark.parametrize(("wanted", "language"), [(["pt", "de-AT"], "de"), ([], "en"), (["xx"], "en"), (["ES"], "es")])
+@pytest.mark.parametrize(("wanted", "language"), [(["sv", "de-AT"], "de"), ([], "en"), (["xx"], "en"), (["ES"], "es")])
 def test_the_first_language_that_is_known_is_spoken(pad: Pad, wanted: list[str], language: str) -> None:
     assert pad.run("({ wordsIn }, wanted) => wordsIn(wanted).language", wanted) == language
 

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+from core.errors import QuestionRefused
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.web.browser.conftest import Chat, Visitor
 
@@ -115,6 +116,16 @@ async def test_a_table_looks_like_the_text_around_it_also_on_a_page_without_a_do
     assert table[0] == text[0]
     assert table[2] == text[2]
     assert table[1] != "normal"
+
+
+async def test_what_bob_says_is_in_the_language_that_its_page_chose_whatever_the_browsers_is(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    fake.answer = lambda asked: Reply("A", failed="invalid_prompt")
+    async with visiting() as visitor, embedded(visitor, 'data-language="pt-BR"') as chat:
+        await open_it(chat)
+        await chat.ask("Q1-a")
+        await chat.shows(QuestionRefused.sentence.in_language("pt"))
 
 
 async def test_it_stays_open_from_page_to_page_until_it_is_closed(visiting: Any) -> None:
