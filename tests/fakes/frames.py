@@ -11,12 +11,18 @@ _NAME = r'("(?:[^"\\\n]|\\.)*")'
 _WRITES = re.compile(rf"(?:{_NAME} writes|The person you talk to writes):")
 _WROTE = re.compile(rf"(?:{_NAME} wrote|Somebody wrote):")
 _ATTACHED = re.compile(rf"Attached, and not readable for you: ({_NAME}(?:, {_NAME})*)")
+_SETTING = re.compile(
+    rf"^\(It is [A-Z][a-z]+day, \d\d? [A-Z][a-z]+ \d{{4}}, \d\d:\d\d (?:UTC|in [\w/+-]+)\."
+    rf"(?: Here: [a-z]+ {_NAME}(?:, [a-z]+ {_NAME})*\.)?\)\n\n",
+    re.MULTILINE,
+)
 _EARLIER = "Earlier in this thread, the oldest first:"
 _ABOUT = "The message that this is about:"
 
 
 def unframed(text: str) -> str:
-    """A message as its reader understands it; one without a frame as it is."""
+    """A message as its reader understands it, but for when and where it was said; one without a frame as it is."""
+    text = _SETTING.sub("", text, count=1)
     lines = text.split("\n")
     if not any(_WRITES.fullmatch(line) for line in lines):
         return text
@@ -47,6 +53,12 @@ def unframed(text: str) -> str:
             read.append(line)
     assert is_question
     return "\n".join(read)
+
+
+def setting_of(text: str) -> str:
+    """When and where a message was said, as its reader was told; empty if that was not told."""
+    found = _SETTING.search(text)
+    return found[0].strip() if found else ""
 
 
 def outside_of_quotes(text: str) -> list[str]:
