@@ -62,8 +62,11 @@ def setting_of(text: str) -> str:
 
 
 def outside_of_quotes(text: str) -> list[str]:
-    """The lines of a message that no person wrote: those that do not begin with "> ", however lines may be ended."""
-    return [line for line in text.splitlines() if not line.startswith("> ")]
+    """The lines of a message that no person wrote, however lines may be ended, but for when and where it was said.
+
+    They are those that do not begin with "> ".
+    """
+    return [line for line in _SETTING.sub("", text, count=1).splitlines() if not line.startswith("> ")]
 
 
 def _said(name: str | None, text: str) -> str:
