@@ -46,7 +46,7 @@ from core.errors import (
     UnknownSession,
     WrongPassword,
 )
-from core.frames import Frame, Remarks
+from core.frames import Frame, Remarks, as_moment
 from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
 from core.password import SEED_PASSWORD, generated_password
@@ -106,6 +106,7 @@ __all__ = [
     "Words",
     "WrongPassword",
     "allowed_hosts",
+    "as_moment",
     "back_up",
     "calm_garbage_collector",
     "closing",

@@ -40,7 +40,8 @@ from bots.slack.words import (
 )
 from bots.slack.words import shown as shown_on_slack
 from bots.slack.words import title_of as title_on_slack
-from core import Context, Frame, Remarks, Turn, closing, is_table_rule
+from core import Context, Frame, Remarks, Turn, as_moment, closing, is_table_rule
+from core.frames import without_setting
 from core.language_model import ModelTrouble
 from core.logs import RedactingFormatter
 from core.openai_model.events import Events
@@ -179,7 +180,9 @@ READERS: dict[str, Reader] = {
     "passwords in what is said": PASSWORDS.read,
     "passwords in what was said before": PASSWORDS.masked,
     "a password that is typed into a window": lambda text: PASSWORDS.typed(text).read(),
-    "a question in its frame": lambda text: Frame(text, [text]).around(text),
+    "a question in its frame": lambda text: Frame(text, [text], (), "now", [("channel", text)]).around(text),
+    "a question without when and where it was asked": without_setting,
+    "a moment in a time zone": lambda text: as_moment(0, text),
     "what was said before, in its frame": lambda text: Remarks("Earlier", [(text, text)]).framed(str),
     # a request
     "text that has to be printable": validated,
@@ -204,7 +207,7 @@ PIECES = (
     "||", "$", "\\(", "$$\n", "~~", "    a\n", "[a]: b\n", "&amp;", "<br>",
     # markup of Discord and Slack
     "<", ">", "<@", "<@1", "<@1>", "<@!", "<:a:", "<a:", "</a", "<#", "<@B1", "<@B1>", "<@B1>,", "<@U1|", "<!",
-    "<!here", "<!here|", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",
+    "<!here", "<!here|", "<t:1", "(It is ", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",
     # addresses and versions
     "://:", "sk-", "10.0.0.1,", "::", "%", "W/",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NotRequired, TypedDict, cast
 
 from bots.discord.words import Kind
@@ -37,6 +38,7 @@ class Destination(TypedDict):
     may_post: bool  # else nothing but the command's own answer is shown
     shown: NotRequired[str]  # by the question's message, besides its words
     title: NotRequired[str]  # of the post in a forum that it is in
+    surroundings: NotRequired[Sequence[Sequence[str]]]  # what each part of it is, and its name
 
 
 def destination_of_turn(turn: Turn) -> Destination:

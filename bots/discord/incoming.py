@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from bots.shared.content import Mask, Quote
 from bots.shared.quotes import Quoted
 from core import Json
 
+LONGEST_NAME_OF_A_PLACE = 500  # of what is kept; the model is told less
 MENTION_ME = (
     "I can only read messages here that mention me, or that reply to me with the mention switched on. Please say it "
     "again like that."
@@ -115,6 +116,7 @@ def parse_message(
             here, speaker, bot=bot, message=message.id, addressed=is_addressed,
             is_public=message.channel.type is not discord.ChannelType.private_thread, shown=content.shown,
             title=masked(title_of_post(message.channel)),
+            surroundings=surroundings_of(message.channel, message.guild, bot, masked),
         ),
         asker="" if here.kind == "dm" else speaker.name,
         files=tuple(words.names_of_files(content.unread, masked)),
@@ -164,7 +166,7 @@ def _name_of(author: discord.User | discord.Member) -> str:
 def destination_of(
     here: Here, speaker: Speaker, *, bot: int, message: int | None = None, command: Command | None = None,
     quoted: Quoted | None = None, addressed: bool = True, is_public: bool = True, may_post: bool = True,
-    shown: str = "", title: str = "",
+    shown: str = "", title: str = "", surroundings: Sequence[tuple[str, str]] = (),
 ) -> Destination:  # fmt: skip
     """What is needed to answer a question."""
     return {
@@ -172,6 +174,7 @@ def destination_of(
         "message": message, "command": command, "user": speaker.id, "name": speaker.name,
         "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
         "addressed": addressed, "is_public": is_public, "may_post": may_post, "shown": shown, "title": title,
+        "surroundings": surroundings,
     }  # fmt: skip
 
 
@@ -187,6 +190,21 @@ def title_of_post(channel: object) -> str:
     """The title of a post in a forum; empty where that is something else."""
     is_post = isinstance(channel, discord.Thread) and isinstance(channel.parent, discord.ForumChannel)
     return str(channel.name) if is_post and isinstance(channel, discord.Thread) else ""
+
+
+def surroundings_of(channel: object, guild: discord.Guild | None, bot: int, masked: Mask) -> list[tuple[str, str]]:
+    """What people named the place where something is said, from the server to the thread; nothing of a DM.
+
+    The title of a thread that we opened is left out: it is what its first question says.
+    """
+    if guild is None:
+        return []
+    thread = channel if isinstance(channel, discord.Thread) else None
+    room = channel if thread is None else thread.parent
+    named = [("server", guild.name), ("channel", getattr(room, "name", None)), ("topic", getattr(room, "topic", None))]
+    if thread is not None and thread.owner_id != bot:
+        named.append(("thread", thread.name))
+    return [(what, masked(name)[:LONGEST_NAME_OF_A_PLACE]) for what, name in named if isinstance(name, str) and name]
 
 
 def _left_out(raw: Json) -> tuple[int, int] | None:

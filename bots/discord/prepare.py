@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from bots.discord.incoming import Speaker
 from bots.discord.words import SURFACE, Here
 from bots.shared.prepare import Earlier, Preparing, Remembered
 from bots.shared.words import EARLIER_IN_THIS_THREAD, SHOWN_BESIDES
-from core import Chat, Frame, Json, Preparation, Remarks, Turn
+from core import Chat, Frame, Json, Preparation, Remarks, Turn, as_moment
 
 SECONDS_TO_WARN = 3.0
 SECONDS_A_MEMBER_IS_KNOWN = 300.0
@@ -86,7 +86,11 @@ class DiscordPreparing(Preparing[Destination]):
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
         before = await self._chat.before(turn)
         earlier, unread = await self._earlier(before, to)
-        frame = turn.frame or Frame("" if to["kind"] == "dm" else to["name"])
+        frame = replace(
+            turn.frame or Frame("" if to["kind"] == "dm" else to["name"]),
+            moment=as_moment(_asked_at(to)),
+            surroundings=to.get("surroundings") or (),
+        )
         remarks = [Remarks(TITLE_OF_THIS_POST, [("", to["title"])])] if to.get("title") and before is None else []
         remarks += [Remarks(EARLIER_IN_THIS_THREAD, earlier)] if earlier else []
         quoted = await self.quotes.told(turn, to["quoted"], is_picked=to["command"] is not None)
@@ -183,6 +187,11 @@ def _is_ours(message: Json, bot: int) -> bool:
         return True
     is_to_us = bot in mentioned_in(message) or author_of(answered_by(message) or {}) == bot
     return is_to_us and not is_of_an_app(message) and message.get("type") in ACCEPTED_TYPES
+
+
+def _asked_at(to: Destination) -> float:
+    id_ = to["message"] or (to["command"] or {"id": 0})["id"]
+    return discord.utils.snowflake_time(id_).timestamp()
 
 
 def _place_and_speaker(to: Destination) -> tuple[Here, Speaker]:

@@ -15,7 +15,7 @@ from bots.discord.markdown import discord_markdown
 from bots.shared import words
 from bots.shared.titles import title
 from bots.shared.utf16 import texts_in_utf16
-from core import Turn
+from core import Turn, as_moment
 
 SURFACE = "discord"
 LIMIT = 2_000  # UTF-16 units of a message, which are never fewer than the characters that Discord counts
@@ -29,7 +29,8 @@ THE_REST_DOES_NOT_FIT = "… The rest does not fit here."  # where no file may b
 Kind = Literal["dm", "thread", "opens", "inline"]
 
 _MARKUP = re.compile(
-    r"<(?:@!?(?P<user>\d{1,20})|@&(?P<role>\d{1,20})|#(?P<channel>\d{1,20})|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+)>"
+    r"<(?:@!?(?P<user>\d{1,20})|@&(?P<role>\d{1,20})|#(?P<channel>\d{1,20})|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+"
+    r"|t:(?P<time>-?\d{1,13})(?::[A-Za-z])?)>"
 )
 _OPENS_WITH = re.compile(r"\s*<@[!&]?(\d{1,20})>")
 
@@ -81,6 +82,8 @@ def readable(content: str, bot: int, names: Mapping[int, str]) -> str:
             return f":{markup['emoji']}:"
         if markup["command"]:
             return f"/{markup['command']}"
+        if markup["time"]:  # which each reader sees in a time zone of their own
+            return as_moment(int(markup["time"])) or markup[0]
         sign = "#" if markup["channel"] else "@"
         id_ = int(markup["user"] or markup["role"] or markup["channel"])
         return sign + ("Bob" if id_ == bot else names.get(id_, str(id_)))

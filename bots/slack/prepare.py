@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bots.shared.content import text_in
 from bots.shared.prepare import Earlier, Preparing, Remembered
 from bots.shared.quotes import Quotes
 from bots.shared.words import EARLIER_IN_THIS_THREAD, SHOWN_BESIDES
@@ -16,7 +17,7 @@ from bots.slack.settings import ALL_TEAMS
 from bots.slack.shape import is_timestamp
 from bots.slack.status import Statuses
 from bots.slack.words import SURFACE, is_for_us, people_in, title_of, with_names
-from core import Chat, Frame, Json, Preparation, Remarks, Turn
+from core import Chat, Frame, Json, Preparation, Remarks, Turn, as_moment
 
 SECONDS_A_GROUP_IS_KNOWN = 300.0
 SECONDS_TO_WAIT_FOR_A_NAME = 3.0
@@ -71,6 +72,7 @@ class SlackPreparing(Preparing[Destination]):
         self._allowed = allowed
         self._follows_up = follows_up
         self._names = Remembered[str, str]()
+        self._time_zones = Remembered[str, str]()
         self._groups = Remembered[str, Collection[str]]()
 
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
@@ -86,7 +88,11 @@ class SlackPreparing(Preparing[Destination]):
         names = await self._names_of([to["user"], *dict.fromkeys(user for text in texts for user in people_in(text))])
         if turn.number == 1 and not turn.private and turn.question:
             await self._statuses.name(to, title_of(self._chat.masked(with_names(turn.question, names))))
-        frame = replace(turn.frame or Frame(), speaker="" if to["kind"] == "im" else names[to["user"]])
+        frame = replace(
+            turn.frame or Frame(),
+            speaker="" if to["kind"] == "im" else names[to["user"]],
+            moment=as_moment(float(to["ts"] or "nan"), self._time_zones.last(to["user"], "")),
+        )
         return Preparation(
             question=with_names(turn.question, names),
             frame=self._with_unread(frame, unread),
@@ -140,6 +146,7 @@ class SlackPreparing(Preparing[Destination]):
         found = (await self._api.attempt("users.info", seconds=SECONDS_TO_WAIT_FOR_A_NAME, user=user)).get("user")
         if not found:
             return name
+        self._time_zones.remember(user, text_in(found.get("tz")), seconds=SECONDS_A_NAME_IS_KNOWN)
         profile = found.get("profile") or {}
         name = profile.get("display_name") or found.get("real_name") or profile.get("real_name") or found.get("name")
         return self._names.remember(user, " ".join(str(name or user).split()), seconds=SECONDS_A_NAME_IS_KNOWN)
