@@ -42,8 +42,8 @@ class AskBody(BaseModel):
         str | None,
         Field(
             max_length=LONGEST_TIME_ZONE,
-            description="Where who asks is, as IANA names it: the assistant is told date and time there. In UTC "
-            "without it, and where the name is not known here.",
+            description="Where who asks is, as IANA names it: the assistant is told date and time there, in UTC where "
+            "the name is not known here, and nothing of it without.",
             examples=["Europe/Berlin"],
         ),
     ] = None
@@ -184,7 +184,7 @@ async def ask(
         address=caller.address,
         may_wait=False,
         may_unlock=caller.may_unlock,
-        frame=Frame(moment=as_moment(time.time(), body.time_zone or ""), bare=True),
+        frame=Frame(moment=as_moment(time.time(), body.time_zone), bare=True) if body.time_zone else None,
     )
     streams = wants_events(request)
     turn, answer, had_room = await rates.admit(

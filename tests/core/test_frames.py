@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from core import Chat, Frame, Preparation, Question, Remarks, Turn, as_moment
 from core.frames import INSTRUCTIONS, LONGEST_NAME, LONGEST_NAME_OF_A_PLACE, as_prompt, without_setting
+from core.store.rows import frame_as_json, frame_of
 from tests.conftest import opened
 from tests.core.fixtures.database import contents
 from tests.fakes.openai_api import FakeOpenAI
@@ -203,6 +204,13 @@ def test_names_files_and_texts_are_masked_in_a_frame() -> None:
     assert Remarks("Earlier in 482913", [("482913", "a 482913\nb")]).framed(mask).splitlines() == [
         "Earlier in ••••••:", '"••••••" wrote:', "> a ••••••", "> b",
     ]  # fmt: skip
+
+
+def test_a_stored_frame_is_read_without_what_a_newer_version_adds_and_with_what_an_older_one_leaves_out() -> None:
+    stored = json.loads(frame_as_json(Frame("Ann", ["a.txt"], moment="Monday")) or "")
+    assert frame_of(json.dumps({**stored, "mood": "cheerful"})) == frame_of(json.dumps(stored))
+    assert frame_of('{"speaker": "Ann"}') == Frame("Ann")
+    assert frame_of(None) is None
 
 
 async def _told(chat: Chat, fake: FakeOpenAI, text: str, frame: Frame | None, remarks: list[Remarks]) -> dict[str, str]:

@@ -320,16 +320,16 @@ async def test_questions_of_a_session_are_answered_in_the_order_they_were_accept
 @pytest.mark.parametrize(
     ("given", "zone"),
     [
-        ({}, ""),
+        ({}, None),
         ({"time_zone": "Asia/Kathmandu"}, "Asia/Kathmandu"),
         ({"time_zone": "Mars/Olympus"}, ""),
-        ({"time_zone": ""}, ""),
-        ({"time_zone": None}, ""),
+        ({"time_zone": ""}, None),
+        ({"time_zone": None}, None),
         ({"time_zone": "../../etc/passwd"}, ""),
     ],
 )
-async def test_the_model_is_told_the_time_in_the_time_zone_that_was_given_and_readers_the_question_alone(
-    fake: FakeOpenAI, sqlite_url: str, given: dict[str, str | None], zone: str
+async def test_the_model_is_told_the_time_if_a_time_zone_is_given_and_readers_the_question_alone(
+    fake: FakeOpenAI, sqlite_url: str, given: dict[str, str | None], zone: str | None
 ) -> None:
     async with served(fake, sqlite_url) as site:
         async with site.http.post("/sessions") as response:
@@ -341,7 +341,8 @@ async def test_the_model_is_told_the_time_in_the_time_zone_that_was_given_and_re
         _, page = await site.get(f"/sessions/{session}/turns")
     (request,) = [each.json for each in fake.requests if (each.method, each.template) == ("POST", "/responses")]
     told = request["input"][-1]["content"]
-    assert told in {f"(It is {as_moment(at, zone)}.)\n\nQ1-a" for at in (before, after)}
+    lines = {"" if zone is None else f"(It is {as_moment(at, zone)}.)\n\n" for at in (before, after)}
+    assert told in {f"{line}Q1-a" for line in lines}
     assert [turn["question"] for turn in page["turns"]] == ["Q1-a"]
     assert rows(sqlite_url, "SELECT question FROM turn") == [{"question": "Q1-a"}]
 
