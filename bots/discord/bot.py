@@ -25,7 +25,7 @@ from discord.http import Route
 from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message, trace_for
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.commands import DiscordCommands
-from bots.discord.content import author_of, quote_of
+from bots.discord.content import author_of, quote_of, reference_of
 from bots.discord.destination import Destination
 from bots.discord.gateway import as_message, guard, message_of_this_event
 from bots.discord.incoming import Incoming, parse_message
@@ -170,7 +170,9 @@ class DiscordBot:
             chat, self.api, self._in_order, self._parse, self._take_in, seconds=settings.discord_catch_up_seconds
         )
         self.is_connected = self.catch_up.is_connected
-        self._preparing = DiscordPreparing(self.api, chat, allowed, may_read_all=self._may_read_all)
+        self._preparing = DiscordPreparing(
+            self.api, chat, allowed, may_read_all=self._may_read_all, overhears=settings.discord_context_messages
+        )
         self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing)
         self.commands = DiscordCommands(chat, self._preparing, self.responder)
         self._intake = Intake(chat, SURFACE, self.responder.accept, self._preparing, self._say, complete=self._complete)
@@ -258,7 +260,8 @@ class DiscordBot:
         answered, made = await self.api.attempt(fetch, seconds=SECONDS_TO_FETCH) or (None, None)
         if answered is not None and author_of(answered) == self.user:
             return replace(incoming, answer_replied_to=made)
-        return replace(incoming, quote=quote_of(answered, self.user, {}, self._chat.masked))
+        destination: Destination = {**incoming.destination, "replied_to": reference_of(answered or {})}
+        return replace(incoming, quote=quote_of(answered, self.user, {}, self._chat.masked), destination=destination)
 
     def _say(self, incoming: AnyIncoming, sentence: str) -> None:
         """Say something to a message, in the background."""

@@ -38,6 +38,7 @@ class Destination(TypedDict):
     may_post: bool  # else nothing but the command's own answer is shown
     shown: NotRequired[str]  # by the question's message, besides its words
     title: NotRequired[str]  # of the post in a forum that it is in
+    replied_to: NotRequired[Sequence[int] | None]  # by the message that it replies to: its channel and its id
     surroundings: NotRequired[Sequence[Sequence[str]]]  # what each part of it is, and its name
 
 

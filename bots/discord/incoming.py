@@ -14,10 +14,10 @@ from bots.discord.content import (
     answered_by,
     author_of,
     content_of,
-    id_in,
     is_known_type,
     is_reply,
     quote_of,
+    reference_of,
 )
 from bots.discord.destination import Command, Destination
 from bots.discord.words import Here, opens_with, person_id
@@ -117,6 +117,7 @@ def parse_message(
             is_public=message.channel.type is not discord.ChannelType.private_thread, shown=content.shown,
             title=masked(title_of_post(message.channel)),
             surroundings=surroundings_of(message.channel, message.guild, bot, masked),
+            replied_to=reference_of(answered_by(raw) or {}) if is_reply(raw) and not is_to_us else None,
         ),
         asker="" if here.kind == "dm" else speaker.name,
         files=tuple(words.names_of_files(content.unread, masked)),
@@ -167,6 +168,7 @@ def destination_of(
     here: Here, speaker: Speaker, *, bot: int, message: int | None = None, command: Command | None = None,
     quoted: Quoted | None = None, addressed: bool = True, is_public: bool = True, may_post: bool = True,
     shown: str = "", title: str = "", surroundings: Sequence[tuple[str, str]] = (),
+    replied_to: tuple[int, int] | None = None,
 ) -> Destination:  # fmt: skip
     """What is needed to answer a question."""
     return {
@@ -174,7 +176,7 @@ def destination_of(
         "message": message, "command": command, "user": speaker.id, "name": speaker.name,
         "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
         "addressed": addressed, "is_public": is_public, "may_post": may_post, "shown": shown, "title": title,
-        "surroundings": surroundings,
+        "surroundings": surroundings, "replied_to": replied_to,
     }  # fmt: skip
 
 
@@ -208,8 +210,4 @@ def surroundings_of(channel: object, guild: discord.Guild | None, bot: int, mask
 
 
 def _left_out(raw: Json) -> tuple[int, int] | None:
-    reference = raw.get("message_reference")
-    if not is_reply(raw) or "referenced_message" in raw or not isinstance(reference, dict):
-        return None
-    channel, message = (id_in(reference.get(name)) for name in ("channel_id", "message_id"))
-    return (channel, message) if channel and message else None
+    return None if "referenced_message" in raw else reference_of(raw)

@@ -11,11 +11,13 @@ from typing import Any, Generic, TypeVar, cast
 from bots.shared.content import MORE, MOST_UNREAD, Content
 from bots.shared.quotes import LEFT_OUT, Quotes
 from bots.shared.reply import InDoubt, Undeliverable
-from bots.shared.words import names_of_files
-from core import Chat, Frame, NotAllowed, Preparation, Turn
+from bots.shared.words import EARLIER_IN_THIS_THREAD, OVERHEARD, after_a_gap, names_of_files
+from core import Chat, Frame, NotAllowed, Preparation, Remarks, Turn
 
 SECONDS_TO_CHECK = 20.0
 LONGEST_EARLIER_MESSAGE = 2_000
+SECONDS_OVERHEARD = 3_600.0  # before a question
+SECONDS_TO_OVERHEAR = 5.0
 NOT_SURE = "Sorry, I could not find out whether I may answer you. Please ask again in a minute."
 MOST_REMEMBERED = 10_000
 
@@ -83,6 +85,21 @@ class Preparing(Generic[Destination]):
         names = [*dict.fromkeys(names_of_files(unread, self._chat.masked))]
         return replace(frame, beside=names[:MOST_UNREAD] + [MORE][: len(names) > MOST_UNREAD])
 
+    async def _overheard(self, messages: Sequence[Earlier], us: str) -> Context:
+        """What others said to each other before a question; see `_never_asked`."""
+        said, unread = await self._never_asked(messages, us)
+        return Context([Remarks(OVERHEARD, said)] if said else [], unread)
+
+    async def _of_a_thread(self, thread: EarlierInThread, us: str) -> Context:
+        """What was said in a thread before a question; see `_never_asked`."""
+        first, unread = await self._never_asked(thread.beginning, us)
+        last, unread_too = await self._never_asked(thread.newest, us)
+        title = after_a_gap(thread.left_out)
+        if thread.left_out == 0:
+            first, last = [*first, *last], []
+        remarks = [Remarks(EARLIER_IN_THIS_THREAD, first)] if first else []
+        return Context([*remarks, *([Remarks(title, last)] if last else [])], [*unread, *unread_too])
+
     async def _never_asked(self, messages: Sequence[Earlier], us: str) -> tuple[list[tuple[str, str]], list[str]]:
         """Of messages, who said what in those that are no turn, fit to be told; and names of what is unread in them.
 
@@ -108,6 +125,26 @@ class Earlier:
     key: str
     speaker: str
     content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierInThread:
+    """How a thread began, and what was said in it last, with so many messages between that are `left_out`.
+
+    None: nobody knows how many, but some are.
+    """
+
+    beginning: Sequence[Earlier] = ()
+    newest: Sequence[Earlier] = ()
+    left_out: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What was said before a question, as it is told, and names of what is unread in it."""
+
+    remarks: Sequence[Remarks] = ()
+    unread: Sequence[str] = ()
 
 
 class Remembered(Generic[K, V]):

@@ -24,7 +24,9 @@ class Destination(TypedDict):
     thread: str
     stranger: bool  # somebody of another company
     addressed: bool  # whether it can only be meant for us
+    goes_on: NotRequired[bool]  # from a bare mention, under which it is answered: it is in no thread itself
     by_command: NotRequired[bool]  # whether it was typed as a command, which nobody else can read
+    beside: NotRequired[str]  # the channel that its person has open beside a direct message
     shown: NotRequired[str]  # by the question's message, besides its words
     quoted: NotRequired[list[Quoted]]  # messages that it forwards or links to
 

@@ -32,8 +32,11 @@ LONGEST_TITLE = 80
 LONGEST_QUESTION_SHOWN = 3_000
 LONGEST_FALLBACK, LONGEST_FALLBACK_SOURCE = 300, 2_000
 SLACKBOT = "USLACKBOT"
+A_CHANNEL = "slack#/types/channel_id"  # among what somebody has open
 
-_USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
+_NAMED = re.compile(r"<(?P<sign>@(?=[UW])|#|!subteam\^)(?P<id>[A-Z][A-Z0-9]{0,39})(?:\|[^<>]*)?>")
+_CHANNEL = re.compile(r"[CG][A-Z0-9]{1,39}", re.ASCII)
+_SIGNS = {"@": ("@", ""), "#": ("#", "channel"), "!subteam^": ("@", "group")}
 _SOMEBODY = re.compile(r"<(?:@([UW][A-Z0-9]+)|!(?:subteam\^|here|channel|everyone))")
 _BROADCAST = re.compile(r"<!(channel|here|everyone|subteam\^[A-Z0-9]+)(?:\|([^<>\n]*))?>?", re.IGNORECASE)
 _NAMES = re.compile(r"<(?:@[UW][A-Z0-9]{1,20}|#[CG][A-Z0-9]{1,20})(?:\|[^<>\n]{0,80})?>")
@@ -62,7 +65,7 @@ class Incoming(incoming.Incoming):
     def continuing(self, key: str) -> Self:
         """See `bots.shared.incoming.Incoming.continuing`: the answer belongs under the mention."""
         ts = key.rpartition(":")[2]
-        destination = {**self.destination, "thread": ts, "addressed": True}
+        destination = {**self.destination, "thread": ts, "addressed": True, "goes_on": True}
         session = session_id(self.install, self.channel, ts)
         return replace(self, session=session, thread=ts, is_addressed=True, destination=destination)
 
@@ -150,7 +153,10 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
         place=place_id(install, channel),
         person=person_id(install, user),
         text=words_said,
-        destination={**source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown},
+        destination={
+            **source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown,
+            "beside": _channel_beside(event) if kind == "im" else "",
+        },
         asker="" if kind == "im" else user,
         files=content.unread,
         is_addressed=is_addressed,
@@ -166,6 +172,16 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
     )
 
 
+def _channel_beside(event: Json) -> str:
+    """The channel that whoever writes has open beside their direct message; docs.slack.dev on app_context_changed."""
+    context = event.get("app_context")
+    entities = context.get("entities") if isinstance(context, dict) else None
+    for each in entities if isinstance(entities, list) else ():
+        if isinstance(each, dict) and each.get("type") == A_CHANNEL and isinstance(id_ := each.get("value"), str):
+            return id_ if _CHANNEL.fullmatch(id_) else ""
+    return ""
+
+
 def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:
     """Whether a message is a question to us: a turn already, or one as soon as Slack has delivered it.
 
@@ -174,14 +190,33 @@ def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:
     return f"<@{bot}>" in text or f"<@{bot}|" in text or (in_ours and not _SOMEBODY.match(text.lstrip()))
 
 
-def people_in(text: str) -> set[str]:
-    """The ids of the people that a text mentions."""
-    return set(_USER.findall(text))
+def people_in(text: str) -> list[str]:
+    """The ids of the people that a text mentions, in order."""
+    return _ids_in(text, "@")
+
+
+def channels_in(text: str) -> list[str]:
+    """The ids of the channels that a text mentions without their names, in order."""
+    return _ids_in(text, "#")
+
+
+def mentions_a_group(text: str) -> bool:
+    """Whether a text mentions a user group without its name."""
+    return bool(_ids_in(text, "!subteam^"))
 
 
 def with_names(text: str, names: Mapping[str, str]) -> str:
-    """A text with people's names for their ids."""
-    return _USER.sub(lambda found: f"@{names.get(found[1], found[1])}", text)
+    """A text with the names of people, channels and user groups for their ids."""
+
+    def named(found: re.Match[str]) -> str:
+        sign, otherwise = _SIGNS[found["sign"]]
+        return sign + names.get(found["id"], otherwise or found["id"])
+
+    return _NAMED.sub(named, text)
+
+
+def _ids_in(text: str, sign: str) -> list[str]:
+    return [*dict.fromkeys(found["id"] for found in _NAMED.finditer(text) if found["sign"] == sign)]
 
 
 def harmless(text: str, *, whole: bool) -> str:

@@ -13,7 +13,7 @@ _WROTE = re.compile(rf"(?:{_NAME} wrote|Somebody wrote):")
 _ATTACHED = re.compile(rf"Attached, and not readable for you: ({_NAME}(?:, {_NAME})*)")
 _SETTING = re.compile(
     rf"^\(It is [A-Z][a-z]+day, \d\d? [A-Z][a-z]+ \d{{4}}, \d\d:\d\d (?:UTC|in [\w/+-]+)\."
-    rf"(?: Here: [a-z]+ {_NAME}(?:, [a-z]+ {_NAME})*\.)?\)\n\n",
+    rf"(?: Here: [a-z][a-z, ]* {_NAME}(?:, [a-z][a-z, ]* {_NAME})*\.)?\)\n\n",
     re.MULTILINE,
 )
 _EARLIER = "Earlier in this thread, the oldest first:"
