@@ -38,7 +38,8 @@ class Frame:
     The speaker has no name where nobody else can speak. `beside` names what could not be read in what was said before;
     a model is told so there. `moment` is when it was asked, in our own words. `surroundings` are where: what each part
     of them is, and the name that people gave it. A frame that is `bare` has no more than these two: one person alone
-    can speak there, and the question is told as it is.
+    can speak there, and the question is told as it is. `people` are those who take part in the conversation, by the
+    names that a model knows them by and as the surface knows them, of which nothing is told.
     """
 
     speaker: str = ""
@@ -47,6 +48,7 @@ class Frame:
     moment: str = ""
     surroundings: Sequence[Sequence[str]] = ()
     bare: bool = False
+    people: Sequence[Sequence[str]] = ()
 
     def around(self, question: str) -> str:
         """The question in its frame."""
@@ -69,7 +71,8 @@ class Frame:
     def masked(self, mask: Mask) -> Frame:
         """The same with a mask over what might be a password."""
         return Frame(mask(self.speaker), [mask(each) for each in self.attached], [mask(each) for each in self.beside],
-                     self.moment, [(what, mask(name)) for what, name in self.surroundings], self.bare)  # fmt: skip
+                     self.moment, [(what, mask(name)) for what, name in self.surroundings], self.bare,
+                     [(mask(name), id_) for name, id_ in self.people])  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

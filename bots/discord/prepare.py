@@ -31,7 +31,7 @@ from bots.discord.content import (
 from bots.discord.destination import Destination
 from bots.discord.incoming import Speaker
 from bots.discord.settings import MOST_CONTEXT_MESSAGES
-from bots.discord.words import SURFACE, Here
+from bots.discord.words import SURFACE, Here, names_in
 from bots.shared.prepare import (
     SECONDS_OVERHEARD,
     SECONDS_TO_OVERHEAR,
@@ -95,9 +95,7 @@ class DiscordPreparing(Preparing[Destination]):
 
     failures = (*Preparing.failures, Refused)
 
-    def __init__(
-        self, api: DiscordApi, chat: Chat, allowed: Allowed, *, may_read_all: bool, overhears: int
-    ) -> None:
+    def __init__(self, api: DiscordApi, chat: Chat, allowed: Allowed, *, may_read_all: bool, overhears: int) -> None:
         super().__init__(chat, SURFACE)
         self._api = api
         self._allowed = allowed
@@ -114,6 +112,10 @@ class DiscordPreparing(Preparing[Destination]):
             moment=as_moment(_asked_at(to)),
             surroundings=to.get("surroundings") or (),
         )
+        if to["kind"] != "dm":
+            people = [(to["name"], str(to["user"])), *context.people]
+            aliases = [(alias, id_) for name, id_ in people for alias in names_in(name)]
+            frame = replace(frame, people=await self._people(turn, aliases))
         remarks = [Remarks(TITLE_OF_THIS_POST, [("", to["title"])])] if to.get("title") and before is None else []
         remarks += [*context.remarks, *chain.remarks]
         quoted = await self.quotes.told(turn, to["quoted"], is_picked=to["command"] is not None)
@@ -243,7 +245,8 @@ class DiscordPreparing(Preparing[Destination]):
         """Those messages that are not ours, the oldest first."""
         return [
             Earlier(str(id_in(each.get("id"))), self._chat.masked(author_name_of(each)),
-                    content_of(each, to["bot"], {}, self._chat.masked))
+                    content_of(each, to["bot"], {}, self._chat.masked),
+                    "" if is_of_an_app(each) else str(author_of(each) or ""))
             for each in reversed(newest_first)
             if not _is_ours(each, to["bot"])
         ]  # fmt: skip
@@ -262,9 +265,7 @@ async def _follow(client: discord.Client, place: Sequence[int], found: list[Json
         at = reference_of(answered or fetched)
 
 
-async def _starter(
-    client: discord.Client, to: Destination, newest: Sequence[Json], *, is_all: bool
-) -> Json | None:
+async def _starter(client: discord.Client, to: Destination, newest: Sequence[Json], *, is_all: bool) -> Json | None:
     """The message that a thread was opened from, which has its id; of a post in a forum it is the first one in it.
 
     None where it is among the messages that are known.

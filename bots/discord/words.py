@@ -32,6 +32,7 @@ _MARKUP = re.compile(
     r"<(?:@!?(?P<user>\d{1,20})|@&(?P<role>\d{1,20})|#(?P<channel>\d{1,20})|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+"
     r"|t:(?P<time>-?\d{1,13})(?::[A-Za-z])?)>"
 )
+_SHOWN_AND_UNIQUE = re.compile(r"(.+) \(([^()\s]+)\)")
 _OPENS_WITH = re.compile(r"\s*<@[!&]?(\d{1,20})>")
 
 
@@ -90,6 +91,12 @@ def readable(content: str, bot: int, names: Mapping[int, str]) -> str:
 
     content = re.sub(rf"^\s*(?:<@!?{bot}>[\s,:]*)+", "", content)
     return _MARKUP.sub(seen, content).strip()
+
+
+def names_in(name: str) -> list[str]:
+    """The names of somebody whom a model knows as this: `Ada (ada1815)` is Ada and ada1815 as well."""
+    found = _SHOWN_AND_UNIQUE.fullmatch(name)
+    return [name, found[1], found[2]] if found else [name]
 
 
 def named(file_name: str) -> str:

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
 from bots.shared.caller import Caller, Undeliverable
+from bots.shared.mentions import Mentions
 from bots.shared.reply import Reply
 from bots.shared.words import below_the_answer
 from core import (
@@ -18,6 +19,7 @@ from core import (
     AnswerFailed,
     Chat,
     Finished,
+    Frame,
     LeaseLost,
     Outcome,
     Preparation,
@@ -99,17 +101,17 @@ class Responder:
     async def _respond(self, turn: Turn, *, after: asyncio.Task[None] | None) -> None:
         if after is not None:  # what it is about to post has to be there before anybody looks for it
             await asyncio.wait({after})
-        unread = [*(turn.frame.beside if turn.frame is not None else ())]
+        around = _Around(turn.frame)
 
         async def prepare(turn: Turn) -> Preparation:
             preparation = await self._prepare(turn) if self._prepare is not None else Preparation()
-            unread[:] = preparation.frame.beside if preparation.frame is not None else ()
+            around.frame = preparation.frame
             return preparation
 
         answer = self._chat.answering(turn, prepare=prepare)
         try:
             async with self._open_reply(turn) as reply:
-                await _relay(answer, reply, unread)
+                await _relay(answer, reply, around)
             await self._chat.shown(turn)
         except (LeaseLost, StoreUnavailable):
             logger.info("turn %s is shown by somebody else, or later", turn.reference)
@@ -134,8 +136,32 @@ class Responder:
             self._chat.release(turn)
 
 
-async def _relay(answer: Answer, reply: Reply, unread: Sequence[str]) -> None:
-    """Show an answer while it grows, and say at its end what was `unread` in what was said before the question."""
+class _Around:
+    """What is known around a question when its answer is shown."""
+
+    def __init__(self, frame: Frame | None) -> None:
+        self.frame = frame
+
+    @property
+    def frame(self) -> Frame | None:
+        """As it is prepared, or was by whoever had the turn before."""
+        return self._frame
+
+    @frame.setter
+    def frame(self, frame: Frame | None) -> None:
+        self._frame = frame
+        self.unread = frame.beside if frame is not None else ()
+        self._mentions = Mentions(frame.people if frame is not None else ())
+
+    def mentioning(self, reply: Reply, text: str, *, whole: bool) -> str:
+        """A text with mentions of the people whom it names, whom the reply may notify."""
+        text, people = self._mentions.made_in(text, whole=whole)
+        reply.may_notify(people)
+        return text
+
+
+async def _relay(answer: Answer, reply: Reply, around: _Around) -> None:
+    """Show an answer while it grows, and say at its end what was unread in what was said before the question."""
     shown = ""
     try:
         async for grown in answer.growing(at_least_every=SECONDS_BETWEEN_LOOKS):
@@ -147,11 +173,13 @@ async def _relay(answer: Answer, reply: Reply, unread: Sequence[str]) -> None:
             if reply.appends_only:
                 answer.pin()
             text = _without_blank_lines_above(answer.text)
-            shown = text if await reply.show(text) else ""
-        await reply.finish(below_the_answer(_worded(await answer.whole()), unread))
+            shown = text if await reply.show(around.mentioning(reply, text, whole=False)) else ""
+        text = around.mentioning(reply, _worded(await answer.whole()), whole=True)
+        await reply.finish(below_the_answer(text, around.unread))
     except AnswerFailed as failure:
         if str(failure):  # else it ends without a word
-            await reply.finish(with_note(_without_blank_lines_above(answer.text), str(failure)))
+            text = around.mentioning(reply, _without_blank_lines_above(answer.text), whole=True)
+            await reply.finish(with_note(text, str(failure)))
 
 
 async def _first_of(*either: Coroutine[Any, Any, None]) -> None:

@@ -143,6 +143,7 @@ class SlackPreparing(Preparing[Destination]):
             speaker="" if to["kind"] == "im" else names[to["user"]],
             moment=as_moment(float(to["ts"] or "nan"), self._time_zones.last(to["user"], "")),
             surroundings=self._surroundings(here, beside, names),
+            people=await self._people_told(turn, to, context, names),
         )
         return Preparation(
             question=with_names(turn.question, names),
@@ -223,6 +224,14 @@ class SlackPreparing(Preparing[Destination]):
             is_public=found.get("is_private") is False and has_a_name,
         )
         return self._channels.remember(id_, channel, seconds=SECONDS_A_NAME_IS_KNOWN)
+
+    async def _people_told(
+        self, turn: Turn, to: Destination, context: Context, names: Mapping[str, str]
+    ) -> Sequence[Sequence[str]]:
+        if to["kind"] == "im":
+            return ()
+        people = dict.fromkeys([to["user"], *(person for _, person in context.people)])
+        return await self._people(turn, [(names[id_], id_) for id_ in people if names.get(id_, id_) != id_])
 
     async def _groups_named_in(self, text: str) -> Mapping[str, str]:
         known = self._names_of_groups.last("", {})
@@ -336,9 +345,10 @@ class SlackPreparing(Preparing[Destination]):
     def _read(self, to: Destination, messages: Sequence[Json]) -> list[Earlier]:
         key = f"{to['install']}:{to['channel']}:"
         return [
-            Earlier(key + each["ts"], author_of(each), content_of(each, self._chat.masked, to["install"]))
+            Earlier(key + each["ts"], author_of(each), content_of(each, self._chat.masked, to["install"]),
+                    _person(each))
             for each in messages
-        ]
+        ]  # fmt: skip
 
     def _is_ours(self, message: Json, to: Destination, *, in_ours: bool) -> bool:
         """Whether we wrote it, or it is a question to us."""
@@ -356,6 +366,12 @@ def _messages_in(found: Json) -> list[Json]:
 def _says_something(message: Json) -> bool:
     """Whether somebody or an app says it, and not Slack, as it does that somebody came or went."""
     return is_of_an_app(message) or subtype_of(message) not in OTHER_SUBTYPES
+
+
+def _person(message: Json) -> str:
+    """Who says it, where that is somebody and no app."""
+    user = text_in(message.get("user"))
+    return user if people_in(author_of(message)) == [user] and not is_of_an_app(message) else ""
 
 
 def _is_between(message: Json, since: str | None, until: str) -> bool:

@@ -12,8 +12,7 @@ from typing import Any, Self
 
 from bots.shared import incoming, words
 from bots.shared.content import Content, Mask
-from bots.shared.inline_markdown import FAR
-from bots.shared.pages import code_in
+from bots.shared.mentions import where_code_is
 from bots.shared.plain_text import plain_text
 from bots.shared.titles import title
 from bots.slack.content import (
@@ -154,8 +153,11 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
         person=person_id(install, user),
         text=words_said,
         destination={
-            **source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown,
-            "beside": _channel_beside(event) if kind == "im" else "",
+            **source,
+            "stranger": is_stranger,
+            "addressed": is_addressed,
+            "shown": content.shown,
+            **({"beside": beside} if kind == "im" and (beside := _channel_beside(event)) else {}),
         },
         asker="" if kind == "im" else user,
         files=content.unread,
@@ -228,27 +230,13 @@ def harmless(text: str, *, whole: bool) -> str:
     if not whole:
         text = _UNFINISHED.sub("", text)
     mentions = list(_BROADCAST.finditer(text))
-    code = code_in(text) if mentions else []
+    are_in_code, end = where_code_is(text, mentions, whole=whole)
     pieces: list[str] = []
-    position = at = 0
-    for mention in mentions:
-        begin, end = mention.span()
-        while at < len(code) and code[at][1] <= begin:
-            at += 1
-        is_in_code = at < len(code) and code[at][0] <= begin
-        is_unsure = is_in_code and code[at][1] == FAR
-        is_in_line = is_in_code and text[code[at][0] - 1 : code[at][0]] == "`"
-        may_go_on = is_in_line and text.endswith("`") and not text[code[at][1] :].strip("`")  # with more backticks
-        if not whole and (is_unsure or may_go_on or (not is_in_code and _may_begin_a_fence(text, begin, end))):
-            return "".join([*pieces, text[position:begin]])
-        pieces += [text[position:begin], _quiet(mention, in_code=is_in_code and not is_unsure)]
-        position = end
-    return "".join([*pieces, text[position:]])
-
-
-def _may_begin_a_fence(text: str, begin: int, end: int) -> bool:
-    """Whether it depends on the rest of its line if code begins before this."""
-    return "\n" not in text[end:] and "```" in text[text.rfind("\n", 0, begin) + 1 : begin]
+    position = 0
+    for mention, is_in_code in zip(mentions, are_in_code, strict=False):
+        pieces += [text[position : mention.start()], _quiet(mention, in_code=is_in_code)]
+        position = mention.end()
+    return "".join([*pieces, text[position:end]])
 
 
 def _quiet(mention: re.Match[str], *, in_code: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -354,6 +354,9 @@ class Screen:
 
     async def __aexit__(self, *_: object) -> None:
         pass
+
+    def may_notify(self, people: Collection[str]) -> None:
+        assert not people
 
     async def pause(self) -> None:
         pass
