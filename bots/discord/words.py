@@ -32,7 +32,7 @@ _MARKUP = re.compile(
     r"<(?:@!?(?P<user>\d{1,20})|@&(?P<role>\d{1,20})|#(?P<channel>\d{1,20})|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+"
     r"|t:(?P<time>-?\d{1,13})(?::[A-Za-z])?)>"
 )
-_SHOWN_AND_UNIQUE = re.compile(r"(.+) \(([^()\s]+)\)")
+_SHOWN_AND_UNIQUE = re.compile(r"(.{1,200}) \(([^()\s]{1,100})\)")
 _OPENS_WITH = re.compile(r"\s*<@[!&]?(\d{1,20})>")
 
 
