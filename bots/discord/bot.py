@@ -173,7 +173,7 @@ class DiscordBot:
         self._preparing = DiscordPreparing(
             self.api, chat, allowed, may_read_all=self._may_read_all, overhears=settings.discord_context_messages
         )
-        self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing)
+        self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing, tables_are_code=True)
         self.commands = DiscordCommands(chat, self._preparing, self.responder)
         self._intake = Intake(chat, SURFACE, self.responder.accept, self._preparing, self._say, complete=self._complete)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate
 
 from bots.shared.inline_markdown import FAR
 from bots.shared.pages import code_in
+from bots.shared.reduced_markdown import end_of_table, is_table
 
 MOST_NAMES = 300
 LONGEST_ADDRESS = 300  # that is looked at before a name
 NOT_PEOPLE = frozenset({"all", "channel", "everyone", "group", "here"})  # whoever is called so
 _GOES_ON = re.compile(r"\w|[-.@]\w")
+_INDENTED_CODE = re.compile(r"(?: {4}|\t)(?![ \t]*(?:[-*+]|\d{1,9}[.)])[ \t])")
 _ENDS_LATER = ("", "-", ".", "@")  # after a name, where the next character tells whether it has ended
 
 
@@ -22,7 +26,8 @@ class Mentions:
     Somebody may have several names. A name that several people have means none of them.
     """
 
-    def __init__(self, people: Iterable[Sequence[str]] = ()) -> None:
+    def __init__(self, people: Iterable[Sequence[str]] = (), *, tables_are_code: bool = False) -> None:
+        self._tables_are_code = tables_are_code  # on this platform
         ids: defaultdict[str, set[str]] = defaultdict(set)
         for name, id_ in people:
             if name.strip() and name.casefold() not in NOT_PEOPLE and len(ids) < MOST_NAMES:
@@ -44,12 +49,15 @@ class Mentions:
         text = text if whole else text[: self._certain(text)]
         found = [each for each in self._pattern.finditer(text) if _is_a_name(text, *each.span())]
         are_in_code, end = where_code_is(text, found, whole=whole)
+        if self._tables_are_code and found and "|" in text:
+            found, end = _outside_of_tables(text, found, end, whole=whole)
+            are_in_code, _ = where_code_is(text, found, whole=True)
         pieces: list[str] = []
         mentioned: dict[str, None] = {}
         position = 0
         for each, is_in_code in zip(found, are_in_code, strict=False):
             id_ = self._ids.get(each[1].casefold())
-            if id_ is None or is_in_code:
+            if each.start() >= end or id_ is None or is_in_code:
                 continue
             pieces += [text[position : each.start()], f"<@{id_}>"]
             position = each.end()
@@ -94,6 +102,33 @@ def _may_begin_a_fence(text: str, begin: int, end: int) -> bool:
 
 
 def _is_a_name(text: str, start: int, end: int) -> bool:
-    """Whether this is a whole word, and not in an address."""
+    """Whether this is a whole word, and neither in an address nor in indented code."""
     word = max(text.rfind(blank, max(0, start - LONGEST_ADDRESS), start) for blank in " \n\t(<") + 1
-    return not _GOES_ON.match(text, end) and "://" not in text[max(word, start - LONGEST_ADDRESS, 0) : start]
+    if _GOES_ON.match(text, end) or "://" in text[max(word, start - LONGEST_ADDRESS, 0) : start]:
+        return False
+    return not _INDENTED_CODE.match(text, text.rfind("\n", 0, start) + 1)
+
+
+def _outside_of_tables(
+    text: str, found: Sequence[re.Match[str]], end: int, *, whole: bool
+) -> tuple[list[re.Match[str]], int]:
+    """Those of these places that are in no table, and up to where that is certain, which is `end` at most.
+
+    A row without a bar before the name is taken for a line until it has one.
+    """
+    lines = text.split("\n")
+    begins = [0, *accumulate(len(line) + 1 for line in lines)]
+    is_row = [False] * len(lines)
+    index = 0
+    while index < len(lines):
+        last = end_of_table(lines, index) if is_table(lines, index) else index
+        is_row[index:last] = [True] * (last - index)
+        index = max(last, index + 1)
+    outside = []
+    for each in found:
+        line = bisect_right(begins, each.start()) - 1
+        if not whole and "|" in lines[line] and line + 2 >= len(lines):  # the next line tells
+            return outside, min(end, each.start())
+        if not is_row[line]:
+            outside.append(each)
+    return outside, end

@@ -52,6 +52,8 @@ class Responder:
         caller: AnyCaller,
         open_reply: Callable[[Turn, AnyCaller], Reply],
         prepare: Prepare | None = None,
+        *,
+        tables_are_code: bool = False,
     ) -> None:
         self._chat = chat
         self._surface = surface
@@ -61,6 +63,7 @@ class Responder:
 
         self._open_reply = open_fenced
         self._prepare = prepare
+        self._tables_are_code = tables_are_code  # as this platform shows them
         self._is_ending = False
         self._tasks: asyncio.TaskGroup
         self._responding: dict[str, asyncio.Task[None]] = {}
@@ -101,7 +104,7 @@ class Responder:
     async def _respond(self, turn: Turn, *, after: asyncio.Task[None] | None) -> None:
         if after is not None:  # what it is about to post has to be there before anybody looks for it
             await asyncio.wait({after})
-        around = _Around(turn.frame)
+        around = _Around(turn.frame, tables_are_code=self._tables_are_code)
 
         async def prepare(turn: Turn) -> Preparation:
             preparation = await self._prepare(turn) if self._prepare is not None else Preparation()
@@ -139,7 +142,8 @@ class Responder:
 class _Around:
     """What is known around a question when its answer is shown."""
 
-    def __init__(self, frame: Frame | None) -> None:
+    def __init__(self, frame: Frame | None, *, tables_are_code: bool) -> None:
+        self._tables_are_code = tables_are_code
         self.frame = frame
 
     @property
@@ -151,7 +155,8 @@ class _Around:
     def frame(self, frame: Frame | None) -> None:
         self._frame = frame
         self.unread = frame.beside if frame is not None else ()
-        self._mentions = Mentions(frame.people if frame is not None else ())
+        people = frame.people if frame is not None else ()
+        self._mentions = Mentions(people, tables_are_code=self._tables_are_code)
 
     def mentioning(self, reply: Reply, text: str, *, whole: bool) -> str:
         """A text with mentions of the people whom it names, whom the reply may notify."""

@@ -66,7 +66,7 @@ async def test_a_reply_tells_the_model_what_the_message_that_it_replies_to_shows
 async def test_what_a_reply_leaves_out_is_fetched_or_named(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, is_there: bool
 ) -> None:
-    async with bob(**reads_all(discord)):
+    async with bob(**reads_all(discord), discord_context_messages=0):
         theirs = discord.says("grace", "news", "the cat is called Tom", told=False)
         message = discord.says("ada", "news", f"{HI} why?", reply_to=theirs, told=False)
         if not is_there:

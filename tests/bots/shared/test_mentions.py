@@ -45,13 +45,27 @@ def made(text: str, *, whole: bool = True) -> str:
         ("`@Ada` ``x `@Ada` `` @Ada", "`@Ada` ``x `@Ada` `` <@U1>"),
         ("```\n@Ada\n```\n@Ada", "```\n@Ada\n```\n<@U1>"),
         ("an open ` @Ada", "an open ` <@U1>"),
-        ("    @Ada\n\n> @Ada", "    <@U1>\n\n> <@U1>"),
+        ("    @Ada\n\t@Ada\n\n> @Ada", "    @Ada\n\t@Ada\n\n> <@U1>"),
+        ("- a\n    - @Ada\n    1. @Ada", "- a\n    - <@U1>\n    1. <@U1>"),
         ("<@U2> Ada Grace", "<@U2> Ada Grace"),
         ("", ""),
     ],
 )  # fmt: skip
 def test_whom_a_text_names_is_mentioned(text: str, read: str) -> None:
     assert made(text) == read
+
+
+TABLE = "| @Ada | b |\n|--|--|\n| @Grace | c |\n\n| @Ada | d\n@Grace"
+
+
+def test_where_tables_are_shown_as_code_nobody_is_mentioned_in_one() -> None:
+    mentions = Mentions(PEOPLE, tables_are_code=True)
+    whole = "| @Ada | b |\n|--|--|\n| @Grace | c |\n\n| <@U1> | d\n<@U2>"
+    assert mentions.made_in(TABLE, whole=True) == (whole, ("U1", "U2"))
+    assert made(TABLE).startswith("| <@U1> | b |\n|--|--|\n| <@U2> | c |")
+    for end in range(len(TABLE) + 1):
+        assert whole.startswith(mentions.made_in(TABLE[:end], whole=False)[0])
+    assert mentions.made_in("`@Ada` | x\n@Grace `@Ada`\n", whole=True)[0] == "`@Ada` | x\n<@U2> `@Ada`\n"
 
 
 def test_it_is_told_whom_a_text_mentions_and_not_whom_it_only_shows() -> None:
@@ -80,7 +94,7 @@ def test_a_text_that_grows_is_shown_without_what_is_not_certain_yet(text: str, s
 
 pieces = st.sampled_from(
     ["@", "Ada", "Grace", " Hopper", " ", "\n", "`", "```", "\n```\n", "*", "x", ".", "-", "https://", "猫", "Sam",
-     "<@U1>", "(", ")", "a.b", "O'Neil (neil)", "|", "~~~\n"]
+     "<@U1>", "(", ")", "a.b", "O'Neil (neil)", "|", "~~~\n", "\n|-|\n"]
 )  # fmt: skip
 words = st.sampled_from(["@Ada", "猫と", "x" * 7, "。", " ", "@Grace Hopper", "**"])
 

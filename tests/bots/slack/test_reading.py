@@ -156,7 +156,9 @@ async def test_the_model_is_told_when_a_question_was_asked_in_the_time_zone_of_i
             await answered(slack, channel, ts)
     moments = [as_moment(float(ts), "Europe/Berlin") for ts in asked_at]
     assert all(moment.endswith(" in Europe/Berlin") for moment in moments)
-    assert sorted(told(fake)) == sorted(f"(It is {moment}.)" for moment in moments)
+    here = {"C1": ' Here: channel "room-c1".', "D1": ""}
+    lines = [f"(It is {moment}.{here[channel]})" for moment, channel in zip(moments, here, strict=True)]
+    assert sorted(told(fake)) == sorted(lines)
 
 
 async def test_the_time_is_told_in_utc_where_slack_does_not_tell_a_time_zone(
@@ -166,4 +168,4 @@ async def test_the_time_is_told_in_utc_where_slack_does_not_tell_a_time_zone(
     async with bob():
         ts = slack.says("U1", "C1", f"{HI} what day is it?")
         await answered(slack, "C1", ts)
-    assert told(fake) == [f"(It is {as_moment(float(ts))}.)"]
+    assert told(fake) == [f'(It is {as_moment(float(ts))}. Here: channel "room-c1".)']
