@@ -50,7 +50,7 @@ from core.errors import (
     WrongPassword,
     failure_as_stored,
 )
-from core.frames import Frame, Remarks
+from core.frames import Frame, Remarks, as_moment
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
 from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
@@ -119,6 +119,7 @@ __all__ = [
     "allowed_hosts",
     "answer_in_language",
     "as_it_was_stored",
+    "as_moment",
     "back_up",
     "calm_garbage_collector",
     "closing",

@@ -405,6 +405,10 @@ class Chat:
         """The turn before this one in its session."""
         return await self._store.lookups.before(turn)
 
+    async def people_before(self, turn: Turn) -> Sequence[Sequence[str]]:
+        """Who took part in the session of this turn before it, the last ones first, as `Frame.people` has them."""
+        return await self._store.lookups.people_before(turn)
+
     async def starter(self, session: str) -> str | None:
         """The person whose question a session began with."""
         return await self._store.lookups.starter(session)

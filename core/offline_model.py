@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from itertools import pairwise
 
 from core.assistants import Assistant
+from core.frames import without_setting
 from core.language_model import Ask, ResponseStarted
 from core.turns import Finished, Usage
 
@@ -41,7 +42,7 @@ class OfflineModel:
         """Nothing is open."""
 
     def _compose(self, ask: Ask) -> str:
-        questions = [_quote(said.text) for said in ask.messages if said.role == "user"]
+        questions = [_quote(without_setting(said.text)) for said in ask.messages if said.role == "user"]
         *earlier, question = questions
         name = ask.assistant.name
         if not earlier:

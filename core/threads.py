@@ -229,7 +229,7 @@ class Threads:
 
     def _instructions(self, turn: Turn, assistant: Assistant) -> str:
         """The same for all turns of a surface, so that a provider's cache of prompts goes on serving them."""
-        about_people = "" if turn.frame is None else frames.INSTRUCTIONS
+        about_people = "" if turn.frame is None or turn.frame.bare else frames.INSTRUCTIONS
         return "\n\n".join(filter(None, (assistant.instructions, about_people, self.shows.get(turn.surface))))
 
     # ── one try ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,13 +19,14 @@ from starlette.requests import Request
 
 from bots.discord.incoming import speaker_of
 from bots.discord.markdown import discord_markdown
-from bots.discord.words import named, opens_with, parts_of
+from bots.discord.words import named, names_in, opens_with, parts_of
 from bots.discord.words import readable as readable_on_discord
 from bots.discord.words import shown as shown_on_discord
 from bots.discord.words import title_of as title_on_discord
 from bots.shared import words
 from bots.shared.controls import command_in
 from bots.shared.inline_markdown import inline_of
+from bots.shared.mentions import Mentions
 from bots.shared.pages import BlankLines, Place, after, certain, code_in, first_page, pages, texts_of_pages
 from bots.shared.plain_text import plain_text
 from bots.shared.titles import title
@@ -40,7 +41,8 @@ from bots.slack.words import (
 )
 from bots.slack.words import shown as shown_on_slack
 from bots.slack.words import title_of as title_on_slack
-from core import Context, Frame, Remarks, Turn, closing, is_table_rule
+from core import Context, Frame, Remarks, Turn, as_moment, closing, is_table_rule
+from core.frames import without_setting
 from core.language_model import ModelTrouble
 from core.logs import RedactingFormatter
 from core.openai_model.events import Events
@@ -122,6 +124,7 @@ PASSWORDS = Passwords(
 )
 
 LOG = RedactingFormatter(["a secret"])
+PEOPLE = Mentions([("Ada", "1"), ("Ada L", "2"), ("a b", "3"), ("x", "4")])
 
 READERS: dict[str, Reader] = {
     # an answer
@@ -152,12 +155,15 @@ READERS: dict[str, Reader] = {
     "an answer on Slack": lambda text: shown_on_slack(a_turn(""), text, whole=True),
     "an answer that grows on Slack": lambda text: shown_on_slack(a_turn(""), text, whole=False),
     "an answer that mentions nobody": lambda text: harmless(text, whole=True),
+    "whom an answer names": lambda text: PEOPLE.made_in(text, whole=True),
+    "whom an answer names that grows": lambda text: PEOPLE.made_in(text, whole=False),
     "a notification on Slack": fallback,
     # a question
     "whom a message on Discord is for": opens_with,
     "a message on Discord": lambda text: readable_on_discord(text, 1, {5: "Grace"}),
     "a thread's title on Discord": lambda text: title_on_discord(a_turn(text), PASSWORDS.masked),
     "a file's name on Discord": named,
+    "the names in a name on Discord": names_in,
     "a name on Discord": lambda text: speaker_of(
         cast(Any, SimpleNamespace(id=1, name="a", display_name=text)), PASSWORDS.masked
     ),
@@ -179,7 +185,9 @@ READERS: dict[str, Reader] = {
     "passwords in what is said": PASSWORDS.read,
     "passwords in what was said before": PASSWORDS.masked,
     "a password that is typed into a window": lambda text: PASSWORDS.typed(text).read(),
-    "a question in its frame": lambda text: Frame(text, [text]).around(text),
+    "a question in its frame": lambda text: Frame(text, [text], (), "now", [("channel", text)]).around(text),
+    "a question without when and where it was asked": without_setting,
+    "a moment in a time zone": lambda text: as_moment(0, text),
     "what was said before, in its frame": lambda text: Remarks("Earlier", [(text, text)]).framed(str),
     # a request
     "text that has to be printable": validated,
@@ -204,7 +212,8 @@ PIECES = (
     "||", "$", "\\(", "$$\n", "~~", "    a\n", "[a]: b\n", "&amp;", "<br>",
     # markup of Discord and Slack
     "<", ">", "<@", "<@1", "<@1>", "<@!", "<:a:", "<a:", "</a", "<#", "<@B1", "<@B1>", "<@B1>,", "<@U1|", "<!",
-    "<!here", "<!here|", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",
+    "<!here", "<!here|", "<t:1", "(It is ", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",
+    "@", "@Ada", "@a ", "(ada)", "<#C1>", "<!subteam^S1>", "<!date^1^",
     # addresses and versions
     "://:", "sk-", "10.0.0.1,", "::", "%", "W/",
 )  # fmt: skip

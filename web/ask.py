@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core import Answer, Chat, ChatError, Outcome, Question, Turn, answer_in_language
+from core import Answer, Chat, ChatError, Frame, Outcome, Question, Turn, answer_in_language, as_moment
 from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, caller_of
 from web.depends import OpenChat, OpenRates
@@ -21,6 +22,7 @@ from web.problems import UnknownTurn, problem_of, problems
 from web.streams import EVENT_STREAM, EventStream, wants_events
 
 LONGEST_KEY, LONGEST_EVENT_ID = 255, 100
+LONGEST_TIME_ZONE = 100
 ASKED_ANEW = (Outcome.FAILED, Outcome.INTERRUPTED)  # by whoever asks with the same key again
 
 
@@ -37,6 +39,15 @@ class AskBody(BaseModel):
             examples=["Hello, how are you?"],
         ),
     ]
+    time_zone: Annotated[
+        str | None,
+        Field(
+            max_length=LONGEST_TIME_ZONE,
+            description="Where who asks is, as IANA names it: the assistant is told date and time there, in UTC where "
+            "the name is not known here, and nothing of it without.",
+            examples=["Europe/Berlin"],
+        ),
+    ] = None
 
 
 class AskReply(BaseModel):
@@ -174,6 +185,7 @@ async def ask(
         address=caller.address,
         may_wait=False,
         may_unlock=caller.may_unlock,
+        frame=Frame(moment=as_moment(time.time(), body.time_zone), bare=True) if body.time_zone else None,
     )
     streams, language = wants_events(request), language_accepted(request.headers)
     turn, answer, had_room = await rates.admit(

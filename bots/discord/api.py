@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ MESSAGES_OF_A_PAGE = 100
 MAY_NOT_REFER = 160002
 THREAD_EXISTS = 160004
 NOTHING = discord.AllowedMentions.none()
+MOST_MENTIONED = 100  # that Discord takes in one message
 
 ORIGINAL: Any = "@original"  # in the place of a message id: the first answer to a command
 
@@ -125,10 +126,15 @@ def _seconds_to_wait(headers: Mapping[str, str], unsaid: float) -> float:
 # with `suppress_embeds=True` in a first answer to an interaction.
 
 
-async def post_message(client: discord.Client, channel: int, **content: Any) -> discord.Message:
-    """Post a message that shows no previews of its links. `content` is what discord.py's `send` takes."""
+async def post_message(
+    client: discord.Client, channel: int, *, people: Collection[int] = (), **content: Any
+) -> discord.Message:
+    """Post a message that shows no previews of its links and notifies nobody but these `people`, if it mentions them.
+
+    `content` is what discord.py's `send` takes.
+    """
     where = client.get_partial_messageable(channel)
-    return await where.send(suppress_embeds=True, allowed_mentions=NOTHING, **content)
+    return await where.send(suppress_embeds=True, allowed_mentions=_only(people), **content)
 
 
 async def messages_of(
@@ -155,16 +161,24 @@ async def write_to(user: int, sentence: str, client: discord.Client) -> None:
     await post_message(client, int(direct["id"]), content=sentence)
 
 
-async def edit_message(client: discord.Client, channel: int, message: int, **content: Any) -> None:
-    """Edit a message of ours, which shows no previews of its links from then on."""
-    with _without_previews(content) as parameters:
+# An edit notifies nobody. But whom a message mentions is told anew by each: what is not allowed again is marked for its
+# reader no more (discord/discord-api-docs#1419).
+
+
+async def edit_message(
+    client: discord.Client, channel: int, message: int, *, people: Collection[int] = (), **content: Any
+) -> None:
+    """Edit a message of ours, which shows no previews of its links from then on, and mentions no others than these."""
+    with _without_previews(content, people) as parameters:
         await client.http.edit_message(channel, message, params=parameters)
 
 
-async def edit_answer(client: discord.Client, application: int, token: str, **content: Any) -> int:
-    """Edit the first answer to a command, which shows no previews of its links from then on. Gives its id."""
+async def edit_answer(
+    client: discord.Client, application: int, token: str, *, people: Collection[int] = (), **content: Any
+) -> int:
+    """Edit the first answer to a command; else as `edit_message`. Gives its id."""
     webhook = discord.Webhook.partial(application, token, client=client)
-    with _without_previews(content) as parameters:  # discord.py's own edits of webhooks take no flags
+    with _without_previews(content, people) as parameters:  # discord.py's own edits of webhooks take no flags
         edited = await async_context.get().edit_webhook_message(
             application, token, ORIGINAL, session=webhook.session, proxy=webhook.proxy, proxy_auth=webhook.proxy_auth,
             payload=parameters.payload, multipart=parameters.multipart, files=parameters.files,
@@ -172,6 +186,11 @@ async def edit_answer(client: discord.Client, application: int, token: str, **co
     return int(edited["id"])
 
 
-def _without_previews(content: Mapping[str, Any]) -> MultipartParameters:
+def _without_previews(content: Mapping[str, Any], people: Collection[int]) -> MultipartParameters:
     flags = discord.MessageFlags(suppress_embeds=True)
-    return handle_message_parameters(flags=flags, allowed_mentions=NOTHING, **content)
+    return handle_message_parameters(flags=flags, allowed_mentions=_only(people), **content)
+
+
+def _only(people: Collection[int]) -> discord.AllowedMentions:
+    users = [discord.Object(each) for each in people][:MOST_MENTIONED]
+    return discord.AllowedMentions(everyone=False, roles=False, users=users or False, replied_user=False)

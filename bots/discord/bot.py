@@ -26,7 +26,7 @@ from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message, t
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.command_names import CommandNames, localizations_in, registered_commands
 from bots.discord.commands import DiscordCommands
-from bots.discord.content import author_of, quote_of
+from bots.discord.content import author_of, quote_of, reference_of
 from bots.discord.destination import Destination, destination_of_turn
 from bots.discord.gateway import as_message, guard, message_of_this_event
 from bots.discord.incoming import Heard, Incoming, parse_message
@@ -176,8 +176,11 @@ class DiscordBot:
             chat, self.api, self._in_order, self._parse, self._take_in, seconds=settings.discord_catch_up_seconds
         )
         self.is_connected = self.catch_up.is_connected
-        self._preparing = DiscordPreparing(self.api, chat, allowed, may_read_all=self._heard.may_read_all)
-        self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing)
+        self._preparing = DiscordPreparing(
+            self.api, chat, allowed,
+            may_read_all=self._heard.may_read_all, overhears=settings.discord_context_messages,
+        )  # fmt: skip
+        self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing, tables_are_code=True)
         self.commands = DiscordCommands(chat, self._preparing, self.responder, self._heard, self._read_again)
         self._intake = Intake(
             chat, SURFACE, self.responder.accept, self._preparing, self._say, complete=self._complete,
@@ -271,7 +274,8 @@ class DiscordBot:
         answered, made = await self.api.attempt(fetch, seconds=SECONDS_TO_FETCH) or (None, None)
         if answered is not None and author_of(answered) == self.user:
             return replace(incoming, answer_replied_to=made)
-        return replace(incoming, quote=quote_of(answered, self.user, {}, self._chat.masked))
+        destination: Destination = {**incoming.destination, "replied_to": reference_of(answered or {})}
+        return replace(incoming, quote=quote_of(answered, self.user, {}, self._chat.masked), destination=destination)
 
     def _offer_to_ask_again(self, turn: Turn, incoming: AnyIncoming) -> None:
         """Show somebody who changed an answered question how to ask it again, in the background."""

@@ -19,7 +19,16 @@ from discord import app_commands
 from bots.discord.api import NOTHING, edit_answer
 from bots.discord.content import content_of
 from bots.discord.destination import was_asked_before
-from bots.discord.incoming import Heard, Speaker, command_of, destination_of, here_of, speaker_of, title_of_post
+from bots.discord.incoming import (
+    Heard,
+    Speaker,
+    command_of,
+    destination_of,
+    here_of,
+    speaker_of,
+    surroundings_of,
+    title_of_post,
+)
 from bots.discord.prepare import DiscordPreparing
 from bots.discord.reply import AGAIN, custom_ids_in, turn_of
 from bots.discord.words import SURFACE, Here, person_id, readable
@@ -163,9 +172,11 @@ class DiscordCommands:
         try:
             if quoted is not None:
                 quoted, _ = await self._preparing.quotes.to_be_kept(quoted, ())
+            bot = _our_id(interaction)
             destination = destination_of(
-                here, speaker, bot=_our_id(interaction), command=command_of(interaction), quoted=quoted,
+                here, speaker, bot=bot, command=command_of(interaction), quoted=quoted,
                 may_post=_may_post(interaction), title=self._chat.masked(title_of_post(interaction.channel)),
+                surroundings=surroundings_of(interaction.channel, interaction.guild, bot, self._chat.masked),
             )  # fmt: skip
             destination["locale"] = locale_of(interaction)
             incoming = Incoming(

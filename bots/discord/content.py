@@ -14,6 +14,7 @@ from core import Json, Sentence
 
 DEFAULT, THREAD_STARTER, REPLY = 0, 21, 19
 ACCEPTED_TYPES = (DEFAULT, REPLY)
+SAID_TYPES = (*ACCEPTED_TYPES, 20, 23)  # and what apps say to commands
 VOICE_MESSAGE = 1 << 13
 ANSWERED_MESSAGE, AN_EMBED = "the message that this replies to", "an embed"
 
@@ -94,6 +95,13 @@ def is_known_type(kind: object) -> bool:
 def is_reply(message: Json) -> bool:
     """Whether it replies to another message."""
     return message.get("type") == REPLY
+
+
+def reference_of(message: Json) -> tuple[int, int] | None:
+    """The channel and the id of the message that it replies to."""
+    reference = _object(message, "message_reference")
+    channel, id_ = (id_in(reference.get(name)) for name in ("channel_id", "message_id"))
+    return (channel, id_) if is_reply(message) and channel and id_ else None
 
 
 def answered_by(message: Json) -> Json | None:

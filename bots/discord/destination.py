@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 
 from bots.discord.words import Kind
@@ -40,6 +40,8 @@ class Destination(TypedDict):
     locale: NotRequired[str]  # of the person where Discord told it, else of the server
     shown: NotRequired[str]  # by the question's message, besides its words
     title: NotRequired[str]  # of the post in a forum that it is in
+    replied_to: NotRequired[Sequence[int] | None]  # by the message that it replies to: its channel and its id
+    surroundings: NotRequired[Sequence[Sequence[str]]]  # what each part of it is, and its name
 
 
 def was_asked_before(id_: int, destination: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,12 +15,12 @@ from bots.discord.content import (
     author_name_of,
     author_of,
     content_of,
-    id_in,
     ids_of_app,
     is_known_type,
     is_of_an_app,
     is_reply,
     quote_of,
+    reference_of,
 )
 from bots.discord.destination import Command, Destination, was_asked_before
 from bots.discord.words import Here, opens_with, person_id
@@ -29,6 +29,7 @@ from bots.shared.content import Mask, Quote
 from bots.shared.quotes import Quoted
 from core import Json, Sentence
 
+LONGEST_NAME_OF_A_PLACE = 500  # of what is kept; the model is told less
 MENTION_ME = Sentence(
     "I can only read messages here that mention me, or that reply to me with the mention switched on. Please say it "
     "again like that."
@@ -149,6 +150,8 @@ def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *
             here, speaker, bot=bot, message=message.id, addressed=is_addressed,
             is_public=message.channel.type is not discord.ChannelType.private_thread, shown=content.shown,
             title=masked(title_of_post(message.channel)), by_app=app is not None,
+            surroundings=surroundings_of(message.channel, message.guild, bot, masked),
+            replied_to=reference_of(answered_by(raw) or {}) if is_reply(raw) and not is_to_us else None,
         ),
         asker="" if here.kind == "dm" else speaker.name,
         files=tuple(words.names_of_files(content.unread, masked)),
@@ -202,7 +205,8 @@ def _name_of(author: discord.User | discord.Member) -> str:
 def destination_of(
     here: Here, speaker: Speaker, *, bot: int, message: int | None = None, command: Command | None = None,
     quoted: Quoted | None = None, addressed: bool = True, is_public: bool = True, may_post: bool = True,
-    shown: str = "", title: str = "", by_app: bool = False,
+    shown: str = "", title: str = "", by_app: bool = False, surroundings: Sequence[tuple[str, str]] = (),
+    replied_to: tuple[int, int] | None = None,
 ) -> Destination:  # fmt: skip
     """What is needed to answer a question."""
     return {
@@ -210,7 +214,7 @@ def destination_of(
         "message": message, "command": command, "user": speaker.id, "name": speaker.name,
         "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
         "addressed": addressed, "is_public": is_public, "may_post": may_post, "shown": shown, "title": title,
-        "by_app": by_app,
+        "by_app": by_app, "surroundings": surroundings, "replied_to": replied_to,
     }  # fmt: skip
 
 
@@ -228,9 +232,20 @@ def title_of_post(channel: object) -> str:
     return str(channel.name) if is_post and isinstance(channel, discord.Thread) else ""
 
 
+def surroundings_of(channel: object, guild: discord.Guild | None, bot: int, masked: Mask) -> list[tuple[str, str]]:
+    """What people named the place where something is said, from the server to the thread; nothing of a DM.
+
+    The title of a thread that we opened is left out: it is what its first question says.
+    """
+    if guild is None:
+        return []
+    thread = channel if isinstance(channel, discord.Thread) else None
+    room = channel if thread is None else thread.parent
+    named = [("server", guild.name), ("channel", getattr(room, "name", None)), ("topic", getattr(room, "topic", None))]
+    if thread is not None and thread.owner_id != bot:
+        named.append(("thread", thread.name))
+    return [(what, masked(name)[:LONGEST_NAME_OF_A_PLACE]) for what, name in named if isinstance(name, str) and name]
+
+
 def _left_out(raw: Json) -> tuple[int, int] | None:
-    reference = raw.get("message_reference")
-    if not is_reply(raw) or "referenced_message" in raw or not isinstance(reference, dict):
-        return None
-    channel, message = (id_in(reference.get(name)) for name in ("channel_id", "message_id"))
-    return (channel, message) if channel and message else None
+    return None if "referenced_message" in raw else reference_of(raw)

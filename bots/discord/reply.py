@@ -84,7 +84,8 @@ class DiscordReply(MessagesReply):
         self._typing = Repeated(self._type, lambda: SECONDS_OF_TYPING)
         grows_in = (self._to["message"] if self._to["kind"] == "opens" else None) or self._to["channel"]
         self._entering = paces.of(int(grows_in))
-        super().__init__(chat, turn, _Place(api, turn, lambda: title_of(turn, chat.masked), self._typing.stop))
+        self._place = _Place(api, turn, lambda: title_of(turn, chat.masked), self._typing.stop)
+        super().__init__(chat, turn, self._place)
 
     async def __aenter__(self) -> DiscordReply:
         self._pace = self._entering.__enter__()
@@ -97,6 +98,10 @@ class DiscordReply(MessagesReply):
         await self._typing.stop()
         if kind is not None and issubclass(kind, Undeliverable):
             await self._say_elsewhere()
+
+    def may_notify(self, people: Collection[str]) -> None:
+        """See `Reply`."""
+        self._place.people = [*map(int, people)]
 
     async def pause(self) -> None:
         """Come back when there are some words, and then each time that this channel takes one more edit."""
@@ -115,8 +120,8 @@ class DiscordReply(MessagesReply):
             return
         sentence = CANNOT_SAY_IT_THERE.in_language(told_locale(self._to))
         if (command := _open_command(self._to)) is not None:
-            application, token, content = command["application"], command["token"], {"content": sentence}
-            if await self._api.attempt(lambda client: edit_answer(client, application, token, **content)):
+            application, token = command["application"], command["token"]
+            if await self._api.attempt(lambda client: edit_answer(client, application, token, content=sentence)):
                 return
         beside = self._to["channel"] if self._to["kind"] == "opens" else self._to["parent"]
         if beside and self._to["is_public"]:
@@ -146,6 +151,7 @@ class _Place(Messages):
         self._may_refer = True  # takes the permission to read what was said before
         self._may_attach = True
         self._refused: dict[str, str] = {}  # what is said instead of a text
+        self.people: Sequence[int] = ()  # whom it may notify
         self._whole = ""
         self._parts: Sequence[str] = ()
 
@@ -302,7 +308,9 @@ class _Place(Messages):
                 each.in_language(self._locale) for each in (THE_REST_IS_IN_THE_FILE, THE_REST_DOES_NOT_FIT)
             )
             text = text.replace(rest, instead)
-        content: dict[str, Any] = {"content": self._refused.get(text, text), "view": _buttons(self._turn, state)}
+        text = self._refused.get(text, text)
+        people = [each for each in self.people if f"<@{each}>" in text]
+        content: dict[str, Any] = {"content": text, "view": _buttons(self._turn, state), "people": people}
         if self._attaches(state):
             content["attachments"] = [discord.File(io.BytesIO(self._whole.encode("utf-8", "replace")), "answer.md")]
         return content

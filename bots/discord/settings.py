@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from core import Seconds, SettingsModel, Url, Words
 
+MOST_CONTEXT_MESSAGES = 100
 _LONGEST_ID = 20  # in digits: they have 64 bits
 
 
@@ -28,6 +29,7 @@ class DiscordSettings(SettingsModel):
     discord_message_content: bool = False
     discord_free_channels: Ids = ()
     discord_free_channel_answers: Literal["threads", "inline"] = "threads"
+    discord_context_messages: Annotated[int, Field(ge=0, le=MOST_CONTEXT_MESSAGES)] = 20
     discord_guilds: Ids = ()
     discord_channels: Ids = ()
     discord_roles: Ids = ()

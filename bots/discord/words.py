@@ -15,7 +15,7 @@ from bots.discord.markdown import discord_markdown
 from bots.shared import words
 from bots.shared.titles import title
 from bots.shared.utf16 import texts_in_utf16
-from core import Sentence, Turn
+from core import Sentence, Turn, as_moment
 
 SURFACE = "discord"
 LIMIT = 2_000  # UTF-16 units of a message, which are never fewer than the characters that Discord counts
@@ -31,8 +31,10 @@ A_CONVERSATION = Sentence("A conversation with Bob")
 Kind = Literal["dm", "thread", "opens", "inline"]
 
 _MARKUP = re.compile(
-    r"<(?:@!?(?P<user>\d{1,20})|@&(?P<role>\d{1,20})|#(?P<channel>\d{1,20})|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+)>"
+    r"<(?:@!?(?P<user>\d{1,20})|@&(?P<role>\d{1,20})|#(?P<channel>\d{1,20})|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>]+):\d+"
+    r"|t:(?P<time>-?\d{1,13})(?::[A-Za-z])?)>"
 )
+_SHOWN_AND_UNIQUE = re.compile(r"(.{1,200}) \(([^()\s]{1,100})\)")
 _OPENS_WITH = re.compile(r"\s*<@[!&]?(\d{1,20})>")
 
 
@@ -86,12 +88,20 @@ def readable(content: str, bot: int, names: Mapping[int, str]) -> str:
             return f":{markup['emoji']}:"
         if markup["command"]:
             return f"/{markup['command']}"
+        if markup["time"]:  # which each reader sees in a time zone of their own
+            return as_moment(int(markup["time"])) or markup[0]
         sign = "#" if markup["channel"] else "@"
         id_ = int(markup["user"] or markup["role"] or markup["channel"])
         return sign + ("Bob" if id_ == bot else names.get(id_, str(id_)))
 
     content = re.sub(rf"^\s*(?:<@!?{bot}>[\s,:]*)+", "", content)
     return _MARKUP.sub(seen, content).strip()
+
+
+def names_in(name: str) -> list[str]:
+    """The names of somebody whom a model knows as this: `Ada (ada1815)` is Ada and ada1815 as well."""
+    found = _SHOWN_AND_UNIQUE.fullmatch(name)
+    return [name, found[1], found[2]] if found else [name]
 
 
 def named(file_name: str) -> str:

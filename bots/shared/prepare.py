@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast
 
 from bots.shared.content import MORE, MOST_UNREAD, Content
 from bots.shared.quotes import LEFT_OUT, Quotes
 from bots.shared.reply import InDoubt, Undeliverable
-from bots.shared.words import names_of_files
-from core import Chat, Frame, NotAllowed, Preparation, Sentence, Turn
+from bots.shared.words import EARLIER_IN_THIS_THREAD, OVERHEARD, after_a_gap, names_of_files
+from core import Chat, Frame, NotAllowed, Preparation, Remarks, Sentence, Turn
 
 SECONDS_TO_CHECK = 20.0
 LONGEST_EARLIER_MESSAGE = 2_000
+MOST_PEOPLE = 100
+SECONDS_OVERHEARD = 3_600.0  # before a question
+SECONDS_TO_OVERHEAR = 5.0
 NOT_SURE = Sentence("Sorry, I could not find out whether I may answer you. Please ask again in a minute.")
 MOST_REMEMBERED = 10_000
 
@@ -83,31 +86,85 @@ class Preparing(Generic[Destination]):
         names = [*dict.fromkeys(names_of_files(unread, self._chat.masked))]
         return replace(frame, beside=names[:MOST_UNREAD] + [MORE][: len(names) > MOST_UNREAD])
 
-    async def _never_asked(self, messages: Sequence[Earlier], us: str) -> tuple[list[tuple[str, str]], list[str]]:
+    async def _overheard(self, messages: Sequence[Earlier], us: str) -> Context:
+        """What others said to each other before a question; see `_never_asked`."""
+        told = await self._never_asked(messages, us)
+        return Context([Remarks(OVERHEARD, told.said)] if told.said else [], told.unread, told.people)
+
+    async def _of_a_thread(self, thread: EarlierInThread, us: str) -> Context:
+        """What was said in a thread before a question; see `_never_asked`."""
+        began = await self._never_asked(thread.beginning, us)
+        went_on = await self._never_asked(thread.newest, us)
+        first, last = began.said, went_on.said
+        if thread.left_out == 0:
+            first, last = [*first, *last], []
+        remarks = [Remarks(EARLIER_IN_THIS_THREAD, first)] if first else []
+        remarks += [Remarks(after_a_gap(thread.left_out), last)] if last else []
+        return Context(remarks, [*began.unread, *went_on.unread], [*began.people, *went_on.people])
+
+    async def _people(self, turn: Turn, people: Iterable[tuple[str, str]]) -> Sequence[Sequence[str]]:
+        """Who takes part in the session of a turn, with which these `people` join it; see `Frame.people`."""
+        all_people = [*people, *((name, id_) for name, id_ in await self._chat.people_before(turn))]
+        return [*dict.fromkeys(all_people)][:MOST_PEOPLE]
+
+    async def _never_asked(self, messages: Sequence[Earlier], us: str) -> _NeverAsked:
         """Of messages, who said what in those that are no turn, fit to be told; and names of what is unread in them.
 
         `us` is who we are among the authors of what they quote.
         """
         known = await self._chat.known_events(self._surface, [each.key for each in messages])
-        said, unread = [], []
+        told = _NeverAsked()
         for each in messages:
             if each.key in known:
                 continue
             content = replace(each.content, words=self._chat.masked(each.content.words))
             quotes, unread_quotes = await self.quotes.all_to_be_kept(content.quotes, us)
             quoted = [(quote["name"], quote["text"] or LEFT_OUT) for quote in quotes]
-            said.append((each.speaker, content.told(LONGEST_EARLIER_MESSAGE, quoted)))
-            unread += [*content.missed, *unread_quotes]
-        return said, unread
+            told.said.append((each.speaker, content.told(LONGEST_EARLIER_MESSAGE, quoted)))
+            told.unread += [*content.missed, *unread_quotes]
+            told.people += [(each.speaker, each.person)] if each.person else []
+        return told
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A message that was said before a question. `key` is that of the turn that it may be."""
+    """A message that was said before a question. `key` is that of the turn that it may be.
+
+    `person` is who said it, as the surface knows them, and empty where that is an app.
+    """
 
     key: str
     speaker: str
     content: Content
+    person: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierInThread:
+    """How a thread began, and what was said in it last, with so many messages between that are `left_out`.
+
+    None: nobody knows how many, but some are.
+    """
+
+    beginning: Sequence[Earlier] = ()
+    newest: Sequence[Earlier] = ()
+    left_out: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What was said before a question, as it is told, names of what is unread in it, and the people who said it."""
+
+    remarks: Sequence[Remarks] = ()
+    unread: Sequence[str] = ()
+    people: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(slots=True)
+class _NeverAsked:
+    said: list[tuple[str, str]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    people: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Remembered(Generic[K, V]):

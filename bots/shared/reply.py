@@ -47,6 +47,9 @@ class Reply(Protocol):
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
+    def may_notify(self, people: Collection[str]) -> None:
+        """What is shown from now on may notify these people, whom it mentions, and nobody else."""
+
     async def pause(self) -> None:
         """Come back when it makes sense to show something; may be cancelled."""
 
@@ -233,6 +236,9 @@ class MessagesReply:
     async def locale(self) -> str:
         """See Reply."""
         return told_locale(self._turn.destination)
+
+    def may_notify(self, people: Collection[str]) -> None:
+        """See `Reply`. Whatever mentions somebody notifies them, unless a platform's own says more."""
 
     async def pause(self) -> None:
         """Come back when one more edit may be made."""

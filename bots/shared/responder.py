@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
 from bots.shared.caller import Caller, Undeliverable
+from bots.shared.mentions import Mentions
 from bots.shared.reply import Reply
 from bots.shared.words import below_the_answer
 from core import (
@@ -18,6 +19,7 @@ from core import (
     AnswerFailed,
     Chat,
     Finished,
+    Frame,
     LeaseLost,
     Outcome,
     Preparation,
@@ -54,6 +56,8 @@ class Responder:
         caller: AnyCaller,
         open_reply: Callable[[Turn, AnyCaller], Reply],
         prepare: Prepare | None = None,
+        *,
+        tables_are_code: bool = False,
     ) -> None:
         self._chat = chat
         self._surface = surface
@@ -63,6 +67,7 @@ class Responder:
 
         self._open_reply = open_fenced
         self._prepare = prepare
+        self._tables_are_code = tables_are_code  # as this platform shows them
         self._is_ending = False
         self._tasks: asyncio.TaskGroup
         self._responding: dict[str, asyncio.Task[None]] = {}
@@ -108,17 +113,17 @@ class Responder:
         except (LeaseLost, StoreUnavailable):
             self._chat.release(turn)
             return
-        unread = [*(turn.frame.beside if turn.frame is not None else ())]
+        around = _Around(turn.frame, tables_are_code=self._tables_are_code)
 
         async def prepare(turn: Turn) -> Preparation:
             preparation = await self._prepare(turn) if self._prepare is not None else Preparation()
-            unread[:] = preparation.frame.beside if preparation.frame is not None else ()
+            around.frame = preparation.frame
             return preparation
 
         answer = self._chat.answering(turn, prepare=prepare)
         try:
             async with self._open_reply(turn) as reply:
-                await _relay(answer, reply, unread)
+                await _relay(answer, reply, around)
             await self._chat.shown(turn)
         except (LeaseLost, StoreUnavailable):
             logger.info("turn %s is shown by somebody else, or later", turn.reference)
@@ -143,8 +148,34 @@ class Responder:
             self._chat.release(turn)
 
 
-async def _relay(answer: Answer, reply: Reply, unread: Sequence[str]) -> None:
-    """Show an answer while it grows, and say at its end what was `unread` in what was said before the question."""
+class _Around:
+    """What is known around a question when its answer is shown."""
+
+    def __init__(self, frame: Frame | None, *, tables_are_code: bool) -> None:
+        self._tables_are_code = tables_are_code
+        self.frame = frame
+
+    @property
+    def frame(self) -> Frame | None:
+        """As it is prepared, or was by whoever had the turn before."""
+        return self._frame
+
+    @frame.setter
+    def frame(self, frame: Frame | None) -> None:
+        self._frame = frame
+        self.unread = frame.beside if frame is not None else ()
+        people = frame.people if frame is not None else ()
+        self._mentions = Mentions(people, tables_are_code=self._tables_are_code)
+
+    def mentioning(self, reply: Reply, text: str, *, whole: bool) -> str:
+        """A text with mentions of the people whom it names, whom the reply may notify."""
+        text, people = self._mentions.made_in(text, whole=whole)
+        reply.may_notify(people)
+        return text
+
+
+async def _relay(answer: Answer, reply: Reply, around: _Around) -> None:
+    """Show an answer while it grows, and say at its end what was unread in what was said before the question."""
     shown = ""
     try:
         async for grown in answer.growing(at_least_every=SECONDS_BETWEEN_LOOKS):
@@ -156,13 +187,15 @@ async def _relay(answer: Answer, reply: Reply, unread: Sequence[str]) -> None:
             if reply.appends_only:
                 answer.pin()
             text = _without_blank_lines_above(answer.text)
-            shown = text if await reply.show(answer_in_language(text, await reply.locale())) else ""
+            worded = around.mentioning(reply, answer_in_language(text, await reply.locale()), whole=False)
+            shown = text if await reply.show(worded) else ""
         finished, locale = await answer.whole(), await reply.locale()
-        await reply.finish(below_the_answer(_worded(finished, locale), unread, locale))
+        text = around.mentioning(reply, _worded(finished, locale), whole=True)
+        await reply.finish(below_the_answer(text, around.unread, locale))
     except AnswerFailed as failure:
         if failure.sentence:  # else it ends without a word
-            sentence = failure.sentence.in_language(await reply.locale())
-            await reply.finish(with_note(_without_blank_lines_above(answer.text), sentence))
+            text = around.mentioning(reply, _without_blank_lines_above(answer.text), whole=True)
+            await reply.finish(with_note(text, failure.sentence.in_language(await reply.locale())))
 
 
 async def _first_of(*either: Coroutine[Any, Any, None]) -> None:

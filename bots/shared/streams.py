@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum, auto
 
 from bots.shared.caller import InDoubt, RateLimited, Refused
@@ -86,6 +86,9 @@ class StreamedReply:
     def is_edited(self) -> bool:
         """Whether it is messages that are edited, by now."""
         return self._way is _Way.EDITED
+
+    def may_notify(self, people: Collection[str]) -> None:
+        """See `Reply`: whatever mentions somebody notifies them."""
 
     async def show(self, text: str) -> bool:
         """Show the text so far, as far as it can be shown safely."""

@@ -12,8 +12,18 @@ EARLIER_IN_THIS_THREAD = "Earlier in this thread, the oldest first"
 LAPSED = "_{lapsed} is locked again here, so this is answered by {assistant}._"
 NOT_SEEN = "_I cannot read attachments yet, so I have not seen: {names}_"
 NOT_SEEN_BEFORE = "_Of what was said before I have not seen: {names}_"
+OVERHEARD = "Said here shortly before, the oldest first, among others: none of it was said to you"
 SHOWN_BESIDES = "What the message shows besides its words"
 LONGEST_NAME_OF_A_FILE = 100
+
+
+def after_a_gap(messages: int | None) -> str:
+    """The title of what was said last in a long thread, of which so many `messages` before it are left out.
+
+    None: nobody knows how many.
+    """
+    number = "many messages" if messages is None else f"{messages:,} message{'s' if messages != 1 else ''}"
+    return f"Earlier in this thread: … {number} left out …, then, the oldest first"
 
 
 def plain_name(name: str, markup: str) -> str:

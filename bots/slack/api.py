@@ -26,7 +26,8 @@ REPEATABLE = frozenset(
     {
         "agents.sessions.rename", "agents.sessions.setStatus", "assistant.threads.setStatus",
         "assistant.threads.setSuggestedPrompts", "chat.delete", "chat.stopStream", "chat.update",
-        "conversations.replies", "usergroups.users.list", "users.info",
+        "conversations.history", "conversations.info", "conversations.replies", "usergroups.list",
+        "usergroups.users.list", "users.info",
     }
 )  # fmt: skip
 PLACE_IS_GONE = frozenset(
@@ -50,7 +51,10 @@ _RATES = {
     "chat.startStream": (12, 8),
     "chat.stopStream": (12, 8),
     "chat.update": (40, 8),
+    "conversations.history": (40, 8),
+    "conversations.info": (40, 8),
     "conversations.replies": (40, 8),
+    "usergroups.list": (12, 4),
     "users.info": (90, 40),
     "views.open": (90, 40),
 }
@@ -66,6 +70,9 @@ TROUBLES = {
     "missing_scope": "The app lacks a scope of its manifest: install it anew with the one that lies beside this bot.",
 }
 """What an operator has to do something about, by Slack's errors."""
+MAY_LACK_ITS_SCOPE = ("conversations.history", "conversations.info")
+"""So that is no trouble: one of the manifests is without the first, and what was installed before without the other."""
+MOST_OUT_OF_REACH = 10_000
 
 
 class SlackApi(Caller[AsyncWebClient]):
@@ -81,6 +88,8 @@ class SlackApi(Caller[AsyncWebClient]):
         )  # fmt: skip
         self.client = client
         self._troubles = troubles
+        self._lacks: set[str] = set()
+        self._out_of_reach: set[tuple[str, str]] = set()
 
     async def call(self, method: str, *, at_once: bool = False, **arguments: Any) -> Json:
         """What a method answers; see `Caller`."""
@@ -99,6 +108,18 @@ class SlackApi(Caller[AsyncWebClient]):
         call = self.call(method, **arguments)
         return await self._attempt(method, call, seconds=seconds, otherwise=lambda error: {"error": error})
 
+    async def look(self, method: str, scope: str, *, channel: str, seconds: float, **arguments: Any) -> Json:
+        """The same for a look at a channel for which we may lack the scope: we ask once then, and not again.
+
+        `scope` is that for public channels, without which none is asked for.
+        """
+        if scope in self._lacks or (method, channel) in self._out_of_reach:
+            return {"error": "missing_scope"}
+        found = await self.attempt(method, seconds=seconds, channel=channel, **arguments)
+        if found.get("error") == "missing_scope" and len(self._out_of_reach) < MOST_OUT_OF_REACH:
+            self._out_of_reach.add((method, channel))
+        return found
+
     async def _client(self) -> AsyncWebClient:
         return self.client
 
@@ -116,6 +137,9 @@ class SlackApi(Caller[AsyncWebClient]):
         retry_after = RETRY_AFTER_SECONDS
         with contextlib.suppress(KeyError, ValueError):
             retry_after = max(float(headers["retry-after"]), 0.1)
-        if code in TROUBLES:
+        if code == "missing_scope" and isinstance(response.data, dict):
+            self._lacks.update(str(response.data.get("needed") or "").split(","))
+        is_expected = code == "missing_scope" and response.api_url.endswith(MAY_LACK_ITS_SCOPE)
+        if code in TROUBLES and not is_expected:
             self._troubles.note(SURFACE, TROUBLES[code], seconds=SECONDS_OF_A_TROUBLE)
         return Failure(response.status_code, code, retry_after)

@@ -79,8 +79,9 @@ class SlackBot:
         self._verifier = SignatureVerifier(secret) if secret else None
         allowed = Allowed(settings.slack_channels, settings.slack_people, settings.slack_strangers)
         preparing = self._preparing = SlackPreparing(
-            self._api, self._statuses, chat, allowed, follows_up=self._follows_up
-        )
+            self._api, self._statuses, chat, allowed, follows_up=self._follows_up,
+            overhears=settings.slack_context_messages,
+        )  # fmt: skip
         self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
         self._commands = SlackCommands(
             self._api, chat, preparing.refusal, preparing.locale_of, self.responder.accept, self._complete, tasks
@@ -141,6 +142,8 @@ class SlackBot:
         kind, subtype = event.get("type"), event.get("subtype")
         if kind == "agent_session_stopped":
             await self._commands.stop_pressed(body, event)
+        elif kind == "app_context_changed":
+            return  # messages tell of it too, as long as we listen to this
         elif kind == "message" and (ts := _deleted_in(event)):
             channel = event.get("channel") or ""
             await self._intake.deleted(f"{install_of(body)}:{channel}:{ts}", message_id(channel, ts))

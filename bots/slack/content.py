@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from bots.shared.content import LONGEST_CONTENT, LONGEST_NAME, Content, Mask, Quote, Reader, kind_in, text_in
 from bots.shared.words import plain_name
-from core import Json, Sentence
+from core import Json, Sentence, as_moment
 
 # What people say, and what Slack or an app says, which may be told along with it but is no question.
 ACCEPTED_SUBTYPES = (None, "file_share", "thread_broadcast", "me_message")
@@ -39,6 +39,7 @@ LONGEST_TEXT = 40_000  # characters of a message's text
 _MARKUP = re.compile(r"<([^<>\s][^<>]*)>")
 _LINK_TO_A_MESSAGE = re.compile(r"/archives/([A-Z0-9]{1,40})/p(\d{10})(\d{6})(?!\d)")
 _TIMESTAMP = re.compile(r"\d{1,20}\.\d{1,20}", re.ASCII)
+_SECONDS = re.compile(r"-?\d{1,13}", re.ASCII)
 _ID = re.compile(r"[A-Z][A-Z0-9]{0,39}", re.ASCII)
 
 # What may hold words, in the order in which people see it. Of what is not listed here nobody knows what it says.
@@ -87,7 +88,10 @@ _WITHOUT_A_TYPE = ("title", "label", "text", "description", "options", "url")  #
 
 
 def readable(text: str) -> str:
-    """Slack's markup as people see it, but for people, who are still `<@U1>`: their names take time to find."""
+    """Slack's markup as people see it, but for what has a name that takes time to find.
+
+    People are still `<@U1>`, channels and user groups without a name `<#C1>` and `<!subteam^S1>`.
+    """
     text = _MARKUP.sub(_seen, text)
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")  # Slack escapes nothing else
 
@@ -458,7 +462,7 @@ _INLINE: dict[str, Callable[[Json], str]] = {
     "canvas_user_mention": _an_id("@", "user_id"),
     "channel": _an_id("#", "channel_id"),
     "color": _a_text("value"),
-    "date": _a_text("fallback", "timestamp"),
+    "date": lambda part: _a_date(part),
     "emoji": _a_text("name", before=":"),
     "file": _a_text("label", "title", "file_id"),
     "link": _a_link,
@@ -479,14 +483,25 @@ _SPECIAL_BLOCKS: dict[str, Callable[[_Reader, Json, int], None]] = {
 }
 
 
+def _moment(seconds: str) -> str:
+    return as_moment(int(seconds)) if _SECONDS.fullmatch(seconds) else ""
+
+
+def _a_date(part: Json) -> str:
+    return _escaped(text_in(part.get("fallback")) or _moment(text_in(part.get("timestamp"))))
+
+
 def _seen(markup: re.Match[str]) -> str:
     target, _, label = markup[1].partition("|")
     if target.startswith("@"):
         return f"<{target}>"
     if target.startswith("#"):
-        return f"#{label or target[1:]}"
+        return f"#{label}" if label else f"<{target}>"
     if target.startswith("!"):
-        return label or f"@{target[1:].partition('^')[0]}"
+        kind, _, about = target[1:].partition("^")
+        if not label and kind == "subteam":
+            return f"<{target}>"
+        return label or (_moment(about.partition("^")[0]) if kind == "date" else "") or f"@{kind}"
     bare = target.removeprefix("mailto:").removeprefix("tel:")
     if not label or label == bare or bare.removeprefix("https://").removeprefix("http://").rstrip("/") == label:
         return bare

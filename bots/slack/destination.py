@@ -25,7 +25,9 @@ class Destination(TypedDict):
     stranger: bool  # somebody of another company
     addressed: bool  # whether it can only be meant for us
     app: NotRequired[str]  # its name, where an app asks; then there may be no `user`
+    goes_on: NotRequired[bool]  # from a bare mention, under which it is answered: it is in no thread itself
     by_command: NotRequired[bool]  # whether it was typed as a command, which nobody else can read
+    beside: NotRequired[str]  # the channel that its person has open beside a direct message
     shown: NotRequired[str]  # by the question's message, besides its words
     quoted: NotRequired[list[Quoted]]  # messages that it forwards or links to
 

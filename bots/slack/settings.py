@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import NoDecode
 
 from core import Seconds, SettingsError, SettingsModel, Url, Words
 
 ALL_TEAMS = "*"
+MOST_CONTEXT_MESSAGES = 100
 _TEAM = re.compile(r"[TE][A-Z0-9]+", re.ASCII)
 _APP = re.compile(r"[AB][A-Z0-9]+", re.ASCII)
 
@@ -45,6 +46,7 @@ class SlackSettings(SettingsModel):
     slack_signing_secret: SecretStr = SecretStr("")
     slack_api_url: Url = "https://slack.com/api/"
     slack_follow_ups: Literal["always", "mention"] = "always"
+    slack_context_messages: Annotated[int, Field(ge=0, le=MOST_CONTEXT_MESSAGES)] = 20
     slack_channels: Words = ()
     slack_people: Words = ()
     slack_strangers: Teams = ()

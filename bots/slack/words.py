@@ -12,8 +12,7 @@ from typing import Any, Self
 
 from bots.shared import incoming, words
 from bots.shared.content import Content, Mask
-from bots.shared.inline_markdown import FAR
-from bots.shared.pages import code_in
+from bots.shared.mentions import where_code_is
 from bots.shared.plain_text import plain_text
 from bots.shared.titles import title
 from bots.slack.content import (
@@ -35,8 +34,11 @@ LONGEST_TITLE = 80
 LONGEST_QUESTION_SHOWN = 3_000
 LONGEST_FALLBACK, LONGEST_FALLBACK_SOURCE = 300, 2_000
 SLACKBOT = "USLACKBOT"
+A_CHANNEL = "slack#/types/channel_id"  # among what somebody has open
 
-_USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
+_NAMED = re.compile(r"<(?P<sign>@(?=[UW])|#|!subteam\^)(?P<id>[A-Z][A-Z0-9]{0,39})(?:\|[^<>]*)?>")
+_CHANNEL = re.compile(r"[CG][A-Z0-9]{1,39}", re.ASCII)
+_SIGNS = {"@": ("@", ""), "#": ("#", "channel"), "!subteam^": ("@", "group")}
 _SOMEBODY = re.compile(r"<(?:@([UW][A-Z0-9]+)|!(?:subteam\^|here|channel|everyone))")
 _BROADCAST = re.compile(r"<!(channel|here|everyone|subteam\^[A-Z0-9]+)(?:\|([^<>\n]*))?>?", re.IGNORECASE)
 _NAMES = re.compile(r"<(?:@[UW][A-Z0-9]{1,20}|#[CG][A-Z0-9]{1,20})(?:\|[^<>\n]{0,80})?>")
@@ -65,7 +67,7 @@ class Incoming(incoming.Incoming):
     def continuing(self, key: str) -> Self:
         """See `bots.shared.incoming.Incoming.continuing`: the answer belongs under the mention."""
         ts = key.rpartition(":")[2]
-        destination = {**self.destination, "thread": ts, "addressed": True}
+        destination = {**self.destination, "thread": ts, "addressed": True, "goes_on": True}
         session = session_id(self.install, self.channel, ts)
         return replace(self, session=session, thread=ts, is_addressed=True, destination=destination)
 
@@ -155,6 +157,8 @@ def parse_message(
         "kind": kind, "ts": ts, "thread": thread,
     }  # fmt: skip
     destination = {**source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown}
+    if kind == "im" and (beside := _channel_beside(event)):
+        destination["beside"] = beside
     session, place = session_id(install, channel, thread), place_id(install, channel)
     person = person_id(install, user)
     if app is not None:  # no person, whoever made it say this: what they may do is not for it
@@ -188,6 +192,16 @@ def parse_message(
     )
 
 
+def _channel_beside(event: Json) -> str:
+    """The channel that whoever writes has open beside their direct message; docs.slack.dev on app_context_changed."""
+    context = event.get("app_context")
+    entities = context.get("entities") if isinstance(context, dict) else None
+    for each in entities if isinstance(entities, list) else ():
+        if isinstance(each, dict) and each.get("type") == A_CHANNEL and isinstance(id_ := each.get("value"), str):
+            return id_ if _CHANNEL.fullmatch(id_) else ""
+    return ""
+
+
 def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:
     """Whether a message is a question to us: a turn already, or one as soon as Slack has delivered it.
 
@@ -196,14 +210,33 @@ def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:
     return f"<@{bot}>" in text or f"<@{bot}|" in text or (in_ours and not _SOMEBODY.match(text.lstrip()))
 
 
-def people_in(text: str) -> set[str]:
-    """The ids of the people that a text mentions."""
-    return set(_USER.findall(text))
+def people_in(text: str) -> list[str]:
+    """The ids of the people that a text mentions, in order."""
+    return _ids_in(text, "@")
+
+
+def channels_in(text: str) -> list[str]:
+    """The ids of the channels that a text mentions without their names, in order."""
+    return _ids_in(text, "#")
+
+
+def mentions_a_group(text: str) -> bool:
+    """Whether a text mentions a user group without its name."""
+    return bool(_ids_in(text, "!subteam^"))
 
 
 def with_names(text: str, names: Mapping[str, str]) -> str:
-    """A text with people's names for their ids."""
-    return _USER.sub(lambda found: f"@{names.get(found[1], found[1])}", text)
+    """A text with the names of people, channels and user groups for their ids."""
+
+    def named(found: re.Match[str]) -> str:
+        sign, otherwise = _SIGNS[found["sign"]]
+        return sign + names.get(found["id"], otherwise or found["id"])
+
+    return _NAMED.sub(named, text)
+
+
+def _ids_in(text: str, sign: str) -> list[str]:
+    return [*dict.fromkeys(found["id"] for found in _NAMED.finditer(text) if found["sign"] == sign)]
 
 
 def harmless(text: str, *, whole: bool) -> str:
@@ -215,27 +248,13 @@ def harmless(text: str, *, whole: bool) -> str:
     if not whole:
         text = _UNFINISHED.sub("", text)
     mentions = list(_BROADCAST.finditer(text))
-    code = code_in(text) if mentions else []
+    are_in_code, end = where_code_is(text, mentions, whole=whole)
     pieces: list[str] = []
-    position = at = 0
-    for mention in mentions:
-        begin, end = mention.span()
-        while at < len(code) and code[at][1] <= begin:
-            at += 1
-        is_in_code = at < len(code) and code[at][0] <= begin
-        is_unsure = is_in_code and code[at][1] == FAR
-        is_in_line = is_in_code and text[code[at][0] - 1 : code[at][0]] == "`"
-        may_go_on = is_in_line and text.endswith("`") and not text[code[at][1] :].strip("`")  # with more backticks
-        if not whole and (is_unsure or may_go_on or (not is_in_code and _may_begin_a_fence(text, begin, end))):
-            return "".join([*pieces, text[position:begin]])
-        pieces += [text[position:begin], _quiet(mention, in_code=is_in_code and not is_unsure)]
-        position = end
-    return "".join([*pieces, text[position:]])
-
-
-def _may_begin_a_fence(text: str, begin: int, end: int) -> bool:
-    """Whether it depends on the rest of its line if code begins before this."""
-    return "\n" not in text[end:] and "```" in text[text.rfind("\n", 0, begin) + 1 : begin]
+    position = 0
+    for mention, is_in_code in zip(mentions, are_in_code, strict=False):
+        pieces += [text[position : mention.start()], _quiet(mention, in_code=is_in_code)]
+        position = mention.end()
+    return "".join([*pieces, text[position:end]])
 
 
 def _quiet(mention: re.Match[str], *, in_code: bool) -> str:

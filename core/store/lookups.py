@@ -9,12 +9,26 @@ import sqlalchemy as sa
 
 from core.store.names import begins_with
 from core.store.part import Part, reads
-from core.store.rows import IS_OPEN, IS_OVER, WAITS, all_turns, id_by_event, joined_events, one_turn, sessions, turns
+from core.store.rows import (
+    IS_OPEN,
+    IS_OVER,
+    WAITS,
+    all_turns,
+    frame_of,
+    id_by_event,
+    joined_events,
+    one_turn,
+    sessions,
+    turns,
+)
 from core.store.tables import Control, PostedMessage
 from core.turns import Outcome, Turn
 
 controls: sa.Table = Control.__table__  # type: ignore[attr-defined]
 posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
+
+
+FRAMES_WITH_PEOPLE = 20  # each of which has those before it
 
 
 class Lookups(Part):
@@ -71,6 +85,17 @@ class Lookups(Part):
     @reads
     def before(self, connection: sa.Connection, turn: Turn) -> Turn | None:
         return one_turn(connection, turns.c.session_id == turn.session_id, turns.c.number == turn.number - 1)
+
+    @reads
+    def people_before(self, connection: sa.Connection, turn: Turn) -> Sequence[Sequence[str]]:
+        found = (
+            sa.select(turns.c.frame)
+            .where(turns.c.session_id == turn.session_id, turns.c.number < turn.number, turns.c.frame.is_not(None))
+            .order_by(turns.c.number.desc())
+            .limit(FRAMES_WITH_PEOPLE)
+        )
+        frames = map(frame_of, connection.execute(found).scalars())
+        return [(name, id_) for frame in frames if frame is not None for name, id_ in frame.people]
 
     @reads
     def starter(self, connection: sa.Connection, session: str) -> str | None:

@@ -9,7 +9,7 @@ while a process prepares, asks or shows it. An open turn whose process is gone i
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +29,7 @@ _TURN = (
     "destination", "posted", "said_password", "circle", "unread", "lapsed", "frame", "context", "answer", "error",
     "outcome", "joins", "attempts",
 )  # fmt: skip
+_PARTS_OF_A_FRAME = frozenset(field.name for field in fields(Frame))
 _earlier = turns.alias("earlier")
 
 IS_OPEN = turns.c.closed_at.is_(None)
@@ -100,5 +101,7 @@ def frame_as_json(frame: Frame | None) -> str | None:
 
 
 def frame_of(stored: str | None) -> Frame | None:
-    """A frame that was stored."""
-    return None if stored is None else Frame(**json.loads(stored))
+    """A frame that was stored; without what only a newer version of us, beside us during a deploy, knows of it."""
+    if stored is None:
+        return None
+    return Frame(**{name: value for name, value in json.loads(stored).items() if name in _PARTS_OF_A_FRAME})

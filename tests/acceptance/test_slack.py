@@ -206,7 +206,8 @@ async def test_other_bots_and_bob_himself_are_not_answered(slack: FakeSlack, fak
         slack.says("U9", "C1", f"{HI} Q4-a", thread_ts=ts)
         await slack.idle()
         assert any(each.payload["event"].get("bot_id") == slack.bot_id for each in slack.deliveries)
-    assert asked(fake) == ["Ada: Q3-a"]
+    (question,) = asked(fake)
+    assert question.endswith("\nOtherbot (app): @Bob Q1-a\nAda (app): @Bob Q2-a\n\nAda: Q3-a")  # they were overheard
 
 
 async def test_a_message_that_is_delivered_again_is_not_answered_again(

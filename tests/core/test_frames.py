@@ -10,11 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core import Chat, Frame, Preparation, Question, Remarks, Turn
-from core.frames import INSTRUCTIONS, LONGEST_NAME, as_prompt
+from core import Chat, Frame, Preparation, Question, Remarks, Turn, as_moment
+from core.frames import INSTRUCTIONS, LONGEST_NAME, LONGEST_NAME_OF_A_PLACE, as_prompt, without_setting
+from core.store.rows import frame_as_json, frame_of
 from tests.conftest import opened
 from tests.core.fixtures.database import contents
 from tests.fakes.openai_api import FakeOpenAI
+from tests.fakes.openai_model import user_texts
 
 NEWLINES = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 # Whoever reads a text may take any of these for the end of a line.
@@ -137,6 +139,53 @@ def test_a_name_is_told_between_quotes_on_one_line(name: str, shown: str) -> Non
     assert as_prompt("hello", Frame(name)) == f"{shown} writes:\n> hello"
 
 
+AT = 1_796_026_860.0  # 2026-11-30, 08:21 UTC
+
+
+@pytest.mark.parametrize(
+    ("at", "time_zone", "told"),
+    [
+        (AT, "", "Monday, 30 November 2026, 08:21 UTC"),
+        (AT, "UTC", "Monday, 30 November 2026, 08:21 in UTC"),
+        (AT, "Europe/Berlin", "Monday, 30 November 2026, 09:21 in Europe/Berlin"),
+        (AT, "Asia/Kathmandu", "Monday, 30 November 2026, 14:06 in Asia/Kathmandu"),
+        (AT, "America/Argentina/Buenos_Aires", "Monday, 30 November 2026, 05:21 in America/Argentina/Buenos_Aires"),
+        (AT, "Etc/GMT+12", "Sunday, 29 November 2026, 20:21 in Etc/GMT+12"),
+        (AT - 150 * 86_400, "Europe/Berlin", "Friday, 3 July 2026, 10:21 in Europe/Berlin"),  # in summer
+        (0.0, "", "Thursday, 1 January 1970, 00:00 UTC"),
+        (1e20, "Europe/Berlin", ""),
+        (float("nan"), "", ""),
+    ],
+)
+def test_a_moment_is_told_in_a_time_zone_with_its_weekday(at: float, time_zone: str, told: str) -> None:
+    assert as_moment(at, time_zone) == told
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Mars/Olympus", "Europe", "Europe/", "/etc/passwd", "../UTC", "Europe/../UTC", "zone.tab", "UTC\0", "UTC\n",
+     "x" * 500, "Ünited/Köln", "\ud800", 'Europe/Berlin) "', " UTC"],
+)  # fmt: skip
+def test_what_names_no_time_zone_is_taken_for_utc(name: str) -> None:
+    assert as_moment(AT, name) == as_moment(AT)
+
+
+@given(text=texts, speaker=names, places=st.lists(names, max_size=4), bare=st.booleans())
+@some
+def test_when_and_where_something_is_asked_is_one_line_before_the_question_and_what_follows(
+    text: str, speaker: str, places: list[str], bare: bool
+) -> None:
+    frame = Frame(speaker, moment=as_moment(AT), surroundings=[("channel", name) for name in places], bare=bare)
+    prompt = as_prompt(text, frame)
+    line, _, rest = prompt.partition("\n\n")
+    assert ANY_NEWLINE.search(line) is None
+    named = line.removeprefix(f"(It is {as_moment(AT)}.").removesuffix(")")
+    shown = json.loads("[" + re.sub(r"(^ Here: |, )channel (?=\")", r", ", named).removesuffix(".")[2:] + "]")
+    assert len(shown) == len(places)
+    assert all(len(name) <= LONGEST_NAME_OF_A_PLACE for name in shown)
+    assert rest == without_setting(prompt) == (text if bare else as_prompt(text, Frame(speaker)))
+
+
 def test_a_question_without_a_frame_is_told_as_it_is() -> None:
     for text in ("hello", "hello\n> you", ""):
         assert as_prompt(text, None) == text
@@ -150,9 +199,18 @@ def test_names_files_and_texts_are_masked_in_a_frame() -> None:
     assert frame.around("hello").splitlines() == [
         '"Ann ••••••" writes:', "> hello", 'Attached, and not readable for you: "••••••.txt"',
     ]  # fmt: skip
+    frame = Frame(moment="day 482913", surroundings=[("channel", "Plan 482913")], bare=True).masked(mask)
+    assert frame.around("hello") == '(It is day 482913. Here: channel "Plan ••••••".)\n\nhello'  # the day is ours
     assert Remarks("Earlier in 482913", [("482913", "a 482913\nb")]).framed(mask).splitlines() == [
         "Earlier in ••••••:", '"••••••" wrote:', "> a ••••••", "> b",
     ]  # fmt: skip
+
+
+def test_a_stored_frame_is_read_without_what_a_newer_version_adds_and_with_what_an_older_one_leaves_out() -> None:
+    stored = json.loads(frame_as_json(Frame("Ann", ["a.txt"], moment="Monday")) or "")
+    assert frame_of(json.dumps({**stored, "mood": "cheerful"})) == frame_of(json.dumps(stored))
+    assert frame_of('{"speaker": "Ann"}') == Frame("Ann")
+    assert frame_of(None) is None
 
 
 async def _told(chat: Chat, fake: FakeOpenAI, text: str, frame: Frame | None, remarks: list[Remarks]) -> dict[str, str]:
@@ -203,3 +261,23 @@ async def test_a_model_is_told_what_a_surface_shows_in_the_same_words_each_time(
         assert told == [f"{elsewhere['instructions']}\n\nIt shows no LaTeX."] * 2
         chat.note_what_is_shown("discord", "It shows no tables.")
         assert (await _told(chat, fake, "Q4-a", Frame("Ulrica"), []))["instructions"] == told[0]
+
+
+async def test_earlier_turns_are_told_with_the_moment_that_was_stored_with_them(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    first, second = (Frame(moment=as_moment(AT + hours * 3600.0), bare=True) for hours in (0, 1))
+    for threads in ("local", "conversations"):  # the second time another thread has to be built
+        async with opened(fake, sqlite_url, openai_threads=threads) as chat:
+            alone = await _told(chat, fake, f"Q1-{threads}", first, [])
+            again = await _told(chat, fake, f"Q2-{threads}", second, [])
+            assert alone["instructions"] == again["instructions"]
+            assert INSTRUCTIONS not in alone["instructions"]
+            exchanges = await chat.exchanges("slack:T1:C1", private=False, before=None, limit=10)
+            assert f"Q2-{threads}" in [each.question for each in exchanges]
+    told = [text for item in next(iter(fake.conversations.values())).items for text in user_texts([item])]
+    assert told == [
+        f"(It is {frame.moment}.)\n\nQ{number}-{threads}"
+        for threads in ("local", "conversations")
+        for number, frame in ((1, first), (2, second))
+    ]

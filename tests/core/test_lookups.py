@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core import Chat, Question, UnknownSession
+from core import Chat, Frame, Question, UnknownSession
 from tests.conftest import opened
 from tests.core.fixtures.database import change, rows
 
@@ -93,3 +93,22 @@ async def test_unused_sessions_are_pruned_some_at_a_time_until_none_is_left(
         change(database_url, "UPDATE chat_session SET created_at = created_at - 90000")
         await chat._store.prune()
     assert rows(database_url, "SELECT name FROM chat_session") == []
+
+
+async def test_the_people_of_a_session_are_those_of_its_earlier_turns_the_last_ones_first(database_url: str) -> None:
+    def frame(*people: tuple[str, str]) -> Frame:
+        return Frame("Ann", people=people)
+
+    async with opened(None, database_url) as chat:
+        asked = [
+            await chat.accept(Question("slack", session, "hello", frame=of, destination={}))
+            for session, of in (
+                ("slack:1", frame(("Ann", "U1"))), ("slack:2", frame(("Eve", "U9"))), ("slack:1", None),
+                ("slack:1", frame(("Bea", "U2"), ("Ann", "U1"))), ("slack:1", frame(("Cleo", "U3"))),
+            )
+        ]  # fmt: skip
+        found = [[tuple(each) for each in await chat.people_before(turn)] for turn in asked if turn is not None]
+        assert found == [[], [], [("Ann", "U1")], [("Ann", "U1")], [("Bea", "U2"), ("Ann", "U1"), ("Ann", "U1")]]
+        await chat.forget("slack:1")
+        assert asked[-1] is not None
+        assert list(await chat.people_before(asked[-1])) == []

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from core import Chat, Question, offline_model
+from core import Chat, Frame, Question, as_moment, offline_model
 from tests.conftest import PASSWORD, opened
 
 SESSION = "web:public:1"
@@ -17,8 +17,8 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offline_model, "SECONDS_BETWEEN_WORDS", 0.0)
 
 
-async def ask(chat: Chat, text: str, session: str = SESSION) -> str:
-    turn = await chat.accept(Question("web", session, text))
+async def ask(chat: Chat, text: str, session: str = SESSION, frame: Frame | None = None) -> str:
+    turn = await chat.accept(Question("web", session, text, frame=frame))
     assert turn is not None
     return (await chat.answering(turn).whole()).text
 
@@ -29,6 +29,13 @@ async def test_it_says_who_answers_and_what_was_said(sqlite_url: str) -> None:
             "[offline stand-in, as Bob] You said “apples”. This is the first thing you say to me here."
         )
         assert (await ask(chat, f"{PASSWORD} pears")).startswith("[offline stand-in, as Private-Bob] You said “pears”.")
+
+
+async def test_it_does_not_say_when_something_was_asked(sqlite_url: str) -> None:
+    frame = Frame(moment=as_moment(0), bare=True)
+    async with opened(None, sqlite_url) as chat:
+        assert "You said “apples”." in await ask(chat, "apples", frame=frame)
+        assert "You said “pears”. Before that you said one thing: “apples”." in await ask(chat, "pears", frame=frame)
 
 
 async def test_the_same_questions_get_the_same_answers(sqlite_url: str) -> None:

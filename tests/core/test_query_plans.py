@@ -229,6 +229,7 @@ class Everything:
         await self.open_turns_asked_by("a person")
         await self.showing(SURFACE, "m7")
         await self.before(turn)
+        await self.people_before(turn)
         await self.starter("web:public:3")
         await self.engaged_by("web:public:3")
         await self.recent_sessions(SURFACE, "web:public:1", seconds=60, most=9)

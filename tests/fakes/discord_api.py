@@ -157,11 +157,13 @@ class FakeDiscord(People):
                 self._tell_guild("GUILD_CREATE", guild, self._state.guild_create(guild))
             return guild.id
 
-    def add_channel(self, guild: Ref, name: str, kind: str = "text", *, slowmode_seconds: int = 0) -> int:
+    def add_channel(
+        self, guild: Ref, name: str, kind: str = "text", *, slowmode_seconds: int = 0, topic: str | None = None
+    ) -> int:
         """A channel more: "text", "announcement", "forum", "voice", "stage" or "category"."""
         with self._changes.changing():
             channel = self._state.world.add_channel(self._state.world.guild(guild), name, kind)
-            channel.slowmode_seconds = slowmode_seconds
+            channel.slowmode_seconds, channel.topic = slowmode_seconds, topic
             self._state.tell_channel("CHANNEL_CREATE", channel)
             return channel.id
 

@@ -112,7 +112,8 @@ class State:
         if message.shown_to is not None:
             return message
         channel.last_message_id = max(channel.last_message_id or 0, message.id)
-        channel.message_count += 1
+        if message.type != THREAD_STARTER and message.id != channel.id:  # a thread's first message is not counted
+            channel.message_count += 1
         if channel.thread is not None:
             channel.thread.members.add(message.author.id)
         if message.by_bot:

@@ -287,6 +287,7 @@ class Channel:
     slowmode_seconds: int = 0
     overwrites: dict[int, tuple[int, int]] = field(default_factory=dict)
     """What a role or a member may do here more, and what not."""
+    topic: str | None = None
     parent: "Channel | None" = None
     thread: ThreadState | None = None
     last_message_id: int | None = None
@@ -354,8 +355,8 @@ class Channel:
             return {**told, "bitrate": 64000, "user_limit": 0, "rtc_region": None}
         if self.type in (FORUM, MEDIA):
             more: Json = {"available_tags": [], "default_reaction_emoji": None, "default_sort_order": None}
-            return {**told, "topic": None, "default_forum_layout": 0, **more}
-        return {**told, "topic": None}
+            return {**told, "topic": self.topic, "default_forum_layout": 0, **more}
+        return {**told, "topic": self.topic}
 
 
 @dataclass

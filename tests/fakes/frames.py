@@ -11,12 +11,18 @@ _NAME = r'("(?:[^"\\\n]|\\.)*")'
 _WRITES = re.compile(rf"(?:{_NAME} writes|The person you talk to writes):")
 _WROTE = re.compile(rf"(?:{_NAME} wrote|Somebody wrote):")
 _ATTACHED = re.compile(rf"Attached, and not readable for you: ({_NAME}(?:, {_NAME})*)")
+_SETTING = re.compile(
+    rf"^\(It is [A-Z][a-z]+day, \d\d? [A-Z][a-z]+ \d{{4}}, \d\d:\d\d (?:UTC|in [\w/+-]+)\."
+    rf"(?: Here: [a-z][a-z, ]* {_NAME}(?:, [a-z][a-z, ]* {_NAME})*\.)?\)\n\n",
+    re.MULTILINE,
+)
 _EARLIER = "Earlier in this thread, the oldest first:"
 _ABOUT = "The message that this is about:"
 
 
 def unframed(text: str) -> str:
-    """A message as its reader understands it; one without a frame as it is."""
+    """A message as its reader understands it, but for when and where it was said; one without a frame as it is."""
+    text = _SETTING.sub("", text, count=1)
     lines = text.split("\n")
     if not any(_WRITES.fullmatch(line) for line in lines):
         return text
@@ -49,9 +55,18 @@ def unframed(text: str) -> str:
     return "\n".join(read)
 
 
+def setting_of(text: str) -> str:
+    """When and where a message was said, as its reader was told; empty if that was not told."""
+    found = _SETTING.search(text)
+    return found[0].strip() if found else ""
+
+
 def outside_of_quotes(text: str) -> list[str]:
-    """The lines of a message that no person wrote: those that do not begin with "> ", however lines may be ended."""
-    return [line for line in text.splitlines() if not line.startswith("> ")]
+    """The lines of a message that no person wrote, however lines may be ended, but for when and where it was said.
+
+    They are those that do not begin with "> ".
+    """
+    return [line for line in _SETTING.sub("", text, count=1).splitlines() if not line.startswith("> ")]
 
 
 def _said(name: str | None, text: str) -> str:

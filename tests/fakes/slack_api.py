@@ -155,11 +155,12 @@ class FakeSlack:
         bot: bool = True,
         ext_shared: bool = False,
         archived: bool = False,
+        topic: str = "",
     ) -> None:
         """A conversation more: a "channel", a "private" one, an "mpim" or an "im"."""
         with self._changes.changing():
             channel = self._state.world.add_channel(id, kind, members, bot=bot, ext_shared=ext_shared)
-            channel.archived = archived
+            channel.archived, channel.topic = archived, topic
 
     def add_usergroup(self, id: str, name: str, members: Collection[str]) -> None:
         """A group of people more."""
@@ -252,6 +253,14 @@ class FakeSlack:
     def opens_messages_tab(self, user: str) -> None:
         """A person opens the app to write to it."""
         self._opens(user, "messages")
+
+    def looks_at(self, user: str, *channels: str) -> None:
+        """A person has these channels open beside their direct message with the app, those that matter most first."""
+        with self._changes.changing():
+            state = self._state
+            state.viewed[user] = list(channels)
+            told: Json = {"type": "app_context_changed", "user": user, "channel": state.world.dm(user).id}
+            state.tell({**told, "context": state.context_of(user), "event_ts": state.clock.ts()}, None)
 
     def opens_home(self, user: str) -> None:
         """A person opens the home tab of the app."""

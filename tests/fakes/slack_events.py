@@ -79,6 +79,8 @@ def outgoing_event(state: "State", event: Json, channel: Channel | None) -> Outg
 def message_event(state: "State", message: "Message", channel: Channel) -> Json:
     """A message as the app hears of it in a conversation."""
     told = {**_message(state, message), "channel": channel.id, "event_ts": message.ts, "channel_type": channel.type}
+    if channel.kind == "im" and state.viewed.get(message.user) and "app_context_changed" in state.events:
+        told["app_context"] = state.context_of(message.user)
     root = state.find(channel.id, message.thread_ts) if message.thread_ts else None
     if root and root is not message:
         told["parent_user_id"] = root.user

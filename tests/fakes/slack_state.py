@@ -11,7 +11,7 @@ from tests.fakes import slack_events as events
 from tests.fakes.slack_blocks import calls_for_all, completed
 from tests.fakes.slack_messages import Content, Message, Stream, append
 from tests.fakes.slack_views import Views
-from tests.fakes.slack_world import BOT_ID, BOT_USER, Channel, Clock, Json, SlackError, User, World, small_company
+from tests.fakes.slack_world import BOT_ID, BOT_USER, TEAM, Channel, Clock, Json, SlackError, User, World, small_company
 
 SESSION_STATUSES = ("processing", "active", "suspended", "closed")
 ALL_EVENTS = frozenset(
@@ -60,6 +60,8 @@ class State:
         self.status_history: list[tuple[float, Place, str]] = []
         self.thread_titles: dict[Place, str] = {}
         self.prompts: dict[Place, list[Json]] = {}
+        self.viewed: dict[str, list[str]] = {}
+        """The channels that people have open beside their direct message with the app."""
         self.response_urls: dict[str, events.ResponseUrl] = {}
         self.events = set(ALL_EVENTS)
         self.url = ""
@@ -100,6 +102,12 @@ class State:
         if root != thread_ts:
             self.blame(f"{thread_ts} is a reply in the thread {root}, not its root")
         return root
+
+    def context_of(self, user: str) -> Json:
+        """What a person has open, as the app is told it. Slack tells it to apps that listen to what changes in it."""
+        kind = "slack#/types/channel_id"
+        entities = [{"type": kind, "value": channel, "team_id": TEAM} for channel in self.viewed.get(user, ())]
+        return {"entities": entities} if entities else {}
 
     # ── posting ──────────────────────────────────────────────────────────────
 

@@ -117,6 +117,7 @@ class Channel:
     name: str
     ext_shared: bool = False
     archived: bool = False
+    topic: str = ""
 
     @property
     def type(self) -> str:
@@ -155,7 +156,7 @@ class Channel:
             "is_ext_shared": self.ext_shared,
             "is_org_shared": False,
             "is_member": self.bot_is_in,
-            "topic": {"value": "", "creator": "", "last_set": 0},
+            "topic": {"value": self.topic, "creator": "U1" if self.topic else "", "last_set": int(bool(self.topic))},
             "purpose": {"value": "", "creator": "", "last_set": 0},
             "num_members": len(self.members),
             "context_team_id": TEAM,

@@ -177,7 +177,7 @@ MUTANTS = (
         'f"{self.title}:" if self.said else self.title', FRAMES, "are_masked_in_a_frame"),
     Mutant("who asks is masked", "Frame(mask(self.speaker), [", "Frame(self.speaker, [", FRAMES,
         "are_masked_in_a_frame"),
-    Mutant("a name is short", ".split())[:LONGEST_NAME]", ".split())", FRAMES, "name_is_told_between"),
+    Mutant("a name is short", ".split())[:longest]", ".split())", FRAMES, "name_is_told_between"),
     Mutant("the default is public", "if not assistant.private), None)", "), None)", ASSISTANTS, "first_public"),
     Mutant("names are different", "len(self._by_name) < len(assistants)", "len(self._by_name) < 0", ASSISTANTS,
         "not_understood or another_kind"),

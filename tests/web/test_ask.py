@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
+from core import as_moment
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import Asked, DropMidStream, FakeOpenAI, Gate, Reply, Status
@@ -310,3 +312,44 @@ async def test_questions_of_a_session_are_answered_in_the_order_they_were_accept
         told = (await site.answer("Q99-a")).split()
     stored = rows(database_url, "SELECT question FROM turn ORDER BY number")
     assert told == [row["question"] for row in stored]
+
+
+# ── when something is asked ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("given", "zone"),
+    [
+        ({}, None),
+        ({"time_zone": "Asia/Kathmandu"}, "Asia/Kathmandu"),
+        ({"time_zone": "Mars/Olympus"}, ""),
+        ({"time_zone": ""}, None),
+        ({"time_zone": None}, None),
+        ({"time_zone": "../../etc/passwd"}, ""),
+    ],
+)
+async def test_the_model_is_told_the_time_if_a_time_zone_is_given_and_readers_the_question_alone(
+    fake: FakeOpenAI, sqlite_url: str, given: dict[str, str | None], zone: str | None
+) -> None:
+    async with served(fake, sqlite_url) as site:
+        async with site.http.post("/sessions") as response:
+            session = (await response.json())["session_id"]
+        before = time.time()
+        async with site.post({"session_id": session, "user_input": "Q1-a", **given}) as response:
+            assert (await response.json())["response"] == "You asked: Q1-a."
+        after = time.time()
+        _, page = await site.get(f"/sessions/{session}/turns")
+    (request,) = [each.json for each in fake.requests if (each.method, each.template) == ("POST", "/responses")]
+    told = request["input"][-1]["content"]
+    lines = {"" if zone is None else f"(It is {as_moment(at, zone)}.)\n\n" for at in (before, after)}
+    assert told in {f"{line}Q1-a" for line in lines}
+    assert [turn["question"] for turn in page["turns"]] == ["Q1-a"]
+    assert rows(sqlite_url, "SELECT question FROM turn") == [{"question": "Q1-a"}]
+
+
+@pytest.mark.parametrize("zone", [1, ["UTC"], "x" * 101])
+async def test_a_time_zone_that_is_no_name_is_refused(sqlite_url: str, zone: object) -> None:
+    body = {"session_id": "1", "user_input": "Q1-a", "time_zone": zone}
+    async with served(None, sqlite_url) as site, site.post(body) as response:
+        assert response.status == 422
+    assert rows(sqlite_url, "SELECT id FROM turn") == []

@@ -93,7 +93,9 @@ async def test_the_example_can_be_sent_and_is_answered_as_described(fake: FakeOp
         operation = described["paths"]["/ask"]["post"]
         asked = described["components"]["schemas"]["AskBody"]["properties"]
         example = {name: schema["examples"][0] for name, schema in asked.items()}
-        assert example == {"session_id": "12345", "user_input": "Hello, how are you?"}
+        assert example == {
+            "session_id": "12345", "user_input": "Hello, how are you?", "time_zone": "Europe/Berlin",
+        }  # fmt: skip
         validator(described, operation["requestBody"]["content"]["application/json"]["schema"]).validate(example)
         async with site.post(example) as response:
             answer = await response.json()

@@ -12,6 +12,9 @@ export class Refusal extends Error {
   }
 }
 
+/** As IANA names it; undefined where the browser does not tell, and then it is left out. */
+const timeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 export class Api {
   #base;
   #key;
@@ -47,7 +50,7 @@ export class Api {
     return this.#events("ask", {
       method: "POST",
       headers: { "Content-Type": "application/json", "Idempotency-Key": key, ...since(after) },
-      body: JSON.stringify({ session_id: session, user_input: text }),
+      body: JSON.stringify({ session_id: session, user_input: text, time_zone: timeZone() }),
       signal,
     });
   }

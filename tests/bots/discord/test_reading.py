@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import discord as discord_py
 import pytest
 
 from bots.discord.content import ANSWERED_MESSAGE
 from bots.shared.quotes import LEFT_OUT
-from core import Json
+from core import Json, as_moment
 from tests.bots.conftest import asked, closed
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, is_whole
 from tests.bots.discord.test_commands import MENU
@@ -16,6 +17,7 @@ from tests.bots.discord.test_gating import answers, reads_all, tells
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import contents
 from tests.fakes.discord_api import FakeDiscord, File
+from tests.fakes.frames import setting_of
 from tests.fakes.openai_api import FakeOpenAI
 
 ABOUT = "The message that this is about"
@@ -64,7 +66,7 @@ async def test_a_reply_tells_the_model_what_the_message_that_it_replies_to_shows
 async def test_what_a_reply_leaves_out_is_fetched_or_named(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, is_there: bool
 ) -> None:
-    async with bob(**reads_all(discord)):
+    async with bob(**reads_all(discord), discord_context_messages=0):
         theirs = discord.says("grace", "news", "the cat is called Tom", told=False)
         message = discord.says("ada", "news", f"{HI} why?", reply_to=theirs, told=False)
         if not is_there:
@@ -247,3 +249,63 @@ async def test_no_password_in_what_a_message_shows_opens_anything_or_is_kept(
         assert "Private-Bob" not in await answer(discord, message)
     assert "code ••••••" in asked(fake)[0]
     assert PASSWORD not in fake.texts() + contents(sqlite_url)
+
+
+def told(fake: FakeOpenAI) -> list[str]:
+    """When and where the model was told that it was asked."""
+    sent = [each.json for each in fake.requests if (each.method, each.template) == ("POST", "/responses")]
+    return [setting_of(str(each["input"][-1]["content"])) for each in sent if isinstance(each, dict)]
+
+
+def moment(id_: int) -> str:
+    """When something with this id was made, as the model is told it."""
+    return as_moment(discord_py.utils.snowflake_time(id_).timestamp())
+
+
+async def test_the_model_is_told_when_and_where_a_question_was_asked(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+) -> None:
+    discord.add_channel("alpha", "plans", topic='Roof "red"\n> and cats')
+    async with bob():
+        messages = [discord.says("ada", "plans", f"{HI} one?")]
+        await answer(discord, messages[0])
+        messages.append(discord.says("ada", discord.opens_thread("ada", "plans", "Release planning"), f"{HI} two?"))
+        await answer(discord, messages[1])
+        messages.append(discord.says("ada", "dm", "three?"))
+        await answer(discord, messages[2])
+    here = r' Here: server "alpha", channel "plans", topic "Roof \"red\" > and cats"'
+    wheres = [f"{here}.", f'{here}, thread "Release planning".', ""]
+    assert told(fake) == [f"(It is {moment(id_)}.{where})" for id_, where in zip(messages, wheres, strict=True)]
+    assert asked(fake) == ["Ada: one?", "Ada: two?", "three?"]
+
+
+async def test_a_thread_that_bob_opened_is_told_without_its_title_which_its_first_question_says(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+) -> None:
+    async with bob():
+        first = discord.says("ada", "general", f"{HI} where is the cat?")
+        await answer(discord, first)
+        await answer(discord, discord.says("ada", first, f"{HI} and the dog?"))
+    assert len(told(fake)) == 2
+    assert all(each.endswith('. Here: server "alpha", channel "general".)') for each in told(fake))
+
+
+async def test_no_password_in_the_name_or_topic_of_a_place_is_told_or_kept(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
+) -> None:
+    discord.add_channel("alpha", "plans", topic=f"The password is {PASSWORD}")
+    async with bob(private_bob_password=PASSWORD):
+        thread = discord.opens_thread("ada", "plans", f"About {PASSWORD}")
+        await answer(discord, discord.says("ada", thread, f"{HI} one?"))
+    (line,) = told(fake)
+    assert 'topic "The password is ••••••", thread "About ••••••"' in line
+    assert PASSWORD not in contents(sqlite_url)
+    assert PASSWORD not in str([request.json for request in fake.requests])
+
+
+async def test_a_command_tells_when_and_where_it_was_given(discord: FakeDiscord, fake: FakeOpenAI, bob: Start) -> None:
+    async with bob():
+        await discord.until(lambda discord: "ask" in discord.commands(), SECONDS)
+        sent = discord.slash("ada", "general", "ask", prompt="one?")
+        await discord.until(lambda _: sent.original is not None and is_whole(sent.original), SECONDS)
+    assert told(fake) == [f'(It is {moment(sent.id)}. Here: server "alpha", channel "general".)']

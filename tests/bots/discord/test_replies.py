@@ -317,7 +317,10 @@ async def test_nobody_is_called_by_a_commands_answer(discord: FakeDiscord, fake:
     assert discord.pings == []
 
 
-async def test_nobody_is_called_by_a_thread_that_is_named_after_a_question(discord: FakeDiscord, bob: Start) -> None:
+async def test_nobody_is_called_by_a_thread_that_is_named_after_a_question(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start
+) -> None:
+    fake.answer = lambda asked: "Hello."
     discord.allows("general", "mention_everyone")
     async with bob():
         message = asks(discord, "thread", f"{calls_for_everybody(discord)} hello?")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -357,6 +357,9 @@ class Screen:
 
     async def locale(self) -> str:
         return ""
+
+    def may_notify(self, people: Collection[str]) -> None:
+        assert not people
 
     async def pause(self) -> None:
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bots.shared.intake import SAY_IT_IN_ONE
+from bots.shared.words import OVERHEARD
 from bots.slack import bot as slack_bot
 from tests.bots.conftest import HI, Over, Start, answered, asked, heard, heard_again, hushed, settled, turns
 from tests.fakes.openai_api import FakeOpenAI
@@ -23,7 +24,8 @@ async def test_what_its_author_says_next_is_answered_once_in_the_thread_of_the_m
         other = slack.says("U2", channel, "good morning")
         await heard(slack, other)
         question = slack.says("U1", channel, "what is new?")
-        assert await answered(slack, channel, mention) == "You asked: Ada: what is new?."
+        first = f"{OVERHEARD}:\nGrace: good morning\n\nAda: what is new?"
+        assert await answered(slack, channel, mention) == f"You asked: {first}."
         for ts in (mention, question):
             await heard_again(slack, ts)
         await heard(slack, slack.says("U1", channel, "thank you all"))
@@ -31,7 +33,7 @@ async def test_what_its_author_says_next_is_answered_once_in_the_thread_of_the_m
         assert (await settled(slack, channel, mention, 2))[-1].startswith("You asked: Grace: and then?.")
         await hushed(slack, sqlite_url, turns_before=2)
         assert [slack.replies(channel, ts) for ts in (other, question)] == [[], []]
-    assert asked(fake) == ["Ada: what is new?", "Grace: and then?"]
+    assert asked(fake) == [first, "Grace: and then?"]
 
 
 async def test_it_waits_while_bob_is_started_anew(slack: FakeSlack, bob: Start) -> None:

@@ -170,7 +170,7 @@ INLINE: dict[str, tuple[Json, str]] = {
     "canvas": ({"file_id": "F1", "label": "Our plan"}, "Our plan"),
     "canvas_message_unfurl": ({"url": "https://x.slack.com/archives/C1/p1"}, "https://x.slack.com/archives/C1/p1"),
     "canvas_user_mention": ({"user_id": "U2"}, "<@U2>"),
-    "channel": ({"channel_id": "C2"}, "#C2"),
+    "channel": ({"channel_id": "C2"}, "<#C2>"),
     "color": ({"value": "#ff0000"}, "#ff0000"),
     "date": ({"timestamp": 1720710212, "format": "{date}", "fallback": "July 11"}, "July 11"),
     "emoji": ({"name": "wave", "unicode": "1f44b"}, ":wave:"),
@@ -178,7 +178,7 @@ INLINE: dict[str, tuple[Json, str]] = {
     "team": ({"team_id": "T2"}, "T2"),
     "text": ({"text": "a < b & c", "style": {"bold": True}}, "a < b & c"),
     "user": ({"user_id": "U2"}, "<@U2>"),
-    "usergroup": ({"usergroup_id": "S1"}, "@subteam"),
+    "usergroup": ({"usergroup_id": "S1"}, "<!subteam^S1>"),
 }
 
 

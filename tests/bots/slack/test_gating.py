@@ -502,7 +502,7 @@ async def test_the_model_reads_a_message_as_people_do(slack: FakeSlack, fake: Fa
         "see <https://x.org>": "see https://x.org",
         "see <https://x.org/|x.org>": "see https://x.org/",
         "write to <mailto:a@x.org|a@x.org>": "write to a@x.org",
-        "in <#C2|random> or <#C3>": "in #random or #C3",
+        "in <#C2|random> or <#C3>": "in #random or #room-c3",
         "to <!here> or <!subteam^S1|@engineers> or <!date^1^{date}|today>": "to @here or @engineers or today",
         "ask <@U2> or <@U3|root>": "ask @Grace or @Root",
         "1 &lt; 2 &amp;&amp; 3 &gt; 2": "1 < 2 && 3 > 2",

@@ -92,6 +92,7 @@ HISTORY = ("channels:history", "groups:history", "im:history", "mpim:history")
 
 EVENTS: dict[str, tuple[str, ...]] = {
     "agent_session_stopped": ("assistant:write",),
+    "app_context_changed": (),  # of apps that are agents
     "app_home_opened": (),
     "app_mention": ("app_mentions:read",),
     "message.channels": ("channels:history",),
@@ -114,7 +115,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "chat.startStream": ("chat:write",),
     "chat.stopStream": ("chat:write",),
     "chat.update": ("chat:write",),
+    "conversations.history": HISTORY,
+    "conversations.info": ("channels:read", "groups:read"),
     "conversations.replies": HISTORY,
+    "usergroups.list": ("usergroups:read",),
     "usergroups.users.list": ("usergroups:read",),
     "users.info": ("users:read",),
     "views.open": (),

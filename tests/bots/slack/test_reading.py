@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from bots.shared.quotes import LEFT_OUT, NOT_TO_BE_TOLD
+from core import as_moment
 from tests.bots.conftest import BOT, HI, Start, answered, asked, settled
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import contents
+from tests.fakes.frames import setting_of
 from tests.fakes.openai_api import FakeOpenAI
 from tests.fakes.slack_api import FakeSlack
 
@@ -137,3 +139,33 @@ async def test_words_that_stand_in_the_blocks_alone_are_the_question(
     async with bob():
         await answered(slack, "C1", slack.says("U1", "C1", "", blocks=[rich_text]))
     assert asked(fake) == ["Ada: what is 1 < 2?"]
+
+
+def told(fake: FakeOpenAI) -> list[str]:
+    """When and where the model was told that it was asked."""
+    sent = [each.json for each in fake.requests if (each.method, each.template) == ("POST", "/responses")]
+    return [setting_of(str(each["input"][-1]["content"])) for each in sent if isinstance(each, dict)]
+
+
+async def test_the_model_is_told_when_a_question_was_asked_in_the_time_zone_of_its_person(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start
+) -> None:
+    async with bob():
+        asked_at = [slack.says("U1", "C1", f"{HI} what day is it?"), slack.says("U1", "D1", "and now?")]
+        for ts, channel in zip(asked_at, ("C1", "D1"), strict=True):
+            await answered(slack, channel, ts)
+    moments = [as_moment(float(ts), "Europe/Berlin") for ts in asked_at]
+    assert all(moment.endswith(" in Europe/Berlin") for moment in moments)
+    here = {"C1": ' Here: channel "room-c1".', "D1": ""}
+    lines = [f"(It is {moment}.{here[channel]})" for moment, channel in zip(moments, here, strict=True)]
+    assert sorted(told(fake)) == sorted(lines)
+
+
+async def test_the_time_is_told_in_utc_where_slack_does_not_tell_a_time_zone(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start
+) -> None:
+    slack.scopes -= {"users:read"}
+    async with bob():
+        ts = slack.says("U1", "C1", f"{HI} what day is it?")
+        await answered(slack, "C1", ts)
+    assert told(fake) == [f'(It is {as_moment(float(ts))}. Here: channel "room-c1".)']

@@ -18,9 +18,11 @@ from bots.slack.content import readable
 from bots.slack.words import (
     SLACKBOT,
     Incoming,
+    channels_in,
     fallback,
     harmless,
     install_of,
+    mentions_a_group,
     parse_message,
     people_in,
     person_id,
@@ -428,8 +430,8 @@ READABLE = [
     ("", ""),
     ("<@U1> and <@W2|eve>", "<@U1> and <@W2>"),
     ("<#C1|general>", "#general"),
-    ("<#C1>", "#C1"),
-    ("<#C1|>", "#C1"),
+    ("<#C1>", "<#C1>"),
+    ("<#C1|>", "<#C1>"),
     ("<https://example.com>", "https://example.com"),
     ("<https://example.com|Example>", "Example (https://example.com)"),
     ("<https://example.com|example.com>", "https://example.com"),
@@ -446,7 +448,8 @@ READABLE = [
     ("<!everyone>", "@everyone"),
     ("<!here|here>", "here"),
     ("<!subteam^S1|@team>", "@team"),
-    ("<!subteam^S1>", "@subteam"),
+    ("<!subteam^S1>", "<!subteam^S1>"),
+    ("<!date^0^{date}>", "Thursday, 1 January 1970, 00:00 UTC"),
     ("<!date^1392734382^{date}|Feb 18, 2014>", "Feb 18, 2014"),
     ("a &lt; b &amp;&amp; b &gt; c", "a < b && b > c"),
     ("&amp;lt;b&amp;gt;", "&lt;b&gt;"),
@@ -488,11 +491,16 @@ def test_what_people_type_is_read_as_they_typed_it(text: str) -> None:
     assert readable(typed) == text
 
 
-def test_people_are_found_and_named() -> None:
-    text = "<@U1> told <@W2|eve> and <@U1>, but not @U3 or <#C1>"
-    assert people_in(text) == {"U1", "W2"}
-    assert with_names(text, {"U1": "Ann", "W2": "Eve"}) == "@Ann told @Eve and @Ann, but not @U3 or <#C1>"
-    assert with_names("<@U9>", {}) == "@U9"
+def test_people_channels_and_groups_are_found_and_named() -> None:
+    text = "<@U1> told <@W2|eve> and <@U1>, but not @U3, <@B1> or <!subteam^S1>, in <#C1> and <#C2>"
+    assert people_in(text) == ["U1", "W2"]
+    assert channels_in(text) == ["C1", "C2"]
+    assert mentions_a_group(text)
+    assert not mentions_a_group("@S1")
+    names = {"U1": "Ann", "W2": "Eve", "C1": "plans", "S1": "engineers"}
+    named = "@Ann told @Eve and @Ann, but not @U3, <@B1> or @engineers, in #plans and #channel"
+    assert with_names(text, names) == named
+    assert with_names("<@U9> <!subteam^S9>", {}) == "@U9 @group"
 
 
 def test_a_name_is_taken_as_it_is() -> None:

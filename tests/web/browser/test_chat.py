@@ -50,6 +50,17 @@ async def test_text_grows_while_bob_writes(visiting: Any, fake: FakeOpenAI) -> N
         assert await chat.questions.all_inner_texts() == ["Q1-a How are you?"]
 
 
+async def test_the_model_is_told_the_time_where_the_visitor_is_and_the_page_shows_the_question_alone(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        zone = await chat.input.evaluate("() => Intl.DateTimeFormat().resolvedOptions().timeZone")
+        await chat.asked("Q1-a")
+        assert await chat.questions.all_inner_texts() == ["Q1-a"]
+    assert asked_of(fake, f" in {zone}.)") == 1
+
+
 async def test_a_conversation_keeps_its_thread(visiting: Any, fake: FakeOpenAI) -> None:
     async with visiting() as visitor:
         chat = await visitor.opens()
