@@ -37,8 +37,8 @@ DISCORD = Surface(
     shows=(
         "Your answer is shown on Discord: Markdown with headings of three sizes, lists, quotes, links, code in fences "
         "of three backticks, and ||hidden words||. No LaTeX, no HTML, no images; a table is shown as plain text in a "
-        "fence, so only small ones are good to read. An @ before the name of somebody who takes part in the conversation "
-        "notifies them, so write it only where that is wanted."
+        "fence, so only small ones are good to read. An @ before the name of somebody who takes part in the "
+        "conversation notifies them, so write it only where that is wanted."
     ),
     banner=_banner,
     path=lambda _: None,

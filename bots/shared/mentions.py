@@ -124,7 +124,7 @@ def _outside_of_tables(
         last = end_of_table(lines, index) if is_table(lines, index) else index
         is_row[index:last] = [True] * (last - index)
         index = max(last, index + 1)
-    outside = []
+    outside: list[re.Match[str]] = []
     for each in found:
         line = bisect_right(begins, each.start()) - 1
         if not whole and "|" in lines[line] and line + 2 >= len(lines):  # the next line tells

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bots.shared.intake import SAY_IT_IN_ONE
-from bots.slack import bot as slack_bot
 from bots.shared.words import OVERHEARD
+from bots.slack import bot as slack_bot
 from tests.bots.conftest import HI, Over, Start, answered, asked, heard, heard_again, hushed, settled, turns
 from tests.fakes.openai_api import FakeOpenAI
 from tests.fakes.slack_api import FakeSlack
