@@ -213,7 +213,7 @@ PIECES = (
     # markup of Discord and Slack
     "<", ">", "<@", "<@1", "<@1>", "<@!", "<:a:", "<a:", "</a", "<#", "<@B1", "<@B1>", "<@B1>,", "<@U1|", "<!",
     "<!here", "<!here|", "<t:1", "(It is ", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",
-    "@", "@Ada", "@a ", "(ada)", "<#C1>", "<!subteam^S1>", "<!date^1^",
+    "@Ada", "(ada)", "<!date^1^",
     # addresses and versions
     "://:", "sk-", "10.0.0.1,", "::", "%", "W/",
 )  # fmt: skip

@@ -1089,6 +1089,8 @@ async def test_a_post_in_a_forum_is_a_thread_with_a_first_message(discord: FakeD
         assert discord.replies(post) == ["So."]
         own = await bot.heard[0].channel.parent.create_thread(name="Why?", content="because")
         assert (own.message.id, discord.texts(own.thread.id)) == (own.thread.id, ["because"])
+        told: Any = await bot.http.get_channel(post)
+        assert (told["message_count"], told["total_message_sent"]) == (1, 1)  # but for the first one
 
 
 async def test_the_bot_archives_lists_joins_and_deletes_threads(discord: FakeDiscord) -> None:

@@ -804,6 +804,30 @@ async def test_opening_the_app_is_told(slack: FakeSlack) -> None:
     assert (event["type"], event["tab"], event["user"], event["channel"]) == ("app_home_opened", "messages", "U2", "D2")
 
 
+@pytest.mark.parametrize("listens", [True, False])
+async def test_what_somebody_has_open_is_told_to_apps_that_listen_to_it_with_direct_messages_only(
+    slack: FakeSlack, listens: bool
+) -> None:
+    if not listens:
+        slack.events -= {"app_context_changed"}
+    slack.looks_at("U2", "C2", "C1")
+    texts = {"D2": "hello", "C1": "hello all"}
+    found = await told_of(slack, lambda: [slack.says("U2", *said) for said in texts.items()], 2 + listens)
+
+    told = {"type": "slack#/types/channel_id", "team_id": slack.team}
+    opened = {"entities": [{**told, "value": channel} for channel in ("C2", "C1")]}
+    events = [one["event"] for one in found]
+    assert [event["context"] for event in events if event["type"] == "app_context_changed"] == [opened] * listens
+    said = {event["channel"]: event.get("app_context") for event in events if event["type"] == "message"}
+    assert said == {"D2": opened if listens else None, "C1": None}
+
+
+async def test_the_topic_of_a_channel_is_told(slack: FakeSlack, client: AsyncWebClient) -> None:
+    slack.add_channel("C7", topic="Roofs")
+    assert (await client.conversations_info(channel="C7"))["channel"]["topic"]["value"] == "Roofs"
+    assert (await client.conversations_info(channel="C1"))["channel"]["topic"]["value"] == ""
+
+
 async def test_stop_ends_the_streams_of_a_thread_but_not_its_session(slack: FakeSlack, client: AsyncWebClient) -> None:
     root, ts = await started(slack, client, markdown_text="An end")
     slack.presses_stop("U2", "C1", root)
