@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict, cast
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict, cast
 
 from bots.discord.words import Kind
 from bots.shared.quotes import Quoted
@@ -38,6 +39,12 @@ class Destination(TypedDict):
     locale: NotRequired[str]  # of the person where Discord told it, else of the server
     shown: NotRequired[str]  # by the question's message, besides its words
     title: NotRequired[str]  # of the post in a forum that it is in
+
+
+def was_asked_before(id_: int, destination: Mapping[str, Any]) -> bool:
+    """Whether a question was asked before the message or the command with this id: ids grow with time."""
+    asked = destination.get("message") or (destination.get("command") or {}).get("id")
+    return asked is None or int(asked) < id_
 
 
 def destination_of_turn(turn: Turn) -> Destination:
