@@ -71,7 +71,8 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
 
     app = _WebApp(
         title="Bob",
-        description="One assistant on Slack, Discord and your website. Every session keeps its thread.",
+        description="One assistant on Slack, Discord and your website. Every session keeps its thread. Its own "
+        "sentences, as in errors, are in the language that `Accept-Language` likes best, or else in English.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

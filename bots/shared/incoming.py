@@ -69,7 +69,7 @@ class Incoming(Origin):
     def question(self, surface: str) -> Question:
         """What it asks."""
         return Question(
-            surface=surface, session=self.session, text=self.text or NO_WORDS, event_id=self.key, gesture=self.gesture,
-            person=self.person, place=self.place, destination=self.destination, frame=Frame(self.asker, self.files),
-            may_unlock=not self.by_app, by_app=self.by_app,
+            surface=surface, session=self.session, text=self.text or str(NO_WORDS), event_id=self.key,
+            gesture=self.gesture, person=self.person, place=self.place, destination=self.destination,
+            frame=Frame(self.asker, self.files), may_unlock=not self.by_app, by_app=self.by_app,
         )  # fmt: skip
