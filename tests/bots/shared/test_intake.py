@@ -206,7 +206,8 @@ async def test_what_one_author_says_right_after_one_another_is_one_question_wher
 
 async def test_its_author_is_offered_once_to_ask_again_what_was_changed_after_the_answer(sqlite_url: str) -> None:
     async with a_toy(sqlite_url) as toy:
-        for key, more in (("1", {}), ("2", {"by_app": True, "mentions_us": True})):
+        as_an_app: dict[str, Any] = {"by_app": True, "mentions_us": True}
+        for key, more in (("1", {}), ("2", as_an_app)):
             before = a_message(key, "one", **more)
             await toy.intake.message(before)
             turn = await toy.chat.turn_of(SURFACE, key)
