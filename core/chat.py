@@ -268,8 +268,8 @@ class Chat:
 
         Of a turn that was said in several lines it is the text of the one with this event. The turn gets a new fencing
         token, and is reclaimed by its own process, once that shows nothing of it any more, or by another if that one is
-        dead: what was shown of it is shown anew. It stays with the assistant that was
-        chosen for it, unless the new text holds a password. Raises BadQuestion.
+        dead: what was shown of it is shown anew. It stays with the assistant that was chosen for it, unless the new
+        text holds a password. Raises BadQuestion.
         """
         self._check_text(text)
         amended = await self._store.turns.amend(turn, self._passwords.said(text), self._opened_by, event_id)

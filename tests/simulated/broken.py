@@ -42,7 +42,7 @@ SUBTLE = (
         "edits-are-not-heard",
         "what was changed before it was asked is asked as it was",
         "bots/shared/intake.py",
-        "if turn.over or not now.text or (before",
+        "if not now.text or (before",
         "if turn or not now.text or (before",
         [],
     ),

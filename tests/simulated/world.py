@@ -196,6 +196,7 @@ class World:
         values: dict[str, Any] = {
             "slack_bot_token": self.slack.bot_token, "slack_app_token": self.slack.app_token,
             "slack_api_url": self.slack.url, "discord_token": self.discord.token, "discord_api_url": self.discord.url,
+            "slack_join_seconds": 0, "discord_join_seconds": 0,  # who judges takes each message for a question
         }  # fmt: skip
         chosen = [each for each in SURFACES if each.name in self._served]
         return [LoadedSurface(each, each.settings(_env_file=None, **values)) for each in chosen]
@@ -417,7 +418,7 @@ class TraceOfLogs(logging.Handler):
         if self._world.loop.is_traced:
             self._world.loop.trace(f"{record.levelname} {record.getMessage()}")
         about = record.args if isinstance(record.args, tuple) else ()
-        if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread", "withdrawn"):
+        if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread", "withdrawn", "shortened"):
             self._let_go.add(about[0])
         is_known = HOST.get().was_disturbed or not self._let_go.isdisjoint(about[:1])
         if record.msg == LEASE_IS_LOST and not is_known:

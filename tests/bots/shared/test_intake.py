@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from bots.shared.controls import NOTHING_TO_RESET, NOTHING_TO_STOP, WAS_RESET, Controls, Wording
 from bots.shared.incoming import Incoming
 from bots.shared.intake import Intake
@@ -37,11 +39,15 @@ class Bouncer(Preparing[Json]):
 class Toy:
     """A surface of one channel, whose messages are numbered."""
 
-    def __init__(self, chat: Chat) -> None:
+    def __init__(self, chat: Chat, join_seconds: float = 0.0) -> None:
         self.chat = chat
         self.sentences: list[tuple[str, str]] = []
+        self.offers: list[tuple[str, str]] = []
         controls = Controls(chat, SURFACE, WORDING)
-        self.intake = Intake(chat, SURFACE, self._accept, Bouncer(chat, SURFACE), self._say, controls=controls)
+        self.intake = Intake(
+            chat, SURFACE, self._accept, Bouncer(chat, SURFACE), self._say, controls=controls,
+            join_seconds=join_seconds, offer=lambda turn, now: self.offers.append((turn.question, now.text)),
+        )  # fmt: skip
 
     async def _accept(self, question: Question) -> None:
         await self.chat.accept(question)
@@ -56,9 +62,9 @@ class Toy:
 
 
 @contextlib.asynccontextmanager
-async def a_toy(database_url: str) -> AsyncIterator[Toy]:
+async def a_toy(database_url: str, *, join_seconds: float = 0.0) -> AsyncIterator[Toy]:
     async with opened(None, database_url) as chat:
-        yield Toy(chat)
+        yield Toy(chat, join_seconds)
 
 
 def a_message(key: str, text: str, *, user: str = "ada", **more: Any) -> Incoming:
@@ -149,3 +155,68 @@ async def test_what_is_deleted_is_answered_no_more(sqlite_url: str) -> None:
         turn = await toy.chat.turn_of(SURFACE, "1")
         assert turn is not None
         assert (turn.outcome, turn.question) == (Outcome.WITHDRAWN, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "is_asked"),
+    [
+        ("Is main green?", {"mentions_us": True}, True),
+        ("reset", {"mentions_us": True}, True),  # it gives no commands
+        ("Is main green?", {}, False),
+        ("Is main green?", {"needs_no_mention": True, "is_follow_up": True}, False),
+        ("", {"mentions_us": True, "is_bare": True}, False),
+        ("", {"mentions_us": True, "unreadable": "Say it again."}, False),
+        ("Hello", {"mentions_us": True, "user": "eve"}, False),
+        ("Hello\0", {"mentions_us": True}, False),
+    ],
+)
+async def test_an_app_is_asked_for_where_it_mentions_us_and_is_told_nothing_else(
+    sqlite_url: str, text: str, more: dict[str, Any], is_asked: bool
+) -> None:
+    async with a_toy(sqlite_url, join_seconds=60.0) as toy:
+        await toy.intake.message(a_message("1", text, by_app=True, line_key="a key", **more))
+        await toy.intake.message(a_message("2", "and more", by_app=True, is_addressed=False))
+        assert await toy.asked("1") == (text if is_asked else None)
+        assert await toy.asked("2") is None
+        assert toy.sentences == []
+        turn = await toy.chat.turn_of(SURFACE, "1")
+        assert turn is None or turn.joins is None
+
+
+async def test_what_one_author_says_right_after_one_another_is_one_question_where_lines_are_told_apart(
+    sqlite_url: str,
+) -> None:
+    async with a_toy(sqlite_url, join_seconds=60.0) as toy:
+        for key, text, more in (
+            ("1", "one", {"line_key": "ada"}),
+            ("2", "two", {"line_key": "ada", "joins_earlier": True}),
+            ("3", "three", {"line_key": "grace", "joins_earlier": True}),
+            ("4", "four", {}),
+            ("5", "five", {"line_key": "ada", "joins_earlier": False}),
+            ("6", "help", {"line_key": "ada", "joins_earlier": True}),
+        ):
+            await toy.intake.message(a_message(key, text, **more))
+        found = [await toy.asked(key) for key in "123456"]
+        assert found == ["one\ntwo", "one\ntwo", "three", "four", "five", None]
+        await toy.intake.deleted("1", "1")
+        assert await toy.asked("2") == "two"
+        before, now = (a_message("2", text, line_key="ada", joins_earlier=True) for text in ("two", "TWO"))
+        await toy.intake.edited(now, "edit:1", before=before)
+        assert await toy.asked("1") == "TWO"
+
+
+async def test_its_author_is_offered_once_to_ask_again_what_was_changed_after_the_answer(sqlite_url: str) -> None:
+    async with a_toy(sqlite_url) as toy:
+        as_an_app: dict[str, Any] = {"by_app": True, "mentions_us": True}
+        for key, more in (("1", {}), ("2", as_an_app)):
+            before = a_message(key, "one", **more)
+            await toy.intake.message(before)
+            turn = await toy.chat.turn_of(SURFACE, key)
+            assert turn is not None
+            await toy.chat.answering(turn).whole()
+            await toy.chat.shown(turn)
+            await toy.intake.edited(a_message(key, "one", **more), f"same:{key}", before=before)
+            await toy.intake.edited(a_message(key, "", **more), f"empty:{key}", before=before)
+            for number, text in enumerate(("two", "three", "three")):
+                await toy.intake.edited(a_message(key, text, **more), f"edit:{key}:{number}", before=before)
+        assert toy.offers == [("one", "two")]
