@@ -10,7 +10,7 @@ import pytest
 from bots.discord import api as discord_api
 from bots.shared.caller import Caller, Failure, RateLimited, Rules
 from tests.bots.conftest import comes_true
-from tests.bots.discord.conftest import Start, answer
+from tests.bots.discord.conftest import SECONDS, Start, answer
 from tests.bots.discord.test_replies import asks
 from tests.fakes.discord_api import FakeDiscord
 
@@ -66,14 +66,20 @@ async def test_for_as_long_as_cloudflare_keeps_this_host_out_nothing_at_all_is_a
             assert await answer(discord, question)
 
 
+async def _sessions_come_back(discord: FakeDiscord) -> None:
+    await discord.until(lambda discord: any(call.path == "/gateway/bot" for call in discord.calls), SECONDS)
+    discord.session_starts = 1
+
+
 async def test_where_no_session_may_be_begun_none_is_tried_until_one_may(
     discord: FakeDiscord, bob: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     discord.session_starts = 0
     discord.session_starts_come_back_after = 1.0
-    asyncio.get_running_loop().call_later(0.9, lambda: setattr(discord, "session_starts", 1))
+    come_back = asyncio.create_task(_sessions_come_back(discord))
     async with bob():
         assert await answer(discord, asks(discord, "thread")) == "You asked: Ada: hello."
+    await come_back
     assert discord.closes == []
     assert len([call for call in discord.calls if call.path == "/gateway/bot"]) <= 3
     assert caplog.text.count("begin no session") == 1
