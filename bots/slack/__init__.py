@@ -51,8 +51,8 @@ SLACK = Surface(
     ),
     shows=(
         "Your answer is shown in Slack: standard Markdown with headings, lists, task lists, quotes, links, tables and "
-        "code in fences. No LaTeX, no HTML, no images, no footnotes. An @ before the name of somebody who takes part in "
-        "the conversation notifies them, so write it only where that is wanted."
+        "code in fences. No LaTeX, no HTML, no images, no footnotes. An @ before the name of somebody who takes part "
+        "in the conversation notifies them, so write it only where that is wanted."
     ),
     banner=_banner,
     path=_path,

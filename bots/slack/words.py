@@ -144,6 +144,7 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
         "install": install, "team": team, "bot": bot, "user": user, "channel": channel, "user_team": user_team,
         "kind": kind, "ts": ts, "thread": thread,
     }  # fmt: skip
+    more = {"stranger": is_stranger, "addressed": is_addressed, "shown": content.shown}
     return Incoming(
         key=message_key(install, channel, ts),  # a mention in a channel comes as two events
         # One thing said was delivered as two messages, 39 s apart.
@@ -152,13 +153,7 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
         place=place_id(install, channel),
         person=person_id(install, user),
         text=words_said,
-        destination={
-            **source,
-            "stranger": is_stranger,
-            "addressed": is_addressed,
-            "shown": content.shown,
-            **({"beside": beside} if kind == "im" and (beside := _channel_beside(event)) else {}),
-        },
+        destination={**source, **more, **_beside(event, kind)},
         asker="" if kind == "im" else user,
         files=content.unread,
         is_addressed=is_addressed,
@@ -174,14 +169,14 @@ def parse_message(body: Mapping[str, Any], event: Json, masked: Mask = str) -> I
     )
 
 
-def _channel_beside(event: Json) -> str:
-    """The channel that whoever writes has open beside their direct message; docs.slack.dev on app_context_changed."""
-    context = event.get("app_context")
+def _beside(event: Json, kind: str) -> dict[str, str]:
+    """The channel that whoever writes has open beside a direct message; docs.slack.dev on app_context_changed."""
+    context = event.get("app_context") if kind == "im" else None
     entities = context.get("entities") if isinstance(context, dict) else None
     for each in entities if isinstance(entities, list) else ():
         if isinstance(each, dict) and each.get("type") == A_CHANNEL and isinstance(id_ := each.get("value"), str):
-            return id_ if _CHANNEL.fullmatch(id_) else ""
-    return ""
+            return {"beside": id_} if _CHANNEL.fullmatch(id_) else {}
+    return {}
 
 
 def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:
