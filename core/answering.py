@@ -89,6 +89,11 @@ class Answering:
         hand = self.in_hand.get(turn_id)
         return hand is not None and hand.ended_by is not EndReason.LEASE_LOST
 
+    def token_in_hand(self, turn_id: str) -> int | None:
+        """The fencing token of the last lease of ours that this turn is in hand with; None if it is not."""
+        hand = self.in_hand.get(turn_id)
+        return None if hand is None else hand.last_token
+
     def take_in_hand(self, turn_id: str, session: str, *, may_wait: bool = True, fencing_token: int = 1) -> TurnInHand:
         """Have a turn in hand from now on, under a new lease. One that may not wait needs room: see `is_full`."""
         if before := self.in_hand.get(turn_id):

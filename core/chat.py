@@ -246,8 +246,9 @@ class Chat:
     async def amend(self, turn: Turn, text: str) -> bool:
         """Ask another text instead, where its author has changed it. False once there is an answer.
 
-        The turn is released and reclaimed like one of a dead process: what was shown of it is shown anew. It stays
-        with the assistant that was chosen for it, unless the new text holds a password. Raises BadQuestion.
+        The turn gets a new fencing token, and is reclaimed by its own process, once that shows nothing of it any more,
+        or by another if that one is dead: what was shown of it is shown anew. It stays with the assistant that was
+        chosen for it, unless the new text holds a password. Raises BadQuestion.
         """
         self._check_text(text)
         amended = await self._store.turns.amend(turn, self._passwords.said(text), self._opened_by)
@@ -261,8 +262,7 @@ class Chat:
     async def withdraw(self, turn: Turn) -> bool:
         """Take back a question whose author deleted it, before its answer is shown. False where that is too late.
 
-        The turn is released and reclaimed like one of a dead process, with nothing to be shown: so what was shown of it
-        is removed.
+        The turn is reclaimed like one that was amended, with nothing to be shown: so what was shown of it is removed.
         """
         if not await self._store.turns.withdraw(turn.id):
             return False
@@ -460,7 +460,7 @@ class Chat:
             surfaces = [] if self.draining else list(self._orphaned)
             began = asyncio.get_running_loop().time()
             heartbeat = await self._store.leases.heartbeat(
-                surfaces, self._answering.in_hand, self._answering.at_work_on
+                surfaces, self._answering.token_in_hand, self._answering.at_work_on
             )
             self._last_heartbeat = began  # what it says was true then; its answer may have been on its way for long
             for turn_id in heartbeat.stopped:

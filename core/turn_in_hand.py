@@ -60,6 +60,11 @@ class TurnInHand:
         self.next_lease: tuple[Turn, Callable[[Turn], None]] | None = None  # and to whom the turn is handed over then
         self._scope: asyncio.Timeout | None = None
 
+    @property
+    def last_token(self) -> int:
+        """The fencing token of the last lease that we got of it, which may still have to be handed over."""
+        return self.fencing_token if self.next_lease is None else self.next_lease[0].fencing_token
+
     def begin(self, wakeup: asyncio.Event) -> None:
         """Something works on it, and stands in the queue of its session."""
         self.stage = Stage.QUEUED

@@ -18,6 +18,7 @@ from discord import app_commands
 
 from bots.discord.api import NOTHING, edit_answer
 from bots.discord.content import content_of
+from bots.discord.destination import was_asked_before
 from bots.discord.incoming import (
     Speaker,
     command_of,
@@ -237,7 +238,8 @@ class DiscordCommands:
         for turn in await self._chat.open_turns_asked_by(act.person):  # what was asked here may be answered in a thread
             if (turn.destination or {}).get("channel") == act.here.channel:
                 turns.append(turn)
-        return await self._controls.stop(act, turns)
+        before = [turn for turn in turns if was_asked_before(act.interaction.id, turn.destination or {})]
+        return await self._controls.stop(act, before)
 
     async def _choose(self, act: Act, name: str) -> str:
         return await self._controls.choose(act, name, in_all_sessions=act.here.kind not in ("dm", "thread"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NotRequired, TypedDict, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict, cast
 
 from bots.discord.words import Kind
 from bots.shared.quotes import Quoted
@@ -40,6 +40,12 @@ class Destination(TypedDict):
     title: NotRequired[str]  # of the post in a forum that it is in
     replied_to: NotRequired[Sequence[int] | None]  # by the message that it replies to: its channel and its id
     surroundings: NotRequired[Sequence[Sequence[str]]]  # what each part of it is, and its name
+
+
+def was_asked_before(id_: int, destination: Mapping[str, Any]) -> bool:
+    """Whether a question was asked before the message or the command with this id: ids grow with time."""
+    asked = destination.get("message") or (destination.get("command") or {}).get("id")
+    return asked is None or int(asked) < id_
 
 
 def destination_of_turn(turn: Turn) -> Destination:

@@ -19,7 +19,7 @@ from bots.discord.content import (
     quote_of,
     reference_of,
 )
-from bots.discord.destination import Command, Destination
+from bots.discord.destination import Command, Destination, was_asked_before
 from bots.discord.words import Here, opens_with, person_id
 from bots.shared import incoming, words
 from bots.shared.content import Mask, Quote
@@ -55,8 +55,8 @@ class Incoming(incoming.Incoming):
     quote: Quote | None  # somebody else's message that it replies to, or what it forwards
 
     def is_after(self, destination: Mapping[str, Any]) -> bool:
-        """Whether it was said after the message that is answered there; a command is none."""
-        return destination.get("message") is None or self.id > int(destination["message"])
+        """Whether it was said after the question that is answered there."""
+        return was_asked_before(self.id, destination)
 
     def continuing(self, key: str) -> Self:
         """See `bots.shared.incoming.Incoming.continuing`: a thread that is opened is opened at the mention."""

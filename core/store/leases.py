@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from core.store.rows import HAS_LEASE, IS_IN_WORK, IS_OPEN, IS_SUSPECTED, NOT_IN
 from core.turns import DEATH_ALONE, DEATH_IN_COMPANY, Outcome, Turn
 
 TakenUp = Literal["taken up", "waits", "not now"]
+TokenInHand = Callable[[str], int | None]
 _TAKING_UP_LOCK = 0x626F6201
 
 
@@ -49,19 +50,23 @@ class Leases(Part):
         self._lease_seconds = lease_seconds
 
     async def heartbeat(
-        self, surfaces: Collection[str], in_flight: Collection[str], running: Collection[str]
+        self, surfaces: Collection[str], token_in_hand: TokenInHand, running: Collection[str]
     ) -> Heartbeat:
-        """Renew our leases, and reclaim what is orphaned on `surfaces`, or what is ours but not `in_flight`.
+        """Renew our leases, and reclaim what is orphaned on `surfaces`, or what is ours but not in hand.
 
-        `running` are the turns of which we believe to have the lease. To be called every second or so. It is two
-        transactions: most find nothing to reclaim, and then nothing waits for who writes.
+        `token_in_hand` is the fencing token with which a turn is in hand here, if it is. One that was changed has
+        another by now: only we can know that nobody shows any more what it was before. `running` are the turns of which
+        we believe to have the lease. Without surfaces what is not in hand is released. To be called every second or so.
+        It is two transactions: most find nothing to reclaim, and then nothing waits for who writes.
         """
-        found = await self._db.heartbeat_read(lambda c: self._look(c, surfaces, in_flight, running))
+        found = await self._db.heartbeat_read(lambda c: self._look(c, surfaces, token_in_hand, running))
         reclaimed: Sequence[Turn] = ()
         if surfaces and (found.expired or found.stranded or found.is_some_released):
             reclaimed = await self._db.heartbeat_write(
                 lambda c: self._reclaim(c, surfaces, expired=found.expired, stranded=found.stranded)
             )
+        elif put_down := [turn_id for turn_id in found.stranded if token_in_hand(turn_id) is None]:
+            await self.release(put_down)
         return Heartbeat(reclaimed, found.stopped, found.lost)
 
     @writes
@@ -107,25 +112,26 @@ class Leases(Part):
         return bool(lease_owners - (self._liveness.expired(connection, not_ours) if not_ours else set()))
 
     def _look(
-        self, connection: sa.Connection, surfaces: Collection[str], in_flight: Collection[str],
+        self, connection: sa.Connection, surfaces: Collection[str], token_in_hand: TokenInHand,
         running: Collection[str],
     ) -> _Found:  # fmt: skip
         self._liveness.heartbeat(connection, self._lease_seconds)
         lease_owners = _lease_owners(connection, surfaces)
         others = {each for each in lease_owners if each is not None and each != self._lease_owner}
         ours = turns.c.lease_owner == self._lease_owner
-        mine = connection.execute(sa.select(turns.c.id, turns.c.stop).where(IS_OPEN, ours)).all()
+        mine = connection.execute(sa.select(turns.c.id, turns.c.stop, turns.c.fencing_token).where(IS_OPEN, ours)).all()
         missing = set(running) - {row.id for row in mine}
+        stranded = [row.id for row in mine if token_in_hand(row.id) != row.fencing_token]
         return _Found(
             expired=self._liveness.expired(connection, others) if others else (),
             is_some_released=None in lease_owners,
-            stranded=[row.id for row in mine if row.id not in in_flight],
+            stranded=stranded,
             stopped=[row.id for row in mine if row.stop],
-            lost=self._lost(connection, missing) if missing else (),
+            lost=[*(self._lost(connection, missing) if missing else ()), *(set(stranded) & set(running))],
         )
 
     def _lost(self, connection: sa.Connection, turn_ids: Collection[str]) -> Sequence[str]:
-        """Those of these turns of which we have the lease no more: reclaimed, released or forgotten."""
+        """Those of these turns that are not ours any more: reclaimed, released or forgotten."""
         gone = sa.or_(turns.c.lease_owner.is_distinct_from(self._lease_owner), turns.c.outcome == Outcome.FORGOTTEN)
         return connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(turn_ids), gone)).scalars().all()
 

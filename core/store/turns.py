@@ -445,7 +445,7 @@ class Turns(Part):
 
     @writes
     def amend(self, connection: sa.Connection, turn: Turn, said: Said, opens: Opens) -> Amended:
-        """Let a turn that is not answered yet ask another text, and let go of it.
+        """Let a turn that is not answered yet ask another text, under a new lease of whoever has it.
 
         `opens` tells which private assistant a reading of it opens, whose the turn is then; what another may have begun
         to be told is retired.
@@ -458,8 +458,8 @@ class Turns(Part):
         is_read = isinstance(reading, Reading)
         text, opened = (reading.text, opens(reading)) if isinstance(reading, Reading) else ("", None)
         values: dict[str, Any] = {
-            "question": text, "unread": not is_read, "context": None, "lease_owner": None,
-            "fencing_token": turns.c.fencing_token + 1, "attempts": 0, "started_at": None,
+            "question": text, "unread": not is_read, "context": None, "fencing_token": turns.c.fencing_token + 1,
+            "attempts": 0, "started_at": None,
         }  # fmt: skip
         if not is_read:
             values["frame"] = None
@@ -478,13 +478,16 @@ class Turns(Part):
 
     @writes
     def withdraw(self, connection: sa.Connection, turn_id: str) -> bool:
-        """Let an open turn end without a question and an answer, and let go of it. False where it is not open."""
+        """Let an open turn end without a question and an answer, under a new lease of whoever has it.
+
+        False where it is not open.
+        """
         ended = (
             sa.update(turns)
             .where(turns.c.id == turn_id, IS_OPEN)
             .values(
                 outcome=Outcome.WITHDRAWN, question="", answer="", context="", error=None, frame=None,
-                lease_owner=None, fencing_token=turns.c.fencing_token + 1, attempts=0,
+                fencing_token=turns.c.fencing_token + 1, attempts=0,
             )
             .returning(turns.c.id)
         )  # fmt: skip

@@ -155,7 +155,7 @@ class Process:
     store: Store
     life: AbstractAsyncContextManager[Store]
     paused: bool = False
-    in_hand: set[str] = field(default_factory=set)
+    in_hand: dict[str, int] = field(default_factory=dict)  # with the fencing token of each
 
     @property
     def lease_owner(self) -> str:
@@ -251,7 +251,7 @@ class World:
 
     async def look_around(self, process: Process, surfaces: Sequence[str]) -> Heartbeat:
         self._come_back(process)
-        return await process.store.leases.heartbeat(surfaces, process.in_hand, list(process.in_hand))
+        return await process.store.leases.heartbeat(surfaces, process.in_hand.get, list(process.in_hand))
 
 
 async def _leave(process: Process, crash: Crash | None) -> None:
@@ -673,7 +673,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if opened.name != entry.assistant:
                 self._retire(entry.session, entry.assistant)
             entry.assistant, entry.circle, entry.said_password = opened.name, opened.circle, True
-        entry.lease_owner, entry.attempts = None, 0
+        entry.attempts = 0
         entry.fencing_token += 1
 
     @rule(who=any_one, where=any_one)
@@ -754,13 +754,16 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _look_around(self, process: Process, let_go: int, *, serves: bool = True) -> None:
         if let_go % 4 == 0:
-            process.in_hand.discard(pick(sorted(process.in_hand), let_go) or "")
+            process.in_hand.pop(pick(sorted(process.in_hand), let_go) or "", None)
         alive = {other.lease_owner for other in self.world.processes if not other.paused or other is process}
         open_ones = [entry for entry in self.expected.turns.values() if not entry.closed]
         ours = {entry.id for entry in open_ones if entry.lease_owner == process.lease_owner}
-        to_take = [entry for entry in open_ones if entry.lease_owner not in alive or entry.id in ours - process.in_hand]
-        missing = [self.expected.turns[turn_id] for turn_id in process.in_hand - ours]
+        has_changed = {each for each in ours if self.expected.turns[each].fencing_token != process.in_hand.get(each)}
+        to_take = [entry for entry in open_ones if entry.lease_owner not in alive or entry.id in has_changed]
+        missing = [self.expected.turns[turn_id] for turn_id in process.in_hand.keys() - ours]
         lost = {e.id for e in missing if e.lease_owner != process.lease_owner or e.outcome == Outcome.FORGOTTEN}
+        lost |= has_changed & process.in_hand.keys()
+        put_down = [] if serves else [self.expected.turns[each] for each in has_changed - process.in_hand.keys()]
         ended = {entry.id: self._attempts_that_ended(entry, by=process) for entry in to_take}
         heartbeat = self._run(self.world.look_around(process, [self.surface] if serves else []))
         assert set(heartbeat.stopped) == {turn_id for turn_id in ours if self.expected.turns[turn_id].stop}
@@ -768,7 +771,11 @@ class LedgerMachine(RuleBasedStateMachine):
         assert {turn.id for turn in heartbeat.reclaimed} == ({entry.id for entry in to_take} if serves else set())
         in_order = [(turn.session_id, turn.number) for turn in heartbeat.reclaimed]
         assert in_order == sorted(in_order)
-        process.in_hand -= lost
+        for turn_id in lost:
+            del process.in_hand[turn_id]
+        for entry in put_down:
+            entry.lease_owner = None
+            entry.fencing_token += 1
         for turn in heartbeat.reclaimed:
             assert turn.attempts == self.expected.turns[turn.id].attempts + ended[turn.id]
             self._take(process, turn)
@@ -813,7 +820,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
         stranded = {
             entry.id for entry in open_ones for p in self.world.processes
-            if entry.lease_owner == p.lease_owner and entry.id not in p.in_hand
+            if entry.lease_owner == p.lease_owner and p.in_hand.get(entry.id) != entry.fencing_token
         }  # fmt: skip
         heartbeats = self._run(look())
         taken = [
@@ -960,7 +967,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (turn.id, turn.fencing_token) not in self.given
         self.given.add((turn.id, turn.fencing_token))
         self.holds.append(Hold(process, turn))
-        process.in_hand.add(turn.id)
+        process.in_hand[turn.id] = turn.fencing_token
 
     def _entry(self, hold: Hold) -> Entry:
         return self.expected.turns[hold.turn.id]

@@ -542,17 +542,20 @@ async def test_a_question_that_was_changed_while_it_was_asked_is_asked_anew_and_
             await anext(answer.growing())
         await chat.note_posted(turn, POSTED)
         fake.answer = lambda asked: " ".join(asked.questions)
-        reclaimer = other if by_another_process else chat
-        assert await reclaimer.amend(turn, "Q2-a")
-        again = await taken_over(reclaimer)
+        released = asyncio.ensure_future(anext(other.orphaned(SURFACE)))
+        await asyncio.sleep(0)
+        assert await (other if by_another_process else chat).amend(turn, "Q2-a")
+        await other.heartbeat()  # who shows it may be posting still, so nobody else takes it
+        again = await taken_over(chat)
+        released.cancel()
         assert (again.id, again.over, again.posted) == (turn.id, False, POSTED)
         with pytest.raises(LeaseLost):
             await chat.shown(turn)
-        assert (await whole(reclaimer, again)).text == "Q2-a"
-        await reclaimer.shown(again)
         async with asyncio.timeout(SECONDS):
             await answer.ended()
         assert isinstance(answer.failure, LeaseLost)
+        assert (await whole(chat, again)).text == "Q2-a"
+        await chat.shown(again)
         await fake.until(lambda fake: fake.active == 0)
         assert stored(database_url, turn, "question", "answer", "outcome") == ("Q2-a", "Q2-a", Outcome.ANSWERED)
         rebuild_threads(database_url)

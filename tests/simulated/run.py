@@ -67,9 +67,7 @@ def drawn_plan(seed: int) -> Plan:
     poison, erases, instances = rng.random() < 0.15, rng.random() < 0.2, rng.randint(1, 4)
     return Plan(
         seed, poison=poison, erases=erases, instances=instances,
-        # An edit that another process hears of takes the turn from one that goes on showing it for a second, and may
-        # post a message that nobody knows of: it stays.
-        changes=instances == 1, several_hosts=rng.random() < 0.5, kinds=kinds,
+        changes=rng.random() < 0.5, several_hosts=rng.random() < 0.5, kinds=kinds,
         people={name: number for name, number in people.items() if number},
     )  # fmt: skip
 

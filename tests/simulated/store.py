@@ -50,7 +50,7 @@ _CHANGED = "answer, error, outcome, posted, context, question, started_at, worki
 _WATCH = f"""
 CREATE TEMP TRIGGER watch_the_lease AFTER UPDATE OF {_CHANGED} ON turn
 WHEN OLD.closed_at IS NULL AND OLD.lease_owner IS NOT NULL AND NEW.lease_owner IS OLD.lease_owner
-    AND NEW.outcome IS NOT 'forgotten'
+    AND NEW.fencing_token = OLD.fencing_token AND NEW.outcome IS NOT 'forgotten'
 BEGIN SELECT note_write(OLD.id, OLD.lease_owner); END
 """
 _WATCH_FAILURES = """

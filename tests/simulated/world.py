@@ -20,7 +20,7 @@ from typing import Any
 
 from bots import SURFACES
 from bots.shared.surface import LoadedSurface
-from core import Settings, StoreUnavailable
+from core import Settings, StartError, StoreUnavailable
 from core.store.migrations import HEAD
 from tests.acceptance.chaos.answers import DEADLY_WORD, QUESTION, Model
 from tests.acceptance.chaos.judging import RESUMED_TOO_EARLY
@@ -219,7 +219,8 @@ class World:
         except Exception as error:
             if not host.is_alive:  # what is left of it is thrown away
                 raise
-            if not isinstance(error, StoreUnavailable) or host.signals:  # without a store it does not even begin
+            is_for_want_of_a_store = isinstance(error, StoreUnavailable | StartError)
+            if not is_for_want_of_a_store or host.signals:  # without a store it does not even begin
                 self.remarks.append(f"{instance.name} ended by {error!r}")
         self._is_gone(host)
         self._start_again(instance)
@@ -418,5 +419,6 @@ class TraceOfLogs(logging.Handler):
         is_known = HOST.get().was_disturbed or not self._let_go.isdisjoint(about[:1])
         if record.msg == LEASE_IS_LOST and not is_known:
             self._world.remarks.append(f"{HOST.get().name} lost a lease at {self._world.loop.time():.6f} for no reason")
-        if record.exc_info or record.levelno >= logging.CRITICAL:
+        is_cut_off = record.exc_info and record.exc_info[0] is asyncio.CancelledError  # as it ends; it is not printed
+        if (record.exc_info and not is_cut_off) or record.levelno >= logging.CRITICAL:
             self._world.remarks.append(f"{HOST.get().name} logs {record.getMessage()} {record.exc_info}")

@@ -369,6 +369,22 @@ async def test_stop_in_a_channel_ends_the_answers_to_ones_own_mentions_there_als
         assert await told_alone(discord, discord.slash("ada", "general", "stop")) == NOTHING_TO_STOP
 
 
+async def test_a_stop_that_is_carried_out_late_ends_nothing_that_was_asked_after_it(
+    discord: FakeDiscord, fake: FakeOpenAI, bob: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = held(fake)
+    async with bob():
+        await ready(discord)
+        may = lingers(monkeypatch, "open_turns_in")
+        stop = discord.slash("ada", "dm", "stop")
+        growing = await shown(discord, message := discord.says("ada", "dm", "hello"))
+        may.set()
+        assert await told_alone(discord, stop) == NOTHING_TO_STOP
+        assert buttons(growing) == [button(growing, "stop")]
+        let_go()
+        assert await answer(discord, message) == "First words. Last words."
+
+
 @pytest.mark.parametrize("channel", ["general", "dm", "trip", "elsewhere"])
 async def test_stop_ends_the_answer_to_ones_own_command(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, channel: str
