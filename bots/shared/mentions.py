@@ -15,7 +15,11 @@ from bots.shared.reduced_markdown import end_of_table, is_table
 MOST_NAMES = 300
 LONGEST_ADDRESS = 300  # that is looked at before a name
 NOT_PEOPLE = frozenset({"all", "channel", "everyone", "group", "here"})  # whoever is called so
+# Letters of languages that put no blank between a name in Latin letters and what follows it, most of them none at all.
+_UNSPACED = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
 _GOES_ON = re.compile(r"\w|[-.@]\w")
+_GOES_ON_IN_ONE_SCRIPT = re.compile(rf"[^\W{_UNSPACED}]|[-.@]\w")
+_IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _INDENTED_CODE = re.compile(r"(?: {4}|\t)(?![ \t]*(?:[-*+]|\d{1,9}[.)])[ \t])")
 _ENDS_LATER = ("", "-", ".", "@")  # after a name, where the next character tells whether it has ended
 
@@ -36,7 +40,9 @@ class Mentions:
         self._names = [*ids]
         self._longest = max(map(len, ids), default=0)
         longest_first = "|".join(re.escape(name) for name in sorted(ids, key=len, reverse=True))
-        self._pattern = re.compile(rf"(?<![\w@/.])@({longest_first})", re.IGNORECASE) if ids else None
+        self._pattern = (
+            re.compile(rf"(?<![^\W{_UNSPACED}])(?<![@/.])@({longest_first})", re.IGNORECASE) if ids else None
+        )
 
     def made_in(self, text: str, *, whole: bool) -> tuple[str, Collection[str]]:
         """A text with mentions in the place of names, and the ids of whom it mentions.
@@ -104,7 +110,8 @@ def _may_begin_a_fence(text: str, begin: int, end: int) -> bool:
 def _is_a_name(text: str, start: int, end: int) -> bool:
     """Whether this is a whole word, and neither in an address nor in indented code."""
     word = max(text.rfind(blank, max(0, start - LONGEST_ADDRESS), start) for blank in " \n\t(<") + 1
-    if _GOES_ON.match(text, end) or "://" in text[max(word, start - LONGEST_ADDRESS, 0) : start]:
+    goes_on = _GOES_ON if _IS_UNSPACED.match(text[end - 1]) else _GOES_ON_IN_ONE_SCRIPT
+    if goes_on.match(text, end) or "://" in text[max(word, start - LONGEST_ADDRESS, 0) : start]:
         return False
     return not _INDENTED_CODE.match(text, text.rfind("\n", 0, start) + 1)
 

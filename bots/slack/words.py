@@ -156,9 +156,8 @@ def parse_message(
         "install": install, "team": team, "bot": bot, "user": user, "channel": channel, "user_team": user_team,
         "kind": kind, "ts": ts, "thread": thread,
     }  # fmt: skip
-    destination = {**source, "stranger": is_stranger, "addressed": is_addressed, "shown": content.shown}
-    if kind == "im" and (beside := _channel_beside(event)):
-        destination["beside"] = beside
+    more = {"stranger": is_stranger, "addressed": is_addressed, "shown": content.shown}
+    destination = {**source, **more, **_beside(event, kind)}
     session, place = session_id(install, channel, thread), place_id(install, channel)
     person = person_id(install, user)
     if app is not None:  # no person, whoever made it say this: what they may do is not for it
@@ -192,14 +191,14 @@ def parse_message(
     )
 
 
-def _channel_beside(event: Json) -> str:
-    """The channel that whoever writes has open beside their direct message; docs.slack.dev on app_context_changed."""
-    context = event.get("app_context")
+def _beside(event: Json, kind: str) -> dict[str, str]:
+    """The channel that whoever writes has open beside a direct message; docs.slack.dev on app_context_changed."""
+    context = event.get("app_context") if kind == "im" else None
     entities = context.get("entities") if isinstance(context, dict) else None
     for each in entities if isinstance(entities, list) else ():
         if isinstance(each, dict) and each.get("type") == A_CHANNEL and isinstance(id_ := each.get("value"), str):
-            return id_ if _CHANNEL.fullmatch(id_) else ""
-    return ""
+            return {"beside": id_} if _CHANNEL.fullmatch(id_) else {}
+    return {}
 
 
 def is_for_us(text: str, bot: str, *, in_ours: bool) -> bool:

@@ -52,7 +52,8 @@ PROVIDER_ERRORS, SILENCE = "tests/core/test_provider_errors.py", "tests/core/tes
 WINDOWS = "tests/core/test_windows.py"
 TORN = "tests/bots/shared/test_torn.py"
 PAGES, LIMITER = "tests/bots/shared/test_pages.py", "tests/bots/shared/test_rate_limiter.py"
-REPLY = "tests/bots/shared/test_reply.py"
+REPLY, MENTIONS = "tests/bots/shared/test_reply.py", "tests/bots/shared/test_mentions.py"
+SLACK_CONTEXT = "tests/bots/slack/test_context.py"
 SLACK_WORDS, DISCORD_WORDS = "tests/bots/slack/test_words.py", "tests/bots/discord/test_words.py"
 SLACK_FAULTS, DISCORD_FAULTS = "tests/bots/slack/test_faults.py", "tests/bots/discord/test_faults.py"
 DISCORD_GATING = "tests/bots/discord/test_gating.py"
@@ -438,6 +439,14 @@ MUTANTS = (
         SLACK_WORDS, "title"),
     Mutant("names of files are masked before they are cut", "masked(name)[:LONGEST_NAME_OF_A_FILE]",
         "masked(name[:LONGEST_NAME_OF_A_FILE])", SLACK_WORDS, "names_of_files"),
+    Mutant("nobody is named in code", "or id_ is None or is_in_code:", "or id_ is None:", MENTIONS,
+        "whom_a_text_names"),
+    Mutant("a name of two people means nobody", "if len(of_name) == 1}", "}", MENTIONS, "whom_a_text_names"),
+    Mutant("the longest name counts", "sorted(ids, key=len, reverse=True)", "sorted(ids, key=len)", MENTIONS,
+        "whom_a_text_names"),
+    Mutant("a name may become a longer one", "if name.startswith(begun) or (", "if (", MENTIONS, "grows"),
+    Mutant("a private channel has no name elsewhere", "if each.is_public and each.name}", "if each.name}",
+        SLACK_CONTEXT, "ids_have_names"),
     Mutant("Slackbot is nobody", "user in (bot, SLACKBOT)", "user == bot", SLACK_WORDS, "slack_itself or nobody_but"),
     Mutant("what opens with somebody else is no follow-up",
         "thread != ts and (opens_with is None or opens_with[1] == bot)", "thread != ts", SLACK_WORDS,

@@ -34,6 +34,8 @@ def made(text: str, *, whole: bool = True) -> str:
         ("@O'Neil (neil) said", "<@U4> said"),
         ("@José @jose", "<@U5> @jose"),
         ("@猫 @猫さん", "<@U6> @猫さん"),
+        ("ここ@Adaさん、请@grace确认。", "ここ<@U1>さん、请<@U2>确认。"),
+        ("@Ada님, 안녕", "<@U1>님, 안녕"),
         ("@a.b, @axb", "<@U10>, @axb"),
         ("@Adam @Ada1 @Ada_ @Ada-Lovelace", "@Adam @Ada1 @Ada_ @Ada-Lovelace"),
         ("@Ada.org @Ada@example.org", "@Ada.org @Ada@example.org"),

@@ -120,6 +120,19 @@ async def test_what_is_said_above_a_bare_mention_is_overheard_by_the_question_th
     assert asked(fake) == [overheard("Grace: the cat is called Tom") + "Ada: why?"]
 
 
+async def test_what_was_asked_in_private_without_a_mention_is_not_overheard(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start
+) -> None:
+    fake.answer = lambda asked: "Under the oak" if "treasure" in asked.question else "Nothing."
+    async with bob(private_bob_password=PASSWORD):
+        mention = slack.says("U1", "C1", HI)
+        await slack.idle()
+        slack.says("U1", "C1", f"{PASSWORD} where is the treasure?")
+        await settled(slack, "C1", mention)
+        await answered(slack, "C1", slack.says("U2", "C1", f"{HI} what was that?"))
+    assert asked(fake)[1:] == ["Grace: what was that?"]
+
+
 async def test_without_the_scope_bob_asks_once_and_leaves_it_silently(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start
 ) -> None:
