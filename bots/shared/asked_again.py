@@ -23,6 +23,11 @@ _ENDED_BY_THEMSELVES = (
 Read = Callable[[Turn], Awaitable[Incoming | None]]
 
 
+def again_key(key: str) -> str:
+    """The key of the turn that a message becomes when it is asked again."""
+    return f"again:{key}"
+
+
 def may_be_asked_again(turn: Turn) -> bool:
     """Whether a turn that is over has a question and what became of it, for everybody there to see."""
     return turn.outcome in _ENDED_BY_THEMSELVES and not turn.unread
@@ -47,7 +52,7 @@ class AskedAgain:
             return NOT_KEPT
         if turn.person != person:
             return NOT_YOURS
-        again = f"again:{key}"
+        again = again_key(key)
         if await self._chat.known_events(self._surface, [again]):
             return ASKED_ALREADY
         incoming = await read(turn)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from bots.shared.asked_again import may_be_asked_again
+from bots.shared.asked_again import again_key, may_be_asked_again
 from bots.shared.bare_mentions import BareMentions
 from bots.shared.controls import Controls, command_in
 from bots.shared.incoming import Incoming
@@ -106,7 +106,7 @@ class Intake:
         """
         if before is not None and (before.text, before.mentions_us) == (now.text, now.mentions_us):
             return
-        turn = await self._chat.turn_of(self._surface, now.key)
+        turn = await self._last_turn_of(now.key)
         if turn is None:
             if now.mentions_us and (before is None or not before.mentions_us or before.is_bare):
                 await self.message(now)
@@ -135,13 +135,20 @@ class Intake:
 
         `message` is its id as `Chat.showing` knows it.
         """
-        turn = await self._chat.turn_of(self._surface, key)
+        turn = await self._last_turn_of(key)
         if turn is not None:
             await self._chat.withdraw(turn, event_id=key)
             return
         shown_by = await self._chat.showing(self._surface, message)
         if shown_by is not None and not shown_by.over:
             await self._chat.stop(shown_by.id)
+
+    async def _last_turn_of(self, key: str) -> Turn | None:
+        """The turn that a message became, at last when it was asked again."""
+        turn = await self._chat.turn_of(self._surface, key)
+        if turn is None or not turn.over:
+            return turn
+        return await self._chat.turn_of(self._surface, again_key(key)) or turn
 
     async def tell_how_to_ask(self, mention: Incoming) -> None:
         """Say to a bare mention that words belong into it, unless it waits for what is said next."""

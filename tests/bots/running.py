@@ -7,10 +7,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-from core import Chat, Settings, open_chat
+import pytest
+
+from core import Chat, Settings, Turn, open_chat
 from tests.core.fixtures.crash import Crash
 
 WRITES = ("note_prepared", "note_posted", "close_answered", "close_unanswered", "close_shown")
+
+
+def waits_until_told(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Have questions wait for lines that may join them until this is set, however long that takes."""
+    told = asyncio.Event()
+
+    async def settled(chat: Chat, turn: Turn) -> Turn:
+        if turn.joins is None:
+            return turn
+        await told.wait()
+        return await chat._store.turns.end_joining(turn, at_once=True) or turn
+
+    monkeypatch.setattr(Chat, "settled", settled)
+    return told
 
 
 class RunningBob(ABC):

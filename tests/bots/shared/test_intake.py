@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -220,3 +221,21 @@ async def test_its_author_is_offered_once_to_ask_again_what_was_changed_after_th
             for number, text in enumerate(("two", "three", "three")):
                 await toy.intake.edited(a_message(key, text, **more), f"edit:{key}:{number}", before=before)
         assert toy.offers == [("one", "two")]
+
+
+async def test_what_is_asked_again_is_changed_and_taken_back_with_its_message(sqlite_url: str) -> None:
+    async with a_toy(sqlite_url) as toy:
+        await toy.intake.message(before := a_message("1", "one"))
+        turn = await toy.chat.turn_of(SURFACE, "1")
+        assert turn is not None
+        await toy.chat.answering(turn).whole()
+        await toy.chat.shown(turn)
+        again = await toy.chat.accept(replace(before, key="again:1", text="two").question(SURFACE))
+        assert again is not None
+        await toy.intake.edited(a_message("1", "three"), "edit:1", before=before)
+        assert [await toy.asked(key) for key in ("1", "again:1")] == ["one", "three"]
+        await toy.intake.deleted("1", "1")
+        withdrawn = await toy.chat.turn(again.id)
+        assert withdrawn is not None
+        assert withdrawn.outcome is Outcome.WITHDRAWN
+        assert toy.offers == []

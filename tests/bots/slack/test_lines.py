@@ -21,12 +21,19 @@ from tests.bots.conftest import (
     shown,
     turns,
 )
+from tests.bots.running import waits_until_told
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import contents
 from tests.fakes.openai_api import FakeOpenAI
 from tests.fakes.slack_api import FakeSlack
 
-WINDOW = 0.4  # for lines that are said at once
+LONG = 60.0  # nothing here waits for its end
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """What ends the wait for further lines."""
+    return waits_until_told(monkeypatch)
 
 
 async def say(slack: FakeSlack, lines: list[str], channel: str = "D1", **more: Any) -> list[str]:
@@ -40,10 +47,11 @@ async def say(slack: FakeSlack, lines: list[str], channel: str = "D1", **more: A
 
 @pytest.mark.parametrize("over", ["socket", "http"])
 async def test_lines_said_directly_are_answered_once_under_the_first(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, over: Any
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str, ends: asyncio.Event, over: Any
 ) -> None:
-    async with bob(over=over, slack_join_seconds=WINDOW):
+    async with bob(over=over, slack_join_seconds=LONG):
         said = await say(slack, ["hi", "I have a question:", "what is new?"])
+        ends.set()
         assert await answered(slack, "D1", said[0]) == "You asked: hi\nI have a question:\nwhat is new?."
         for ts in said:
             await heard_again(slack, ts)
@@ -53,14 +61,15 @@ async def test_lines_said_directly_are_answered_once_under_the_first(
 
 
 async def test_in_a_thread_each_persons_lines_are_a_question_of_their_own(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, ends: asyncio.Event
 ) -> None:
-    async with bob(slack_join_seconds=WINDOW):
+    async with bob(slack_join_seconds=LONG):
         ts = slack.says("U1", "C1", f"{HI} hello")  # nothing is waited for where it takes a mention
         await answered(slack, "C1", ts)
         await say(slack, ["one"], "C1", thread_ts=ts)
         await heard(slack, slack.says("U2", "C1", "mine", thread_ts=ts))
         await say(slack, ["two"], "C1", thread_ts=ts)
+        ends.set()
         await settled(slack, "C1", ts, 3)
     assert asked(fake) == ["Ada: hello", "Ada: one\ntwo", "Grace: mine"]
 
@@ -84,9 +93,9 @@ async def test_what_is_said_once_the_answer_has_begun_is_a_question_of_its_own(
     [("edit 0", "ONE\ntwo"), ("edit 1", "one\nTWO"), ("delete 0", "two"), ("delete 1", "one"), ("both", None)],
 )
 async def test_an_edit_or_a_deletion_of_one_line_counts(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start, change: str, question: str | None
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, ends: asyncio.Event, change: str, question: str | None
 ) -> None:
-    async with bob(slack_join_seconds=1.0):
+    async with bob(slack_join_seconds=LONG):
         said = await say(slack, ["one", "two"])
         what, _, which = change.partition(" ")
         if what == "edit":
@@ -94,6 +103,7 @@ async def test_an_edit_or_a_deletion_of_one_line_counts(
         for ts in [said[int(which)]] if what == "delete" else said if change == "both" else []:
             slack.deletes("D1", ts)
         await slack.idle()
+        ends.set()
         if question is not None:
             under = said[1] if change == "delete 0" else said[0]
             assert await answered(slack, "D1", under) == f"You asked: {question}."
@@ -115,10 +125,11 @@ async def test_lines_that_wait_when_their_process_dies_are_answered_together_by_
 
 
 async def test_a_password_in_any_line_has_the_private_assistant_answer_all_of_it(
-    slack: FakeSlack, bob: Start, sqlite_url: str
+    slack: FakeSlack, bob: Start, sqlite_url: str, ends: asyncio.Event
 ) -> None:
-    async with bob(slack_join_seconds=WINDOW, private_bob_password=PASSWORD):
+    async with bob(slack_join_seconds=LONG, private_bob_password=PASSWORD):
         said = await say(slack, ["one", f"{PASSWORD} two"])
+        ends.set()
         text = await answered(slack, "D1", said[0])
         assert text.startswith("🔒")
         assert text.endswith("You asked: one\ntwo.")
@@ -141,11 +152,11 @@ async def test_with_no_seconds_each_message_is_a_question(slack: FakeSlack, fake
 
 
 async def test_two_processes_that_each_hear_some_of_the_lines_answer_them_together(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, ends: asyncio.Event
 ) -> None:
-    async with bob(slack_join_seconds=WINDOW), bob(slack_join_seconds=WINDOW):
+    async with bob(slack_join_seconds=LONG), bob(slack_join_seconds=LONG):
         await slack.until(lambda slack: slack.sockets == 2)
         said = await say(slack, ["one", "two", "three", "four"])
+        ends.set()
         await slack.until(lambda slack: is_settled(slack, "D1", said[0]))
-        await asyncio.sleep(0)
     assert asked(fake) == ["one\ntwo\nthree\nfour"]
