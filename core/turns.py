@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from core.attachments import Attachment, Enclosed, GivenFile
 from core.frames import Frame, Remarks
 
 
@@ -56,7 +57,7 @@ class Question:
     `may_wait` is refused with Overloaded where too much waits already, and one that is not `may_unlock` with
     NoPrivateHere where it holds a password. `frame` tells who asks, where a model is to tell several people apart.
     `gesture` is what a person did to ask, where a platform may tell of it as several messages: within a day they are
-    one question.
+    one question. `files` are only needed until it is accepted.
     """
 
     surface: str
@@ -71,6 +72,7 @@ class Question:
     may_wait: bool = True
     may_unlock: bool = True
     gesture: str | None = None
+    files: Sequence[GivenFile] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Turn:
     error: str | None = None
     outcome: Outcome | None = None
     attempts: int = 0  # that ended with their process, since it was asked or its end was stored; see `core.suspects`
+    attachments: Sequence[Attachment] = ()
 
     @property
     def is_suspected(self) -> bool:
@@ -145,11 +148,12 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True)
 class PastTurn:
-    """A closed turn as a language model is told it."""
+    """A closed turn as a language model is told it, with what was attached to its question."""
 
     number: int
     question: str
     answer: str
+    enclosed: Sequence[Enclosed] = ()
 
 
 @dataclass(slots=True)
@@ -198,6 +202,7 @@ class Exchange:
     assistant: str
     private: bool
     asked_at: float
+    attachments: Sequence[Attachment] = ()
 
 
 @dataclass(frozen=True, slots=True)

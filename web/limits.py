@@ -4,63 +4,94 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core import Settings
 from web.problems import problem
 
 TIMES_THE_LIMIT = 16
 SECONDS_TO_THROW_AWAY = 5.0
 SECONDS_FOR_A_BODY = 30.0
+LEAST_BYTES_PER_SECOND = 250_000  # of a body that takes longer
+LARGE_AT_ONCE = 16  # bodies that come at the same time and are larger than is usual
 CLOSE = {"Connection": "close"}
+BUSY = "Too many files are being sent right now. Please try again shortly."
+_BODY = "bob.body"  # in a request's scope
+
+
+@dataclass(frozen=True, slots=True)
+class BodyBounds:
+    """How many bytes a body may have: by default, and those of questions with `files` in a form or in JSON."""
+
+    usual: int
+    form: int
+    json: int
+    files: int
+
+    @classmethod
+    def by(cls, settings: Settings) -> BodyBounds:
+        """What the settings say. Where no files are taken, nothing may be larger than usual."""
+        usual, limits = settings.max_body_bytes, settings.file_limits
+        if not limits.files:
+            return cls(usual, usual, usual, 0)
+        return cls(usual, usual + limits.of_a_turn, max(usual, settings.max_body_bytes_with_files), limits.files)
+
+    def of(self, scope: Scope) -> int:
+        """The bound of a request."""
+        if scope["method"] != "POST" or scope["path"].rstrip("/") != "/ask":
+            return self.usual
+        content_type = Headers(scope=scope).get("content-type", "").lower()
+        if content_type.startswith("multipart/form-data"):
+            return self.form
+        return self.json if content_type.startswith("application/json") else self.usual
+
+    def check_without_files(self, scope: Scope) -> None:
+        """Come back if a body may be so large that turned out to hold no files. Raises HTTPException."""
+        if scope[_BODY].size > self.usual:
+            raise HTTPException(413, too_large(self.usual))
+
+
+def too_large(most: int) -> str:
+    """What is said of a body of more bytes."""
+    return f"The body is larger than {most:,} bytes."
 
 
 class BoundedBody:
-    """Takes bodies of up to `most` bytes, which come within 30 seconds.
+    """Takes bodies within their bounds, which come within 30 seconds, or not too slowly.
 
     One that says it is larger is refused before it comes. Whoever reads another that is, or that takes too long, gets
-    HTTPException.
+    HTTPException. Of those that are larger than usual some come at once; the others wait.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, bounds: BodyBounds) -> None:
         self._app = app
-        self._most = most
+        self._bounds = bounds
+        self._room = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        most = self._bounds.of(scope)
+        announced = 0
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._most:
-                await self._refuse(receive, send)
-                return
-        deadline = asyncio.get_running_loop().time() + SECONDS_FOR_A_BODY
-        size, is_there = 0, False
+            if name == b"content-length" and value.isdigit():
+                announced = int(value)
+                if announced > most:
+                    await self._refuse(receive, send, most)
+                    return
+        body = _Body(receive, most, self._bounds.usual, self._room, is_large=announced > self._bounds.usual)
+        try:
+            await self._app({**scope, _BODY: body}, body.receive, send)
+        finally:
+            body.let_go()
 
-        async def receive_in_bounds() -> Message:
-            nonlocal size, is_there
-            if is_there:  # what comes then is that the client has left, whenever he does
-                return await receive()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408, "The body took too long to arrive.", CLOSE) from None
-            size += len(message.get("body", b""))
-            if size > self._most:
-                raise HTTPException(413, self._too_large)  # the server throws the rest away
-            is_there = not message.get("more_body", False)
-            return message
-
-        await self._app(scope, receive_in_bounds, send)
-
-    @property
-    def _too_large(self) -> str:
-        return f"The body is larger than {self._most:,} bytes."
-
-    async def _refuse(self, receive: Receive, send: Send) -> None:
-        refusal = problem(413, self._too_large, CLOSE)
+    async def _refuse(self, receive: Receive, send: Send, most: int) -> None:
+        refusal = problem(413, too_large(most), CLOSE)
         await send({"type": "http.response.start", "status": 413, "headers": refusal.raw_headers})
         await send({"type": "http.response.body", "body": refusal.body, "more_body": True})
         # Who is still sending when the connection closes does not see why, so a little of the body is taken in.
@@ -71,8 +102,59 @@ class BoundedBody:
 
     async def _throw_away(self, receive: Receive) -> None:
         size = 0
-        while size < TIMES_THE_LIMIT * self._most:
+        while size < TIMES_THE_LIMIT * self._bounds.usual:
             message = await receive()
             size += len(message.get("body", b""))
             if not message.get("more_body"):
                 return
+
+
+class _Body:
+    """The body of one request, as it comes."""
+
+    def __init__(self, receive: Receive, most: int, usual: int, room: asyncio.Semaphore, *, is_large: bool) -> None:
+        self._receive = receive
+        self._most = most
+        self._usual = usual
+        self._room = room
+        self._is_large = is_large
+        self._has_room = False
+        self._is_there = False
+        self.size = 0
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+
+    async def receive(self) -> Message:
+        """The next message of the request. Raises HTTPException."""
+        if self._is_there:  # what comes then is that the client has left, whenever he does
+            return await self._receive()
+        if self._is_large and not self._has_room:
+            await self._get_room()
+        try:
+            async with asyncio.timeout_at(self._began + SECONDS_FOR_A_BODY + self.size / LEAST_BYTES_PER_SECOND):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, "The body took too long to arrive.", CLOSE) from None
+        self.size += len(message.get("body", b""))
+        if self.size > self._most:
+            raise HTTPException(413, too_large(self._most))  # the server throws the rest away
+        self._is_large = self.size > self._usual
+        self._is_there = not message.get("more_body", False)
+        if self._is_there:
+            self.let_go()
+        return message
+
+    async def _get_room(self) -> None:
+        try:
+            async with asyncio.timeout(SECONDS_FOR_A_BODY):
+                await self._room.acquire()
+        except TimeoutError:
+            raise HTTPException(503, BUSY, {**CLOSE, "Retry-After": "5"}) from None
+        self._has_room = True
+        self._began = self._loop.time()
+
+    def let_go(self) -> None:
+        """Let another large one come."""
+        if self._has_room:
+            self._has_room = False
+            self._room.release()

@@ -85,7 +85,7 @@ async def test_a_query_in_the_url_goes_with_every_request(fake: FakeOpenAI) -> N
         await answer_of(model)
         assert model.conversations is not None
         conversation = await model.conversations.open("digest")
-        await model.conversations.tell(conversation, [Said("user", "Q1-a")])
+        await model.conversations.tell(conversation, [Said("user", "Q1-a")], question().assistant)
     assert [request.query for request in fake.requests] == [{"api-version": "preview", "a": "b c"}] * 3
     assert [request.path for request in fake.requests] == [
         "/responses", "/conversations", f"/conversations/{conversation}/items",
