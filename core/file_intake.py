@@ -65,11 +65,9 @@ class FileIntake:
         async with self._reading.read(given) as read:
             attachment = await self._keep(session, place, given, read)
             taken.append(attachment)
-            if read.blob is None or attachment.problem is not None:
-                return
             for number in range(math.ceil(attachment.kept / BYTES_OF_A_PIECE)):
-                data = read.blob.read(min(BYTES_OF_A_PIECE, attachment.kept - number * BYTES_OF_A_PIECE))
-                await self._store.attachments.add_piece(attachment.id, number, data)
+                piece = read.piece(number * BYTES_OF_A_PIECE, BYTES_OF_A_PIECE)
+                await self._store.attachments.add_piece(attachment.id, number, piece)
 
     async def _keep(self, session: str, place: int, given: GivenFile, read: FileRead) -> Attachment:
         """Keep what is known of a file; without what it holds, where there is no room for that."""
@@ -77,7 +75,7 @@ class FileIntake:
         text_tokens = len(text.encode()) // BYTES_OF_A_TOKEN + 1 if text else 0
         attachment = Attachment(
             new_turn_id(), self._name(given), read.kind, "" if read.problem else read.form, given.size, given.sha256,
-            about=self._mask(read.about), problem=read.problem, media_type=read.media_type, kept=read.blob_size,
+            about=self._mask(read.about), problem=read.problem, media_type=read.media_type, kept=read.kept,
             tokens=read.tokens or text_tokens, text_tokens=text_tokens,
         )  # fmt: skip
         full = await self._store.attachments.take_in(session, attachment, place, text, self._limits)

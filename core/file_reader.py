@@ -54,7 +54,6 @@ class Found:
     media_type: str = ""
     tokens: int = 0
     text: str = ""
-    keeps_original: bool = False
 
 
 Read = tuple[Found, bytes]
@@ -145,10 +144,7 @@ def read_pdf(file: BinaryIO, most_characters: int) -> Found:
             if time.monotonic() > until or not text.add(f"Page {number}:\n{page.extract_text()}\n"):
                 break
     about = "1 page" if pages == 1 else f"{pages:,} pages"
-    return Found(
-        "PDF", "pdf", about, media_type="application/pdf", tokens=pages * TOKENS_OF_A_PAGE, text=text.text,
-        keeps_original=True,
-    )  # fmt: skip
+    return Found("PDF", "pdf", about, None, "application/pdf", pages * TOKENS_OF_A_PAGE, text.text)
 
 
 def read_zip(file: BinaryIO, most_characters: int) -> Found:

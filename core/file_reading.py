@@ -28,7 +28,7 @@ _FORMS: dict[str, Literal["image", "pdf", "text", ""]] = {"image": "image", "pdf
 
 @dataclass(frozen=True, slots=True)
 class FileRead:
-    """What was read of a file. `blob` is what is kept beside its text, from where it stands; None: nothing is."""
+    """What was read of a file. `kept` bytes are kept beside its text; they stand in `file`, from `start` on."""
 
     kind: str = "file"
     form: Literal["image", "pdf", "text", ""] = ""
@@ -37,8 +37,17 @@ class FileRead:
     media_type: str = ""
     tokens: int = 0
     text: str = ""
-    blob: BinaryIO | None = None
-    blob_size: int = 0
+    kept: int = 0
+    file: BinaryIO | None = None
+    start: int = 0
+
+    def piece(self, at: int, size: int) -> bytes:
+        """So many of the bytes that are kept, from `at` on, or what there is."""
+        assert self.file is not None
+        # Past its buffers, which know nothing of the reader that moved in the same file.
+        descriptor = self.file.fileno()
+        os.lseek(descriptor, self.start + at, os.SEEK_SET)
+        return os.read(descriptor, min(size, self.kept - at))
 
 
 class FileReading:
@@ -58,9 +67,9 @@ class FileReading:
 
 async def _run(given: GivenFile, out: BinaryIO) -> str | None:
     """Have the file read; why that failed, if it did."""
-    given.data.fileno()  # what was kept in memory so far becomes a file by this
+    descriptor = given.data.fileno()  # what was kept in memory so far becomes a file by this
     given.data.flush()
-    given.data.seek(0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
     limits = (str(int(SECONDS)), str(MOST_MEMORY), str(MOST_CHARACTERS_OF_TEXT))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", str(READER), *limits, Path(given.name).suffix[:10],
@@ -87,16 +96,15 @@ def _found(given: GivenFile, out: BinaryIO) -> FileRead:
         problem = said["problem"] if said["problem"] is None else str(said["problem"])[:LONGEST_WORDS]
         if not form and problem is None:
             return FileRead(problem=BROKEN)
-        blob: BinaryIO | None = None
-        size = 0
-        if said["keeps_original"]:
-            given.data.seek(0)
-            blob, size = given.data, given.size
+        kept, file, start = 0, None, 0
+        if form == "pdf":
+            kept, file = given.size, given.data
         elif form == "image":
-            blob, size = out, os.fstat(out.fileno()).st_size - out.tell()
+            start = out.tell()
+            kept, file = os.fstat(out.fileno()).st_size - start, out
         return FileRead(
             str(said["kind"])[:20], form, str(said["about"])[:LONGEST_WORDS], problem, str(said["media_type"])[:50],
-            max(0, int(said["tokens"])), str(said["text"])[:MOST_CHARACTERS_OF_TEXT], blob, size,
+            max(0, int(said["tokens"])), str(said["text"])[:MOST_CHARACTERS_OF_TEXT], kept, file, start,
         )  # fmt: skip
     except (ValueError, KeyError, TypeError):
         return FileRead(problem=BROKEN)

@@ -42,7 +42,7 @@ from core.language_model import (
     Said,
     TroubleKind,
 )
-from core.store import BYTES_OF_A_PIECE, Beginning, Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
+from core.store import Beginning, Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
 from core.turn_in_hand import EndReason, WorkEnded
 from core.turns import Finished, Outcome, PastTurn, Turn, Usage
 from core.windows import LEAST_BUDGET, Fitting, Windows
@@ -339,14 +339,15 @@ class Threads:
         block = text_block(attachment, text, enclosed.tokens) if text else ""
         if enclosed.form == "text" or attachment.form not in ("image", "pdf"):
             return block or f"{attachment.line}, which holds no text"
-        data = bytearray()
-        while piece := await self._store.attachments.piece_of(attachment.id, len(data) // BYTES_OF_A_PIECE):
-            data += piece
-        if len(data) < attachment.kept:
+        pieces: list[bytes] = []
+        while piece := await self._store.attachments.piece_of(attachment.id, len(pieces)):
+            pieces.append(piece)
+        data = b"".join(pieces)
+        if len(data) != attachment.kept:
             return gone
         kind: Readable = "images" if attachment.form == "image" else "pdf"
         instead = block or f"{attachment.line}, of a kind that this language model cannot read"
-        return Enclosure(kind, attachment.name, attachment.media_type, bytes(data), attachment.line, instead)
+        return Enclosure(kind, attachment.name, attachment.media_type, data, attachment.line, instead)
 
     async def _without_files(self, turn: Turn, plan: Plan) -> Turn:
         """The turn with its files refused for good, or else those that were told again before it."""

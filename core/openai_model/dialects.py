@@ -264,11 +264,11 @@ def adapted(
     """
     if refusal.status >= 500 and (is_openai or "conversation" in body):  # it may have been written nevertheless
         return None
+    if (unread := refusal.of_files(files)) is not None:
+        return replace(known, unread=known.unread | {unread})
     other = replace(known, api=other_than(known.api), in_parts=False)
     if refusal.has_no_such_path or refusal.is_about_the_api:
         return other if may_switch else None
-    if (unread := refusal.of_files(files)) is not None:
-        return replace(known, unread=known.unread | {unread})
     fields = [field for field in OPTIONAL if field in body]
     if is_openai:
         fields = [field for field in fields if field not in NEVER_LEFT_OUT_AT_OPENAI]

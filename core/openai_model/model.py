@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping
@@ -54,6 +55,8 @@ _IN_NO_FORM = (  # what is refused for a reason that asking in another form does
 )  # fmt: skip
 
 _MAY_BE_THE_API = (TroubleKind.REQUEST_REFUSED, TroubleKind.PATH_UNKNOWN)  # as long as none has answered
+
+_MOST_BYTES_SENT_AT_ONCE = 1 << 18
 
 _MOST_BYTES_OF_AN_ERROR = 1_000_000
 
@@ -414,8 +417,10 @@ def _json_object(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _as_json(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+def _as_json(body: Mapping[str, Any]) -> bytes | io.BytesIO:
+    """The body of a request; one that is sent piece by piece, where it holds files."""
+    written = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return written if len(written) <= _MOST_BYTES_SENT_AT_ONCE else io.BytesIO(written)
 
 
 async def _once(chunk: bytes) -> AsyncIterator[bytes]:

@@ -19,7 +19,7 @@ from tests.core.fixtures.files import BIDI, READABLE, UNREADABLE, archive, given
 async def read(name: str, data: bytes) -> tuple[FileRead, bytes]:
     """What is read of a file, and what is kept beside its text."""
     async with FileReading().read(given(name, data)) as found:
-        return found, found.blob.read(found.blob_size) if found.blob is not None else b""
+        return found, found.piece(0, found.kept) if found.kept else b""
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -27,7 +27,7 @@ async def test_a_file_is_known_by_its_first_bytes_whatever_it_is_called(name: st
     make, kind = READABLE[name]
     found, blob = await read(f"x{Path(name).suffix}" if name.endswith(".csv") else "misleading.bin", make())
     assert (found.kind, found.problem) == (kind, None)
-    assert len(blob) == found.blob_size
+    assert len(blob) == found.kept
     assert (len(blob) > 0) == (found.form in ("image", "pdf"))
     assert (len(found.text) > 0) == (found.form in ("text", "pdf"))
 
