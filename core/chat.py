@@ -42,7 +42,6 @@ from core.turns import Exchange, Outcome, Question, SessionSummary, Turn, new_se
 
 logger = logging.getLogger(__name__)
 
-OTHER_FILES = "This idempotency key was used in this session before, with other files."
 HEARTBEAT_SECONDS = 1.0
 UNLOCKED_SECONDS = 900.0
 ACCEPTED_AT_ONCE_OF_A_SESSION = 4  # what floods stands in a line of its own before it stands in everybody's
@@ -186,7 +185,7 @@ class Chat:
         if (turn.question, turn.assistant if turn.private else None) != (reading.text, reading.opens):
             raise EventReused
         if self._files.known_as(question.files) != [(each.name, each.sha256) for each in turn.attachments]:
-            raise EventReused(OTHER_FILES)
+            raise EventReused
         return turn
 
     def note_what_is_shown(self, surface: str, sentence: str) -> None:

@@ -92,7 +92,7 @@ class TooManyFiles(Rejected):
 class EventReused(Rejected):
     """The same event was accepted before with another text, or with other files."""
 
-    sentence = "This idempotency key was used in this session before, with another text."
+    sentence = "This idempotency key was used in this session before, with another text or other files."
 
 
 class UnknownAssistant(Rejected):

@@ -37,6 +37,9 @@ status_routes = APIRouter()
 class _WebApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         described = super().openapi()
+        form = described["paths"]["/ask"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        for schema in (form, described["components"]["schemas"]["AskBody"]):
+            schema["properties"]["files"]["maxItems"] = self.state.bounds.files
         chat: Chat | None = getattr(self.state, "chat", None)
         if chat is not None:
             public = [assistant.name for assistant in chat.assistants if not assistant.private]

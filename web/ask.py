@@ -46,7 +46,6 @@ class AskBody(BaseModel):
             default_factory=list,
             max_length=MOST_FILES_IN_JSON,
             description="Pictures, PDFs, text, tables, documents. As a form they may be larger.",
-            examples=[[]],
         ),
     ]
 

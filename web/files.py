@@ -37,7 +37,10 @@ class FileBody(BaseModel):
         str,
         Field(
             description="A data URL in base64. Of what type the file is, its first bytes tell.",
-            pattern=r"^data:[^,]{0,200};base64,",
+            json_schema_extra={
+                "pattern": r"^data:[\w!#$&^.+/-]*(;[\w!#$&^.+-]+=[^;,]*)*;base64,"
+                r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+            },
             examples=["data:text/plain;base64,SGVsbG8="],
         ),
     ]
@@ -64,6 +67,7 @@ FORM_DESCRIBED: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["session_id", "user_input"],
+                    "additionalProperties": False,
                     "properties": {
                         "session_id": {
                             "type": "string", "minLength": 1, "maxLength": 200, "format": "printable",
@@ -104,9 +108,10 @@ class Form:
             raise HTTPException(422, NO_FORM) from None
         uploads = [value for _, value in parsed.multi_items() if isinstance(value, UploadFile)]
         form = cls({name: value for name, value in parsed.multi_items() if isinstance(value, str)}, uploads)
-        if any(isinstance(value, UploadFile) and name != FIELD for name, value in parsed.multi_items()):
+        is_ours = all((name == FIELD) == isinstance(value, UploadFile) for name, value in parsed.multi_items())
+        if not is_ours or set(form.fields) - {"session_id", "user_input"}:
             form.close()
-            raise HTTPException(422, f"{FIELD}: each file has to be a field of this name.")
+            raise HTTPException(422, NO_FORM)
         return form
 
     async def given(self) -> list[GivenFile]:

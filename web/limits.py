@@ -20,6 +20,7 @@ LEAST_BYTES_PER_SECOND = 250_000  # of a body that takes longer
 LARGE_AT_ONCE = 16  # bodies that come at the same time and are larger than is usual
 CLOSE = {"Connection": "close"}
 BUSY = "Too many files are being sent right now. Please try again shortly."
+FILES_IN_JSON = b'"files"'
 _BODY = "bob.body"  # in a request's scope
 
 
@@ -40,14 +41,14 @@ class BodyBounds:
             return cls(usual, usual, usual, 0)
         return cls(usual, usual + limits.of_a_turn, max(usual, settings.max_body_bytes_with_files), limits.files)
 
-    def of(self, scope: Scope) -> int:
-        """The bound of a request."""
+    def of(self, scope: Scope) -> tuple[int, bool]:
+        """The bound of a request, and whether it holds for JSON with files alone."""
         if scope["method"] != "POST" or scope["path"].rstrip("/") != "/ask":
-            return self.usual
+            return self.usual, False
         content_type = Headers(scope=scope).get("content-type", "").lower()
         if content_type.startswith("multipart/form-data"):
-            return self.form
-        return self.json if content_type.startswith("application/json") else self.usual
+            return self.form, False
+        return (self.json, True) if content_type.startswith("application/json") else (self.usual, False)
 
     def check_without_files(self, scope: Scope) -> None:
         """Come back if a body may be so large that turned out to hold no files. Raises HTTPException."""
@@ -76,7 +77,7 @@ class BoundedBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = self._bounds.of(scope)
+        most, is_json = self._bounds.of(scope)
         announced = 0
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit():
@@ -84,7 +85,8 @@ class BoundedBody:
                 if announced > most:
                     await self._refuse(receive, send, most)
                     return
-        body = _Body(receive, most, self._bounds.usual, self._room, is_large=announced > self._bounds.usual)
+        usual = self._bounds.usual
+        body = _Body(receive, most, usual, self._room, is_large=announced > usual, is_json=is_json)
         try:
             await self._app({**scope, _BODY: body}, body.receive, send)
         finally:
@@ -112,12 +114,16 @@ class BoundedBody:
 class _Body:
     """The body of one request, as it comes."""
 
-    def __init__(self, receive: Receive, most: int, usual: int, room: asyncio.Semaphore, *, is_large: bool) -> None:
+    def __init__(
+        self, receive: Receive, most: int, usual: int, room: asyncio.Semaphore, *, is_large: bool, is_json: bool
+    ) -> None:
         self._receive = receive
         self._most = most
         self._usual = usual
         self._room = room
         self._is_large = is_large
+        self._names_files = not is_json  # else that is found out
+        self._end = b""
         self._has_room = False
         self._is_there = False
         self.size = 0
@@ -135,14 +141,23 @@ class _Body:
                 message = await self._receive()
         except TimeoutError:
             raise HTTPException(408, "The body took too long to arrive.", CLOSE) from None
-        self.size += len(message.get("body", b""))
-        if self.size > self._most:
-            raise HTTPException(413, too_large(self._most))  # the server throws the rest away
+        piece = message.get("body", b"")
+        self.size += len(piece)
+        self._look_for_files(piece)
+        most = self._most if self._names_files else self._usual
+        if self.size > most:
+            raise HTTPException(413, too_large(most))  # the server throws the rest away
         self._is_large = self.size > self._usual
         self._is_there = not message.get("more_body", False)
         if self._is_there:
             self.let_go()
         return message
+
+    def _look_for_files(self, piece: bytes) -> None:
+        """See whether JSON names files before much of it has come: else it may not be larger than usual."""
+        if not self._names_files:
+            self._names_files = FILES_IN_JSON in self._end + piece
+            self._end = piece[-len(FILES_IN_JSON) :]
 
     async def _get_room(self) -> None:
         try:

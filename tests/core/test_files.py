@@ -308,7 +308,7 @@ async def test_a_retry_with_the_same_key_needs_the_same_files(fake: FakeOpenAI, 
         for files in ((), [given("a.txt", b"2")], [given("b.txt", b"1")], [*again.files, given("b.txt", b"2")]):
             other = Question("web", SESSION, "Q1-a", "e", files=files)
             assert await chat.accept(other) is None
-            with pytest.raises(EventReused, match="other files"):
+            with pytest.raises(EventReused):
                 await chat.earlier(other)
     assert stored(database_url) == (1, 0)
 
