@@ -5,6 +5,7 @@ The words that stand everywhere:
 - *Surface*: where people ask: Slack, Discord, the web.
 - *Session*: one continuing conversation on a surface, by its name (`web:public:1`). Its turns are in one order.
 - *Turn*: a question in its place in a session, and its answer. The row in the database is all there is of it.
+- *Attachment*: a file of a question. It belongs to its turn, and goes with it.
 - *Destination*: the surface's note in a turn on where its answer is to be shown. Without one, stored is shown.
 - *Reply*: the messages of a platform that show the answer of a turn while it grows.
 - *Transcript*: the past turns of a session that an assistant may see, since the session was last reset.
@@ -25,6 +26,7 @@ from core.answer import Answer
 from core.answering import Prepare
 from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey, open_api_keys
 from core.assistants import Assistant, Assistants, AssistantsFileError
+from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
 from core.bootstrap import open_chat
 from core.chat import Chat
@@ -45,6 +47,7 @@ from core.errors import (
     Rejected,
     StartError,
     StoreUnavailable,
+    TooManyFiles,
     UnknownAssistant,
     UnknownSession,
     WrongPassword,
@@ -75,6 +78,7 @@ __all__ = [
     "Assistant",
     "Assistants",
     "AssistantsFileError",
+    "Attachment",
     "BadQuestion",
     "Chat",
     "ChatError",
@@ -85,6 +89,7 @@ __all__ = [
     "Exchange",
     "Finished",
     "Frame",
+    "GivenFile",
     "Json",
     "LeaseLost",
     "Line",
@@ -110,6 +115,7 @@ __all__ = [
     "StartError",
     "StoreUnavailable",
     "SurfaceTroubles",
+    "TooManyFiles",
     "Turn",
     "UnknownAssistant",
     "UnknownSession",
