@@ -53,6 +53,7 @@ from core.errors import (
     WrongPassword,
     failure_as_stored,
 )
+from core.file_intake import NOT_FETCHED, Fetch, FetchedFile
 from core.frames import Frame, Remarks, as_moment
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
 from core.logs import configure_logging, kind_of
@@ -64,11 +65,12 @@ from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.surface_troubles import SurfaceTroubles
 from core.turns import ApiKey, Exchange, Finished, Json, Line, Outcome, Preparation, Question, SessionSummary, Turn
-from core.wording import answer_in_language
+from core.wording import answer_in_language, problem_of_a_file
 
 __all__ = [
     "ENGLISH",
     "LANGUAGES",
+    "NOT_FETCHED",
     "OPEN_NAMESPACE",
     "SEED_PASSWORD",
     "Answer",
@@ -87,6 +89,8 @@ __all__ = [
     "Draining",
     "EventReused",
     "Exchange",
+    "Fetch",
+    "FetchedFile",
     "Finished",
     "Frame",
     "GivenFile",
@@ -144,6 +148,7 @@ __all__ = [
     "name_in_language",
     "open_api_keys",
     "open_chat",
+    "problem_of_a_file",
     "read_settings",
     "restore_from",
     "start_warnings",

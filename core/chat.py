@@ -33,7 +33,7 @@ from core.errors import (
     UnknownSession,
     WrongPassword,
 )
-from core.file_intake import FileIntake
+from core.file_intake import Fetch, FileIntake
 from core.languages import Sentence
 from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
@@ -221,6 +221,30 @@ class Chat:
         reclaimed the turn.
         """
         return self._answering.answer(turn, prepare)
+
+    async def attach(self, turn: Turn, fetches: Sequence[Fetch], *, seconds: float) -> Sequence[Attachment]:
+        """Fetch the files of a turn while it is prepared, and keep them with it; give what became of all of them.
+
+        They are given in the same order whoever prepares the turn, so that none is fetched again of which an earlier
+        try has kept what can be read, or why nothing can. After `seconds` none is fetched any more. Of a turn that was
+        not read no files are taken. Raises LeaseLost, and keeps nothing then.
+        """
+        if turn.unread:
+            return ()
+        attached = [*turn.attachments]
+        async for each in self._files.attach(turn, fetches, seconds):
+            attached.append(each)
+            self._answering.note_attached(turn, attached)
+        return attached
+
+    def attached_to(self, turn: Turn) -> Sequence[Attachment]:
+        """What is attached to a turn by now, where it is in hand; else what was when it was read."""
+        return self._answering.attached_to(turn)
+
+    @property
+    def longest_question(self) -> int:
+        """How many characters a question may have."""
+        return self._max_characters
 
     def following(self, turn: Turn) -> Answer:
         """The answer to a turn that was accepted before, whatever process is at work on it."""

@@ -309,6 +309,7 @@ class DiscordBot:
         read = (await self._complete(incoming)).destination
         destination: Destination = {
             **to, "quoted": read["quoted"], "shown": read.get("shown", ""), "addressed": True,
+            "files": read.get("files", {"message": 0, "each": ()}),
         }  # fmt: skip
         place = Here(to["kind"], to["channel"], to["parent"], to["guild"]).place
         asker = "" if to["kind"] == "dm" else to["name"]

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from core.attachments import Attachment, FileLimits
-from core.errors import StoreUnavailable
+from core.errors import LeaseLost, StoreUnavailable
 from core.store.part import Part, reads, writes
-from core.store.rows import attachments, fence, pieces
+from core.store.rows import HAS_LEASE, attachments, fence, lease_of, pieces, turns
 from core.store.tables import IS_OF_NO_TURN
 from core.turns import Turn
 
@@ -31,9 +31,15 @@ class Attachments(Part):
 
     @writes
     def take_in(
-        self, connection: sa.Connection, session: str, attachment: Attachment, place: int, text: str, limits: FileLimits
-    ) -> str | None:
-        """Keep what is known of a file and its text, its bytes to follow; or say why there is no room for them."""
+        self, connection: sa.Connection, session: str, attachment: Attachment, place: int, text: str,
+        limits: FileLimits, turn: Turn | None = None,
+    ) -> str | None:  # fmt: skip
+        """Keep what is known of a file and its text, its bytes to follow; or say why there is no room for them.
+
+        Raises LeaseLost where it is fetched for a `turn` that is not ours any more.
+        """
+        if turn is not None:
+            fence(connection, turn)
         size = attachment.kept + len(text.encode())
         if full := self._full(connection, session, size, limits):
             return full
@@ -60,6 +66,15 @@ class Attachments(Part):
         if connection.execute(is_there).first() is None:
             raise StoreUnavailable
         connection.execute(sa.insert(pieces).values(attachment_id=attachment_id, number=number, data=data))
+
+    @writes
+    def give(self, connection: sa.Connection, turn: Turn, attachment_ids: Sequence[str]) -> None:
+        """Let files that were fetched for a turn belong to it. Raises LeaseLost, and StoreUnavailable as `add_piece`."""
+        more = sa.update(turns).where(HAS_LEASE).values(files=turns.c.files + len(attachment_ids))
+        if connection.execute(more.returning(turns.c.id), lease_of(turn)).first() is None:
+            raise LeaseLost
+        if not self.give_to(connection, turn.id, attachment_ids):
+            raise StoreUnavailable
 
     @writes
     def drop(self, connection: sa.Connection, attachment_ids: Sequence[str]) -> None:

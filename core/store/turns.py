@@ -445,7 +445,7 @@ class Turns(Part):
         """Record why there is no answer; `sentence` is what the person is told. It closes as with `close_answered`."""
         if outcome is Outcome.REFUSED:  # nothing of it is kept
             self._change(connection, turn, question="", context="", frame=None, lines=None)
-            self._keep_no_files(connection, turn)
+            self._attachments.remove_from_turn(connection, turn.id)
         if self._end(connection, turn, outcome, again=again, error=sentence) and thread == "retired":
             self._threads.retire(connection, turn.session_id, turn.assistant)
 
@@ -597,7 +597,7 @@ class Turns(Part):
         values["unread"] = not is_read
         if not is_read:
             values |= {"question": "", "frame": None, "lines": None, "joins": None}
-            self._keep_no_files(connection, turn)
+            self._attachments.remove_from_turn(connection, turn.id)
         values |= _opened_by_its_text(opened)
         changed = sa.update(turns).where(*may_be_amended).values(values).returning(turns.c.id)
         if connection.execute(changed).first() is None:
@@ -628,6 +628,8 @@ class Turns(Part):
         if event_id is not None and others:
             values = _asked_anew(question_in(others), others)
             values["destination"] = json.dumps(dict(others[0].destination))  # what it was may be gone with its message
+        if not others or lines[0] not in others:  # files came with the first line, if with any
+            self._attachments.remove_from_turn(connection, turn_id)
         connection.execute(sa.update(turns).where(turns.c.id == turn_id).values(values))
         self._notify(connection, "lost")
         return "withdrawn" if "outcome" in values else "shortened"
@@ -646,10 +648,6 @@ class Turns(Part):
         )
         pruned = sa.update(turns).where(turns.c.id.in_(old)).values(event_id=None)
         return connection.execute(pruned, self._clock.params()).rowcount
-
-    def _keep_no_files(self, connection: sa.Connection, turn: Turn) -> None:
-        if turn.attachments:
-            self._attachments.remove_from_turn(connection, turn.id)
 
     def _change(self, connection: sa.Connection, turn: Turn, **values: Any) -> None:
         changed = connection.execute(
