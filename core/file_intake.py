@@ -146,9 +146,7 @@ class FileIntake:
                 piece = read.piece(number * BYTES_OF_A_PIECE, BYTES_OF_A_PIECE)
                 await self._store.attachments.add_piece(attachment.id, number, piece)
 
-    async def _keep(
-        self, session: str, place: int, given: GivenFile, read: FileRead, turn: Turn | None
-    ) -> Attachment:
+    async def _keep(self, session: str, place: int, given: GivenFile, read: FileRead, turn: Turn | None) -> Attachment:
         """Keep what is known of a file; without what it holds, where there is no room for that.
 
         Raises LeaseLost where it is fetched for a `turn` that is not ours any more.

@@ -14,8 +14,8 @@ CUT_OFF = {
 }
 CUT_OFF_SOMEHOW = Sentence("*(The answer was cut off here.)*")
 LARGER = "it is larger than {most} bytes"
-TOO_MANY_PIXELS = "it has more than {most} pixels"
-# Why a file cannot be read, as the process that reads it says it, which knows no sentences; and so is what the store says.
+TOO_MANY_PIXELS = Sentence("it has more than {most} pixels", most=0).template
+# Why a file cannot be read, as the process that reads it says it, which knows no sentences; and as the store does.
 PROBLEMS_OF_FILES = (
     Sentence("files of this kind cannot be read"),
     Sentence("it cannot be read"),
@@ -37,7 +37,9 @@ PROBLEMS_OF_FILES = (
 
 def problem_of_a_file(problem: str) -> Sentence:
     """Why a file cannot be read, as it was stored."""
-    return as_it_was_stored(problem, LARGER, TOO_MANY_PIXELS)
+    sentence = as_it_was_stored(problem, LARGER, TOO_MANY_PIXELS)
+    digits = str(sentence.parts.get("most", "")).replace(",", "")
+    return Sentence(sentence.template, most=int(digits)) if digits.isdecimal() else sentence
 
 
 def answer_in_language(answer: str, locale: str) -> str:

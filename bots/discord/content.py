@@ -110,9 +110,7 @@ def answered_by(message: Json) -> Json | None:
     return answered if isinstance(answered, dict) else None
 
 
-def content_of(
-    message: Json, bot: int, names: Names, masked: Mask = str, *, takes_files: bool = False
-) -> Content:
+def content_of(message: Json, bot: int, names: Names, masked: Mask = str, *, takes_files: bool = False) -> Content:
     """What a message says; what nobody wrote in it is `masked`. Nothing makes it fail.
 
     `names` are those of people, roles and channels that it does not tell itself. With `takes_files` its files, and
@@ -197,12 +195,12 @@ class _Reader(Reader):
         reference = _object(message, "message_reference")
         for snapshot in self.objects(message.get("message_snapshots"), "a forwarded message", depth):
             forwarded = _object(snapshot, "message")
-            before, self._forwards = len(self.files), True
+            before, self._forwards = len(self.shared), True
             with self.apart() as apart:
                 words = self.masked(self.message(forwarded, depth + 1), LONGEST_CONTENT)
             self._forwards = False
             id_ = id_in(reference.get("message_id"))
-            files = ", ".join(file["name"] for file in self.files[before:])
+            files = ", ".join(file["name"] for file in self.shared[before:])
             text = "\n".join(part for part in (words, apart.text, f"(Attached: {files})" if files else "") if part)
             self.quotes += [Quote(str(id_ or ""), "", "", text, apart.unread), *apart.quotes]
         if message.get("type") == THREAD_STARTER and depth == 1:
@@ -296,7 +294,9 @@ class _Reader(Reader):
         id_ = id_in(file.get("id"))
         if self.takes_files and id_:
             is_voice_message = bool(is_voice or file.get("waveform"))
-            self.take(str(id_), name, is_voice=is_voice_message, is_forwarded=self._forwards)
+            self.take({
+                "id": str(id_), "name": name, "is_voice": is_voice_message, "is_forwarded": self._forwards
+            })  # fmt: skip
         else:
             self.miss(name)
 

@@ -25,10 +25,11 @@ from bots.discord.content import (
 from bots.discord.destination import Command, Destination, was_asked_before
 from bots.discord.words import Here, opens_with, person_id
 from bots.shared import incoming, words
-from bots.shared.content import Mask, Quote
+from bots.shared.content import Mask, Quote, SharedFile
 from bots.shared.quotes import Quoted
 from core import Json, Sentence
 
+ONLY_A_MENTION = "@Bob"
 LONGEST_NAME_OF_A_PLACE = 500  # of what is kept; the model is told less
 MENTION_ME = Sentence(
     "I can only read messages here that mention me, or that reply to me with the mention switched on. Please say it "
@@ -134,7 +135,7 @@ def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *
         content = replace(content, words=masked(content.words))
     is_alone = answered_by(raw) is None and left_out is None and here.kind != "thread"  # no reply, in no thread
     shows_more = content.has_more_than_words or quote is not None
-    says_nothing = content.words in ("", "@Bob") and not shows_more
+    says_nothing = content.words in ("", ONLY_A_MENTION) and not shows_more
     is_free = heard.is_free(here)
     session = here.session(message=message.id, user=speaker.id)
     lines_of = here.place if here.kind == "opens" else session  # where each message opens a session
@@ -211,15 +212,16 @@ def destination_of(
     replied_to: tuple[int, int] | None = None, files: Sequence[SharedFile] = (),
 ) -> Destination:  # fmt: skip
     """What is needed to answer a question."""
-    shared: FilesOfAMessage = {"message": message or 0, "each": [*files]}
-    more: Any = {"files": shared} if files else {}
-    return {
+    made: Destination = {
         "kind": here.kind, "channel": here.channel, "parent": here.parent, "guild": here.guild, "bot": bot,
         "message": message, "command": command, "user": speaker.id, "name": speaker.name,
         "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
         "addressed": addressed, "is_public": is_public, "may_post": may_post, "shown": shown, "title": title,
-        "by_app": by_app, "surroundings": surroundings, "replied_to": replied_to, **more,
+        "by_app": by_app, "surroundings": surroundings, "replied_to": replied_to,
     }  # fmt: skip
+    if files and message:
+        made["files"] = {"message": message, "each": [*files]}
+    return made
 
 
 def command_of(interaction: discord.Interaction) -> Command:

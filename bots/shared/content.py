@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from core import Json
 
@@ -121,7 +121,7 @@ class Reader:
     """
 
     def __init__(self, masked: Mask, room: int = LONGEST_CONTENT, *, takes_files: bool = False) -> None:
-        self.files: list[SharedFile] = []
+        self.shared: list[SharedFile] = []
         self.takes_files = takes_files
         self.lines: list[str] = []
         self.quotes: list[Quote] = []
@@ -156,12 +156,12 @@ class Reader:
             what = MORE
         self._unread[self.masked(" ".join(what.split()), LONGEST_UNREAD)] = None
 
-    def take(self, id_: str, name: str, **more: Any) -> None:
+    def take(self, file: SharedFile) -> None:
         """Take down a file that is to be fetched."""
-        if len(self.files) >= MOST_FILES:
+        if len(self.shared) >= MOST_FILES:
             self.miss(MORE)
             return
-        self.files.append(SharedFile(id=id_, name=self.masked(" ".join(name.split()), LONGEST_NAME), **more))
+        self.shared.append({**file, "name": self.masked(" ".join(file["name"].split()), LONGEST_NAME)})
 
     def objects(self, value: object, what: str, depth: int) -> Iterator[Json]:
         """The objects in a list that is `depth` parts deep, as far as there is room; whatever else is there is missed.
@@ -222,4 +222,4 @@ class Reader:
     def content(self, words: str) -> Content:
         """What the message says. What it shows is left out where its words say it."""
         shown = self.text
-        return Content(words, "" if shown in words else shown, tuple(self.quotes), self.unread, tuple(self.files))
+        return Content(words, "" if shown in words else shown, tuple(self.quotes), self.unread, tuple(self.shared))

@@ -11,7 +11,6 @@ NO_WORDS = Sentence("(no words)")  # a question that is a file, or a mention and
 EARLIER_IN_THIS_THREAD = "Earlier in this thread, the oldest first"
 LAPSED = "_{lapsed} is locked again here, so this is answered by {assistant}._"
 NOT_SEEN = "_I have not seen: {names}_"
-WITH_ITS_PROBLEM = "{name} ({problem})"
 MARKUP = "*_`~<>|\n@[]\\"  # of either platform, in the names of files
 NOT_SEEN_BEFORE = "_Of what was said before I have not seen: {names}_"
 OVERHEARD = "Said here shortly before, the oldest first, among others: none of it was said to you"
@@ -70,8 +69,7 @@ def below_the_answer(text: str, unread: Sequence[str], locale: str) -> str:
 
 def _with_its_problem(attachment: Attachment, locale: str) -> str:
     name = name_in_language(plain_name(attachment.name, MARKUP) or "a file", locale)
-    problem = problem_of_a_file(attachment.problem or "")
-    return Sentence(WITH_ITS_PROBLEM, name=name, problem=problem).in_language(locale)
+    return f"{name} ({problem_of_a_file(attachment.problem or '').in_language(locale)})"
 
 
 def _listed(names: Sequence[str], locale: str) -> str:

@@ -388,7 +388,7 @@ class _Reader(Reader):
             text, is_cut = text_in(preview.get("content")), bool(preview.get("has_more"))
             self.say(f"{name}, as Slack transcribed it:\n{text}" if text else "")
         elif self.takes_files and depth == 0 and not file.get("plain_text") and _ID.fullmatch(id_ := _id_of(file)):
-            self.take(id_, name, **({"preview": self.masked(text, LONGEST_PREVIEW)} if text else {}))
+            self.take({"id": id_, "name": name, "preview": self.masked(text, LONGEST_PREVIEW)})
             return
         else:
             self.say(f"{name}:\n{text}" if text else "")

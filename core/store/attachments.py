@@ -69,7 +69,7 @@ class Attachments(Part):
 
     @writes
     def give(self, connection: sa.Connection, turn: Turn, attachment_ids: Sequence[str]) -> None:
-        """Let files that were fetched for a turn belong to it. Raises LeaseLost, and StoreUnavailable as `add_piece`."""
+        """Let files that were fetched for a turn belong to it. Raises LeaseLost, and as `add_piece` does."""
         more = sa.update(turns).where(HAS_LEASE).values(files=turns.c.files + len(attachment_ids))
         if connection.execute(more.returning(turns.c.id), lease_of(turn)).first() is None:
             raise LeaseLost
