@@ -14,7 +14,7 @@ CUT_OFF = {
 }
 CUT_OFF_SOMEHOW = Sentence("*(The answer was cut off here.)*")
 LARGER = "it is larger than {most} bytes"
-TOO_MANY_PIXELS = Sentence("it has more than {most} pixels", most=0).template
+TOO_MANY_PIXELS = "it has more than {most} pixels"
 # Why a file cannot be read, as the process that reads it says it, which knows no sentences; and as the store does.
 PROBLEMS_OF_FILES = (
     Sentence("files of this kind cannot be read"),
@@ -39,7 +39,10 @@ def problem_of_a_file(problem: str) -> Sentence:
     """Why a file cannot be read, as it was stored."""
     sentence = as_it_was_stored(problem, LARGER, TOO_MANY_PIXELS)
     digits = str(sentence.parts.get("most", "")).replace(",", "")
-    return Sentence(sentence.template, most=int(digits)) if digits.isdecimal() else sentence
+    if not digits.isdecimal():
+        return sentence
+    most = int(digits)
+    return Sentence(LARGER, most=most) if sentence.template == LARGER else Sentence(TOO_MANY_PIXELS, most=most)
 
 
 def answer_in_language(answer: str, locale: str) -> str:

@@ -60,8 +60,8 @@ class SlackBot:
     """Takes in what Slack delivers, and answers. To be made by `open_slack`."""
 
     def __init__(
-        self, settings: SlackSettings, chat: Chat, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup,
-    ) -> None:  # fmt: skip
+        self, settings: SlackSettings, chat: Chat, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup
+    ) -> None:
         token = settings.slack_bot_token.get_secret_value()
 
         def client(*handlers: AsyncRateLimitErrorRetryHandler) -> AsyncWebClient:
