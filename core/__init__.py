@@ -5,6 +5,7 @@ The words that stand everywhere:
 - *Surface*: where people ask: Slack, Discord, the web.
 - *Session*: one continuing conversation on a surface, by its name (`web:public:1`). Its turns are in one order.
 - *Turn*: a question in its place in a session, and its answer. The row in the database is all there is of it.
+- *Attachment*: a file of a question. It belongs to its turn, and goes with it.
 - *Destination*: the surface's note in a turn on where its answer is to be shown. Without one, stored is shown.
 - *Reply*: the messages of a platform that show the answer of a turn while it grows.
 - *Transcript*: the past turns of a session that an assistant may see, since the session was last reset.
@@ -25,6 +26,7 @@ from core.answer import Answer
 from core.answering import Prepare
 from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey, open_api_keys
 from core.assistants import Assistant, Assistants, AssistantsFileError
+from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
 from core.bootstrap import open_chat
 from core.chat import Chat
@@ -45,11 +47,13 @@ from core.errors import (
     Rejected,
     StartError,
     StoreUnavailable,
+    TooManyFiles,
     UnknownAssistant,
     UnknownSession,
     WrongPassword,
     failure_as_stored,
 )
+from core.file_intake import NOT_FETCHED, Fetch, FetchedFile
 from core.frames import Frame, Remarks, as_moment
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
 from core.logs import configure_logging, kind_of
@@ -61,11 +65,12 @@ from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.surface_troubles import SurfaceTroubles
 from core.turns import ApiKey, Exchange, Finished, Json, Line, Outcome, Preparation, Question, SessionSummary, Turn
-from core.wording import answer_in_language
+from core.wording import answer_in_language, problem_of_a_file
 
 __all__ = [
     "ENGLISH",
     "LANGUAGES",
+    "NOT_FETCHED",
     "OPEN_NAMESPACE",
     "SEED_PASSWORD",
     "Answer",
@@ -75,6 +80,7 @@ __all__ = [
     "Assistant",
     "Assistants",
     "AssistantsFileError",
+    "Attachment",
     "BadQuestion",
     "Chat",
     "ChatError",
@@ -83,8 +89,11 @@ __all__ = [
     "Draining",
     "EventReused",
     "Exchange",
+    "Fetch",
+    "FetchedFile",
     "Finished",
     "Frame",
+    "GivenFile",
     "Json",
     "LeaseLost",
     "Line",
@@ -110,6 +119,7 @@ __all__ = [
     "StartError",
     "StoreUnavailable",
     "SurfaceTroubles",
+    "TooManyFiles",
     "Turn",
     "UnknownAssistant",
     "UnknownSession",
@@ -138,6 +148,7 @@ __all__ = [
     "name_in_language",
     "open_api_keys",
     "open_chat",
+    "problem_of_a_file",
     "read_settings",
     "restore_from",
     "start_warnings",

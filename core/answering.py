@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from core.answer import Answer
 from core.assistants import Assistant, Assistants
+from core.attachments import Attachment
 from core.backoff import exponential_backoff
 from core.bounds import Bounds
 from core.errors import (
@@ -124,6 +125,17 @@ class Answering:
     def follow(self, turn: Turn) -> Answer:
         """The answer to a turn, whatever process is at work on it."""
         return self._following.follow(turn)
+
+    def note_attached(self, turn: Turn, attachments: Sequence[Attachment]) -> None:
+        """Have these attachments with a turn in hand, if it is still with this lease."""
+        hand = self.in_hand.get(turn.id)
+        if hand is not None and hand.task is not None and hand.turn.fencing_token == turn.fencing_token:
+            hand.turn = replace(hand.turn, attachments=tuple(attachments))
+
+    def attached_to(self, turn: Turn) -> Sequence[Attachment]:
+        """What is attached to a turn by now, as far as is known here."""
+        hand = self.in_hand.get(turn.id)
+        return turn.attachments if hand is None or hand.task is None else hand.turn.attachments
 
     def stop(self, turn_id: str) -> None:
         """End a turn, if it is in hand, keeping the text there is."""
@@ -259,9 +271,10 @@ class Answering:
         async with self._bounds.room_to_prepare(hand):
             hand.stage = Stage.PREPARING
             with contextlib.suppress(WorkEnded):  # it is closed later if it was stopped, else asked as it is
-                hand.turn = await hand.do(self._prepared(hand.turn, prepare), seconds=SECONDS_TO_PREPARE)
+                hand.turn = await hand.do(self._prepared(hand, prepare), seconds=SECONDS_TO_PREPARE)
 
-    async def _prepared(self, turn: Turn, prepare: Prepare) -> Turn:
+    async def _prepared(self, hand: TurnInHand, prepare: Prepare) -> Turn:
+        turn = hand.turn
         if not turn.is_suspected:  # else it is taken up already
             await self._store.leases.take_up(turn)
         preparation = await prepare(turn)
@@ -269,7 +282,7 @@ class Answering:
         frame = preparation.frame or turn.frame
         remarks = "\n\n".join(each.framed(self._passwords.masked) for each in preparation.remarks)
         turn = replace(
-            turn,
+            hand.turn,  # to which files may have come
             question=self._passwords.masked(question.replace("\0", ""), said=turn.question),  # PostgreSQL takes no NUL
             frame=frame and frame.masked(self._passwords.masked),
             context=remarks.replace("\0", ""),

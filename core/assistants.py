@@ -13,6 +13,7 @@ from core.errors import StartError
 
 BUILT_IN = Path(__file__).with_name("assistants.toml")
 
+Readable = Literal["images", "pdf"]  # files that some models are given as they are; of others they get the text
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -44,6 +45,7 @@ class Assistant(BaseModel):
     token_budget: Annotated[int, Field(ge=1_000)] = 60_000
     context_window: Annotated[int, Field(ge=1_000)] | None = None
     tools: tuple[HostedTool, ...] = ()
+    reads: tuple[Readable, ...] | None = None
     private: bool = False
     password_from: Text | None = None
 

@@ -71,6 +71,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             max_at_once=settings.max_turns_at_once,
             max_at_once_of_a_person=settings.max_turns_at_once_of_a_person,
             max_waiting=settings.max_turns_waiting,
+            file_limits=settings.file_limits,
         )
         chats.append(chat)
         chores = [

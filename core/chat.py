@@ -19,6 +19,7 @@ from core.answer import Answer
 from core.answering import Answering, Prepare, retry_while_unavailable
 from core.api_keys import ApiKeys
 from core.assistants import Assistant, Assistants
+from core.attachments import Attachment, FileLimits
 from core.breaker import Standing
 from core.errors import (
     BadQuestion,
@@ -32,6 +33,7 @@ from core.errors import (
     UnknownSession,
     WrongPassword,
 )
+from core.file_intake import Fetch, FileIntake
 from core.languages import Sentence
 from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
@@ -68,6 +70,7 @@ class Chat:
         max_at_once: int,
         max_at_once_of_a_person: int,
         max_waiting: int,
+        file_limits: FileLimits | None = None,
     ) -> None:
         self.assistants = assistants
         self.keys = keys
@@ -76,6 +79,7 @@ class Chat:
         self._passwords = passwords
         self._max_characters = max_question_characters
         self._max_waiting = max_waiting
+        self._files = FileIntake(store, file_limits or FileLimits(), passwords.masked)
         self._answering = Answering(
             store=store,
             threads=threads,
@@ -100,8 +104,9 @@ class Chat:
         """Make a question durable. None means that its event was accepted before, or that it is a line of a turn now.
 
         `instead_of` is a failed turn of the same event, to be asked anew. One that needs no preparation may `begin` in
-        the same commit, where nothing is before it in its session: `answering` is to follow at once. Raises
-        BadQuestion, Draining, Overloaded, PasswordsClosed, NoPrivateHere, OnlyApps.
+        the same commit, where nothing is before it in its session: `answering` is to follow at once. Its files are read
+        first; what is attached to the turn says of each what became of it. Raises BadQuestion, TooManyFiles, Draining,
+        Overloaded, PasswordsClosed, NoPrivateHere, OnlyApps.
         """
         try:
             return await self._accept(question, instead_of, begin=begin)
@@ -112,6 +117,23 @@ class Chat:
 
     async def _accept(self, question: Question, instead_of: Turn | None, *, begin: bool) -> Turn | None:
         self._check(question)
+        if not question.files:
+            return await self._accept_with(question, (), instead_of, begin=begin)
+        if instead_of is None and await self._is_known(question):
+            return None  # before its files are read once more
+        attachments = await self._files.take(question.session, question.files)
+        turn = None
+        try:
+            self._check(question)  # which may have changed meanwhile
+            turn = await self._accept_with(question, attachments, instead_of, begin=begin)
+        finally:
+            if turn is None or not turn.attachments:
+                await self._files.drop(attachments)
+        return turn
+
+    async def _accept_with(
+        self, question: Question, attachments: Sequence[Attachment], instead_of: Turn | None, *, begin: bool
+    ) -> Turn | None:
         said = self._said(question)
         turn_id = new_turn_id()
         # Before it is stored, so that it is never taken for a stranded one.
@@ -130,6 +152,7 @@ class Chat:
                     max_characters=self._max_characters,
                     instead_of=instead_of.id if instead_of else None,
                     begins=self._beginning if has_room else lambda _: None,
+                    attachments=attachments,
                 )
             if accepted is not None and accepted != "joined":
                 turn, hand.begun = accepted
@@ -153,7 +176,7 @@ class Chat:
         return bool(known)
 
     async def earlier(self, question: Question) -> Turn:
-        """The turn that this question's event became before. Raises EventReused if its text was another."""
+        """The turn that this question's event became before. Raises EventReused if its text or files were others."""
         assert question.event_id is not None
         turn = await self._store.lookups.by_event(question.surface, question.event_id)
         if turn is None:
@@ -165,6 +188,8 @@ class Chat:
         if reading.opens and not question.may_unlock:
             raise NoPrivateHere
         if (turn.question, turn.assistant if turn.private else None) != (reading.text, reading.opens):
+            raise EventReused
+        if self._files.known_as(question.files) != [(each.name, each.sha256) for each in turn.attachments]:
             raise EventReused
         return turn
 
@@ -196,6 +221,30 @@ class Chat:
         reclaimed the turn.
         """
         return self._answering.answer(turn, prepare)
+
+    async def attach(self, turn: Turn, fetches: Sequence[Fetch], *, seconds: float) -> Sequence[Attachment]:
+        """Fetch the files of a turn while it is prepared, and keep them with it; give what became of all of them.
+
+        They are given in the same order whoever prepares the turn, so that none is fetched again of which an earlier
+        try has kept what can be read, or why nothing can. After `seconds` none is fetched any more. Of a turn that was
+        not read no files are taken. Raises LeaseLost, and keeps nothing then.
+        """
+        if turn.unread:
+            return ()
+        attached = [*turn.attachments]
+        async for each in self._files.attach(turn, fetches, seconds):
+            attached.append(each)
+            self._answering.note_attached(turn, attached)
+        return attached
+
+    def attached_to(self, turn: Turn) -> Sequence[Attachment]:
+        """What is attached to a turn by now, where it is in hand; else what was when it was read."""
+        return self._answering.attached_to(turn)
+
+    @property
+    def longest_question(self) -> int:
+        """How many characters a question may have."""
+        return self._max_characters
 
     def following(self, turn: Turn) -> Answer:
         """The answer to a turn that was accepted before, whatever process is at work on it."""
@@ -550,6 +599,7 @@ class Chat:
     def _check(self, question: Question) -> None:
         self.check_not_draining()
         self._check_text(question.text)
+        self._files.check(question.files)
         if not question.may_wait and self._answering.is_full(question.session):
             raise Overloaded
 

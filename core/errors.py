@@ -8,6 +8,7 @@
           StoreUnavailable    the database failed
         Rejected            whoever asked has to be told
           BadQuestion         the text cannot be asked
+          TooManyFiles        too much is attached
           EventReused         the same event came with another text
           UnknownAssistant    no public assistant of that name
           UnknownSession      no session of that name, or one that may not be looked up
@@ -17,7 +18,7 @@
           OnlyApps            apps have asked by themselves often enough
       AnswerFailed        the turn was stored and ended without an answer
         ModelBusy, ModelUnavailable, ModelQuotaExhausted, ModelMisconfigured,
-        QuestionRefused, TooLong, OutOfTime, GivenUp, NotAllowed
+        QuestionRefused, FilesRefused, TooLong, OutOfTime, GivenUp, NotAllowed
       LeaseLost            another process took the turn over; nothing more may be written or shown
     StartError            the process cannot begin; for its operator
 
@@ -90,10 +91,14 @@ class BadQuestion(Rejected):
     """The question cannot be asked as it is."""
 
 
-class EventReused(Rejected):
-    """The same event was accepted before with another text."""
+class TooManyFiles(Rejected):
+    """More is attached than a question may have."""
 
-    sentence = Sentence("This idempotency key was used in this session before, with another text.")
+
+class EventReused(Rejected):
+    """The same event was accepted before with another text, or with other files."""
+
+    sentence = Sentence("This idempotency key was used in this session before, with another text or other files.")
 
 
 class UnknownAssistant(Rejected):
@@ -199,6 +204,14 @@ class QuestionRefused(AnswerFailed):
     """The provider's policies refused the question."""
 
     sentence = Sentence("Sorry, the language model's rules do not allow me to answer that.")
+
+
+class FilesRefused(AnswerFailed):
+    """The provider refused what is attached, and goes on doing so without it."""
+
+    sentence = Sentence(
+        "Sorry, the language model refuses what is attached. Please ask without it, or send it in another form."
+    )
 
 
 class TooLong(AnswerFailed):

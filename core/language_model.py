@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal, Protocol
 
-from core.assistants import Assistant
+from core.assistants import Assistant, Readable
 from core.errors import (
     AnswerFailed,
+    FilesRefused,
     ModelBusy,
     ModelMisconfigured,
     ModelQuotaExhausted,
@@ -22,11 +23,34 @@ from core.turns import Finished
 
 
 @dataclass(frozen=True, slots=True)
+class Enclosure:
+    """A file that goes along with a message, whose text has its `line` as well.
+
+    Who reads none of its kind is told `instead` of both.
+    """
+
+    kind: Readable
+    name: str
+    media_type: str
+    data: bytes
+    line: str
+    instead: str
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """One message of a conversation."""
 
     role: Literal["user", "assistant"]
     text: str
+    enclosures: Sequence[Enclosure] = ()
+
+    def to_who_reads(self, reads: Collection[Readable]) -> Said:
+        """The same message to a model that reads files of these kinds: what is said of each is in the text."""
+        if not self.enclosures:
+            return self
+        told = [each.line if each.kind in reads else each.instead for each in self.enclosures]
+        return Said(self.role, "\n\n".join([self.text, *told]), [e for e in self.enclosures if e.kind in reads])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +97,8 @@ class TroubleKind(Enum):
     FAILED = auto()  # for a reason that will not pass
     QUESTION_REFUSED = auto()
     QUESTION_REFUSED_UNWRITTEN = auto()
+    FILES_REFUSED = auto()  # what is attached, here or earlier
+    FILES_REFUSED_UNWRITTEN = auto()
     REQUEST_REFUSED = auto()
     MODEL_UNKNOWN = auto()
     PATH_UNKNOWN = auto()  # the server has no such API
@@ -99,7 +125,7 @@ class Handling:
     """
 
     failure: type[AnswerFailed]
-    retry: Literal["no", "after a pause", "at once", "once", "with less history"]
+    retry: Literal["no", "after a pause", "at once", "once", "with less history", "without files"]
     new_thread: Literal["no", "yes", "if it stays locked"]
     thread: Literal["as it was", "unknown", "too full"]
     blames: Literal["", "server", "key", "model"]
@@ -109,6 +135,7 @@ _UNWRITTEN = {
     TroubleKind.BROKE_OFF: TroubleKind.NOT_REACHED,
     TroubleKind.PASSING: TroubleKind.PASSING_UNWRITTEN,
     TroubleKind.QUESTION_REFUSED: TroubleKind.QUESTION_REFUSED_UNWRITTEN,
+    TroubleKind.FILES_REFUSED: TroubleKind.FILES_REFUSED_UNWRITTEN,
     TroubleKind.OUT_OF_QUOTA: TroubleKind.OUT_OF_QUOTA_UNWRITTEN,
 }
 HANDLING = {
@@ -128,6 +155,8 @@ HANDLING = {
     TroubleKind.FAILED: Handling(ModelUnavailable, "no", "no", "unknown", ""),
     TroubleKind.QUESTION_REFUSED: Handling(QuestionRefused, "no", "no", "unknown", ""),
     TroubleKind.QUESTION_REFUSED_UNWRITTEN: Handling(QuestionRefused, "no", "no", "as it was", ""),
+    TroubleKind.FILES_REFUSED: Handling(FilesRefused, "without files", "no", "unknown", ""),
+    TroubleKind.FILES_REFUSED_UNWRITTEN: Handling(FilesRefused, "without files", "no", "as it was", ""),
     TroubleKind.REQUEST_REFUSED: Handling(ModelMisconfigured, "no", "no", "as it was", ""),
     TroubleKind.MODEL_UNKNOWN: Handling(ModelMisconfigured, "no", "no", "as it was", "model"),
     TroubleKind.PATH_UNKNOWN: Handling(ModelMisconfigured, "no", "no", "as it was", "model"),
@@ -169,8 +198,8 @@ class Conversations(Protocol):
     async def open(self, asker: str) -> str:
         """Make an empty conversation; its id."""
 
-    async def tell(self, conversation_id: str, messages: Sequence[Said]) -> None:
-        """Add up to 20 messages at the end of a conversation."""
+    async def tell(self, conversation_id: str, messages: Sequence[Said], assistant: Assistant) -> None:
+        """Add up to 20 messages at the end of a conversation, for an assistant to go on with."""
 
     async def erase(self, conversation_id: str, response_ids: Sequence[str]) -> None:
         """Erase a conversation with all that is in it and the responses beside it. What is gone already is fine."""

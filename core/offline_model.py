@@ -42,7 +42,8 @@ class OfflineModel:
         """Nothing is open."""
 
     def _compose(self, ask: Ask) -> str:
-        questions = [_quote(without_setting(said.text)) for said in ask.messages if said.role == "user"]
+        said_to_me = [said.to_who_reads(("images", "pdf")) for said in ask.messages]
+        questions = [_quote(without_setting(said.text)) for said in said_to_me if said.role == "user"]
         *earlier, question = questions
         name = ask.assistant.name
         if not earlier:

@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )  # fmt: skip
 
+from core.attachments import FileLimits
 from core.errors import StartError
 from core.password import SEED_PASSWORD
 from core.store.database import check_database_url
@@ -41,6 +42,7 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 CountOrNone = Annotated[int, Field(ge=0, le=MOST)]
 Seconds = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 
+_LIMITS = FileLimits()
 _LEASE_SECONDS = AliasChoices("lease_seconds", "hold_seconds")  # the latter is its former name
 
 ENV_FILE = Path(".env")
@@ -164,6 +166,12 @@ class Settings(SettingsModel):
     max_turns_waiting: Count = 100
     max_question_characters: Count = 32_000
     max_body_bytes: Annotated[int, Field(ge=1_000, le=MOST)] = 1_000_000
+    max_files_of_a_turn: CountOrNone = _LIMITS.files
+    max_file_bytes: Count = _LIMITS.of_a_file
+    max_file_bytes_of_a_turn: Count = _LIMITS.of_a_turn
+    max_file_bytes_of_a_session: Count = _LIMITS.of_a_session
+    max_file_bytes_of_a_day: Annotated[int, Field(ge=1, le=1_000 * MOST)] = _LIMITS.of_a_day
+    max_body_bytes_with_files: Annotated[int, Field(ge=1_000, le=MOST)] = 16_000_000
     turn_deadline_seconds: Annotated[Seconds, Field(gt=0)] = 300.0
     model_first_token_seconds: Annotated[Seconds, Field(gt=0)] = 120.0
     model_silence_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
@@ -204,6 +212,14 @@ class Settings(SettingsModel):
     def offline(self) -> bool:
         """Whether there is no language model to talk to, so that the stand-in answers."""
         return not self.openai_api_key.get_secret_value() and not self.openai_base_url
+
+    @property
+    def file_limits(self) -> FileLimits:
+        """How much is taken of files."""
+        return FileLimits(
+            self.max_files_of_a_turn, self.max_file_bytes, self.max_file_bytes_of_a_turn,
+            self.max_file_bytes_of_a_session, self.max_file_bytes_of_a_day,
+        )  # fmt: skip
 
     @property
     def threads(self) -> Literal["conversations", "local"]:

@@ -13,17 +13,35 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from operator import itemgetter
 
 from core import frames
 from core.answer import Answer
-from core.assistants import Assistant
+from core.assistants import Assistant, Readable
+from core.attachments import (
+    MOST_BYTES_AT_ONCE,
+    REFUSED_BY_MODEL,
+    Attachment,
+    Enclosed,
+    Room,
+    lines_of,
+    text_block,
+)
 from core.breaker import Asking, Breaker
 from core.errors import StoreUnavailable
 from core.frames import as_prompt
-from core.language_model import Ask, Conversations, LanguageModel, ModelTrouble, ResponseStarted, Said, TroubleKind
+from core.language_model import (
+    Ask,
+    Conversations,
+    Enclosure,
+    LanguageModel,
+    ModelTrouble,
+    ResponseStarted,
+    Said,
+    TroubleKind,
+)
 from core.store import Beginning, Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
 from core.turn_in_hand import EndReason, WorkEnded
 from core.turns import Finished, Outcome, PastTurn, Turn, Usage
@@ -48,11 +66,12 @@ LONGEST_WAIT_FOR_ERASURES_SECONDS = 30.0
 
 @dataclass(slots=True)
 class _Synced:
-    """How far one try came: what its thread certainly contains, and which thread it is."""
+    """How far one try came: what its thread certainly contains, and which thread it is; and all that was told in it."""
 
     conversation_id: str | None
     tokens: int
     number: int | None = None
+    told: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +173,7 @@ class Threads:
                 fitting.has_fitted()
                 return result
             except ModelTrouble as trouble:
-                _report(turn, begun.plan, tries, trouble)
+                _report(turn, tries, trouble, synced.told)
                 rebuild = _needs_another_thread(trouble, tries)
                 if trouble.handling.thread == "as it was" and not rebuild:
                     await self._store.threads.settle(turn, synced.number, synced.tokens)
@@ -164,6 +183,8 @@ class Threads:
                 late = pause is None or asyncio.get_running_loop().time() + pause >= deadline
                 if pause is None or late or not answer.may_begin_anew:
                     raise
+                if trouble.handling.retry == "without files":
+                    turn = await self._without_files(turn, begun.plan)
             answer.replace("")
             await asyncio.sleep(pause)
             goes_alone = fitting.budget is not None and tries == MOST_TRIES - 1
@@ -239,13 +260,14 @@ class Threads:
         it_answers: Callable[[], None], patience: float | None,
     ) -> Result:  # fmt: skip
         assert begun.plan is not None
-        question = Said("user", _asked(turn))
-        messages = [question]
-        if self._conversations is None:
-            messages = [*_messages(begun.plan.catch_up), question]
-        else:
-            await self._catch_up(turn, begun.plan.catch_up, synced)
         assistant = fitting.assistant(begun.plan.costs)
+        synced.told += [turn.question, _asked(turn)]
+        earlier: list[Said] = []
+        if self._conversations is None:
+            earlier = await self._messages(begun.plan.catch_up, synced)
+        else:
+            await self._catch_up(turn, assistant, begun.plan.catch_up, synced)
+        messages = [*earlier, await self._with_files(_asked(turn), begun.plan.enclosed, synced)]
         instructions = self._instructions(turn, assistant)
         ask = Ask(assistant, instructions, messages, _asker(turn), synced.conversation_id, patience)
         finished, response_id = await self._listen(ask, answer, it_answers)
@@ -253,7 +275,7 @@ class Threads:
             finished.usage = self.estimate(begun, finished.text)
         return Result(finished, synced.conversation_id, response_id)
 
-    async def _catch_up(self, turn: Turn, tell: Sequence[PastTurn], synced: _Synced) -> None:
+    async def _catch_up(self, turn: Turn, assistant: Assistant, tell: Sequence[PastTurn], synced: _Synced) -> None:
         assert self._conversations is not None
         if synced.conversation_id is None:
             synced.conversation_id = await self._conversations.open(_asker(turn))
@@ -261,7 +283,8 @@ class Threads:
                 self.look_for_erasures()
         missing = iter(tell)
         while batch := list(islice(missing, TURNS_PER_TELLING)):
-            await self._conversations.tell(synced.conversation_id, _messages(batch))
+            messages = await self._messages(batch, synced)
+            await self._conversations.tell(synced.conversation_id, messages, assistant)
             synced.number = batch[-1].number
             synced.tokens += sum(map(_tokens, batch))
 
@@ -279,20 +302,83 @@ class Threads:
         assert finished is not None  # LanguageModel promises it, or trouble
         return finished, noting.missing
 
+    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _messages(self, turns: Sequence[PastTurn], synced: _Synced) -> list[Said]:
+        messages: list[Said] = []
+        for past in turns:
+            messages.append(await self._with_files(past.question, past.enclosed, synced, again=True))
+            messages.append(Said("assistant", past.answer))
+            synced.told.append(past.answer)
+        return messages
+
+    async def _with_files(
+        self, text: str, enclosed: Sequence[Enclosed], synced: _Synced, *, again: bool = False
+    ) -> Said:
+        """What a person said, with what is attached to it."""
+        texts: list[str] = [text]
+        enclosures: list[Enclosure] = []
+        for each in enclosed:
+            if each.form != "line":
+                found = await self._file(each)
+                if isinstance(found, str):
+                    texts.append(found)
+                else:
+                    enclosures.append(found)
+        texts += lines_of(enclosed, again=again)
+        synced.told += [*texts, *(each.instead for each in enclosures), *(each.attachment.name for each in enclosed)]
+        return Said("user", "\n\n".join(texts), enclosures)
+
+    async def _file(self, enclosed: Enclosed) -> Enclosure | str:
+        """A file that goes along, or what is said instead."""
+        attachment = enclosed.attachment
+        gone = f"{attachment.line}, which is not kept any more"
+        text = await self._store.attachments.text_of(attachment.id)
+        if text is None:
+            return gone
+        block = text_block(attachment, text, enclosed.tokens) if text else ""
+        if enclosed.form == "text" or attachment.form not in ("image", "pdf"):
+            return block or f"{attachment.line}, which holds no text"
+        pieces: list[bytes] = []
+        while piece := await self._store.attachments.piece_of(attachment.id, len(pieces)):
+            pieces.append(piece)
+        data = b"".join(pieces)
+        if len(data) != attachment.kept:
+            return gone
+        kind: Readable = "images" if attachment.form == "image" else "pdf"
+        instead = block or f"{attachment.line}, of a kind that this language model cannot read"
+        return Enclosure(kind, attachment.name, attachment.media_type, data, attachment.line, instead)
+
+    async def _without_files(self, turn: Turn, plan: Plan) -> Turn:
+        """The turn with its files refused for good, or else those that were told again before it."""
+        of_past = [each for past in plan.catch_up for each in past.enclosed]
+        refused = _whole(plan.enclosed) or _whole(of_past)
+        await self._store.attachments.refuse(turn, [each.id for each in refused], REFUSED_BY_MODEL)
+        logger.warning("turn %s: the language model refuses %d files", turn.reference, len(refused))
+        return replace(
+            turn,
+            attachments=[
+                replace(each, problem=REFUSED_BY_MODEL) if each in refused else each for each in turn.attachments
+            ],
+        )
+
     # ── deciding what is told first ──────────────────────────────────────────────────────────────────────────────────
 
     def _going_on(self, turn: Turn, budget: int, state: ThreadState, transcript: Transcript) -> Plan | None:
         """The plan by which the thread goes on, told what is new; None where it cannot, or would cost too much."""
         if not self._may_go_on(state, turn):
             return None
-        new = _within(transcript(state.synced), budget // 2)
+        enclosed = _enclosed(turn, budget)
+        new = _within(_with_files_again(transcript(state.synced), budget), budget // 2)
         if new is None:
             return None
-        costs = state.tokens + sum(map(_tokens, new)) + tokens_in(_asked(turn))
+        costs = state.tokens + sum(map(_tokens, new)) + tokens_in(_asked(turn)) + _costs(enclosed)
         if costs > budget:
             return None
-        catch_up = _oldest_first(transcript(state.begins - 1)) if self._conversations is None else new
-        return Plan(begins=None, catch_up=catch_up, context_tokens=state.tokens, costs=costs)
+        catch_up = new
+        if self._conversations is None:
+            catch_up = _oldest_first(_with_files_again(transcript(state.begins - 1), budget))
+        return Plan(begins=None, catch_up=catch_up, context_tokens=state.tokens, costs=costs, enclosed=enclosed)
 
     def _may_go_on(self, state: ThreadState, turn: Turn) -> bool:
         where = (state.conversation_id is None) == (self._conversations is None)
@@ -357,11 +443,35 @@ class _Noting:
 def _rebuilt(turn: Turn, instructions: str, budget: int, transcript: Transcript) -> Plan:
     """The plan by which a new thread is begun, told the newest turns that half of the budget has room for."""
     context_tokens = tokens_in(instructions)
-    question = tokens_in(_asked(turn))
-    newest = _newest_within(transcript(0), budget // 2 - context_tokens - question)
+    enclosed = _enclosed(turn, budget)
+    question = tokens_in(_asked(turn)) + _costs(enclosed)
+    room = budget // 2 - context_tokens - question
+    newest = _newest_within(_with_files_again(transcript(0), max(room, 0)), room)
     costs = context_tokens + sum(map(_tokens, newest)) + question
     begins = newest[0].number if newest else turn.number
-    return Plan(begins=begins, catch_up=newest, context_tokens=context_tokens, costs=costs)
+    return Plan(begins=begins, catch_up=newest, context_tokens=context_tokens, costs=costs, enclosed=enclosed)
+
+
+def _enclosed(turn: Turn, budget: int) -> list[Enclosed]:
+    """What is attached to a question in the form in which three quarters of the budget have room for it."""
+    return Room(budget * 3 // 4 - tokens_in(_asked(turn))).enclosed(turn.attachments)
+
+
+def _with_files_again(newest_first: Iterator[PastTurn], room: int) -> Iterator[PastTurn]:
+    """The same turns, the newest of them with what was attached to them, which half of the room is for."""
+    files = Room(room // 2, MOST_BYTES_AT_ONCE // 2)
+    for past in newest_first:
+        attached = [each.attachment for each in past.enclosed]
+        yield replace(past, enclosed=files.enclosed_again(attached)) if attached else past
+
+
+def _costs(enclosed: Sequence[Enclosed]) -> int:
+    return sum(each.costs for each in enclosed)
+
+
+def _whole(enclosed: Sequence[Enclosed]) -> list[Attachment]:
+    """Those that go along as files."""
+    return [each.attachment for each in enclosed if each.form == "whole" and each.attachment.kept]
 
 
 def tokens_in(text: str) -> int:
@@ -370,7 +480,7 @@ def tokens_in(text: str) -> int:
 
 
 def _tokens(synced: PastTurn) -> int:
-    return tokens_in(synced.question) + tokens_in(synced.answer)
+    return tokens_in(synced.question) + tokens_in(synced.answer) + _costs(synced.enclosed)
 
 
 def _within(newest_first: Iterator[PastTurn], room: int) -> list[PastTurn] | None:
@@ -399,12 +509,6 @@ def _oldest_first(newest_first: Iterator[PastTurn]) -> list[PastTurn]:
     return list(newest_first)[::-1]
 
 
-def _messages(turns: Sequence[PastTurn]) -> list[Said]:
-    return [
-        message for synced in turns for message in (Said("user", synced.question), Said("assistant", synced.answer))
-    ]
-
-
 def _asked(turn: Turn) -> str:
     question = as_prompt(turn.question, turn.frame)
     return f"{turn.context}\n\n{question}" if turn.context else question
@@ -415,13 +519,13 @@ def _asker(turn: Turn) -> str:
 
 
 def _is_alone(plan: Plan) -> bool:
-    """Whether the question goes out without any history."""
-    return plan.begins is not None and not plan.catch_up
+    """Whether the question goes out without any history, and without a file that could be left out."""
+    has_files = any(each.form != "line" for each in plan.enclosed)
+    return plan.begins is not None and not plan.catch_up and not has_files
 
 
-def _report(turn: Turn, plan: Plan, tries: int, trouble: ModelTrouble) -> None:
+def _report(turn: Turn, tries: int, trouble: ModelTrouble, told: Sequence[str]) -> None:
     """Tell operators how a try failed, in the provider's words where there are any."""
-    told = [turn.question, _asked(turn), *(said.text for said in _messages(plan.catch_up))]
     said = without_echo(trouble.said, told)
     level = logging.WARNING if said or trouble.kind is TroubleKind.SILENT else logging.INFO
     logger.log(level, "turn %s, try %d: %s%s", turn.reference, tries, trouble.cause, f": {said}" if said else "")
@@ -465,6 +569,8 @@ def _pause(trouble: ModelTrouble, tries: int, plan: Plan, fitting: Fitting) -> f
         return None
     if retry == "once" and (tries > 1 or _silence_left(trouble) < LEAST_SECONDS_TO_LISTEN):
         return None
+    if retry == "without files":
+        return 0.0 if _whole(plan.enclosed) or any(_whole(past.enclosed) for past in plan.catch_up) else None
     if retry == "with less history":
         fits = fitting.may_fit_after(plan.costs, window=trouble.window, alone=_is_alone(plan))
         return 0.0 if fits else None

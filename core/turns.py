@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from core.attachments import Attachment, Enclosed, GivenFile
 from core.frames import Frame, Remarks
 
 
@@ -74,7 +75,8 @@ class Question:
     NoPrivateHere where it holds a password. `frame` tells who asks, where a model is to tell several people apart.
     `gesture` is what a person did to ask, where a platform may tell of it as several messages: within a day they are
     one question. What is asked `by_app` is refused with OnlyApps after so many of those in a session that no person
-    asked in between. A question that is a `line` may be joined by others, or join one.
+    asked in between. A question that is a `line` may be joined by others, or join one. `files` are
+    only needed until it is accepted.
     """
 
     surface: str
@@ -91,6 +93,7 @@ class Question:
     gesture: str | None = None
     by_app: bool = False
     line: Line | None = None
+    files: Sequence[GivenFile] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class Turn:
     outcome: Outcome | None = None
     joins: str | None = None
     attempts: int = 0  # that ended with their process, since it was asked or its end was stored; see `core.suspects`
+    attachments: Sequence[Attachment] = ()
 
     @property
     def is_suspected(self) -> bool:
@@ -167,11 +171,12 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True)
 class PastTurn:
-    """A closed turn as a language model is told it."""
+    """A closed turn as a language model is told it, with what was attached to its question."""
 
     number: int
     question: str
     answer: str
+    enclosed: Sequence[Enclosed] = ()
 
 
 @dataclass(slots=True)
@@ -220,6 +225,7 @@ class Exchange:
     assistant: str
     private: bool
     asked_at: float
+    attachments: Sequence[Attachment] = ()
 
 
 @dataclass(frozen=True, slots=True)

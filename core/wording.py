@@ -13,6 +13,36 @@ CUT_OFF = {
     "content_filter": Sentence("*(The answer was cut off here by the language model's content filter.)*"),
 }
 CUT_OFF_SOMEHOW = Sentence("*(The answer was cut off here.)*")
+LARGER = "it is larger than {most} bytes"
+TOO_MANY_PIXELS = "it has more than {most} pixels"
+# Why a file cannot be read, as the process that reads it says it, which knows no sentences; and as the store does.
+PROBLEMS_OF_FILES = (
+    Sentence("files of this kind cannot be read"),
+    Sentence("it cannot be read"),
+    Sentence("it has no pages"),
+    Sentence("it is damaged, or not what it seems to be"),
+    Sentence("it is empty"),
+    Sentence("it is encrypted"),
+    Sentence("it is encrypted, or of a kind of Office before 2007"),
+    Sentence("it takes too long to read"),
+    Sentence("it takes too much memory to read"),
+    Sentence("it would unpack to too much"),
+    Sentence("pictures of this kind cannot be read: a JPEG or PNG can"),
+    Sentence("sound and film cannot be read"),
+    Sentence("this conversation holds as many files as it may: begin a new one, or reset this one"),
+    Sentence("I was sent as many files as I may keep in a day"),
+    Sentence("the language model refuses it, or another one that came with it"),
+)
+
+
+def problem_of_a_file(problem: str) -> Sentence:
+    """Why a file cannot be read, as it was stored."""
+    sentence = as_it_was_stored(problem, LARGER, TOO_MANY_PIXELS)
+    digits = str(sentence.parts.get("most", "")).replace(",", "")
+    if not digits.isdecimal():
+        return sentence
+    most = int(digits)
+    return Sentence(LARGER, most=most) if sentence.template == LARGER else Sentence(TOO_MANY_PIXELS, most=most)
 
 
 def answer_in_language(answer: str, locale: str) -> str:

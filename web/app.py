@@ -22,7 +22,7 @@ from web.docs import docs_routes
 from web.ending import draining_on_signals
 from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
-from web.limits import BoundedBody
+from web.limits import BodyBounds, BoundedBody
 from web.pages import page_routes, page_with
 from web.problems import Unexpected, answer_with_sentences
 from web.rates import Rates
@@ -37,6 +37,9 @@ status_routes = APIRouter()
 class _WebApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         described = super().openapi()
+        form = described["paths"]["/ask"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        for schema in (form, described["components"]["schemas"]["AskBody"]):
+            schema["properties"]["files"]["maxItems"] = self.state.bounds.files
         chat: Chat | None = getattr(self.state, "chat", None)
         if chat is not None:
             public = [assistant.name for assistant in chat.assistants if not assistant.private]
@@ -81,6 +84,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     )
     app.state.rates = Rates(settings)
     app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
+    app.state.bounds = BodyBounds.by(settings)
     app.state.chat_page = page_with(settings.chat_page_key)
     routers = [
         ask_routes, turn_routes, session_routes, delivery_routes(delivered), status_routes, docs_routes, page_routes,
@@ -89,7 +93,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
         app.include_router(router)
     answer_with_sentences(app, routers)
     app.add_middleware(AskDirectly)
-    app.add_middleware(BoundedBody, most=settings.max_body_bytes)
+    app.add_middleware(BoundedBody, bounds=app.state.bounds)
     app.add_middleware(Unexpected)
     app.add_middleware(
         CORSMiddleware,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,15 +15,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core import Answer, Chat, ChatError, Frame, Outcome, Question, Turn, answer_in_language, as_moment
+from core import Answer, Chat, ChatError, Frame, GivenFile, Outcome, Question, Turn, answer_in_language, as_moment
 from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, caller_of
-from web.depends import OpenChat, OpenRates
-from web.problems import UnknownTurn, problem_of, problems
+from web.depends import OpenBounds, OpenChat, OpenRates
+from web.files import FORM, FORM_DESCRIBED, FileBody, FileNote, Form, decoded
+from web.problems import UnknownTurn, problem_of, problems, sentence_of
+from web.rates import Rates
 from web.streams import EVENT_STREAM, EventStream, wants_events
 
 LONGEST_KEY, LONGEST_EVENT_ID = 255, 100
 LONGEST_TIME_ZONE = 100
+MOST_FILES_IN_JSON = 100  # the settings say less; more are not even decoded
 ASKED_ANEW = (Outcome.FAILED, Outcome.INTERRUPTED)  # by whoever asks with the same key again
 
 
@@ -48,13 +52,22 @@ class AskBody(BaseModel):
             examples=["Europe/Berlin"],
         ),
     ] = None
+    files: Annotated[
+        list[FileBody],
+        Field(
+            default_factory=list,
+            max_length=MOST_FILES_IN_JSON,
+            description="Pictures, PDFs, text, tables, documents. As a form they may be larger.",
+        ),
+    ]
 
 
 class AskReply(BaseModel):
-    """The answer."""
+    """The answer; and, where files came with the question, what became of them."""
 
     session_id: Annotated[str, Field(examples=["12345"])]
     response: Annotated[str, Field(examples=["Hello! I am fine. What can I do for you?"])]
+    files: Annotated[list[FileNote] | None, Field(description="Only where there are any.", examples=[None])] = None
 
 
 class Stopping(BaseModel):
@@ -115,27 +128,110 @@ class AskDirectly:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        headers, state = request.headers, request.app.state
+        headers = request.headers
         key, last = headers.get("idempotency-key"), headers.get("last-event-id")
         is_usual = key is None or 0 < len(key) <= LONGEST_KEY
         is_usual &= last is None or len(last) <= LONGEST_EVENT_ID
-        if not is_usual or headers.get("content-type") != "application/json":
-            await self._app(scope, receive, send)
-            return
-        response: Response
+        content_type = headers.get("content-type", "")
         try:
-            text = await request.body()
-            try:
-                body = AskBody.model_validate_json(text)
-            except ValidationError:
-                await self._app(scope, _again(text, receive), send)
-                return
-            response = await ask(request, state.chat, state.rates, await caller_of(request), body, key, last)
-            await response(scope, receive, send)
+            if is_usual and content_type == "application/json":
+                response = await self._ask(request, receive, send, key, last)
+            elif is_usual and content_type.lower().startswith(FORM):
+                response = await _ask_by_form(request, key, last)
+            else:
+                response = None
+                await self._app(scope, receive, send)
+            if response is not None:
+                await response(scope, receive, send)
         except ClientDisconnect:
             return
         except (ChatError, HTTPException) as error:
             await problem_of(error)(scope, receive, send)
+
+    async def _ask(
+        self, request: Request, receive: Receive, send: Send, key: str | None, last: str | None
+    ) -> Response | None:
+        """The response to a question in JSON; None where FastAPI has responded."""
+        text = b"".join([chunk async for chunk in request.stream()])  # which, unlike `body`, is not kept
+        try:
+            body = AskBody.model_validate_json(text)
+        except ValidationError:
+            await self._app(request.scope, _again(text, receive), send)
+            return None
+        del text
+        state = request.app.state
+        response: Response = await ask(
+            request, state.chat, state.rates, state.bounds, await caller_of(request), body, key, last
+        )
+        return response
+
+
+async def _ask_by_form(request: Request, key: str | None, last: str | None) -> Response:
+    state = request.app.state
+    caller = await caller_of(request)  # before anything is taken in of a stranger
+    form = await Form.read(request, state.bounds.files)
+    try:
+        try:
+            body = AskBody.model_validate({**form.fields, "files": []})
+        except ValidationError as error:
+            raise HTTPException(422, sentence_of(error.errors())) from None
+        files = await form.given()
+        if not files:
+            state.bounds.check_without_files(request.scope)
+        asked = _Asked(request, state.chat, state.rates, caller, body, last)
+        await asked.ask(body.user_input, files, key)
+    finally:
+        form.close()
+    return await asked.response()
+
+
+class _Asked:
+    """A question that is asked, and then answered in the way that its caller wants."""
+
+    def __init__(
+        self, request: Request, chat: Chat, rates: Rates, caller: Caller, body: AskBody, last_event_id: str | None
+    ) -> None:
+        self._chat = chat
+        self._rates = rates
+        self._caller = caller
+        self._session_id = body.session_id
+        self._time_zone = body.time_zone
+        self._language = language_accepted(request.headers)
+        self._last_event_id = last_event_id
+        self._streams = wants_events(request)
+        self._admitted: tuple[Turn, Answer, bool]
+
+    async def ask(self, text: str, files: Sequence[GivenFile], key: str | None) -> None:
+        """Have the question accepted, after which its files are not needed any more."""
+        caller = self._caller
+        question = Question(
+            surface=SURFACE,
+            session=caller.session(self._session_id),
+            text=text,
+            event_id=_event_id(caller, self._session_id, key),
+            address=caller.address,
+            may_wait=False,
+            may_unlock=caller.may_unlock,
+            files=files,
+            frame=Frame(moment=as_moment(time.time(), self._time_zone), bare=True) if self._time_zone else None,
+        )
+        self._admitted = await self._rates.admit(
+            caller.subjects,
+            partial(_answer, self._chat, question),
+            begins_nothing=partial(_is_asked_already, self._chat, question),
+            streams=self._streams,
+        )
+
+    async def response(self) -> Response:
+        """The answer. Raises AnswerFailed."""
+        turn, answer, had_room = self._admitted
+        if self._streams:
+            return EventStream(
+                self._rates, self._caller, turn, answer, self._last_event_id, had_room=had_room, language=self._language
+            )
+        text = answer_in_language((await answer.whole()).text, self._language)
+        notes = {"files": FileNote.all_of(turn.attachments)} if turn.attachments else {}
+        return JSONResponse({"session_id": self._session_id, "response": text, **notes}, headers=VARIES)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
@@ -153,13 +249,14 @@ turn_routes = APIRouter()
 
 
 @ask_routes.post(
-    "/ask", response_model=AskReply, responses=_ASK_RESPONSES, openapi_extra=WITH_OR_WITHOUT_A_KEY,
-    summary="Ask the assistant",
+    "/ask", response_model=AskReply, responses=_ASK_RESPONSES, summary="Ask the assistant",
+    openapi_extra={**WITH_OR_WITHOUT_A_KEY, **FORM_DESCRIBED},
 )  # fmt: skip
 async def ask(
     request: Request,
     chat: OpenChat,
     rates: OpenRates,
+    bounds: OpenBounds,
     caller: Calling,
     body: AskBody,
     idempotency_key: Annotated[
@@ -175,29 +272,17 @@ async def ask(
 ) -> Any:
     """Ask in a session, which keeps its thread. A password in `user_input` chooses the private assistant.
 
+    A file that cannot be read is named to the assistant and in `files`, with the reason; the question is asked anyway.
+
     A caller who leaves does not stop the answer: it is stored, and the same `Idempotency-Key` fetches it.
     """
-    question = Question(
-        surface=SURFACE,
-        session=caller.session(body.session_id),
-        text=body.user_input,
-        event_id=_event_id(caller, body.session_id, idempotency_key),
-        address=caller.address,
-        may_wait=False,
-        may_unlock=caller.may_unlock,
-        frame=Frame(moment=as_moment(time.time(), body.time_zone), bare=True) if body.time_zone else None,
-    )
-    streams, language = wants_events(request), language_accepted(request.headers)
-    turn, answer, had_room = await rates.admit(
-        caller.subjects,
-        partial(_answer, chat, question),
-        begins_nothing=partial(_is_asked_already, chat, question),
-        streams=streams,
-    )
-    if streams:
-        return EventStream(rates, caller, turn, answer, last_event_id, had_room=had_room, language=language)
-    text = answer_in_language((await answer.whole()).text, language)
-    return JSONResponse({"session_id": body.session_id, "response": text}, headers=VARIES)
+    if not body.files:
+        bounds.check_without_files(request.scope)
+    asked = _Asked(request, chat, rates, caller, body, last_event_id)
+    async with decoded(body.files) as files:
+        body.files = []  # what is decoded is not kept as well
+        await asked.ask(body.user_input, files, idempotency_key)
+    return await asked.response()
 
 
 @turn_routes.post(

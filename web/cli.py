@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -63,7 +63,10 @@ def run() -> None:
 
 @main.command()
 @click.option("--session", default="default", show_default=True, help="Which conversation to go on with.")
-def chat(session: str) -> None:
+@click.option(
+    "--file", "files", multiple=True, type=click.File("rb"), help="A file for the first question; may be repeated."
+)
+def chat(session: str, files: tuple[BinaryIO, ...]) -> None:
     """Talk to the assistants here in the terminal."""
     if not session.isprintable():
         raise click.BadParameter("it has to be one line of text.", param_hint="--session")
@@ -72,7 +75,7 @@ def chat(session: str) -> None:
         for line in start_warnings(settings, serving=False):
             click.echo(f"! {line}", err=True)
         try:
-            all_read = asyncio.run(converse(settings, session))
+            all_read = asyncio.run(converse(settings, session, files))
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise

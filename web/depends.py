@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from core import Chat
+from web.limits import BodyBounds
 from web.rates import Rates
 
 
@@ -20,5 +21,11 @@ async def _rates(request: Request) -> Rates:
     return rates
 
 
+async def _bounds(request: Request) -> BodyBounds:
+    bounds: BodyBounds = request.app.state.bounds
+    return bounds
+
+
 OpenChat = Annotated[Chat, Depends(_chat)]
 OpenRates = Annotated[Rates, Depends(_rates)]
+OpenBounds = Annotated[BodyBounds, Depends(_bounds)]

@@ -28,6 +28,7 @@ from core import (
     PasswordsClosed,
     Sentence,
     StoreUnavailable,
+    TooManyFiles,
     UnknownAssistant,
     UnknownSession,
     as_it_was_stored,
@@ -60,6 +61,7 @@ _NAMED_HEADERS: dict[int, Any] = {
 }
 _STATUS: dict[type[ChatError], int] = {
     BadQuestion: 422,
+    TooManyFiles: 413,
     EventReused: 422,
     UnknownAssistant: 422,
     UnknownSession: 404,
@@ -147,7 +149,7 @@ def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
     async def on_invalid(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return problem(422, _sentence(error.errors()))
+        return problem(422, sentence_of(error.errors()))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -173,7 +175,7 @@ def _methods_at(routes: Sequence[Route], request: Request) -> Sequence[str]:
     return sorted({method for route in routes if route.path == first for method in route.methods or ()})
 
 
-def _sentence(errors: Sequence[Any]) -> Sentence:
+def sentence_of(errors: Sequence[Any]) -> Sentence:
     """Where and why, without the input: FastAPI's own text would quote it, and it may hold a password."""
     first = errors[0]
     if first["type"] == "json_invalid":

@@ -15,6 +15,7 @@ from core import Chat, Exchange, SessionSummary, answer_in_language, failure_as_
 from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, Trusted
 from web.depends import OpenChat
+from web.files import FileNote
 from web.problems import problems
 
 MOST_OF_A_PAGE = 100
@@ -51,7 +52,8 @@ class SessionPage(BaseModel):
 class TranscriptTurn(BaseModel):
     """A question and what became of it.
 
-    Of a private one that this key may not read, `turn_id`, `question`, `answer` and `error` are null.
+    Of a private one that this key may not read, `turn_id`, `question`, `answer` and `error` are null, and there are no
+    `files`.
     """
 
     turn_id: Annotated[str | None, Field(examples=[_ID])]
@@ -63,6 +65,7 @@ class TranscriptTurn(BaseModel):
     assistant: Annotated[str, Field(examples=["Bob"])]
     private: Annotated[bool, Field(description="Whether a private assistant was asked.", examples=[False])]
     asked_at: Annotated[datetime, Field(examples=[_TIME])]
+    files: Annotated[list[FileNote], Field(description="What came with the question.", examples=[[]])]
 
     @classmethod
     def of(cls, exchange: Exchange, language: str) -> Self:
@@ -73,6 +76,7 @@ class TranscriptTurn(BaseModel):
             answer=answer and answer_in_language(answer, language),
             error=error and failure_as_stored(error).sentence.in_language(language), outcome=exchange.outcome,
             assistant=exchange.assistant, private=exchange.private, asked_at=_time(exchange.asked_at),
+            files=FileNote.all_of(exchange.attachments),
         )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from core import Answer, ChatError, Turn, answer_in_language
 from web.accept import VARIES, weights_in
 from web.callers import Caller
+from web.files import FileNote
 from web.rates import Rates
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
@@ -64,7 +66,9 @@ async def _events(session_id: str, turn: Turn, answer: Answer, last: str, langua
     known = _Prefix.told_by(last, answer.text)
     if known.length:
         answer.pin()
-    goes_on: dict[str, str | int] = {"from": known.length} if last else {}
+    goes_on: dict[str, Any] = {"from": known.length} if last else {}
+    if turn.attachments:
+        goes_on["files"] = FileNote.all_of(turn.attachments)
     yield _event("turn", {"turn_id": turn.id, **goes_on}, known.id)
     try:
         async for is_new in answer.news(at_least_every=SECONDS_BETWEEN_SIGNS_OF_LIFE):
@@ -108,6 +112,6 @@ class _Prefix:
         return f"{self.length}-{self._checksum:08x}"
 
 
-def _event(name: str, data: dict[str, str | int], event_id: str = "") -> bytes:
+def _event(name: str, data: dict[str, Any], event_id: str = "") -> bytes:
     identified = f"id: {event_id}\n" if event_id else ""
     return f"event: {name}\n{identified}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()

@@ -8,12 +8,12 @@ import getpass
 import io
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from typing import TextIO
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import BinaryIO, TextIO
 
 import click
 
-from core import Chat, ChatError, Question, Settings, open_chat
+from core import Chat, ChatError, GivenFile, Question, Settings, open_chat
 
 SURFACE = "terminal"
 HELP = """/reset            begin anew: assistants are not told any more what was said so far
@@ -22,16 +22,17 @@ HELP = """/reset            begin anew: assistants are not told any more what wa
 /quit             leave (so does Ctrl-D); Ctrl-C stops an answer"""
 
 
-async def converse(settings: Settings, name: str) -> bool:
+async def converse(settings: Settings, name: str, files: Sequence[BinaryIO] = ()) -> bool:
     """Ask what is typed, and show answers as they are written, until the input ends. Whether all of it could be read.
 
-    Raises OSError where the output takes nothing any more, BrokenPipeError where nobody reads it; the answer at that
-    time is stopped.
+    The files come with the first question that is accepted. Raises OSError where the output takes nothing any more,
+    BrokenPipeError where nobody reads it; the answer at that time is stopped.
     """
     _let_characters_cause_no_errors(sys.stdin, "surrogateescape")
     _let_characters_cause_no_errors(sys.stdout, "replace")
     hung_up: OSError | None = None
     all_read = True
+    attached = [GivenFile.measured(each.name, each) for each in files]
     async with open_chat(settings) as chat:
         leftovers = asyncio.create_task(_close_leftovers(chat))
         try:
@@ -42,8 +43,8 @@ async def converse(settings: Settings, name: str) -> bool:
                     all_read = False
                 elif line.startswith("/"):
                     click.echo(await _command(chat, _session(name), line))
-                elif line:
-                    await _ask(chat, _session(name), line)
+                elif line and await _ask(chat, _session(name), line, attached):
+                    attached = []
         except OSError as error:  # which is no failure of the chat
             hung_up = error
         finally:
@@ -78,10 +79,16 @@ async def _lines() -> AsyncIterator[str]:
         yield line
 
 
-async def _ask(chat: Chat, session: str, text: str) -> None:
+async def _ask(chat: Chat, session: str, text: str, files: Sequence[GivenFile]) -> bool:
+    """Ask, and show the answer. Whether the question was accepted."""
+    turn = None
     try:
-        turn = await chat.accept(Question(SURFACE, session, text, person=f"{SURFACE}:{getpass.getuser()}"))
+        question = Question(SURFACE, session, text, person=f"{SURFACE}:{getpass.getuser()}", files=files)
+        turn = await chat.accept(question)
         assert turn is not None  # without an event id nothing is a duplicate
+        for each in turn.attachments:
+            if each.problem is not None:
+                click.echo(f"! {each.name} cannot be read: {each.problem}.", err=True)
         shown = 0
         answer = chat.answering(turn)
         try:
@@ -97,6 +104,7 @@ async def _ask(chat: Chat, session: str, text: str) -> None:
             raise
     except ChatError as failure:
         click.echo(f"\n{failure.sentence}")
+    return turn is not None
 
 
 @contextlib.contextmanager

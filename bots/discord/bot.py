@@ -28,6 +28,7 @@ from bots.discord.command_names import CommandNames, localizations_in, registere
 from bots.discord.commands import DiscordCommands
 from bots.discord.content import author_of, quote_of, reference_of
 from bots.discord.destination import Destination, destination_of_turn
+from bots.discord.files import DiscordFiles, discords_hosts
 from bots.discord.gateway import as_message, guard, message_of_this_event
 from bots.discord.incoming import Heard, Incoming, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
@@ -37,6 +38,7 @@ from bots.discord.words import SURFACE, Here
 from bots.shared.asked_again import OFFER
 from bots.shared.background import background, carried_out
 from bots.shared.deliveries import InOrder
+from bots.shared.downloads import Downloads
 from bots.shared.incoming import Incoming as AnyIncoming
 from bots.shared.intake import Intake
 from bots.shared.rate_limiter import SharedPaces
@@ -171,13 +173,14 @@ class DiscordBot:
         self._deleted: set[int] = set()
         self.user = 0
         self.api = DiscordApi()
+        self.downloads = Downloads(discords_hosts(settings.discord_api_url))
         self._in_order = InOrder(chat)
         self.catch_up = DiscordCatchUp(
             chat, self.api, self._in_order, self._parse, self._take_in, seconds=settings.discord_catch_up_seconds
         )
         self.is_connected = self.catch_up.is_connected
         self._preparing = DiscordPreparing(
-            self.api, chat, allowed,
+            self.api, chat, allowed, DiscordFiles(self.api, self.downloads),
             may_read_all=self._heard.may_read_all, overhears=settings.discord_context_messages,
         )  # fmt: skip
         self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing, tables_are_code=True)
@@ -233,6 +236,7 @@ class DiscordBot:
         incoming = parse_message(message, raw, self.user, self._heard, masked=self._chat.masked)
         if incoming is None:
             return None
+        self._preparing.files.note(message.id, raw)
         destination: Destination = {**incoming.destination, "locale": self._locale_of(message)}
         return replace(incoming, destination=destination)
 
@@ -309,6 +313,7 @@ class DiscordBot:
         read = (await self._complete(incoming)).destination
         destination: Destination = {
             **to, "quoted": read["quoted"], "shown": read.get("shown", ""), "addressed": True,
+            "files": read.get("files", {"message": 0, "each": ()}),
         }  # fmt: skip
         place = Here(to["kind"], to["channel"], to["parent"], to["guild"]).place
         asker = "" if to["kind"] == "dm" else to["name"]
@@ -347,7 +352,7 @@ async def connected_discord(
         async with background() as tasks:
             bot = DiscordBot(settings, chat, tasks)
             connecting = connection.create_task(_stay_connected(settings, bot, alone=alone))
-            async with bot.responder.running(drain_seconds=drain_seconds):
+            async with bot.downloads.running(), bot.responder.running(drain_seconds=drain_seconds):
                 incoming = asyncio.create_task(bot.is_connected.wait())
                 await asyncio.wait(
                     {incoming, connecting}, timeout=SECONDS_TO_WAIT_FOR_DISCORD, return_when=FIRST_COMPLETED

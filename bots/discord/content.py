@@ -110,12 +110,13 @@ def answered_by(message: Json) -> Json | None:
     return answered if isinstance(answered, dict) else None
 
 
-def content_of(message: Json, bot: int, names: Names, masked: Mask = str) -> Content:
+def content_of(message: Json, bot: int, names: Names, masked: Mask = str, *, takes_files: bool = False) -> Content:
     """What a message says; what nobody wrote in it is `masked`. Nothing makes it fail.
 
-    `names` are those of people, roles and channels that it does not tell itself.
+    `names` are those of people, roles and channels that it does not tell itself. With `takes_files` its files, and
+    those of what it forwards, are to be fetched.
     """
-    reader = _Reader(masked, bot, names)
+    reader = _Reader(masked, bot, names, takes_files=takes_files)
     return reader.content(reader.message(message, 0))
 
 
@@ -136,8 +137,9 @@ def quote_of(answered: Json | None, bot: int, names: Names, masked: Mask) -> Quo
 class _Reader(Reader):
     """Reads what Discord's messages are made of."""
 
-    def __init__(self, masked: Mask, bot: int, names: Names) -> None:
-        super().__init__(masked)
+    def __init__(self, masked: Mask, bot: int, names: Names, *, takes_files: bool = False) -> None:
+        super().__init__(masked, takes_files=takes_files)
+        self._forwards = False  # whether what is read is forwarded
         self._bot = bot
         self._names = names
 
@@ -193,10 +195,13 @@ class _Reader(Reader):
         reference = _object(message, "message_reference")
         for snapshot in self.objects(message.get("message_snapshots"), "a forwarded message", depth):
             forwarded = _object(snapshot, "message")
+            before, self._forwards = len(self.shared), True
             with self.apart() as apart:
                 words = self.masked(self.message(forwarded, depth + 1), LONGEST_CONTENT)
+            self._forwards = False
             id_ = id_in(reference.get("message_id"))
-            text = "\n".join(part for part in (words, apart.text) if part)
+            files = ", ".join(file["name"] for file in self.shared[before:])
+            text = "\n".join(part for part in (words, apart.text, f"(Attached: {files})" if files else "") if part)
             self.quotes += [Quote(str(id_ or ""), "", "", text, apart.unread), *apart.quotes]
         if message.get("type") == THREAD_STARTER and depth == 1:
             answered = answered_by(message)
@@ -286,7 +291,14 @@ class _Reader(Reader):
             name = Sentence("a voice message")
         description = text_in(file.get("description"))
         self.say(f"{name}: {description}" if description else "")
-        self.miss(name)
+        id_ = id_in(file.get("id"))
+        if self.takes_files and id_:
+            is_voice_message = bool(is_voice or file.get("waveform"))
+            self.take({
+                "id": str(id_), "name": name, "is_voice": is_voice_message, "is_forwarded": self._forwards
+            })  # fmt: skip
+        else:
+            self.miss(name)
 
 
 def _object(value: Json, name: str) -> Json:

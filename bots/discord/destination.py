@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 
 from bots.discord.words import Kind
+from bots.shared.content import SharedFile
 from bots.shared.quotes import Quoted
 from core import Turn
 
@@ -17,6 +18,13 @@ class Command(TypedDict):
     application: int
     token: str
     at: float  # seconds since 1970
+
+
+class FilesOfAMessage(TypedDict):
+    """The files of a question's message, which are fetched before it is asked."""
+
+    message: int
+    each: Sequence[SharedFile]
 
 
 class Destination(TypedDict):
@@ -39,6 +47,7 @@ class Destination(TypedDict):
     by_app: NotRequired[bool]  # whether a bot or a webhook asks
     locale: NotRequired[str]  # of the person where Discord told it, else of the server
     shown: NotRequired[str]  # by the question's message, besides its words
+    files: NotRequired[FilesOfAMessage]
     title: NotRequired[str]  # of the post in a forum that it is in
     replied_to: NotRequired[Sequence[int] | None]  # by the message that it replies to: its channel and its id
     surroundings: NotRequired[Sequence[Sequence[str]]]  # what each part of it is, and its name

@@ -25,10 +25,11 @@ from bots.discord.content import (
 from bots.discord.destination import Command, Destination, was_asked_before
 from bots.discord.words import Here, opens_with, person_id
 from bots.shared import incoming, words
-from bots.shared.content import Mask, Quote
+from bots.shared.content import Mask, Quote, SharedFile
 from bots.shared.quotes import Quoted
 from core import Json, Sentence
 
+ONLY_A_MENTION = "@Bob"
 LONGEST_NAME_OF_A_PLACE = 500  # of what is kept; the model is told less
 MENTION_ME = Sentence(
     "I can only read messages here that mention me, or that reply to me with the mention switched on. Please say it "
@@ -125,7 +126,7 @@ def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *
     if raw.get("type") not in ACCEPTED_TYPES and not (is_addressed and message.content):
         return None  # it is new to us: somebody may say something by it, or not
     names |= dict.fromkeys(our_roles, "Bob")
-    content = content_of(raw, bot, names, masked)
+    content = content_of(raw, bot, names, masked, takes_files=True)
     is_hidden = not (message.content or may_read_all or here.kind == "dm" or content.says_anything)
     quote = next(iter(content.quotes), None)
     if quote is None and is_reply(raw) and left_out is None and not is_to_us:
@@ -133,7 +134,8 @@ def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *
     if app is not None:
         content = replace(content, words=masked(content.words))
     is_alone = answered_by(raw) is None and left_out is None and here.kind != "thread"  # no reply, in no thread
-    says_nothing = content.words in ("", "@Bob") and not (content.shown or content.unread or quote)
+    shows_more = content.has_more_than_words or quote is not None
+    says_nothing = content.words in ("", ONLY_A_MENTION) and not shows_more
     is_free = heard.is_free(here)
     session = here.session(message=message.id, user=speaker.id)
     lines_of = here.place if here.kind == "opens" else session  # where each message opens a session
@@ -152,6 +154,7 @@ def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *
             title=masked(title_of_post(message.channel)), by_app=app is not None,
             surroundings=surroundings_of(message.channel, message.guild, bot, masked),
             replied_to=reference_of(answered_by(raw) or {}) if is_reply(raw) and not is_to_us else None,
+            files=content.files,
         ),
         asker="" if here.kind == "dm" else speaker.name,
         files=tuple(words.names_of_files(content.unread, masked)),
@@ -161,7 +164,7 @@ def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *
         needs_no_mention=is_free and not is_for_somebody_else,
         by_app=app is not None,
         line_key=f"{lines_of}:{speaker.id}" if is_heard_next else "",
-        joins_earlier=answered_by(raw) is None and left_out is None and not (content.shown or content.unread or quote),
+        joins_earlier=answered_by(raw) is None and left_out is None and not shows_more,
         unreadable=MENTION_ME if is_hidden else None,
         said_at=discord.utils.snowflake_time(message.id).timestamp(),
         is_bare=mentions_us and is_alone and says_nothing and not is_hidden,
@@ -206,16 +209,19 @@ def destination_of(
     here: Here, speaker: Speaker, *, bot: int, message: int | None = None, command: Command | None = None,
     quoted: Quoted | None = None, addressed: bool = True, is_public: bool = True, may_post: bool = True,
     shown: str = "", title: str = "", by_app: bool = False, surroundings: Sequence[tuple[str, str]] = (),
-    replied_to: tuple[int, int] | None = None,
+    replied_to: tuple[int, int] | None = None, files: Sequence[SharedFile] = (),
 ) -> Destination:  # fmt: skip
     """What is needed to answer a question."""
-    return {
+    made: Destination = {
         "kind": here.kind, "channel": here.channel, "parent": here.parent, "guild": here.guild, "bot": bot,
         "message": message, "command": command, "user": speaker.id, "name": speaker.name,
         "roles": None if speaker.roles is None else sorted(speaker.roles), "quoted": quoted,
         "addressed": addressed, "is_public": is_public, "may_post": may_post, "shown": shown, "title": title,
         "by_app": by_app, "surroundings": surroundings, "replied_to": replied_to,
     }  # fmt: skip
+    if files and message:
+        made["files"] = {"message": message, "each": [*files]}
+    return made
 
 
 def command_of(interaction: discord.Interaction) -> Command:

@@ -29,10 +29,12 @@ from bots.discord.content import (
     reference_of,
 )
 from bots.discord.destination import Destination
-from bots.discord.incoming import Speaker
+from bots.discord.files import DiscordFiles
+from bots.discord.incoming import ONLY_A_MENTION, Speaker
 from bots.discord.settings import MOST_CONTEXT_MESSAGES
 from bots.discord.words import SURFACE, Here, names_in
 from bots.shared.prepare import (
+    SECONDS_FOR_FILES,
     SECONDS_OVERHEARD,
     SECONDS_TO_OVERHEAR,
     Context,
@@ -41,10 +43,11 @@ from bots.shared.prepare import (
     Preparing,
     Remembered,
 )
-from bots.shared.quotes import LEFT_OUT
-from bots.shared.words import SHOWN_BESIDES, told_locale
+from bots.shared.quotes import LEFT_OUT, NOT_TO_BE_TOLD, Quoted
+from bots.shared.words import NO_WORDS, SHOWN_BESIDES, told_locale
 from core import Chat, Frame, Json, Preparation, Remarks, Sentence, Turn, as_moment
 
+SECONDS_FOR_A_PASTE = 10.0
 SECONDS_TO_WARN = 3.0
 SECONDS_A_MEMBER_IS_KNOWN = 300.0
 EARLIER_MESSAGES = 50
@@ -95,15 +98,23 @@ class DiscordPreparing(Preparing[Destination]):
 
     failures = (*Preparing.failures, Refused)
 
-    def __init__(self, api: DiscordApi, chat: Chat, allowed: Allowed, *, may_read_all: bool, overhears: int) -> None:
+    def __init__(
+        self, api: DiscordApi, chat: Chat, allowed: Allowed, files: DiscordFiles, *, may_read_all: bool, overhears: int
+    ) -> None:
         super().__init__(chat, SURFACE)
         self._api = api
         self._allowed = allowed
+        self.files = files
         self._may_read_all = may_read_all
         self._overhears = overhears  # so many messages
         self._members = Remembered[tuple[int, int], Collection[int] | None]()
 
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
+        quoted = await self.quotes.told(turn, to["quoted"], is_picked=to["command"] is not None)
+        pasted = await self._pasted(turn, to)
+        if pasted is None:
+            fetches = self.files.fetches(to, forwards=_may_be_told(to["quoted"], quoted))
+            await self._chat.attach(turn, fetches, seconds=SECONDS_FOR_FILES)
         before = await self._chat.before(turn)
         chain, ids = await self._chain(turn, to)
         context = await self._earlier(before, to, besides=ids)
@@ -118,10 +129,16 @@ class DiscordPreparing(Preparing[Destination]):
             frame = replace(frame, people=await self._people(turn, aliases))
         remarks = [Remarks(TITLE_OF_THIS_POST, [("", to["title"])])] if to.get("title") and before is None else []
         remarks += [*context.remarks, *chain.remarks]
-        quoted = await self.quotes.told(turn, to["quoted"], is_picked=to["command"] is not None)
         remarks += [quoted] if quoted is not None else []
         remarks += [Remarks(SHOWN_BESIDES, [(to["name"], to["shown"])])] if to.get("shown") else []
-        return Preparation(frame=self._with_unread(frame, [*context.unread, *chain.unread]), remarks=remarks)
+        frame = self._with_unread(frame, [*context.unread, *chain.unread])
+        return Preparation(question=pasted, frame=frame, remarks=remarks)
+
+    async def _pasted(self, turn: Turn, to: Destination) -> str | None:
+        """The question that its person wrote, where Discord made a file of it since it is long."""
+        if turn.question not in (NO_WORDS, ONLY_A_MENTION) or turn.attachments or turn.unread:
+            return None
+        return await self.files.pasted(to, self._chat.longest_question, SECONDS_FOR_A_PASTE)
 
     async def _warn(self, to: Destination) -> None:
         if to["guild"] and to["message"]:  # what a command is given is not shown
@@ -251,6 +268,11 @@ class DiscordPreparing(Preparing[Destination]):
             for each in reversed(newest_first)
             if not _is_ours(each, to["bot"])
         ]  # fmt: skip
+
+
+def _may_be_told(quoted: Quoted | None, told: Remarks | None) -> bool:
+    """Whether the message that a question forwards, which stands for a quote of it, may be told with its files."""
+    return quoted is None or (bool(quoted["text"]) and told != NOT_TO_BE_TOLD)
 
 
 async def _follow(client: discord.Client, place: Sequence[int], found: list[Json]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 from core import Json
 
@@ -19,6 +20,7 @@ LONGEST_KIND = 40
 LONGEST_TEXT = 50_000  # characters of one text: more than may be asked
 LONGEST_SECRET = 1_000  # characters that a password may take, with whatever is hidden in it
 LONGEST_NAME = 200
+MOST_FILES = 20  # of a message; platforms have no more than half as many
 
 THE_REST = "the rest of the message"
 MORE = "and more"
@@ -38,19 +40,41 @@ class Quote:
     unread: tuple[str, ...] = ()
 
 
+class SharedFile(TypedDict):
+    """A file that is shared in a message, by the platform's id and as it is stored with a question: fit to be told.
+
+    `preview` is what the message itself has of it. One that `is_forwarded` belongs to the message that it forwards.
+    """
+
+    id: str
+    name: str
+    preview: NotRequired[str]
+    is_voice: NotRequired[bool]
+    is_forwarded: NotRequired[bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message says: the words that somebody wrote in it, what it shows besides, and names of what is unread."""
+    """What a message says: the words that somebody wrote in it, what it shows besides, and names of what is unread.
+
+    `files` are to be fetched, where somebody asks to be told of them.
+    """
 
     words: str = ""
     shown: str = ""
     quotes: tuple[Quote, ...] = ()
     unread: tuple[str, ...] = ()
+    files: tuple[SharedFile, ...] = ()
+
+    @property
+    def has_more_than_words(self) -> bool:
+        """Whether it shows anything besides its words."""
+        return bool(self.shown or self.quotes or self.unread or self.files)
 
     @property
     def says_anything(self) -> bool:
         """Whether there is anything to read in it, or to name."""
-        return bool(self.words or self.shown or self.quotes or self.unread)
+        return bool(self.words or self.has_more_than_words)
 
     @property
     def missed(self) -> Sequence[str]:
@@ -91,9 +115,14 @@ def kind_in(part: Json) -> str:
 
 
 class Reader:
-    """Takes down what one message says. What it is given is `masked` before it is cut: half a password is none."""
+    """Takes down what one message says. What it is given is `masked` before it is cut: half a password is none.
 
-    def __init__(self, masked: Mask, room: int = LONGEST_CONTENT) -> None:
+    Its files are unread, unless it `takes_files`.
+    """
+
+    def __init__(self, masked: Mask, room: int = LONGEST_CONTENT, *, takes_files: bool = False) -> None:
+        self.shared: list[SharedFile] = []
+        self.takes_files = takes_files
         self.lines: list[str] = []
         self.quotes: list[Quote] = []
         self._unread: dict[str, None] = {}  # in order
@@ -126,6 +155,13 @@ class Reader:
         if len(self._unread) >= MOST_UNREAD:
             what = MORE
         self._unread[self.masked(" ".join(what.split()), LONGEST_UNREAD)] = None
+
+    def take(self, file: SharedFile) -> None:
+        """Take down a file that is to be fetched."""
+        if len(self.shared) >= MOST_FILES:
+            self.miss(MORE)
+            return
+        self.shared.append({**file, "name": self.masked(" ".join(file["name"].split()), LONGEST_NAME)})
 
     def objects(self, value: object, what: str, depth: int) -> Iterator[Json]:
         """The objects in a list that is `depth` parts deep, as far as there is room; whatever else is there is missed.
@@ -186,4 +222,4 @@ class Reader:
     def content(self, words: str) -> Content:
         """What the message says. What it shows is left out where its words say it."""
         shown = self.text
-        return Content(words, "" if shown in words else shown, tuple(self.quotes), self.unread)
+        return Content(words, "" if shown in words else shown, tuple(self.quotes), self.unread, tuple(self.shared))

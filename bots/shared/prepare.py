@@ -19,6 +19,7 @@ LONGEST_EARLIER_MESSAGE = 2_000
 MOST_PEOPLE = 100
 SECONDS_OVERHEARD = 3_600.0  # before a question
 SECONDS_TO_OVERHEAR = 5.0
+SECONDS_FOR_FILES = 30.0
 NOT_SURE = Sentence("Sorry, I could not find out whether I may answer you. Please ask again in a minute.")
 MOST_REMEMBERED = 10_000
 

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, Protocol, Self
 
 from bots.shared import caller
 from bots.shared.caller import InDoubt, MessageGone, RateLimited, Refused, Undeliverable
 from bots.shared.words import above_the_answer, told_locale
-from core import Chat, Json, Turn, exponential_backoff
+from core import Attachment, Chat, Json, Turn, exponential_backoff
 
 __all__ = ["InDoubt", "Messages", "MessagesReply", "PostedMessages", "Reply", "State", "Undeliverable"]
 
@@ -46,6 +47,9 @@ class Reply(Protocol):
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
+
+    def note_attached(self, attachments: Sequence[Attachment]) -> None:
+        """What is shown from now on tells of these that are attached to the question."""
 
     def may_notify(self, people: Collection[str]) -> None:
         """What is shown from now on may notify these people, whom it mentions, and nobody else."""
@@ -236,6 +240,10 @@ class MessagesReply:
     async def locale(self) -> str:
         """See Reply."""
         return told_locale(self._turn.destination)
+
+    def note_attached(self, attachments: Sequence[Attachment]) -> None:
+        """See `Reply`."""
+        self._turn = replace(self._turn, attachments=attachments)
 
     def may_notify(self, people: Collection[str]) -> None:
         """See `Reply`. Whatever mentions somebody notifies them, unless a platform's own says more."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from bots.shared.words import below_the_answer
 from core import (
     Answer,
     AnswerFailed,
+    Attachment,
     Chat,
     Finished,
     Frame,
@@ -113,7 +114,8 @@ class Responder:
         except (LeaseLost, StoreUnavailable):
             self._chat.release(turn)
             return
-        around = _Around(turn.frame, tables_are_code=self._tables_are_code)
+        attached = partial(self._chat.attached_to, turn)
+        around = _Around(turn.frame, attached, tables_are_code=self._tables_are_code)
 
         async def prepare(turn: Turn) -> Preparation:
             preparation = await self._prepare(turn) if self._prepare is not None else Preparation()
@@ -149,9 +151,12 @@ class Responder:
 
 
 class _Around:
-    """What is known around a question when its answer is shown."""
+    """What is known around a question when its answer is shown. `attached` tells what is attached to it by now."""
 
-    def __init__(self, frame: Frame | None, *, tables_are_code: bool) -> None:
+    def __init__(
+        self, frame: Frame | None, attached: Callable[[], Sequence[Attachment]], *, tables_are_code: bool
+    ) -> None:
+        self._attached = attached
         self._tables_are_code = tables_are_code
         self.frame = frame
 
@@ -168,7 +173,8 @@ class _Around:
         self._mentions = Mentions(people, tables_are_code=self._tables_are_code)
 
     def mentioning(self, reply: Reply, text: str, *, whole: bool) -> str:
-        """A text with mentions of the people whom it names, whom the reply may notify."""
+        """A text with mentions of the people whom it names, whom the reply may notify; it knows what is attached."""
+        reply.note_attached(self._attached())
         text, people = self._mentions.made_in(text, whole=whole)
         reply.may_notify(people)
         return text

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 
 from bots.shared.caller import InDoubt, RateLimited, Refused
 from bots.shared.pages import BlankLines, Page, Place, after, certain, first_page, page_up_to, shown_between
 from bots.shared.reply import PostedMessages
-from core import Json, Turn
+from core import Attachment, Json, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,10 @@ class StreamedReply:
     def is_edited(self) -> bool:
         """Whether it is messages that are edited, by now."""
         return self._way is _Way.EDITED
+
+    def note_attached(self, attachments: Sequence[Attachment]) -> None:
+        """See `Reply`."""
+        self._turn = replace(self._turn, attachments=attachments)
 
     def may_notify(self, people: Collection[str]) -> None:
         """See `Reply`: whatever mentions somebody notifies them."""

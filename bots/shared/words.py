@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from core import Sentence, Turn, name_in_language, with_note
+from core import Attachment, Sentence, Turn, name_in_language, problem_of_a_file, with_note
 
 NO_WORDS = Sentence("(no words)")  # a question that is a file, or a mention and nothing else
 EARLIER_IN_THIS_THREAD = "Earlier in this thread, the oldest first"
 LAPSED = "_{lapsed} is locked again here, so this is answered by {assistant}._"
-NOT_SEEN = "_I cannot read attachments yet, so I have not seen: {names}_"
+NOT_SEEN = "_I have not seen: {names}_"
+MARKUP = "*_`~<>|\n@[]\\"  # of either platform, in the names of files
 NOT_SEEN_BEFORE = "_Of what was said before I have not seen: {names}_"
 OVERHEARD = "Said here shortly before, the oldest first, among others: none of it was said to you"
 SHOWN_BESIDES = "What the message shows besides its words"
@@ -54,15 +55,21 @@ def above_the_answer(turn: Turn, locale: str = "") -> str:
     mark = f"🔒 _{turn.assistant}_\n\n" if turn.private else ""
     if turn.lapsed and not turn.private:
         mark = f"{Sentence(LAPSED, lapsed=turn.lapsed, assistant=turn.assistant).in_language(locale)}\n\n"
-    files = turn.frame.attached if turn.frame is not None else ()
-    not_seen = Sentence(NOT_SEEN, names=_listed(files, locale)).in_language(locale)
-    return mark + (f"{not_seen}\n\n" if files else "")
+    unread = [name_in_language(name, locale) for name in (turn.frame.attached if turn.frame is not None else ())]
+    unread += [_with_its_problem(each, locale) for each in turn.attachments if each.problem is not None]
+    not_seen = Sentence(NOT_SEEN, names=", ".join(unread)).in_language(locale)
+    return mark + (f"{not_seen}\n\n" if unread else "")
 
 
 def below_the_answer(text: str, unread: Sequence[str], locale: str) -> str:
     """An answer, and what a person is told after it: what was not read of what was said before."""
     not_seen = Sentence(NOT_SEEN_BEFORE, names=_listed(unread, locale)).in_language(locale)
     return with_note(text, not_seen) if unread else text
+
+
+def _with_its_problem(attachment: Attachment, locale: str) -> str:
+    name = name_in_language(plain_name(attachment.name, MARKUP) or "a file", locale)
+    return f"{name} ({problem_of_a_file(attachment.problem or '').in_language(locale)})"
 
 
 def _listed(names: Sequence[str], locale: str) -> str:

@@ -26,7 +26,7 @@ REPEATABLE = frozenset(
     {
         "agents.sessions.rename", "agents.sessions.setStatus", "assistant.threads.setStatus",
         "assistant.threads.setSuggestedPrompts", "chat.delete", "chat.stopStream", "chat.update",
-        "conversations.history", "conversations.info", "conversations.replies", "usergroups.list",
+        "conversations.history", "conversations.info", "conversations.replies", "files.info", "usergroups.list",
         "usergroups.users.list", "users.info",
     }
 )  # fmt: skip
@@ -54,6 +54,7 @@ _RATES = {
     "conversations.history": (40, 8),
     "conversations.info": (40, 8),
     "conversations.replies": (40, 8),
+    "files.info": (90, 20),
     "usergroups.list": (12, 4),
     "users.info": (90, 40),
     "views.open": (90, 40),

@@ -80,5 +80,8 @@ class SlackAskedAgain:
             return None
         quoted = (await self._complete(incoming)).destination.get("quoted")
         asked_now = at if at and is_timestamp(at) else ts
-        destination = {**to, "ts": asked_now, "shown": incoming.content.shown, "quoted": quoted, "addressed": True}
+        destination = {
+            **to, "ts": asked_now, "shown": incoming.content.shown, "quoted": quoted, "addressed": True,
+            "files": [*incoming.content.files],
+        }  # fmt: skip
         return replace(incoming, destination=destination)

@@ -25,6 +25,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bots.shared.background import background, carried_out
 from bots.shared.deliveries import acknowledged
+from bots.shared.downloads import Downloads
 from bots.shared.incoming import Incoming as AnyIncoming
 from bots.shared.intake import Intake
 from bots.shared.responder import Responder
@@ -33,6 +34,7 @@ from bots.shared.words import names_of_files
 from bots.slack.api import BAD_TOKEN, SlackApi
 from bots.slack.commands import SlackCommands
 from bots.slack.destination import Destination
+from bots.slack.files import SlackFiles, slacks_hosts
 from bots.slack.prepare import Allowed, SlackPreparing
 from bots.slack.reply import SlackReply
 from bots.slack.settings import SlackSettings
@@ -72,6 +74,7 @@ class SlackBot:
         self._apps = frozenset(settings.slack_apps)
         self._follows_up = settings.slack_follow_ups == "always"
         self._api = SlackApi(client(), chat.troubles)
+        self.downloads = Downloads(slacks_hosts(settings.slack_api_url, token))
         self._statuses = Statuses(self._api, tasks, lambda user: self._preparing.known_locale_of(user))
         self._no_streams: set[str] = set()
         self._no_message_ids: set[str] = set()
@@ -79,8 +82,8 @@ class SlackBot:
         self._verifier = SignatureVerifier(secret) if secret else None
         allowed = Allowed(settings.slack_channels, settings.slack_people, settings.slack_strangers)
         preparing = self._preparing = SlackPreparing(
-            self._api, self._statuses, chat, allowed, follows_up=self._follows_up,
-            overhears=settings.slack_context_messages,
+            self._api, self._statuses, chat, allowed, SlackFiles(self._api, chat, self.downloads),
+            follows_up=self._follows_up, overhears=settings.slack_context_messages,
         )  # fmt: skip
         self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
         self._commands = SlackCommands(
@@ -204,7 +207,7 @@ async def open_slack(settings: SlackSettings, chat: Chat, *, drain_seconds: floa
     timeout = aiohttp.ClientTimeout(total=SECONDS_FOR_A_CALL)
     async with aiohttp.ClientSession(timeout=timeout) as session, background() as tasks:
         bot = SlackBot(settings, chat, session, tasks)
-        async with bot.responder.running(drain_seconds=drain_seconds):
+        async with bot.downloads.running(), bot.responder.running(drain_seconds=drain_seconds):
             yield bot
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from bots.shared.content import LONGEST_CONTENT, LONGEST_NAME, Content, Mask, Quote, Reader, kind_in, text_in
 from bots.shared.words import plain_name
@@ -34,6 +35,7 @@ NAMELESS_ATTACHMENT = "an attachment that says nothing"
 NOTHING_TO_SHOW = ("This content can't be displayed.", "This message contains interactive elements.",
                    "[no preview available]")  # fmt: skip
 QUOTES = ("is_share", "is_msg_unfurl", "is_reply_unfurl", "is_thread_root_unfurl")
+LONGEST_PREVIEW = 4_000  # characters of a file, as its message has them
 LONGEST_TEXT = 40_000  # characters of a message's text
 
 _MARKUP = re.compile(r"<([^<>\s][^<>]*)>")
@@ -139,12 +141,12 @@ def raw_words_of(message: Json) -> str:
     return reader.text
 
 
-def content_of(message: Json, masked: Mask = str, install: str = "") -> Content:
+def content_of(message: Json, masked: Mask = str, install: str = "", *, takes_files: bool = False) -> Content:
     """What a message says; people are still `<@U1>`, and what nobody wrote in it is `masked`. Nothing makes it fail.
 
-    Messages that it quotes are known as those of an installation.
+    Messages that it quotes are known as those of an installation. With `takes_files` its own files are to be fetched.
     """
-    reader = _Reader(masked, install)
+    reader = _Reader(masked, install, takes_files=takes_files)
     subtype = subtype_of(message)
     if subtype not in ACCEPTED_SUBTYPES and subtype not in OTHER_SUBTYPES:
         reader.miss(Sentence("a message of the kind {kind}", kind=kind_in({"type": subtype})))
@@ -161,20 +163,17 @@ def content_of(message: Json, masked: Mask = str, install: str = "") -> Content:
         if isinstance(about, dict):
             reader.say(readable(text_in(about.get("comment")) or text_in(about.get("name"))))
     content = reader.content(words)
-    return Content("", *_rest(content)) if is_of_an_app(message) and words in content.shown else content
-
-
-def _rest(content: Content) -> tuple[str, tuple[Quote, ...], tuple[str, ...]]:
-    return content.shown, content.quotes, content.unread
+    return replace(content, words="") if is_of_an_app(message) and words in content.shown else content
 
 
 class _Reader(Reader):
     """Reads what Slack's messages are made of. `in_markup`: what is said is left in Slack's own markup."""
 
     def __init__(
-        self, masked: Mask, install: str = "", *, in_markup: bool = False, room: int = LONGEST_CONTENT
-    ) -> None:
-        super().__init__(masked, room)
+        self, masked: Mask, install: str = "", *, in_markup: bool = False, room: int = LONGEST_CONTENT,
+        takes_files: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(masked, room, takes_files=takes_files)
         self._install = install
         self._readable: Callable[[str], str] = str if in_markup else readable
 
@@ -368,7 +367,7 @@ class _Reader(Reader):
             self.file(file, depth)
 
     def file(self, file: Json, depth: int) -> None:
-        """A file: its name, and as much of what is in it as the message has."""
+        """A file: its name, and as much of what is in it as the message has, unless it is to be fetched."""
         if file.get("mode") == "tombstone":
             self.miss("a file that was deleted")
             return
@@ -388,6 +387,9 @@ class _Reader(Reader):
         if not text and isinstance(spoken, dict) and isinstance(preview := spoken.get("preview"), dict):
             text, is_cut = text_in(preview.get("content")), bool(preview.get("has_more"))
             self.say(f"{name}, as Slack transcribed it:\n{text}" if text else "")
+        elif self.takes_files and depth == 0 and not file.get("plain_text") and _ID.fullmatch(id_ := _id_of(file)):
+            self.take({"id": id_, "name": name, "preview": self.masked(text, LONGEST_PREVIEW)})
+            return
         else:
             self.say(f"{name}:\n{text}" if text else "")
         if not text:
@@ -404,6 +406,10 @@ def name_of_file(file: Json) -> str:
     if title and name and title != name:
         return f"{title} ({name})"
     return title or name or A_FILE
+
+
+def _id_of(file: Json) -> str:
+    return text_in(file.get("id"))
 
 
 def _plain(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict, cast
 
+from bots.shared.content import SharedFile
 from bots.shared.quotes import Quoted
 from core import Turn
 
@@ -29,6 +30,7 @@ class Destination(TypedDict):
     by_command: NotRequired[bool]  # whether it was typed as a command, which nobody else can read
     beside: NotRequired[str]  # the channel that its person has open beside a direct message
     shown: NotRequired[str]  # by the question's message, besides its words
+    files: NotRequired[list[SharedFile]]  # of its message, which are fetched before it is asked
     quoted: NotRequired[list[Quoted]]  # messages that it forwards or links to
 
 

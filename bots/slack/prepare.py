@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from bots.shared.content import text_in
 from bots.shared.prepare import (
+    SECONDS_FOR_FILES,
     SECONDS_OVERHEARD,
     SECONDS_TO_OVERHEAR,
     Context,
@@ -32,6 +33,7 @@ from bots.slack.content import (
     subtype_of,
 )
 from bots.slack.destination import Destination
+from bots.slack.files import SlackFiles
 from bots.slack.settings import ALL_TEAMS, MOST_CONTEXT_MESSAGES
 from bots.slack.shape import is_timestamp
 from bots.slack.status import Statuses
@@ -44,7 +46,7 @@ from bots.slack.words import (
     title_of,
     with_names,
 )
-from core import Chat, Frame, Json, Preparation, Remarks, Sentence, Turn, as_moment
+from core import Attachment, Chat, Frame, Json, Preparation, Remarks, Sentence, Turn, as_moment
 
 SECONDS_A_GROUP_IS_KNOWN = 300.0
 SECONDS_TO_WAIT_FOR_A_NAME = 3.0
@@ -110,12 +112,14 @@ class SlackPreparing(Preparing[Destination]):
     failures = (*Preparing.failures, Refused)
 
     def __init__(
-        self, api: SlackApi, statuses: Statuses, chat: Chat, allowed: Allowed, *, follows_up: bool, overhears: int
-    ) -> None:
+        self, api: SlackApi, statuses: Statuses, chat: Chat, allowed: Allowed, files: SlackFiles, *, follows_up: bool,
+        overhears: int,
+    ) -> None:  # fmt: skip
         super().__init__(chat, SURFACE, Quotes(chat, SURFACE, lambda id_: id_.partition(":")[2]))
         self._api = api
         self._statuses = statuses
         self._allowed = allowed
+        self._files = files
         self._follows_up = follows_up
         self._overhears = overhears  # so many messages
         self._names = Remembered[str, str]()
@@ -126,14 +130,15 @@ class SlackPreparing(Preparing[Destination]):
         self._names_of_groups = Remembered[str, Mapping[str, str]]()
 
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
+        attached = await self._chat.attach(turn, self._files.fetches(to), seconds=SECONDS_FOR_FILES)
         context = await self._earlier(turn, to)
         asker = f"<@{to['user']}>" if to["user"] else to.get("app", "")
         remarks = [*context.remarks]
         for quoted in to.get("quoted") or ():
             told = await self.quotes.told(turn, quoted, is_picked=False)
             remarks += [told] if told is not None and told not in remarks else []
-        if to.get("shown"):
-            remarks.append(Remarks(SHOWN_BESIDES, [(asker, to["shown"])]))
+        if shown := _shown_besides(to, attached):
+            remarks.append(Remarks(SHOWN_BESIDES, [(asker, shown)]))
         here = await self._channel(to["channel"]) if to["kind"] == "channel" else Channel()
         beside = await self._channel(to["beside"]) if to.get("beside") else Channel()
         texts = [turn.question, here.topic, *(text for each in remarks for said in each.said for text in said)]
@@ -375,6 +380,16 @@ class SlackPreparing(Preparing[Destination]):
         if is_of_an_app(message) or subtype_of(message) not in ACCEPTED_SUBTYPES:
             return message.get("user") == to["bot"]
         return message.get("user") == to["bot"] or is_for_us(raw_words_of(message), to["bot"], in_ours=in_ours)
+
+
+def _shown_besides(to: Destination, attached: Sequence[Attachment]) -> str:
+    """What a message shows besides its words; of a file that cannot be read, what the message itself has of it."""
+    previews = [
+        f"{file['name']}:\n{file['preview']}"
+        for file, attachment in zip(to.get("files") or (), attached, strict=False)
+        if attachment.problem is not None and file.get("preview")
+    ]
+    return "\n".join(part for part in (to.get("shown", ""), *previews) if part)
 
 
 def _is_somebody(to: Destination) -> bool:

@@ -147,17 +147,19 @@ def parse_message(
     is_addressed = kind == "im" or mentions_us
     if subtype not in ACCEPTED_SUBTYPES and not is_addressed:  # new to us: somebody may say something by it, or not
         return None
-    content = content_of(event, masked, install)
+    content = content_of(event, masked, install, takes_files=True)
     words_said = readable(text).strip()
     if app is not None:
         words_said = masked(words_said)
-    says_nothing = not (words_said or content.shown or content.quotes or content.unread)
+    says_nothing = not (words_said or content.has_more_than_words)
     source = {
         "install": install, "team": team, "bot": bot, "user": user, "channel": channel, "user_team": user_team,
         "kind": kind, "ts": ts, "thread": thread,
     }  # fmt: skip
     more = {"stranger": is_stranger, "addressed": is_addressed, "shown": content.shown}
     destination = {**source, **more, **_beside(event, kind)}
+    if content.files:
+        destination["files"] = [*content.files]
     session, place = session_id(install, channel, thread), place_id(install, channel)
     person = person_id(install, user)
     if app is not None:  # no person, whoever made it say this: what they may do is not for it
@@ -176,7 +178,7 @@ def parse_message(
         by_app=app is not None,
         # Each message that is said directly opens a thread; in a channel nothing is heard without a mention.
         line_key=f"{session if thread != ts else place}:{person}" if thread != ts or kind == "im" else "",
-        joins_earlier=not (content.shown or content.quotes or content.unread),
+        joins_earlier=not content.has_more_than_words,
         files=content.unread,
         is_addressed=is_addressed,
         mentions_us=mentions_us,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import base64
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -10,7 +11,8 @@ import openai
 from openai import AsyncOpenAI
 from openai.pagination import AsyncConversationCursorPage
 
-from core.language_model import ModelTrouble, Said, TroubleKind
+from core.assistants import Assistant, Readable
+from core.language_model import Enclosure, ModelTrouble, Said, TroubleKind
 from core.openai_model.errors import trouble_of
 
 T = TypeVar("T")
@@ -23,9 +25,10 @@ ITEMS_PER_PAGE = 5  # an item may hold a whole picture, which is listed with it
 class OpenAIConversations:
     """Conversations kept at OpenAI. See Conversations."""
 
-    def __init__(self, client: AsyncOpenAI, make: Make) -> None:
+    def __init__(self, client: AsyncOpenAI, make: Make, reads: Callable[[Assistant], Collection[Readable]]) -> None:
         self._client = client
         self._make = make
+        self._reads = reads
 
     async def open(self, asker: str) -> str:
         """Make an empty conversation."""
@@ -38,9 +41,10 @@ class OpenAIConversations:
             raise
         return conversation_id
 
-    async def tell(self, conversation_id: str, messages: Sequence[Said]) -> None:
+    async def tell(self, conversation_id: str, messages: Sequence[Said], assistant: Assistant) -> None:
         """Add messages at the end."""
-        await self._make(f"/conversations/{quote(conversation_id, safe='')}/items", {"items": items_of(messages)})
+        items = items_of(messages, self._reads(assistant))
+        await self._make(f"/conversations/{quote(conversation_id, safe='')}/items", {"items": items})
 
     async def erase(self, conversation_id: str, response_ids: Sequence[str]) -> None:
         """Erase items first, since deleting a conversation leaves them; then the responses; then the conversation."""
@@ -81,6 +85,26 @@ async def unless_gone(call: Awaitable[T]) -> T | None:
         raise
 
 
-def items_of(messages: Sequence[Said]) -> Any:
-    """Messages as items of a conversation."""
-    return [{"type": "message", "role": said.role, "content": said.text} for said in messages]
+def items_of(messages: Sequence[Said], reads: Collection[Readable]) -> Any:
+    """Messages as items of a conversation, for a model that reads files of these kinds."""
+    return [{"type": "message", "role": said.role, "content": content_of(said, reads)} for said in messages]
+
+
+def content_of(said: Said, reads: Collection[Readable]) -> str | list[dict[str, Any]]:
+    """What a message says: its text, with files in parts."""
+    said = said.to_who_reads(reads)
+    if not said.enclosures:
+        return said.text
+    return [{"type": "input_text", "text": said.text}, *map(part_of, said.enclosures)]
+
+
+def part_of(file: Enclosure) -> dict[str, Any]:
+    """A file as a part of a message."""
+    if file.kind == "images":  # OpenAI's description wants `detail`; without it nothing is scaled down there
+        return {"type": "input_image", "image_url": data_url(file), "detail": "high"}
+    return {"type": "input_file", "filename": file.name, "file_data": data_url(file)}
+
+
+def data_url(file: Enclosure) -> str:
+    """The whole file as a URL."""
+    return f"data:{file.media_type};base64,{base64.b64encode(file.data).decode()}"

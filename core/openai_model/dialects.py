@@ -12,10 +12,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from core.assistants import Assistant
-from core.language_model import Ask, Said
+from core.assistants import Assistant, Readable
+from core.language_model import Ask, Enclosure, Said
 from core.openai_model.chat_completions import ChatReading
-from core.openai_model.conversations import items_of
+from core.openai_model.conversations import content_of, data_url, items_of
 from core.openai_model.reading import Reading, ResponsesReading
 from core.openai_model.words import Words
 
@@ -41,13 +41,23 @@ class Known:
     """What is known of how a model is to be asked.
 
     `left_out` has names of fields, and SYSTEM. `in_parts` is the longer form of messages. `begins_in_thought` says that
-    the model's chat template opens a thought, which only the model closes.
+    the model's chat template opens a thought, which only the model closes. `unread` are kinds of files of which it
+    takes none.
     """
 
     api: Api = "responses"
     left_out: frozenset[str] = frozenset()
     in_parts: bool = False
     begins_in_thought: bool = False
+    unread: frozenset[Readable] = frozenset()
+
+    def reads(self, assistant: Assistant, *, is_openai: bool) -> frozenset[Readable]:
+        """Which files a model is given as they are: what is said of it, else what is likely, but for what it refused.
+
+        What keeps conversations is like OpenAI, whose models read both; of others few take PDFs.
+        """
+        likely: tuple[Readable, ...] = ("images", "pdf") if is_openai else ("images",)
+        return frozenset(likely if assistant.reads is None else assistant.reads) - self.unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,15 @@ class Refusal:
         is_refused = self.status in (400, 422) and self.may_pass_otherwise
         return is_refused and bool(is_about_it) and not _POLICY.search(self.text)
 
+    def of_files(self, sent: Collection[Readable]) -> Readable | None:
+        """Which kind of the files that were `sent` cannot be taken, rather than one of them."""
+        is_refused = self.status in (400, 404, 415, 422, 500, 501) and self.may_pass_otherwise
+        if not is_refused or not _TAKES_NONE.search(self.text) or _POLICY.search(self.text):
+            return None
+        kinds: tuple[Readable, ...] = ("pdf", "images")
+        words = f"{self.field} {self.text}"
+        return next((kind for kind in kinds if kind in sent and _OF_FILES[kind].search(words)), None)
+
     @property
     def is_about_the_api(self) -> bool:
         """Whether the model cannot be asked through this API, which others can."""
@@ -104,6 +123,21 @@ _ABOUT_THE_API = re.compile(
     r"not support(ed)?\b.{0,40}(responses|completions?)\b|(responses|completions?)\b.{0,40}\bnot support",
     re.IGNORECASE,
 )
+
+# "image input is not supported" (llama.cpp), "No endpoints found that support image input" (OpenRouter), "is not a
+# multimodal model", "At most 0 image(s)" (vLLM), "image_url is only supported by certain models" (OpenAI), "unknown
+# variant `image_url`, expected `text`" (DeepSeek), "content must be a string" (Groq), "missing data required for image
+# input" (Ollama): what they say of a kind that they take none of, and what they call it.
+_TAKES_NONE = re.compile(
+    r"n[o']t (?:be )?(?:support|enabl|allow|accept)|unsupported|only support|at most 0|not a multi-?modal|unknown"
+    r"|mmproj|missing data|no endpoints found|must be a|should be|expected|not implemented"
+    r"|(?:invalid|unexpected) (?:type|value|content|part)",
+    re.IGNORECASE,
+)
+_OF_FILES: dict[Readable, re.Pattern[str]] = {
+    "pdf": re.compile(r"input_file|file_data|\bfiles?\b|\bpdfs?\b|\bdocuments?\b", re.IGNORECASE),
+    "images": re.compile(r"input_image|image_url|\bimages?\b|\bvision\b|multi-?modal|must be a string", re.IGNORECASE),
+}
 
 _EFFORT = r"reasoning([._ ]?effort)?|think(ing)?|effort"
 _NAMED = {  # what servers call the fields; what stands behind a dot is a part of one
@@ -132,6 +166,9 @@ class Dialect(Protocol):
     def body(self, ask: Ask, known: Known) -> dict[str, Any]:
         """The request for a question."""
 
+    def reads(self, ask: Ask, known: Known) -> Collection[Readable]:
+        """Which files go along with a question as they are."""
+
     def reading(self, words: Words) -> Reading:
         """A reader of one answer."""
 
@@ -153,7 +190,8 @@ class Responses:
             messages = _with_instructions(ask.instructions, messages)
         else:
             body["instructions"] = ask.instructions
-        body["input"] = _items_in_parts(messages) if known.in_parts else items_of(messages)
+        reads = self.reads(ask, known)
+        body["input"] = _items_in_parts(messages, reads) if known.in_parts else items_of(messages, reads)
         body["stream"] = True
         if ask.conversation_id is not None:
             body["conversation"] = ask.conversation_id
@@ -170,6 +208,10 @@ class Responses:
             body["prompt_cache_key"] = _cache_key(assistant)
             body["stream_options"] = {"include_obfuscation": False}
         return _without(body, known.left_out)
+
+    def reads(self, ask: Ask, known: Known) -> Collection[Readable]:
+        """See Dialect."""
+        return known.reads(ask.assistant, is_openai=self._is_openai or ask.conversation_id is not None)
 
     def reading(self, words: Words) -> Reading:
         """See Dialect."""
@@ -188,9 +230,10 @@ class ChatCompletions:
         system = [{"role": "system", "content": ask.instructions}]
         if SYSTEM in known.left_out:
             system, messages = [], _with_instructions(ask.instructions, messages)
+        reads = self.reads(ask, known)
         body: dict[str, Any] = {
             "model": assistant.model,
-            "messages": [*system, *({"role": said.role, "content": said.text} for said in messages)],
+            "messages": [*system, *(_chat_message(said, reads) for said in messages)],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -201,20 +244,28 @@ class ChatCompletions:
             body["reasoning_effort"] = assistant.reasoning_effort
         return _without(body, known.left_out)
 
+    def reads(self, ask: Ask, known: Known) -> Collection[Readable]:
+        """See Dialect."""
+        return known.reads(ask.assistant, is_openai=False)
+
     def reading(self, words: Words) -> Reading:
         """See Dialect."""
         return ChatReading(words)
 
 
 def adapted(
-    known: Known, refusal: Refusal, body: Collection[str], *, is_openai: bool, may_switch: bool
-) -> Known | None:
+    known: Known, refusal: Refusal, body: Collection[str], *, is_openai: bool, may_switch: bool,
+    files: Collection[Readable] = (),
+) -> Known | None:  # fmt: skip
     """How the same question may be asked after a refusal; None where nothing is left to try.
 
-    `body` has the names of the fields that were sent. With `may_switch` the other API may be tried.
+    `body` has the names of the fields that were sent, and files of these kinds were. With `may_switch` the other API
+    may be tried.
     """
     if refusal.status >= 500 and (is_openai or "conversation" in body):  # it may have been written nevertheless
         return None
+    if (unread := refusal.of_files(files)) is not None:
+        return replace(known, unread=known.unread | {unread})
     other = replace(known, api=other_than(known.api), in_parts=False)
     if refusal.has_no_such_path or refusal.is_about_the_api:
         return other if may_switch else None
@@ -239,15 +290,34 @@ def _without(body: dict[str, Any], left_out: Collection[str]) -> dict[str, Any]:
 
 def _never_empty(said: Said) -> Said:
     """A message that templates take, of which many refuse one without any text."""
-    return said if said.text.strip() else Said(said.role, "…")
+    return said if said.text.strip() else replace(said, text="…")
 
 
 def _with_instructions(instructions: str, messages: Sequence[Said]) -> list[Said]:
     first, *rest = messages
-    return [Said(first.role, f"{instructions}\n\n{first.text}"), *rest]
+    return [replace(first, text=f"{instructions}\n\n{first.text}"), *rest]
 
 
-def _items_in_parts(messages: Sequence[Said]) -> list[dict[str, Any]]:
+def _chat_message(said: Said, reads: Collection[Readable]) -> dict[str, Any]:
+    said = said.to_who_reads(reads)
+    content: str | list[dict[str, Any]] = said.text
+    if said.enclosures:
+        content = [{"type": "text", "text": said.text}, *map(_chat_part, said.enclosures)]
+    return {"role": said.role, "content": content}
+
+
+def _chat_part(file: Enclosure) -> dict[str, Any]:
+    if file.kind == "images":
+        return {"type": "image_url", "image_url": {"url": data_url(file), "detail": "high"}}
+    return {"type": "file", "file": {"filename": file.name, "file_data": data_url(file)}}
+
+
+def files_in(ask: Ask, reads: Collection[Readable]) -> set[Readable]:
+    """The kinds of the files that go along with a question to a model that reads these."""
+    return {file.kind for said in ask.messages for file in said.enclosures if file.kind in reads}
+
+
+def _items_in_parts(messages: Sequence[Said], reads: Collection[Readable]) -> list[dict[str, Any]]:
     """Messages as they come back from a response, which is all that some servers take as an assistant's."""
     items: list[dict[str, Any]] = []
     for index, said in enumerate(messages):
@@ -256,7 +326,8 @@ def _items_in_parts(messages: Sequence[Said]) -> list[dict[str, Any]]:
             text = {"type": "output_text", "text": said.text, "annotations": []}
             item |= {"id": f"msg_{index:024x}", "status": "completed", "content": [text]}
         else:
-            item["content"] = [{"type": "input_text", "text": said.text}]
+            content = content_of(said, reads)
+            item["content"] = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
         items.append(item)
     return items
 

@@ -39,10 +39,11 @@ _MOST_CHARACTERS_READ, _MOST_CHARACTERS_OF_JSON = 4_000, 100_000
 _DEEPEST = 7
 WINDOWS = range(256, 100_000_000)  # of what a number in an error may be, if it is a window
 
-_IMAGES = {
+_FILES = {
     "empty_image_file", "failed_to_download_image", "image_content_policy_violation", "image_file_too_large",
     "image_parse_error", "image_too_large", "image_too_small", "invalid_base64_image", "invalid_image",
-    "invalid_image_format", "invalid_image_mode", "invalid_image_url", "unsupported_image_media_type",
+    "invalid_image_format", "invalid_image_mode", "invalid_image_url", "unsupported_file", "unsupported_file_type",
+    "unsupported_image_media_type",
 }  # fmt: skip
 _QUESTION = {"content_filter", "content_policy", "data_inspection_failed", "invalid_prompt", "moderation_blocked"}
 _QUOTA = {
@@ -123,7 +124,8 @@ _RULES = (
     _rule(TroubleKind.PASSING, {409, 425, 498, 499}),
     _rule(TroubleKind.THREAD_LOCKED, codes={"conversation_locked"}),
     _rule(TroubleKind.THREAD_STOPPED, codes={"misalignment_policy_violation"}),
-    _rule(TroubleKind.QUESTION_REFUSED, codes={"policy", *_QUESTION, *_IMAGES}),
+    _rule(TroubleKind.FILES_REFUSED, codes=_FILES),
+    _rule(TroubleKind.QUESTION_REFUSED, codes={"policy", *_QUESTION}),
     _rule(
         TroubleKind.QUESTION_REFUSED, {0, 400, 403, 422, 451},
         words=r"content management policy|flagged by|was flagged|moderation check|prohibited[_ ]content|\bguardrails?\b"
@@ -187,6 +189,15 @@ _RULES = (
         r"|\b(?:endpoint|path|route|url)\b.{0,80}\bnot (?:found|supported|available|allowed|enabled|implemented)"
         r"|^\W*(?:error:? )?not implemented|\bno route\b",
     ),
+    _rule(
+        TroubleKind.FILES_REFUSED, {0, 400, 415, 422},
+        words=r"expected file type|unsupported (?:file|image|media|mime) ?(?:type|format)|unsupported image\b"
+        r"|\b(?:invalid|corrupt(?:ed)?|unreadable|malformed"
+        r"|(?:could not|failed to|cannot) (?:load|parse|process|read|decode))"
+        r" (?:the |an? )?(?:base64[- ]?)?(?:image|pdf|file)\b"
+        r"|\b(?:image|pdf|file)\b (?:data )?is (?:corrupt|invalid|encrypted)"
+        r"|cannot identify image",
+    ),
     _rule(TroubleKind.BROKE_OFF, _FAILURES),
 )  # fmt: skip
 _RULES_OF_STREAMS = (
@@ -218,6 +229,7 @@ _SAYS_THE_WINDOW = [
         rf"\[1, ?{_NUMBER}\]",  # Alibaba
     )
 ]
+_DATA_URL = re.compile(r"data:[\w.+/-]*;base64,[\w+/=-]*")
 _NOT_WORDS = re.compile(r"<(script|style)\b.{0,1000}?</\1>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 
 
@@ -235,7 +247,8 @@ def trouble_of(error: openai.OpenAIError) -> ModelTrouble:
 def _status_trouble(error: openai.APIStatusError) -> ModelTrouble:
     complaint = complaint_of(_body_of(error), error.status_code)
     kind = next((rule.kind for rule in _RULES if rule.fits(complaint)), TroubleKind.REQUEST_REFUSED)
-    if kind in (TroubleKind.QUESTION_REFUSED, TroubleKind.OUT_OF_QUOTA) and error.status_code < 500:
+    refusals = (TroubleKind.QUESTION_REFUSED, TroubleKind.FILES_REFUSED, TroubleKind.OUT_OF_QUOTA)
+    if kind in refusals and error.status_code < 500:
         kind = kind.unwritten
     cause = f"HTTP {error.status_code} {_in_brief(error.code or error.type)}".strip()
     if request_id := error.request_id:
@@ -326,7 +339,8 @@ def _fields_of_text(text: str, depth: int) -> Iterator[tuple[str, str]]:
         else:
             return
     if text:
-        yield "words", _NOT_WORDS.sub(" ", text[:_MOST_CHARACTERS_READ])
+        text = _DATA_URL.sub("data:…", text[:_MOST_CHARACTERS_READ])
+        yield "words", _NOT_WORDS.sub(" ", text)
 
 
 def _own_fields(value: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping
@@ -17,12 +18,22 @@ import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by itself it would not share connections
 
-from core.assistants import Assistant
+from core.assistants import Assistant, Readable
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
 from core.logs import kind_of
 from core.openai_model.bursts import Bursts
 from core.openai_model.conversations import OpenAIConversations
-from core.openai_model.dialects import Api, ChatCompletions, Dialect, Known, Refusal, Responses, adapted, other_than
+from core.openai_model.dialects import (
+    Api,
+    ChatCompletions,
+    Dialect,
+    Known,
+    Refusal,
+    Responses,
+    adapted,
+    files_in,
+    other_than,
+)
 from core.openai_model.errors import LEADS_ELSEWHERE, connection_trouble_of, silence_of, trouble_of
 from core.openai_model.events import MOST_BYTES_OF_AN_EVENT, Events
 from core.openai_model.listing import windows_in
@@ -40,9 +51,12 @@ SAID_ENOUGH = (TroubleKind.NO_WORDS, TroubleKind.PASSING, TroubleKind.PASSING_UN
 
 _IN_NO_FORM = (  # what is refused for a reason that asking in another form does not change
     TroubleKind.TOO_LONG, TroubleKind.THREAD_UNUSABLE, TroubleKind.KEY_REFUSED, TroubleKind.OUT_OF_QUOTA_UNWRITTEN,
+    TroubleKind.FILES_REFUSED_UNWRITTEN,
 )  # fmt: skip
 
 _MAY_BE_THE_API = (TroubleKind.REQUEST_REFUSED, TroubleKind.PATH_UNKNOWN)  # as long as none has answered
+
+_MOST_BYTES_SENT_AT_ONCE = 1 << 18
 
 _MOST_BYTES_OF_AN_ERROR = 1_000_000
 
@@ -101,7 +115,7 @@ class OpenAIModel:
         self._connections: aiohttp.ClientSession | None = None
         who = address.authorization or api_key
         self.scope = hashlib.sha256(f"{address.url('/responses')}\0{who}".encode()).hexdigest()[:16]
-        self.conversations: Conversations | None = OpenAIConversations(self._client, self._make)
+        self.conversations: Conversations | None = OpenAIConversations(self._client, self._make, self._reads)
         self._dialects: dict[Api, Dialect] = {
             "responses": Responses(is_openai=self._is_openai),
             "chat": ChatCompletions(),
@@ -225,12 +239,17 @@ class OpenAIModel:
             first = first or trouble
             lacks_path = lacks_path or refusal.has_no_such_path
             may_switch = self._may_switch and ask.conversation_id is None and known.api == begun.api
-            another = adapted(known, refusal, body, is_openai=self._is_like_openai, may_switch=may_switch)
+            files = files_in(ask, dialect.reads(ask, known))
+            another = adapted(known, refusal, body, is_openai=self._is_like_openai, may_switch=may_switch, files=files)
             if another is None and may_switch and not self._is_found and trouble.kind in _MAY_BE_THE_API:
                 another = replace(known, api=other_than(known.api), in_parts=False)
             if another is None:
                 raise first if refusal.has_no_such_path else trouble
             known = another
+
+    def _reads(self, assistant: Assistant) -> Collection[Readable]:
+        """Which files a conversation is told for an assistant."""
+        return (self._known.get(assistant.model) or Known(self._api)).reads(assistant, is_openai=True)
 
     async def _make(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Post what is answered at once, and not as a stream; the reply. Raises ModelTrouble."""
@@ -288,9 +307,13 @@ class OpenAIModel:
         before = self._known.get(model) or Known(self._api)
         if left_out := sorted(known.left_out - before.left_out):
             logger.warning("%s refuses %s: left out from now on", model, ", ".join(left_out))
+        if unread := sorted(known.unread - before.unread):
+            logger.warning("%s takes no %s: it is told so from now on", model, ", ".join(unread))
         if known.in_parts and not before.in_parts:
             logger.info("%s takes messages in parts only", model)
-        self._known[model] = replace(known, left_out=known.left_out | before.left_out)
+        self._known[model] = replace(
+            known, left_out=known.left_out | before.left_out, unread=known.unread | before.unread
+        )
         if known.api != before.api and lacks_path:
             self._keep_api(known.api)
         elif known.api != before.api:
@@ -394,8 +417,10 @@ def _json_object(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _as_json(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+def _as_json(body: Mapping[str, Any]) -> bytes | io.BytesIO:
+    """The body of a request; one that is sent piece by piece, where it holds files."""
+    written = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return written if len(written) <= _MOST_BYTES_SENT_AT_ONCE else io.BytesIO(written)
 
 
 async def _once(chunk: bytes) -> AsyncIterator[bytes]:

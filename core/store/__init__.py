@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import sqlalchemy as sa
 
 from core.errors import StartError, StoreUnavailable
+from core.store.attachments import BYTES_OF_A_PIECE, Attachments
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
@@ -25,6 +26,7 @@ from core.store.threads import Beginning, Begun, Plan, StoredThreads, ThreadStat
 from core.store.turns import Amended, Chosen, ThreadFate, Turns, Withdrawn
 
 __all__ = [
+    "BYTES_OF_A_PIECE",
     "Amended",
     "Beginning",
     "Begun",
@@ -58,14 +60,15 @@ class Store:
         self.guesses = Guesses(database)
         self.places = Places(database, self.guesses)
         self.erasures = Erasures(database)
+        self.attachments = Attachments(database)
         self.threads = StoredThreads(database, self.erasures, erase_after=erase_after)
         self.turns = Turns(
             database, lease_owner=self._liveness.lease_owner, guesses=self.guesses, places=self.places,
-            threads=self.threads, erasures=self.erasures,
+            threads=self.threads, erasures=self.erasures, attachments=self.attachments,
         )  # fmt: skip
         self.leases = Leases(database, self._liveness, lease_seconds=lease_seconds)
         self.lookups = Lookups(database)
-        self.sessions = Sessions(database, self.threads)
+        self.sessions = Sessions(database, self.threads, self.attachments)
         self.keys = Keys(database)
         self.is_notified = database.dialect == "postgresql"
 
@@ -106,11 +109,12 @@ class Store:
         await self._db.write(lambda c: self._liveness.write(c, self._lease_seconds))
 
     async def prune(self) -> None:
-        """Forget the keys of turns that were closed a week ago, guesses that count no more, and sessions never used.
+        """Forget the keys of turns that were closed a week ago, guesses that count no more, and sessions and files that
+        were never used.
 
         That is done some at a time, for others to write between.
         """
-        for part in (self.turns, self.guesses, self.places, self.sessions):
+        for part in (self.turns, self.guesses, self.places, self.sessions, self.attachments):
             while await self._db.write(part.prune):
                 pass
 

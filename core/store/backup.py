@@ -26,9 +26,11 @@ from core.store.migrations import HEAD, migrate, present
 
 LEASE_OWNERS = tables.LeaseOwner.__table__  # type: ignore[attr-defined]
 TURNS = tables.Turn.__table__  # type: ignore[attr-defined]
+PIECES = tables.AttachmentPiece.__table__  # type: ignore[attr-defined]
 THREADS = tables.Thread.__table__  # type: ignore[attr-defined]
 COPIED = [table for table in SQLModel.metadata.sorted_tables if table is not LEASE_OWNERS]  # processes are not restored
 ROWS_AT_ONCE = 500
+PIECES_AT_ONCE = 16  # of files, with up to 256 kB each
 
 Digest = dict[str, int]
 
@@ -131,7 +133,8 @@ def _copy(source: sa.Connection, target: sa.Connection) -> Copied:
 
 
 def _rows(connection: sa.Connection, table: sa.Table) -> sa.CursorResult[tuple[object, ...]]:
-    return connection.execute(sa.select(table).execution_options(yield_per=ROWS_AT_ONCE))
+    at_once = PIECES_AT_ONCE if table is PIECES else ROWS_AT_ONCE
+    return connection.execute(sa.select(table).execution_options(yield_per=at_once))
 
 
 def _digest(row: sa.Row[tuple[object, ...]]) -> int:

@@ -9,20 +9,26 @@ while a process prepares, asks or shows it. An open turn whose process is gone i
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
 
+from core.attachments import Attachment
 from core.errors import LeaseLost
 from core.frames import Frame
-from core.store.tables import ChatSession, JoinedEvent
+from core.store.tables import Attachment as AttachmentTable
+from core.store.tables import AttachmentPiece, ChatSession, JoinedEvent
 from core.store.tables import Turn as TurnTable
 from core.turns import SUSPECTED_FROM, Outcome, Turn
 
 sessions: sa.Table = ChatSession.__table__  # type: ignore[attr-defined]
 turns: sa.Table = TurnTable.__table__  # type: ignore[attr-defined]
 joined_events: sa.Table = JoinedEvent.__table__  # type: ignore[attr-defined]
+attachments: sa.Table = AttachmentTable.__table__  # type: ignore[attr-defined]
+pieces: sa.Table = AttachmentPiece.__table__  # type: ignore[attr-defined]
 
 _TURN = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "fencing_token",
@@ -30,6 +36,9 @@ _TURN = (
     "outcome", "joins", "attempts",
 )  # fmt: skip
 _PARTS_OF_A_FRAME = frozenset(field.name for field in fields(Frame))
+_ATTACHMENT = (
+    "id", "name", "kind", "form", "size", "sha256", "about", "problem", "media_type", "kept", "tokens", "text_tokens",
+)  # fmt: skip
 _earlier = turns.alias("earlier")
 
 IS_OPEN = turns.c.closed_at.is_(None)
@@ -70,11 +79,26 @@ def one_turn(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> Turn 
 def all_turns(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> list[Turn]:
     """The turns that meet these conditions, in no order."""
     rows = connection.execute(
-        sa.select(*(turns.c[name] for name in _TURN), sessions.c.name.label("session"))
+        sa.select(*(turns.c[name] for name in _TURN), turns.c.files, sessions.c.name.label("session"))
         .join(sessions, sessions.c.id == turns.c.session_id)
         .where(*which)
     ).mappings()
-    return [_turn(row) for row in rows]
+    found = [dict(row) for row in rows]
+    theirs = attachments_of(connection, [row["id"] for row in found if row.pop("files")])
+    return [_turn(row, theirs.get(row["id"], ())) for row in found]
+
+
+def attachments_of(connection: sa.Connection, turn_ids: Sequence[str]) -> Mapping[str, Sequence[Attachment]]:
+    """The attachments of turns, in order, by the turns' ids. Nothing is asked where there are no turns."""
+    theirs: dict[str, list[Attachment]] = defaultdict(list)
+    if turn_ids:
+        which = attachments.c.turn_id.in_(turn_ids)
+        columns = (attachments.c[name] for name in _ATTACHMENT)
+        found = sa.select(attachments.c.turn_id, *columns).where(which).order_by(attachments.c.place)
+        for row in connection.execute(found).mappings():
+            values = dict(row)
+            theirs[values.pop("turn_id")].append(Attachment(**values))
+    return theirs
 
 
 def id_by_event(connection: sa.Connection, surface: str, event_id: str) -> str | None:
@@ -86,8 +110,8 @@ def id_by_event(connection: sa.Connection, surface: str, event_id: str) -> str |
     return connection.execute(became).scalar() or connection.execute(joined).scalar()
 
 
-def _turn(row: sa.RowMapping) -> Turn:
-    values: dict[str, Any] = {**row}
+def _turn(row: dict[str, Any], attached: Sequence[Attachment]) -> Turn:
+    values: dict[str, Any] = {**row, "attachments": attached}
     values["outcome"] = Outcome(row["outcome"]) if row["outcome"] else None
     values["destination"] = json.loads(row["destination"]) if row["destination"] else None
     values["posted"] = json.loads(row["posted"]) if row["posted"] else ()

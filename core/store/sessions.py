@@ -8,10 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from core.store.attachments import Attachments
 from core.store.database import Database
 from core.store.names import begins_with
 from core.store.part import Part, reads, writes
-from core.store.rows import IS_OPEN, sessions, turns
+from core.store.rows import IS_OPEN, attachments_of, sessions, turns
 from core.store.tables import IS_UNUSED, Feedback, PostedMessage
 from core.store.threads import StoredThreads
 from core.turns import Exchange, Outcome, SessionSummary
@@ -40,9 +41,10 @@ _SUMMARIES = sa.select(
 class Sessions(Part):
     """What is done to whole sessions."""
 
-    def __init__(self, database: Database, threads: StoredThreads) -> None:
+    def __init__(self, database: Database, threads: StoredThreads, attachments: Attachments) -> None:
         super().__init__(database)
         self._threads = threads
+        self._attachments = attachments
 
     # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -58,7 +60,10 @@ class Sessions(Part):
 
     @writes
     def reset(self, connection: sa.Connection, session: str) -> bool:
-        """Begin the session's visible transcript at its next turn. False where there is no such session."""
+        """Begin the session's visible transcript at its next turn, and keep no files of what was said before.
+
+        False where there is no such session.
+        """
         return self._reset(connection, session)
 
     async def forget(self, session: str) -> Sequence[str] | None:
@@ -77,6 +82,7 @@ class Sessions(Part):
         ).first()
         if found is not None:
             self._threads.retire(connection, found.id)
+            self._attachments.remove_from_session(connection, session)
         return found is not None
 
     def _forget(self, connection: sa.Connection, session: str) -> Sequence[str] | None:
@@ -141,7 +147,7 @@ class Sessions(Part):
         below = () if before is None else (turns.c.number < before,)
         rows = connection.execute(
             sa.select(
-                turns.c.number, turns.c.private, turns.c.assistant, turns.c.outcome, turns.c.accepted_at,
+                turns.c.number, turns.c.private, turns.c.assistant, turns.c.outcome, turns.c.accepted_at, turns.c.files,
                 *(
                     turns.c[name] if private else sa.case((turns.c.private, None), else_=turns.c[name]).label(name)
                     for name in ("id", "question", "answer", "error")
@@ -152,11 +158,12 @@ class Sessions(Part):
             .order_by(turns.c.number.desc())
             .limit(limit)
         ).all()  # fmt: skip
+        theirs = attachments_of(connection, [row.id for row in rows if row.files and row.id is not None])
         return [
             Exchange(
                 turn_id=row.id, number=row.number, question=row.question, answer=row.answer, error=row.error,
                 outcome=Outcome(row.outcome) if row.outcome else None, assistant=row.assistant, private=row.private,
-                asked_at=row.accepted_at,
+                asked_at=row.accepted_at, attachments=theirs.get(row.id, ()),
             )
             for row in reversed(rows)
         ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from core.store.names import BY_BYTES
@@ -15,6 +15,7 @@ Number: Any = BigInteger().with_variant(Integer, "sqlite")
 # What is pruned when it is old enough: as it stands in the queries too, else the index would not serve them.
 KEY_MAY_BE_PRUNED = "event_id IS NOT NULL AND destination IS NULL AND outcome <> 'forgotten'"
 MAY_BE_JOINED = "joins IS NOT NULL"
+IS_OF_NO_TURN = "turn_id IS NULL"
 IS_UNUSED = "issued AND turns = 0 AND assistant IS NULL"
 
 
@@ -95,6 +96,7 @@ class Turn(SQLModel, table=True):
     joins: str | None = None  # what lines that may still join it are known by; it is not begun until this is NULL
     joins_until: float | None = None
     lines: str | None = Field(default=None, sa_type=Text)  # JSON: what it was said in, while that may change
+    files: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # how many came with it
 
 
 class JoinedEvent(SQLModel, table=True):
@@ -105,6 +107,45 @@ class JoinedEvent(SQLModel, table=True):
     surface: str = Field(primary_key=True)
     event_id: str = Field(primary_key=True)
     turn_id: str  # without a foreign key, as with posted messages
+
+
+class Attachment(SQLModel, table=True):
+    """A file of a question: what is known of it, and its text."""
+
+    __tablename__: ClassVar[str] = "attachment"
+    __table_args__ = (
+        Index("ix_attachment_turn_id_place", "turn_id", "place"),
+        _some("ix_attachment_of_no_turn", "taken_at", where=IS_OF_NO_TURN),
+    )
+
+    id: str = Field(primary_key=True)
+    session: str = Field(index=True)  # its name, which there may be no row of yet
+    turn_id: str | None = None  # None: the question that it comes with is not accepted yet, or never will be
+    place: int  # among those of its turn
+    name: str
+    kind: str
+    form: str
+    size: int  # of what was sent
+    sha256: str
+    about: str
+    problem: str | None = None  # why no model is given it
+    media_type: str
+    kept: int  # bytes in pieces
+    tokens: int
+    text_tokens: int
+    bytes_in_all: int  # kept, and of its text
+    taken_at: float = Field(index=True)
+    text: str | None = Field(default=None, sa_type=Text)
+
+
+class AttachmentPiece(SQLModel, table=True):
+    """Some of the bytes that are kept of an attachment."""
+
+    __tablename__: ClassVar[str] = "attachment_piece"
+
+    attachment_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=Integer)
+    data: bytes = Field(sa_type=LargeBinary)
 
 
 class PostedMessage(SQLModel, table=True):

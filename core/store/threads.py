@@ -8,13 +8,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from core.attachments import Enclosed
 from core.errors import LeaseLost
 from core.frames import as_prompt
 from core.store.database import Database
 from core.store.erasures import Erasures
 from core.store.part import Part, prepared, writes
 from core.store.prepared import Statement
-from core.store.rows import HAS_LEASE, IS_OPEN, WAITS, fence, frame_of, lease_of, sessions, turns
+from core.store.rows import HAS_LEASE, IS_OPEN, WAITS, attachments_of, fence, frame_of, lease_of, sessions, turns
 from core.store.tables import Thread
 from core.turns import SYNCED_OUTCOMES, PastTurn, Turn, Usage
 
@@ -48,13 +49,15 @@ class Plan:
     """How a question gets its thread: what to tell it first (`catch_up`), and whether in the thread there is.
 
     That is retired where `begins` says which turn a new one begins with; None: it goes on. The thread has about
-    `context_tokens` tokens before anything is added, and the question sends about `costs` in all.
+    `context_tokens` tokens before anything is added, and the question sends about `costs` in all. What is attached to
+    the question is `enclosed` so.
     """
 
     begins: int | None
     catch_up: Sequence[PastTurn]
     context_tokens: int
     costs: int
+    enclosed: Sequence[Enclosed] = ()
 
 
 Transcript = Callable[[int], Iterator[PastTurn]]  # what came after the turn with this number, newest first
@@ -278,8 +281,10 @@ class StoredThreads(Part):
                 connection, session=turn.session_id, after=after, below=below, name=turn.assistant,
                 private=turn.private, circle=turn.circle, most=PAGE,
             )  # fmt: skip
+            theirs = attachments_of(connection, [row.id for row in page if row.files])
             for row in page:
-                yield PastTurn(row.number, as_prompt(row.question, frame_of(row.frame)), row.answer)
+                enclosed = [Enclosed(each) for each in theirs.get(row.id, ())]
+                yield PastTurn(row.number, as_prompt(row.question, frame_of(row.frame)), row.answer, enclosed)
             if len(page) < PAGE:
                 return
             below = page[-1].number
@@ -299,7 +304,7 @@ class StoredThreads(Part):
             turns.c.assistant == sa.bindparam("name"),
         )
         return (
-            sa.select(turns.c.number, turns.c.question, turns.c.frame, turns.c.answer)
+            sa.select(turns.c.id, turns.c.number, turns.c.question, turns.c.frame, turns.c.answer, turns.c.files)
             .where(
                 turns.c.session_id == sa.bindparam("session"),
                 turns.c.number > sa.bindparam("after"),

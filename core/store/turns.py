@@ -16,9 +16,19 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from core.errors import LeaseLost, NoPrivateHere, NotAccepted, OnlyApps, Overloaded, PasswordsClosed
+from core.attachments import Attachment
+from core.errors import (
+    LeaseLost,
+    NoPrivateHere,
+    NotAccepted,
+    OnlyApps,
+    Overloaded,
+    PasswordsClosed,
+    StoreUnavailable,
+)
 from core.languages import Sentence
 from core.password import Reading, Said
+from core.store.attachments import Attachments
 from core.store.database import Database
 from core.store.erasures import Erasures
 from core.store.guesses import Guesses, budgets_of
@@ -51,7 +61,7 @@ KEY_IS_KNOWN_SECONDS = 7 * 86_400.0
 PRUNED_AT_ONCE = 1_000
 _ACCEPTED = (
     "id", "session_id", "number", "surface", "event_id", "person", "question", "assistant", "private", "lease_owner",
-    "destination", "said_password", "circle", "unread", "lapsed", "frame", "by_app", "joins", "lines",
+    "destination", "said_password", "circle", "unread", "lapsed", "frame", "by_app", "joins", "lines", "files",
 )  # fmt: skip
 
 # What becomes of a thread when its turn closes: it contains the turn, it is thrown away, or nothing happened to it.
@@ -105,7 +115,7 @@ class Turns(Part):
 
     def __init__(
         self, database: Database, *, lease_owner: str, guesses: Guesses, places: Places, threads: StoredThreads,
-        erasures: Erasures,
+        erasures: Erasures, attachments: Attachments,
     ) -> None:  # fmt: skip
         super().__init__(database)
         self._lease_owner = lease_owner
@@ -113,6 +123,7 @@ class Turns(Part):
         self._places = places
         self._threads = threads
         self._erasures = erasures
+        self._attachments = attachments
 
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,6 +139,7 @@ class Turns(Part):
         max_characters: int = 10**9,
         instead_of: str | None = None,
         begins: Callable[[Turn], Beginning | None] = lambda _: None,
+        attachments: Sequence[Attachment] = (),
     ) -> tuple[Turn, Begun | None] | Literal["joined"] | None:
         """Make a question durable as a turn of its session. None means that its event was accepted before.
 
@@ -138,7 +150,7 @@ class Turns(Part):
         `said` is its text, and `opens` tells which private assistant a reading of it opens. `choose` says who answers
         otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
         `instead_of` is a failed turn of the same event, to be asked anew. What cannot be read is a turn of which
-        nothing is kept, where it has a `destination`.
+        nothing is kept, where it has a `destination`. Its `attachments` are kept already, and belong to no turn.
         Raises Overloaded and OnlyApps, and PasswordsClosed and NoPrivateHere where nobody would see the turn.
         """
 
@@ -156,7 +168,7 @@ class Turns(Part):
                 self._set_aside(c, instead_of)
             try:
                 with c.begin_nested() if said.candidates else contextlib.nullcontext():
-                    return self._add(c, question, new, max_waiting, begins)
+                    return self._add(c, question, new, max_waiting, begins, attachments)
             except Overloaded as full:
                 if not said.candidates:
                     raise
@@ -214,7 +226,7 @@ class Turns(Part):
 
     def _add(
         self, connection: sa.Connection, question: Question, new: _New, max_waiting: int,
-        begins: Callable[[Turn], Beginning | None],
+        begins: Callable[[Turn], Beginning | None], attachments: Sequence[Attachment],
     ) -> tuple[Turn, Begun | None]:  # fmt: skip
         """Store a question at the end of its session's queue, and begin it where it may be.
 
@@ -248,9 +260,13 @@ class Turns(Part):
         joins = question.line.key if question.line is not None and not new.unread else None
         destination = None if question.destination is None else dict(question.destination)
         frame = None if new.unread else question.frame
+        attached = () if new.unread else attachments
+        if attached and not self._attachments.give_to(connection, new.id, [each.id for each in attached]):
+            raise StoreUnavailable  # the session was forgotten meanwhile, or they were pruned
         turn = Turn(
-            **values, session=question.session, fencing_token=1, destination=destination, frame=frame, joins=joins
-        )
+            **values, session=question.session, fencing_token=1, destination=destination, frame=frame, joins=joins,
+            attachments=attached,
+        )  # fmt: skip
         how = begins(turn)
         found = self._threads.before(connection, turn) if how is not None else None
         if found is not None and found.waits:
@@ -259,6 +275,7 @@ class Turns(Part):
             "lease_owner": self._lease_owner,
             "destination": None if destination is None else json.dumps(destination),
             "frame": frame_as_json(frame),
+            "files": len(attached),
             "is_begun": how is not None and bool(turn.question),
             "by_app": question.by_app,
             "joins": joins,
@@ -428,6 +445,7 @@ class Turns(Part):
         """Record why there is no answer; `sentence` is what the person is told. It closes as with `close_answered`."""
         if outcome is Outcome.REFUSED:  # nothing of it is kept
             self._change(connection, turn, question="", context="", frame=None, lines=None)
+            self._attachments.remove_from_turn(connection, turn.id)
         if self._end(connection, turn, outcome, again=again, error=sentence) and thread == "retired":
             self._threads.retire(connection, turn.session_id, turn.assistant)
 
@@ -579,6 +597,7 @@ class Turns(Part):
         values["unread"] = not is_read
         if not is_read:
             values |= {"question": "", "frame": None, "lines": None, "joins": None}
+            self._attachments.remove_from_turn(connection, turn.id)
         values |= _opened_by_its_text(opened)
         changed = sa.update(turns).where(*may_be_amended).values(values).returning(turns.c.id)
         if connection.execute(changed).first() is None:
@@ -609,6 +628,8 @@ class Turns(Part):
         if event_id is not None and others:
             values = _asked_anew(question_in(others), others)
             values["destination"] = json.dumps(dict(others[0].destination))  # what it was may be gone with its message
+        if not others or lines[0] not in others:  # files came with the first line, if with any
+            self._attachments.remove_from_turn(connection, turn_id)
         connection.execute(sa.update(turns).where(turns.c.id == turn_id).values(values))
         self._notify(connection, "lost")
         return "withdrawn" if "outcome" in values else "shortened"

@@ -23,6 +23,7 @@ from schemathesis.engine import StopReason, events, from_schema
 from schemathesis.engine.recorder import CheckFailureInfo, ScenarioRecorder
 from schemathesis.generation.meta import TestPhase
 from schemathesis.openapi.checks import (
+    AcceptedNegativeData,
     RejectedPositiveData,
     UnsupportedMethodResponse,
     UseAfterFree,
@@ -234,6 +235,8 @@ def _is_excused(failure: Failure, response: schemathesis.Response | None, record
     path = str(response.request.url).partition("?")[0]
     if isinstance(failure, RejectedPositiveData):
         return response.status_code == 422 and bool(response.json() == {"detail": EventReused.sentence})
+    if isinstance(failure, AcceptedNegativeData):  # in a form everything is text, a number as well
+        return str(response.request.headers.get("content-type")).startswith("multipart/")
     if isinstance(failure, UnsupportedMethodResponse):  # ids of sessions may have slashes in them: this may be one
         return path.endswith(("/turns", "/reset", "/assistant")) and response.request.method in OF_ANY_SESSION
     if isinstance(failure, UseAfterFree):  # whoever asks in a session that was deleted begins it anew

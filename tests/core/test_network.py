@@ -19,7 +19,7 @@ from core import Question, Settings, StartError, openai_model, start_warnings
 from core.language_model import ModelTrouble, Said, TroubleKind
 from core.openai_model.network import Address, Connection, Proxy, certificates, open_session, proxy_before
 from tests.conftest import KEY, opened
-from tests.core.test_openai_model import answer_of, model_at
+from tests.core.test_openai_model import BOB, answer_of, model_at
 from tests.fakes.openai_api import FakeOpenAI
 
 AUTHORITY = Path(__file__).parent / "fixtures" / "authority.pem"
@@ -85,7 +85,7 @@ async def test_a_query_in_the_url_goes_with_every_request(fake: FakeOpenAI) -> N
         await answer_of(model)
         assert model.conversations is not None
         conversation = await model.conversations.open("digest")
-        await model.conversations.tell(conversation, [Said("user", "Q1-a")])
+        await model.conversations.tell(conversation, [Said("user", "Q1-a")], BOB)
     assert [request.query for request in fake.requests] == [{"api-version": "preview", "a": "b c"}] * 3
     assert [request.path for request in fake.requests] == [
         "/responses", "/conversations", f"/conversations/{conversation}/items",

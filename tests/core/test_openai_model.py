@@ -75,7 +75,7 @@ async def test_a_question_in_a_conversation_says_which(fake: FakeOpenAI) -> None
     async with model_at(fake.base_url) as model:
         assert model.conversations is not None
         conversation_id = await model.conversations.open("digest")
-        await model.conversations.tell(conversation_id, [Said("user", "Q1-a"), Said("assistant", "Well.")])
+        await model.conversations.tell(conversation_id, [Said("user", "Q1-a"), Said("assistant", "Well.")], BOB)
         await answer_of(model, question("Q2-a", conversation_id=conversation_id))
     made, told, asked = (body_of(request) for request in fake.requests)
     assert made == {"metadata": {"session": "digest"}}
@@ -504,7 +504,7 @@ async def test_where_nobody_listens_nothing_was_written() -> None:
         assert caught.value.kind is TroubleKind.NOT_REACHED
         assert model.conversations is not None
         with pytest.raises(ModelTrouble) as caught:
-            await model.conversations.tell("conv_1", [Said("user", "Q1-a")])
+            await model.conversations.tell("conv_1", [Said("user", "Q1-a")], BOB)
         assert caught.value.kind is TroubleKind.NOT_REACHED
 
 
@@ -512,7 +512,7 @@ async def test_where_somebody_hung_up_something_may_have_been_written() -> None:
     async with server_that_says(b"") as base_url, model_at(base_url) as model:
         assert model.conversations is not None
         with pytest.raises(ModelTrouble) as caught:
-            await model.conversations.tell("conv_1", [Said("user", "Q1-a")])
+            await model.conversations.tell("conv_1", [Said("user", "Q1-a")], BOB)
     assert caught.value.kind is TroubleKind.BROKE_OFF
 
 

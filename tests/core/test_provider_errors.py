@@ -207,8 +207,19 @@ CASES: dict[str, Case] = {
     ),
     "OpenAI's policy": Case(400, openai_says("No.", "invalid_prompt"), KIND.QUESTION_REFUSED_UNWRITTEN),
     "OpenAI's biology policy": Case(400, openai_says("No.", "bio_policy"), KIND.QUESTION_REFUSED_UNWRITTEN),
-    "an image": Case(400, openai_says("No.", "invalid_image_format"), KIND.QUESTION_REFUSED_UNWRITTEN),
-    "an image that is too large": Case(400, openai_says("No.", "image_too_large"), KIND.QUESTION_REFUSED_UNWRITTEN),
+    "an image": Case(400, openai_says("No.", "invalid_image_format"), KIND.FILES_REFUSED_UNWRITTEN),
+    "an image that is too large": Case(400, openai_says("No.", "image_too_large"), KIND.FILES_REFUSED_UNWRITTEN),
+    "an image against a policy": Case(
+        400, openai_says("No.", "image_content_policy_violation"), KIND.FILES_REFUSED_UNWRITTEN
+    ),
+    "a file of a kind that is not taken": Case(
+        400, openai_says("Invalid input: Expected file type to be a supported format: .pdf but got .bin."),
+        KIND.FILES_REFUSED_UNWRITTEN,
+    ),
+    "a broken image at vLLM": Case(
+        400, {"error": {"message": "cannot identify image file <_io.BytesIO object>", "code": 400}},
+        KIND.FILES_REFUSED_UNWRITTEN,
+    ),
     # for this thread alone
     "misaligned": Case(403, openai_says("Stopped.", "misalignment_policy_violation"), KIND.THREAD_STOPPED),
     "a conversation is gone": Case(404, openai_says("Conversation with id 'conv_1' not found."), KIND.THREAD_UNUSABLE),
@@ -445,7 +456,7 @@ IN_STREAMS: dict[str, tuple[Any, TroubleKind]] = {
     "a vector store is slow": ({"code": "vector_store_timeout", "message": "No."}, KIND.PASSING),
     "OpenAI's policy": ({"code": "bio_policy", "message": "No."}, KIND.QUESTION_REFUSED),
     "misaligned": ({"code": "misalignment_policy_violation", "message": "No."}, KIND.THREAD_STOPPED),
-    "an image": ({"code": "image_parse_error", "message": "No."}, KIND.QUESTION_REFUSED),
+    "an image": ({"code": "image_parse_error", "message": "No."}, KIND.FILES_REFUSED),
     "out of quota": ({"code": "insufficient_quota", "message": "No."}, KIND.OUT_OF_QUOTA),
     "too long": ({"code": "context_length_exceeded", "message": "No."}, KIND.TOO_LONG),
     "llama.cpp": ({"code": 400, "message": LLAMA_OF_2026, "type": "exceed_context_size_error"}, KIND.TOO_LONG),

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from core import Line, Outcome, PasswordsClosed, Question, Turn
+from core import Attachment, Line, Outcome, PasswordsClosed, Question, Turn
+from core.attachments import FileLimits
 from core.password import Password, Passwords
 from core.store import Beginning, Begun, Chosen, Plan, Store, liveness
 from core.store.migrations import migrate
@@ -24,10 +25,13 @@ SURFACE = "web"
 SCOPE = "a scope"
 GROWING = {
     "chat_session", "turn", "thread", "posted_message", "guess", "lockout", "unlock", "feedback", "control",
-    "stored_response", "erasure", "joined_event",
+    "stored_response", "erasure", "joined_event", "attachment", "attachment_piece",
 }  # fmt: skip
 SMALL = {"api_key", "lease_owner", "place", "alembic_version"}
-SMALL_INDEXES = {"ix_turn_open_queue", "ix_turn_open_lease_owner", "ix_turn_joins"}  # of open turns
+# Of open turns, and of files that come with questions which are about to be accepted.
+SMALL_INDEXES = {
+    "ix_turn_open_queue", "ix_turn_open_lease_owner", "ix_turn_joins", "ix_attachment_of_no_turn",
+}  # fmt: skip
 TOO_WIDE = {"surface", "scope"}  # what an index finds by these alone are all rows, or most
 # These read the first entry of a scope, and the entries that they count.
 MAY_BE_WIDE = {"seconds_to_next", "out_of_reach"}
@@ -143,6 +147,7 @@ class Everything:
         await self._controls()
         await self._look_ups()
         await self._erase()
+        await self._files()
         await self.prune()
 
     async def _turns(self) -> None:
@@ -255,6 +260,25 @@ class Everything:
         await self.seconds_to_next(SCOPE)
         await self.out_of_reach(SCOPE)
 
+    async def _files(self) -> None:
+        files = [Attachment(f"f{n}", "a.txt", "text", "text", 1, "sha", kept=1, tokens=1) for n in range(3)]
+        for place, file in enumerate(files):
+            assert await self.take_in("web:public:4", file, place, "text", FileLimits()) is None
+            await self.add_piece(file.id, 0, b"1")
+        await self.drop(["f0"])
+        turn = await self.turn("web:public:4", attachments=files[1:])
+        await self.text_of("f1")
+        await self.piece_of("f1", 0)
+        await self.by_id(turn.id)
+        await self.exchanges("web:public:4", private=False, before=None, limit=9)
+        await self.asked(turn)
+        await self.refuse(turn, ["f1"], "no")
+        await self.close_answered(turn, Finished("A"), thread="synced", conversation_id=None)
+        await self.asked(await self.turn("web:public:4"))
+        with_files = await self.turn("web:public:5", attachments=())
+        await self.close_unanswered(replace(with_files, attachments=files), Outcome.REFUSED, "No.", thread="untouched")
+        await self.forget("web:public:4")
+
 
 FILL = [
     "INSERT INTO chat_session (name, surface, turns, begins, issued, created_at)"
@@ -273,6 +297,10 @@ FILL = [
     "INSERT INTO lockout SELECT id, 3000000000 FROM turn",
     "INSERT INTO unlock SELECT id, surface, 'Bob', 3000000000 FROM turn",
     "INSERT INTO stored_response SELECT 'r' || id, id FROM turn",
+    "INSERT INTO attachment (id, session, turn_id, place, name, kind, form, size, sha256, about, media_type, kept,"
+    " tokens, text_tokens, bytes_in_all, taken_at) SELECT 'x' || id, 'web:other:' || id, id, 0, 'a', 'text', 'text', 1,"
+    " 's', '', '', 1, 1, 1, 1, 1 FROM turn",
+    "INSERT INTO attachment_piece SELECT id, 0, 'a' FROM attachment",
     "INSERT INTO erasure SELECT id, 'a scope', 2000000000, 0 FROM turn",
 ]
 

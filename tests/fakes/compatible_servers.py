@@ -507,7 +507,7 @@ class Asked:
         """What people said in it."""
         messages = items_of(self.body) if "input" in self.body else self.body.get("messages", [])
         texts = [each["content"] for each in messages if each["role"] == "user"]
-        return [text if isinstance(text, str) else "".join(part["text"] for part in text) for text in texts]
+        return [text if isinstance(text, str) else "".join(part.get("text", "") for part in text) for text in texts]
 
 
 class Running:

@@ -431,9 +431,16 @@ class FakeDiscord(People):
         self._server.run_soon(lambda: self._server.gateway.close_all(code))
 
     def expire_links(self) -> None:
-        """Let nobody fetch a file any more with the links that were told."""
+        """Let nobody fetch a file any more with the links that were told. Those that are told from now on work."""
         with self._changes.changing():
-            self._state.links_expired = True
+            for file in self._state.files.values():
+                file.signature += 1
+
+    @property
+    def downloads(self) -> Sequence[str]:
+        """The names of the files that were asked for, in order."""
+        with self._changes.changing():
+            return [*self._server.downloads]
 
     def tell_app(self, name: str, data: Json, guild: Ref | None = None) -> None:
         """Tell every session an event of any shape."""

@@ -42,11 +42,13 @@ class File:
     height: int | None = None
     id: int = 0
     place: str = ""
+    signature: int = 0x0F1E2D3C
+    """What links to it are signed with by now."""
 
     def as_json(self, url: str) -> Json:
         """An attachment. `url` is where files are served."""
         address = f"{url}attachments/{self.place}/{self.id}/{self.name}"
-        signed = "?ex=7fffffff&is=6fffffff&hm=0f1e2d3c"
+        signed = f"?ex=7fffffff&is=6fffffff&hm={self.signature:08x}"
         told = {"id": str(self.id), "filename": self.name, "size": len(self.content)}
         voice = {"duration_secs": self.seconds, "waveform": "AAAA"} if self.seconds is not None else {}
         sized = {"width": self.width, "height": self.height} if self.width else {}

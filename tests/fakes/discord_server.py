@@ -74,6 +74,7 @@ class Server:
     def __init__(self, state: State, changes: Changes, blame: Callable[[str], None], *, check: bool) -> None:
         self.token = "a-placeholder-and-no-token"
         self.script = Script()
+        self.downloads: list[str] = []
         self.limits = Limits()
         self.calls: list[Call] = []
         self.crashes: list[Exception] = []
@@ -184,6 +185,7 @@ class Server:
     async def _file(self, request: web.Request) -> web.StreamResponse:
         path = request.path
         with self._changes.changing():
+            self.downloads.append(request.match_info["name"])
             fault = self.script.next_for("GET", path)
         if fault:
             await asyncio.sleep(fault.delay)
@@ -192,7 +194,7 @@ class Server:
             if not fault.only_delays:
                 return web.Response(status=fault.answer_status, text="<html>An error occurred</html>")
         file = self._state.files.get(int(request.match_info["file"]))
-        if file is None or self._state.links_expired or "hm" not in request.query:
+        if file is None or request.query.get("hm") != f"{file.signature:08x}":
             return web.Response(status=404, text="This content is no longer available.")
         return web.Response(
             body=file.content, headers={"Content-Type": file.content_type or "application/octet-stream"}

@@ -65,7 +65,6 @@ class State:
         self.command_history: list[tuple[str, int | None, list[str]]] = []
         self.commands_created: dict[int | None, int] = {}
         self.files: dict[int, File] = {}
-        self.links_expired = False
         self.message_content_allowed = False
         self.nonce_seconds = 300.0
         self.hides = ""

@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from tests.fakes.frames import unframed
+from tests.fakes.openai_files import files_of
 
 Json = dict[str, Any]
 PIECE_LENGTH = 40
@@ -57,6 +58,11 @@ class Asked:
     def view(self) -> list[Json]:
         """Everything that the model reads, in order."""
         return self.items + self.input
+
+    @property
+    def files(self) -> list[tuple[str, bytes]]:
+        """The pictures and files in view, in order: "image/png" or a file's name, and the bytes."""
+        return files_of(self.view)
 
     @property
     def questions(self) -> list[str]:

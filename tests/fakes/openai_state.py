@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.fakes.openai_files import BadFile, check_part, check_sizes, tokens_of_files
 from tests.fakes.openai_model import Asked, Json, markers, new_id, texts_of, tokens
 
 MOST_ITEMS = 20
@@ -209,6 +210,7 @@ class State:
         if conversation and conversation.running:
             raise locked()
         _check_calls(asked.view)
+        _check_files(asked.input)
         asked = self._fitting(asked)
         response = _begun(body, asked)
         run = Run(asked, response, _read(asked), conversation)
@@ -340,6 +342,10 @@ def _part(part: Any, allowed: Sequence[str], param: str) -> Json:
     if kind not in allowed:
         told = f"Supported values are: {' and '.join(repr(name) for name in allowed)}."
         raise invalid(f"Invalid value: '{kind}'. {told}", f"{param}.content", "invalid_value")
+    try:
+        check_part(part)
+    except BadFile as bad:
+        raise ApiError(400, str(bad), f"{param}.content", bad.code, blames=bad.is_form) from None
     return {**part, "annotations": [], "logprobs": []} if kind == "output_text" else part
 
 
@@ -461,9 +467,17 @@ def _check_calls(view: Sequence[Json]) -> None:
             raise ApiError(400, f"No tool output found for function call {item.get('call_id')}.", "input")
 
 
+def _check_files(given: Sequence[Json]) -> None:
+    try:
+        check_sizes(given)
+    except BadFile as bad:
+        raise ApiError(400, str(bad), "input", bad.code, blames=True) from None
+
+
 def _read(asked: Asked) -> int:
     """The tokens that the model reads."""
-    return tokens([asked.instructions, *(text for item in asked.view for text in texts_of(item))])
+    texts = tokens([asked.instructions, *(text for item in asked.view for text in texts_of(item))])
+    return texts + tokens_of_files(asked.view)
 
 
 def _begun(body: Json, asked: Asked) -> Json:

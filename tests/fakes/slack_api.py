@@ -42,7 +42,7 @@ from tests.fakes.slack_events import Outgoing
 from tests.fakes.slack_faults import TIERS, Fault
 from tests.fakes.slack_interactions import SECONDS, Interaction, Setting
 from tests.fakes.slack_messages import Message
-from tests.fakes.slack_server import Call, Server
+from tests.fakes.slack_server import Call, Download, Server
 from tests.fakes.slack_state import State
 from tests.fakes.slack_world import APP, BOT_ID, BOT_USER, TEAM, File, Json, User
 
@@ -167,12 +167,20 @@ class FakeSlack:
         with self._changes.changing():
             self._state.world.usergroups[id] = (name, list(members))
 
-    def add_file(self, name: str, content: bytes, mimetype: str = "text/plain", user: str = "U1") -> str:
-        """A file that can be shared by `says(files=[id])`."""
+    def add_file(
+        self, name: str, content: bytes, mimetype: str = "text/plain", user: str = "U1", **how: Any
+    ) -> str:
+        """A file that can be shared by `says(files=[id])`. `how` are attributes of `File`."""
         with self._changes.changing():
-            file = File(self._state.clock.id("F"), name, content, mimetype, user)
+            file = File(self._state.clock.id("F"), name, content, mimetype, user, **how)
             self._state.world.files[file.id] = file
             return file.id
+
+    @property
+    def downloads(self) -> Sequence[Download]:
+        """What was asked for of files, in order."""
+        with self._changes.changing():
+            return [*self._server.downloads]
 
     def archives(self, channel: str, *, archived: bool = True) -> None:
         """Archive a channel."""
@@ -216,7 +224,7 @@ class FakeSlack:
             author = state.world.users[user] if user else User("", username or "", bot_id=bot_id)
             withheld = author.team != TEAM
             kept = [state.world.files[id] for id in files]
-            told = [file.withheld() if withheld else file.as_json(state.url) for file in kept]
+            told = [file.withheld() if withheld or file.is_stub else file.as_json(state.url) for file in kept]
             kind = "file_share" if files else "thread_broadcast" if broadcast else subtype
             more = {"thread_ts": thread_ts, "files": told, "subtype": kind, "bot_id": bot_id}
             more |= {"client_msg_id": client_msg_id} if client_msg_id else {}

@@ -129,7 +129,9 @@ def files_info(state: State, args: Json) -> Json:
     (id,) = required(args, "file")
     if id not in state.world.files:
         raise SlackError("file_not_found")
-    return {"file": state.world.files[id].as_json(state.url), "comments": [], "response_metadata": {"next_cursor": ""}}
+    if state.world.files[id].is_deleted:
+        raise SlackError("file_deleted")
+    return {"file": state.world.files[id].info(state.url), "comments": [], "response_metadata": {"next_cursor": ""}}
 
 
 # ── conversations ────────────────────────────────────────────────────────────

@@ -52,6 +52,15 @@ class Access:
     scopes: set[str] = field(default_factory=lambda: set(ALL_SCOPES))
 
 
+@dataclass(frozen=True)
+class Download:
+    """A request for a file: of which host, for what, and whether it had a token with it."""
+
+    host: str
+    path: str
+    has_token: bool
+
+
 class Server:
     """It serves in a thread of its own. What it keeps survives a stop."""
 
@@ -60,6 +69,7 @@ class Server:
         self.script = Script()
         self.limits = Limits()
         self.calls: list[Call] = []
+        self.downloads: list[Download] = []
         self.crashes: list[Exception] = []
         self.port = 0
         self._state = state
@@ -267,6 +277,8 @@ class Server:
     # ── files, and late answers ──────────────────────────────────────────────
 
     async def _file(self, request: web.Request) -> web.Response:
+        with self._changes.changing():
+            self.downloads.append(Download(request.host, request.path, "Authorization" in request.headers))
         id = request.match_info["place"].rpartition("-")[2]
         file = self._state.world.files.get(id)
         allowed = request.headers.get("Authorization") == f"Bearer {self.access.bot_token}"
@@ -274,6 +286,9 @@ class Server:
             return web.Response(status=404, text="File not found")
         if not allowed or "files:read" not in self.access.scopes:
             return web.Response(text=LOGIN_PAGE, content_type="text/html")
+        hop = int(request.query.get("hop", 0))
+        if hop < len(file.redirects):
+            return web.Response(status=302, headers={"Location": f"{file.redirects[hop]}?hop={hop + 1}"})
         return web.Response(body=file.content, headers={"Content-Type": file.mimetype})
 
     async def _response(self, request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,11 +172,28 @@ class File:
     content: bytes
     mimetype: str
     user: str
+    more: Json = field(default_factory=dict)
+    """What the file object says otherwise; without a value, what it does not say."""
+    is_stub: bool = False
+    """Whether events tell no more of it than its id, as of another company's."""
+    looks_before_it_is_scanned: int = 0
+    """How often `files.info` is asked before it says of what type it is."""
+    redirects: Sequence[str] = ()
+    """Where a download is sent first, one after the other: to this path of the same server, or to this address."""
+    is_deleted: bool = False
+
+    def info(self, url: str) -> Json:
+        """The file as `files.info` tells it this time."""
+        told = self.as_json(url)
+        if self.looks_before_it_is_scanned:
+            self.looks_before_it_is_scanned -= 1
+            told |= {"mimetype": "", "filetype": "", "pretty_type": ""}
+        return told
 
     def as_json(self, url: str) -> Json:
         """A file as events and `files.info` tell it. `url` is where files are served."""
         place = f"{TEAM}-{self.id}"
-        return {
+        told = {
             "id": self.id,
             "created": 1,
             "timestamp": 1,
@@ -201,6 +218,7 @@ class File:
             "media_display_type": "unknown",
             "file_access": "visible",
         }
+        return {name: value for name, value in {**told, **self.more}.items() if value is not None}
 
     def withheld(self) -> Json:
         """All that an event tells of a file in a channel shared with another company."""

@@ -190,7 +190,7 @@ async def test_the_same_key_with_another_text_is_refused(fake: FakeOpenAI, datab
         assert while_it_runs == afterwards
         assert afterwards == (
             422,
-            {"detail": "This idempotency key was used in this session before, with another text."},
+            {"detail": "This idempotency key was used in this session before, with another text or other files."},
         )
     assert asked_upstream(fake) == 1
 

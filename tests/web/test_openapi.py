@@ -92,7 +92,7 @@ async def test_the_example_can_be_sent_and_is_answered_as_described(fake: FakeOp
         described = await description(site)
         operation = described["paths"]["/ask"]["post"]
         asked = described["components"]["schemas"]["AskBody"]["properties"]
-        example = {name: schema["examples"][0] for name, schema in asked.items()}
+        example = {name: schema["examples"][0] for name, schema in asked.items() if "examples" in schema}
         assert example == {
             "session_id": "12345", "user_input": "Hello, how are you?", "time_zone": "Europe/Berlin",
         }  # fmt: skip

@@ -1,0 +1,110 @@
+"""Has files read by processes of their own, with limits of time and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import Any, BinaryIO, Literal
+
+from core.attachments import MOST_CHARACTERS_OF_TEXT, GivenFile
+
+READER = Path(__file__).with_name("file_reader.py")
+SECONDS = 20.0
+MOST_MEMORY = 1 << 30
+LONGEST_LINE = 1 << 20  # of what the reader says
+LONGEST_WORDS = 1_000
+TOO_LONG, BROKEN = "it takes too long to read", "it cannot be read"
+
+_FORMS: dict[str, Literal["image", "pdf", "text", ""]] = {"image": "image", "pdf": "pdf", "text": "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """What was read of a file. `kept` bytes are kept beside its text; they stand in `file`, from `start` on."""
+
+    kind: str = "file"
+    form: Literal["image", "pdf", "text", ""] = ""
+    about: str = ""
+    problem: str | None = None
+    media_type: str = ""
+    tokens: int = 0
+    text: str = ""
+    kept: int = 0
+    file: BinaryIO | None = None
+    start: int = 0
+
+    def piece(self, at: int, size: int) -> bytes:
+        """So many of the bytes that are kept, from `at` on, or what there is."""
+        assert self.file is not None
+        # Past its buffers, which know nothing of the reader that moved in the same file.
+        descriptor = self.file.fileno()
+        os.lseek(descriptor, self.start + at, os.SEEK_SET)
+        return os.read(descriptor, min(size, self.kept - at))
+
+
+class FileReading:
+    """Reads files, as many at once as there are processors; the others wait."""
+
+    def __init__(self) -> None:
+        self._at_once = asyncio.Semaphore(os.cpu_count() or 1)
+
+    @asynccontextmanager
+    async def read(self, given: GivenFile) -> AsyncIterator[FileRead]:
+        """What a file holds; what is kept of it can be read within the block. What it cannot read, it says so of."""
+        with tempfile.TemporaryFile() as out:
+            async with self._at_once:
+                problem = await _run(given, out)
+            yield FileRead(problem=problem) if problem else _found(given, out)
+
+
+async def _run(given: GivenFile, out: BinaryIO) -> str | None:
+    """Have the file read; why that failed, if it did."""
+    descriptor = given.data.fileno()  # what was kept in memory so far becomes a file by this
+    given.data.flush()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    limits = (str(int(SECONDS)), str(MOST_MEMORY), str(MOST_CHARACTERS_OF_TEXT))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", str(READER), *limits, Path(given.name).suffix[:10],
+        stdin=given.data, stdout=out, stderr=DEVNULL, start_new_session=True,
+        env={name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ},
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(SECONDS):
+            return None if await process.wait() == 0 else BROKEN
+    except TimeoutError:
+        return TOO_LONG
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _found(given: GivenFile, out: BinaryIO) -> FileRead:
+    """What the reader wrote, which is believed in nothing but what it read."""
+    out.seek(0)
+    try:
+        said: dict[str, Any] = json.loads(out.readline(LONGEST_LINE))
+        form = _FORMS.get(str(said["form"]), "")
+        problem = said["problem"] if said["problem"] is None else str(said["problem"])[:LONGEST_WORDS]
+        if not form and problem is None:
+            return FileRead(problem=BROKEN)
+        kept, file, start = 0, None, 0
+        if form == "pdf":
+            kept, file = given.size, given.data
+        elif form == "image":
+            start = out.tell()
+            kept, file = os.fstat(out.fileno()).st_size - start, out
+        return FileRead(
+            str(said["kind"])[:20], form, str(said["about"])[:LONGEST_WORDS], problem, str(said["media_type"])[:50],
+            max(0, int(said["tokens"])), str(said["text"])[:MOST_CHARACTERS_OF_TEXT], kept, file, start,
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError):
+        return FileRead(problem=BROKEN)

@@ -1,0 +1,247 @@
+"""Files over HTTP: as a form and in JSON, once for each key, and what became of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.core.fixtures.database import rows
+from tests.core.fixtures.files import BIDI, UNREADABLE, pdf, picture
+from tests.core.test_files import kinds, seen, stored
+from tests.fakes.openai_api import FakeOpenAI
+from tests.web.conftest import Site, served
+
+Reply = tuple[int, dict[str, Any]]
+
+
+def form(text: str, files: dict[str, bytes], session: str = "1", field: str = "files") -> aiohttp.FormData:
+    """A question as browsers send it."""
+    written = aiohttp.FormData(quote_fields=False)
+    written.add_field("session_id", session)
+    written.add_field("user_input", text)
+    for name, data in files.items():
+        claimed = {"filename": name, "content_type": "text/html"}  # which is not believed
+        written.add_field(field, io.BytesIO(data), **claimed)
+    return (
+        written
+        if files
+        else aiohttp.FormData([("session_id", session), ("user_input", text)], default_to_multipart=True)
+    )
+
+
+async def by_form(site: Site, data: aiohttp.FormData, **headers: str) -> Reply:
+    async with site.http.post("/ask", data=data, headers=headers) as response:
+        return response.status, await response.json()
+
+
+def data_url(data: bytes, media_type: str = "text/html") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+async def by_json(site: Site, text: str, files: dict[str, bytes], **headers: str) -> Reply:
+    in_json = [{"name": name, "data": data_url(data)} for name, data in files.items()]
+    body = {"session_id": "1", "user_input": text, "files": in_json}
+    async with site.post(body, headers=headers) as response:
+        return response.status, await response.json()
+
+
+@pytest.mark.parametrize("way", ["form", "JSON"])
+async def test_a_question_is_asked_with_its_files_and_told_what_became_of_them(
+    way: str, fake: FakeOpenAI, database_url: str
+) -> None:
+    asked = seen(fake)
+    files = {"a.html": picture(), f"b{BIDI}.pdf": pdf(), "c.txt": b"", "d.txt": b"hello"}
+    async with served(fake, database_url) as site:
+        if way == "form":
+            status, answer = await by_form(site, form("Q1-a", files))
+        else:
+            status, answer = await by_json(site, "Q1-a", files)
+        assert (status, answer["response"]) == (200, "Well.")
+        notes = [(each["name"], each["kind"], each["size"], each["problem"]) for each in answer["files"]]
+        assert notes == [
+            ("a.html", "picture", len(picture()), None),
+            ("b.pdf", "PDF", len(pdf()), None),
+            ("c.txt", "file", 0, "it is empty"),
+            ("d.txt", "text", 5, None),
+        ]
+        assert kinds(asked[0].files) == ["image/png", "b.pdf"]
+        assert "files" not in (await site.ask("Q2-a"))[1]
+
+
+async def test_a_stream_begins_with_what_became_of_the_files(fake: FakeOpenAI, sqlite_url: str) -> None:
+    seen(fake)
+    async with served(fake, sqlite_url) as site:
+        data = form("Q1-a", {"a.png": picture(), "b.txt": b""})
+        async with site.http.post("/ask", data=data, headers={"Accept": "text/event-stream"}) as response:
+            events = (await response.text()).split("\n\n")
+        began = json.loads(events[0].partition("data: ")[2])
+        assert [(each["name"], each["problem"]) for each in began["files"]] == [
+            ("a.png", None), ("b.txt", "it is empty"),
+        ]  # fmt: skip
+        assert events[-2].startswith("event: done")
+
+
+async def test_the_transcript_names_the_files_of_each_question(fake: FakeOpenAI, sqlite_url: str) -> None:
+    seen(fake)
+    async with served(fake, sqlite_url, api_keys="alice:a-secret-of-the-test") as site:
+        site.http.headers["Authorization"] = "Bearer a-secret-of-the-test"
+        await by_form(site, form("Q1-a", {"a.png": picture()}))
+        await site.answer("Q2-a")
+        _, transcript = await site.get("/sessions/1/turns")
+        assert [[file["name"] for file in turn["files"]] for turn in transcript["turns"]] == [["a.png"], []]
+        async with site.http.delete("/sessions/1") as response:
+            assert response.status == 204
+    assert stored(sqlite_url) == (0, 0)
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+async def test_a_file_that_cannot_be_read_costs_nothing_else(name: str, fake: FakeOpenAI, sqlite_url: str) -> None:
+    asked = seen(fake)
+    make, why = UNREADABLE[name]
+    async with served(fake, sqlite_url) as site:
+        status, answer = await by_form(site, form("Q1-a", {name: make(), "a.png": picture()}))
+    assert status == 200
+    assert why in answer["files"][0]["problem"]
+    assert answer["files"][1]["problem"] is None
+    assert why in asked[0].question
+    assert stored(sqlite_url) == (2, 1)
+
+
+async def test_the_same_key_is_the_same_question_with_the_same_files(fake: FakeOpenAI, database_url: str) -> None:
+    asked = seen(fake)
+    async with served(fake, database_url) as site:
+        key = {"Idempotency-Key": "k"}
+        first = await by_form(site, form("Q1-a", {"a.txt": b"1"}), **key)
+        assert first == await by_form(site, form("Q1-a", {"a.txt": b"1"}), **key)
+        assert first == await by_json(site, "Q1-a", {"a.txt": b"1"}, **key)
+        assert first[0] == 200
+        for files in ({}, {"a.txt": b"2"}, {"b.txt": b"1"}):
+            status, refused = await by_form(site, form("Q1-a", files), **key)
+            assert (status, refused["detail"][-12:]) == (422, "other files.")
+    assert len(asked) == 1
+    assert stored(database_url) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("files", "status", "sentence"),
+    [
+        ({f"{number}.txt": b"1" for number in range(3)}, 413, "These are more than 2 files."),
+        ({"a.txt": b"1" * 20_000}, 413, "These files are larger than 15,000 bytes together."),
+        ({"a.txt": b"1" * 40_000}, 413, "The body is larger than 35,000 bytes."),
+    ],
+)
+async def test_more_than_may_be_is_refused_by_a_sentence(
+    files: dict[str, bytes], status: int, sentence: str, sqlite_url: str
+) -> None:
+    bounds: dict[str, Any] = {"max_files_of_a_turn": 2, "max_file_bytes_of_a_turn": 15_000, "max_body_bytes": 20_000}
+    async with served(None, sqlite_url, **bounds) as site:
+        assert await by_form(site, form("Q1-a", files)) == (status, {"detail": sentence})
+    assert rows(sqlite_url, "SELECT id FROM turn") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "status", "sentence"),
+    [
+        (form("Q1-a", {"a.txt": b"1"}, field="file"), 422, "The body must be a form"),
+        (form("", {"a.txt": b"1"}), 422, "user_input:"),
+        (form("Q1-a", {"a.txt": b"1"}, session="\x07"), 422, "session_id:"),
+        (form(" ", {"a.txt": b"1"}), 422, "The question is empty."),
+    ],
+)
+async def test_a_form_that_cannot_be_asked_is_refused_by_a_sentence(
+    written: aiohttp.FormData, status: int, sentence: str, sqlite_url: str
+) -> None:
+    async with served(None, sqlite_url) as site:
+        answered, refused = await by_form(site, written)
+    assert answered == status
+    assert refused["detail"].startswith(sentence)
+    assert stored(sqlite_url) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"no boundary"),
+        ("multipart/form-data; boundary=x", b"no part"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="session_id"\r\n\r\n1'),
+    ],
+)
+async def test_what_is_no_form_is_refused_by_a_sentence(content_type: str, body: bytes, sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        response = await site.http.post("/ask", data=body, headers={"Content-Type": content_type})
+        assert response.status == 422
+        assert set(await response.json()) == {"detail"}
+
+
+@pytest.mark.parametrize(
+    "data", ["https://shop.example/a.png", "data:text/plain,hello", "data:;base64,!!!!", "data:;base64,AAA", "", "file:///a"]
+)  # fmt: skip
+async def test_a_file_in_json_is_a_data_url_and_nothing_is_fetched(data: str, sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        body = {"session_id": "1", "user_input": "Q1-a", "files": [{"name": "a", "data": data}]}
+        async with site.post(body) as response:
+            assert (response.status, await response.json()) == (422, {"detail": "data: must be a data URL in base64."})
+
+
+async def test_json_may_only_be_larger_than_usual_with_files(fake: FakeOpenAI, sqlite_url: str) -> None:
+    seen(fake)
+    bounds: dict[str, Any] = {"max_body_bytes": 20_000, "max_body_bytes_with_files": 60_000}
+    async with served(fake, sqlite_url, **bounds) as site:
+        assert (await by_json(site, "Q1-a", {"a.txt": b"1" * 30_000}))[0] == 200
+        refused = {"detail": "The body is larger than 60,000 bytes."}
+        assert await by_json(site, "Q1-a", {"a.txt": b"1" * 60_000}) == (413, refused)
+        refused = {"detail": "The body is larger than 20,000 bytes."}
+        for body in ({"more": "x" * 30_000}, {"files": [], "more": "x" * 30_000}):
+            async with site.post({"session_id": "1", "user_input": "Q1-a", **body}) as response:
+                assert (response.status, await response.json()) == (413, refused)
+
+
+async def test_where_no_files_are_taken_they_are_refused(sqlite_url: str) -> None:
+    async with served(None, sqlite_url, max_files_of_a_turn=0) as site:
+        refused = (422, {"detail": "No files are taken here."})
+        assert await by_json(site, "Q1-a", {"a.txt": b"1"}) == refused
+        assert (await by_form(site, form("Q1-a", {"a.txt": b"1"}))) == refused
+        assert (await by_form(site, form("Q1-a", {"a.txt": b"1" * 1_100_000})))[0] == 413
+
+
+async def test_whoever_lacks_a_key_is_refused_before_his_files_are_taken_in(sqlite_url: str) -> None:
+    async with served(None, sqlite_url, api_keys="alice:a-secret-of-the-test") as site:
+        assert (await by_form(site, form("Q1-a", {"a.txt": b"1" * 100_000})))[0] == 401
+
+
+async def test_a_large_file_is_never_whole_in_memory(fake: FakeOpenAI, sqlite_url: str) -> None:
+    import tracemalloc
+
+    seen(fake)
+    with tempfile.TemporaryFile() as file:
+        file.write(b"word " * 3_000_000)
+        file.seek(0)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b'--x\r\nContent-Disposition: form-data; name="session_id"\r\n\r\n1\r\n'
+            yield b'--x\r\nContent-Disposition: form-data; name="user_input"\r\n\r\nQ1-a\r\n'
+            yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.log"\r\n\r\n'
+            while piece := file.read(100_000):
+                yield piece
+            yield b"\r\n--x--\r\n"
+
+        async with served(fake, sqlite_url) as site:
+            await site.answer("Q0-a")
+            head = {"Content-Type": "multipart/form-data; boundary=x"}
+            tracemalloc.start()
+            try:
+                async with site.http.post("/ask", data=pieces(), headers=head) as response:
+                    answer = await response.json()
+                _, most = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+    assert answer["files"][0]["size"] == 15_000_000
+    assert most < 8_000_000
