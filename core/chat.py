@@ -497,6 +497,21 @@ class Chat:
         """
         return await self._store.sessions.exchanges(session, private=private, before=before, limit=limit)
 
+    async def attachment(self, session: str, attachment_id: str, *, private: bool) -> Attachment | None:
+        """A file that `exchanges` names, if anything is kept of it."""
+        found = await self._store.sessions.attachment(session, attachment_id, private=private)
+        return None if found is None or found.problem is not None else found
+
+    async def kept_of(self, attachment: Attachment) -> AsyncIterator[bytes]:
+        """What is kept of a file, in pieces: the picture or PDF, else its text. Once it is forgotten no more come."""
+        if attachment.kept:
+            number = 0
+            while piece := await self._store.attachments.piece_of(attachment.id, number):
+                yield piece
+                number += 1
+        elif text := await self._store.attachments.text_of(attachment.id):
+            yield text.encode()
+
     # ── health and life ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property

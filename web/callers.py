@@ -81,6 +81,10 @@ class Caller:
         """Whether a turn, whose unguessable id the caller knows, was asked under the same key."""
         return turn.session.startswith(self.namespace) and (self.may_unlock or not turn.private)
 
+    def may_fetch_files_of(self, turn: Turn) -> bool:
+        """Whether the caller may read a turn, which is the caller's own, once more as it stands in its session."""
+        return self.reads_private or not turn.private
+
     @property
     def subjects(self) -> Sequence[Subject]:
         """Whom a request counts against. One key may stand for many addresses, and in a page for many people."""

@@ -7,7 +7,7 @@ from importlib.resources import files
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse, Response
 
-from web.pages import NO_SUCH_FILE
+from web.files import NO_SUCH_FILE
 
 # It writes styles into its elements, which is harmless: what it shows is our own description.
 _POLICY = (

@@ -10,22 +10,28 @@ import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import Request
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from core import Attachment, GivenFile
+from core import Attachment, Chat, GivenFile, Sentence, Settings
+from web.headers import SAFE_HEADERS
 
 FORM = "multipart/form-data"
 FIELD = "files"
 LONGEST_FIELD_BYTES = 1_000_000
+FIELDS = {"session_id", "user_input", "time_zone"}
 MOST_FIELDS = 10
 LONGEST_CLAIMED_NAME = 1_000
 BYTES_AT_ONCE = 1 << 20
+NO_SUCH_FILE = Sentence("There is no such file.")
 NO_FORM = 'The body must be a form with "session_id", "user_input" and, for each file, "files".'
+_SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "application/pdf": ".pdf"}  # the types that are ever served
 _DATA_URL = re.compile(r"data:[\w!#$&^.+/-]*(?:;[\w!#$&^.+-]+=[^;,]*)*;base64,")
 
 
@@ -49,15 +55,45 @@ class FileBody(BaseModel):
 class FileNote(BaseModel):
     """A file of a question, and why it could not be read, if so."""
 
+    id: Annotated[
+        str | None,
+        Field(
+            description="Of what is kept of it, to be fetched from its session; null: nothing is, or it is not told.",
+            examples=["0b6e7c1f5a9d4e3c8b2a7f6d5c4e3b2a"],
+        ),
+    ]
     name: Annotated[str, Field(examples=["whiteboard.jpg"])]
     kind: Annotated[str, Field(description="What it is, by its first bytes.", examples=["picture"])]
     size: Annotated[int, Field(description="In bytes, as it was sent.", examples=[204_800])]
     problem: Annotated[str | None, Field(description="Why the assistant cannot read it.", examples=[None])]
 
     @classmethod
-    def all_of(cls, attachments: Sequence[Attachment]) -> list[dict[str, Any]]:
+    def all_of(cls, attachments: Sequence[Attachment], *, may_fetch: bool) -> list[dict[str, Any]]:
         """What is told of these attachments, as JSON."""
-        return [cls(name=e.name, kind=e.kind, size=e.size, problem=e.problem).model_dump() for e in attachments]
+        return [
+            cls(
+                id=each.id if may_fetch and each.problem is None else None,
+                name=each.name, kind=each.kind, size=each.size, problem=each.problem,
+            ).model_dump()
+            for each in attachments
+        ]  # fmt: skip
+
+
+class Limits(BaseModel):
+    """How many files go with a question, and how large they may be, in bytes. 0 files: none are taken."""
+
+    files: Annotated[int, Field(examples=[10])]
+    bytes_of_a_file: Annotated[int, Field(description="A larger one is not read.", examples=[20_000_000])]
+    bytes_of_a_question: Annotated[int, Field(description="Of all its files together.", examples=[50_000_000])]
+
+    @classmethod
+    def by(cls, settings: Settings) -> Limits:
+        """What the settings say."""
+        limits = settings.file_limits
+        return cls(
+            files=limits.files, bytes_of_a_file=min(limits.of_a_file, limits.of_a_turn),
+            bytes_of_a_question=limits.of_a_turn,
+        )  # fmt: skip
 
 
 FORM_DESCRIBED: dict[str, Any] = {
@@ -77,6 +113,7 @@ FORM_DESCRIBED: dict[str, Any] = {
                             "type": "string", "minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$",
                             "examples": ["What is in this picture?"],
                         },
+                        "time_zone": {"type": "string", "maxLength": 100, "examples": ["Europe/Berlin"]},
                         FIELD: {"type": "array", "items": {"type": "string", "format": "binary"}},
                     },
                 }
@@ -109,7 +146,7 @@ class Form:
         uploads = [value for _, value in parsed.multi_items() if isinstance(value, UploadFile)]
         form = cls({name: value for name, value in parsed.multi_items() if isinstance(value, str)}, uploads)
         is_ours = all((name == FIELD) == isinstance(value, UploadFile) for name, value in parsed.multi_items())
-        if not is_ours or set(form.fields) - {"session_id", "user_input"}:
+        if not is_ours or set(form.fields) - FIELDS:
             form.close()
             raise HTTPException(422, NO_FORM)
         return form
@@ -148,3 +185,42 @@ def _pieces(url: str) -> Iterator[bytes]:
             yield base64.b64decode(url[at : at + BYTES_AT_ONCE], validate=True)
     except (binascii.Error, ValueError):
         raise HTTPException(422, "data: must be a data URL in base64.") from None
+
+
+# ── taken out again ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+file_routes = APIRouter()
+
+
+@file_routes.get("/limits", summary="How large may files be?")
+async def limits(request: Request) -> Limits:
+    """What may come with a question. Nobody needs a key for this."""
+    told: Limits = request.app.state.limits
+    return told
+
+
+async def download(chat: Chat, attachment: Attachment) -> Response:
+    """What is kept of a file, to be saved: never as a type that a browser would run. Raises HTTPException."""
+    pieces = chat.kept_of(attachment)
+    first = await anext(pieces, None)
+    if first is None:
+        raise HTTPException(404, NO_SUCH_FILE)
+    is_text = attachment.media_type not in _SUFFIXES
+    suffix = ".txt" if is_text else _SUFFIXES[attachment.media_type]
+    name = attachment.name if attachment.name.lower().endswith(suffix) else attachment.name + suffix
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Security-Policy": f"{SAFE_HEADERS['Content-Security-Policy']}; sandbox",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    if is_text:
+        return Response(first, media_type="text/plain", headers=headers)
+
+    async def all_pieces() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    headers["Content-Length"] = str(attachment.kept)
+    return StreamingResponse(all_pieces(), media_type=attachment.media_type, headers=headers)

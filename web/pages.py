@@ -10,11 +10,10 @@ from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from core import Sentence
+from web.files import NO_SUCH_FILE
 
 FOLDER = Path(__file__).with_name("static")
 PAGE, WIDGET = "chat.html", "widget.js"
-NO_SUCH_FILE = Sentence("There is no such file.")
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 _POLICY = "; ".join(
     (

@@ -6,22 +6,24 @@ Whoever has no secret key reaches only sessions whose id we made.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from core import Chat, Exchange, SessionSummary, answer_in_language, failure_as_stored
 from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, Trusted
 from web.depends import OpenChat
-from web.files import FileNote
+from web.files import NO_SUCH_FILE, FileNote, download
 from web.problems import problems
 
 MOST_OF_A_PAGE = 100
 BIGGEST_NUMBER = 2**31 - 1
 _ID = "3f1c9f0e6b7a4d21a0c5e8d9b2f46c71"
 _TIME = "2026-11-22T10:30:00Z"
+_BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_KEPT = {kind: _BYTES for kind in ("image/png", "image/jpeg", "application/pdf", "text/plain")}
 
 
 class Session(BaseModel):
@@ -76,7 +78,7 @@ class TranscriptTurn(BaseModel):
             answer=answer and answer_in_language(answer, language),
             error=error and failure_as_stored(error).sentence.in_language(language), outcome=exchange.outcome,
             assistant=exchange.assistant, private=exchange.private, asked_at=_time(exchange.asked_at),
-            files=FileNote.all_of(exchange.attachments),
+            files=FileNote.all_of(exchange.attachments, may_fetch=True),
         )  # fmt: skip
 
 
@@ -96,6 +98,7 @@ class Choice(BaseModel):
 SessionId = Annotated[
     Printable, Path(min_length=1, max_length=200, description="As it was given to `/ask`.", examples=["12345"])
 ]
+FileId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As it stands in the transcript.", examples=[_ID])]
 Limit = Annotated[int, Query(ge=1, le=MOST_OF_A_PAGE, description="At most so many.")]
 
 
@@ -161,6 +164,27 @@ async def read(
     language = language_accepted(request.headers)
     response.headers.update(VARIES)
     return Transcript(turns=[TranscriptTurn.of(each, language) for each in found[-limit:]], more=len(found) > limit)
+
+
+@session_routes.get(
+    "/sessions/{session_id:path}/files/{file_id}",
+    response_class=Response,
+    responses=problems(404, why="There is no such file or session, or this key does not open it.")
+    | problems(422, why="That cannot be the id of a session, or of a file.")
+    | {200: {"description": "What is kept of it.", "content": _KEPT}},
+    openapi_extra=WITH_OR_WITHOUT_A_KEY,
+    summary="Fetch a file",
+)
+async def fetch(chat: OpenChat, caller: Calling, session_id: SessionId, file_id: FileId) -> Response:
+    """What is kept of a file of a question: a picture as it was redrawn, a PDF, of all else the text.
+
+    Whoever may read the question in its session may have it.
+    """
+    session = await _session(chat, caller, session_id)
+    attachment = await chat.attachment(session, file_id, private=caller.reads_private)
+    if attachment is None:
+        raise HTTPException(404, NO_SUCH_FILE)
+    return await download(chat, attachment)
 
 
 @session_routes.post(

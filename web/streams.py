@@ -48,7 +48,7 @@ class EventStream(StreamingResponse):
         language: str,
     ) -> None:  # fmt: skip
         super().__init__(
-            _events(caller.session_id(turn.session), turn, answer, last_event_id or "", language),
+            _events(caller, turn, answer, last_event_id or "", language),
             media_type=EVENT_STREAM,
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **VARIES},
         )
@@ -62,13 +62,13 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _events(session_id: str, turn: Turn, answer: Answer, last: str, language: str) -> AsyncIterator[bytes]:
+async def _events(caller: Caller, turn: Turn, answer: Answer, last: str, language: str) -> AsyncIterator[bytes]:
     known = _Prefix.told_by(last, answer.text)
     if known.length:
         answer.pin()
     goes_on: dict[str, Any] = {"from": known.length} if last else {}
     if turn.attachments:
-        goes_on["files"] = FileNote.all_of(turn.attachments)
+        goes_on["files"] = FileNote.all_of(turn.attachments, may_fetch=caller.may_fetch_files_of(turn))
     yield _event("turn", {"turn_id": turn.id, **goes_on}, known.id)
     try:
         async for is_new in answer.news(at_least_every=SECONDS_BETWEEN_SIGNS_OF_LIFE):
@@ -83,7 +83,8 @@ async def _events(session_id: str, turn: Turn, answer: Answer, last: str, langua
         yield _event("error", {"detail": failure.sentence.in_language(language)})
     else:
         text = answer_in_language(finished.text, language)
-        yield _event("done", {"session_id": session_id, "response": text, "assistant": turn.assistant})
+        done = {"session_id": caller.session_id(turn.session), "response": text, "assistant": turn.assistant}
+        yield _event("done", done)
 
 
 class _Prefix:

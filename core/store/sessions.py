@@ -8,11 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from core.attachments import Attachment
 from core.store.attachments import Attachments
 from core.store.database import Database
 from core.store.names import begins_with
 from core.store.part import Part, reads, writes
-from core.store.rows import IS_OPEN, attachments_of, sessions, turns
+from core.store.rows import IS_OPEN, attachments, attachments_of, sessions, turns
 from core.store.tables import IS_UNUSED, Feedback, PostedMessage
 from core.store.threads import StoredThreads
 from core.turns import Exchange, Outcome, SessionSummary
@@ -167,6 +168,21 @@ class Sessions(Part):
             )
             for row in reversed(rows)
         ]  # fmt: skip
+
+    @reads
+    def attachment(
+        self, connection: sa.Connection, session: str, attachment_id: str, *, private: bool
+    ) -> Attachment | None:
+        """See `Chat.attachment`."""
+        may_be_told = () if private else (turns.c.private.is_(False),)
+        turn_id = connection.execute(
+            sa.select(turns.c.id)
+            .join(sessions, sessions.c.id == turns.c.session_id)
+            .join(attachments, attachments.c.turn_id == turns.c.id)
+            .where(attachments.c.id == attachment_id, sessions.c.name == session, _VISIBLE, *may_be_told)
+        ).scalar()
+        theirs = attachments_of(connection, [turn_id] if turn_id is not None else [])
+        return next((each for of_turn in theirs.values() for each in of_turn if each.id == attachment_id), None)
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

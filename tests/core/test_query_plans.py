@@ -271,6 +271,8 @@ class Everything:
         await self.piece_of("f1", 0)
         await self.by_id(turn.id)
         await self.exchanges("web:public:4", private=False, before=None, limit=9)
+        await self.attachment("web:public:4", "f1", private=False)
+        await self.attachment("web:public:4", "f1", private=True)
         await self.asked(turn)
         await self.refuse(turn, ["f1"], "no")
         await self.close_answered(turn, Finished("A"), thread="synced", conversation_id=None)

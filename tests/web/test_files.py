@@ -11,7 +11,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from PIL import Image
 
+from tests.conftest import PASSWORD
 from tests.core.fixtures.database import rows
 from tests.core.fixtures.files import BIDI, UNREADABLE, pdf, picture
 from tests.core.test_files import kinds, seen, stored
@@ -86,6 +88,16 @@ async def test_a_stream_begins_with_what_became_of_the_files(fake: FakeOpenAI, s
             ("a.png", None), ("b.txt", "it is empty"),
         ]  # fmt: skip
         assert events[-2].startswith("event: done")
+
+
+async def test_a_form_may_name_a_time_zone(fake: FakeOpenAI, sqlite_url: str) -> None:
+    seen(fake)
+    async with served(fake, sqlite_url) as site:
+        data = form("Q1-a", {"a.txt": b"1"})
+        data.add_field("time_zone", "Europe/Berlin")
+        assert (await by_form(site, data))[0] == 200
+    (asked,) = (each.json for each in fake.requests if (each.method, each.template) == ("POST", "/responses"))
+    assert " in Europe/Berlin.)" in str(asked)
 
 
 async def test_the_transcript_names_the_files_of_each_question(fake: FakeOpenAI, sqlite_url: str) -> None:
@@ -245,3 +257,146 @@ async def test_a_large_file_is_never_whole_in_memory(fake: FakeOpenAI, sqlite_ur
                 tracemalloc.stop()
     assert answer["files"][0]["size"] == 15_000_000
     assert most < 8_000_000
+
+
+# ── taken out again ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+KEYS = {name: f"{name}-has-a-secret-of-the-test" for name in ("alice", "bert")}
+LISTED = " ".join(f"{name}:{secret}" for name, secret in KEYS.items())
+
+
+def bearer(name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEYS[name]}"}
+
+
+async def begun(site: Site, **headers: str) -> str:
+    async with site.http.post("/sessions", headers=headers) as response:
+        return str((await response.json())["session_id"])
+
+
+async def told(site: Site, session: str, **headers: str) -> list[dict[str, Any]]:
+    _, transcript = await site.get(f"/sessions/{session}/turns", **headers)
+    return [file for turn in transcript["turns"] for file in turn["files"]]
+
+
+KEPT: dict[str, tuple[bytes, str, str]] = {
+    "a.png": (picture(), "image/png", "a.png"),
+    "b.html": (picture(), "image/png", "b.html.png"),
+    "Straße 7.jpeg": (picture("JPEG"), "image/jpeg", "Stra%C3%9Fe%207.jpeg.jpg"),
+    "c.pdf": (pdf(), "application/pdf", "c.pdf"),
+    "d.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "text/plain", "d.svg.txt"),
+    "e.html": (b"<!doctype html><script>alert(1)</script>", "text/plain", "e.html.txt"),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+async def test_what_is_kept_of_a_file_is_served_to_be_saved_and_never_as_what_would_run(
+    name: str, fake: FakeOpenAI, database_url: str
+) -> None:
+    seen(fake)
+    data, media_type, saved_as = KEPT[name]
+    async with served(fake, database_url) as site:
+        session = await begun(site)
+        _, answer = await by_form(site, form("Q1-a", {name: data}, session))
+        (note,) = await told(site, session)
+        assert [note] == answer["files"]
+        async with site.http.get(f"/sessions/{session}/files/{note['id']}") as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"].partition(";")[0] == media_type
+            assert response.headers["Content-Disposition"] == f"attachment; filename*=UTF-8''{saved_as}"
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["Cache-Control"] == "no-store"
+            assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+            assert response.headers["Content-Security-Policy"].endswith("; sandbox")
+            assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            content = await response.read()
+    if media_type.startswith("image/"):
+        assert Image.open(io.BytesIO(content)).size == (64, 48)
+    else:
+        assert content == data
+
+
+async def test_a_file_of_many_pieces_comes_whole(fake: FakeOpenAI, database_url: str) -> None:
+    seen(fake)
+    large = pdf(words="many words " * 100_000, pages=1)
+    async with served(fake, database_url) as site:
+        session = await begun(site)
+        _, answer = await by_form(site, form("Q1-a", {"a.pdf": large}, session))
+        async with site.http.get(f"/sessions/{session}/files/{answer['files'][0]['id']}") as response:
+            assert (response.headers["Content-Length"], await response.read()) == (str(len(large)), large)
+
+
+SOMEBODY: dict[
+    str, tuple[str, bool, str, int]
+] = {  # who asks for it, in an id that we made, with a password; the status
+    "whoever asked": ("alice", True, "", 200),
+    "whoever asked, in an id of his own": ("alice", False, "", 200),
+    "another key": ("bert", True, "", 404),
+    "nobody": ("", True, "", 401),
+    "whoever asked in private": ("alice", True, PASSWORD, 200),
+    "another key, what was asked in private": ("bert", True, PASSWORD, 404),
+}
+
+
+@pytest.mark.parametrize("who", SOMEBODY)
+async def test_a_file_is_opened_by_what_opens_its_transcript(who: str, fake: FakeOpenAI, sqlite_url: str) -> None:
+    seen(fake)
+    name, is_issued, password, status = SOMEBODY[who]
+    async with served(fake, sqlite_url, api_keys=LISTED) as site:
+        session = await begun(site, **bearer("alice")) if is_issued else "1"
+        _, answer = await by_form(site, form(f"{password} Q1-a", {"a.txt": b"1"}, session), **bearer("alice"))
+        path = f"/sessions/{session}/files/{answer['files'][0]['id']}"
+        assert (await site.http.get(path, headers=bearer(name) if name else {})).status == status
+
+
+@pytest.mark.parametrize(
+    "why", ["another session", "a made-up id", "forgotten", "reset", "not issued", "private", "unread"]
+)
+async def test_a_file_that_may_not_be_had_is_not_there(why: str, fake: FakeOpenAI, database_url: str) -> None:
+    seen(fake)
+    text = f"{PASSWORD} Q1-a" if why == "private" else "Q1-a"
+    async with served(fake, database_url) as site:
+        session = "1" if why == "not issued" else await begun(site)
+        name, data = ("a.txt", b"") if why == "unread" else ("a.png", picture())
+        _, answer = await by_form(site, form(text, {name: data}, session))
+        (note,) = answer["files"]
+        assert (note["id"] is None) == (why in ("private", "unread"))
+        stored_as = rows(database_url, "SELECT id FROM attachment")[0]["id"]
+        assert note["id"] in (None, stored_as)
+        if why == "another session":
+            session = await begun(site)
+        elif why == "a made-up id":
+            stored_as = "0" * 32
+        elif why == "forgotten":
+            assert (await site.http.delete(f"/sessions/{session}")).status == 204
+        elif why == "reset":
+            await site.chat.reset(f"web:public:{session}")
+        async with site.http.get(f"/sessions/{session}/files/{stored_as}") as response:
+            assert (response.status, set(await response.json())) == (404, {"detail"})
+
+
+async def test_a_private_file_is_neither_named_nor_served_where_private_turns_are_not_told(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    seen(fake)
+    async with served(fake, sqlite_url) as site:
+        session = await begun(site)
+        await by_form(site, form(f"{PASSWORD} Q1-a", {"secret.png": picture()}, session))
+        await by_form(site, form("Q2-a", {"open.png": picture()}, session))
+        assert [file["name"] for file in await told(site, session)] == ["open.png"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "limits"),
+    [
+        ({}, (10, 20_000_000, 50_000_000)),
+        ({"max_files_of_a_turn": 0}, (0, 20_000_000, 50_000_000)),
+        ({"max_files_of_a_turn": 2, "max_file_bytes": 9, "max_file_bytes_of_a_turn": 5}, (2, 5, 5)),
+    ],
+)
+async def test_whoever_may_send_files_is_told_how_many_and_how_large_without_a_key(
+    settings: dict[str, Any], limits: tuple[int, int, int], sqlite_url: str
+) -> None:
+    async with served(None, sqlite_url, api_keys=LISTED, **settings) as site:
+        names = ("files", "bytes_of_a_file", "bytes_of_a_question")
+        assert await site.get("/limits") == (200, dict(zip(names, limits, strict=True)))

@@ -20,6 +20,8 @@ STATUSES = {
     ("get", "/sessions"): {"200", *OF_A_SESSION},
     ("get", "/sessions/{session_id}"): {"200", *OF_A_SESSION},
     ("get", "/sessions/{session_id}/turns"): {"200", *OF_A_SESSION},
+    ("get", "/sessions/{session_id}/files/{file_id}"): {"200", *OF_A_SESSION},
+    ("get", "/limits"): {"200"},
     ("delete", "/sessions/{session_id}"): {"204", *OF_A_SESSION},
     ("post", "/sessions/{session_id}/reset"): {"204", *OF_A_SESSION},
     ("put", "/sessions/{session_id}/assistant"): {"200", "408", "413", *OF_A_SESSION},

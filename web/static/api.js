@@ -2,6 +2,7 @@
 
 const SILENCE = 45_000; // Bob gives a sign of life every 15 s
 const PATIENCE = 20_000;
+const PATIENCE_WITH_FILES = 240_000; // which are read before the first word
 
 /** Bob said no: a status, a sentence, and perhaps the seconds after which to ask again. */
 export class Refusal extends Error {
@@ -45,14 +46,30 @@ export class Api {
     await this.#call(`turns/${encodeURIComponent(turn)}/stop`, { method: "POST" });
   }
 
-  /** The events of a question: asked now, or before with the same key. */
-  ask({ session, text, key, after, signal }) {
-    return this.#events("ask", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "Idempotency-Key": key, ...since(after) },
-      body: JSON.stringify({ session_id: session, user_input: text, time_zone: timeZone() }),
-      signal,
-    });
+  /** How many files may come with a question, and how large: `{files, bytes_of_a_file, bytes_of_a_question}`. */
+  async limits() {
+    const reply = await fetch(new URL("limits", this.#base), { signal: AbortSignal.timeout(PATIENCE) });
+    return reply.ok ? reply.json() : null;
+  }
+
+  /** What is kept of a file of a question, as a Blob. */
+  async file(session, id) {
+    const request = { signal: AbortSignal.timeout(PATIENCE_WITH_FILES) };
+    return (await this.#fetch(`sessions/${encodeURIComponent(session)}/files/${id}`, request)).blob();
+  }
+
+  /** The events of a question: asked now, or before with the same key. `sent` is told how much of `files` is (0 to 1). */
+  ask({ session, text, files, sent, key, after, signal }) {
+    const headers = { "Idempotency-Key": key, ...since(after) };
+    const body = { session_id: session, user_input: text, time_zone: timeZone() };
+    if (files.length) {
+      const form = new FormData();
+      for (const [name, value] of Object.entries(body)) if (value !== undefined) form.append(name, value);
+      for (const file of files) form.append("files", file);
+      return this.#events("ask", { headers, form, sent, signal });
+    }
+    headers["Content-Type"] = "application/json";
+    return this.#events("ask", { method: "POST", headers, body: JSON.stringify(body), signal });
   }
 
   /** The events of a turn that somebody asked. */
@@ -60,22 +77,20 @@ export class Api {
     return this.#events(`turns/${encodeURIComponent(turn)}/events`, { headers: since(after), signal });
   }
 
-  async *#events(path, { signal, headers, ...request }) {
+  async *#events(path, { signal, headers, form, sent, ...request }) {
     const connection = new AbortController();
     const leave = () => connection.abort();
     signal.addEventListener("abort", leave);
     let silence;
     const alive = () => {
       clearTimeout(silence);
-      silence = setTimeout(leave, SILENCE);
+      silence = setTimeout(leave, form ? PATIENCE_WITH_FILES : SILENCE);
     };
     alive();
     try {
-      const reply = await this.#fetch(path, {
-        ...request,
-        headers: { ...headers, Accept: "text/event-stream" },
-        signal: connection.signal,
-      });
+      const told = { headers: { ...headers, Accept: "text/event-stream" }, signal: connection.signal };
+      const noted = (share) => (alive(), sent(share));
+      const reply = await (form ? this.#upload(path, { ...told, form, noted }) : this.#fetch(path, { ...request, ...told }));
       yield* parsed(reply.body, alive);
     } finally {
       clearTimeout(silence);
@@ -89,14 +104,64 @@ export class Api {
   }
 
   async #fetch(path, request) {
-    const authority = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
-    const headers = { ...authority, "Accept-Language": this.#language, ...request.headers };
+    const headers = this.#headers(request.headers);
     const reply = await fetch(new URL(path, this.#base), { cache: "no-store", ...request, headers });
     if (reply.ok) return reply;
-    const { detail } = await reply.json().catch(() => ({}));
-    const sentence = typeof detail === "string" ? detail : "";
-    throw new Refusal(sentence, reply.status, Number(reply.headers.get("Retry-After")) || 0);
+    throw refusal(await reply.text().catch(() => ""), reply.status, reply.headers.get("Retry-After"));
   }
+
+  /** Posts a form, and tells how far that is, as fetch cannot. What comes back has a `body`, which comes piece by piece. */
+  #upload(path, { headers, signal, form, noted }) {
+    const request = new XMLHttpRequest();
+    request.open("POST", new URL(path, this.#base));
+    for (const [name, value] of Object.entries(this.#headers(headers))) request.setRequestHeader(name, value);
+    const abort = () => request.abort();
+    signal.addEventListener("abort", abort);
+    return new Promise((resolve, reject) => {
+      let pieces;
+      let length = 0;
+      const body = new ReadableStream({ start: (to) => (pieces = to), cancel: abort });
+      const isOk = () => request.status >= 200 && request.status < 300;
+      const take = () => {
+        const piece = request.responseText.slice(length);
+        length += piece.length;
+        if (piece && isOk()) pieces.enqueue(piece);
+      };
+      const broken = () => {
+        const problem = new TypeError("the connection was lost");
+        reject(problem);
+        pieces.error(problem);
+      };
+      request.upload.addEventListener("progress", ({ loaded, total }) => noted(total ? loaded / total : 0));
+      request.upload.addEventListener("load", () => noted(1));
+      request.addEventListener("readystatechange", () => {
+        if (request.readyState === 2 && isOk()) resolve({ body: body.pipeThrough(new TextEncoderStream()) });
+      });
+      request.addEventListener("progress", take);
+      request.addEventListener("load", () => {
+        take();
+        reject(refusal(request.responseText, request.status, request.getResponseHeader("Retry-After")));
+        pieces.close();
+      });
+      for (const event of ["error", "abort", "timeout"]) request.addEventListener(event, broken);
+      request.send(form);
+    });
+  }
+
+  #headers(more) {
+    const authority = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
+    return { ...authority, "Accept-Language": this.#language, ...more };
+  }
+}
+
+function refusal(text, status, pause) {
+  let detail;
+  try {
+    ({ detail } = JSON.parse(text));
+  } catch {
+    // Somebody between Bob and us has said it.
+  }
+  return new Refusal(typeof detail === "string" ? detail : "", status, Number(pause) || 0);
 }
 
 function since(id) {

@@ -9,6 +9,10 @@ import { wordsIn } from "./words.js";
 
 const BASE = new URL("../", import.meta.url);
 const NEAR_THE_END = 48;
+// What Bob reads. A phone offers its camera for the first ones.
+const ACCEPT =
+  "image/png,image/jpeg,image/gif,image/webp,.pdf,.docx,.xlsx,.zip,text/*,application/json,application/xml," +
+  ".txt,.md,.csv,.tsv,.log,.json,.xml,.yaml,.yml,.toml,.ini,.sql,.py,.js,.ts,.java,.c,.h,.cpp,.go,.rs,.sh,.svg";
 
 /** Whether there is a keyboard with a Shift key, as far as one can tell. On a phone an Enter begins a line. */
 const types = () => !matchMedia("(pointer: coarse)").matches;
@@ -17,8 +21,8 @@ const types = () => !matchMedia("(pointer: coarse)").matches;
  * Puts a chat into `place`. `options`: assistant, title, greeting, language, key, color and onColor, and `close`,
  * which is called when somebody wants the chat to close, if it can.
  */
-export function mount(place, options = {}) {
-  return new Chat(place, options);
+export async function mount(place, options = {}) {
+  return new Chat(place, options, await wordsIn([options.language, ...navigator.languages].filter(Boolean)));
 }
 
 class Chat {
@@ -33,18 +37,26 @@ class Chat {
   #height = 0; // at which the end was last put into view
   #parts;
   #ending = new AbortController();
+  #api;
+  #language;
+  #limits = null; // of files, once they are known
+  #handling = null; // of files, once there are any
+  #tray = null; // of those that are to be sent
+  #attaching = null; // ends when what was chosen is in the tray
 
-  constructor(place, options) {
-    const { language, words } = wordsIn([options.language, ...navigator.languages].filter(Boolean));
+  constructor(place, options, { language, words }) {
     this.#words = words;
+    this.#language = language;
+    this.#api = new Api(BASE, options.key, language);
     this.#name = options.assistant || "Bob";
     this.#isNamed = !!options.assistant;
     this.#parts = this.#build(options, language);
     place.append(this.#parts.root);
     this.#memory = new Memory(`bob ${BASE.href} ${options.key || ""}`.trim(), () => this.#conversation.refresh());
-    this.#conversation = new Conversation(new Api(BASE, options.key, language), this.#memory, this, words);
+    this.#conversation = new Conversation(this.#api, this.#memory, this, words);
     this.#listen();
     this.#conversation.open();
+    this.#learnLimits();
     if (!this.#memory.lasts) this.notice(words.noStorage);
   }
 
@@ -81,6 +93,10 @@ class Chat {
         placeholder: words.placeholder(name),
         enterkeyhint: types() ? "send" : "enter",
       }),
+      attach: drawn("attach", words.attach, { class: "attach", hidden: true, click: () => this.#parts.picker.click() }),
+      picker: h("input", { type: "file", multiple: true, accept: ACCEPT, hidden: true, tabindex: "-1" }),
+      tray: h("ul", { class: "tray files", "aria-label": words.files, hidden: true }),
+      drop: h("p", { class: "drop", hidden: true }, icon("attach"), words.drop),
       send: drawn("send", words.send, { class: "send", click: () => this.#send() }),
       stop: drawn("stop", words.stop, { class: "send stop", hidden: true, click: () => this.#conversation.stop() }),
       notice: h("p", { class: "notice" }),
@@ -111,8 +127,15 @@ class Chat {
         close ? tool("close", words.close, close) : null,
       ),
       parts.sure,
-      h(close ? "div" : "main", { class: "middle" }, parts.log, parts.newest),
-      h("div", { class: "foot" }, h("div", { class: "composer" }, parts.input, parts.send, parts.stop), parts.notice, parts.hint),
+      h(close ? "div" : "main", { class: "middle" }, parts.log, parts.newest, parts.drop),
+      h(
+        "div",
+        { class: "foot" },
+        parts.tray,
+        h("div", { class: "composer" }, parts.input, parts.attach, parts.picker, parts.send, parts.stop),
+        parts.notice,
+        parts.hint,
+      ),
       parts.live,
     );
     if (color) {
@@ -148,10 +171,42 @@ class Chat {
     const watch = new ResizeObserver(() => this.#followEnd());
     watch.observe(log);
     watch.observe(turns);
-    const look = () => document.visibilityState === "visible" && this.#conversation.refresh();
+    const look = () => {
+      if (document.visibilityState !== "visible") return;
+      this.#conversation.refresh();
+      this.#learnLimits();
+    };
     document.addEventListener("visibilitychange", look, { signal });
     addEventListener("pageshow", (event) => event.persisted && look(), { signal });
     addEventListener("online", () => this.#conversation.reconnect(), { signal });
+    this.#listenForFiles();
+  }
+
+  #listenForFiles() {
+    const { input, picker, root, drop } = this.#parts;
+    picker.addEventListener("change", () => {
+      this.#attach(picker.files);
+      picker.value = ""; // so that the same one can be chosen again
+      this.focus();
+    });
+    input.addEventListener("paste", (event) => {
+      const { files, types } = event.clipboardData;
+      // Whoever copies text in an office gets a picture of it, too.
+      if (!files.length || !this.#takesFiles || (types.includes("text/plain") && types.includes("text/html"))) return;
+      event.preventDefault();
+      this.#attach(files);
+    });
+    const over = (event) => {
+      if (!this.#takesFiles || !event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      drop.hidden = event.type === "drop";
+      if (event.type === "drop") this.#attach(event.dataTransfer.files);
+      else event.dataTransfer.dropEffect = "copy";
+    };
+    for (const kind of ["dragenter", "dragover", "drop"]) root.addEventListener(kind, over);
+    root.addEventListener("dragleave", (event) => {
+      if (!root.contains(event.relatedTarget)) drop.hidden = true;
+    });
   }
 
   // ── what the conversation tells ──────────────────────────────────────────
@@ -204,6 +259,7 @@ class Chat {
     else input.value = turn.question;
     this.#fit();
     this.notice(sentence);
+    this.#attach(turn.files.map(({ file }) => file).filter(Boolean), false);
     this.focus();
   }
 
@@ -224,13 +280,21 @@ class Chat {
   #send() {
     const { input } = this.#parts;
     const question = input.value.trim();
-    if (!question || this.#conversation.running) return;
+    if (this.#conversation.running) return;
+    if (this.#attaching) {
+      this.#attaching.then(() => this.#send());
+      return;
+    }
+    if (!question) {
+      if (this.#tray?.isFull) this.notice(this.#words.wordsWithFiles);
+      return;
+    }
     input.value = "";
     this.#fit();
     this.notice("");
     this.#parts.live.textContent = "";
     this.#atEnd = true;
-    this.#conversation.ask(question);
+    this.#conversation.ask(question, this.#tray?.take() ?? []);
     this.focus();
     this.#toEnd();
   }
@@ -280,6 +344,51 @@ class Chat {
     earlier.disabled = false;
   }
 
+  // ── files ────────────────────────────────────────────────────────────────
+
+  get #takesFiles() {
+    return !!this.#limits?.files;
+  }
+
+  async #learnLimits() {
+    this.#limits ??= await this.#api.limits().catch(() => null);
+    this.#parts.attach.hidden = !this.#takesFiles;
+  }
+
+  /** Their part of this, which is fetched only when there are any. */
+  #files() {
+    this.#handling ??= import("./files.js").then(({ Handling }) => {
+      const fetch = (id) => this.#conversation.file(id);
+      return new Handling(this.#words, this.#language, fetch, (text) => this.notice(text));
+    });
+    this.#handling.catch(() => (this.#handling = null));
+    return this.#handling;
+  }
+
+  /** Puts files with those that are to be sent, as far as they may be. */
+  #attach(chosen, isNew = true) {
+    const files = [...chosen];
+    if (!files.length) return;
+    if (isNew) this.notice("");
+    const attach = async () => {
+      try {
+        const handling = await this.#files();
+        this.#tray ??= handling.tray(this.#parts.tray, this.#limits, {
+          announce: (text) => this.#announce(text),
+          left: () => this.focus(),
+        });
+        await this.#tray.add(files, isNew);
+      } catch {
+        this.notice(this.#words.unreachable(this.#name));
+      }
+      if (this.#attaching === attaching) this.#attaching = null;
+      this.#followEnd();
+    };
+    const before = this.#attaching;
+    const attaching = (before ?? Promise.resolve()).then(attach);
+    this.#attaching = attaching;
+  }
+
   // ── small things ─────────────────────────────────────────────────────────
 
   #draw(turn) {
@@ -294,6 +403,7 @@ class Chat {
         },
         announce: (text) => this.#announce(text),
         drawn: () => this.#followEnd(),
+        shelf: async (list) => (await this.#files()).shelf(list),
       });
       this.#shown.set(turn, shown);
     }
@@ -352,11 +462,16 @@ class Shown {
   #markdown;
   #text = null;
   #wasRunning = null;
+  #shelf = null; // a promise of what shows files
+  #newShelf;
 
-  constructor(words, { retry, announce, drawn }) {
+  constructor(words, { retry, announce, drawn, shelf }) {
     this.#words = words;
+    this.#newShelf = shelf;
     const parts = {
       question: h("p", { class: "said", dir: "auto" }),
+      files: h("ul", { class: "files", "aria-label": words.files, hidden: true }),
+      sending: h("progress", { max: "1", "aria-label": words.sending, hidden: true }),
       who: h("h2", { class: "who" }),
       answer: h("div", { class: "answer", dir: "auto" }),
       waiting: h("p", { class: "waiting" }, h("span"), h("span"), h("span")),
@@ -364,7 +479,7 @@ class Shown {
       sentence: h("p", { dir: "auto" }),
       retry: h("button", { type: "button", click: retry }, words.retry),
     };
-    parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question);
+    parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question, parts.files, parts.sending);
     parts.trouble = h("div", { class: "trouble" }, parts.sentence, parts.retry);
     parts.reply = h("div", { class: "reply" }, parts.who, parts.answer, parts.waiting, parts.note, parts.trouble);
     this.article = h("article", { class: "turn" }, parts.you, parts.reply);
@@ -380,6 +495,7 @@ class Shown {
     const isEmpty = !turn.text.trim();
     you.hidden = turn.question === null;
     if (question.textContent !== turn.question) question.textContent = turn.question;
+    this.#showFiles(turn);
     who.replaceChildren(...(turn.isPrivate ? [icon("lock")] : []), name);
     this.article.classList.toggle("private", turn.isPrivate);
     this.article.ariaBusy = turn.isRunning ? "true" : null;
@@ -393,6 +509,16 @@ class Shown {
     trouble.hidden = turn.state !== "failed";
     sentence.textContent = turn.error || words.failed;
     this.#write(turn);
+  }
+
+  #showFiles({ files, sent }) {
+    const { files: list, sending } = this.#parts;
+    list.hidden = !files.length;
+    sending.hidden = sent === null || sent === 1;
+    sending.value = sent ?? 0;
+    if (!files.length) return;
+    this.#shelf ??= this.#newShelf(list);
+    this.#shelf.then((shelf) => shelf.show(files)).catch(() => (this.#shelf = null));
   }
 
   #write({ text, isRunning }) {

@@ -18,6 +18,10 @@ class Turn {
   assistant = null;
   outcome = null;
   isPrivate = false;
+  files = []; // each `{name, size}`, with its `file` where it is from here, and `{id, kind, problem}` once Bob has told
+  withFiles = false; // as this browser remembers, even if nobody has told which
+  sent = null; // how much of the files is, from 0 to 1, while they are
+  link = null; // what its stream hangs on
   state = "running";
   stopping = false;
   following = false; // whether a stream of ours shows it
@@ -30,6 +34,11 @@ class Turn {
 
   get isRunning() {
     return this.state === "running";
+  }
+
+  /** Whether it cannot be asked again from here. */
+  get lacksFiles() {
+    return this.files.length ? this.files.some(({ file }) => !file) : this.withFiles;
   }
 }
 
@@ -67,7 +76,8 @@ export class Conversation {
   async open() {
     this.#session = this.#memory.session;
     const { signal } = this.#era;
-    for (const entry of this.#memory.running) this.#adopt(entry);
+    const cutOff = this.#memory.running.filter(({ turn, files }) => files && !turn);
+    for (const entry of this.#memory.running) if (!cutOff.includes(entry)) this.#adopt(entry);
     this.#view.changed();
     for (let tries = 0; this.#session && !signal.aborted; tries++) {
       try {
@@ -82,7 +92,9 @@ export class Conversation {
         await this.#pause(tries, problem, signal);
       }
     }
-    if (!signal.aborted) this.#goOn();
+    if (signal.aborted) return;
+    for (const entry of cutOff) this.#giveBack(entry);
+    this.#goOn();
   }
 
   /** Learns what other tabs and devices have done. */
@@ -123,27 +135,37 @@ export class Conversation {
     this.#view.changed();
   }
 
-  ask(question) {
-    const turn = new Turn({ question, key: random() });
+  ask(question, files) {
+    const turn = new Turn({ question, files, key: random() });
     this.turns.push(turn);
-    this.#memory.note({ key: turn.key, text: question });
+    this.#note(turn);
     this.#view.changed();
     this.#follow(turn);
   }
 
   retry(turn) {
+    if (turn.lacksFiles) {
+      this.#view.refused({ ...turn, files: [] }, this.#words.filesGone);
+      return;
+    }
     if (!turn.key) turn = this.#askedAnew(turn);
     Object.assign(turn, { id: null, number: null, lastEvent: null, state: "running", stopping: false });
     Object.assign(turn, { text: "", error: null, outcome: null });
     this.turns = [...this.turns.filter((other) => other !== turn), turn];
-    this.#memory.note({ key: turn.key, text: turn.question });
+    this.#note(turn);
     this.#view.changed();
     this.#follow(turn);
+  }
+
+  /** What is kept of a file of a turn, as a Blob. */
+  file(id) {
+    return this.#api.file(this.#session, id);
   }
 
   stop() {
     for (const turn of this.turns.filter(({ isRunning }) => isRunning)) {
       turn.stopping = true;
+      if (turn.sent !== null && turn.sent < 1) turn.link.abort(); // it cannot have been asked yet
       this.#requestStop(turn);
     }
     this.#view.notice(this.#words.stopping);
@@ -263,6 +285,7 @@ export class Conversation {
     turn.isPrivate = told.private;
     turn.assistant = told.assistant;
     turn.question ??= told.question;
+    if (told.files?.length) noteFiles(turn, told.files);
     if (told.outcome === null) return; // the stream knows more
     if (told.private && !told.turn_id) {
       if (!turn.following) turn.state = "ended";
@@ -284,7 +307,7 @@ export class Conversation {
   // ── the answer as it is written ──────────────────────────────────────────
 
   /** A question that this browser asked, perhaps in another tab or before a reload. */
-  #adopt({ key, text, turn: id }) {
+  #adopt({ key, text, turn: id, files }) {
     const known = this.turns.find((turn) => turn.key === key || (id && turn.id === id));
     if (known) {
       known.key = key;
@@ -292,12 +315,23 @@ export class Conversation {
       if (!known.isRunning) this.#memory.ended(key);
       return;
     }
-    this.turns.push(new Turn({ key, question: text, id: id ?? null }));
+    this.turns.push(new Turn({ key, question: text, id: id ?? null, withFiles: !!files }));
+  }
+
+  /** The page was left while files were sent, and they are gone. If all was there the transcript has it. */
+  #giveBack({ key, text }) {
+    this.#memory.ended(key);
+    if (this.turns.some(({ question, files }) => question === text && files.length)) return;
+    this.#view.refused({ question: text, files: [] }, this.#words.filesGone);
+  }
+
+  #note({ key, question, id, files, withFiles }) {
+    this.#memory.note({ key, text: question, turn: id ?? undefined, files: files.length > 0 || withFiles || undefined });
   }
 
   #askedAnew(failed) {
     this.turns = this.turns.filter((turn) => turn !== failed);
-    return new Turn({ question: failed.question, key: random() });
+    return new Turn({ question: failed.question, files: failed.files, key: random() });
   }
 
   #goOn() {
@@ -318,6 +352,7 @@ export class Conversation {
       }
       const link = new AbortController();
       this.#links.add(link);
+      turn.link = link;
       try {
         await this.#attempt(turn, AbortSignal.any([signal, link.signal]));
         break;
@@ -327,13 +362,14 @@ export class Conversation {
         if (link.signal.aborted) continue;
         if (problem.status === 404 && turn.id) await this.#missing(turn);
         else if (problem.status === 404 && !turn.movedOn) this.#moveOn(turn);
-        else if (!this.#passes(problem)) this.#refuse(turn, problem);
+        else if (!this.#passes(problem, turn)) this.#refuse(turn, problem);
         else {
           await this.#pause(tries, problem, signal);
           if (turn.isRunning && !signal.aborted) this.#view.notice(this.#words.reconnecting);
         }
       } finally {
         this.#links.delete(link);
+        turn.sent = null;
       }
     }
     turn.following = false;
@@ -346,6 +382,7 @@ export class Conversation {
     for await (const { name, id, data } of await this.#opened(turn, after, signal)) {
       if (signal.aborted || !turn.isRunning) return;
       if (name === "turn") {
+        if (data.files) noteFiles(turn, data.files);
         this.#know(turn, data.turn_id);
         text = firstCharacters(turn.text, data.from ?? 0);
         this.#view.notice(turn.stopping ? this.#words.stopping : "");
@@ -367,14 +404,28 @@ export class Conversation {
     if (turn.id) return this.#api.follow({ turn: turn.id, after, signal });
     const session = this.#memory.session ?? this.#memory.begin(await this.#api.newSession());
     if (!signal.aborted) this.#session = session;
-    return this.#api.ask({ session, text: turn.question, key: turn.key, after, signal });
+    const { question: text, key } = turn;
+    const files = await this.#atHand(turn.files);
+    const sent = (share) => {
+      turn.sent = share;
+      this.#view.grew(turn);
+    };
+    return this.#api.ask({ session, text, files, sent, key, after, signal });
+  }
+
+  /** The files themselves. Raises Refusal where one has been moved or changed since. */
+  async #atHand(files) {
+    for (const { name, file } of files) {
+      if (!(await isReadable(file))) throw new Refusal(this.#words.unreadable(name), 422);
+    }
+    return files.map(({ file }) => file);
   }
 
   #know(turn, id) {
     if (turn.id !== id) {
       turn.id = id;
       this.turns = this.turns.filter((other) => other === turn || other.id !== id);
-      if (turn.key) this.#memory.note({ key: turn.key, text: turn.question, turn: id });
+      if (turn.key) this.#note(turn);
     }
     if (turn.stopping) this.#requestStop(turn);
     this.#view.changed();
@@ -412,8 +463,10 @@ export class Conversation {
   async #missing(turn) {
     await this.#load().catch(() => {});
     if (!turn.isRunning) return;
-    if (turn.key && turn.question && this.turns.includes(turn)) turn.id = null; // ask: the same key is the same question
+    const canBeAsked = turn.key && turn.question && !turn.lacksFiles;
+    if (canBeAsked && this.turns.includes(turn)) turn.id = null; // ask: the same key is the same question
     else {
+      if (turn.key) this.#memory.ended(turn.key);
       this.turns = this.turns.filter((other) => other !== turn);
       turn.state = "failed";
     }
@@ -423,7 +476,7 @@ export class Conversation {
   #moveOn(turn) {
     turn.movedOn = true;
     this.#memory.leave();
-    this.#memory.note({ key: turn.key, text: turn.question });
+    this.#note(turn);
     this.#session = null;
     this.turns = [turn];
     this.more = false;
@@ -435,8 +488,9 @@ export class Conversation {
 
   // ── trouble ──────────────────────────────────────────────────────────────
 
-  #passes(problem) {
+  #passes(problem, turn) {
     if (!(problem instanceof Refusal)) return true;
+    if (problem.status === 408 && turn?.files.length) return false; // the line is too slow for them
     return !REFUSED.has(problem.status) && problem.status !== 500 && problem.pause <= LONGEST_PAUSE;
   }
 
@@ -454,6 +508,22 @@ export class Conversation {
       signal.addEventListener("abort", wake);
       this.#wakers.add(wake);
     });
+  }
+}
+
+/** Makes ours what Bob says of a turn's files. */
+function noteFiles(turn, told) {
+  const known = turn.files.length === told.length ? turn.files : [];
+  turn.files = told.map((note, at) => Object.assign(known[at] ?? {}, note));
+}
+
+/** Whether a file can be read: it is no folder, and nobody has moved or changed it since it was chosen. */
+export async function isReadable(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -34,7 +34,7 @@ export class Memory {
     return this.#state.session;
   }
 
-  /** Questions without an end: `{key, text, turn}`. */
+  /** Questions without an end: `{key, text, turn, files}`, which last is whether any came with it. */
   get running() {
     return this.#state.running;
   }
@@ -50,10 +50,10 @@ export class Memory {
     this.#change(() => EMPTY);
   }
 
-  note({ key, text, turn }) {
+  note({ key, text, turn, files }) {
     this.#change((state) => ({
       ...state,
-      running: [...state.running.filter((entry) => entry.key !== key), { key, text, turn }],
+      running: [...state.running.filter((entry) => entry.key !== key), { key, text, turn, files }],
     }));
   }
 

@@ -3,4 +3,4 @@
 import { mount } from "./chat.js";
 
 const { title, greeting, assistant, language, key } = document.body.dataset;
-mount(document.body, { title, greeting, assistant, language, key }).focus();
+(await mount(document.body, { title, greeting, assistant, language, key })).focus();

@@ -167,7 +167,7 @@
       const look = new CSSStyleSheet();
       look.replaceSync(css);
       root.adoptedStyleSheets = [look, sheet];
-      chat = module.mount(panel, { ...options, close });
+      chat = await module.mount(panel, { ...options, close });
     }
 
     async function open(byHand) {

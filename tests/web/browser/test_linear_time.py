@@ -20,7 +20,7 @@ READERS = {
     "an address on the web": "(text) => markdown.safeAddress(`https://${text}`)",
     "named characters": "(text) => decoded(text)",
     "the first characters": "(text) => firstCharacters(text, text.length / 2)",
-    "a language": "(text) => wordsIn([text, text])",
+    "a language": "(text) => languageOf([text, text])",
     "events that come in pieces": """async (text) => {
       const line = `data: ${JSON.stringify(text)}\\n\\n`;
       const body = new ReadableStream({ start(to) {
@@ -53,11 +53,11 @@ SHAPES = [
 
 # What is quick at once is quick enough; what is not must take much less than 16 times as long for four times the text.
 LOOK = """
-async ({ markdown, wordsIn, decoded, firstCharacters, place }, { shapes, length, longest, tries: most }) => {
+async ({ markdown, en, languageOf, decoded, firstCharacters, place }, { shapes, length, longest, tries: most }) => {
   const api = await import("/static/api.js");
   const view = () => {
     place.replaceChildren();
-    return new markdown.Markdown(place, { words: wordsIn(["en"]).words, announce() {} });
+    return new markdown.Markdown(place, { words: en, announce() {} });
   };
   const reader = READER;
   const textOf = ([before, piece, behind], length) => before + piece.repeat(length / piece.length) + behind;

@@ -12,8 +12,8 @@ from tests.web.browser.conftest import Pad
 
 # A node as text: its tag with what matters of its attributes, and what is in it.
 DRAW = """
-({ markdown, words, wordsIn, place }, { text, mend }) => {
-  const tools = { words: wordsIn(["en"]).words, announce() {} };
+({ markdown, words, en, place }, { text, mend }) => {
+  const tools = { words: en, announce() {} };
   place.replaceChildren();
   new markdown.Markdown(place, tools).show(mend ? markdown.mended(text) : text);
   const told = (node) => {
@@ -110,8 +110,8 @@ def test_a_text_that_breaks_off_looks_sane(pad: Pad, case: str) -> None:
 def test_a_text_that_grew_letter_by_letter_ends_like_one_that_came_at_once(pad: Pad, case: str) -> None:
     text, _ = CASES[case]
     grown = pad.run(
-        """({ markdown, wordsIn, place }, text) => {
-          const tools = { words: wordsIn(["en"]).words, announce() {} };
+        """({ markdown, en, place }, text) => {
+          const tools = { words: en, announce() {} };
           const draw = (texts) => {
             place.replaceChildren();
             const view = new markdown.Markdown(place, tools);
@@ -128,9 +128,9 @@ def test_a_text_that_grew_letter_by_letter_ends_like_one_that_came_at_once(pad: 
 
 def test_what_has_not_changed_keeps_its_nodes(pad: Pad) -> None:
     kept = pad.run(
-        """({ markdown, wordsIn, place }) => {
+        """({ markdown, en, place }) => {
           place.replaceChildren();
-          const view = new markdown.Markdown(place, { words: wordsIn(["en"]).words, announce() {} });
+          const view = new markdown.Markdown(place, { words: en, announce() {} });
           view.show("one\\n\\n- two\\n\\n```\\nthree\\n");
           const [one, two, code] = [...place.children];
           view.show("one\\n\\n- two\\n\\n```\\nthree\\nfour\\n```\\n\\nfive");
@@ -164,9 +164,9 @@ def test_nothing_that_is_nested_or_repeated_hangs_or_breaks_the_page(pad: Pad, p
     for bomb in (text, "Hello\n\n" + text + "a"):
         with pad.working() as work:
             result = pad.run(
-                """({ markdown, wordsIn, place }, text) => {
+                """({ markdown, en, place }, text) => {
                   place.replaceChildren();
-                  const view = new markdown.Markdown(place, { words: wordsIn(["en"]).words, announce() {} });
+                  const view = new markdown.Markdown(place, { words: en, announce() {} });
                   view.show(markdown.mended(text));
                   view.show(text);
                   return place.textContent.length;
@@ -187,12 +187,12 @@ def test_lists_within_lists_are_drawn_as_deep_as_is_sane_and_then_as_text(pad: P
 
 def test_a_lexer_that_throws_leaves_plain_text(pad: Pad) -> None:
     shown = pad.run(
-        """async ({ markdown, wordsIn, place }) => {
+        """async ({ markdown, en, place }) => {
           const { Lexer } = await import("/static/vendor/marked.esm.js");
           const { blockTokens } = Lexer.prototype;
           Lexer.prototype.blockTokens = () => { throw new Error("no"); };
           place.replaceChildren();
-          new markdown.Markdown(place, { words: wordsIn(["en"]).words, announce() {} }).show("*a*\\n\\nb");
+          new markdown.Markdown(place, { words: en, announce() {} }).show("*a*\\n\\nb");
           Lexer.prototype.blockTokens = blockTokens;
           return place.textContent;
         }"""
@@ -204,10 +204,10 @@ def test_a_long_answer_stays_fluid_while_it_grows(pad: Pad) -> None:
     paragraph = (
         "Some **bold** text with `code`, a [link](https://x.example/y), _more_ and so on, for a line or two.\n\n"
     )
-    draw = """({ markdown, wordsIn, place }, { text, piece, anew }) => {
+    draw = """({ markdown, en, place }, { text, piece, anew }) => {
       const begin = () => {
         place.replaceChildren();
-        window.view = new markdown.Markdown(place, { words: wordsIn(["en"]).words, announce() {} });
+        window.view = new markdown.Markdown(place, { words: en, announce() {} });
       };
       begin();
       view.show(text);
@@ -227,10 +227,11 @@ def test_a_long_answer_stays_fluid_while_it_grows(pad: Pad) -> None:
 
 def test_every_language_says_everything(pad: Pad) -> None:
     spoken: dict[str, Any] = pad.run(
-        """({ wordsIn }) => Object.fromEntries(["en", "de", "fr", "es", "pt", "ja"].map((tag) => {
-          const { language, words } = wordsIn([`${tag}-XX`, "en"]);
-          return [language, Object.fromEntries(Object.entries(words).map(([name, said]) => [name, typeof said]))];
-        }))"""
+        """async ({ wordsIn }) => Object.fromEntries(await Promise.all(
+          ["en", "de", "fr", "es", "pt", "ja"].map(async (tag) => {
+            const { language, words } = await wordsIn([`${tag}-XX`, "en"]);
+            return [language, Object.fromEntries(Object.entries(words).map(([name, said]) => [name, typeof said]))];
+          })))"""
     )
     assert set(spoken) == LANGUAGES
     assert all(said == spoken["en"] for said in spoken.values())
@@ -238,7 +239,7 @@ def test_every_language_says_everything(pad: Pad) -> None:
 
 @pytest.mark.parametrize(("wanted", "language"), [(["sv", "de-AT"], "de"), ([], "en"), (["xx"], "en"), (["ES"], "es")])
 def test_the_first_language_that_is_known_is_spoken(pad: Pad, wanted: list[str], language: str) -> None:
-    assert pad.run("({ wordsIn }, wanted) => wordsIn(wanted).language", wanted) == language
+    assert pad.run("async ({ wordsIn }, wanted) => (await wordsIn(wanted)).language", wanted) == language
 
 
 @pytest.mark.parametrize("count", range(6))
@@ -251,8 +252,8 @@ def test_characters_are_counted_as_python_counts_them(pad: Pad, count: int) -> N
 
 def test_the_page_shows_the_words_of_an_answer_in_the_order_that_slack_and_discord_do(pad: Pad) -> None:
     shown = pad.run(
-        """({ markdown, wordsIn, place }, texts) => texts.map((text) => {
-          const tools = { words: wordsIn(["en"]).words, announce() {} };
+        """({ markdown, en, place }, texts) => texts.map((text) => {
+          const tools = { words: en, announce() {} };
           place.replaceChildren();
           new markdown.Markdown(place, tools).show(text);
           for (const each of place.querySelectorAll(".code-head, .box")) each.remove();

@@ -111,10 +111,10 @@ const wrong = (place) => [...place.querySelectorAll("*")].flatMap((node) => [
 @pytest.mark.parametrize("text", NASTY)
 def test_no_answer_makes_other_nodes_than_those_of_markdown_at_any_moment(pad: Pad, text: str) -> None:
     found = pad.run(
-        f"""async ({{ markdown, wordsIn, place }}, text) => {{
+        f"""async ({{ markdown, en, place }}, text) => {{
           {WRONG}
           place.replaceChildren();
-          const view = new markdown.Markdown(place, {{ words: wordsIn(["en"]).words, announce() {{}} }});
+          const view = new markdown.Markdown(place, {{ words: en, announce() {{}} }});
           const found = [];
           for (let end = 1; end <= text.length; end++) {{
             const soFar = text.slice(0, end);
