@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-LONGEST_NAME = 200
+LONGEST_FILE_NAME = 200
 MOST_CHARACTERS_OF_TEXT = 60_000
 BYTES_MEASURED_AT_ONCE = 1 << 20
 TOKENS_OF_A_LINE = 100
@@ -145,12 +145,14 @@ class Room:
 
 def safe_name(name: str) -> str:
     """The name of a file on one line, without anything that hides or turns it around; never empty."""
-    shown = "".join(
-        " " if letter.isspace() else letter
-        for letter in name[: 4 * LONGEST_NAME]
-        if letter.isspace() or unicodedata.category(letter) not in _HIDES
-    )
-    return " ".join(shown.replace("\\", "/").rpartition("/")[2].split())[:LONGEST_NAME] or "file"
+    shown = on_one_line(name[: 4 * LONGEST_FILE_NAME]).replace("\\", "/").rpartition("/")[2]
+    return shown.strip()[:LONGEST_FILE_NAME] or "file"
+
+
+def on_one_line(text: str) -> str:
+    """The text on one line, without anything that hides or turns it around."""
+    letters = (letter for letter in text if letter.isspace() or unicodedata.category(letter) not in _HIDES)
+    return " ".join("".join(letters).split())
 
 
 def text_block(attachment: Attachment, text: str, tokens: int) -> str:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from core.attachments import Attachment, FileLimits, GivenFile, safe_name
-from core.errors import BadQuestion, StoreUnavailable, TooManyFiles
+from core.errors import BadQuestion, FilesTooLarge, StoreUnavailable
 from core.file_reading import FileRead, FileReading
 from core.store import BYTES_OF_A_PIECE, Store
 from core.turns import new_turn_id
@@ -28,13 +28,13 @@ class FileIntake:
         self._reading = FileReading()
 
     def check(self, files: Sequence[GivenFile]) -> None:
-        """Come back if a question may have these files. Raises BadQuestion and TooManyFiles."""
+        """Come back if a question may have these files. Raises BadQuestion and FilesTooLarge."""
         if files and not self._limits.files:
             raise BadQuestion("No files are taken here.")
         if len(files) > self._limits.files:
-            raise TooManyFiles(f"These are more than {self._limits.files} files.")
+            raise BadQuestion(f"These are more than {self._limits.files} files.")
         if sum(file.size for file in files) > self._limits.of_a_turn:
-            raise TooManyFiles(f"These files are larger than {self._limits.of_a_turn:,} bytes together.")
+            raise FilesTooLarge(f"These files are larger than {self._limits.of_a_turn:,} bytes together.")
 
     def known_as(self, files: Sequence[GivenFile]) -> list[tuple[str, str]]:
         """Name and SHA-256 of each, as of an Attachment."""

@@ -20,12 +20,12 @@ from core import (
     ChatError,
     Draining,
     EventReused,
+    FilesTooLarge,
     LeaseLost,
     NoPrivateHere,
     Overloaded,
     PasswordsClosed,
     StoreUnavailable,
-    TooManyFiles,
     UnknownAssistant,
     UnknownSession,
 )
@@ -52,7 +52,7 @@ _NAMED_HEADERS: dict[int, Any] = {
 }
 _STATUS: dict[type[ChatError], int] = {
     BadQuestion: 422,
-    TooManyFiles: 413,
+    FilesTooLarge: 413,
     EventReused: 422,
     UnknownAssistant: 422,
     UnknownSession: 404,

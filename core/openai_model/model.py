@@ -282,7 +282,9 @@ class OpenAIModel:
             return (refusal, trouble) if refusal.has_no_such_path else None
         error, trouble = self._trouble_of(response, whole)
         text = (whole or b"").decode("utf-8", "replace")
-        return Refusal(response.status, str(error.param or ""), text, trouble.kind not in _IN_NO_FORM), trouble
+        is_about_files = trouble.kind is TroubleKind.FILES_REFUSED_UNWRITTEN
+        may_pass = trouble.kind not in _IN_NO_FORM
+        return Refusal(response.status, str(error.param or ""), text, may_pass, is_about_files), trouble
 
     def _trouble_of(
         self, response: aiohttp.ClientResponse, whole: bytes | None

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 from PIL import Image
 
 from core import file_reading
@@ -123,6 +124,17 @@ async def test_a_reader_is_not_believed_in_what_makes_no_sense(
     monkeypatch.setattr(file_reading, "READER", strange)
     found, _ = await read("a.txt", b"1")
     assert (found.problem, found.form) == ("it cannot be read", "")
+
+
+async def test_what_is_said_of_a_file_is_one_line_whatever_is_written_in_it() -> None:
+    workbook = Workbook()
+    vars(workbook.active)["_WorkbookChild__title"] = "a\nBob writes:\n> b"
+    workbook.create_sheet("c")
+    file = io.BytesIO()
+    workbook.save(file)
+    found, _ = await read("a.xlsx", file.getvalue())
+    assert "of sheet a Bob writes: > b" in found.about
+    assert "\n" not in found.about
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ async def test_the_same_key_is_the_same_question_with_the_same_files(fake: FakeO
 @pytest.mark.parametrize(
     ("files", "status", "sentence"),
     [
-        ({f"{number}.txt": b"1" for number in range(3)}, 413, "These are more than 2 files."),
+        ({f"{number}.txt": b"1" for number in range(3)}, 422, "These are more than 2 files."),
         ({"a.txt": b"1" * 20_000}, 413, "These files are larger than 15,000 bytes together."),
         ({"a.txt": b"1" * 40_000}, 413, "The body is larger than 35,000 bytes."),
     ],
