@@ -6,10 +6,12 @@ PDF both are. A file that cannot be read is kept as well, as its name and the re
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -104,6 +106,38 @@ class Enclosed:
     def costs(self) -> int:
         """About how many tokens it adds."""
         return TOKENS_OF_A_LINE + self.tokens
+
+
+class BytesInMemory:
+    """How many bytes of files a process has in memory for its questions at the same time; the others wait, in order.
+
+    A question with few of them waits for nobody. One with more than `most` waits until it is alone.
+    """
+
+    def __init__(self, most: int, few: int) -> None:
+        self._most = most
+        self._few = few
+        self._free = most
+        self._queue = asyncio.Lock()
+        self._is_freed = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def room_for(self, size: int) -> AsyncIterator[None]:
+        """Have room for so many bytes within the block."""
+        if size <= self._few:
+            yield
+            return
+        size = min(size, self._most)
+        async with self._queue:
+            while size > self._free:
+                self._is_freed.clear()
+                await self._is_freed.wait()
+            self._free -= size
+        try:
+            yield
+        finally:
+            self._free += size
+            self._is_freed.set()
 
 
 class Room:

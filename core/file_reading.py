@@ -51,10 +51,10 @@ class FileRead:
 
 
 class FileReading:
-    """Reads files, as many at once as there are processors; the others wait."""
+    """Reads files, so many at once that a processor is left for all else; the others wait."""
 
     def __init__(self) -> None:
-        self._at_once = asyncio.Semaphore(os.cpu_count() or 1)
+        self._at_once = asyncio.Semaphore(max(1, (os.cpu_count() or 1) - 1))
 
     @asynccontextmanager
     async def read(self, given: GivenFile) -> AsyncIterator[FileRead]:

@@ -25,7 +25,7 @@ from core import (
     back_up,
     restore_from,
 )
-from core.attachments import REFUSED_BY_MODEL
+from core.attachments import REFUSED_BY_MODEL, BytesInMemory
 from core.store.attachments import DAY_IS_FULL, SESSION_IS_FULL, Attachments
 from core.store.turns import Turns
 from tests.conftest import PASSWORD, new_postgresql_database, opened
@@ -182,6 +182,31 @@ async def test_a_password_is_masked_in_names_and_in_text(fake: FakeOpenAI, sqlit
     assert PASSWORD not in str(rows(sqlite_url, "SELECT * FROM attachment"))
 
 
+async def test_files_that_are_sent_at_the_same_time_have_a_bound_and_those_of_few_bytes_wait_for_none() -> None:
+    memory = BytesInMemory(most=100, few=10)
+    order: list[int] = []
+    may_go = {size: asyncio.Event() for size in (60, 70, 40, 500)}
+
+    async def send(size: int) -> None:
+        async with memory.room_for(size):
+            order.append(size)
+            if size in may_go:
+                await may_go[size].wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        sending = {size: tasks.create_task(send(size)) for size in may_go}
+        await asyncio.sleep(0)
+        await send(10)
+        assert order == [60, 10]  # 70 does not fit beside 60, and 40 does not overtake it
+        sending[70].cancel()
+        may_go[40].set()
+        await asyncio.wait([sending[40]])
+        assert order == [60, 10, 40]
+        may_go[60].set()
+        may_go[500].set()
+    assert order == [60, 10, 40, 500]  # which is sent alone
+
+
 # ── refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -232,6 +257,19 @@ async def test_a_file_of_an_earlier_question_that_is_refused_now_is_left_out(fak
     assert asked[-1].files == []
     assert asked[-1].questions[0].startswith("Q1-a")
     assert stored(sqlite_url) == (1, 0)
+
+
+async def test_a_thread_whose_picture_is_refused_later_is_told_anew_without_it(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    asked = seen(fake)
+    async with opened(fake, sqlite_url) as chat:
+        await ask(chat, "Q1-a", given("a.png", picture()))
+        fake.fail("POST", "/responses", Status(400, "image_parse_error"))
+        fake.fail("POST", "/conversations/{id}/items", Status(400, "image_parse_error"), when=has_files)
+        assert await ask(chat, "Q2-a") == "Well."
+        assert await ask(chat, "Q3-a") == "Well."
+    assert [kinds(each.files) for each in asked] == [["image/png"], [], []]
 
 
 # ── accepted ─────────────────────────────────────────────────────────────────────────────────────────────────────────
