@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -26,6 +27,7 @@ class FileIntake:
         self._limits = limits
         self._mask = mask
         self._reading = FileReading()
+        self._writing = asyncio.Lock()  # so that what others store waits for one piece at most
 
     def check(self, files: Sequence[GivenFile]) -> None:
         """Come back if a question may have these files. Raises BadQuestion and FilesTooLarge."""
@@ -67,7 +69,8 @@ class FileIntake:
             taken.append(attachment)
             for number in range(math.ceil(attachment.kept / BYTES_OF_A_PIECE)):
                 piece = read.piece(number * BYTES_OF_A_PIECE, BYTES_OF_A_PIECE)
-                await self._store.attachments.add_piece(attachment.id, number, piece)
+                async with self._writing:
+                    await self._store.attachments.add_piece(attachment.id, number, piece)
 
     async def _keep(self, session: str, place: int, given: GivenFile, read: FileRead) -> Attachment:
         """Keep what is known of a file; without what it holds, where there is no room for that."""

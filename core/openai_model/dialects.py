@@ -14,8 +14,9 @@ from typing import Any, Literal, Protocol
 
 from core.assistants import Assistant, Readable
 from core.language_model import Ask, Enclosure, Said
+from core.openai_model.bodies import DataURL
 from core.openai_model.chat_completions import ChatReading
-from core.openai_model.conversations import content_of, data_url, items_of
+from core.openai_model.conversations import content_of, items_of
 from core.openai_model.reading import Reading, ResponsesReading
 from core.openai_model.words import Words
 
@@ -316,8 +317,8 @@ def _chat_message(said: Said, reads: Collection[Readable]) -> dict[str, Any]:
 
 def _chat_part(file: Enclosure) -> dict[str, Any]:
     if file.kind == "images":
-        return {"type": "image_url", "image_url": {"url": data_url(file), "detail": "high"}}
-    return {"type": "file", "file": {"filename": file.name, "file_data": data_url(file)}}
+        return {"type": "image_url", "image_url": {"url": DataURL(file), "detail": "high"}}
+    return {"type": "file", "file": {"filename": file.name, "file_data": DataURL(file)}}
 
 
 def files_in(ask: Ask, reads: Collection[Readable]) -> set[Readable]:
