@@ -6,14 +6,16 @@ PDF both are. A file that cannot be read is kept as well, as its name and the re
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-LONGEST_NAME = 200
+LONGEST_FILE_NAME = 200
 MOST_CHARACTERS_OF_TEXT = 60_000
 BYTES_MEASURED_AT_ONCE = 1 << 20
 TOKENS_OF_A_LINE = 100
@@ -106,6 +108,38 @@ class Enclosed:
         return TOKENS_OF_A_LINE + self.tokens
 
 
+class BytesInMemory:
+    """How many bytes of files a process has in memory for its questions at the same time; the others wait, in order.
+
+    A question with few of them waits for nobody. One with more than `most` waits until it is alone.
+    """
+
+    def __init__(self, most: int, few: int) -> None:
+        self._most = most
+        self._few = few
+        self._free = most
+        self._queue = asyncio.Lock()
+        self._is_freed = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def room_for(self, size: int) -> AsyncIterator[None]:
+        """Have room for so many bytes within the block."""
+        if size <= self._few:
+            yield
+            return
+        size = min(size, self._most)
+        async with self._queue:
+            while size > self._free:
+                self._is_freed.clear()
+                await self._is_freed.wait()
+            self._free -= size
+        try:
+            yield
+        finally:
+            self._free += size
+            self._is_freed.set()
+
+
 class Room:
     """How much may still be enclosed, in tokens and bytes."""
 
@@ -145,12 +179,14 @@ class Room:
 
 def safe_name(name: str) -> str:
     """The name of a file on one line, without anything that hides or turns it around; never empty."""
-    shown = "".join(
-        " " if letter.isspace() else letter
-        for letter in name[: 4 * LONGEST_NAME]
-        if letter.isspace() or unicodedata.category(letter) not in _HIDES
-    )
-    return " ".join(shown.replace("\\", "/").rpartition("/")[2].split())[:LONGEST_NAME] or "file"
+    shown = on_one_line(name[: 4 * LONGEST_FILE_NAME]).replace("\\", "/").rpartition("/")[2]
+    return shown.strip()[:LONGEST_FILE_NAME] or "file"
+
+
+def on_one_line(text: str) -> str:
+    """The text on one line, without anything that hides or turns it around."""
+    letters = (letter for letter in text if letter.isspace() or unicodedata.category(letter) not in _HIDES)
+    return " ".join("".join(letters).split())
 
 
 def text_block(attachment: Attachment, text: str, tokens: int) -> str:

@@ -105,7 +105,7 @@ class Chat:
 
         `instead_of` is a failed turn of the same event, to be asked anew. One that needs no preparation may `begin` in
         the same commit, where nothing is before it in its session: `answering` is to follow at once. Its files are read
-        first; what is attached to the turn says of each what became of it. Raises BadQuestion, TooManyFiles, Draining,
+        first; what is attached to the turn says of each what became of it. Raises BadQuestion, FilesTooLarge, Draining,
         Overloaded, PasswordsClosed, NoPrivateHere, OnlyApps.
         """
         try:

@@ -8,7 +8,7 @@
           StoreUnavailable    the database failed
         Rejected            whoever asked has to be told
           BadQuestion         the text cannot be asked
-          TooManyFiles        too much is attached
+          FilesTooLarge       what is attached is too large
           EventReused         the same event came with another text
           UnknownAssistant    no public assistant of that name
           UnknownSession      no session of that name, or one that may not be looked up
@@ -91,8 +91,8 @@ class BadQuestion(Rejected):
     """The question cannot be asked as it is."""
 
 
-class TooManyFiles(Rejected):
-    """More is attached than a question may have."""
+class FilesTooLarge(Rejected):
+    """The files of a question are too large together."""
 
 
 class EventReused(Rejected):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from core.attachments import Attachment, FileLimits, GivenFile, safe_name
-from core.errors import BadQuestion, LeaseLost, StoreUnavailable, TooManyFiles
+from core.errors import BadQuestion, FilesTooLarge, LeaseLost, StoreUnavailable
 from core.file_reading import BROKEN, FileRead, FileReading
 from core.languages import Sentence
 from core.store import BYTES_OF_A_PIECE, Store
@@ -57,15 +57,16 @@ class FileIntake:
         self._limits = limits
         self._mask = mask
         self._reading = FileReading()
+        self._writing = asyncio.Lock()  # so that what others store waits for one piece at most
 
     def check(self, files: Sequence[GivenFile]) -> None:
-        """Come back if a question may have these files. Raises BadQuestion and TooManyFiles."""
+        """Come back if a question may have these files. Raises BadQuestion and FilesTooLarge."""
         if files and not self._limits.files:
             raise BadQuestion(Sentence("No files are taken here."))
         if len(files) > self._limits.files:
-            raise TooManyFiles(Sentence("These are more than {most} files.", most=self._limits.files))
+            raise BadQuestion(Sentence("These are more than {most} files.", most=self._limits.files))
         if sum(file.size for file in files) > self._limits.of_a_turn:
-            raise TooManyFiles(
+            raise FilesTooLarge(
                 Sentence("These files are larger than {most} bytes together.", most=self._limits.of_a_turn)
             )
 
@@ -144,7 +145,8 @@ class FileIntake:
             taken.append(attachment)
             for number in range(math.ceil(attachment.kept / BYTES_OF_A_PIECE)):
                 piece = read.piece(number * BYTES_OF_A_PIECE, BYTES_OF_A_PIECE)
-                await self._store.attachments.add_piece(attachment.id, number, piece)
+                async with self._writing:
+                    await self._store.attachments.add_piece(attachment.id, number, piece)
 
     async def _keep(self, session: str, place: int, given: GivenFile, read: FileRead, turn: Turn | None) -> Attachment:
         """Keep what is known of a file; without what it holds, where there is no room for that.

@@ -31,6 +31,7 @@ MOST_UNPACKED_BYTES, MOST_TIMES_UNPACKED = 200_000_000, 100
 TOKENS_OF_A_PAGE = 2_000  # its text and its picture
 SECONDS_FOR_TEXT = 5.0  # of a PDF, which is readable without
 BYTES_OF_HEAD = 4_096
+NICENESS = 10
 BYTES_OF_RESULT = 64_000_000
 
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF87a": "GIF", b"GIF89a": "GIF"}
@@ -316,7 +317,9 @@ def _size_of(file: BinaryIO) -> int:
 
 
 def limit(seconds: int, size: int) -> None:
-    """Take from this process what reading a file does not need, where the system can do that."""
+    """Let others go first, and take from this process what it does not need, where the system can do that."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.nice(NICENESS)
     try:
         import resource
     except ImportError:  # Windows

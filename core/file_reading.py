@@ -14,13 +14,13 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any, BinaryIO, Literal
 
-from core.attachments import MOST_CHARACTERS_OF_TEXT, GivenFile
+from core.attachments import MOST_CHARACTERS_OF_TEXT, GivenFile, on_one_line
 
 READER = Path(__file__).with_name("file_reader.py")
 SECONDS = 20.0
 MOST_MEMORY = 1 << 30
 LONGEST_LINE = 1 << 20  # of what the reader says
-LONGEST_WORDS = 1_000
+LONGEST_WORDS = 500
 TOO_LONG, BROKEN = "it takes too long to read", "it cannot be read"
 
 _FORMS: dict[str, Literal["image", "pdf", "text", ""]] = {"image": "image", "pdf": "pdf", "text": "text"}
@@ -51,10 +51,10 @@ class FileRead:
 
 
 class FileReading:
-    """Reads files, as many at once as there are processors; the others wait."""
+    """Reads files, so many at once that a processor is left for all else; the others wait."""
 
     def __init__(self) -> None:
-        self._at_once = asyncio.Semaphore(os.cpu_count() or 1)
+        self._at_once = asyncio.Semaphore(max(1, (os.cpu_count() or 1) - 1))
 
     @asynccontextmanager
     async def read(self, given: GivenFile) -> AsyncIterator[FileRead]:
@@ -93,7 +93,7 @@ def _found(given: GivenFile, out: BinaryIO) -> FileRead:
     try:
         said: dict[str, Any] = json.loads(out.readline(LONGEST_LINE))
         form = _FORMS.get(str(said["form"]), "")
-        problem = said["problem"] if said["problem"] is None else str(said["problem"])[:LONGEST_WORDS]
+        problem = None if said["problem"] is None else _words(said["problem"])
         if not form and problem is None:
             return FileRead(problem=BROKEN)
         kept, file, start = 0, None, 0
@@ -103,8 +103,13 @@ def _found(given: GivenFile, out: BinaryIO) -> FileRead:
             start = out.tell()
             kept, file = os.fstat(out.fileno()).st_size - start, out
         return FileRead(
-            str(said["kind"])[:20], form, str(said["about"])[:LONGEST_WORDS], problem, str(said["media_type"])[:50],
+            _words(said["kind"]), form, _words(said["about"]), problem, _words(said["media_type"]),
             max(0, int(said["tokens"])), str(said["text"])[:MOST_CHARACTERS_OF_TEXT], kept, file, start,
         )  # fmt: skip
     except (ValueError, KeyError, TypeError):
         return FileRead(problem=BROKEN)
+
+
+def _words(said: object) -> str:
+    """What the reader says of a file, which may be written in the file."""
+    return on_one_line(str(said)[:LONGEST_WORDS])

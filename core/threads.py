@@ -24,6 +24,7 @@ from core.attachments import (
     MOST_BYTES_AT_ONCE,
     REFUSED_BY_MODEL,
     Attachment,
+    BytesInMemory,
     Enclosed,
     Room,
     lines_of,
@@ -60,6 +61,8 @@ LEAST_SECONDS_TO_LISTEN = 5.0
 LONGEST_CHANCE = 11  # characters of a text that an error may repeat by chance
 SHORTEST_ECHO = 4  # a whole text of fewer characters is no more than a chance
 SECONDS_UNTIL_NOTED = 0.1
+MOST_BYTES_IN_MEMORY = 64 * 2**20  # of files that are on their way; they take about four times as much there
+FEW_BYTES = 2**20
 ERASING_SECONDS = 120.0
 LONGEST_WAIT_FOR_ERASURES_SECONDS = 30.0
 
@@ -101,6 +104,7 @@ class Threads:
         self._erasable = asyncio.Event()
         self.shows: dict[str, str] = {}  # what each surface shows of an answer, as its model is told
         self.breaker = Breaker()
+        self._in_memory = BytesInMemory(MOST_BYTES_IN_MEMORY, FEW_BYTES)
         self.windows = Windows()
 
     async def check_model(self, assistant: Assistant) -> None:
@@ -168,13 +172,14 @@ class Threads:
             synced = _Synced(begun.conversation_id, begun.plan.context_tokens)
             try:
                 asking = Asking(turn.id, turn.session)
-                with self.breaker.passing(assistant.model, asking, patient=tries > 1) as it_answers:
-                    result = await self._try(turn, fitting, begun, answer, synced, it_answers, patience)
+                async with self._in_memory.room_for(sum(each.kept for each in _files_in(begun.plan))):
+                    with self.breaker.passing(assistant.model, asking, patient=tries > 1) as it_answers:
+                        result = await self._try(turn, fitting, begun, answer, synced, it_answers, patience)
                 fitting.has_fitted()
                 return result
             except ModelTrouble as trouble:
                 _report(turn, tries, trouble, synced.told)
-                rebuild = _needs_another_thread(trouble, tries)
+                rebuild = _needs_another_thread(trouble, tries, begun.plan)
                 if trouble.handling.thread == "as it was" and not rebuild:
                     await self._store.threads.settle(turn, synced.number, synced.tokens)
                 pause = _pause(trouble, tries, begun.plan, fitting)
@@ -183,7 +188,7 @@ class Threads:
                 late = pause is None or asyncio.get_running_loop().time() + pause >= deadline
                 if pause is None or late or not answer.may_begin_anew:
                     raise
-                if trouble.handling.retry == "without files":
+                if trouble.handling.retry == "without files" and not rebuild:
                     turn = await self._without_files(turn, begun.plan)
             answer.replace("")
             await asyncio.sleep(pause)
@@ -351,8 +356,7 @@ class Threads:
 
     async def _without_files(self, turn: Turn, plan: Plan) -> Turn:
         """The turn with its files refused for good, or else those that were told again before it."""
-        of_past = [each for past in plan.catch_up for each in past.enclosed]
-        refused = _whole(plan.enclosed) or _whole(of_past)
+        refused = _whole(plan.enclosed) or _files_in(plan)
         await self._store.attachments.refuse(turn, [each.id for each in refused], REFUSED_BY_MODEL)
         logger.warning("turn %s: the language model refuses %d files", turn.reference, len(refused))
         return replace(
@@ -474,6 +478,11 @@ def _whole(enclosed: Sequence[Enclosed]) -> list[Attachment]:
     return [each.attachment for each in enclosed if each.form == "whole" and each.attachment.kept]
 
 
+def _files_in(plan: Plan) -> list[Attachment]:
+    """Those that go along as files, of the question and of what is told before it."""
+    return _whole([*plan.enclosed, *(each for past in plan.catch_up for each in past.enclosed)])
+
+
 def tokens_in(text: str) -> int:
     """About how many tokens a text costs, rather too many than too few: a token has 4 bytes of English on average."""
     return len(text.encode()) // 3 + 8
@@ -551,7 +560,9 @@ def _silence_left(trouble: ModelTrouble) -> float:
     return LONGEST_SILENCE_SECONDS - trouble.silent_seconds - 2 * FIRST_BACKOFF_SECONDS
 
 
-def _needs_another_thread(trouble: ModelTrouble, tries: int) -> bool:
+def _needs_another_thread(trouble: ModelTrouble, tries: int, plan: Plan) -> bool:
+    if trouble.handling.retry == "without files" and plan.begins is None and not _files_in(plan):
+        return True  # it was told them earlier, and the next one is told them now
     match trouble.handling.new_thread:
         case "no":
             return False
@@ -570,7 +581,7 @@ def _pause(trouble: ModelTrouble, tries: int, plan: Plan, fitting: Fitting) -> f
     if retry == "once" and (tries > 1 or _silence_left(trouble) < LEAST_SECONDS_TO_LISTEN):
         return None
     if retry == "without files":
-        return 0.0 if _whole(plan.enclosed) or any(_whole(past.enclosed) for past in plan.catch_up) else None
+        return 0.0 if _files_in(plan) or plan.begins is None else None
     if retry == "with less history":
         fits = fitting.may_fit_after(plan.costs, window=trouble.window, alone=_is_alone(plan))
         return 0.0 if fits else None

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SQL = "Only core.store speaks SQL"
 FRONT_DOOR = "Surfaces enter the core by its front door"
+STRANGERS = "Only core.file_reader reads files of strangers, in a process of its own"
 APART = "Surfaces know nothing of each other, and what they share knows none of them"
 LAYERS = "Each module of the core uses only those below"
 OFFENCES = [  # a file, what it imports, and how that is refused
@@ -24,6 +25,8 @@ OFFENCES = [  # a file, what it imports, and how that is refused
     ("bots/newcomer/__init__.py", "discord", "Only bots.discord speaks Discord"),
     ("web/added.py", "discord", "Only bots.discord speaks Discord"),
     ("bots/slack/added.py", "click", "Only web serves HTTP and has a command line"),
+    ("core/added.py", "PIL", STRANGERS),
+    ("web/added.py", "pypdf", STRANGERS),
     ("bots/slack/added.py", "bots.discord.words", APART),
     ("bots/shared/added.py", "bots.slack.words", APART),
     ("bots/added.py", "bots.slack.words", APART),

@@ -85,6 +85,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     )
     app.state.rates = Rates(settings)
     app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
+    app.state.origins = settings.cors_allow_origins
     app.state.bounds = BodyBounds.by(settings)
     app.state.limits = Limits.by(settings)
     app.state.chat_page = page_with(settings.chat_page_key)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -15,7 +16,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core import Answer, Chat, ChatError, Frame, GivenFile, Outcome, Question, Turn, answer_in_language, as_moment
+from core import (
+    Answer,
+    Chat,
+    ChatError,
+    Frame,
+    GivenFile,
+    Outcome,
+    Question,
+    Sentence,
+    Turn,
+    answer_in_language,
+    as_moment,
+)
 from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, caller_of
 from web.depends import OpenBounds, OpenChat, OpenRates
@@ -26,6 +39,10 @@ from web.streams import EVENT_STREAM, EventStream, wants_events
 
 LONGEST_KEY, LONGEST_EVENT_ID = 255, 100
 LONGEST_TIME_ZONE = 100
+ODD_HEADER = Sentence(
+    "Idempotency-Key must have 1 to {key} characters, and Last-Event-ID {event} at most.",
+    key=LONGEST_KEY, event=LONGEST_EVENT_ID,
+)  # fmt: skip
 MOST_FILES_IN_JSON = 100  # the settings say less; more are not even decoded
 ASKED_ANEW = (Outcome.FAILED, Outcome.INTERRUPTED)  # by whoever asks with the same key again
 
@@ -124,7 +141,7 @@ class AskDirectly:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != "/ask" or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["path"].rstrip("/") != "/ask" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -136,7 +153,9 @@ class AskDirectly:
         try:
             if is_usual and content_type == "application/json":
                 response = await self._ask(request, receive, send, key, last)
-            elif is_usual and content_type.lower().startswith(FORM):
+            elif content_type.lower().startswith(FORM):
+                if not is_usual:
+                    raise HTTPException(422, ODD_HEADER)
                 response = await _ask_by_form(request, key, last)
             else:
                 response = None
@@ -168,6 +187,7 @@ class AskDirectly:
 
 async def _ask_by_form(request: Request, key: str | None, last: str | None) -> Response:
     state = request.app.state
+    _check_origin(request, state.origins)
     caller = await caller_of(request)  # before anything is taken in of a stranger
     form = await Form.read(request, state.bounds.files)
     try:
@@ -183,6 +203,18 @@ async def _ask_by_form(request: Request, key: str | None, last: str | None) -> R
     finally:
         form.close()
     return await asked.response()
+
+
+def _check_origin(request: Request, origins: Sequence[str]) -> None:
+    """Come back unless a page of another website asks, which browsers let send forms wherever it likes.
+
+    Of JSON they ask first whether it may. Raises HTTPException.
+    """
+    origin = request.headers.get("origin")
+    if origin is None or "*" in origins or origin in origins:
+        return
+    if urlsplit(origin).netloc != request.headers.get("host"):
+        raise HTTPException(403, "This website may not ask here.")
 
 
 class _Asked:

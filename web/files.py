@@ -141,7 +141,7 @@ class Form:
             parsed = await parser.parse()
         except (MultiPartException, KeyError, ValueError) as error:
             if "Too many files" in str(getattr(error, "message", "")):
-                raise HTTPException(413, f"These are more than {most_files} files.") from None
+                raise HTTPException(422, f"These are more than {most_files} files.") from None
             raise HTTPException(422, NO_FORM) from None
         uploads = [value for _, value in parsed.multi_items() if isinstance(value, UploadFile)]
         form = cls({name: value for name, value in parsed.multi_items() if isinstance(value, str)}, uploads)

@@ -22,13 +22,13 @@ from core import (
     ChatError,
     Draining,
     EventReused,
+    FilesTooLarge,
     LeaseLost,
     NoPrivateHere,
     Overloaded,
     PasswordsClosed,
     Sentence,
     StoreUnavailable,
-    TooManyFiles,
     UnknownAssistant,
     UnknownSession,
     as_it_was_stored,
@@ -61,7 +61,7 @@ _NAMED_HEADERS: dict[int, Any] = {
 }
 _STATUS: dict[type[ChatError], int] = {
     BadQuestion: 422,
-    TooManyFiles: 413,
+    FilesTooLarge: 413,
     EventReused: 422,
     UnknownAssistant: 422,
     UnknownSession: 404,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from openai.pagination import AsyncConversationCursorPage
 
 from core.assistants import Assistant, Readable
 from core.language_model import Enclosure, ModelTrouble, Said, TroubleKind
+from core.openai_model.bodies import DataURL
 from core.openai_model.errors import trouble_of
 
 T = TypeVar("T")
@@ -101,10 +101,5 @@ def content_of(said: Said, reads: Collection[Readable]) -> str | list[dict[str, 
 def part_of(file: Enclosure) -> dict[str, Any]:
     """A file as a part of a message."""
     if file.kind == "images":  # OpenAI's description wants `detail`; without it nothing is scaled down there
-        return {"type": "input_image", "image_url": data_url(file), "detail": "high"}
-    return {"type": "input_file", "filename": file.name, "file_data": data_url(file)}
-
-
-def data_url(file: Enclosure) -> str:
-    """The whole file as a URL."""
-    return f"data:{file.media_type};base64,{base64.b64encode(file.data).decode()}"
+        return {"type": "input_image", "image_url": DataURL(file), "detail": "high"}
+    return {"type": "input_file", "filename": file.name, "file_data": DataURL(file)}

@@ -14,8 +14,9 @@ from typing import Any, Literal, Protocol
 
 from core.assistants import Assistant, Readable
 from core.language_model import Ask, Enclosure, Said
+from core.openai_model.bodies import DataURL
 from core.openai_model.chat_completions import ChatReading
-from core.openai_model.conversations import content_of, data_url, items_of
+from core.openai_model.conversations import content_of, items_of
 from core.openai_model.reading import Reading, ResponsesReading
 from core.openai_model.words import Words
 
@@ -65,13 +66,14 @@ class Refusal:
     """A reply that refuses a request: its status, the field that it names, and its words, which go nowhere else.
 
     `may_pass_otherwise` tells that the same question may be taken in another form: it is not its size that is refused,
-    nor its thread, the key or money that is lacking.
+    nor its thread, the key or money that is lacking. What `is_about_files` may be taken without them.
     """
 
     status: int
     field: str
     text: str
     may_pass_otherwise: bool = True
+    is_about_files: bool = False
 
     @property
     def has_no_such_path(self) -> bool:
@@ -97,8 +99,11 @@ class Refusal:
 
     def of_files(self, sent: Collection[Readable]) -> Readable | None:
         """Which kind of the files that were `sent` cannot be taken, rather than one of them."""
-        is_refused = self.status in (400, 404, 415, 422, 500, 501) and self.may_pass_otherwise
-        if not is_refused or not _TAKES_NONE.search(self.text) or _POLICY.search(self.text):
+        is_refused = self.status in (400, 404, 415, 422, 500, 501) and (self.may_pass_otherwise or self.is_about_files)
+        is_of_all = (
+            _TAKES_NONE.search(self.text) and not _POLICY.search(self.text) and not _ONE_OF_THEM.search(self.text)
+        )
+        if not is_refused or not is_of_all:
             return None
         kinds: tuple[Readable, ...] = ("pdf", "images")
         words = f"{self.field} {self.text}"
@@ -132,6 +137,10 @@ _TAKES_NONE = re.compile(
     r"n[o']t (?:be )?(?:support|enabl|allow|accept)|unsupported|only support|at most 0|not a multi-?modal|unknown"
     r"|mmproj|missing data|no endpoints found|must be a|should be|expected|not implemented"
     r"|(?:invalid|unexpected) (?:type|value|content|part)",
+    re.IGNORECASE,
+)
+_ONE_OF_THEM = re.compile(
+    r"supported (?:format|type)|corrupt|invalid[_ ](?:image|base64|file|pdf)|image_(?:parse|too|file)|cannot identify",
     re.IGNORECASE,
 )
 _OF_FILES: dict[Readable, re.Pattern[str]] = {
@@ -308,8 +317,8 @@ def _chat_message(said: Said, reads: Collection[Readable]) -> dict[str, Any]:
 
 def _chat_part(file: Enclosure) -> dict[str, Any]:
     if file.kind == "images":
-        return {"type": "image_url", "image_url": {"url": data_url(file), "detail": "high"}}
-    return {"type": "file", "file": {"filename": file.name, "file_data": data_url(file)}}
+        return {"type": "image_url", "image_url": {"url": DataURL(file), "detail": "high"}}
+    return {"type": "file", "file": {"filename": file.name, "file_data": DataURL(file)}}
 
 
 def files_in(ask: Ask, reads: Collection[Readable]) -> set[Readable]:

@@ -170,6 +170,11 @@ _RULES = (
         r"|api[ _-]?key (?:not valid|is invalid|expired|was reported)|use a valid api|\bnot authenticated"
         r"|unauthori[sz]ed|location is not supported",
     ),
+    _rule(  # of what a conversation holds, since what a question holds is left out for a model that takes none
+        TroubleKind.FILES_REFUSED, {0, 400, 404, 415, 422},
+        words=r"\b(?:image|pdf|file)s?(?:_url)?(?: inputs?)? (?:is|are) (?:not|only) supported"
+        r"|no endpoints found that support image|not support (?:image|pdf|file)s?\b|not a multi-?modal",
+    ),
     _rule(
         TroubleKind.MODEL_UNKNOWN, {0, 400, 403, 404, 422}, codes=_MODEL,
         words=r"\bmodels?\b.{0,200}(?:not found|not exist|n't exist|not a valid model)|(?:unknown|invalid) model\b"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by i
 from core.assistants import Assistant, Readable
 from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
 from core.logs import kind_of
+from core.openai_model.bodies import as_request
 from core.openai_model.bursts import Bursts
 from core.openai_model.conversations import OpenAIConversations
 from core.openai_model.dialects import (
@@ -55,8 +55,6 @@ _IN_NO_FORM = (  # what is refused for a reason that asking in another form does
 )  # fmt: skip
 
 _MAY_BE_THE_API = (TroubleKind.REQUEST_REFUSED, TroubleKind.PATH_UNKNOWN)  # as long as none has answered
-
-_MOST_BYTES_SENT_AT_ONCE = 1 << 18
 
 _MOST_BYTES_OF_AN_ERROR = 1_000_000
 
@@ -255,7 +253,7 @@ class OpenAIModel:
         """Post what is answered at once, and not as a stream; the reply. Raises ModelTrouble."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SHORT_REQUEST_SECONDS)
         try:
-            async with self._http().post(self._address.url(path), data=_as_json(body), timeout=timeout) as response:
+            async with self._http().post(self._address.url(path), timeout=timeout, **as_request(body)) as response:
                 whole = await _whole_unless_stream(response)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise connection_trouble_of(error) from error
@@ -271,7 +269,9 @@ class OpenAIModel:
     ) -> contextlib.AbstractAsyncContextManager[Any]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=longest_silence)
         url = self._address.url(dialect.path)
-        return self._http().post(url, data=_as_json(body), headers=_ACCEPTED, timeout=timeout)
+        request = as_request(body)
+        request["headers"] = {**_ACCEPTED, **request.get("headers", {})}
+        return self._http().post(url, timeout=timeout, **request)
 
     def _refused(self, response: aiohttp.ClientResponse, whole: bytes | None) -> tuple[Refusal, ModelTrouble] | None:
         """What a reply refuses, and what that means where nothing else is tried."""
@@ -282,7 +282,9 @@ class OpenAIModel:
             return (refusal, trouble) if refusal.has_no_such_path else None
         error, trouble = self._trouble_of(response, whole)
         text = (whole or b"").decode("utf-8", "replace")
-        return Refusal(response.status, str(error.param or ""), text, trouble.kind not in _IN_NO_FORM), trouble
+        is_about_files = trouble.kind is TroubleKind.FILES_REFUSED_UNWRITTEN
+        may_pass = trouble.kind not in _IN_NO_FORM
+        return Refusal(response.status, str(error.param or ""), text, may_pass, is_about_files), trouble
 
     def _trouble_of(
         self, response: aiohttp.ClientResponse, whole: bytes | None
@@ -415,12 +417,6 @@ def _json_object(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _as_json(body: Mapping[str, Any]) -> bytes | io.BytesIO:
-    """The body of a request; one that is sent piece by piece, where it holds files."""
-    written = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-    return written if len(written) <= _MOST_BYTES_SENT_AT_ONCE else io.BytesIO(written)
 
 
 async def _once(chunk: bytes) -> AsyncIterator[bytes]:

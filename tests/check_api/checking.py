@@ -18,12 +18,11 @@ import aiohttp
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
-from schemathesis.core.failures import Failure
+from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.engine import StopReason, events, from_schema
 from schemathesis.engine.recorder import CheckFailureInfo, ScenarioRecorder
 from schemathesis.generation.meta import TestPhase
 from schemathesis.openapi.checks import (
-    AcceptedNegativeData,
     RejectedPositiveData,
     UnsupportedMethodResponse,
     UseAfterFree,

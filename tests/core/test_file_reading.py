@@ -8,12 +8,25 @@ import time
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 from PIL import Image
 
 from core import file_reading
 from core.attachments import MOST_CHARACTERS_OF_TEXT, safe_name
 from core.file_reading import TOO_LONG, FileRead, FileReading
-from tests.core.fixtures.files import BIDI, READABLE, UNREADABLE, archive, given, pdf, picture, sideways, table, xlsx
+from tests.core.fixtures.files import (
+    BIDI,
+    READABLE,
+    UNREADABLE,
+    archive,
+    film,
+    given,
+    pdf,
+    picture,
+    sideways,
+    table,
+    xlsx,
+)
 
 
 async def read(name: str, data: bytes) -> tuple[FileRead, bytes]:
@@ -58,6 +71,14 @@ async def test_a_picture_is_at_most_1600_pixels_on_its_long_side() -> None:
     found, blob = await read("a.jpg", picture("JPEG", (4032, 3024)))
     assert Image.open(io.BytesIO(blob)).size == (1600, 1200)
     assert found.tokens == 50 * 38
+
+
+async def test_of_a_film_the_first_picture_is_told() -> None:
+    found, blob = await read("a.gif", film())
+    assert found.about == "20 by 20 px, the first picture of a film"
+    drawn = Image.open(io.BytesIO(blob))
+    assert drawn.convert("RGB").getpixel((10, 10)) == (255, 0, 0)
+    assert not getattr(drawn, "is_animated", False)
 
 
 async def test_what_hides_behind_a_picture_is_not_kept() -> None:
@@ -123,6 +144,17 @@ async def test_a_reader_is_not_believed_in_what_makes_no_sense(
     monkeypatch.setattr(file_reading, "READER", strange)
     found, _ = await read("a.txt", b"1")
     assert (found.problem, found.form) == ("it cannot be read", "")
+
+
+async def test_what_is_said_of_a_file_is_one_line_whatever_is_written_in_it() -> None:
+    workbook = Workbook()
+    vars(workbook.active)["_WorkbookChild__title"] = "a\nBob writes:\n> b"
+    workbook.create_sheet("c")
+    file = io.BytesIO()
+    workbook.save(file)
+    found, _ = await read("a.xlsx", file.getvalue())
+    assert "of sheet a Bob writes: > b" in found.about
+    assert "\n" not in found.about
 
 
 @pytest.mark.parametrize(

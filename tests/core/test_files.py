@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from core import BadQuestion, Chat, EventReused, GivenFile, Outcome, Question, StoreUnavailable, TooManyFiles, Turn
-from core.attachments import REFUSED_BY_MODEL
+from core import (
+    BadQuestion,
+    Chat,
+    EventReused,
+    FilesTooLarge,
+    GivenFile,
+    Outcome,
+    Question,
+    StoreUnavailable,
+    Turn,
+    back_up,
+    restore_from,
+)
+from core.attachments import REFUSED_BY_MODEL, BytesInMemory
 from core.store.attachments import DAY_IS_FULL, SESSION_IS_FULL, Attachments
 from core.store.turns import Turns
-from tests.conftest import PASSWORD, opened
+from tests.conftest import PASSWORD, new_postgresql_database, opened
 from tests.core.fixtures.database import change, rows
 from tests.core.fixtures.files import given, pdf, picture, sideways, table
 from tests.core.test_threads import MODES, SESSION, assistants_toml, sent
-from tests.fakes.openai_api import Asked, FakeOpenAI, Recorded, Status
+from tests.fakes.openai_api import Asked, FakeOpenAI, Recorded, Reply, Status
 from tests.fakes.openai_files import files_of, tokens_of_files
 from tests.fakes.openai_model import user_texts
 
@@ -167,6 +182,31 @@ async def test_a_password_is_masked_in_names_and_in_text(fake: FakeOpenAI, sqlit
     assert PASSWORD not in str(rows(sqlite_url, "SELECT * FROM attachment"))
 
 
+async def test_files_that_are_sent_at_the_same_time_have_a_bound_and_those_of_few_bytes_wait_for_none() -> None:
+    memory = BytesInMemory(most=100, few=10)
+    order: list[int] = []
+    may_go = {size: asyncio.Event() for size in (60, 70, 40, 500)}
+
+    async def send(size: int) -> None:
+        async with memory.room_for(size):
+            order.append(size)
+            if size in may_go:
+                await may_go[size].wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        sending = {size: tasks.create_task(send(size)) for size in may_go}
+        await asyncio.sleep(0)
+        await send(10)
+        assert order == [60, 10]  # 70 does not fit beside 60, and 40 does not overtake it
+        sending[70].cancel()
+        may_go[40].set()
+        await asyncio.wait([sending[40]])
+        assert order == [60, 10, 40]
+        may_go[60].set()
+        may_go[500].set()
+    assert order == [60, 10, 40, 500]  # which is sent alone
+
+
 # ── refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -200,8 +240,6 @@ async def test_a_file_that_the_provider_refuses_is_left_out_and_neither_thread_n
 async def test_a_file_that_is_refused_in_the_stream_costs_its_thread_and_is_left_out(
     fake: FakeOpenAI, sqlite_url: str
 ) -> None:
-    from tests.fakes.openai_api import Reply
-
     fake.answer = lambda asked: Reply(error="image_parse_error") if asked.files else "Well."
     async with opened(fake, sqlite_url) as chat:
         assert await ask(chat, "Q1-a", given("a.png", picture())) == "Well."
@@ -221,15 +259,28 @@ async def test_a_file_of_an_earlier_question_that_is_refused_now_is_left_out(fak
     assert stored(sqlite_url) == (1, 0)
 
 
+async def test_a_thread_whose_picture_is_refused_later_is_told_anew_without_it(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    asked = seen(fake)
+    async with opened(fake, sqlite_url) as chat:
+        await ask(chat, "Q1-a", given("a.png", picture()))
+        fake.fail("POST", "/responses", Status(400, "image_parse_error"))
+        fake.fail("POST", "/conversations/{id}/items", Status(400, "image_parse_error"), when=has_files)
+        assert await ask(chat, "Q2-a") == "Well."
+        assert await ask(chat, "Q3-a") == "Well."
+    assert [kinds(each.files) for each in asked] == [["image/png"], [], []]
+
+
 # ── accepted ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("files", [0, 2])
 async def test_more_files_than_may_be_are_refused(files: int, fake: FakeOpenAI, sqlite_url: str) -> None:
     async with opened(fake, sqlite_url, max_files_of_a_turn=files, max_file_bytes_of_a_turn=1_000) as chat:
-        with pytest.raises(TooManyFiles if files else BadQuestion):
+        with pytest.raises(BadQuestion):
             await accepted(chat, "Q1-a", *(given("a.txt", b"1") for _ in range(3)))
-        with pytest.raises(TooManyFiles if files else BadQuestion):
+        with pytest.raises(FilesTooLarge if files else BadQuestion):
             await accepted(chat, "Q1-a", given("a.txt", b"1" * 1_001))
     assert stored(sqlite_url) == (0, 0)
 
@@ -321,6 +372,27 @@ async def test_a_turn_that_is_reclaimed_is_asked_with_its_files(fake: FakeOpenAI
         turn = await anext(chat.orphaned("web"))
         await chat.answering(turn).whole()
     assert [kinds(each.files) for each in asked] == [["image/png"]]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_backup_holds_files_whole(
+    kind: str, fake: FakeOpenAI, sqlite_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    asked = seen(fake)
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    if kind == "postgresql":
+        other = new_postgresql_database(request.getfixturevalue("postgresql"))
+    noise = random.Random(1).randbytes(900 * 700 * 3)
+    file = io.BytesIO()
+    Image.frombytes("RGB", (900, 700), noise).save(file, "PNG")  # of several pieces
+    async with opened(fake, sqlite_url) as chat:
+        await ask(chat, "Q1-a", given("a.png", file.getvalue()))
+    back_up(sqlite_url, tmp_path / "backup")
+    restore_from(other, tmp_path / "backup")
+    assert stored(other)[1] > 2
+    async with opened(fake, other) as chat:
+        await ask(chat, "Q2-a")
+    assert asked[0].files == asked[1].files
 
 
 # ── forgotten ────────────────────────────────────────────────────────────────────────────────────────────────────────

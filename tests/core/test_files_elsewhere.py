@@ -9,7 +9,7 @@ import pytest
 
 from core import Finished
 from core.assistants import Assistant
-from core.language_model import Ask, Enclosure, Said
+from core.language_model import Ask, Enclosure, ModelTrouble, Said, TroubleKind
 from tests.core.test_openai_model import model_at, news_of
 from tests.fakes.compatible_servers import CHAT, RESPONSES, Json, Says, Server, error, running
 
@@ -83,3 +83,21 @@ async def test_files_go_along_in_the_form_of_the_api_as_far_as_the_model_reads_t
     of_a = "LINE OF A" if {"input_image", "image_url"} & set(parts) else "INSTEAD OF A"
     of_b = "LINE OF B" if {"input_file", "file"} & set(parts) else "TEXT OF B"
     assert [each for each in WORDS if each in told] == [of_a, of_b]
+
+
+ONE_OF_THEM = {
+    "OpenAI": error(400, "No.", code="invalid_image_format"),
+    "OpenAI, a file": error(400, "Invalid input: Expected file type to be a supported format: .pdf but got .bin."),
+    "vLLM": error(400, "cannot identify image file <_io.BytesIO object at 0x7f>"),
+}
+
+
+@pytest.mark.parametrize("name", ONE_OF_THEM)
+async def test_a_server_that_refuses_one_picture_is_sent_the_next_one(name: str) -> None:
+    async with running(Server()) as server, model_at(server.base_url, api="responses") as model:
+        server.instead = [ONE_OF_THEM[name]]
+        with pytest.raises(ModelTrouble) as caught:
+            await news_of(model, asked_with(IMAGE, PDF, reads=("images", "pdf")))
+        assert caught.value.kind is TroubleKind.FILES_REFUSED_UNWRITTEN
+        await news_of(model, asked_with(IMAGE, PDF, reads=("images", "pdf")))
+    assert [parts_in(each.body) for each in server.asked] == [["input_image", "input_file"]] * 2

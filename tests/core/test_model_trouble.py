@@ -9,6 +9,7 @@ import pytest
 from core import AnswerFailed, Chat, Question, threads
 from core.breaker import FAILURES, REFUSALS, Asking, Breaker
 from core.errors import (
+    FilesRefused,
     ModelBusy,
     ModelMisconfigured,
     ModelQuotaExhausted,
@@ -46,6 +47,8 @@ FAULTS: Mapping[TroubleKind, Callable[[FakeOpenAI], object]] = {
     TroubleKind.FAILED: failing("something_new"),
     TroubleKind.QUESTION_REFUSED: failing("invalid_prompt"),
     TroubleKind.QUESTION_REFUSED_UNWRITTEN: refusing(400, "invalid_prompt"),
+    TroubleKind.FILES_REFUSED: failing("image_parse_error"),
+    TroubleKind.FILES_REFUSED_UNWRITTEN: refusing(400, "invalid_image"),
     TroubleKind.REQUEST_REFUSED: refusing(400, "unknown_parameter"),
     TroubleKind.MODEL_UNKNOWN: refusing(404, "model_not_found"),
     TroubleKind.PATH_UNKNOWN: refusing(404, None, "Invalid URL (POST /v1/responses)"),
@@ -123,6 +126,8 @@ LEADS_TO: Mapping[TroubleKind, tuple[int, int, type[AnswerFailed], str]] = {
     TroubleKind.PASSING: (MOST_TRIES, 5, ModelUnavailable, "ok"),
     TroubleKind.PASSING_UNWRITTEN: (MOST_TRIES, 1, ModelUnavailable, "ok"),
     TroubleKind.RATE_LIMITED: (MOST_TRIES, 1, ModelBusy, "ok"),
+    TroubleKind.FILES_REFUSED: (2, 3, FilesRefused, "ok"),  # in a thread that may hold some, and in one that does not
+    TroubleKind.FILES_REFUSED_UNWRITTEN: (2, 2, FilesRefused, "ok"),
     TroubleKind.HELD_BACK: (1, 1, ModelUnavailable, "ok"),
     TroubleKind.HELD_BACK_WHILE_RETRYING: (MOST_TRIES, 1, ModelUnavailable, "ok"),
     TroubleKind.THREAD_LOCKED: (MOST_TRIES, 3, ModelBusy, "ok"),

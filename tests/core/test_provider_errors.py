@@ -216,6 +216,10 @@ CASES: dict[str, Case] = {
         400, openai_says("Invalid input: Expected file type to be a supported format: .pdf but got .bin."),
         KIND.FILES_REFUSED_UNWRITTEN,
     ),
+    "a model that takes no images": Case(
+        400, openai_says("Invalid content type. image_url is only supported by certain models."),
+        KIND.FILES_REFUSED_UNWRITTEN,
+    ),
     "a broken image at vLLM": Case(
         400, {"error": {"message": "cannot identify image file <_io.BytesIO object>", "code": 400}},
         KIND.FILES_REFUSED_UNWRITTEN,

@@ -492,7 +492,7 @@ MUTANTS = (
     Mutant("bodies are no heads", "        self._end_head()\n        super().on_headers_complete()",
         "        super().on_headers_complete()", HEADS, "other_bounds"),
     Mutant("strange hosts are refused", "or await self._is_allowed(scope, receive)", "or True", HOSTS, "not_bobs"),
-    Mutant("a body at the bound is taken", "int(value) > self._most", "int(value) >= self._most", WEB_BOUNDS,
+    Mutant("a body at the bound is taken", "if announced > most", "if announced >= most", WEB_BOUNDS,
         "body_of_a_megabyte"),
     Mutant("a process that is about to end is not ready", "if chat.draining:", "if False:", HEALTH, "about_to_end"),
     Mutant("it is told since when a model fails", "datetime.now(UTC) - timedelta(seconds=standing.seconds)",

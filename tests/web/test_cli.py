@@ -385,6 +385,20 @@ def test_chat_answers_over_a_pipe_and_remembers_also_the_next_time(environment: 
     assert "Traceback" not in first.stderr + second.stderr
 
 
+def test_chat_sends_files_with_the_first_question(environment: Environment, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("all about tea")
+    (tmp_path / "b.txt").touch()
+    ended = chat(environment, tmp_path, "What is it?\nAnd now?\n", "--file", "a.txt", "--file", "b.txt")
+    assert ended.returncode == 0, ended.stderr
+    assert "! b.txt cannot be read: it is empty." in ended.stderr
+    first, second = ended.stdout.split("You: ")[1:3]
+    assert "> all about tea" in first
+    assert "You said “And now?”" in second
+    missing = chat(environment, tmp_path, "Hello\n", "--file", "none.txt")
+    assert missing.returncode == 2
+    assert "No such file" in missing.stderr
+
+
 def test_chat_begins_anew_after_a_reset_and_keeps_sessions_apart(environment: Environment, tmp_path: Path) -> None:
     ended = chat(environment, tmp_path, "I like tea\n/reset\nAnd now?\n")
     assert "We begin anew." in ended.stdout

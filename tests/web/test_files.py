@@ -144,7 +144,7 @@ async def test_the_same_key_is_the_same_question_with_the_same_files(fake: FakeO
 @pytest.mark.parametrize(
     ("files", "status", "sentence"),
     [
-        ({f"{number}.txt": b"1" for number in range(3)}, 413, "These are more than 2 files."),
+        ({f"{number}.txt": b"1" for number in range(3)}, 422, "These are more than 2 files."),
         ({"a.txt": b"1" * 20_000}, 413, "These files are larger than 15,000 bytes together."),
         ({"a.txt": b"1" * 40_000}, 413, "The body is larger than 35,000 bytes."),
     ],
@@ -222,6 +222,27 @@ async def test_where_no_files_are_taken_they_are_refused(sqlite_url: str) -> Non
         assert await by_json(site, "Q1-a", {"a.txt": b"1"}) == refused
         assert (await by_form(site, form("Q1-a", {"a.txt": b"1"}))) == refused
         assert (await by_form(site, form("Q1-a", {"a.txt": b"1" * 1_100_000})))[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("https://evil.example", 403), ("https://shop.example", 200), ("null", 403), (None, 200)]
+)
+async def test_a_page_of_a_website_that_may_not_ask_sends_no_form_either(
+    origin: str | None, status: int, fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    seen(fake)
+    async with served(fake, sqlite_url, cors_allow_origins=("https://shop.example",)) as site:
+        headers = {} if origin is None else {"Origin": origin}
+        assert (await by_form(site, form("Q1-a", {"a.txt": b"1"}), **headers))[0] == status
+        assert (await by_form(site, form("Q2-a", {}), Origin=site.url))[0] == 200  # its own
+
+
+async def test_an_odd_header_is_refused_before_a_form_is_read(sqlite_url: str) -> None:
+    async with served(None, sqlite_url) as site:
+        status, refused = await by_form(site, form("Q1-a", {"a.txt": b"1"}), **{"Idempotency-Key": "k" * 256})
+        assert (status, refused["detail"][:15]) == (422, "Idempotency-Key")
+        async with site.http.post("/ask/", data=form("Q1-a", {"a.txt": b"1"})) as response:
+            assert response.status == 200
 
 
 async def test_whoever_lacks_a_key_is_refused_before_his_files_are_taken_in(sqlite_url: str) -> None:

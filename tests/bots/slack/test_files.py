@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from bots.slack import files as slack_files
 from bots.slack.files import slacks_hosts
@@ -17,7 +18,6 @@ from tests.core.fixtures.files import pdf, picture
 from tests.core.test_files import kinds, seen, stored, texts
 from tests.fakes.openai_api import FakeOpenAI
 from tests.fakes.slack_api import FakeSlack
-from yarl import URL
 
 LONG = b"line\n" * 200 + b"the last line"
 PAGE = b"<!DOCTYPE html><html>Sign in</html>"
