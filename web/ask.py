@@ -39,6 +39,7 @@ from web.streams import EVENT_STREAM, EventStream, wants_events
 
 LONGEST_KEY, LONGEST_EVENT_ID = 255, 100
 LONGEST_TIME_ZONE = 100
+STRANGE_WEBSITE = Sentence("This website may not ask here.")
 ODD_HEADER = Sentence(
     "Idempotency-Key must have 1 to {key} characters, and Last-Event-ID {event} at most.",
     key=LONGEST_KEY, event=LONGEST_EVENT_ID,
@@ -214,7 +215,7 @@ def _check_origin(request: Request, origins: Sequence[str]) -> None:
     if origin is None or "*" in origins or origin in origins:
         return
     if urlsplit(origin).netloc != request.headers.get("host"):
-        raise HTTPException(403, "This website may not ask here.")
+        raise HTTPException(403, STRANGE_WEBSITE)
 
 
 class _Asked:

@@ -30,7 +30,8 @@ MOST_FIELDS = 10
 LONGEST_CLAIMED_NAME = 1_000
 BYTES_AT_ONCE = 1 << 20
 NO_SUCH_FILE = Sentence("There is no such file.")
-NO_FORM = 'The body must be a form with "session_id", "user_input" and, for each file, "files".'
+NO_FORM = Sentence('The body must be a form with "session_id", "user_input" and, for each file, "files".')
+NO_DATA_URL = Sentence("data: must be a data URL in base64.")
 _SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "application/pdf": ".pdf"}  # the types that are ever served
 _DATA_URL = re.compile(r"data:[\w!#$&^.+/-]*(?:;[\w!#$&^.+-]+=[^;,]*)*;base64,")
 
@@ -141,7 +142,7 @@ class Form:
             parsed = await parser.parse()
         except (MultiPartException, KeyError, ValueError) as error:
             if "Too many files" in str(getattr(error, "message", "")):
-                raise HTTPException(422, f"These are more than {most_files} files.") from None
+                raise HTTPException(422, Sentence("These are more than {most} files.", most=most_files)) from None
             raise HTTPException(422, NO_FORM) from None
         uploads = [value for _, value in parsed.multi_items() if isinstance(value, UploadFile)]
         form = cls({name: value for name, value in parsed.multi_items() if isinstance(value, str)}, uploads)
@@ -179,12 +180,12 @@ def _pieces(url: str) -> Iterator[bytes]:
     """What a data URL holds. Raises HTTPException."""
     begins = _DATA_URL.match(url)
     if begins is None:
-        raise HTTPException(422, "data: must be a data URL in base64.")
+        raise HTTPException(422, NO_DATA_URL)
     try:
         for at in range(begins.end(), len(url), BYTES_AT_ONCE):  # a multiple of four characters
             yield base64.b64decode(url[at : at + BYTES_AT_ONCE], validate=True)
     except (binascii.Error, ValueError):
-        raise HTTPException(422, "data: must be a data URL in base64.") from None
+        raise HTTPException(422, NO_DATA_URL) from None
 
 
 # ── taken out again ──────────────────────────────────────────────────────────────────────────────────────────────────
