@@ -543,11 +543,14 @@ async def test_a_question_that_was_changed_while_it_was_asked_is_asked_anew_and_
             await anext(answer.growing())
         await chat.note_posted(turn, POSTED)
         fake.answer = lambda asked: " ".join(asked.questions)
-        released = asyncio.ensure_future(anext(other.orphaned(SURFACE)))
+        released, reclaimed = (asyncio.ensure_future(anext(each.orphaned(SURFACE))) for each in (other, chat))
         await asyncio.sleep(0)
         assert await (other if by_another_process else chat).amend(turn, "Q2-a")
         await other.heartbeat()  # who shows it may be posting still, so nobody else takes it
-        again = await taken_over(chat)
+        await chat.heartbeat()
+        async with asyncio.timeout(SECONDS):
+            again = await reclaimed
+        assert not released.done()
         released.cancel()
         assert (again.id, again.over, again.posted) == (turn.id, False, POSTED)
         with pytest.raises(LeaseLost):
