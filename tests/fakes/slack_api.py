@@ -167,9 +167,7 @@ class FakeSlack:
         with self._changes.changing():
             self._state.world.usergroups[id] = (name, list(members))
 
-    def add_file(
-        self, name: str, content: bytes, mimetype: str = "text/plain", user: str = "U1", **how: Any
-    ) -> str:
+    def add_file(self, name: str, content: bytes, mimetype: str = "text/plain", user: str = "U1", **how: Any) -> str:
         """A file that can be shared by `says(files=[id])`. `how` are attributes of `File`."""
         with self._changes.changing():
             file = File(self._state.clock.id("F"), name, content, mimetype, user, **how)

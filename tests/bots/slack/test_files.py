@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from bots.slack import files as slack_files
 from bots.slack.files import slacks_hosts
@@ -17,7 +18,6 @@ from tests.core.fixtures.files import pdf, picture
 from tests.core.test_files import kinds, seen, stored, texts
 from tests.fakes.openai_api import FakeOpenAI
 from tests.fakes.slack_api import FakeSlack
-from yarl import URL
 
 LONG = b"line\n" * 200 + b"the last line"
 PAGE = b"<!DOCTYPE html><html>Sign in</html>"
@@ -39,9 +39,7 @@ def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slack_files, "SECONDS_BETWEEN_LOOKS", (0.01, 0.01, 0.01))
 
 
-async def test_files_are_read_whole_however_slack_tells_of_them(
-    slack: FakeSlack, fake: FakeOpenAI, bob: Start
-) -> None:
+async def test_files_are_read_whole_however_slack_tells_of_them(slack: FakeSlack, fake: FakeOpenAI, bob: Start) -> None:
     asked = seen(fake)
     async with bob():
         for what, how in READABLE.items():
@@ -99,7 +97,10 @@ async def test_a_file_that_cannot_be_had_is_named_with_the_reason_and_costs_noth
     async with bob(max_file_bytes=50_000):
         for what, (how, problem, requests) in UNREADABLE.items():
             before = len(slack.downloads)
-            files = [slack.add_file(**{"name": "a.bin", "content": b"a", **how(slack)}), slack.add_file("b.txt", b"bee")]
+            files = [
+                slack.add_file(**{"name": "a.bin", "content": b"a", **how(slack)}),
+                slack.add_file("b.txt", b"bee"),
+            ]
             ts = slack.says("U1", "D1", "what is this?", files=files)
             assert await answered(slack, "D1", ts) == f"_I have not seen: a.bin ({problem})_\n\nWell.", what
             assert f'Attached, and not readable for you: "a.bin" ({problem})' in texts(asked[-1])
