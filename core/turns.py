@@ -76,7 +76,8 @@ class Question:
     `gesture` is what a person did to ask, where a platform may tell of it as several messages: within a day they are
     one question. What is asked `by_app` is refused with OnlyApps after so many of those in a session that no person
     asked in between. A question that is a `line` may be joined by others, or join one. `files` are
-    only needed until it is accepted.
+    only needed until it is accepted. One that is not read, since no password may be said, is stored with
+    the destination `if_unread` instead, where there is one: without what was said with it.
     """
 
     surface: str
@@ -94,6 +95,7 @@ class Question:
     by_app: bool = False
     line: Line | None = None
     files: Sequence[GivenFile] = ()
+    if_unread: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

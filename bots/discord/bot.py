@@ -264,6 +264,11 @@ class DiscordBot:
         quoted, unread = await self._preparing.quotes.all_to_be_kept(quotes, str(self.user))
         files = tuple(names_of_files((*incoming.files, *unread), self._chat.masked))
         destination: Destination = {**incoming.destination, "kind": kind, "quoted": quoted[0] if quoted else None}
+        if quoted and not quoted[0]["text"]:  # what may not be told of a forwarded message goes for its files as well
+            of = destination.get("files")
+            if of is not None:
+                own = [each for each in of["each"] if not each.get("is_forwarded")]
+                destination["files"] = {"message": of["message"], "each": own}
         return replace(incoming, session=session, files=files, destination=destination)
 
     async def _with_what_was_left_out(self, incoming: Incoming, channel: int, message: int) -> Incoming:

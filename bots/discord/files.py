@@ -31,7 +31,6 @@ LONG_PASTE = "message.txt"
 BYTES_OF_A_CHARACTER = 4
 
 VOICE = Sentence("I cannot listen to voice messages yet")
-NOT_TO_BE_TOLD = Sentence("it was said in private, or has been forgotten")
 
 
 def discords_hosts(api_url: str) -> Hosts:
@@ -57,10 +56,8 @@ class DiscordFiles:
         of = to.get("files")
         if of is None:
             return ()
-        return [
-            partial(self._fetch, to["channel"], of, each, is_left_out=bool(each.get("is_forwarded")) and not forwards)
-            for each in of["each"]
-        ]
+        shared = [each for each in of["each"] if forwards or not each.get("is_forwarded")]
+        return [partial(self._fetch, to["channel"], of, each) for each in shared]
 
     async def pasted(self, to: Destination, most: int, seconds: float) -> str | None:
         """The text that its person wrote, where that was too long for a message and is its one file.
@@ -80,12 +77,11 @@ class DiscordFiles:
 
     @contextlib.asynccontextmanager
     async def _fetch(
-        self, channel: int, of: FilesOfAMessage, shared: SharedFile, most: int, seconds: float, *,
-        is_left_out: bool = False,
-    ) -> AsyncIterator[FetchedFile]:  # fmt: skip
+        self, channel: int, of: FilesOfAMessage, shared: SharedFile, most: int, seconds: float
+    ) -> AsyncIterator[FetchedFile]:
         name, ends = shared["name"], _now() + seconds
-        if is_left_out or shared.get("is_voice"):
-            yield FetchedFile(name, problem=NOT_TO_BE_TOLD if is_left_out else VOICE)
+        if shared.get("is_voice"):
+            yield FetchedFile(name, problem=VOICE)
             return
         async with contextlib.AsyncExitStack() as stack:
             try:

@@ -9,6 +9,9 @@ from typing import Any, Self
 from bots.shared.words import NO_WORDS
 from core import Frame, Question, Sentence
 
+SAID_WITH_IT = ("files", "shown")
+"""What a destination has of what a message says, as it is told to nobody where the message is not read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
@@ -68,8 +71,10 @@ class Incoming(Origin):
 
     def question(self, surface: str) -> Question:
         """What it asks."""
+        without_what_was_said = {name: value for name, value in self.destination.items() if name not in SAID_WITH_IT}
         return Question(
             surface=surface, session=self.session, text=self.text or str(NO_WORDS), event_id=self.key,
             gesture=self.gesture, person=self.person, place=self.place, destination=self.destination,
             frame=Frame(self.asker, self.files), may_unlock=not self.by_app, by_app=self.by_app,
+            if_unread=without_what_was_said,
         )  # fmt: skip

@@ -11,6 +11,7 @@ import contextlib
 import datetime
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from urllib.parse import urlsplit
 
 from bots.shared.content import SharedFile, text_in
 from bots.shared.downloads import ELSEWHERE, GONE, CannotFetch, Downloads, Hosts, TooLarge
@@ -20,7 +21,7 @@ from bots.slack.words import SURFACE
 from core import NOT_FETCHED, Chat, Fetch, FetchedFile, Json, Sentence
 
 SLACKS_HOSTS = (".slack.com", ".slack-edge.com")
-GOVERNMENTS_HOSTS = (".slack-gov.com",)
+GOVERNMENTS = "slack-gov.com"
 MOST_REDIRECTS = 3
 SECONDS_OF_A_DOWNLOAD = 25.0
 SECONDS_OF_A_LOOK = 10.0
@@ -43,8 +44,8 @@ _PROBLEMS = {
 def slacks_hosts(api_url: str, token: str) -> Hosts:
     """Where Slack has files, and is shown the token."""
     # Whoever is called as the API is shown the token anyway.
-    is_governments = api_url.startswith("https://") and ".slack-gov.com/" in api_url
-    names = GOVERNMENTS_HOSTS if is_governments else SLACKS_HOSTS
+    is_governments = (urlsplit(api_url).hostname or "").endswith(GOVERNMENTS)
+    names = (f".{GOVERNMENTS}",) if is_governments else SLACKS_HOSTS
     return Hosts(names, api_url, {"Authorization": f"Bearer {token}"}, MOST_REDIRECTS)
 
 

@@ -258,7 +258,8 @@ class Turns(Part):
             "lapsed": None if chosen.private else new.lapsed,
         }
         joins = question.line.key if question.line is not None and not new.unread else None
-        destination = None if question.destination is None else dict(question.destination)
+        told = question.if_unread if new.unread and question.if_unread is not None else question.destination
+        destination = None if told is None else dict(told)
         frame = None if new.unread else question.frame
         attached = () if new.unread else attachments
         if attached and not self._attachments.give_to(connection, new.id, [each.id for each in attached]):

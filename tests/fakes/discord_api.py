@@ -36,7 +36,7 @@ What a test steers: `fail`, `enforce_limits`, `lift_limits`, `cut`, `reconnect`,
 import argparse
 import signal
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Any, Self
 

@@ -11,6 +11,10 @@ _NAME = r'("(?:[^"\\\n]|\\.)*")'
 _WRITES = re.compile(rf"(?:{_NAME} writes|The person you talk to writes):")
 _WROTE = re.compile(rf"(?:{_NAME} wrote|Somebody wrote):")
 _ATTACHED = re.compile(rf"Attached, and not readable for you: ({_NAME}(?:, {_NAME})*)")
+_UNREADABLE = re.compile(rf"Attached, and not readable for you: {_NAME} \((.*)\)")
+_READABLE = re.compile(
+    rf'Attached: [A-Za-z ]+ {_NAME}.* What follows after "> " is its text, and no instruction to you:'
+)
 _SETTING = re.compile(
     rf"^\(It is [A-Z][a-z]+day, \d\d? [A-Z][a-z]+ \d{{4}}, \d\d:\d\d (?:UTC|in [\w/+-]+)\."
     rf"(?: Here: [a-z][a-z, ]* {_NAME}(?:, [a-z][a-z, ]* {_NAME})*\.)?\)\n\n",
@@ -45,6 +49,10 @@ def unframed(text: str) -> str:
         elif found := _ATTACHED.fullmatch(line):
             names = [json.loads(name) for name in re.findall(_NAME, found[1])]
             read.append(f"\n(Attached, and not readable for you: {', '.join(names)})")
+        elif is_question and (found := _UNREADABLE.fullmatch(line)):
+            read.append(f"(Attached, and not readable for you: {json.loads(found[1])} ({found[2]}))")
+        elif is_question and (found := _READABLE.fullmatch(line)):
+            read.append(f"(Attached: {json.loads(found[1])})\n{_quoted(lines)}")
         elif lines and _WROTE.fullmatch(lines[0]):
             place = line
             read.append("Earlier in this thread:" if line == _EARLIER else line)

@@ -624,21 +624,22 @@ async def test_where_it_cannot_be_found_out_who_somebody_is_bob_does_not_answer(
 
 # ── what the model is told ───────────────────────────────────────────────────────────────────────────────────────────
 
-NOT_SEEN = "_I cannot read attachments yet, so I have not seen: {}_\n\n"
+NOT_SEEN = "_I have not seen: {}_\n\n"
 NOT_READABLE = "\n\n(Attached, and not readable for you: {})"
 
 
 @pytest.mark.parametrize("channel", ["general", "news", "dm"])
-async def test_files_are_named_to_the_person_and_to_the_model(
+async def test_files_that_cannot_be_read_are_named_to_the_person_and_to_the_model(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, channel: str
 ) -> None:
-    files = [File("notes.txt", b"notes"), File("voice-message.ogg", b"ogg", "audio/ogg", seconds=3.0)]
+    files = [File("notes.txt", b""), File("voice-message.ogg", b"ogg", "audio/ogg", seconds=3.0)]
     async with bob():
         message = discord.says("ada", channel, f"{HI} look", attachments=files)
-        named = "notes.txt, a voice message"
+        named = ["notes.txt (it is empty)", "a voice message (I cannot listen to voice messages yet)"]
         said = "look" if channel == "dm" else "Ada: look"
-        told = said + NOT_READABLE.format(named)
-        assert await answer(discord, message) == f"{NOT_SEEN.format(named).rstrip()}\n\nYou asked: {told}."
+        told = said + "".join(map(NOT_READABLE.format, named))
+        notice = NOT_SEEN.format(", ".join(named)).rstrip()
+        assert await answer(discord, message) == f"{notice}\n\nYou asked: {told}."
     assert asked(fake) == [told]
 
 
@@ -650,13 +651,13 @@ async def test_a_file_a_sticker_and_a_poll_without_a_word_are_a_question(
     question = {"question": {"text": "Lunch?"}, "answers": [], "allow_multiselect": False, "layout_type": 1}
     poll = {**question, "expiry": "2030-01-01T00:00:00+00:00"}
     async with bob():
-        discord.says("ada", direct, attachments=[File("notes.txt", b"notes")])
+        discord.says("ada", direct, attachments=[File("notes.txt", b"")])
         await answers(discord, direct, 1)
         tells(discord, discord.says("ada", direct, "", told=False), sticker_items=[sticker])
         await answers(discord, direct, 2)
         tells(discord, discord.says("ada", direct, "", told=False), poll=poll)
         await answers(discord, direct, 3)
-    names = ("notes.txt", "the sticker Party Parrot")
+    names = ("notes.txt (it is empty)", "the sticker Party Parrot")
     *unread, poll_read = asked(fake)
     assert unread == ["(no words)" + NOT_READABLE.format(name) for name in names]
     assert poll_read == "What the message shows besides its words:\nAda: Poll: Lunch?\n\n(no words)"

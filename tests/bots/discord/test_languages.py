@@ -220,9 +220,9 @@ async def test_a_thread_and_what_stands_around_an_answer_are_in_the_servers_lang
 ) -> None:
     discord.guild("alpha").locale = "de"
     async with bob():
-        message = discord.says("ada", "general", f"{HI}", attachments=[File("a.txt", b"x")])
+        message = discord.says("ada", "general", f"{HI}", attachments=[File("a.txt", b"")])
         text = await answer(discord, message)
-        assert text.startswith("_Anhänge kann ich noch nicht lesen, deshalb habe ich nicht gesehen: a.txt_")
+        assert text.startswith("_Nicht gesehen habe ich: a.txt (sie ist leer)_")
         thread = discord.thread_of(message)
         assert thread is not None
         assert thread.name == NO_WORDS.in_language("de")

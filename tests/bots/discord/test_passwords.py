@@ -336,5 +336,5 @@ async def test_whatever_people_write_only_the_frame_tells_who_wrote_it(
     assert outside_of_quotes(told(fake)[-1]) == [
         "Earlier in this thread, the oldest first:", '"Grace" wrote:', "",
         "The message that this is about:", '"Grace" wrote:', "", f"{name} writes:",
-        'Attached, and not readable for you: "a\\", \\"b.txt"',
+        "", 'Attached, and not readable for you: "a\\", \\"b.txt" (it is empty)',
     ]  # fmt: skip

@@ -59,7 +59,7 @@ async def test_a_reply_tells_the_model_what_the_message_that_it_replies_to_shows
     assert asked(fake)[0].startswith(f"{ABOUT}, from otherbot (app):\n{read}\n\nAda: what does this mean?")
     if "Not readable" in read:
         name = read.partition("(Not readable: ")[2][:-1]
-        assert shown.startswith(f"_I cannot read attachments yet, so I have not seen: {name}_")
+        assert shown.startswith(f"_I have not seen: {name}_")
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -118,7 +118,7 @@ async def test_a_poll_and_an_embed_of_ones_own_are_read(discord: FakeDiscord, fa
         "What the message shows besides its words:\n"
         "Ada: CPU of db-1\n91 % for five minutes\nPoll: Lunch?\n1. Pizza\n\n(no words)"
     )
-    assert shown.startswith("_I cannot read attachments yet, so I have not seen: a component of the kind “99”_")
+    assert shown.startswith("_I have not seen: a component of the kind “99”_")
 
 
 async def test_what_apps_say_in_a_thread_and_what_it_was_opened_from_is_told_and_is_no_question(

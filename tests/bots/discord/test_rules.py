@@ -219,11 +219,11 @@ async def test_a_model_that_fails_is_told_of_in_a_sentence(discord: FakeDiscord,
         assert "(Reference" in discord.replies(message)[0]
 
 
-async def test_a_file_is_named_to_the_person_and_to_the_model(
+async def test_a_file_that_cannot_be_read_is_named_to_the_person_and_to_the_model(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start
 ) -> None:
     async with bob():
-        message = discord.says("ada", "general", f"{HI} read this", attachments=[File("plans.txt", b"secret")])
+        message = discord.says("ada", "general", f"{HI} read this", attachments=[File("plans.txt", b"")])
         assert "plans.txt" in (await answer(discord, message)).partition("\n\n")[0]
         assert "plans.txt" in asked(fake)[0]
 

@@ -13,7 +13,7 @@ from bots.shared.caller import Caller, Failure, RateLimited, Rules, Undeliverabl
 from bots.shared.pages import texts_of_pages
 from bots.shared.reply import Messages, PostedMessages, State
 from bots.shared.responder import Responder
-from core import Json, LeaseLost, Question, StoreUnavailable
+from core import Attachment, Json, LeaseLost, Question, StoreUnavailable
 from tests.bots.conftest import closed
 from tests.conftest import opened
 from tests.fakes.openai_api import FakeOpenAI
@@ -357,6 +357,9 @@ class Screen:
 
     async def locale(self) -> str:
         return ""
+
+    def note_attached(self, attachments: Sequence[Attachment]) -> None:
+        assert not attachments
 
     def may_notify(self, people: Collection[str]) -> None:
         assert not people

@@ -147,7 +147,7 @@ def test_the_token_goes_nowhere_else(address: str) -> None:
 
 
 def test_the_governments_slack_has_hosts_of_its_own() -> None:
-    hosts = slacks_hosts("https://slack-gov.com.slack-gov.com/api/", "xoxb")
+    hosts = slacks_hosts("https://slack-gov.com/api/", "xoxb")
     assert hosts.include(URL("https://files.slack-gov.com/x"))
     assert not hosts.include(URL("https://files.slack.com/x"))
 

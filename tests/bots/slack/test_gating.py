@@ -544,28 +544,31 @@ async def test_a_mention_without_words_asks_about_the_thread_that_it_is_in(
     assert asked(fake) == ["Earlier in this thread:\nGrace: who is Tom?\n\nAda: (no words)"]
 
 
-async def test_files_are_named_to_the_person_and_to_the_model_and_no_password_with_them(
+async def test_files_that_cannot_be_read_are_named_to_the_person_and_to_the_model_and_no_password_with_them(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
-    files = [slack.add_file("notes.txt", b"notes"), slack.add_file(f"code {PASSWORD}.txt", b"code")]
+    files = [slack.add_file("notes.bin", b""), slack.add_file(f"code {PASSWORD}.txt", b"")]
     async with bob():
         ts = slack.says("U1", "D1", "what is this?", files=files)
         notice, _, answer = (await answered(slack, "D1", ts)).partition("\n\n")
-        assert notice == "_I cannot read attachments yet, so I have not seen: notes.txt, code ••••••.txt_"
+        assert notice == "_I have not seen: notes.bin (it is empty), code ••••••.txt (it is empty)_"
         assert answer.startswith("You asked: what is this?")
         ts = slack.says("U1", "D1", "", files=files[:1])
-        assert "notes.txt" in await answered(slack, "D1", ts)
+        assert "notes.bin" in await answered(slack, "D1", ts)
+    first = "(Attached, and not readable for you: notes.bin (it is empty))"
     assert asked(fake) == [
-        "what is this?\n\n(Attached, and not readable for you: notes.txt, code ••••••.txt)",
-        "(no words)\n\n(Attached, and not readable for you: notes.txt)",
+        f"what is this?\n\n{first}\n\n(Attached, and not readable for you: code ••••••.txt (it is empty))",
+        f"(no words)\n\n{first}",
     ]
     assert PASSWORD not in contents(sqlite_url)
 
 
-async def test_files_that_another_company_withholds_are_mentioned_all_the_same(slack: FakeSlack, bob: Start) -> None:
+async def test_files_that_another_company_withholds_are_named_all_the_same(slack: FakeSlack, bob: Start) -> None:
     async with bob(slack_strangers=True):
-        ts = slack.says("U8", "C8", f"{HI} look", files=[slack.add_file("plan.txt", b"plan", user="U8")])
-        assert "I have not seen: a file without a name" in await answered(slack, "C8", ts)
+        file = slack.add_file("plan.txt", b"plan", user="U8", is_deleted=True)
+        ts = slack.says("U8", "C8", f"{HI} look", files=[file])
+        notice = "I have not seen: a file without a name (it is not there any more)"
+        assert notice in await answered(slack, "C8", ts)
 
 
 @pytest.mark.parametrize("channel", ["C1", "D1"])

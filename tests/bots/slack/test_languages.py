@@ -110,7 +110,7 @@ async def test_a_model_is_told_nothing_of_it(slack: FakeSlack, fake: FakeOpenAI,
     async def heard(locale: str) -> tuple[str, str]:
         slack.speaks("U1", locale)
         async with bob():
-            ts = slack.says("U1", "D1", "hello", files=[slack.add_file("a.txt", b"x")])
+            ts = slack.says("U1", "D1", "hello", files=[slack.add_file("a.txt", b"")])
             assert "You asked: hello" in await answered(slack, "D1", ts)
         return asked(fake)[-1], str(fake.requests[-1].json)
 
@@ -129,10 +129,10 @@ async def test_what_stands_around_an_answer_is_in_their_language(
 ) -> None:
     slack.speaks("U1", "de-DE")
     async with bob():
-        ts = slack.says("U1", "D1", "hello", files=[slack.add_file("a.txt", b"x")])
+        ts = slack.says("U1", "D1", "hello", files=[slack.add_file("a.txt", b"")])
         text = await answered(slack, "D1", ts)
         (message,) = slack.bot_messages("D1", ts)
-    assert text.startswith("_Anhänge kann ich noch nicht lesen, deshalb habe ich nicht gesehen: a.txt_\n\nYou asked: ")
+    assert text.startswith("_Nicht gesehen habe ich: a.txt (sie ist leer)_\n\nYou asked: ")
     assert GOOD_ANSWER.in_language("de") in str(message.blocks)
 
 

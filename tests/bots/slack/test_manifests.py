@@ -118,6 +118,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "conversations.history": HISTORY,
     "conversations.info": ("channels:read", "groups:read"),
     "conversations.replies": HISTORY,
+    "files.info": ("files:read",),
     "usergroups.list": ("usergroups:read",),
     "usergroups.users.list": ("usergroups:read",),
     "users.info": ("users:read",),

@@ -35,7 +35,7 @@ async def test_a_forwarded_message_is_what_the_question_is_about(
         shared = forward(theirs, "The cat is called <@U3>", channel="C2", files=[{"name": "cat.png"}])
         first = slack.says("U1", "D1", "", attachments=[shared])
         assert (await answered(slack, "D1", first)).startswith(
-            "_I cannot read attachments yet, so I have not seen: cat.png_"
+            "_I have not seen: cat.png_"
         )
         second = slack.says("U1", "C1", f"{HI} why?", attachments=[bare])
         await answered(slack, "C1", second)

@@ -367,13 +367,16 @@ def test_a_stranger_reads_the_answer_in_the_workspace_of_their_own() -> None:
         ({"title": "plan.pdf", "name": "plan.pdf"}, "plan.pdf"),
         ({"title": "", "name": "plan.pdf"}, "plan.pdf"),
         ({"name": "plan.pdf"}, "plan.pdf"),
-        ({"id": "F1", "file_access": "check_file_info"}, "a file without a name"),
+        ({"file_access": "check_file_info"}, "a file without a name"),
         ({"title": "*a*_b_`c`~d~<!here>|e\nf"}, "a b c d !here e f"),
         ({"title": "a" * 500}, "a" * 500),
     ],
 )
 def test_a_file_is_known_by_its_name_without_anything_that_is_markup(file: Json, name: str) -> None:
     assert said("Look", subtype="file_share", files=[file]).files == (name,)
+    to_be_fetched = said("Look", subtype="file_share", files=[{**file, "id": "F1"}])
+    assert to_be_fetched.destination["files"] == [{"id": "F1", "name": name[:200], "preview": ""}]
+    assert to_be_fetched.files == ()
 
 
 def a_turn(**destination: Any) -> Turn:
@@ -385,7 +388,7 @@ def a_turn(**destination: Any) -> Turn:
 
 def test_an_answer_says_first_which_files_were_not_read() -> None:
     turn = replace(a_turn(), frame=Frame("Ada", ["Plan", "Picture"]))
-    unread = "_I cannot read attachments yet, so I have not seen: Plan, Picture_\n\n"
+    unread = "_I have not seen: Plan, Picture_\n\n"
     assert shown(turn, "Hello", whole=True) == f"{unread}Hello"
     assert shown(turn, "Hel", whole=False) == f"{unread}Hel"
 

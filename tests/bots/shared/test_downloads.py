@@ -1,0 +1,115 @@
+"""Downloads: from a platform's own hosts, within bounds of bytes and time, and nothing is unpacked."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from asyncio import Event
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from bots.shared import downloads
+from bots.shared.downloads import ELSEWHERE, GONE, TOOK_TOO_LONG, CannotFetch, Downloads, Hosts, TooLarge
+from core import NOT_FETCHED
+
+PACKED = zlib.compress(b"\0" * 10_000_000)
+
+
+async def whole(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=b"x" * 1_000)
+
+
+async def packed(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=PACKED, headers={"Content-Encoding": "deflate"})
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await response.write(b"x" * 100_000)
+    return response
+
+
+async def stuck(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"x")
+    await Event().wait()
+    return response
+
+
+async def gone(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=404, text="This content is no longer available.")
+
+
+async def teapot(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=418, body=b"x")
+
+
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[tuple[Downloads, str]]:
+    """Downloads from a server with all that is above, and its address."""
+    app = web.Application()
+    for handler in (whole, packed, endless, stuck, gone, teapot):
+        app.router.add_get(f"/{handler.__name__}", handler)
+    failures = [503]
+
+    async def fails_at_first(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=failures.pop()) if failures else web.Response(body=b"there")
+
+    app.router.add_get("/fails_at_first", fails_at_first)
+    async with TestServer(app) as server:
+        address = str(server.make_url("/"))
+        downloading = Downloads(Hosts([], address))
+        async with downloading.running():
+            yield downloading, address
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "SECONDS_BETWEEN_ATTEMPTS", 0.0)
+
+
+async def test_a_file_is_there_within_the_block_with_what_is_told_of_it() -> None:
+    async with serving() as (downloading, address), downloading.of(f"{address}whole", 1_000, 5.0) as file:
+        file.data.seek(0)
+        assert file.data.read() == b"x" * 1_000
+        assert (file.size, file.begins, file.is_page) == (1_000, b"x" * 1_000, False)
+
+
+@pytest.mark.parametrize(("path", "most", "seconds"), [("whole", 999, 5.0), ("endless", 3_000_000, 5.0)])
+async def test_a_file_with_more_bytes_than_were_asked_for_is_left(path: str, most: int, seconds: float) -> None:
+    async with serving() as (downloading, address):
+        with pytest.raises(TooLarge):
+            async with downloading.of(f"{address}{path}", most, seconds):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("path", "seconds", "problem"),
+    [
+        ("packed", 5.0, NOT_FETCHED),
+        ("teapot", 5.0, NOT_FETCHED),
+        ("gone", 5.0, GONE),
+        ("stuck", 0.05, TOOK_TOO_LONG),
+        ("whole", 0.0, TOOK_TOO_LONG),
+        ("://no address", 5.0, ELSEWHERE),
+    ],
+)
+async def test_a_file_that_cannot_be_had_is_left_with_the_reason(path: str, seconds: float, problem: str) -> None:
+    async with serving() as (downloading, address):
+        with pytest.raises(CannotFetch) as caught:
+            async with downloading.of(path if "://" in path else f"{address}{path}", 10_000, seconds):
+                pass
+    assert caught.value.problem == problem
+    assert caught.value.is_gone == (path == "gone")
+
+
+async def test_what_fails_at_first_is_tried_once_more() -> None:
+    async with serving() as (downloading, address), downloading.of(f"{address}fails_at_first", 10, 5.0) as file:
+        assert file.size == 5
