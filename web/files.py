@@ -80,12 +80,27 @@ class FileNote(BaseModel):
         ]  # fmt: skip
 
 
+# A phone offers its camera for the first ones, and takes a JPEG with it.
+TYPES = [
+    "image/png", "image/jpeg", "image/gif", "image/webp", ".pdf", ".docx", ".xlsx", ".zip", "text/*", ".txt", ".md",
+    ".csv", ".tsv", ".log", ".json", ".xml", ".svg", ".yaml", ".yml", ".toml", ".ini", ".sql", ".py", ".js", ".ts",
+    ".java", ".c", ".h", ".cpp", ".go", ".rs", ".sh",
+]  # fmt: skip
+
+
 class Limits(BaseModel):
     """How many files go with a question, and how large they may be, in bytes. 0 files: none are taken."""
 
     files: Annotated[int, Field(examples=[10])]
     bytes_of_a_file: Annotated[int, Field(description="A larger one is not read.", examples=[20_000_000])]
     bytes_of_a_question: Annotated[int, Field(description="Of all its files together.", examples=[50_000_000])]
+    types: Annotated[
+        list[str],
+        Field(
+            description="What is read, as `accept` of an `<input>` has it. Any other text is as well.",
+            examples=[TYPES[:5]],
+        ),
+    ] = TYPES
 
     @classmethod
     def by(cls, settings: Settings) -> Limits:

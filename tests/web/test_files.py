@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import mimetypes
 import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,10 +17,11 @@ from PIL import Image
 
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import rows
-from tests.core.fixtures.files import BIDI, UNREADABLE, pdf, picture
+from tests.core.fixtures.files import BIDI, READABLE, UNREADABLE, pdf, picture
 from tests.core.test_files import kinds, seen, stored
 from tests.fakes.openai_api import FakeOpenAI
 from tests.web.conftest import Site, served
+from web.files import TYPES
 
 Reply = tuple[int, dict[str, Any]]
 
@@ -419,5 +422,12 @@ async def test_whoever_may_send_files_is_told_how_many_and_how_large_without_a_k
     settings: dict[str, Any], limits: tuple[int, int, int], sqlite_url: str
 ) -> None:
     async with served(None, sqlite_url, api_keys=LISTED, **settings) as site:
-        names = ("files", "bytes_of_a_file", "bytes_of_a_question")
-        assert await site.get("/limits") == (200, dict(zip(names, limits, strict=True)))
+        status, told = await site.get("/limits")
+    assert status == 200
+    assert (told["files"], told["bytes_of_a_file"], told["bytes_of_a_question"]) == limits
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_what_is_read_may_be_chosen(name: str) -> None:
+    claimed, _ = mimetypes.guess_type(name)
+    assert any(kind in TYPES for kind in (claimed, Path(name).suffix))

@@ -46,7 +46,7 @@ export class Api {
     await this.#call(`turns/${encodeURIComponent(turn)}/stop`, { method: "POST" });
   }
 
-  /** How many files may come with a question, and how large: `{files, bytes_of_a_file, bytes_of_a_question}`. */
+  /** How many files may come with a question, how large, and of what types. */
   async limits() {
     const reply = await fetch(new URL("limits", this.#base), { signal: AbortSignal.timeout(PATIENCE) });
     return reply.ok ? reply.json() : null;
@@ -58,18 +58,13 @@ export class Api {
     return (await this.#fetch(`sessions/${encodeURIComponent(session)}/files/${id}`, request)).blob();
   }
 
-  /** The events of a question: asked now, or before with the same key. `sent` is told how much of `files` is (0 to 1). */
-  ask({ session, text, files, sent, key, after, signal }) {
+  /** The events of a question: asked now, or before with the same key. `sent` is told how much is, where there are files. */
+  ask({ session, text, files, sent, words, key, after, signal }) {
     const headers = { "Idempotency-Key": key, ...since(after) };
-    const body = { session_id: session, user_input: text, time_zone: timeZone() };
-    if (files.length) {
-      const form = new FormData();
-      for (const [name, value] of Object.entries(body)) if (value !== undefined) form.append(name, value);
-      for (const file of files) form.append("files", file);
-      return this.#events("ask", { headers, form, sent, signal });
-    }
+    const fields = { session_id: session, user_input: text, time_zone: timeZone() };
+    if (files.length) return this.#events("ask", { headers, fields, files, sent, words, signal });
     headers["Content-Type"] = "application/json";
-    return this.#events("ask", { method: "POST", headers, body: JSON.stringify(body), signal });
+    return this.#events("ask", { method: "POST", headers, body: JSON.stringify(fields), signal });
   }
 
   /** The events of a turn that somebody asked. */
@@ -77,20 +72,20 @@ export class Api {
     return this.#events(`turns/${encodeURIComponent(turn)}/events`, { headers: since(after), signal });
   }
 
-  async *#events(path, { signal, headers, form, sent, ...request }) {
+  async *#events(path, { signal, headers, sent, ...request }) {
     const connection = new AbortController();
     const leave = () => connection.abort();
     signal.addEventListener("abort", leave);
     let silence;
     const alive = () => {
       clearTimeout(silence);
-      silence = setTimeout(leave, form ? PATIENCE_WITH_FILES : SILENCE);
+      silence = setTimeout(leave, request.files ? PATIENCE_WITH_FILES : SILENCE);
     };
     alive();
     try {
-      const told = { headers: { ...headers, Accept: "text/event-stream" }, signal: connection.signal };
+      const told = { ...request, headers: { ...headers, Accept: "text/event-stream" }, signal: connection.signal };
       const noted = (share) => (alive(), sent(share));
-      const reply = await (form ? this.#upload(path, { ...told, form, noted }) : this.#fetch(path, { ...request, ...told }));
+      const reply = await (request.files ? this.#upload(path, { ...told, noted }) : this.#fetch(path, told));
       yield* parsed(reply.body, alive);
     } finally {
       clearTimeout(silence);
@@ -110,42 +105,9 @@ export class Api {
     throw refusal(await reply.text().catch(() => ""), reply.status, reply.headers.get("Retry-After"));
   }
 
-  /** Posts a form, and tells how far that is, as fetch cannot. What comes back has a `body`, which comes piece by piece. */
-  #upload(path, { headers, signal, form, noted }) {
-    const request = new XMLHttpRequest();
-    request.open("POST", new URL(path, this.#base));
-    for (const [name, value] of Object.entries(this.#headers(headers))) request.setRequestHeader(name, value);
-    const abort = () => request.abort();
-    signal.addEventListener("abort", abort);
-    return new Promise((resolve, reject) => {
-      let pieces;
-      let length = 0;
-      const body = new ReadableStream({ start: (to) => (pieces = to), cancel: abort });
-      const isOk = () => request.status >= 200 && request.status < 300;
-      const take = () => {
-        const piece = request.responseText.slice(length);
-        length += piece.length;
-        if (piece && isOk()) pieces.enqueue(piece);
-      };
-      const broken = () => {
-        const problem = new TypeError("the connection was lost");
-        reject(problem);
-        pieces.error(problem);
-      };
-      request.upload.addEventListener("progress", ({ loaded, total }) => noted(total ? loaded / total : 0));
-      request.upload.addEventListener("load", () => noted(1));
-      request.addEventListener("readystatechange", () => {
-        if (request.readyState === 2 && isOk()) resolve({ body: body.pipeThrough(new TextEncoderStream()) });
-      });
-      request.addEventListener("progress", take);
-      request.addEventListener("load", () => {
-        take();
-        reject(refusal(request.responseText, request.status, request.getResponseHeader("Retry-After")));
-        pieces.close();
-      });
-      for (const event of ["error", "abort", "timeout"]) request.addEventListener(event, broken);
-      request.send(form);
-    });
+  async #upload(path, request) {
+    const { upload } = await import("./files.js");
+    return upload(new URL(path, this.#base), { ...request, headers: this.#headers(request.headers) });
   }
 
   #headers(more) {
@@ -154,7 +116,8 @@ export class Api {
   }
 }
 
-function refusal(text, status, pause) {
+/** What is thrown of a response that is no success. */
+export function refusal(text, status, pause) {
   let detail;
   try {
     ({ detail } = JSON.parse(text));

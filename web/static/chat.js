@@ -9,10 +9,6 @@ import { wordsIn } from "./words.js";
 
 const BASE = new URL("../", import.meta.url);
 const NEAR_THE_END = 48;
-// What Bob reads. A phone offers its camera for the first ones.
-const ACCEPT =
-  "image/png,image/jpeg,image/gif,image/webp,.pdf,.docx,.xlsx,.zip,text/*,application/json,application/xml," +
-  ".txt,.md,.csv,.tsv,.log,.json,.xml,.yaml,.yml,.toml,.ini,.sql,.py,.js,.ts,.java,.c,.h,.cpp,.go,.rs,.sh,.svg";
 
 /** Whether there is a keyboard with a Shift key, as far as one can tell. On a phone an Enter begins a line. */
 const types = () => !matchMedia("(pointer: coarse)").matches;
@@ -40,7 +36,7 @@ class Chat {
   #api;
   #language;
   #limits = null; // of files, once they are known
-  #handling = null; // of files, once there are any
+  #handling = null; // a promise of what handles files, once there are any
   #tray = null; // of those that are to be sent
   #attaching = null; // ends when what was chosen is in the tray
 
@@ -93,10 +89,9 @@ class Chat {
         placeholder: words.placeholder(name),
         enterkeyhint: types() ? "send" : "enter",
       }),
-      attach: drawn("attach", words.attach, { class: "attach", hidden: true, click: () => this.#parts.picker.click() }),
-      picker: h("input", { type: "file", multiple: true, accept: ACCEPT, hidden: true, tabindex: "-1" }),
-      tray: h("ul", { class: "tray files", "aria-label": words.files, hidden: true }),
-      drop: h("p", { class: "drop", hidden: true }, icon("attach"), words.drop),
+      attach: drawn("attach", words.attach, { class: "tool", hidden: true, click: () => this.#parts.picker.click() }),
+      picker: h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1" }),
+      tray: h("div"),
       send: drawn("send", words.send, { class: "send", click: () => this.#send() }),
       stop: drawn("stop", words.stop, { class: "send stop", hidden: true, click: () => this.#conversation.stop() }),
       notice: h("p", { class: "notice" }),
@@ -127,7 +122,7 @@ class Chat {
         close ? tool("close", words.close, close) : null,
       ),
       parts.sure,
-      h(close ? "div" : "main", { class: "middle" }, parts.log, parts.newest, parts.drop),
+      h(close ? "div" : "main", { class: "middle" }, parts.log, parts.newest),
       h(
         "div",
         { class: "foot" },
@@ -183,7 +178,7 @@ class Chat {
   }
 
   #listenForFiles() {
-    const { input, picker, root, drop } = this.#parts;
+    const { input, picker, root } = this.#parts;
     picker.addEventListener("change", () => {
       this.#attach(picker.files);
       picker.value = ""; // so that the same one can be chosen again
@@ -196,17 +191,15 @@ class Chat {
       event.preventDefault();
       this.#attach(files);
     });
-    const over = (event) => {
-      if (!this.#takesFiles || !event.dataTransfer.types.includes("Files")) return;
+    const drag = (event) => {
+      const { type, relatedTarget, dataTransfer } = event;
+      if (!this.#takesFiles || !dataTransfer.types.includes("Files")) return;
       event.preventDefault();
-      drop.hidden = event.type === "drop";
-      if (event.type === "drop") this.#attach(event.dataTransfer.files);
-      else event.dataTransfer.dropEffect = "copy";
+      const isOver = type !== "drop" && (type !== "dragleave" || root.contains(relatedTarget));
+      this.#files().then((files) => files.invite(this.#parts.log, isOver));
+      if (type === "drop") this.#attach(dataTransfer.files);
     };
-    for (const kind of ["dragenter", "dragover", "drop"]) root.addEventListener(kind, over);
-    root.addEventListener("dragleave", (event) => {
-      if (!root.contains(event.relatedTarget)) drop.hidden = true;
-    });
+    for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) root.addEventListener(kind, drag);
   }
 
   // ── what the conversation tells ──────────────────────────────────────────
@@ -353,14 +346,24 @@ class Chat {
   async #learnLimits() {
     this.#limits ??= await this.#api.limits().catch(() => null);
     this.#parts.attach.hidden = !this.#takesFiles;
+    this.#parts.picker.accept = this.#limits?.types.join() ?? "";
   }
 
   /** Their part of this, which is fetched only when there are any. */
   #files() {
-    this.#handling ??= import("./files.js").then(({ Handling }) => {
-      const fetch = (id) => this.#conversation.file(id);
-      return new Handling(this.#words, this.#language, fetch, (text) => this.notice(text));
-    });
+    const load = async () => {
+      const { Handling } = await import("./files.js");
+      return new Handling(this.#parts.root, {
+        words: this.#words,
+        language: this.#language,
+        limits: () => this.#limits,
+        fetch: (id) => this.#conversation.file(id),
+        notice: (text) => this.notice(text),
+        announce: (text) => this.#announce(text),
+        focus: () => this.focus(),
+      });
+    };
+    this.#handling ??= load();
     this.#handling.catch(() => (this.#handling = null));
     return this.#handling;
   }
@@ -372,11 +375,7 @@ class Chat {
     if (isNew) this.notice("");
     const attach = async () => {
       try {
-        const handling = await this.#files();
-        this.#tray ??= handling.tray(this.#parts.tray, this.#limits, {
-          announce: (text) => this.#announce(text),
-          left: () => this.focus(),
-        });
+        this.#tray ??= (await this.#files()).tray(this.#parts.tray);
         await this.#tray.add(files, isNew);
       } catch {
         this.notice(this.#words.unreachable(this.#name));
@@ -403,7 +402,7 @@ class Chat {
         },
         announce: (text) => this.#announce(text),
         drawn: () => this.#followEnd(),
-        shelf: async (list) => (await this.#files()).shelf(list),
+        shelf: async (place) => (await this.#files()).shelf(place),
       });
       this.#shown.set(turn, shown);
     }
@@ -470,8 +469,6 @@ class Shown {
     this.#newShelf = shelf;
     const parts = {
       question: h("p", { class: "said", dir: "auto" }),
-      files: h("ul", { class: "files", "aria-label": words.files, hidden: true }),
-      sending: h("progress", { max: "1", "aria-label": words.sending, hidden: true }),
       who: h("h2", { class: "who" }),
       answer: h("div", { class: "answer", dir: "auto" }),
       waiting: h("p", { class: "waiting" }, h("span"), h("span"), h("span")),
@@ -479,7 +476,7 @@ class Shown {
       sentence: h("p", { dir: "auto" }),
       retry: h("button", { type: "button", click: retry }, words.retry),
     };
-    parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question, parts.files, parts.sending);
+    parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question);
     parts.trouble = h("div", { class: "trouble" }, parts.sentence, parts.retry);
     parts.reply = h("div", { class: "reply" }, parts.who, parts.answer, parts.waiting, parts.note, parts.trouble);
     this.article = h("article", { class: "turn" }, parts.you, parts.reply);
@@ -511,14 +508,10 @@ class Shown {
     this.#write(turn);
   }
 
-  #showFiles({ files, sent }) {
-    const { files: list, sending } = this.#parts;
-    list.hidden = !files.length;
-    sending.hidden = sent === null || sent === 1;
-    sending.value = sent ?? 0;
-    if (!files.length) return;
-    this.#shelf ??= this.#newShelf(list);
-    this.#shelf.then((shelf) => shelf.show(files)).catch(() => (this.#shelf = null));
+  #showFiles(turn) {
+    if (!turn.files.length) return;
+    this.#shelf ??= this.#newShelf(this.#parts.you);
+    this.#shelf.then((shelf) => shelf.show(turn)).catch(() => (this.#shelf = null));
   }
 
   #write({ text, isRunning }) {

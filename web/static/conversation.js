@@ -404,21 +404,12 @@ export class Conversation {
     if (turn.id) return this.#api.follow({ turn: turn.id, after, signal });
     const session = this.#memory.session ?? this.#memory.begin(await this.#api.newSession());
     if (!signal.aborted) this.#session = session;
-    const { question: text, key } = turn;
-    const files = await this.#atHand(turn.files);
+    const { question: text, key, files } = turn;
     const sent = (share) => {
       turn.sent = share;
       this.#view.grew(turn);
     };
-    return this.#api.ask({ session, text, files, sent, key, after, signal });
-  }
-
-  /** The files themselves. Raises Refusal where one has been moved or changed since. */
-  async #atHand(files) {
-    for (const { name, file } of files) {
-      if (!(await isReadable(file))) throw new Refusal(this.#words.unreadable(name), 422);
-    }
-    return files.map(({ file }) => file);
+    return this.#api.ask({ session, text, files, sent, words: this.#words, key, after, signal });
   }
 
   #know(turn, id) {
@@ -515,16 +506,6 @@ export class Conversation {
 function noteFiles(turn, told) {
   const known = turn.files.length === told.length ? turn.files : [];
   turn.files = told.map((note, at) => Object.assign(known[at] ?? {}, note));
-}
-
-/** Whether a file can be read: it is no folder, and nobody has moved or changed it since it was chosen. */
-export async function isReadable(file) {
-  try {
-    await file.slice(0, 1).arrayBuffer();
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function sentenceOf(problem) {

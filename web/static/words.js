@@ -1,4 +1,5 @@
 // Every word that the page says, in each of its languages: those in words/ are fetched by whom they are for.
+// What is said in English of files stands in files.js.
 
 export const en = {
   hello: (name) => `Hello, I am ${name}.`,
@@ -35,21 +36,8 @@ export const en = {
   noHistory: "The earlier conversation could not be loaded.",
   noStorage: "This browser stores nothing: reloading ends the conversation.",
   attach: "Attach files",
-  files: "Files",
-  drop: "Drop files here",
-  attached: (names) => `Attached: ${names}`,
-  remove: (name) => `Remove ${name}`,
-  removed: (name) => `Removed: ${name}`,
-  save: (name) => `Save ${name}`,
-  sending: "Sending files",
-  tooMany: (most) => `At most ${most} files go with a question.`,
-  tooLarge: (name, size) => `${name} is larger than ${size}.`,
-  tooLargeTogether: (size) => `These files are larger than ${size} together.`,
-  unreadable: (name) => `${name} cannot be opened on this device.`,
   wordsWithFiles: "Please write a question that goes with the files.",
   filesGone: "The files are not at hand any more: please attach them again.",
-  notRead: (why) => `Not read: ${why}`,
-  noFile: (name) => `${name} could not be loaded.`,
   copy: "Copy",
   copied: "Copied",
   notCopied: "Not copied",
