@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import Any, BinaryIO, Literal
 
 from core.attachments import MOST_CHARACTERS_OF_TEXT, GivenFile, on_one_line
 
 READER = Path(__file__).with_name("file_reader.py")
+TABLES = (".csv", ".tsv")
 SECONDS = 20.0
 MOST_MEMORY = 1 << 30
 LONGEST_LINE = 1 << 20  # of what the reader says
@@ -67,24 +68,29 @@ class FileReading:
 
 async def _run(given: GivenFile, out: BinaryIO) -> str | None:
     """Have the file read; why that failed, if it did."""
+    process = await asyncio.to_thread(_begin, given, out)  # whoever makes a process stands still until it runs
+    ending = asyncio.create_task(asyncio.to_thread(process.wait))
+    try:
+        async with asyncio.timeout(SECONDS):
+            return None if await asyncio.shield(ending) == 0 else BROKEN
+    except TimeoutError:
+        return TOO_LONG
+    finally:
+        if not ending.done():
+            process.kill()
+            await ending
+
+
+def _begin(given: GivenFile, out: BinaryIO) -> subprocess.Popen[bytes]:
     descriptor = given.data.fileno()  # what was kept in memory so far becomes a file by this
     given.data.flush()
     os.lseek(descriptor, 0, os.SEEK_SET)
     limits = (str(int(SECONDS)), str(MOST_MEMORY), str(MOST_CHARACTERS_OF_TEXT))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(READER), *limits, Path(given.name).suffix[:10],
-        stdin=given.data, stdout=out, stderr=DEVNULL, start_new_session=True,
+    return subprocess.Popen(
+        [sys.executable, "-I", str(READER), *limits, "table" if given.name.lower().endswith(TABLES) else "text"],
+        stdin=given.data, stdout=out, stderr=subprocess.DEVNULL, start_new_session=True,
         env={name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ},
     )  # fmt: skip
-    try:
-        async with asyncio.timeout(SECONDS):
-            return None if await process.wait() == 0 else BROKEN
-    except TimeoutError:
-        return TOO_LONG
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 def _found(given: GivenFile, out: BinaryIO) -> FileRead:
