@@ -17,6 +17,7 @@ from core.turns import new_turn_id
 logger = logging.getLogger(__name__)
 
 BYTES_OF_A_TOKEN = 3
+SECONDS_FOR_ALL = 60.0  # files of a question; whoever asks waits for it
 
 
 class FileIntake:
@@ -46,8 +47,9 @@ class FileIntake:
         """Read and keep files, which belong to no turn yet. Raises StoreUnavailable, and keeps none then."""
         taken: list[Attachment] = []
         try:
+            until = asyncio.get_running_loop().time() + SECONDS_FOR_ALL
             for place, given in enumerate(files):
-                await self._take(session, place, given, taken)
+                await self._take(session, place, given, taken, until)
         except BaseException:
             await self.drop(taken)
             raise
@@ -59,12 +61,12 @@ class FileIntake:
             with contextlib.suppress(StoreUnavailable):
                 await self._store.attachments.drop([each.id for each in taken])
 
-    async def _take(self, session: str, place: int, given: GivenFile, taken: list[Attachment]) -> None:
+    async def _take(self, session: str, place: int, given: GivenFile, taken: list[Attachment], until: float) -> None:
         if given.size > self._limits.of_a_file:
             read = FileRead(problem=f"it is larger than {self._limits.of_a_file:,} bytes")
             taken.append(await self._keep(session, place, given, read))
             return
-        async with self._reading.read(given) as read:
+        async with self._reading.read(given, until=until) as read:
             attachment = await self._keep(session, place, given, read)
             taken.append(attachment)
             for number in range(math.ceil(attachment.kept / BYTES_OF_A_PIECE)):

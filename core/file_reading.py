@@ -22,7 +22,7 @@ SECONDS = 20.0
 MOST_MEMORY = 1 << 30
 LONGEST_LINE = 1 << 20  # of what the reader says
 LONGEST_WORDS = 500
-TOO_LONG, BROKEN = "it takes too long to read", "it cannot be read"
+TOO_LONG, BROKEN, NO_TIME = "it takes too long to read", "it cannot be read", "there was no time left to read it"
 
 _FORMS: dict[str, Literal["image", "pdf", "text", ""]] = {"image": "image", "pdf": "pdf", "text": "text"}
 
@@ -58,12 +58,27 @@ class FileReading:
         self._at_once = asyncio.Semaphore(max(1, (os.cpu_count() or 1) - 1))
 
     @asynccontextmanager
-    async def read(self, given: GivenFile) -> AsyncIterator[FileRead]:
-        """What a file holds; what is kept of it can be read within the block. What it cannot read, it says so of."""
+    async def read(self, given: GivenFile, *, until: float | None = None) -> AsyncIterator[FileRead]:
+        """What a file holds; what is kept of it can be read within the block. What it cannot read, it says so of.
+
+        It is not begun after `until`, by the clock of the event loop.
+        """
         with tempfile.TemporaryFile() as out:
-            async with self._at_once:
-                problem = await _run(given, out)
+            problem = await self._problem(given, out, until)
             yield FileRead(problem=problem) if problem else _found(given, out)
+
+    async def _problem(self, given: GivenFile, out: BinaryIO, until: float | None) -> str | None:
+        if until is not None and asyncio.get_running_loop().time() >= until:
+            return NO_TIME
+        try:
+            async with asyncio.timeout_at(until):
+                await self._at_once.acquire()
+        except TimeoutError:
+            return NO_TIME
+        try:
+            return await _run(given, out)
+        finally:
+            self._at_once.release()
 
 
 async def _run(given: GivenFile, out: BinaryIO) -> str | None:

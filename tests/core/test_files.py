@@ -23,9 +23,11 @@ from core import (
     StoreUnavailable,
     Turn,
     back_up,
+    file_intake,
     restore_from,
 )
 from core.attachments import REFUSED_BY_MODEL, BytesInMemory
+from core.file_reading import NO_TIME
 from core.store.attachments import DAY_IS_FULL, SESSION_IS_FULL, Attachments
 from core.store.turns import Turns
 from tests.conftest import PASSWORD, new_postgresql_database, opened
@@ -304,6 +306,15 @@ async def test_a_file_for_which_there_is_no_room_is_named_with_the_reason(
     assert [each.problem for each in turn.attachments] == [None, why]
     assert f'not readable for you: "b.txt" ({why})' in texts(asked[0])
     assert "> 1" in texts(asked[0])
+
+
+async def test_files_for_which_there_is_no_time_are_named_with_the_reason(
+    fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_intake, "SECONDS_FOR_ALL", 0.0)
+    async with opened(fake, sqlite_url) as chat:
+        turn = await accepted(chat, "Q1-a", given("a.txt", b"1"))
+    assert [each.problem for each in turn.attachments] == [NO_TIME]
 
 
 async def test_what_is_not_accepted_leaves_no_file(
