@@ -26,6 +26,7 @@ from core.wording import LARGER
 logger = logging.getLogger(__name__)
 
 BYTES_OF_A_TOKEN = 3
+SECONDS_FOR_ALL = 60.0  # files of a question; whoever asks waits for it
 NO_FILES = Sentence("no files are taken here")
 TOO_MANY = Sentence("so many files are not taken with one question")
 NO_ROOM_BESIDE = Sentence("it is too large beside the other files of the question")
@@ -78,8 +79,9 @@ class FileIntake:
         """Read and keep files, which belong to no turn yet. Raises StoreUnavailable, and keeps none then."""
         taken: list[Attachment] = []
         try:
+            until = asyncio.get_running_loop().time() + SECONDS_FOR_ALL
             for place, given in enumerate(files):
-                await self._take(session, place, given, taken)
+                await self._take(session, place, given, taken, until=until)
         except BaseException:
             await self.drop(taken)
             raise
@@ -114,7 +116,7 @@ class FileIntake:
         try:
             if fetched.problem is None and fetched.data is not None:
                 given = await asyncio.to_thread(GivenFile.measured, fetched.name, fetched.data)
-                await self._take(turn.session, place, given, taken, turn)
+                await self._take(turn.session, place, given, taken, until=None, turn=turn)
             else:
                 is_over_the_limit = fetched.size > self._limits.of_a_file
                 too_large = Sentence(LARGER, most=self._limits.of_a_file) if is_over_the_limit else NO_ROOM_BESIDE
@@ -134,13 +136,14 @@ class FileIntake:
         return taken[0]
 
     async def _take(
-        self, session: str, place: int, given: GivenFile, taken: list[Attachment], turn: Turn | None = None
-    ) -> None:
+        self, session: str, place: int, given: GivenFile, taken: list[Attachment], *, until: float | None,
+        turn: Turn | None = None,
+    ) -> None:  # fmt: skip
         if given.size > self._limits.of_a_file:
             read = FileRead(problem=str(Sentence(LARGER, most=self._limits.of_a_file)))
             taken.append(await self._keep(session, place, given, read, turn))
             return
-        async with self._reading.read(given) as read:
+        async with self._reading.read(given, until=until) as read:
             attachment = await self._keep(session, place, given, read, turn)
             taken.append(attachment)
             for number in range(math.ceil(attachment.kept / BYTES_OF_A_PIECE)):

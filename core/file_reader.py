@@ -1,8 +1,8 @@
 """Reads one file, in a process of its own: what reads files of strangers is attacked, so it has little to lose.
 
-Run as a script, `python -I file_reader.py SECONDS BYTES CHARACTERS NAME`, with the file as standard input. Writes a
-line of JSON, and behind it the picture as it was redrawn, if it is one. It knows nothing of the rest of Bob. The
-libraries are imported as they are needed, after the limits are set.
+Run as a script, `python -I file_reader.py SECONDS BYTES CHARACTERS text|table`, with the file as standard input. It
+writes a line of JSON, and behind it the picture as it was redrawn, if it is one. It knows nothing of the rest of Bob.
+The libraries are imported as they are needed, after the limits are set.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Found:
 Read = tuple[Found, bytes]
 
 
-def read(file: BinaryIO, name: str, most_characters: int) -> Read:
-    """Find out what a file is, and read it. Raises Unreadable, and whatever its reader raises."""
+def read(file: BinaryIO, most_characters: int, *, is_table: bool) -> Read:
+    """Find out what a file is, and read it; text may be a table. Raises Unreadable, and whatever its reader raises."""
     head = file.read(BYTES_OF_HEAD)
     file.seek(0)
     if not head:
@@ -81,7 +81,7 @@ def read(file: BinaryIO, name: str, most_characters: int) -> Read:
         raise Unreadable("pictures of this kind cannot be read: a JPEG or PNG can")
     if head.startswith(_SOUNDS) or head[4:8] == b"ftyp" or head[:4] == b"RIFF":
         raise Unreadable("sound and film cannot be read")
-    return read_text(file, head, name, most_characters), b""
+    return read_text(file, head, most_characters, is_table=is_table), b""
 
 
 # ── pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -247,11 +247,11 @@ class Text:
         return f", the first {self._most:,} characters" if not self._left else ""
 
 
-def read_text(file: BinaryIO, head: bytes, name: str, most_characters: int) -> Found:
+def read_text(file: BinaryIO, head: bytes, most_characters: int, *, is_table: bool) -> Found:
     """Take a file as text, of whatever kind. Raises Unreadable where it is none."""
     encoding = _encoding(file, head)
     characters = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline=None)
-    if name.lower().endswith((".csv", ".tsv")):
+    if is_table:
         return read_table(characters, most_characters)
     text = Text(most_characters)
     text.add(characters.read(most_characters + 1))
@@ -334,9 +334,9 @@ def limit(seconds: int, size: int) -> None:
 
 def main(arguments: list[str], file: BinaryIO, out: BinaryIO) -> None:
     """Read the file and write what was found."""
-    seconds, size, characters, name = int(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3]
+    seconds, size, characters = map(int, arguments[:3])
     limit(seconds, size)
-    found, drawn = _read_or_why_not(lambda: read(file, name, characters))
+    found, drawn = _read_or_why_not(lambda: read(file, characters, is_table=arguments[3] == "table"))
     out.write(json.dumps(asdict(found)).encode() + b"\n")
     out.write(drawn)
     out.flush()

@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import Any, BinaryIO, Literal
 
 from core.attachments import MOST_CHARACTERS_OF_TEXT, GivenFile, on_one_line
 
 READER = Path(__file__).with_name("file_reader.py")
+TABLES = (".csv", ".tsv")
 SECONDS = 20.0
 MOST_MEMORY = 1 << 30
 LONGEST_LINE = 1 << 20  # of what the reader says
 LONGEST_WORDS = 500
-TOO_LONG, BROKEN = "it takes too long to read", "it cannot be read"
+TOO_LONG, BROKEN, NO_TIME = "it takes too long to read", "it cannot be read", "there was no time left to read it"
 
 _FORMS: dict[str, Literal["image", "pdf", "text", ""]] = {"image": "image", "pdf": "pdf", "text": "text"}
 
@@ -57,34 +58,54 @@ class FileReading:
         self._at_once = asyncio.Semaphore(max(1, (os.cpu_count() or 1) - 1))
 
     @asynccontextmanager
-    async def read(self, given: GivenFile) -> AsyncIterator[FileRead]:
-        """What a file holds; what is kept of it can be read within the block. What it cannot read, it says so of."""
+    async def read(self, given: GivenFile, *, until: float | None = None) -> AsyncIterator[FileRead]:
+        """What a file holds; what is kept of it can be read within the block. What it cannot read, it says so of.
+
+        It is not begun after `until`, by the clock of the event loop.
+        """
         with tempfile.TemporaryFile() as out:
-            async with self._at_once:
-                problem = await _run(given, out)
+            problem = await self._problem(given, out, until)
             yield FileRead(problem=problem) if problem else _found(given, out)
+
+    async def _problem(self, given: GivenFile, out: BinaryIO, until: float | None) -> str | None:
+        if until is not None and asyncio.get_running_loop().time() >= until:
+            return NO_TIME
+        try:
+            async with asyncio.timeout_at(until):
+                await self._at_once.acquire()
+        except TimeoutError:
+            return NO_TIME
+        try:
+            return await _run(given, out)
+        finally:
+            self._at_once.release()
 
 
 async def _run(given: GivenFile, out: BinaryIO) -> str | None:
     """Have the file read; why that failed, if it did."""
+    process = await asyncio.to_thread(_begin, given, out)  # whoever makes a process stands still until it runs
+    ending = asyncio.create_task(asyncio.to_thread(process.wait))
+    try:
+        async with asyncio.timeout(SECONDS):
+            return None if await asyncio.shield(ending) == 0 else BROKEN
+    except TimeoutError:
+        return TOO_LONG
+    finally:
+        if not ending.done():
+            process.kill()
+            await ending
+
+
+def _begin(given: GivenFile, out: BinaryIO) -> subprocess.Popen[bytes]:
     descriptor = given.data.fileno()  # what was kept in memory so far becomes a file by this
     given.data.flush()
     os.lseek(descriptor, 0, os.SEEK_SET)
     limits = (str(int(SECONDS)), str(MOST_MEMORY), str(MOST_CHARACTERS_OF_TEXT))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(READER), *limits, Path(given.name).suffix[:10],
-        stdin=given.data, stdout=out, stderr=DEVNULL, start_new_session=True,
+    return subprocess.Popen(
+        [sys.executable, "-I", str(READER), *limits, "table" if given.name.lower().endswith(TABLES) else "text"],
+        stdin=given.data, stdout=out, stderr=subprocess.DEVNULL, start_new_session=True,
         env={name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ},
     )  # fmt: skip
-    try:
-        async with asyncio.timeout(SECONDS):
-            return None if await process.wait() == 0 else BROKEN
-    except TimeoutError:
-        return TOO_LONG
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 def _found(given: GivenFile, out: BinaryIO) -> FileRead:

@@ -140,7 +140,8 @@ _TAKES_NONE = re.compile(
     re.IGNORECASE,
 )
 _ONE_OF_THEM = re.compile(
-    r"supported (?:format|type)|corrupt|invalid[_ ](?:image|base64|file|pdf)|image_(?:parse|too|file)|cannot identify",
+    r"supported (?:format|type)|following formats|corrupt|invalid[_ ](?:image|base64|file|pdf)"
+    r"|unsupported_(?:image|file)|image_(?:parse|too|file|content)|_image_file|download_image|cannot identify",
     re.IGNORECASE,
 )
 _OF_FILES: dict[Readable, re.Pattern[str]] = {

@@ -39,7 +39,7 @@ _MOST_CHARACTERS_READ, _MOST_CHARACTERS_OF_JSON = 4_000, 100_000
 _DEEPEST = 7
 WINDOWS = range(256, 100_000_000)  # of what a number in an error may be, if it is a window
 
-_FILES = {
+FILE_CODES = {
     "empty_image_file", "failed_to_download_image", "image_content_policy_violation", "image_file_too_large",
     "image_parse_error", "image_too_large", "image_too_small", "invalid_base64_image", "invalid_image",
     "invalid_image_format", "invalid_image_mode", "invalid_image_url", "unsupported_file", "unsupported_file_type",
@@ -124,7 +124,7 @@ _RULES = (
     _rule(TroubleKind.PASSING, {409, 425, 498, 499}),
     _rule(TroubleKind.THREAD_LOCKED, codes={"conversation_locked"}),
     _rule(TroubleKind.THREAD_STOPPED, codes={"misalignment_policy_violation"}),
-    _rule(TroubleKind.FILES_REFUSED, codes=_FILES),
+    _rule(TroubleKind.FILES_REFUSED, codes=FILE_CODES),
     _rule(TroubleKind.QUESTION_REFUSED, codes={"policy", *_QUESTION}),
     _rule(
         TroubleKind.QUESTION_REFUSED, {0, 400, 403, 422, 451},

@@ -157,6 +157,12 @@ async def test_what_is_said_of_a_file_is_one_line_whatever_is_written_in_it() ->
     assert "\n" not in found.about
 
 
+@pytest.mark.parametrize("name", ["a.\0csv", "\ud800.csv", "-I", "x" * 100_000])
+async def test_a_file_is_read_whatever_it_is_called(name: str) -> None:
+    found, _ = await read(name, b"a,b\n")
+    assert (found.problem, found.text) == (None, "a,b\n")
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -23,15 +23,18 @@ from core import (
     StoreUnavailable,
     Turn,
     back_up,
+    file_intake,
     restore_from,
 )
 from core.attachments import REFUSED_BY_MODEL, BytesInMemory
+from core.file_reading import NO_TIME
 from core.store.attachments import DAY_IS_FULL, SESSION_IS_FULL, Attachments
 from core.store.turns import Turns
 from tests.conftest import PASSWORD, new_postgresql_database, opened
+from tests.core.fixtures.crash import crashing
 from tests.core.fixtures.database import change, rows
 from tests.core.fixtures.files import given, pdf, picture, sideways, table
-from tests.core.test_threads import MODES, SESSION, assistants_toml, sent
+from tests.core.test_threads import MODES, SESSION, assistants_toml, sent, take_over
 from tests.fakes.openai_api import Asked, FakeOpenAI, Recorded, Reply, Status
 from tests.fakes.openai_files import files_of, tokens_of_files
 from tests.fakes.openai_model import user_texts
@@ -305,6 +308,15 @@ async def test_a_file_for_which_there_is_no_room_is_named_with_the_reason(
     assert "> 1" in texts(asked[0])
 
 
+async def test_files_for_which_there_is_no_time_are_named_with_the_reason(
+    fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_intake, "SECONDS_FOR_ALL", 0.0)
+    async with opened(fake, sqlite_url) as chat:
+        turn = await accepted(chat, "Q1-a", given("a.txt", b"1"))
+    assert [each.problem for each in turn.attachments] == [NO_TIME]
+
+
 async def test_what_is_not_accepted_leaves_no_file(
     fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,6 +384,23 @@ async def test_a_turn_that_is_reclaimed_is_asked_with_its_files(fake: FakeOpenAI
         turn = await anext(chat.orphaned("web"))
         await chat.answering(turn).whole()
     assert [kinds(each.files) for each in asked] == [["image/png"]]
+
+
+async def test_a_question_whose_process_dies_in_the_middle_of_its_answer_is_asked_again_with_its_files(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda _: Reply("Never said.", gate=gate)
+    async with crashing(fake, database_url) as chat:
+        chat.answering(await accepted(chat, "Q1-a", given("a.png", picture()), given("a.txt", b"1"), event_id="e"))
+        await fake.until(lambda fake: gate.waiting)
+    asked = seen(fake)
+    async with opened(fake, database_url) as chat:
+        turn = await take_over(chat)
+        assert (await chat.answering(turn).whole()).text == "Well."
+    assert [kinds(each.files) for each in asked] == [["image/png"]]
+    assert "> 1" in texts(asked[0])
+    assert stored(database_url) == (2, 1)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

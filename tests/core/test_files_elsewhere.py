@@ -10,6 +10,7 @@ import pytest
 from core import Finished
 from core.assistants import Assistant
 from core.language_model import Ask, Enclosure, ModelTrouble, Said, TroubleKind
+from core.openai_model.errors import FILE_CODES
 from tests.core.test_openai_model import model_at, news_of
 from tests.fakes.compatible_servers import CHAT, RESPONSES, Json, Says, Server, error, running
 
@@ -87,6 +88,10 @@ async def test_files_go_along_in_the_form_of_the_api_as_far_as_the_model_reads_t
 
 ONE_OF_THEM = {
     "OpenAI": error(400, "No.", code="invalid_image_format"),
+    "OpenAI, in words": error(
+        400, "You uploaded an unsupported image. Please make sure your image has of one the following formats: ['png']."
+    ),
+    **{code: error(400, "This image is not supported.", code=code) for code in sorted(FILE_CODES)},
     "OpenAI, a file": error(400, "Invalid input: Expected file type to be a supported format: .pdf but got .bin."),
     "vLLM": error(400, "cannot identify image file <_io.BytesIO object at 0x7f>"),
 }
