@@ -191,10 +191,10 @@ async def test_a_suspected_turn_waits_while_one_of_another_process_is_in_work(
 ) -> None:
     model.never = {"A"}
     async with crashing(fake, database_url) as chat:
-        await accepted(chat, "A")
+        await chat.accept(Question("slack", "slack:1", "A", event_id="A"))
     change(database_url, SUSPECT)
     async with opened(fake, database_url) as other, crashing(fake, database_url) as chat:
-        (first,) = await reclaimed(chat, 1)
+        (first,) = await reclaimed(chat, 1, "slack")  # it serves nothing else, so the other one reclaims what follows
         chat.answering(first)
         await model.is_asked("A")
         async with crashing(fake, database_url) as third:
