@@ -108,12 +108,12 @@ async def test_where_slack_does_not_tell_it_is_english_and_waits_for_nothing(
 
 async def test_a_model_is_told_nothing_of_it(slack: FakeSlack, fake: FakeOpenAI, bob: Start) -> None:
     async def heard(locale: str) -> tuple[list[str], str]:
-        fake.requests.clear()
+        before = len(asked(fake))
         slack.speaks("U1", locale)
         async with bob():
             ts = slack.says("U1", "D1", "hello", files=[slack.add_file("a.txt", b"")])
             assert "You asked: hello" in await answered(slack, "D1", ts)
-        return asked(fake), str(fake.requests[-1].json)
+        return asked(fake)[before:], str(fake.requests[-1].json)
 
     in_english, _ = await heard("en-US")
     in_german, request = await heard("de-DE")
