@@ -261,12 +261,13 @@ class Everything:
         await self.out_of_reach(SCOPE)
 
     async def _files(self) -> None:
-        files = [Attachment(f"f{n}", "a.txt", "text", "text", 1, "sha", kept=1, tokens=1) for n in range(3)]
+        files = [Attachment(f"f{n}", "a.txt", "text", "text", 1, "sha", kept=1, tokens=1) for n in range(4)]
         for place, file in enumerate(files):
             assert await self.take_in("web:public:4", file, place, "text", FileLimits()) is None
             await self.add_piece(file.id, 0, b"1")
         await self.drop(["f0"])
-        turn = await self.turn("web:public:4", attachments=files[1:])
+        turn = await self.turn("web:public:4", attachments=files[1:3])
+        await self.give(turn, ["f3"])
         await self.text_of("f1")
         await self.piece_of("f1", 0)
         await self.by_id(turn.id)
@@ -277,8 +278,7 @@ class Everything:
         await self.refuse(turn, ["f1"], "no")
         await self.close_answered(turn, Finished("A"), thread="synced", conversation_id=None)
         await self.asked(await self.turn("web:public:4"))
-        with_files = await self.turn("web:public:5", attachments=())
-        await self.close_unanswered(replace(with_files, attachments=files), Outcome.REFUSED, "No.", thread="untouched")
+        await self.close_unanswered(await self.turn("web:public:5"), Outcome.REFUSED, "No.", thread="untouched")
         await self.forget("web:public:4")
 
 
