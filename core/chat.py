@@ -500,7 +500,7 @@ class Chat:
     async def attachment(self, session: str, attachment_id: str, *, private: bool) -> Attachment | None:
         """A file that `exchanges` names, if anything is kept of it."""
         found = await self._store.sessions.attachment(session, attachment_id, private=private)
-        return None if found is None or found.problem is not None else found
+        return found if found is not None and found.problem is None else None
 
     async def kept_of(self, attachment: Attachment) -> AsyncIterator[bytes]:
         """What is kept of a file, in pieces: the picture or PDF, else its text. Once it is forgotten no more come."""
