@@ -34,9 +34,7 @@ async def test_a_forwarded_message_is_what_the_question_is_about(
         theirs = slack.says("U2", "C2", "The cat is called <@U3>")
         shared = forward(theirs, "The cat is called <@U3>", channel="C2", files=[{"name": "cat.png"}])
         first = slack.says("U1", "D1", "", attachments=[shared])
-        assert (await answered(slack, "D1", first)).startswith(
-            "_I have not seen: cat.png_"
-        )
+        assert (await answered(slack, "D1", first)).startswith("_I have not seen: cat.png_")
         second = slack.says("U1", "C1", f"{HI} why?", attachments=[bare])
         await answered(slack, "C1", second)
     about = "The message that this is about"
