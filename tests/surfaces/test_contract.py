@@ -467,7 +467,8 @@ def is_showing() -> bool:
 
 def loses_the_lease(one: RunningBob, *, to: Chat) -> None:
     """Let another process have the only turn, which does nothing with it. The one has stood still and does not know."""
-    owner = to._store._liveness.lease_owner
+    owner, (turn,) = to._store._liveness.lease_owner, turns(one.database_url)
+    to._answering.take_in_hand(turn["id"], "its session", fencing_token=turn["fencing_token"] + 1)
     change(one.database_url, "UPDATE turn SET lease_owner = :o, fencing_token = fencing_token + 1", o=owner)
     one.chat._last_heartbeat = -math.inf
 
