@@ -71,6 +71,8 @@ STEPS: dict[Surface, Sequence[str]] = {
         "reply /slack/events end",
         "commit take_up",
         "call Slack POST /agents.sessions.setStatus",
+        "call Slack GET /conversations.history",
+        "call Slack GET /conversations.info",
         "call Slack GET /users.info",
         "call Slack POST /agents.sessions.rename",
         "commit note_prepared",

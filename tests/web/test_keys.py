@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -70,11 +71,12 @@ EXPECTED = {
     ("GET", "/sessions"): (401, 401, 401, 200, 403, 403, 403, 200),
     ("GET", "/sessions/1"): (401, 401, 401, 404, 403, 403, 404, 200),
     ("GET", "/sessions/1/turns"): (401, 401, 401, 404, 403, 403, 404, 200),
+    ("GET", "/sessions/1/files/{file}"): (401, 401, 401, 404, 403, 403, 404, 404),  # of no such file
     ("POST", "/sessions/1/reset"): (401, 401, 401, 404, 403, 403, 403, 204),
     ("PUT", "/sessions/1/assistant"): (401, 401, 401, 404, 403, 403, 403, 200),
     ("DELETE", "/sessions/1"): (401, 401, 401, 404, 403, 403, 404, 204),
 }
-OPEN = {"/", "/healthz", "/readyz"}
+OPEN = {"/", "/healthz", "/limits", "/readyz"}
 BODIES = {"/ask": {"session_id": "1", "user_input": "Q1-b"}, "/sessions/1/assistant": {"assistant": "Bob"}}
 
 
@@ -94,7 +96,7 @@ async def test_each_endpoint_is_open_to_its_caller_and_to_nobody_else(
         for who in WHO:
             if path in ("/ask", "/turns/{turn}/events") and who == "right":
                 gate.open()
-            where = path.format(turn=turn["id"])
+            where = path.format(turn=turn["id"], file="0" * 32)
             async with site.http.request(method, where, json=BODIES.get(path), headers=callers.headers(who)) as reply:
                 statuses.append(reply.status)
                 if reply.status >= 400:
@@ -107,7 +109,11 @@ async def test_each_endpoint_is_open_to_its_caller_and_to_nobody_else(
 async def test_the_matrix_has_every_endpoint_there_is(sqlite_url: str) -> None:
     async with served(None, sqlite_url) as site:
         _, described = await site.get("/openapi.json")
-    named = {(method, path.replace("{turn}", "{turn_id}").replace("/1", "/{session_id}")) for method, path in EXPECTED}
+    names = {"{turn}": "{turn_id}", "{file}": "{file_id}", "/1": "/{session_id}"}
+    named = {
+        (method, re.sub("|".join(map(re.escape, names)), lambda part: names[part[0]], path))
+        for method, path in EXPECTED
+    }
     there = {(method.upper(), path) for path, item in described["paths"].items() for method in item}
     assert there - {("GET", path) for path in OPEN} == named
 
