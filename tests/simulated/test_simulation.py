@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from core.store.migrations import HEAD
 from tests.broken.builds import ROOT
 from tests.simulated.scenarios import SCENARIOS, SEEDS_THAT_FAILED
+from tests.simulated.world import STEP_TAKEN_BACK
 
 TURNS = 30
 SECONDS = 500  # on a very busy machine
@@ -39,6 +41,10 @@ def test_two_runs_of_a_seed_are_equal_to_the_byte(tmp_path: Path) -> None:
     one, other = (trace.read_bytes() for trace in traces)
     assert b" is killed\n" in one
     assert one == other
+
+
+def test_what_an_upgrade_takes_back_is_the_last_step_of_the_schema() -> None:
+    assert STEP_TAKEN_BACK == HEAD
 
 
 def test_with_a_fresh_seed_every_promise_is_kept() -> None:
