@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from pydantic import SecretStr
 
 from bots.shared.caller import Caller, Rules
 from bots.shared.responder import Responder
-from core import Chat, Question, Settings, Turn, offline_model, open_chat
+from core import Attachment, Chat, Question, Settings, Turn, offline_model, open_chat
 from core.language_model import Ask
 from core.store.database import engine_at
 from core.turns import Finished
@@ -62,6 +62,13 @@ class Shown:
         return self
 
     async def __aexit__(self, *_: object) -> None: ...
+
+    async def locale(self) -> str:
+        return ""
+
+    def note_attached(self, attachments: Sequence[Attachment]) -> None: ...
+
+    def may_notify(self, people: Collection[str]) -> None: ...
 
     async def pause(self) -> None: ...
 
