@@ -66,8 +66,8 @@ async def test_for_as_long_as_cloudflare_keeps_this_host_out_nothing_at_all_is_a
             assert await answer(discord, question)
 
 
-async def _sessions_come_back(discord: FakeDiscord) -> None:
-    await discord.until(lambda discord: any(call.path == "/gateway/bot" for call in discord.calls), SECONDS)
+async def _sessions_come_back_once_bob_said_so(discord: FakeDiscord, caplog: pytest.LogCaptureFixture) -> None:
+    await comes_true(lambda: "begin no session" in caplog.text)
     discord.session_starts = 1
 
 
@@ -76,7 +76,7 @@ async def test_where_no_session_may_be_begun_none_is_tried_until_one_may(
 ) -> None:
     discord.session_starts = 0
     discord.session_starts_come_back_after = 1.0
-    come_back = asyncio.create_task(_sessions_come_back(discord))
+    come_back = asyncio.create_task(_sessions_come_back_once_bob_said_so(discord, caplog))
     async with bob():
         assert await answer(discord, asks(discord, "thread")) == "You asked: Ada: hello."
     await come_back
