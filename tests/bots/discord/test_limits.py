@@ -10,7 +10,7 @@ import pytest
 from bots.discord import api as discord_api
 from bots.shared.caller import Caller, Failure, RateLimited, Rules
 from tests.bots.conftest import comes_true
-from tests.bots.discord.conftest import SECONDS, Start, answer
+from tests.bots.discord.conftest import Start, answer
 from tests.bots.discord.test_replies import asks
 from tests.fakes.discord_api import FakeDiscord
 
