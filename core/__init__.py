@@ -23,7 +23,7 @@ The words that stand everywhere:
 """
 
 from core.answer import Answer
-from core.answering import Prepare
+from core.answering import Prepare, Then
 from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey, open_api_keys
 from core.assistants import Assistant, Assistants, AssistantsFileError
 from core.attachments import Attachment, GivenFile
@@ -120,6 +120,7 @@ __all__ = [
     "StartError",
     "StoreUnavailable",
     "SurfaceTroubles",
+    "Then",
     "Turn",
     "UnknownAssistant",
     "UnknownSession",

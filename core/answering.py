@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from core.answer import Answer
 from core.assistants import Assistant, Assistants
@@ -30,7 +31,7 @@ from core.languages import Sentence
 from core.logs import kind_of
 from core.password import Passwords
 from core.session_queue import SessionQueue
-from core.store import Begun, Store, ThreadFate
+from core.store import Beginning, Begun, Store, ThreadFate
 from core.suspects import Suspects
 from core.threads import Result, Threads
 from core.turn_in_hand import EndReason, Stage, TurnInHand, WorkEnded
@@ -47,6 +48,7 @@ SECONDS_TO_PREPARE = 60.0
 SECONDS_TO_RELEASE = 1.0
 
 Prepare = Callable[[Turn], Awaitable[Preparation]]
+Then = Literal["ask", "prepare"]
 
 
 class Answering:
@@ -78,6 +80,10 @@ class Answering:
         self._following = Following(store, tasks, self._answer_here)
         self._suspects = Suspects(store, self.queue, self._wait_in_queue)
         self._hurry = asyncio.Event()
+
+    def may_prepare_at_once(self, session: str) -> bool:
+        """Whether there is room to prepare one more turn of a session."""
+        return self._bounds.is_room_to_prepare(session)
 
     def is_full(self, session: str) -> bool:
         """Whether a turn of a session that may not wait for others than its own would have to."""
@@ -125,6 +131,12 @@ class Answering:
     def follow(self, turn: Turn) -> Answer:
         """The answer to a turn, whatever process is at work on it."""
         return self._following.follow(turn)
+
+    def note_taken_up(self, turn: Turn) -> None:
+        """A turn in hand with this lease is known to be in work."""
+        hand = self.in_hand.get(turn.id)
+        if hand is not None and hand.fencing_token == turn.fencing_token:
+            hand.is_taken_up = True
 
     def note_attached(self, turn: Turn, attachments: Sequence[Attachment]) -> None:
         """Have these attachments with a turn in hand, if it is still with this lease."""
@@ -275,7 +287,7 @@ class Answering:
 
     async def _prepared(self, hand: TurnInHand, prepare: Prepare) -> Turn:
         turn = hand.turn
-        if not turn.is_suspected:  # else it is taken up already
+        if not turn.is_suspected and not hand.is_taken_up:
             await self._store.leases.take_up(turn)
         preparation = await prepare(turn)
         question = turn.question if preparation.question is None else preparation.question
@@ -287,8 +299,16 @@ class Answering:
             frame=frame and frame.masked(self._passwords.masked),
             context=remarks.replace("\0", ""),
         )
-        await self._store.turns.note_prepared(turn)
+        hand.begun = await self._store.turns.note_prepared(turn, self._beginning(hand, turn))
         return turn
+
+    def _beginning(self, hand: TurnInHand, turn: Turn) -> Beginning | None:
+        """How a turn is to be begun as soon as it is prepared; None where it would have to wait for anything."""
+        is_next = self.queue.is_first(turn.session_id, turn.number) and self._bounds.is_room_to_ask(hand)
+        assistant = self._assistants.get(turn.assistant) if is_next else None
+        if assistant is None or not _is_still(assistant, turn):
+            return None
+        return self._threads.beginning(turn, assistant)
 
     async def _try_to_ask(self, hand: TurnInHand) -> bool:
         """Take a turn from its beginning to its end; False while it has to wait for earlier ones of its session."""

@@ -44,6 +44,16 @@ class Bounds:
             if not self._impatient[hand.session]:
                 del self._impatient[hand.session]
 
+    def is_room_to_prepare(self, session: str) -> bool:
+        """Whether one more turn of a session can be prepared at once."""
+        of_session = self._preparing.get(session)
+        return of_session is None or not of_session.locked()
+
+    def is_room_to_ask(self, hand: TurnInHand) -> bool:
+        """Whether this turn can be asked at once."""
+        of_person = self._asking_for.get(hand.turn.person) if hand.turn.person is not None else None
+        return not self._asking.locked() and (of_person is None or not of_person.locked())
+
     def room_to_prepare(self, hand: TurnInHand) -> AbstractAsyncContextManager[None]:
         """Room for one more turn to be prepared."""
         of_session = self._preparing.setdefault(hand.session, asyncio.Semaphore(PREPARED_AT_ONCE_OF_A_SESSION))

@@ -16,7 +16,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from core.answer import Answer
-from core.answering import Answering, Prepare, retry_while_unavailable
+from core.answering import Answering, Prepare, Then, retry_while_unavailable
 from core.api_keys import ApiKeys
 from core.assistants import Assistant, Assistants
 from core.attachments import Attachment, FileLimits
@@ -100,45 +100,48 @@ class Chat:
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def accept(self, question: Question, *, instead_of: Turn | None = None, begin: bool = False) -> Turn | None:
+    async def accept(
+        self, question: Question, *, instead_of: Turn | None = None, then: Then | None = None
+    ) -> Turn | None:
         """Make a question durable. None means that its event was accepted before, or that it is a line of a turn now.
 
-        `instead_of` is a failed turn of the same event, to be asked anew. One that needs no preparation may `begin` in
-        the same commit, where nothing is before it in its session: `answering` is to follow at once. Its files are read
-        first; what is attached to the turn says of each what became of it. Raises BadQuestion, FilesTooLarge, Draining,
-        Overloaded, PasswordsClosed, NoPrivateHere, OnlyApps.
+        `instead_of` is a failed turn of the same event, to be asked anew. Where `answering` follows at once, `then`
+        says whether the turn is asked or first prepared: that it begins is recorded in the same commit, where nothing
+        is before it in its session. Its files are read first; what is attached to the turn says of each what became of
+        it. Raises BadQuestion, FilesTooLarge, Draining, Overloaded, PasswordsClosed, NoPrivateHere, OnlyApps.
         """
         try:
-            return await self._accept(question, instead_of, begin=begin)
+            return await self._accept(question, instead_of, then)
         except (Draining, Overloaded):
             if instead_of is None and await self._is_known(question):
                 return None  # it needs no room: it has its place already
             raise
 
-    async def _accept(self, question: Question, instead_of: Turn | None, *, begin: bool) -> Turn | None:
+    async def _accept(self, question: Question, instead_of: Turn | None, then: Then | None) -> Turn | None:
         self._check(question)
         if not question.files:
-            return await self._accept_with(question, (), instead_of, begin=begin)
+            return await self._accept_with(question, (), instead_of, then)
         if instead_of is None and await self._is_known(question):
             return None  # before its files are read once more
         attachments = await self._files.take(question.session, question.files)
         turn = None
         try:
             self._check(question)  # which may have changed meanwhile
-            turn = await self._accept_with(question, attachments, instead_of, begin=begin)
+            turn = await self._accept_with(question, attachments, instead_of, then)
         finally:
             if turn is None or not turn.attachments:
                 await self._files.drop(attachments)
         return turn
 
     async def _accept_with(
-        self, question: Question, attachments: Sequence[Attachment], instead_of: Turn | None, *, begin: bool
+        self, question: Question, attachments: Sequence[Attachment], instead_of: Turn | None, then: Then | None
     ) -> Turn | None:
         said = self._said(question)
         turn_id = new_turn_id()
         # Before it is stored, so that it is never taken for a stranded one.
         hand = self._answering.take_in_hand(turn_id, question.session, may_wait=question.may_wait)
-        has_room = begin and not self._answering.is_full(question.session)
+        is_asked_at_once = then == "ask" and not self._answering.is_full(question.session)
+        is_prepared_at_once = then == "prepare" and self._answering.may_prepare_at_once(question.session)
         turn = None
         try:
             async with self._accepting.setdefault(question.session, asyncio.Semaphore(ACCEPTED_AT_ONCE_OF_A_SESSION)):
@@ -151,11 +154,13 @@ class Chat:
                     max_waiting=self._max_waiting,
                     max_characters=self._max_characters,
                     instead_of=instead_of.id if instead_of else None,
-                    begins=self._beginning if has_room else lambda _: None,
+                    begins=self._beginning if is_asked_at_once else lambda _: None,
+                    is_taken_up=is_prepared_at_once,
                     attachments=attachments,
                 )
             if accepted is not None and accepted != "joined":
                 turn, hand.begun = accepted
+                hand.is_taken_up = is_prepared_at_once
         finally:
             if turn is None:
                 self._answering.put_down(turn_id)
@@ -206,6 +211,8 @@ class Chat:
                         await self._begins_draining.wait()
             else:
                 turn = await self._store.turns.end_joining(turn, at_once=self.draining) or turn
+                if turn.joins is None and not turn.is_suspected:
+                    self._answering.note_taken_up(turn)
         return turn
 
     def note_what_is_shown(self, surface: str, sentence: str) -> None:

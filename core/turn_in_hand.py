@@ -55,7 +55,8 @@ class TurnInHand:
         self.stage = Stage.ACCEPTED
         self.answer = Answer(turn_id)
         self.task: asyncio.Task[None] | None = None
-        self.begun: Begun | None = None  # in the commit that accepted it
+        self.is_taken_up = False  # known to be in work, with this lease
+        self.begun: Begun | None = None  # in the commit that accepted it, or that noted it as prepared
         self.ended_by: EndReason | None = None
         self.next_lease: tuple[Turn, Callable[[Turn], None]] | None = None  # and to whom the turn is handed over then
         self._scope: asyncio.Timeout | None = None

@@ -380,11 +380,11 @@ async def _is_asked_already(chat: Chat, question: Question) -> bool:
 
 
 async def _answer(chat: Chat, question: Question) -> tuple[Turn, Answer]:
-    turn = await chat.accept(question, begin=True)
+    turn = await chat.accept(question, then="ask")
     if turn is None:
         earlier = await chat.earlier(question)
         if earlier.outcome in ASKED_ANEW:
-            turn = await chat.accept(question, instead_of=earlier, begin=True)
+            turn = await chat.accept(question, instead_of=earlier, then="ask")
         if turn is None:
             earlier = await chat.earlier(question)
             return earlier, chat.following(earlier)

@@ -28,6 +28,7 @@ from core import (
     Question,
     Sentence,
     StoreUnavailable,
+    Then,
     Turn,
     answer_in_language,
     with_note,
@@ -88,7 +89,8 @@ class Responder:
 
     async def accept(self, question: Question) -> Turn | None:
         """Come back once the question is durable, with its turn; None where it was before. Raises NotAccepted."""
-        turn = await self._chat.accept(question)
+        then: Then | None = "ask" if self._prepare is None else "prepare"
+        turn = await self._chat.accept(question, then=then if question.line is None else None)
         if turn is None:
             return None
         if self._is_ending:  # of an error, else it would not have been accepted
@@ -117,12 +119,7 @@ class Responder:
         attached = partial(self._chat.attached_to, turn)
         around = _Around(turn.frame, attached, tables_are_code=self._tables_are_code)
 
-        async def prepare(turn: Turn) -> Preparation:
-            preparation = await self._prepare(turn) if self._prepare is not None else Preparation()
-            around.frame = preparation.frame
-            return preparation
-
-        answer = self._chat.answering(turn, prepare=prepare)
+        answer = self._chat.answering(turn, prepare=self._prepare and around.known_once_prepared(self._prepare))
         try:
             async with self._open_reply(turn) as reply:
                 await _relay(answer, reply, around)
@@ -171,6 +168,16 @@ class _Around:
         self.unread = frame.beside if frame is not None else ()
         people = frame.people if frame is not None else ()
         self._mentions = Mentions(people, tables_are_code=self._tables_are_code)
+
+    def known_once_prepared(self, prepare: Prepare) -> Prepare:
+        """The same preparation, after which its frame is known here."""
+
+        async def prepared(turn: Turn) -> Preparation:
+            preparation = await prepare(turn)
+            self.frame = preparation.frame
+            return preparation
+
+        return prepared
 
     def mentioning(self, reply: Reply, text: str, *, whole: bool) -> str:
         """A text with mentions of the people whom it names, whom the reply may notify; it knows what is attached."""

@@ -38,6 +38,7 @@ Work = Callable[[sa.Connection], T]
 Tidy = Callable[[sa.Connection], None]
 
 SQLITE_BATCH = 64
+CROWD = 4  # as many units of work in one commit are of several callers
 SECONDS_TO_GATHER = 0.003
 POSTGRESQL_THREADS = 6
 BUSY_TIMEOUT_MS = 10_000
@@ -74,8 +75,8 @@ class Worker:
     """A thread with a connection, that does units of work in order and commits up to `batch` of them at once.
 
     Where a unit of work in a batch fails, all of it is done anew, each with a savepoint of its own, so that one that
-    fails takes nothing else along. Where work came while the last was committed there is more to come, for which a
-    commit waits `gather` seconds. `tidy` is done after each commit.
+    fails takes nothing else along. Where many are at it and work came while the last was committed, there is more to
+    come, for which a commit waits `gather` seconds. `tidy` is done after each commit.
     """
 
     def __init__(self, engine: sa.Engine, *, batch: int, gather: float = 0.0, tidy: Tidy | None = None) -> None:
@@ -116,7 +117,7 @@ class Worker:
 
     def _run(self) -> None:
         while jobs := self._take():
-            if self._do(jobs) and self._gather:
+            if self._do(jobs) and len(jobs) >= CROWD:
                 time.sleep(self._gather)
         _discard(self._connection)
 

@@ -106,6 +106,10 @@ class StoredThreads(Part):
     @writes
     def begin(self, connection: sa.Connection, turn: Turn, how: Beginning) -> Begun | None:
         """Begin to ask a turn, or None while an earlier one of its session is open."""
+        return self.begin_now(connection, turn, how)
+
+    def begin_now(self, connection: sa.Connection, turn: Turn, how: Beginning) -> Begun | None:
+        """The same within a transaction of its caller."""
         found = self._look.first(connection, **lease_of(turn))
         if found is None:
             raise LeaseLost

@@ -40,6 +40,7 @@ from core.store.rows import (
     HAS_LEASE,
     IS_CLOSED,
     IS_OPEN,
+    IS_SUSPECTED,
     IS_UNANSWERED,
     NOT_IN_WORK,
     fence,
@@ -139,13 +140,15 @@ class Turns(Part):
         max_characters: int = 10**9,
         instead_of: str | None = None,
         begins: Callable[[Turn], Beginning | None] = lambda _: None,
+        is_taken_up: bool = False,
         attachments: Sequence[Attachment] = (),
     ) -> tuple[Turn, Begun | None] | Literal["joined"] | None:
         """Make a question durable as a turn of its session. None means that its event was accepted before.
 
         A line may also have "joined" a turn that waits for it, while that has no more than `max_characters`.
 
-        It is also begun, where `begins` says how, and no earlier turn of its session is open.
+        It is also begun, where `begins` says how, and no earlier turn of its session is open. One that `is_taken_up` is
+        in work from now on.
 
         `said` is its text, and `opens` tells which private assistant a reading of it opens. `choose` says who answers
         otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
@@ -168,7 +171,7 @@ class Turns(Part):
                 self._set_aside(c, instead_of)
             try:
                 with c.begin_nested() if said.candidates else contextlib.nullcontext():
-                    return self._add(c, question, new, max_waiting, begins, attachments)
+                    return self._add(c, question, new, max_waiting, begins, is_taken_up, attachments)
             except Overloaded as full:
                 if not said.candidates:
                     raise
@@ -226,7 +229,7 @@ class Turns(Part):
 
     def _add(
         self, connection: sa.Connection, question: Question, new: _New, max_waiting: int,
-        begins: Callable[[Turn], Beginning | None], attachments: Sequence[Attachment],
+        begins: Callable[[Turn], Beginning | None], is_taken_up: bool, attachments: Sequence[Attachment],
     ) -> tuple[Turn, Begun | None]:  # fmt: skip
         """Store a question at the end of its session's queue, and begin it where it may be.
 
@@ -278,6 +281,7 @@ class Turns(Part):
             "frame": frame_as_json(frame),
             "files": len(attached),
             "is_begun": how is not None and bool(turn.question),
+            "is_taken_up": is_taken_up,
             "by_app": question.by_app,
             "joins": joins,
             "joins_seconds": None if joins is None or question.line is None else question.line.seconds,
@@ -305,7 +309,7 @@ class Turns(Part):
 
     @prepared
     def _insert_turn(self) -> Statement:
-        is_begun = sa.bindparam("is_begun", type_=sa.Boolean)
+        is_begun, is_taken_up = (sa.bindparam(name, type_=sa.Boolean) for name in ("is_begun", "is_taken_up"))
         return (
             self._insert(turns)
             .values(
@@ -313,7 +317,7 @@ class Turns(Part):
                     **{name: sa.bindparam(name) for name in _ACCEPTED},
                     "fencing_token": 1, "attempts": 0, "stop": False, "accepted_at": self._clock.now,
                     "input_tokens": 0, "output_tokens": 0, "started_at": sa.case((is_begun, self._clock.now)),
-                    "working_token": sa.case((is_begun, 1)),
+                    "working_token": sa.case((sa.or_(is_begun, is_taken_up), 1)),
                     "joins_until": self._clock.now + sa.bindparam("joins_seconds", type_=sa.Double()),
                 }
             )
@@ -384,10 +388,15 @@ class Turns(Part):
 
     @writes
     def end_joining(self, connection: sa.Connection, turn: Turn, *, at_once: bool) -> Turn | None:
-        """Let nothing join a turn any more, which is given as it is by now. None where it still waits, and may."""
+        """Let nothing join a turn any more, which is given as it is by now, and is in work unless it is suspected.
+
+        None where it still waits, and may.
+        """
         is_due = sa.true() if at_once else sa.or_(_IS_JOINED_NO_MORE, turns.c.joins_until <= self._clock.now)
+        in_work = sa.case((IS_SUSPECTED, turns.c.working_token), else_=turns.c.fencing_token)
+        values = {"joins": None, "joins_until": None, "working_token": in_work}
         settled = connection.execute(
-            sa.update(turns).where(HAS_LEASE, is_due).values(joins=None, joins_until=None).returning(turns.c.id),
+            sa.update(turns).where(HAS_LEASE, is_due).values(values).returning(turns.c.id),
             {**lease_of(turn), **self._clock.params()},
         ).first()
         if settled is None:
@@ -398,11 +407,25 @@ class Turns(Part):
     # ── answering ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @writes
-    def note_prepared(self, connection: sa.Connection, turn: Turn) -> None:
-        """Store the turn's question and context as they are now, without any password. From now on it waits again."""
-        rests = {} if turn.is_suspected else {"working_token": NOT_IN_WORK}  # a suspected one is asked right away
-        frame = frame_as_json(turn.frame)
-        self._change(connection, turn, question=turn.question, context=turn.context, frame=frame, **rests)
+    def note_prepared(self, connection: sa.Connection, turn: Turn, how: Beginning | None = None) -> Begun | None:
+        """Store the turn's question and context as they are now, without any password, and begin it if told `how`.
+
+        None where it is not begun: from now on it waits again.
+        """
+        noted = self._note_prepared.first(
+            connection, **lease_of(turn), new_question=turn.question, new_context=turn.context,
+            new_frame=frame_as_json(turn.frame),
+        )  # fmt: skip
+        if noted is None:
+            raise LeaseLost
+        return self._threads.begin_now(connection, turn, how) if how is not None else None
+
+    @prepared
+    def _note_prepared(self) -> Statement:
+        rests = sa.case((IS_SUSPECTED, turns.c.working_token), else_=NOT_IN_WORK)  # a suspected one is asked right away
+        names = ("question", "context", "frame")
+        values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
+        return sa.update(turns).where(HAS_LEASE).values(**values, working_token=rests).returning(turns.c.id)
 
     async def close_answered(
         self,

@@ -27,7 +27,7 @@ from pydantic import SecretStr
 
 from bots.shared.caller import Caller, Rules
 from bots.shared.responder import Responder
-from core import Attachment, Chat, Question, Settings, Turn, offline_model, open_chat
+from core import Attachment, Chat, Preparation, Question, Settings, Turn, offline_model, open_chat
 from core.language_model import Ask
 from core.store.database import engine_at
 from core.turns import Finished
@@ -87,13 +87,18 @@ async def answer_at_once(self: object, ask: Ask) -> AsyncIterator[str | Finished
     yield Finished("An answer.")
 
 
+async def prepare_at_once(turn: Turn) -> Preparation:
+    """What a bot does before a question is asked, without its calls."""
+    return Preparation(frame=turn.frame)
+
+
 class Bench:
     """A chat with a responder, and how long its turns take."""
 
     def __init__(self, chat: Chat) -> None:
         self.chat = chat
         self._shown: dict[str, asyncio.Event] = {}
-        self.responder = Responder(chat, SURFACE, Nobody(), self._open)
+        self.responder = Responder(chat, SURFACE, Nobody(), self._open, prepare_at_once)
 
     def _open(self, turn: Turn, _: Nobody) -> Any:
         return Shown(self._shown[str(turn.event_id)])

@@ -20,8 +20,8 @@ def begun(database_url: str) -> list[bool]:
 
 async def test_only_what_nothing_is_before_is_begun_as_it_is_accepted(fake: FakeOpenAI, database_url: str) -> None:
     async with opened(fake, database_url) as chat:
-        first = await chat.accept(question("Q1-a"), begin=True)
-        second = await chat.accept(question("Q2-a"), begin=True)
+        first = await chat.accept(question("Q1-a"), then="ask")
+        second = await chat.accept(question("Q2-a"), then="ask")
         await chat.accept(question("Q1-b", "web:public:2"))
         assert [bool(each) for each in begun(database_url)] == [True, False, False]
         assert first is not None
@@ -36,7 +36,7 @@ async def test_a_thread_goes_on_from_question_to_question_that_is_begun_at_once(
 ) -> None:
     async with opened(fake, database_url) as chat:
         for text in ("Q1-a", "Q2-a", "Q3-a"):
-            turn = await chat.accept(question(text), begin=True)
+            turn = await chat.accept(question(text), then="ask")
             assert turn is not None
             await chat.answering(turn).whole()
         assert len(rows(database_url, "SELECT DISTINCT conversation_id FROM thread WHERE NOT in_doubt")) == 1
@@ -45,7 +45,7 @@ async def test_a_thread_goes_on_from_question_to_question_that_is_begun_at_once(
 
 async def test_what_is_stopped_before_anybody_answers_it_is_not_asked(fake: FakeOpenAI, database_url: str) -> None:
     async with opened(fake, database_url) as chat:
-        turn = await chat.accept(question("Q1-a"), begin=True)
+        turn = await chat.accept(question("Q1-a"), then="ask")
         assert turn is not None
         assert await chat.stop(turn.id)
         async with asyncio.timeout(SECONDS):
@@ -57,11 +57,11 @@ async def test_what_is_stopped_before_anybody_answers_it_is_not_asked(fake: Fake
 async def test_what_has_no_room_yet_is_begun_when_it_has(fake: FakeOpenAI, database_url: str) -> None:
     go_on = held_answers(fake)
     async with opened(fake, database_url, max_turns_at_once=1) as chat:
-        first = await chat.accept(question("Q1-a"), begin=True)
+        first = await chat.accept(question("Q1-a"), then="ask")
         assert first is not None
         answering = chat.answering(first)
         await comes_true(lambda: answering.text)
-        second = await chat.accept(question("Q1-b", "web:public:2"), begin=True)
+        second = await chat.accept(question("Q1-b", "web:public:2"), then="ask")
         assert second is not None
         assert [bool(each) for each in begun(database_url)] == [True, False]
         waiting = chat.answering(second)
@@ -75,7 +75,7 @@ async def test_an_answer_is_stored_once_though_postgresql_cuts_all_connections_b
 ) -> None:
     go_on = held_answers(fake)
     async with opened(fake, database_url) as chat:
-        turn = await chat.accept(question("Q1-a", destination={"to": "somewhere"}), begin=True)
+        turn = await chat.accept(question("Q1-a", destination={"to": "somewhere"}), then="ask")
         assert turn is not None
         answer = chat.answering(turn)
         await comes_true(lambda: answer.text)

@@ -77,6 +77,10 @@ def pick(things: Sequence[T], which: int) -> T | None:
     return things[which % len(things)] if things else None
 
 
+def _is_taken_up(what: int) -> bool:
+    return what % 5 == 0
+
+
 class Crash(Exception):
     """What ends a process that says good-bye to nobody."""
 
@@ -342,6 +346,7 @@ class LedgerMachine(RuleBasedStateMachine):
         accepted = await process.store.turns.accept(
             question, turn_id=turn_id, said=Said(frozenset(), lambda: Reading(question.text)), opens=lambda _: None,
             choose=lambda *_: ASSISTANTS[what % len(ASSISTANTS)], max_waiting=MAX_WAITING, instead_of=instead_of,
+            is_taken_up=_is_taken_up(what),
         )  # fmt: skip
         assert accepted != "joined"
         return accepted[0] if accepted is not None else None
@@ -371,7 +376,7 @@ class LedgerMachine(RuleBasedStateMachine):
         chosen = ASSISTANTS[what % len(ASSISTANTS)]
         self.expected.turns[turn.id] = Entry(
             turn.id, question.session, session.turns, question.event_id, question.text, chosen.name, chosen.circle,
-            question.destination is not None, process.lease_owner,
+            question.destination is not None, process.lease_owner, working_token=1 if _is_taken_up(what) else None,
         )  # fmt: skip
         self._give(process, turn)
 
@@ -401,17 +406,22 @@ class LedgerMachine(RuleBasedStateMachine):
         elif self._entry(hold).outcome is None:
             self._begin(hold, how)
 
-    @rule(which=any_one)
-    def prepare(self, which: int) -> None:
+    @rule(which=any_one, how=any_one)
+    def prepare(self, which: int, how: int) -> None:
         hold = self._some_hold(which)
         if hold is None or self._entry(hold).outcome is not None or hold.begun:
             return
         prepared = replace(hold.turn, question=f"q{self._count()}.", context=f"c{self._count()}.")
-        if self._write(hold, hold.process.store.turns.note_prepared(prepared)):
-            hold.turn = prepared
-            entry = self._entry(hold)
-            entry.question, entry.context = prepared.question, prepared.context
-            entry.working_token = entry.working_token if prepared.is_suspected else 0
+        if how % 2:
+            self._begin(hold, how, prepared)
+        elif self._write(hold, hold.process.store.turns.note_prepared(prepared)):
+            self._note_prepared(hold, prepared)
+
+    def _note_prepared(self, hold: Hold, prepared: Turn) -> None:
+        hold.turn = prepared
+        entry = self._entry(hold)
+        entry.question, entry.context = prepared.question, prepared.context
+        entry.working_token = entry.working_token if prepared.is_suspected else 0
 
     @rule(which=any_one)
     def adopt_a_conversation(self, which: int) -> None:
@@ -507,18 +517,27 @@ class LedgerMachine(RuleBasedStateMachine):
         while self._is_valid(hold):
             self._step(hold, how)
 
-    def _begin(self, hold: Hold, how: int) -> None:
+    def _begin(self, hold: Hold, how: int, prepared: Turn | None = None) -> None:
+        """Begin a turn, in the commit that notes it as `prepared`, if it is."""
         entry, session = self._entry(hold), self.expected.sessions[hold.turn.session]
         hold.lay_down()
         hold.local = how % 7 == 0
-        threads = Threads(hold.process.store, Provider(self.surface), local=hold.local, deadline=300.0)
+        store = hold.process.store
+        threads = Threads(store, Provider(self.surface), local=hold.local, deadline=300.0)
         assistant = Assistant(name=entry.assistant, model="m", instructions="i", token_budget=BUDGET)
+        beginning = threads.beginning(prepared or hold.turn, assistant)
         try:
-            begun = self._run(threads.begin(hold.turn, assistant))
+            begun = self._run(
+                store.turns.note_prepared(prepared, beginning)
+                if prepared
+                else store.threads.begin(hold.turn, beginning)
+            )
         except LeaseLost:
             assert not self._is_valid(hold)
             return
         assert self._is_valid(hold)
+        if prepared:
+            self._note_prepared(hold, prepared)
         if begun is None:
             assert not self._is_first(hold)
             assert not entry.stop
