@@ -96,7 +96,7 @@ class Chat:
         self._heartbeat_lock = asyncio.Lock()
         self._accepting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._draining_since = math.inf
-        self._begins_draining = asyncio.Event()
+        self._hurries: dict[str, asyncio.Event] = {}  # by the turn that lines may join
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,20 +199,27 @@ class Chat:
         return turn
 
     async def settled(self, turn: Turn) -> Turn:
-        """A turn as it is once no line may join it any more, which is at once where this process drains.
+        """A turn as it is once no line may join it any more. Raises LeaseLost.
 
-        Raises LeaseLost.
+        That is at once where it is stopped, or where this process drains.
         """
-        while turn.joins is not None:
-            seconds = await self._store.turns.seconds_to_join(turn)
-            if seconds > 0 and not self.draining:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
-                        await self._begins_draining.wait()
-            else:
-                turn = await self._store.turns.end_joining(turn, at_once=self.draining) or turn
-                if turn.joins is None and not turn.is_suspected:
-                    self._answering.note_taken_up(turn)
+        if turn.joins is None:
+            return turn
+        hurries = self._hurries[turn.id] = asyncio.Event()
+        try:
+            while turn.joins is not None:
+                seconds = await self._store.turns.seconds_to_join(turn)
+                if seconds > 0 and not self.draining:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(seconds):
+                            await hurries.wait()
+                else:
+                    turn = await self._store.turns.end_joining(turn, at_once=self.draining) or turn
+        finally:
+            if self._hurries.get(turn.id) is hurries:
+                del self._hurries[turn.id]
+        if not turn.is_suspected:
+            self._answering.note_taken_up(turn)
         return turn
 
     def note_what_is_shown(self, surface: str, sentence: str) -> None:
@@ -316,7 +323,7 @@ class Chat:
         """End a turn, keeping the text there is. False where it is closed or unknown."""
         if not await self._store.turns.stop(turn_id):
             return False
-        self._answering.stop(turn_id)
+        self._stop_here(turn_id)
         return True
 
     async def amend(self, turn: Turn, text: str, *, event_id: str | None = None) -> bool:
@@ -559,7 +566,7 @@ class Chat:
             )
             self._last_heartbeat = began  # what it says was true then; its answer may have been on its way for long
             for turn_id in heartbeat.stopped:
-                self._answering.stop(turn_id)
+                self._stop_here(turn_id)
             for turn_id in heartbeat.lost:
                 self._answering.lose(turn_id)
             for turn in heartbeat.reclaimed:
@@ -591,7 +598,7 @@ class Chat:
         """Take in what another process said through the database; an empty message stands for missed ones."""
         subject, _, about = message.partition(" ")
         if subject == "stop":
-            self._answering.stop(about)
+            self._stop_here(about)
         elif subject == "lost":  # it may be ours again by now, so it is the database that says
             self._look_around.set()
         elif subject == "closed":
@@ -603,7 +610,8 @@ class Chat:
         """Take nothing new: every further question is refused with Draining. With `at_once`, wait for nothing."""
         now = asyncio.get_running_loop().time()
         self._draining_since = -math.inf if at_once else min(now, self._draining_since)
-        self._begins_draining.set()
+        for hurries in self._hurries.values():
+            hurries.set()
         if at_once:
             self._answering.hurry()
 
@@ -617,6 +625,11 @@ class Chat:
     async def _is_forgotten(self, turn_id: str) -> bool:
         turn = await self._store.lookups.by_id(turn_id)
         return turn is not None and turn.outcome is Outcome.FORGOTTEN
+
+    def _stop_here(self, turn_id: str) -> None:
+        self._answering.stop(turn_id)
+        if turn_id in self._hurries:
+            self._hurries[turn_id].set()
 
     def _check(self, question: Question) -> None:
         self.check_not_draining()

@@ -92,6 +92,18 @@ async def test_a_line_that_is_said_once_the_question_is_begun_is_a_question_of_i
         assert await question_of(chat, "1") == "one"
 
 
+async def test_what_is_stopped_waits_for_no_more_lines(database_url: str) -> None:
+    async with opened(None, database_url) as chat:
+        turn = await say(chat, "1", "one")
+        assert turn is not None
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(LONG / 2):
+            settling = tasks.create_task(chat.settled(turn))
+            while turn.id not in chat._hurries:  # noqa: ASYNC110 - it says to nobody that it waits
+                await asyncio.sleep(0)
+            assert await chat.stop(turn.id)
+            assert (await settling).joins is None
+
+
 async def test_lines_that_go_on_and_on_are_not_waited_for_for_ever(database_url: str) -> None:
     async with opened(None, database_url) as chat:
         turn = await say(chat, "0", "0", 0.0, seconds=1.0)
