@@ -24,7 +24,7 @@ from core.store import Store
 from core.turn_in_hand import TurnInHand, WorkEnded
 from core.turns import DEATH_ALONE, Turn
 
-SECONDS_TO_LIVE_FIRST: Sequence[float] = (0.0, 0.0, 1.0, 2.0, 10.0)  # by how many deaths counted in full
+SECONDS_TO_LIVE_FIRST: Sequence[float] = (0.0, 0.0, 1.0, 3.0, 20.0)  # by how many deaths counted in full
 SECONDS_BETWEEN_TRIES = 0.2  # while a suspected turn of another process is in work
 
 
