@@ -35,6 +35,7 @@ _TURN = (
     "destination", "posted", "said_password", "circle", "unread", "lapsed", "frame", "context", "answer", "error",
     "outcome", "joins", "attempts",
 )  # fmt: skip
+COLUMNS_OF_A_TURN = tuple(turns.c[name] for name in (*_TURN, "files"))
 _PARTS_OF_A_FRAME = frozenset(field.name for field in fields(Frame))
 _ATTACHMENT = (
     "id", "name", "kind", "form", "size", "sha256", "about", "problem", "media_type", "kept", "tokens", "text_tokens",
@@ -79,13 +80,21 @@ def one_turn(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> Turn 
 def all_turns(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> list[Turn]:
     """The turns that meet these conditions, in no order."""
     rows = connection.execute(
-        sa.select(*(turns.c[name] for name in _TURN), turns.c.files, sessions.c.name.label("session"))
+        sa.select(*COLUMNS_OF_A_TURN, sessions.c.name.label("session"))
         .join(sessions, sessions.c.id == turns.c.session_id)
         .where(*which)
     ).mappings()
     found = [dict(row) for row in rows]
     theirs = attachments_of(connection, [row["id"] for row in found if row.pop("files")])
     return [_turn(row, theirs.get(row["id"], ())) for row in found]
+
+
+def turn_in(connection: sa.Connection, row: Any, session: str) -> Turn:
+    """The turn in a row of `COLUMNS_OF_A_TURN` that a prepared statement gave, in the session of this name."""
+    values = {**row._asdict(), "session": session}
+    values |= {name: bool(values[name]) for name in ("private", "said_password", "unread")}
+    theirs = attachments_of(connection, [row.id] if values.pop("files") else ())
+    return _turn(values, theirs.get(row.id, ()))
 
 
 def attachments_of(connection: sa.Connection, turn_ids: Sequence[str]) -> Mapping[str, Sequence[Attachment]]:

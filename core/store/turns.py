@@ -37,6 +37,7 @@ from core.store.part import CHANNEL, Part, prepared, reads, writes
 from core.store.places import Places
 from core.store.prepared import Statement
 from core.store.rows import (
+    COLUMNS_OF_A_TURN,
     HAS_LEASE,
     IS_CLOSED,
     IS_OPEN,
@@ -48,8 +49,8 @@ from core.store.rows import (
     id_by_event,
     joined_events,
     lease_of,
-    one_turn,
     sessions,
+    turn_in,
     turns,
 )
 from core.store.tables import KEY_MAY_BE_PRUNED, PostedMessage
@@ -380,11 +381,15 @@ class Turns(Part):
     @reads
     def seconds_to_join(self, connection: sa.Connection, turn: Turn) -> float:
         """For how long lines may still join a turn, and it is not to be begun."""
-        left = sa.select((turns.c.joins_until - self._clock.now).label("left"), _IS_JOINED_NO_MORE.label("over"))
-        found = connection.execute(left.where(HAS_LEASE), {**lease_of(turn), **self._clock.params()}).first()
+        found = self._left_to_join.first(connection, **lease_of(turn), **self._clock.params())
         if found is None:
             raise LeaseLost
         return 0.0 if found.over else max(0.0, found.left)
+
+    @prepared
+    def _left_to_join(self) -> Statement:
+        left = (turns.c.joins_until - self._clock.now).label("left")
+        return sa.select(left, _IS_JOINED_NO_MORE.label("over")).where(HAS_LEASE)
 
     @writes
     def end_joining(self, connection: sa.Connection, turn: Turn, *, at_once: bool) -> Turn | None:
@@ -392,17 +397,19 @@ class Turns(Part):
 
         None where it still waits, and may.
         """
-        is_due = sa.true() if at_once else sa.or_(_IS_JOINED_NO_MORE, turns.c.joins_until <= self._clock.now)
-        in_work = sa.case((IS_SUSPECTED, turns.c.working_token), else_=turns.c.fencing_token)
-        values = {"joins": None, "joins_until": None, "working_token": in_work}
-        settled = connection.execute(
-            sa.update(turns).where(HAS_LEASE, is_due).values(values).returning(turns.c.id),
-            {**lease_of(turn), **self._clock.params()},
-        ).first()
+        settled = self._end_joining.first(connection, **lease_of(turn), at_once=at_once, **self._clock.params())
         if settled is None:
             fence(connection, turn)
             return None
-        return one_turn(connection, turns.c.id == turn.id)
+        return turn_in(connection, settled, turn.session)
+
+    @prepared
+    def _end_joining(self) -> Statement:
+        at_once = sa.bindparam("at_once", type_=sa.Boolean)
+        is_due = sa.or_(at_once, _IS_JOINED_NO_MORE, turns.c.joins_until <= self._clock.now)
+        in_work = sa.case((IS_SUSPECTED, turns.c.working_token), else_=turns.c.fencing_token)
+        values = {"joins": None, "joins_until": None, "working_token": in_work}
+        return sa.update(turns).where(HAS_LEASE, is_due).values(values).returning(*COLUMNS_OF_A_TURN)
 
     # ── answering ────────────────────────────────────────────────────────────────────────────────────────────────────
 
