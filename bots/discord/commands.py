@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from bots.discord.prepare import DiscordPreparing
 from bots.discord.reply import AGAIN, custom_ids_in, turn_of
 from bots.discord.words import SURFACE, Here, person_id, readable
 from bots.shared.asked_again import NOT_YOURS, AskedAgain
+from bots.shared.content import SharedFile
 from bots.shared.controls import NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
 from bots.shared.incoming import Incoming, Origin
 from bots.shared.intake import SECONDS_TO_CHECK
@@ -101,8 +102,12 @@ class DiscordCommands:
         def add(name: str, description: str, do: Any) -> None:
             tree.add_command(app_commands.Command(name=name, description=description, callback=do, **EVERYWHERE))
 
-        async def ask(interaction: Interaction, prompt: app_commands.Range[str, 1, LONGEST_PROMPT]) -> None:
-            await self._ask(interaction, prompt)
+        async def ask(
+            interaction: Interaction,
+            prompt: app_commands.Range[str, 1, LONGEST_PROMPT],
+            file: discord.Attachment | None = None,
+        ) -> None:
+            await self._ask(interaction, prompt, file=file)
 
         async def assistant(interaction: Interaction, name: str = "") -> None:
             await self._carry_out(interaction, lambda act: self._choose(act, name))
@@ -116,7 +121,8 @@ class DiscordCommands:
 
             return callback
 
-        add("ask", "Ask Bob something", app_commands.describe(prompt="What you want to know")(ask))
+        what_is_asked = app_commands.describe(prompt="What you want to know", file="What Bob is to look at")
+        add("ask", "Ask Bob something", what_is_asked(ask))
         add("new", "Begin a new conversation here", control(self._controls.reset, ephemeral=False))
         add("stop", "End the answer that is being written here", control(self._stop))
         add("assistant", "See who can answer, or choose one", app_commands.describe(name="Who is to answer")(assistant))
@@ -162,8 +168,9 @@ class DiscordCommands:
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _ask(
-        self, interaction: Interaction, text: str, *, quoted: Quoted | None = None, about: Turn | None = None
-    ) -> None:
+        self, interaction: Interaction, text: str, *, quoted: Quoted | None = None, about: Turn | None = None,
+        file: discord.Attachment | None = None,
+    ) -> None:  # fmt: skip
         act = act_of(interaction, self._heard)
         here, speaker = act.here, replace(act.speaker, name=self._chat.masked(act.speaker.name))
         acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer(thinking=True)))
@@ -175,7 +182,8 @@ class DiscordCommands:
             bot = _our_id(interaction)
             destination = destination_of(
                 here, speaker, bot=bot, command=command_of(interaction), quoted=quoted,
-                may_post=_may_post(interaction), title=self._chat.masked(title_of_post(interaction.channel)),
+                files=self._noted(interaction, file), may_post=_may_post(interaction),
+                title=self._chat.masked(title_of_post(interaction.channel)),
                 surroundings=surroundings_of(interaction.channel, interaction.guild, bot, self._chat.masked),
             )  # fmt: skip
             destination["locale"] = locale_of(interaction)
@@ -191,6 +199,15 @@ class DiscordCommands:
             await acknowledging
         if sentence is not None:
             await _edit(interaction, sentence)
+
+    def _noted(self, interaction: Interaction, file: discord.Attachment | None) -> Sequence[SharedFile]:
+        """What is stored of the file that a command was given; only this process knows for a while where it is."""
+        if file is None:
+            return ()
+        told = _object(_object(_object(_data_of(interaction), "resolved"), "attachments"), str(file.id))
+        message = {"attachments": [told]}
+        self._preparing.files.note(interaction.id, message)
+        return content_of(message, _our_id(interaction), {}, self._chat.masked, takes_files=True).files
 
     async def _ask_about(self, interaction: Interaction, message: discord.Message) -> None:
         bot = _our_id(interaction)

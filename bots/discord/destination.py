@@ -21,9 +21,9 @@ class Command(TypedDict):
 
 
 class FilesOfAMessage(TypedDict):
-    """The files of a question's message, which are fetched before it is asked."""
+    """The files of a question, which are fetched before it is asked."""
 
-    message: int
+    message: int  # or command, whose files are told once
     each: Sequence[SharedFile]
 
 

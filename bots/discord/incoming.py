@@ -219,8 +219,9 @@ def destination_of(
         "addressed": addressed, "is_public": is_public, "may_post": may_post, "shown": shown, "title": title,
         "by_app": by_app, "surroundings": surroundings, "replied_to": replied_to,
     }  # fmt: skip
-    if files and message:
-        made["files"] = {"message": message, "each": [*files]}
+    asked_by = message or (command["id"] if command is not None else None)
+    if files and asked_by:
+        made["files"] = {"message": asked_by, "each": [*files]}
     return made
 
 

@@ -11,6 +11,7 @@ from yarl import URL
 from bots.discord.files import discords_hosts
 from tests.bots.conftest import closed, comes_true, held, turns
 from tests.bots.discord.conftest import HI, SECONDS, Bob, Start, answer
+from tests.bots.discord.test_commands import read, ready
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import contents, rows
 from tests.core.fixtures.files import pdf, picture
@@ -35,6 +36,17 @@ async def test_files_are_read_whole(discord: FakeDiscord, fake: FakeOpenAI, bob:
         files = [File("a.png", picture(), "image/png"), File("b.pdf", pdf(), "application/pdf"), LOG]
         assert await said(discord, *files) == "Well."
     assert kinds(asked[0].files) == ["image/png", "b.pdf"]
+    assert texts(asked[0]).count("the last line") == 1
+
+
+async def test_the_file_of_a_command_is_read(discord: FakeDiscord, fake: FakeOpenAI, bob: Start) -> None:
+    asked = seen(fake)
+    async with bob():
+        await ready(discord)
+        assert await read(discord, discord.slash("ada", "dm", "ask", prompt="what is this?", file=LOG)) == "Well."
+        discord.fail("GET", FILES, status=404, times=2)
+        and_this = await read(discord, discord.slash("ada", "dm", "ask", prompt="and this?", file=LOG))
+        assert and_this == "_I have not seen: a.log (it is not there any more)_\n\nWell."
     assert texts(asked[0]).count("the last line") == 1
 
 

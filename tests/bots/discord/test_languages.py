@@ -54,9 +54,10 @@ async def test_commands_are_registered_in_all_our_languages(discord: FakeDiscord
         "ja": "質問",
     }  # fmt: skip
     assert ask["description_localizations"]["de"] == "Bob etwas fragen"
-    (prompt,) = ask["options"]
+    prompt, file = ask["options"]
     assert prompt["name_localizations"]["fr"] == "question"
     assert prompt["description_localizations"]["pt-BR"] == "O que você quer saber"
+    assert file["name_localizations"]["de"] == "datei"
     assert kept[ASK_ABOUT_THIS]["name_localizations"]["ja"] == "これについて質問"
 
 
