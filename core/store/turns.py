@@ -59,6 +59,7 @@ from core.turns import MOST_TURNS_OF_APPS, MOST_WINDOWS_OF_LINES, Finished, Outc
 
 posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
 
+_JOINING_LOCK = 0x626F6202
 KEY_IS_KNOWN_SECONDS = 7 * 86_400.0
 PRUNED_AT_ONCE = 1_000
 _ACCEPTED = (
@@ -351,6 +352,9 @@ class Turns(Part):
         line = question.line
         assert line is not None
         assert question.event_id is not None
+        if self._is_postgresql:  # another process may hear the line before it; on SQLite we are the only writer anyway
+            lock = sa.func.pg_advisory_xact_lock(_JOINING_LOCK, sa.func.hashtext(line.key))
+            connection.execute(sa.select(lock))
         if id_by_event(connection, question.surface, question.event_id) is not None:
             raise _EventKnown
         which = turns.c.surface == question.surface, turns.c.joins == line.key, *_MAY_BE_JOINED

@@ -92,6 +92,15 @@ async def test_a_line_that_is_said_once_the_question_is_begun_is_a_question_of_i
         assert await question_of(chat, "1") == "one"
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_lines_that_two_processes_hear_at_the_same_moment_are_one_question(database_url: str) -> None:
+    async with opened(None, database_url) as one, opened(None, database_url) as other:
+        for number in range(10):
+            key = f"{KEY}:{number}"
+            lines = say(one, f"{number}-1", "one", key=key), say(other, f"{number}-2", "two", key=key)
+            assert sorted(turn is None for turn in await asyncio.gather(*lines)) == [False, True]
+
+
 async def test_what_is_stopped_waits_for_no_more_lines(database_url: str) -> None:
     async with opened(None, database_url) as chat:
         turn = await say(chat, "1", "one")
