@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import psycopg
 import pytest
 
+from core import Preparation, Turn
 from tests.conftest import opened
 from tests.core.fixtures.database import rows
 from tests.core.test_ledger import SECONDS, comes_true, held_answers, question, requests_for_answers
@@ -67,6 +69,33 @@ async def test_what_has_no_room_yet_is_begun_when_it_has(fake: FakeOpenAI, datab
         waiting = chat.answering(second)
         go_on()
         assert (await waiting.whole()).text == "Q1-b it is."
+
+
+async def test_what_is_prepared_is_begun_in_the_same_commit_where_there_is_room(
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, noted = held_answers(fake), asyncio.Queue[list[bool]]()
+
+    async def prepare(_: Turn) -> Preparation:
+        return Preparation()
+
+    async with opened(fake, database_url, max_turns_at_once=1) as chat:
+        note_prepared = chat._store.turns.note_prepared
+
+        async def note(turn: Turn, how: Any) -> Any:
+            as_noted = await note_prepared(turn, how)
+            noted.put_nowait(begun(database_url))
+            return as_noted
+
+        monkeypatch.setattr(chat._store.turns, "note_prepared", note)
+        for session, are_begun in (("1", [True]), ("2", [True, False])):
+            turn = await chat.accept(question(f"Q1-{session}", f"web:public:{session}"), then="prepare")
+            assert turn is not None
+            answer = chat.answering(turn, prepare=prepare)
+            async with asyncio.timeout(SECONDS):
+                assert await noted.get() == are_begun
+        go_on()
+        assert (await answer.whole()).text == "Q1-2 it is."
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -52,8 +52,9 @@ def model(fake: FakeOpenAI) -> Model:
 
 
 async def accepted(chat: Chat, text: str, session: str = "", **more: Any) -> Turn:
+    then = more.pop("then", None)
     asked = Question("web", f"web:public:{session or text}", text, event_id=text, **more)
-    turn = await chat.accept(asked)
+    turn = await chat.accept(asked, then=then)
     assert turn is not None
     return turn
 
@@ -107,6 +108,17 @@ async def test_what_waits_counts_no_death_however_often_processes_die(
         with pytest.raises(AnswerFailed, match="gave it up"):
             await whole(chat, first)
         assert [await whole(chat, turn) for turn in others] == ["B.", "C."]
+
+
+async def test_what_is_taken_up_as_it_is_accepted_counts_a_death_before_anything_else_is_recorded(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with crashing(fake, database_url) as chat:
+        await accepted(chat, "A", then="prepare")
+        await accepted(chat, "B")
+    async with opened(fake, database_url) as chat:
+        await reclaimed(chat, 2)
+    assert attempts(database_url) == [DEATH_ALONE, 0]
 
 
 async def test_what_is_prepared_and_waits_counts_no_death_but_what_is_being_prepared_does(
