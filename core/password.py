@@ -31,10 +31,12 @@ STRONG_GUESSES = 10**12  # by zxcvbn's estimate of how many a guesser needs, who
 MOST_RATED = 72  # characters; zxcvbn takes no more, and what follows only makes it stronger
 LONGEST_FORM = 4  # of one character, once it is read as people see it; some ligatures stand for whole sentences
 MOST_REMEMBERED = 20_000
+LONGEST_GAP = 3  # characters between two parts of a password that was spoken
 GENERATED_GROUPS, LETTERS_OF_A_GROUP = 4, 5
 READABLE = "abcdefghijkmnpqrstuvwxyz23456789"  # without those that look like others
 
 _LETTER_OR_DIGIT = r"[^\W_]"
+_WORDS = re.compile(rf"{_LETTER_OR_DIGIT}+")
 # What shows nothing, although Unicode does not class it as a format character (Cf) or a mark (M).
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2065") | frozenset(
     map(chr, [*range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000)])
@@ -92,12 +94,20 @@ class Password:
         self.kind = _kind_of(visible, name)
         self.length = len(visible)
         self._secret = visible.encode()
+        self.spoken = "".join(_WORDS.findall(visible)).lower()
         # Each place where a text of the password's length stands between what is no letter and no digit.
         self._places = re.compile(rf"(?<!{_LETTER_OR_DIGIT})(?=(.{{{len(visible)}}})(?!{_LETTER_OR_DIGIT}))", re.DOTALL)
 
     def is_(self, word: str) -> bool:
         """Whether `word`, as it is seen, is the password, compared in constant time."""
         return hmac.compare_digest(word.encode(errors="surrogatepass"), self._secret)
+
+    def is_spoken(self, said: str) -> bool:
+        """Whether it may be the password, said aloud: letters and digits, all of them small. Of a PIN, any other is."""
+        if self.kind is Kind.PIN:
+            return len(said) == self.length and said.isascii() and said.isdecimal()
+        is_long_enough = len(self.spoken) >= FEWEST_DIGITS
+        return is_long_enough and hmac.compare_digest(said.encode(errors="surrogatepass"), self.spoken.encode())
 
     def spans(self, visible: str) -> list[tuple[int, int]]:
         """Where the password stands in `visible`."""
@@ -174,6 +184,27 @@ class Passwords:
         counted = self.candidates(said) if said else frozenset()
         shaped = [match.span() for match in self._shaped(visible, places) if match[0] not in counted]
         return _replaced(text, visible, sorted([*places, *shaped]), MASK)
+
+    def masked_speech(self, text: str) -> str:
+        """What was spoken, with a mask for each word that might be a password, however it was written down.
+
+        Who writes down what they hear chooses capitals, blanks and signs: "97 38 08". So what might be a password
+        without them is masked as well.
+        """
+        visible = text.translate(_SEEN)
+        words = [match.span() for match in _WORDS.finditer(visible)]
+        longest = max((len(each.spoken) for each in self._all), default=0)
+        places: list[tuple[int, int]] = []
+        for first, (start, end) in enumerate(words):
+            said = ""
+            for at in range(first, len(words)):
+                said += visible[slice(*words[at])].lower()
+                if words[at][0] - end > LONGEST_GAP or len(said) > longest:
+                    break
+                end = words[at][1]
+                if any(each.is_spoken(said) for each in self._all):
+                    places.append((start, end))
+        return self.masked(_replaced(text, visible, _united(places), MASK))
 
     def _find(self, visible: str) -> _Found:
         found = self._strong_in(visible)
@@ -273,6 +304,17 @@ def _blanked(visible: str, spans: Sequence[tuple[int, int]]) -> str:
         blanked += [visible[at:start], " " * (end - max(start, at))]
         at = max(at, end)
     return "".join([*blanked, visible[at:]])
+
+
+def _united(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same places, in order, those that overlap as one."""
+    united: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if united and start < united[-1][1]:
+            united[-1] = united[-1][0], max(end, united[-1][1])
+        else:
+            united.append((start, end))
+    return united
 
 
 def _replaced(text: str, visible: str, spans: Sequence[tuple[int, int]], by: str) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from bots.shared.content import SharedFile, text_in
 from bots.shared.downloads import ELSEWHERE, GONE, CannotFetch, Downloads, Hosts, TooLarge
 from bots.slack.api import SlackApi
+from bots.slack.content import is_sound, is_voice, seconds_of, transcript_of
 from bots.slack.destination import Destination
 from bots.slack.words import SURFACE
 from core import NOT_FETCHED, Chat, Fetch, FetchedFile, Json, Sentence
@@ -31,7 +32,7 @@ CANVASES = ("quip", "list")
 MAY_NOT_SEE = Sentence("I may not see it")
 IS_CHECKED = Sentence("Slack is still checking it: ask again in a minute")
 CANVAS = Sentence("canvases and lists cannot be read")
-RECORDING = Sentence("sound and film cannot be read")
+FILM = Sentence("films cannot be read, nor can recordings of this kind")
 REINSTALL = Sentence("I may not read files here until somebody reinstalls the app, which asks for that by now")
 LACKS_THE_SCOPE = Sentence("I may not read files here")
 
@@ -64,6 +65,9 @@ class SlackFiles:
     @contextlib.asynccontextmanager
     async def _fetch(self, install: str, shared: SharedFile, most: int, seconds: float) -> AsyncIterator[FetchedFile]:
         ends = _now() + seconds
+        if shared.get("heard"):
+            yield _heard(shared["name"], shared["heard"], shared.get("seconds", 0.0), is_voice=shared.get("is_voice"))
+            return
         found = await self._look(shared["id"], ends)
         file = found.get("file")
         if not isinstance(file, dict):
@@ -72,6 +76,10 @@ class SlackFiles:
             return
         name = text_in(file.get("name")) or text_in(file.get("title")) or shared["name"]
         size = claimed if isinstance(claimed := file.get("size"), int) else 0
+        said, is_all = transcript_of(file)
+        if said and is_all:
+            yield _heard(name, said, seconds_of(file), is_voice=is_voice(file))
+            return
         problem = _problem_of(file)
         if problem is not None or size > most:
             yield FetchedFile(name, problem=problem, size=size)
@@ -82,7 +90,8 @@ class SlackFiles:
                 download = await stack.enter_async_context(self._downloads.of(_address_of(file), most, seconds))
                 # A page that is no file of that size asks to sign in.
                 is_file = not download.is_page or download.size == size
-                fetched = FetchedFile(name, download.data) if is_file else FetchedFile(name, problem=MAY_NOT_SEE)
+                fetched = FetchedFile(name, download.data, voice_message=is_voice(file))
+                fetched = fetched if is_file else FetchedFile(name, problem=MAY_NOT_SEE)
             except CannotFetch as failure:
                 fetched = FetchedFile(name, problem=failure.problem)
             except TooLarge:
@@ -111,6 +120,11 @@ class SlackFiles:
             yield REINSTALL if fresh else LACKS_THE_SCOPE
 
 
+def _heard(name: str, said: str, seconds: float, *, is_voice: bool | None) -> FetchedFile:
+    """A recording of which Slack has told what is said in it."""
+    return FetchedFile(name, heard=said, seconds=seconds, voice_message=bool(is_voice))
+
+
 def _problem_of(file: Json) -> Sentence | None:
     """Why a file cannot be fetched, as far as Slack says so."""
     mode = file.get("mode")
@@ -122,8 +136,8 @@ def _problem_of(file: Json) -> Sentence | None:
         return MAY_NOT_SEE
     if file.get("filetype") in CANVASES:
         return CANVAS
-    if text_in(file.get("mimetype")).startswith(("audio/", "video/")):
-        return RECORDING
+    if text_in(file.get("mimetype")).startswith("video/") and not is_sound(file):
+        return FILM
     if _is_fresh(file):
         return IS_CHECKED
     return None if _address_of(file) else MAY_NOT_SEE
