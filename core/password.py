@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from core.errors import StartError
 
@@ -121,6 +121,9 @@ class Passwords:
         self._all = passwords
         self._pins = [each for each in passwords if each.kind is Kind.PIN]
         self._others = [each for each in passwords if each.kind is not Kind.PIN]
+        self._by_spoken_length: dict[int, list[Password]] = {}
+        for each in passwords:
+            self._by_spoken_length.setdefault(len(each.spoken), []).append(each)
         for index, each in enumerate(passwords):
             for other in passwords[:index]:
                 if each.is_(other._secret.decode(errors="surrogatepass")):
@@ -193,17 +196,20 @@ class Passwords:
         """
         visible = text.translate(_SEEN)
         words = [match.span() for match in _WORDS.finditer(visible)]
-        longest = max((len(each.spoken) for each in self._all), default=0)
+        written = [visible[start:end].lower() for start, end in words]
+        said = "".join(written)  # what they are without what stands between them, and where each of them begins there
+        begins = list(accumulate(map(len, written), initial=0))
+        word_at = {at: number for number, at in enumerate(begins)}
+        gaps = list(accumulate((after[0] - before[1] > LONGEST_GAP for before, after in pairwise(words)), initial=0))
         places: list[tuple[int, int]] = []
-        for first, (start, end) in enumerate(words):
-            said = ""
-            for at in range(first, len(words)):
-                said += visible[slice(*words[at])].lower()
-                if words[at][0] - end > LONGEST_GAP or len(said) > longest:
-                    break
-                end = words[at][1]
-                if any(each.is_spoken(said) for each in self._all):
-                    places.append((start, end))
+        for first, (start, _) in enumerate(words):
+            for length, passwords in self._by_spoken_length.items():
+                last = word_at.get(begins[first] + length, 0) - 1
+                if last < first or gaps[last] != gaps[first]:
+                    continue
+                spoken = said[begins[first] : begins[first] + length]
+                if any(each.is_spoken(spoken) for each in passwords):
+                    places.append((start, words[last][1]))
         return self.masked(_replaced(text, visible, _united(places), MASK))
 
     def _find(self, visible: str) -> _Found:
