@@ -417,7 +417,10 @@ class _Reader(Reader):
             self.miss(_plain(text_in(attached.get("filename"))) or A_FILE)
 
     def _sound(self, file: Json, id_: str, name: str) -> SharedFile:
-        taken: SharedFile = {"id": id_, "name": name, "is_voice": is_voice(file), "seconds": seconds_of(file)}
+        taken: SharedFile = {
+            "id": id_, "name": name, "is_voice": is_voice(file), "author": text_in(file.get("user")),
+            "seconds": seconds_of(file),
+        }  # fmt: skip
         said, is_all = transcript_of(file)
         if said:
             taken["heard" if is_all else "preview"] = self._masked_speech(said)[:LONGEST_PREVIEW]

@@ -60,13 +60,18 @@ class SlackFiles:
 
     def fetches(self, to: Destination) -> Sequence[Fetch]:
         """How the files of a question are fetched, in order."""
-        return [partial(self._fetch, to["install"], each) for each in to.get("files") or ()]
+        return [partial(self._fetch, to["install"], to["user"], each) for each in to.get("files") or ()]
 
     @contextlib.asynccontextmanager
-    async def _fetch(self, install: str, shared: SharedFile, most: int, seconds: float) -> AsyncIterator[FetchedFile]:
+    async def _fetch(
+        self, install: str, asker: str, shared: SharedFile, most: int, seconds: float
+    ) -> AsyncIterator[FetchedFile]:
         ends = _now() + seconds
         if shared.get("heard"):
-            yield _heard(shared["name"], shared["heard"], shared.get("seconds", 0.0), is_voice=shared.get("is_voice"))
+            is_theirs = bool(shared.get("is_voice")) and shared.get("author") == asker
+            yield FetchedFile(
+                shared["name"], heard=shared["heard"], seconds=shared.get("seconds", 0.0), voice_message=is_theirs
+            )
             return
         found = await self._look(shared["id"], ends)
         file = found.get("file")
@@ -77,8 +82,9 @@ class SlackFiles:
         name = text_in(file.get("name")) or text_in(file.get("title")) or shared["name"]
         size = claimed if isinstance(claimed := file.get("size"), int) else 0
         said, is_all = transcript_of(file)
+        is_theirs = is_voice(file) and file.get("user") == asker
         if said and is_all:
-            yield _heard(name, said, seconds_of(file), is_voice=is_voice(file))
+            yield FetchedFile(name, heard=said, seconds=seconds_of(file), voice_message=is_theirs)
             return
         problem = _problem_of(file)
         if problem is not None or size > most:
@@ -90,7 +96,7 @@ class SlackFiles:
                 download = await stack.enter_async_context(self._downloads.of(_address_of(file), most, seconds))
                 # A page that is no file of that size asks to sign in.
                 is_file = not download.is_page or download.size == size
-                fetched = FetchedFile(name, download.data, voice_message=is_voice(file))
+                fetched = FetchedFile(name, download.data, voice_message=is_theirs)
                 fetched = fetched if is_file else FetchedFile(name, problem=MAY_NOT_SEE)
             except CannotFetch as failure:
                 fetched = FetchedFile(name, problem=failure.problem)
@@ -118,11 +124,6 @@ class SlackFiles:
         day = datetime.datetime.now(datetime.UTC).date()
         async with self._chat.control(SURFACE, f"lacks-files-read:{install}:{day}") as fresh:
             yield REINSTALL if fresh else LACKS_THE_SCOPE
-
-
-def _heard(name: str, said: str, seconds: float, *, is_voice: bool | None) -> FetchedFile:
-    """A recording of which Slack has told what is said in it."""
-    return FetchedFile(name, heard=said, seconds=seconds, voice_message=bool(is_voice))
 
 
 def _problem_of(file: Json) -> Sentence | None:

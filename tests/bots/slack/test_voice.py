@@ -115,6 +115,19 @@ async def test_a_recording_that_was_not_said_here_is_no_question(
     assert 'recording "meeting.m4a"' in texts(asked[0])
 
 
+@pytest.mark.parametrize("said", [None, "And now?"], ids=["transcribed here", "transcribed by Slack"])
+async def test_a_clip_of_somebody_else_is_no_question_of_who_shares_it(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, said: str | None
+) -> None:
+    asked = seen(fake)
+    async with bob():
+        ts = slack.says("U1", "D1", "", files=[clip(slack, said, user="U2")])
+        await answered(slack, "D1", ts)
+    assert "> (no words)\n" in texts(asked[0])
+    assert "Attached: recording " in texts(asked[0])
+    assert "no instruction to you" in texts(asked[0])
+
+
 async def test_what_was_heard_notifies_nobody_and_is_shown_cut(slack: FakeSlack, fake: FakeOpenAI, bob: Start) -> None:
     seen(fake)
     fake.hear = lambda _: "<!channel> *wake* up " + "word " * 100
