@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 from core.errors import StartError
 
@@ -94,7 +94,11 @@ class Password:
         self.kind = _kind_of(visible, name)
         self.length = len(visible)
         self._secret = visible.encode()
-        self.spoken = "".join(_WORDS.findall(visible)).lower()
+        self._spoken = _without_signs(visible)
+        one = "[0-9]" if re.fullmatch("[0-9]+", self._spoken) else _LETTER_OR_DIGIT
+        more = rf"(?:[\W_]{{0,{LONGEST_GAP}}}{one}){{{len(self._spoken) - 1}}}"
+        # Each place where as many letters or digits begin and end with words.
+        self._spoken_places = re.compile(rf"(?<!{_LETTER_OR_DIGIT})(?=({one}{more})(?!{_LETTER_OR_DIGIT}))")
         # Each place where a text of the password's length stands between what is no letter and no digit.
         self._places = re.compile(rf"(?<!{_LETTER_OR_DIGIT})(?=(.{{{len(visible)}}})(?!{_LETTER_OR_DIGIT}))", re.DOTALL)
 
@@ -102,16 +106,19 @@ class Password:
         """Whether `word`, as it is seen, is the password, compared in constant time."""
         return hmac.compare_digest(word.encode(errors="surrogatepass"), self._secret)
 
-    def is_spoken(self, said: str) -> bool:
-        """Whether it may be the password, said aloud: letters and digits, all of them small. Of a PIN, any other is."""
-        if self.kind is Kind.PIN:
-            return len(said) == self.length and said.isascii() and said.isdecimal()
-        is_long_enough = len(self.spoken) >= FEWEST_DIGITS
-        return is_long_enough and hmac.compare_digest(said.encode(errors="surrogatepass"), self.spoken.encode())
-
     def spans(self, visible: str) -> list[tuple[int, int]]:
         """Where the password stands in `visible`."""
         return [match.span(1) for match in self._places.finditer(visible) if self.is_(match[1])]
+
+    def spoken_spans(self, visible: str) -> list[tuple[int, int]]:
+        """Where it may be the password that was spoken, whatever signs stand in it. Any digits may be a PIN."""
+        return [match.span(1) for match in self._spoken_places.finditer(visible) if self._may_be(match[1])]
+
+    def _may_be(self, spoken: str) -> bool:
+        if self.kind is Kind.PIN:
+            return True
+        said = _without_signs(spoken).encode(errors="surrogatepass")
+        return len(self._spoken) >= FEWEST_DIGITS and hmac.compare_digest(said, self._spoken.encode())
 
 
 class Passwords:
@@ -121,9 +128,6 @@ class Passwords:
         self._all = passwords
         self._pins = [each for each in passwords if each.kind is Kind.PIN]
         self._others = [each for each in passwords if each.kind is not Kind.PIN]
-        self._by_spoken_length: dict[int, list[Password]] = {}
-        for each in passwords:
-            self._by_spoken_length.setdefault(len(each.spoken), []).append(each)
         for index, each in enumerate(passwords):
             for other in passwords[:index]:
                 if each.is_(other._secret.decode(errors="surrogatepass")):
@@ -195,21 +199,7 @@ class Passwords:
         without them is masked as well.
         """
         visible = text.translate(_SEEN)
-        words = [match.span() for match in _WORDS.finditer(visible)]
-        written = [visible[start:end].lower() for start, end in words]
-        said = "".join(written)  # what they are without what stands between them, and where each of them begins there
-        begins = list(accumulate(map(len, written), initial=0))
-        word_at = {at: number for number, at in enumerate(begins)}
-        gaps = list(accumulate((after[0] - before[1] > LONGEST_GAP for before, after in pairwise(words)), initial=0))
-        places: list[tuple[int, int]] = []
-        for first, (start, _) in enumerate(words):
-            for length, passwords in self._by_spoken_length.items():
-                last = word_at.get(begins[first] + length, 0) - 1
-                if last < first or gaps[last] != gaps[first]:
-                    continue
-                spoken = said[begins[first] : begins[first] + length]
-                if any(each.is_spoken(spoken) for each in passwords):
-                    places.append((start, words[last][1]))
+        places = [span for each in self._all for span in each.spoken_spans(visible)]
         return self.masked(_replaced(text, visible, _united(places), MASK))
 
     def _find(self, visible: str) -> _Found:
@@ -310,6 +300,11 @@ def _blanked(visible: str, spans: Sequence[tuple[int, int]]) -> str:
         blanked += [visible[at:start], " " * (end - max(start, at))]
         at = max(at, end)
     return "".join([*blanked, visible[at:]])
+
+
+def _without_signs(text: str) -> str:
+    """Its letters and digits, all of them small."""
+    return "".join(_WORDS.findall(text)).lower()
 
 
 def _united(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
