@@ -20,6 +20,7 @@ from core.password import Password, Passwords
 from core.settings import ENV_FILE, PRIVATE_BOB_PASSWORD, Settings, env_file_encoding
 from core.store import Store
 from core.threads import Threads
+from core.transcription import Transcription
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             max_at_once_of_a_person=settings.max_turns_at_once_of_a_person,
             max_waiting=settings.max_turns_waiting,
             file_limits=settings.file_limits,
+            transcription=_transcription(settings, model, assistants),
         )
         chats.append(chat)
         chores = [
@@ -102,6 +104,11 @@ def _language_model(settings: Settings) -> LanguageModel:
             first_token_seconds=settings.model_first_token_seconds,
             api=settings.openai_api or ("responses" if settings.threads == "conversations" else ""),
         )
+
+
+def _transcription(settings: Settings, model: LanguageModel, assistants: Assistants) -> Transcription:
+    name = settings.transcription_model if settings.transcribes else ""
+    return Transcription(model, name, [each.name for each in assistants])
 
 
 async def _check_models(threads: Threads, assistants: Assistants, settings: Settings) -> None:

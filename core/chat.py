@@ -19,7 +19,7 @@ from core.answer import Answer
 from core.answering import Answering, Prepare, Then, retry_while_unavailable
 from core.api_keys import ApiKeys
 from core.assistants import Assistant, Assistants
-from core.attachments import Attachment, FileLimits
+from core.attachments import VOICE_MESSAGE, Attachment, FileLimits
 from core.breaker import Standing
 from core.errors import (
     BadQuestion,
@@ -39,6 +39,7 @@ from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
 from core.surface_troubles import SurfaceTroubles
 from core.threads import Threads
+from core.transcription import Transcription
 from core.turns import Exchange, Outcome, Question, SessionSummary, Turn, new_session_name, new_turn_id
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Chat:
         max_at_once: int,
         max_at_once_of_a_person: int,
         max_waiting: int,
+        transcription: Transcription,
         file_limits: FileLimits | None = None,
     ) -> None:
         self.assistants = assistants
@@ -79,7 +81,7 @@ class Chat:
         self._passwords = passwords
         self._max_characters = max_question_characters
         self._max_waiting = max_waiting
-        self._files = FileIntake(store, file_limits or FileLimits(), passwords.masked)
+        self._files = FileIntake(store, file_limits or FileLimits(), passwords, transcription)
         self._answering = Answering(
             store=store,
             threads=threads,
@@ -255,6 +257,11 @@ class Chat:
         """What is attached to a turn by now, where it is in hand; else what was when it was read."""
         return self._answering.attached_to(turn)
 
+    async def said_in(self, attachments: Sequence[Attachment]) -> str:
+        """What a person said in the voice messages among these, in place of words; empty without any."""
+        spoken = [each for each in attachments if each.kind == VOICE_MESSAGE and each.problem is None]
+        return "\n\n".join([text for each in spoken if (text := await self._store.attachments.text_of(each.id))])
+
     @property
     def longest_question(self) -> int:
         """How many characters a question may have."""
@@ -412,6 +419,10 @@ class Chat:
     def masked(self, text: str) -> str:
         """What nobody said to us just now, with a mask over whatever might be a password: to be stored or shown."""
         return self._passwords.masked(text)
+
+    def masked_speech(self, text: str) -> str:
+        """The same of what was spoken: a password may be written down in parts there."""
+        return self._passwords.masked_speech(text)
 
     @contextlib.asynccontextmanager
     async def control(self, surface: str, event_id: str) -> AsyncIterator[bool]:

@@ -14,6 +14,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import time
 import zipfile
@@ -31,12 +32,19 @@ MOST_UNPACKED_BYTES, MOST_TIMES_UNPACKED = 200_000_000, 100
 TOKENS_OF_A_PAGE = 2_000  # its text and its picture
 SECONDS_FOR_TEXT = 5.0  # of a PDF, which is readable without
 BYTES_OF_HEAD = 4_096
+MOST_BYTES_OF_MOOV = 16_000_000
 NICENESS = 10
 BYTES_OF_RESULT = 64_000_000
 
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF87a": "GIF", b"GIF89a": "GIF"}
 _ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-_SOUNDS = (b"OggS", b"ID3", b"fLaC", b"\x1aE\xdf\xa3", b"\xff\xfb", b"\xff\xf1")
+_RECORDINGS = {
+    b"OggS": "audio/ogg", b"fLaC": "audio/flac", b"ID3": "audio/mpeg", b"\xff\xfb": "audio/mpeg",
+    b"\xff\xfa": "audio/mpeg", b"\xff\xf3": "audio/mpeg", b"\xff\xf2": "audio/mpeg", b"\x1aE\xdf\xa3": "audio/webm",
+}  # fmt: skip
+_FILMS = re.compile(rb"\x80theora|BBCD\0|\x86[\x80-\xff]V_[A-Z]|matroska", re.DOTALL)  # in Ogg, and in what WebM is of
+_PICTURES_OF_A_FILM = re.compile(rb"hdlr.{8}vide", re.DOTALL)  # in MP4
+_AAC = (b"\xff\xf1", b"\xff\xf9")
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
 
 
@@ -79,9 +87,40 @@ def read(file: BinaryIO, most_characters: int, *, is_table: bool) -> Read:
         raise Unreadable("it is encrypted, or of a kind of Office before 2007")
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
         raise Unreadable("pictures of this kind cannot be read: a JPEG or PNG can")
-    if head.startswith(_SOUNDS) or head[4:8] == b"ftyp" or head[:4] == b"RIFF":
-        raise Unreadable("sound and film cannot be read")
+    if media_type := recording_in(file, head):
+        return Found("recording", "text", media_type=media_type), b""  # what is said in it others write down
     return read_text(file, head, most_characters, is_table=is_table), b""
+
+
+# ── recordings ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def recording_in(file: BinaryIO, head: bytes) -> str | None:
+    """The type of a recording, None where it is none. Raises Unreadable of films, and of what nobody transcribes."""
+    media_type = next((each for begins, each in _RECORDINGS.items() if head.startswith(begins)), None)
+    is_film = media_type in ("audio/ogg", "audio/webm") and _FILMS.search(head) is not None
+    if head[4:8] == b"ftyp":
+        media_type, is_film = "audio/mp4", is_film_in_mp4(file)
+    elif head[:4] == b"RIFF":
+        media_type, is_film = "audio/wav", head[8:12] != b"WAVE"
+    if is_film or head.startswith(_AAC):
+        raise Unreadable("films cannot be read, nor can recordings of this kind")
+    return media_type
+
+
+def is_film_in_mp4(file: BinaryIO) -> bool:
+    """Whether there are pictures in an MP4, by what its box "moov" lists."""
+    file.seek(0)
+    while len(head := file.read(8)) == 8:
+        size, kind = int.from_bytes(head[:4]), head[4:]
+        if size == 1:
+            size = int.from_bytes(file.read(8)) - 8
+        if kind == b"moov":
+            return _PICTURES_OF_A_FILM.search(file.read(min(max(size, 8), MOST_BYTES_OF_MOOV))) is not None
+        if size < 8:
+            break
+        file.seek(size - 8, os.SEEK_CUR)
+    return False
 
 
 # ── pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────

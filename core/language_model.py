@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from core.assistants import Assistant, Readable
 from core.errors import (
@@ -69,6 +69,27 @@ class Ask:
     asker: str
     conversation_id: str | None = None
     longest_silence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording that is to be transcribed: a file of the system, which stays open.
+
+    `media_type` is one of `RECORDINGS`. `keywords` are words that may be said in it, names above all.
+    """
+
+    data: BinaryIO
+    size: int
+    media_type: str
+    keywords: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What is said in a recording, and how many seconds it has; 0 where that is not told."""
+
+    text: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +245,12 @@ class LanguageModel(Protocol):
 
     async def check(self, assistant: Assistant) -> None:
         """Come back if a question to the assistant would be answered. Nothing of it is kept. Raises ModelTrouble."""
+
+    async def transcribe(self, model: str, recording: Recording) -> Transcript:
+        """Write down what is said in a recording. Nothing of it is kept. Raises ModelTrouble.
+
+        PATH_UNKNOWN means that the server transcribes nothing.
+        """
 
     async def windows(self, models: Collection[str]) -> Mapping[str, int]:
         """How many tokens these models take, by name, as far as their server tells. It raises nothing."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from core.assistants import Assistant
 from core.frames import without_setting
-from core.language_model import Ask, ResponseStarted
+from core.language_model import Ask, ModelTrouble, Recording, ResponseStarted, Transcript, TroubleKind
 from core.turns import Finished, Usage
 
 MOST_REMEMBERED = 3
@@ -33,6 +33,10 @@ class OfflineModel:
 
     async def check(self, assistant: Assistant) -> None:
         """It always answers."""
+
+    async def transcribe(self, model: str, recording: Recording) -> Transcript:
+        """It hears nothing."""
+        raise ModelTrouble(TroubleKind.PATH_UNKNOWN, "the stand-in transcribes nothing")
 
     async def windows(self, models: Collection[str]) -> Mapping[str, int]:
         """It takes whatever there is."""

@@ -31,10 +31,12 @@ STRONG_GUESSES = 10**12  # by zxcvbn's estimate of how many a guesser needs, who
 MOST_RATED = 72  # characters; zxcvbn takes no more, and what follows only makes it stronger
 LONGEST_FORM = 4  # of one character, once it is read as people see it; some ligatures stand for whole sentences
 MOST_REMEMBERED = 20_000
+LONGEST_GAP = 3  # characters between two parts of a password that was spoken
 GENERATED_GROUPS, LETTERS_OF_A_GROUP = 4, 5
 READABLE = "abcdefghijkmnpqrstuvwxyz23456789"  # without those that look like others
 
 _LETTER_OR_DIGIT = r"[^\W_]"
+_WORDS = re.compile(rf"{_LETTER_OR_DIGIT}+")
 # What shows nothing, although Unicode does not class it as a format character (Cf) or a mark (M).
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2065") | frozenset(
     map(chr, [*range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000)])
@@ -92,6 +94,11 @@ class Password:
         self.kind = _kind_of(visible, name)
         self.length = len(visible)
         self._secret = visible.encode()
+        self._spoken = _without_signs(visible)
+        one = "[0-9]" if re.fullmatch("[0-9]+", self._spoken) else _LETTER_OR_DIGIT
+        more = rf"(?:[\W_]{{0,{LONGEST_GAP}}}{one}){{{len(self._spoken) - 1}}}"
+        # Each place where as many letters or digits begin and end with words.
+        self._spoken_places = re.compile(rf"(?<!{_LETTER_OR_DIGIT})(?=({one}{more})(?!{_LETTER_OR_DIGIT}))")
         # Each place where a text of the password's length stands between what is no letter and no digit.
         self._places = re.compile(rf"(?<!{_LETTER_OR_DIGIT})(?=(.{{{len(visible)}}})(?!{_LETTER_OR_DIGIT}))", re.DOTALL)
 
@@ -102,6 +109,16 @@ class Password:
     def spans(self, visible: str) -> list[tuple[int, int]]:
         """Where the password stands in `visible`."""
         return [match.span(1) for match in self._places.finditer(visible) if self.is_(match[1])]
+
+    def spoken_spans(self, visible: str) -> list[tuple[int, int]]:
+        """Where it may be the password that was spoken, whatever signs stand in it. Any digits may be a PIN."""
+        return [match.span(1) for match in self._spoken_places.finditer(visible) if self._may_be(match[1])]
+
+    def _may_be(self, spoken: str) -> bool:
+        if self.kind is Kind.PIN:
+            return True
+        said = _without_signs(spoken).encode(errors="surrogatepass")
+        return len(self._spoken) >= FEWEST_DIGITS and hmac.compare_digest(said, self._spoken.encode())
 
 
 class Passwords:
@@ -174,6 +191,16 @@ class Passwords:
         counted = self.candidates(said) if said else frozenset()
         shaped = [match.span() for match in self._shaped(visible, places) if match[0] not in counted]
         return _replaced(text, visible, sorted([*places, *shaped]), MASK)
+
+    def masked_speech(self, text: str) -> str:
+        """What was spoken, with a mask for each word that might be a password, however it was written down.
+
+        Who writes down what they hear chooses capitals, blanks and signs: "97 38 08". So what might be a password
+        without them is masked as well.
+        """
+        visible = text.translate(_SEEN)
+        places = [span for each in self._all for span in each.spoken_spans(visible)]
+        return self.masked(_replaced(text, visible, _united(places), MASK))
 
     def _find(self, visible: str) -> _Found:
         found = self._strong_in(visible)
@@ -273,6 +300,22 @@ def _blanked(visible: str, spans: Sequence[tuple[int, int]]) -> str:
         blanked += [visible[at:start], " " * (end - max(start, at))]
         at = max(at, end)
     return "".join([*blanked, visible[at:]])
+
+
+def _without_signs(text: str) -> str:
+    """Its letters and digits, all of them small."""
+    return "".join(_WORDS.findall(text)).lower()
+
+
+def _united(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same places, in order, those that overlap as one."""
+    united: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if united and start < united[-1][1]:
+            united[-1] = united[-1][0], max(end, united[-1][1])
+        else:
+            united.append((start, end))
+    return united
 
 
 def _replaced(text: str, visible: str, spans: Sequence[tuple[int, int]], by: str) -> str:

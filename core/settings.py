@@ -138,13 +138,15 @@ class SettingsModel(BaseSettings):
 class Settings(SettingsModel):
     """What the core and the web surface need, in the order of `.env.example`."""
 
-    may_be_empty: ClassVar[Sequence[str]] = ("private_bob_password",)  # which switches unlocking off
+    # Empty, they switch unlocking off, and transcription.
+    may_be_empty: ClassVar[Sequence[str]] = ("private_bob_password", "transcription_model")
 
     openai_api_key: Key = SecretStr("")
     openai_base_url: Url = ""
     openai_model: Name = ""
     openai_api: Literal["", "responses", "chat"] = ""
     openai_threads: Literal["", "conversations", "local"] = ""
+    transcription_model: Name = "gpt-transcribe"
     database_url: SecretStr = SecretStr("sqlite:///bob.db")
     assistants_file: Path | None = None
     private_bob_password: SecretStr = SecretStr(SEED_PASSWORD)
@@ -212,6 +214,11 @@ class Settings(SettingsModel):
     def offline(self) -> bool:
         """Whether there is no language model to talk to, so that the stand-in answers."""
         return not self.openai_api_key.get_secret_value() and not self.openai_base_url
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether somebody is asked to transcribe recordings."""
+        return bool(self.transcription_model) and not self.offline
 
     @property
     def file_limits(self) -> FileLimits:

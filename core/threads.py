@@ -458,7 +458,7 @@ def _rebuilt(turn: Turn, instructions: str, budget: int, transcript: Transcript)
 
 def _enclosed(turn: Turn, budget: int) -> list[Enclosed]:
     """What is attached to a question in the form in which three quarters of the budget have room for it."""
-    return Room(budget * 3 // 4 - tokens_in(_asked(turn))).enclosed(turn.attachments)
+    return Room(budget * 3 // 4 - tokens_in(_asked(turn))).enclosed(turn.question, turn.attachments)
 
 
 def _with_files_again(newest_first: Iterator[PastTurn], room: int) -> Iterator[PastTurn]:
@@ -466,7 +466,7 @@ def _with_files_again(newest_first: Iterator[PastTurn], room: int) -> Iterator[P
     files = Room(room // 2, MOST_BYTES_AT_ONCE // 2)
     for past in newest_first:
         attached = [each.attachment for each in past.enclosed]
-        yield replace(past, enclosed=files.enclosed_again(attached)) if attached else past
+        yield replace(past, enclosed=files.enclosed_again(past.question, attached)) if attached else past
 
 
 def _costs(enclosed: Sequence[Enclosed]) -> int:

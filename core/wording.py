@@ -15,6 +15,13 @@ CUT_OFF = {
 CUT_OFF_SOMEHOW = Sentence("*(The answer was cut off here.)*")
 LARGER = "it is larger than {most} bytes"
 TOO_MANY_PIXELS = "it has more than {most} pixels"
+NO_TIME_TO_TRANSCRIBE = Sentence("it takes too long to transcribe")
+NOTHING_SAID = Sentence("nothing is said in it that could be understood")
+RECORDING_REFUSED = Sentence("it cannot be transcribed: it is damaged, or of a kind that is not taken")
+RECORDING_TOO_LARGE = Sentence("a recording of more than 25 MB cannot be transcribed")
+RECORDING_TOO_LONG = Sentence("it is too long to be transcribed")
+TRANSCRIBED_LATER = Sentence("it could not be transcribed now: send it again later")
+TRANSCRIBES_NOTHING = Sentence("recordings are not transcribed here")
 # Why a file cannot be read, as the process that reads it says it, which knows no sentences; and as the store does.
 PROBLEMS_OF_FILES = (
     Sentence("files of this kind cannot be read"),
@@ -28,11 +35,13 @@ PROBLEMS_OF_FILES = (
     Sentence("it takes too much memory to read"),
     Sentence("it would unpack to too much"),
     Sentence("pictures of this kind cannot be read: a JPEG or PNG can"),
-    Sentence("sound and film cannot be read"),
+    Sentence("films cannot be read, nor can recordings of this kind"),
+    NO_TIME_TO_TRANSCRIBE, NOTHING_SAID, RECORDING_REFUSED, RECORDING_TOO_LARGE, RECORDING_TOO_LONG, TRANSCRIBED_LATER,
+    TRANSCRIBES_NOTHING,
     Sentence("this conversation holds as many files as it may: begin a new one, or reset this one"),
     Sentence("I was sent as many files as I may keep in a day"),
     Sentence("the language model refuses it, or another one that came with it"),
-)
+)  # fmt: skip
 
 
 def problem_of_a_file(problem: str) -> Sentence:

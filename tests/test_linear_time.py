@@ -184,6 +184,7 @@ READERS: dict[str, Reader] = {
     "words that may be a password": PASSWORDS.candidates,
     "passwords in what is said": PASSWORDS.read,
     "passwords in what was said before": PASSWORDS.masked,
+    "passwords in what was spoken": PASSWORDS.masked_speech,
     "a password that is typed into a window": lambda text: PASSWORDS.typed(text).read(),
     "a question in its frame": lambda text: Frame(text, [text], (), "now", [("channel", text)]).around(text),
     "a question without when and where it was asked": without_setting,

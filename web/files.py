@@ -67,6 +67,10 @@ class FileNote(BaseModel):
     kind: Annotated[str, Field(description="What it is, by its first bytes.", examples=["picture"])]
     size: Annotated[int, Field(description="In bytes, as it was sent.", examples=[204_800])]
     problem: Annotated[str | None, Field(description="Why the assistant cannot read it.", examples=[None])]
+    heard: Annotated[
+        str | None,
+        Field(description="The beginning of what is said in a recording; null: it is none.", examples=[None]),
+    ]
 
     @classmethod
     def all_of(cls, attachments: Sequence[Attachment], *, may_fetch: bool) -> list[dict[str, Any]]:
@@ -74,7 +78,7 @@ class FileNote(BaseModel):
         return [
             cls(
                 id=each.id if may_fetch and each.problem is None else None,
-                name=each.name, kind=each.kind, size=each.size, problem=each.problem,
+                name=each.name, kind=each.kind, size=each.size, problem=each.problem, heard=each.heard or None,
             ).model_dump()
             for each in attachments
         ]  # fmt: skip
@@ -86,6 +90,7 @@ TYPES = [
     ".csv", ".tsv", ".log", ".json", ".xml", ".svg", ".yaml", ".yml", ".toml", ".ini", ".sql", ".py", ".js", ".ts",
     ".java", ".c", ".h", ".cpp", ".go", ".rs", ".sh",
 ]  # fmt: skip
+TYPES_OF_RECORDINGS = ["audio/*", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav", ".weba"]
 
 
 class Limits(BaseModel):
@@ -106,9 +111,10 @@ class Limits(BaseModel):
     def by(cls, settings: Settings) -> Limits:
         """What the settings say."""
         limits = settings.file_limits
+        types = [*TYPES, *TYPES_OF_RECORDINGS] if settings.transcribes else TYPES
         return cls(
             files=limits.files, bytes_of_a_file=min(limits.of_a_file, limits.of_a_turn),
-            bytes_of_a_question=limits.of_a_turn,
+            bytes_of_a_question=limits.of_a_turn, types=types,
         )  # fmt: skip
 
 

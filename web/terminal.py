@@ -89,6 +89,8 @@ async def _ask(chat: Chat, session: str, text: str, files: Sequence[GivenFile]) 
         for each in turn.attachments:
             if each.problem is not None:
                 click.echo(f"! {each.name} cannot be read: {each.problem}.", err=True)
+            elif each.heard:
+                click.echo(f"> {each.heard}", err=True)
         shown = 0
         answer = chat.answering(turn)
         try:

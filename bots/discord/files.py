@@ -20,7 +20,7 @@ from bots.discord.destination import Destination, FilesOfAMessage
 from bots.shared.content import SharedFile, text_in
 from bots.shared.downloads import GONE, CannotFetch, Downloads, Hosts, TooLarge
 from bots.shared.prepare import Remembered
-from core import Fetch, FetchedFile, Json, Sentence
+from core import Fetch, FetchedFile, Json
 
 DISCORDS_HOSTS = ("cdn.discordapp.com", "media.discordapp.net")
 SECONDS_AN_ADDRESS_IS_KNOWN = 600.0
@@ -29,8 +29,6 @@ SECONDS_TO_FETCH_A_MESSAGE = 10.0
 LONG_PASTE = "message.txt"
 """What Discord makes of a text that is too long for a message."""
 BYTES_OF_A_CHARACTER = 4
-
-VOICE = Sentence("I cannot listen to voice messages yet")
 
 
 def discords_hosts(api_url: str) -> Hosts:
@@ -80,9 +78,6 @@ class DiscordFiles:
         self, channel: int, of: FilesOfAMessage, shared: SharedFile, most: int, seconds: float
     ) -> AsyncIterator[FetchedFile]:
         name, ends = shared["name"], _now() + seconds
-        if shared.get("is_voice"):
-            yield FetchedFile(name, problem=VOICE)
-            return
         async with contextlib.AsyncExitStack() as stack:
             try:
                 fetched = await self._from(stack, channel, of["message"], shared, most, ends)
@@ -101,14 +96,15 @@ class DiscordFiles:
             file = self._known.last(message, {}).get(shared["id"])
             if file is None:
                 raise CannotFetch(GONE)
-            name = text_in(file.get("filename")) or shared["name"]
+            name = shared["name"] if shared.get("is_voice") else text_in(file.get("filename")) or shared["name"]
             size = claimed if isinstance(claimed := file.get("size"), int) else 0
             if size > most:
                 return FetchedFile(name, size=size)
             try:
                 seconds = min(SECONDS_OF_A_DOWNLOAD, max(0.0, ends - _now()))
                 download = await stack.enter_async_context(self._downloads.of(text_in(file.get("url")), most, seconds))
-                return FetchedFile(name, download.data)
+                is_said = bool(shared.get("is_voice")) and not shared.get("is_forwarded")
+                return FetchedFile(name, download.data, voice_message=is_said)
             except TooLarge:
                 return FetchedFile(name, size=max(size, most + 1))
             except CannotFetch as failure:

@@ -111,10 +111,11 @@ class DiscordPreparing(Preparing[Destination]):
 
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
         quoted = await self.quotes.told(turn, to["quoted"], is_picked=to["command"] is not None)
-        pasted = await self._pasted(turn, to)
-        if pasted is None:
+        question = await self._pasted(turn, to)
+        if question is None:
             fetches = self.files.fetches(to, forwards=_may_be_told(to["quoted"], quoted))
-            await self._chat.attach(turn, fetches, seconds=SECONDS_FOR_FILES)
+            attached = await self._chat.attach(turn, fetches, seconds=SECONDS_FOR_FILES)
+            question = await self._spoken(turn, attached, ONLY_A_MENTION)
         before = await self._chat.before(turn)
         chain, ids = await self._chain(turn, to)
         context = await self._earlier(before, to, besides=ids)
@@ -132,7 +133,7 @@ class DiscordPreparing(Preparing[Destination]):
         remarks += [quoted] if quoted is not None else []
         remarks += [Remarks(SHOWN_BESIDES, [(to["name"], to["shown"])])] if to.get("shown") else []
         frame = self._with_unread(frame, [*context.unread, *chain.unread])
-        return Preparation(question=pasted, frame=frame, remarks=remarks)
+        return Preparation(question=question, frame=frame, remarks=remarks)
 
     async def _pasted(self, turn: Turn, to: Destination) -> str | None:
         """The question that its person wrote, where Discord made a file of it since it is long."""

@@ -84,7 +84,7 @@ class DiscordReply(MessagesReply):
         self._typing = Repeated(self._type, lambda: SECONDS_OF_TYPING)
         grows_in = (self._to["message"] if self._to["kind"] == "opens" else None) or self._to["channel"]
         self._entering = paces.of(int(grows_in))
-        self._place = _Place(api, turn, lambda: title_of(turn, chat.masked), self._typing.stop)
+        self._place = _Place(api, turn, lambda: title_of(self._turn, chat.masked), self._typing.stop)
         super().__init__(chat, turn, self._place)
 
     async def __aenter__(self) -> DiscordReply:

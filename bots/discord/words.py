@@ -112,9 +112,12 @@ def named(file_name: str) -> str:
 def title_of(turn: Turn, masked: Callable[[str], str]) -> str:
     """A name for the thread that a question opens. It is shown, so it tells nothing of passwords."""
     locale = words.told_locale(turn.destination)
-    if turn.question == words.NO_WORDS:
-        return words.NO_WORDS.in_language(locale)
-    named = "" if turn.private else title(masked(turn.question), LONGEST_TITLE, locale)
+    question = turn.question
+    if question == words.NO_WORDS:
+        question = next((each.heard for each in turn.attachments if each.heard), "")
+        if not question:
+            return words.NO_WORDS.in_language(locale)
+    named = "" if turn.private else title(masked(question), LONGEST_TITLE, locale)
     return named or A_CONVERSATION.in_language(locale)
 
 

@@ -43,13 +43,18 @@ class Quote:
 class SharedFile(TypedDict):
     """A file that is shared in a message, by the platform's id and as it is stored with a question: fit to be told.
 
-    `preview` is what the message itself has of it. One that `is_forwarded` belongs to the message that it forwards.
+    `preview` is what the message itself has of it, and `heard` all that is said in it. One that `is_voice` was recorded
+    there to be said, by `author` where somebody else may share it, and one that `is_forwarded` belongs to the message
+    that it forwards.
     """
 
     id: str
     name: str
     preview: NotRequired[str]
+    heard: NotRequired[str]
+    seconds: NotRequired[float]
     is_voice: NotRequired[bool]
+    author: NotRequired[str]
     is_forwarded: NotRequired[bool]
 
 

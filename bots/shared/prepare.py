@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar, cast
 from bots.shared.content import MORE, MOST_UNREAD, Content
 from bots.shared.quotes import LEFT_OUT, Quotes
 from bots.shared.reply import InDoubt, Undeliverable
-from bots.shared.words import EARLIER_IN_THIS_THREAD, OVERHEARD, after_a_gap, names_of_files
-from core import Chat, Frame, NotAllowed, Preparation, Remarks, Sentence, Turn
+from bots.shared.words import EARLIER_IN_THIS_THREAD, NO_WORDS, OVERHEARD, after_a_gap, names_of_files
+from core import Attachment, Chat, Frame, NotAllowed, Preparation, Remarks, Sentence, Turn
 
 SECONDS_TO_CHECK = 20.0
 LONGEST_EARLIER_MESSAGE = 2_000
@@ -81,6 +81,16 @@ class Preparing(Generic[Destination]):
     async def _prepared(self, turn: Turn, destination: Destination) -> Preparation:
         """What is fetched for a turn whose person may ask."""
         return Preparation()
+
+    async def _spoken(self, turn: Turn, attached: Sequence[Attachment], *wordless: str) -> str | None:
+        """The question that its person spoke, where they wrote nothing: then it is NO_WORDS, or one of `wordless`.
+
+        None where they wrote one, or spoke none, or one that is longer than a question may be.
+        """
+        if turn.question not in (NO_WORDS, *wordless):
+            return None
+        said = await self._chat.said_in(attached)
+        return said if said and len(said) <= self._chat.longest_question else None
 
     def _with_unread(self, frame: Frame, unread: Iterable[str]) -> Frame:
         """A frame that names what is unread in what was said before, or the first of it."""

@@ -16,6 +16,8 @@ NOT_SEEN_BEFORE = "_Of what was said before I have not seen: {names}_"
 OVERHEARD = "Said here shortly before, the oldest first, among others: none of it was said to you"
 SHOWN_BESIDES = "What the message shows besides its words"
 LONGEST_NAME_OF_A_FILE = 100
+HEARD = "> 🎙 {heard}\n\n"
+LONGEST_HEARD = 250
 
 
 def after_a_gap(messages: int | None) -> str:
@@ -46,7 +48,8 @@ def told_locale(destination: Mapping[str, Any] | None) -> str:
 
 
 def above_the_answer(turn: Turn, locale: str = "") -> str:
-    """What a person is told before the answer itself: that it is private, or is not any more, and what was not read.
+    """What a person is told before the answer itself: that it is private, or is not any more; what was heard, and what
+    was not read.
 
     Where nothing was kept of what they said, nothing: they are told one sentence, which is always the same.
     """
@@ -55,10 +58,17 @@ def above_the_answer(turn: Turn, locale: str = "") -> str:
     mark = f"🔒 _{turn.assistant}_\n\n" if turn.private else ""
     if turn.lapsed and not turn.private:
         mark = f"{Sentence(LAPSED, lapsed=turn.lapsed, assistant=turn.assistant).in_language(locale)}\n\n"
+    mark += "".join(HEARD.format(heard=heard) for each in turn.attachments if (heard := what_was_heard(each)))
     unread = [name_in_language(name, locale) for name in (turn.frame.attached if turn.frame is not None else ())]
     unread += [_with_its_problem(each, locale) for each in turn.attachments if each.problem is not None]
     not_seen = Sentence(NOT_SEEN, names=", ".join(unread)).in_language(locale)
     return mark + (f"{not_seen}\n\n" if unread else "")
+
+
+def what_was_heard(attachment: Attachment) -> str:
+    """The beginning of what is said in a recording, as it can be shown; empty where it is none."""
+    heard = plain_name(attachment.heard, MARKUP)
+    return heard if len(heard) <= LONGEST_HEARD else f"{heard[:LONGEST_HEARD].rstrip()}…"
 
 
 def below_the_answer(text: str, unread: Sequence[str], locale: str) -> str:

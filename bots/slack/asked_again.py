@@ -75,7 +75,7 @@ class SlackAskedAgain:
             return None
         whose = {"authorizations": [{"user_id": to["bot"], "team_id": to["install"]}]}
         event = {**messages[0], "type": "message", "channel": to["channel"], "channel_type": to["kind"]}
-        incoming = parse_message(whose, event, self._chat.masked)
+        incoming = parse_message(whose, event, self._chat.masked, masked_speech=self._chat.masked_speech)
         if incoming is None or incoming.is_bare or incoming.user != to["user"]:
             return None
         quoted = (await self._complete(incoming)).destination.get("quoted")

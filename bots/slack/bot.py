@@ -172,7 +172,7 @@ class SlackBot:
             await self._intake.tell_how_to_ask(mention)
 
     def _parse(self, body: Json, event: Json) -> Incoming | None:
-        incoming = parse_message(body, event, self._chat.masked, self._apps)
+        incoming = parse_message(body, event, self._chat.masked, self._apps, masked_speech=self._chat.masked_speech)
         if incoming is None:
             return None
         if self._follows_up:

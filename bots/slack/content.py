@@ -10,7 +10,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from bots.shared.content import LONGEST_CONTENT, LONGEST_NAME, Content, Mask, Quote, Reader, kind_in, text_in
+from bots.shared.content import (
+    LONGEST_CONTENT,
+    LONGEST_NAME,
+    Content,
+    Mask,
+    Quote,
+    Reader,
+    SharedFile,
+    kind_in,
+    text_in,
+)
 from bots.shared.words import plain_name
 from core import Json, Sentence, as_moment
 
@@ -141,12 +151,15 @@ def raw_words_of(message: Json) -> str:
     return reader.text
 
 
-def content_of(message: Json, masked: Mask = str, install: str = "", *, takes_files: bool = False) -> Content:
+def content_of(
+    message: Json, masked: Mask = str, install: str = "", *, takes_files: bool = False, masked_speech: Mask = str
+) -> Content:
     """What a message says; people are still `<@U1>`, and what nobody wrote in it is `masked`. Nothing makes it fail.
 
-    Messages that it quotes are known as those of an installation. With `takes_files` its own files are to be fetched.
+    Messages that it quotes are known as those of an installation. With `takes_files` its own files are to be fetched;
+    what Slack heard in them is `masked_speech`.
     """
-    reader = _Reader(masked, install, takes_files=takes_files)
+    reader = _Reader(masked, install, takes_files=takes_files, masked_speech=masked_speech)
     subtype = subtype_of(message)
     if subtype not in ACCEPTED_SUBTYPES and subtype not in OTHER_SUBTYPES:
         reader.miss(Sentence("a message of the kind {kind}", kind=kind_in({"type": subtype})))
@@ -171,9 +184,10 @@ class _Reader(Reader):
 
     def __init__(
         self, masked: Mask, install: str = "", *, in_markup: bool = False, room: int = LONGEST_CONTENT,
-        takes_files: bool = False,
+        takes_files: bool = False, masked_speech: Mask = str,
     ) -> None:  # fmt: skip
         super().__init__(masked, room, takes_files=takes_files)
+        self._masked_speech = masked_speech
         self._install = install
         self._readable: Callable[[str], str] = str if in_markup else readable
 
@@ -384,6 +398,9 @@ class _Reader(Reader):
         )
         is_cut = bool(file.get("preview_is_truncated") or file.get("lines_more")) and not file.get("plain_text")
         spoken = file.get("transcription")
+        if self.takes_files and depth == 0 and is_sound(file) and _ID.fullmatch(id_ := _id_of(file)):
+            self.take(self._sound(file, id_, name))
+            return
         if not text and isinstance(spoken, dict) and isinstance(preview := spoken.get("preview"), dict):
             text, is_cut = text_in(preview.get("content")), bool(preview.get("has_more"))
             self.say(f"{name}, as Slack transcribed it:\n{text}" if text else "")
@@ -398,6 +415,45 @@ class _Reader(Reader):
             self.miss(Sentence("the rest of {name}", name=name))
         for attached in self.objects(file.get("attachments"), A_FILE, depth + 1):  # of an e-mail
             self.miss(_plain(text_in(attached.get("filename"))) or A_FILE)
+
+    def _sound(self, file: Json, id_: str, name: str) -> SharedFile:
+        taken: SharedFile = {
+            "id": id_, "name": name, "is_voice": is_voice(file), "author": text_in(file.get("user")),
+            "seconds": seconds_of(file),
+        }  # fmt: skip
+        said, is_all = transcript_of(file)
+        if said:
+            taken["heard" if is_all else "preview"] = self._masked_speech(said)[:LONGEST_PREVIEW]
+        return taken
+
+
+def is_sound(file: Json) -> bool:
+    """Whether a file is a recording, as far as Slack says so. It calls some of its own clips films."""
+    return is_voice(file) or text_in(file.get("mimetype")).startswith("audio/")
+
+
+def is_voice(file: Json) -> bool:
+    """Whether a file was recorded in Slack, to be said."""
+    return file.get("subtype") == "slack_audio"
+
+
+def seconds_of(file: Json) -> float:
+    """How long a recording is; 0 where Slack does not say."""
+    milliseconds = file.get("duration_ms")
+    if not isinstance(milliseconds, int) or not 0 < milliseconds < 1_000_000_000:
+        return 0.0
+    return milliseconds / 1_000
+
+
+def transcript_of(file: Json) -> tuple[str, bool]:
+    """What Slack heard in a recording, and whether that is all."""
+    spoken = file.get("transcription")
+    preview = spoken.get("preview") if isinstance(spoken, dict) else None
+    if not isinstance(spoken, dict) or not isinstance(preview, dict):
+        return "", False
+    said = text_in(preview.get("content"))
+    is_all = spoken.get("status") == "complete" and not preview.get("has_more") and len(said) <= LONGEST_PREVIEW
+    return said, is_all
 
 
 def name_of_file(file: Json) -> str:

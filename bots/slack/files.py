@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from bots.shared.content import SharedFile, text_in
 from bots.shared.downloads import ELSEWHERE, GONE, CannotFetch, Downloads, Hosts, TooLarge
 from bots.slack.api import SlackApi
+from bots.slack.content import is_sound, is_voice, seconds_of, transcript_of
 from bots.slack.destination import Destination
 from bots.slack.words import SURFACE
 from core import NOT_FETCHED, Chat, Fetch, FetchedFile, Json, Sentence
@@ -31,7 +32,7 @@ CANVASES = ("quip", "list")
 MAY_NOT_SEE = Sentence("I may not see it")
 IS_CHECKED = Sentence("Slack is still checking it: ask again in a minute")
 CANVAS = Sentence("canvases and lists cannot be read")
-RECORDING = Sentence("sound and film cannot be read")
+FILM = Sentence("films cannot be read, nor can recordings of this kind")
 REINSTALL = Sentence("I may not read files here until somebody reinstalls the app, which asks for that by now")
 LACKS_THE_SCOPE = Sentence("I may not read files here")
 
@@ -59,11 +60,19 @@ class SlackFiles:
 
     def fetches(self, to: Destination) -> Sequence[Fetch]:
         """How the files of a question are fetched, in order."""
-        return [partial(self._fetch, to["install"], each) for each in to.get("files") or ()]
+        return [partial(self._fetch, to["install"], to["user"], each) for each in to.get("files") or ()]
 
     @contextlib.asynccontextmanager
-    async def _fetch(self, install: str, shared: SharedFile, most: int, seconds: float) -> AsyncIterator[FetchedFile]:
+    async def _fetch(
+        self, install: str, asker: str, shared: SharedFile, most: int, seconds: float
+    ) -> AsyncIterator[FetchedFile]:
         ends = _now() + seconds
+        if shared.get("heard"):
+            is_theirs = bool(shared.get("is_voice")) and shared.get("author") == asker
+            yield FetchedFile(
+                shared["name"], heard=shared["heard"], seconds=shared.get("seconds", 0.0), voice_message=is_theirs
+            )
+            return
         found = await self._look(shared["id"], ends)
         file = found.get("file")
         if not isinstance(file, dict):
@@ -72,6 +81,11 @@ class SlackFiles:
             return
         name = text_in(file.get("name")) or text_in(file.get("title")) or shared["name"]
         size = claimed if isinstance(claimed := file.get("size"), int) else 0
+        said, is_all = transcript_of(file)
+        is_theirs = is_voice(file) and file.get("user") == asker
+        if said and is_all:
+            yield FetchedFile(name, heard=said, seconds=seconds_of(file), voice_message=is_theirs)
+            return
         problem = _problem_of(file)
         if problem is not None or size > most:
             yield FetchedFile(name, problem=problem, size=size)
@@ -82,7 +96,8 @@ class SlackFiles:
                 download = await stack.enter_async_context(self._downloads.of(_address_of(file), most, seconds))
                 # A page that is no file of that size asks to sign in.
                 is_file = not download.is_page or download.size == size
-                fetched = FetchedFile(name, download.data) if is_file else FetchedFile(name, problem=MAY_NOT_SEE)
+                fetched = FetchedFile(name, download.data, voice_message=is_theirs)
+                fetched = fetched if is_file else FetchedFile(name, problem=MAY_NOT_SEE)
             except CannotFetch as failure:
                 fetched = FetchedFile(name, problem=failure.problem)
             except TooLarge:
@@ -122,8 +137,8 @@ def _problem_of(file: Json) -> Sentence | None:
         return MAY_NOT_SEE
     if file.get("filetype") in CANVASES:
         return CANVAS
-    if text_in(file.get("mimetype")).startswith(("audio/", "video/")):
-        return RECORDING
+    if text_in(file.get("mimetype")).startswith("video/") and not is_sound(file):
+        return FILM
     if _is_fresh(file):
         return IS_CHECKED
     return None if _address_of(file) else MAY_NOT_SEE

@@ -131,6 +131,8 @@ class SlackPreparing(Preparing[Destination]):
 
     async def _prepared(self, turn: Turn, to: Destination) -> Preparation:
         attached = await self._chat.attach(turn, self._files.fetches(to), seconds=SECONDS_FOR_FILES)
+        spoken = await self._spoken(turn, attached)
+        question = turn.question if spoken is None else spoken
         context = await self._earlier(turn, to)
         asker = f"<@{to['user']}>" if to["user"] else to.get("app", "")
         remarks = [*context.remarks]
@@ -141,10 +143,10 @@ class SlackPreparing(Preparing[Destination]):
             remarks.append(Remarks(SHOWN_BESIDES, [(asker, shown)]))
         here = await self._channel(to["channel"]) if to["kind"] == "channel" else Channel()
         beside = await self._channel(to["beside"]) if to.get("beside") else Channel()
-        texts = [turn.question, here.topic, *(text for each in remarks for said in each.said for text in said)]
+        texts = [question, here.topic, *(text for each in remarks for said in each.said for text in said)]
         names = {**await self._names_in("\n".join(texts), to), to["channel"]: here.name or "channel"}
         if turn.number == 1 and not turn.private and turn.question:
-            title = title_of(self._chat.masked(with_names(turn.question, names)), self.known_locale_of(to["user"]))
+            title = title_of(self._chat.masked(with_names(question, names)), self.known_locale_of(to["user"]))
             await self._statuses.name(to, title)
         frame = replace(
             turn.frame or Frame(),
@@ -154,7 +156,7 @@ class SlackPreparing(Preparing[Destination]):
             people=await self._people_told(turn, to, context, names),
         )
         return Preparation(
-            question=with_names(turn.question, names),
+            question=with_names(question, names),
             frame=self._with_unread(frame, context.unread),
             remarks=[_with_names(each, names) for each in remarks],
         )

@@ -108,13 +108,13 @@ def install_of(body: Mapping[str, Any]) -> str:
 
 
 def parse_message(
-    body: Mapping[str, Any], event: Json, masked: Mask = str, apps: Collection[str] = ()
+    body: Mapping[str, Any], event: Json, masked: Mask = str, apps: Collection[str] = (), *, masked_speech: Mask = str
 ) -> Incoming | None:
     """What a person, or one of these `apps`, says in this message or mention; None where it is nobody's, or nothing
     that was said.
 
     What nobody said to us with it (names of files, quotes, tables) is `masked`, so that it is no place for passwords;
-    and so is all that an app says, whoever made it say that.
+    and so is all that an app says, whoever made it say that. What was heard in recordings is `masked_speech`.
     """
     subtype = subtype_of(event)
     app = ids_of_app(event) if is_of_an_app(event) else None
@@ -147,7 +147,7 @@ def parse_message(
     is_addressed = kind == "im" or mentions_us
     if subtype not in ACCEPTED_SUBTYPES and not is_addressed:  # new to us: somebody may say something by it, or not
         return None
-    content = content_of(event, masked, install, takes_files=True)
+    content = content_of(event, masked, install, takes_files=True, masked_speech=masked_speech)
     words_said = readable(text).strip()
     if app is not None:
         words_said = masked(words_said)

@@ -18,7 +18,16 @@ from openai import AsyncOpenAI, DefaultAioHttpClient
 from openai._vendor.httpx_aiohttp import AiohttpTransport  # the SDK's own; by itself it would not share connections
 
 from core.assistants import Assistant, Readable
-from core.language_model import Ask, Conversations, ModelTrouble, ResponseStarted, Said, TroubleKind
+from core.language_model import (
+    Ask,
+    Conversations,
+    ModelTrouble,
+    Recording,
+    ResponseStarted,
+    Said,
+    Transcript,
+    TroubleKind,
+)
 from core.logs import kind_of
 from core.openai_model.bodies import as_request
 from core.openai_model.bursts import Bursts
@@ -39,6 +48,7 @@ from core.openai_model.events import MOST_BYTES_OF_AN_EVENT, Events
 from core.openai_model.listing import windows_in
 from core.openai_model.network import Address, certificates, open_session, proxy_before
 from core.openai_model.reading import News, Reading
+from core.openai_model.transcriptions import as_form, transcript_in
 from core.openai_model.words import Words
 from core.turns import Finished
 
@@ -175,6 +185,27 @@ class OpenAIModel:
         except ModelTrouble as trouble:
             if trouble.kind not in SAID_ENOUGH:
                 raise
+
+    async def transcribe(self, model: str, recording: Recording) -> Transcript:
+        """Post a recording to where this server transcribes, and to nowhere that it leads to. See LanguageModel."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        url, form = self._address.url("/audio/transcriptions"), as_form(model, recording)
+        try:
+            async with self._http().post(url, timeout=timeout, allow_redirects=False, **form) as response:
+                whole = await _whole_unless_stream(response)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise connection_trouble_of(error) from error
+        if 300 <= response.status < 400:
+            raise ModelTrouble(TroubleKind.PATH_UNKNOWN, f"HTTP {response.status} {LEADS_ELSEWHERE}")
+        if (refused := self._refused(response, whole)) is not None:
+            refusal, trouble = refused
+            if refusal.has_no_such_path:
+                trouble.kind = TroubleKind.PATH_UNKNOWN
+            raise trouble
+        transcript = transcript_in(_json_object(whole) if whole is not None else None)
+        if transcript is None:
+            raise ModelTrouble(TroubleKind.NOT_UNDERSTOOD, "the reply is no transcript")
+        return transcript
 
     async def windows(self, models: Collection[str]) -> Mapping[str, int]:
         """Ask for the server's list of models, which says nothing of windows at OpenAI. See LanguageModel."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from core.attachments import Attachment
+from core.attachments import LONGEST_HEARD, SPOKEN, Attachment
 from core.errors import LeaseLost
 from core.frames import Frame
 from core.store.tables import Attachment as AttachmentTable
@@ -40,6 +40,10 @@ _PARTS_OF_A_FRAME = frozenset(field.name for field in fields(Frame))
 _ATTACHMENT = (
     "id", "name", "kind", "form", "size", "sha256", "about", "problem", "media_type", "kept", "tokens", "text_tokens",
 )  # fmt: skip
+_HEARD = sa.case(
+    (attachments.c.kind.in_(SPOKEN), sa.func.coalesce(sa.func.substr(attachments.c.text, 1, LONGEST_HEARD), "")),
+    else_="",
+).label("heard")
 _earlier = turns.alias("earlier")
 
 IS_OPEN = turns.c.closed_at.is_(None)
@@ -103,7 +107,7 @@ def attachments_of(connection: sa.Connection, turn_ids: Sequence[str]) -> Mappin
     if turn_ids:
         which = attachments.c.turn_id.in_(turn_ids)
         columns = (attachments.c[name] for name in _ATTACHMENT)
-        found = sa.select(attachments.c.turn_id, *columns).where(which).order_by(attachments.c.place)
+        found = sa.select(attachments.c.turn_id, *columns, _HEARD).where(which).order_by(attachments.c.place)
         for row in connection.execute(found).mappings():
             values = dict(row)
             theirs[values.pop("turn_id")].append(Attachment(**values))

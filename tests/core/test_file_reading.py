@@ -17,6 +17,7 @@ from core.file_reading import TOO_LONG, FileRead, FileReading
 from tests.core.fixtures.files import (
     BIDI,
     READABLE,
+    RECORDINGS,
     UNREADABLE,
     archive,
     film,
@@ -43,6 +44,15 @@ async def test_a_file_is_known_by_its_first_bytes_whatever_it_is_called(name: st
     assert len(blob) == found.kept
     assert (len(blob) > 0) == (found.form in ("image", "pdf"))
     assert (len(found.text) > 0) == (found.form in ("text", "pdf"))
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+async def test_a_recording_is_known_by_its_first_bytes_and_nothing_else_is_read_of_it(name: str) -> None:
+    make, media_type = RECORDINGS[name]
+    found, _ = await read("misleading.txt", make())
+    assert (found.kind, found.problem, found.media_type, found.text, found.kept) == (
+        "recording", None, media_type, "", 0,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", UNREADABLE)

@@ -405,6 +405,47 @@ def test_wrong_words_that_somebody_said_as_well_are_left_since_they_counted() ->
     assert DIGITS.masked("Ulrica: 111111", said="11111 111 1111111") == f"Ulrica: {MASK}"
 
 
+@pytest.mark.parametrize("spelled", [
+    PIN, "48 29 13", "4 8 2 9 1 3", "4-8-2-9-1-3", "482,913", "48. 29. 13", "4829 13", "482\n913",
+    f"{wide('482')} {wide('913')}",
+])  # fmt: skip
+def test_a_pin_that_was_spoken_is_masked_however_it_was_written_down(spelled: str) -> None:
+    for read, said in (
+        (DIGITS, spelled), (DIGITS, _respelled(spelled, "111213")), (PUBLIC, _respelled(spelled, PUBLISHED)),
+    ):  # fmt: skip
+        assert read.masked_speech(f"It is {said}, the word.") == f"It is {MASK}, the word."
+
+
+def _respelled(spelled: str, pin: str) -> str:
+    """Another PIN with the same signs between its digits."""
+    digits = iter(pin)
+    return "".join(next(digits) if letter.isdigit() else letter for letter in spelled)
+
+
+def test_a_phrase_that_was_spoken_is_masked_in_any_case_and_with_any_signs() -> None:
+    for said in ("Correct horse battery", "correct, horse. Battery", "CORRECT-HORSE-BATTERY", "correcthorse battery"):
+        assert BOTH.masked_speech(f"It is {said}.") == f"It is {MASK}."
+    assert BOTH.masked_speech("A correct horse. And a battery") == "A correct horse. And a battery"
+
+
+def test_numbers_that_were_spoken_and_are_no_pin_stay_as_they_are() -> None:
+    for said in ("In 2026, on the 30th at 14:05", "48 29 1", "It costs 482 or 9,130", "48 of 29 are 13"):
+        assert DIGITS.masked_speech(said) == said
+    assert PUBLIC.masked_speech("It costs 100,000, or 973,809.") == "It costs 100,000, or 973,809."
+    assert Passwords().masked_speech(f"{PIN} and 97 38 08") == f"{PIN} and 97 38 08"
+
+
+def test_what_may_be_two_pins_that_overlap_is_masked_whole() -> None:
+    assert DIGITS.masked_speech("Is it 12 3456 78 9012?") == f"Is it {MASK}?"
+
+
+@given(st.text(alphabet="0123456789 .,-ax\n", max_size=60))
+def test_no_candidate_is_left_of_what_was_spoken_once_blanks_are_left_out(text: str) -> None:
+    masked = DIGITS.masked_speech(text)
+    assert not DIGITS.candidates(masked)
+    assert DIGITS.masked_speech(masked) == masked
+
+
 def test_a_text_without_anything_to_mask_stays_as_it_is() -> None:
     for text in ("", " hello  world ", "12345 1234567", "\ufdfa ﬃ", f"{ZERO_WIDTH_SPACE}a{STRUCK}"):
         assert DIGITS.masked(text) == text

@@ -20,7 +20,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from tests.fakes import specs
+from tests.fakes import openai_audio, specs
+from tests.fakes.openai_audio import Spoken
 from tests.fakes.openai_faults import (
     Delay,
     DropBeforeHeaders,
@@ -76,6 +77,7 @@ __all__ = [
 
 Answer = Callable[[Asked], str | Reply]
 
+SECONDS_OF_A_RECORDING = 3.2
 CHECK = b'"Answer with one word."'
 CHECKED = b'data: {"type":"response.output_text.delta","item_id":"msg_1","delta":"Yes"}\n\n'
 WEB_PAGE = "<html><head><title>Welcome</title></head><body><h1>Please log in</h1></body></html>"
@@ -99,6 +101,10 @@ class FakeOpenAI:
         self.api_keys = {"sk-test"}
         self.answer: Answer = remembering_answer
         """Called in the thread of the server: it must not block. To wait, reply with a gate."""
+        self.hear: Callable[[Spoken], str] = lambda _: "What time is it?"
+        """What is said in a recording; called as `answer` is. Each lasts three seconds."""
+        self.spoken: list[Spoken] = []
+        """Every recording that was transcribed."""
         self.answers_checks = True
         """Whether what Bob asks at his start is answered and recorded nowhere: tests script what people ask."""
         self.lock_linger = 0.0
@@ -358,9 +364,15 @@ class FakeOpenAI:
     def _done(self, record: Recorded) -> Json:
         """What an operation answers, once it is done."""
         with self._changed:
-            answer = operate(self._state, record)
+            is_spoken = record.template == openai_audio.PATH
+            answer = self._transcribed(record) if is_spoken else operate(self._state, record)
             self._notify()
         return answer
+
+    def _transcribed(self, record: Recorded) -> Json:
+        spoken = openai_audio.spoken_in(record.headers, record.body)
+        self.spoken.append(spoken)
+        return openai_audio.told(self.hear(spoken), SECONDS_OF_A_RECORDING)
 
     async def _break(self, wire: Wire, record: Recorded, fault: Fault) -> None:
         """Let an answer go wrong before its first byte."""

@@ -12,6 +12,7 @@ from tests.fakes.openai_state import ApiError, State, invalid
 from tests.fakes.openai_wire import Request
 
 OPERATIONS = {
+    "/audio/transcriptions": {"POST"},
     "/conversations": {"POST"},
     "/conversations/{id}": {"GET", "POST", "DELETE"},
     "/conversations/{id}/items": {"GET", "POST"},

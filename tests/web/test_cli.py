@@ -17,6 +17,7 @@ import pytest
 from tests.acceptance.processes import BOB, SECONDS, Nursery, ask, bob, command, executed, free_port
 from tests.conftest import PASSWORD, new_postgresql_database
 from tests.core.fixtures.database import rows
+from tests.core.fixtures.files import ogg
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.stopwatch import stopwatch
 
@@ -397,6 +398,14 @@ def test_chat_sends_files_with_the_first_question(environment: Environment, tmp_
     missing = chat(environment, tmp_path, "Hello\n", "--file", "none.txt")
     assert missing.returncode == 2
     assert "No such file" in missing.stderr
+
+
+def test_chat_shows_what_was_heard_in_a_recording(environment: Environment, fake: FakeOpenAI, tmp_path: Path) -> None:
+    (tmp_path / "a.ogg").write_bytes(ogg())
+    ended = run(environment(), tmp_path, "chat", "--file", "a.ogg", said="Well?\n")
+    assert ended.returncode == 0, ended.stderr
+    assert "> What time is it?" in ended.stderr
+    assert len(fake.spoken) == 1
 
 
 def test_chat_begins_anew_after_a_reset_and_keeps_sessions_apart(environment: Environment, tmp_path: Path) -> None:

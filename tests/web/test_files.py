@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import PASSWORD
-from tests.core.fixtures.database import rows
-from tests.core.fixtures.files import BIDI, READABLE, UNREADABLE, pdf, picture
-from tests.core.test_files import kinds, seen, stored
+from tests.core.fixtures.database import contents, rows
+from tests.core.fixtures.files import BIDI, READABLE, UNREADABLE, ogg, pdf, picture
+from tests.core.test_files import kinds, seen, stored, texts
 from tests.fakes.openai_api import FakeOpenAI
 from tests.web.conftest import Site, served
 from web.files import TYPES
@@ -431,3 +431,56 @@ async def test_whoever_may_send_files_is_told_how_many_and_how_large_without_a_k
 def test_what_is_read_may_be_chosen(name: str) -> None:
     claimed, _ = mimetypes.guess_type(name)
     assert any(kind in TYPES for kind in (claimed, Path(name).suffix))
+
+
+@pytest.mark.parametrize(("model", "offered"), [("gpt-transcribe", True), ("", False)])
+async def test_recordings_may_be_chosen_where_they_are_transcribed(
+    fake: FakeOpenAI, sqlite_url: str, model: str, offered: bool
+) -> None:
+    async with served(fake, sqlite_url, transcription_model=model) as site:
+        _, told = await site.get("/limits")
+    assert ("audio/*" in told["types"]) == offered
+
+
+# ── recordings ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("way", ["form", "JSON"])
+async def test_whoever_sends_a_recording_is_told_what_was_heard_in_it(
+    way: str, fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    asked = seen(fake)
+    fake.hear = lambda _: f"Buy milk, 97 38 08 or {PASSWORD}."
+    files = {"a.txt": ogg(), "b.txt": b"hello"}
+    async with served(fake, sqlite_url, api_keys="alice:a-secret-of-the-test") as site:
+        site.http.headers["Authorization"] = "Bearer a-secret-of-the-test"
+        status, answer = await (by_form(site, form("Q1-a", files)) if way == "form" else by_json(site, "Q1-a", files))
+        heard = "Buy milk, •••••• or ••••••."
+        assert status == 200
+        notes = [(each["kind"], each["problem"], each["heard"]) for each in answer["files"]]
+        assert notes == [("recording", None, heard), ("text", None, None)]
+        _, transcript = await site.get("/sessions/1/turns")
+        assert transcript["turns"][0]["files"] == answer["files"]
+        async with site.http.get(f"/sessions/1/files/{answer['files'][0]['id']}") as response:
+            assert (response.content_type, await response.text()) == ("text/plain", heard)
+    assert f"> {heard}" in texts(asked[0])
+    assert PASSWORD not in fake.texts() + contents(sqlite_url)
+
+
+async def test_a_stream_begins_with_what_was_heard(fake: FakeOpenAI, sqlite_url: str) -> None:
+    seen(fake)
+    async with served(fake, sqlite_url) as site:
+        headers = {"Accept": "text/event-stream"}
+        async with site.http.post("/ask", data=form("Q1-a", {"a.ogg": ogg()}), headers=headers) as response:
+            began = json.loads((await response.text()).split("\n\n")[0].partition("data: ")[2])
+    assert [each["heard"] for each in began["files"]] == ["What time is it?"]
+
+
+async def test_a_retry_of_a_question_transcribes_nothing_again(fake: FakeOpenAI, sqlite_url: str) -> None:
+    seen(fake)
+    async with served(fake, sqlite_url) as site:
+        replies = [
+            await by_form(site, form("Q1-a", {"a.ogg": ogg()}), **{"Idempotency-Key": "a" * 20}) for _ in range(2)
+        ]
+    assert replies[0] == replies[1]
+    assert len(fake.spoken) == 1

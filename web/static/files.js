@@ -35,6 +35,7 @@ const STYLE = `
   .file-name { overflow: hidden; min-width: 0; max-width: 15em; text-overflow: ellipsis; white-space: nowrap; }
   .file-size { flex: none; color: var(--faint); font-size: .9em; }
   .file-problem { max-width: 30em; padding: 2px 4px 0; color: var(--bad); font-size: .95em; overflow-wrap: anywhere; }
+  .file-heard { color: var(--faint); }
   .bob .pictured { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 4px 8px; padding: 5px; }
   .pictured .file-face { grid-column: 1 / -1; justify-content: start; }
   .tray { max-height: 30vh; padding: 0 6px 8px; overflow: hidden auto; }
@@ -214,8 +215,9 @@ class Shelf {
 
   #update(file, { open, problem }) {
     open.disabled = !file.id;
-    problem.hidden = !file.problem;
-    problem.textContent = file.problem ? this.#handling.words.notRead(file.problem) : "";
+    problem.hidden = !(file.problem || file.heard);
+    problem.classList.toggle("file-heard", !file.problem);
+    problem.textContent = file.problem ? this.#handling.words.notRead(file.problem) : file.heard ? `🎙 ${file.heard}` : "";
   }
 
   #fetch(seen) {

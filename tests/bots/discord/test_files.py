@@ -22,7 +22,6 @@ from tests.fakes.openai_api import FakeOpenAI
 LONG = b"line\n" * 200 + b"the last line"
 FILES = "/attachments/*/*/*"
 LOG = File("a.log", LONG, "text/plain")
-VOICE = File("voice-message.ogg", b"OggS", "audio/ogg", seconds=3.0)
 
 
 async def said(discord: FakeDiscord, *files: File, text: str = "what is this?", channel: str = "dm") -> str:
@@ -64,12 +63,9 @@ async def test_a_file_that_cannot_be_had_is_named_with_the_reason_and_costs_noth
             assert await said(discord, file, LOG) == f"_I have not seen: a.bin ({problem})_\n\nWell."
             assert f'Attached, and not readable for you: "a.bin" ({problem})' in texts(asked[-1])
             assert "the last line" in texts(asked[-1])
-        problem = "I cannot listen to voice messages yet"
-        assert await said(discord, VOICE, text="") == f"_I have not seen: a voice message ({problem})_\n\nWell."
         for status, problem in ((404, "it is not there any more"), (500, "it could not be fetched")):
             discord.fail("GET", FILES, status=status, times=2)
             assert await said(discord, LOG) == f"_I have not seen: a.log ({problem})_\n\nWell."
-    assert "voice-message.ogg" not in discord.downloads
 
 
 async def test_a_file_whose_address_has_lapsed_is_fetched_from_where_it_is_by_now(

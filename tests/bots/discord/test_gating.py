@@ -21,6 +21,7 @@ from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, is_whole
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import contents, rows
+from tests.core.fixtures.files import ogg
 from tests.core.fixtures.store import part_of
 from tests.fakes.discord_api import FakeDiscord, File
 from tests.fakes.openai_api import FakeOpenAI, Reply
@@ -632,10 +633,10 @@ NOT_READABLE = "\n\n(Attached, and not readable for you: {})"
 async def test_files_that_cannot_be_read_are_named_to_the_person_and_to_the_model(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, channel: str
 ) -> None:
-    files = [File("notes.txt", b""), File("voice-message.ogg", b"ogg", "audio/ogg", seconds=3.0)]
+    files = [File("notes.txt", b""), File("film.ogg", ogg(b"\x80theora"), "video/ogg")]
     async with bob():
         message = discord.says("ada", channel, f"{HI} look", attachments=files)
-        named = ["notes.txt (it is empty)", "a voice message (I cannot listen to voice messages yet)"]
+        named = ["notes.txt (it is empty)", "film.ogg (films cannot be read, nor can recordings of this kind)"]
         said = "look" if channel == "dm" else "Ada: look"
         told = said + "".join(map(NOT_READABLE.format, named))
         notice = NOT_SEEN.format(", ".join(named)).rstrip()

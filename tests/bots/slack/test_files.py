@@ -83,7 +83,7 @@ UNREADABLE: dict[str, tuple[Callable[[FakeSlack], dict[str, Any]], str, int]] = 
     "one that Slack does not end looking through": (
         lambda _: {"looks_before_it_is_scanned": 9}, "Slack is still checking it: ask again in a minute", 0,
     ),
-    "a clip": (lambda _: {"mimetype": "audio/mp4"}, "sound and film cannot be read", 0),
+    "a film": (lambda _: {"mimetype": "video/mp4"}, "films cannot be read, nor can recordings of this kind", 0),
     "a canvas": (lambda _: {"more": {"filetype": "quip"}}, "canvases and lists cannot be read", 0),
     "a program": (lambda _: {"content": b"MZ\0\0"}, "files of this kind cannot be read", 1),
     "an empty one": (lambda _: {"content": b""}, "it is empty", 1),

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import FilePayload, Locator
 
 from tests.conftest import PASSWORD
-from tests.core.fixtures.files import pdf, picture
+from tests.core.fixtures.files import ogg, pdf, picture
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.fakes.openai_files import files_of
 from tests.web.browser.conftest import Chat, Visitor
@@ -127,6 +127,14 @@ async def test_files_are_sent_with_a_question_and_shown_with_it_also_after_a_rel
             visitor.site.url.removeprefix("http://"), chat.tab.url.split("/")[2], "",
         }  # fmt: skip
     assert told(fake, f"Q6-{where}") == ["image/png", "b.pdf"]
+
+
+async def test_what_was_heard_in_a_recording_is_shown_with_it(visiting: Any) -> None:
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        await attach(chat, payload("a.ogg", ogg()))
+        await chat.asked("Q7-heard")
+        assert await chat.tab.locator(".sent .file-heard").all_inner_texts() == ["🎙 What time is it?"]
 
 
 async def test_what_was_sent_can_be_saved(visiting: Any) -> None:
