@@ -23,8 +23,9 @@ _MARGIN = re.compile(r"(?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t]){0,16}")  # as `Con
 _MAY_BEGIN_A_BLOCK = re.compile(r"`{1,2}\Z|~{1,2}\Z|`{3}|~{3}|\|")
 _BAR = re.compile(r"(?<!\\)\|")
 _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
+_FORMULA = re.compile(r"[=+-]\S|@\w+\(")
 _NUMBER = re.compile(r"[-+][\d.,\s%]*")
-_A_WORD_OR_TWO = r"[^\s,.;:!?]+(?: [^\s,.;:!?]+)??"
+_A_WORD_OR_TWO = r"(?:\.?[^\s.,;:!?])+(?: (?:\.?[^\s.,;:!?])+)??"
 _EXTENSIONS = {
     "bash": "sh", "c": "c", "c#": "cs", "c++": "cpp", "cpp": "cpp", "cs": "cs", "csharp": "cs", "css": "css",
     "csv": "csv", "dart": "dart", "diff": "diff", "dockerfile": "dockerfile", "go": "go", "golang": "go",
@@ -203,5 +204,4 @@ def _cells(row: str) -> list[str]:
 def _cell(written: str) -> str:
     text = _BREAK.sub("\n", without_marks(written.strip().replace("\\|", "|")))
     # A spreadsheet would take it for a formula, which nobody who reads the answer has written.
-    is_formula = text[:1] in ("=", "@", "+", "-") and not _NUMBER.fullmatch(text)
-    return f"'{text}" if is_formula and len(text) > 1 else text
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text

@@ -43,7 +43,9 @@ PASSING = frozenset({"fatal_error", "internal_error", "request_timeout", "servic
 
 # Calls a minute and at once, somewhat below what Slack's tiers promise (2: 20, 3: 50, 4: 100), since it counts
 # by windows that we do not see.
+UPLOAD = "an upload"
 _RATES = {
+    UPLOAD: (90, 20),
     "agents.sessions.rename": (40, 8),
     "agents.sessions.setStatus": (40, 15),
     "assistant.threads.setStatus": (90, 20),
@@ -77,7 +79,6 @@ TROUBLES = {
 MAY_LACK_ITS_SCOPE = ("conversations.history", "conversations.info")
 """So that is no trouble: one of the manifests is without the first, and what was installed before without the other."""
 MOST_OUT_OF_REACH = 10_000
-UPLOAD = "an upload"
 
 
 class SlackApi(Caller[AsyncWebClient]):
