@@ -192,7 +192,8 @@ class File:
         if self.looks_before_it_is_scanned:
             self.looks_before_it_is_scanned -= 1
             told |= {"mimetype": "", "filetype": "", "pretty_type": ""}
-        told["shares"] = self.shares
+        if self.user == BOT_USER:
+            told["shares"] = self.shares
         return told
 
     def as_json(self, url: str) -> Json:
