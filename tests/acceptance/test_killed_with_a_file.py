@@ -81,7 +81,7 @@ STEPS: dict[Surface, Sequence[str]] = {
 POINTS = {
     surface: [f"{side} {step}" for step in steps for side in ("before", "after")] for surface, steps in STEPS.items()
 }
-PARTS = 9  # an odd number, so that each has points before a step and after one
+PARTS = 13  # an odd number, so that each has points before a step and after one
 
 
 def sent_with(question: str) -> dict[str, bytes]:
