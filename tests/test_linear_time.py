@@ -24,6 +24,7 @@ from bots.discord.words import readable as readable_on_discord
 from bots.discord.words import shown as shown_on_discord
 from bots.discord.words import title_of as title_on_discord
 from bots.shared import words
+from bots.shared.as_files import wants_files, with_files
 from bots.shared.controls import command_in
 from bots.shared.inline_markdown import inline_of
 from bots.shared.mentions import Mentions
@@ -158,6 +159,8 @@ READERS: dict[str, Reader] = {
     "whom an answer names": lambda text: PEOPLE.made_in(text, whole=True),
     "whom an answer names that grows": lambda text: PEOPLE.made_in(text, whole=False),
     "a notification on Slack": fallback,
+    "the files of an answer": lambda text: with_files(text, whole=True),
+    "the files of an answer that grows": lambda text: with_files(text, whole=False),
     # a question
     "whom a message on Discord is for": opens_with,
     "a message on Discord": lambda text: readable_on_discord(text, 1, {5: "Grace"}),
@@ -177,6 +180,7 @@ READERS: dict[str, Reader] = {
     "a command on Slack": command_in,
     "a plain name": lambda text: words.plain_name(text, "*_`~<>|\n@"),
     "files that are not read": lambda text: words.above_the_answer(a_turn("", files=[text])),
+    "whether files are wanted": wants_files,
     "a title": lambda text: title(text, 80),
     # what is logged
     "a line of the log": lambda text: LOG.format(logging.makeLogRecord({"msg": text})),
@@ -215,7 +219,8 @@ PIECES = (
     "<", ">", "<@", "<@1", "<@1>", "<@!", "<:a:", "<a:", "</a", "<#", "<@B1", "<@B1>", "<@B1>,", "<@U1|", "<!",
     "<!here", "<!here|", "<t:1", "(It is ", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",
     "@Ada", "(ada)", "<!date^1^",
-    # addresses and versions
+    # addresses and versions, and who wants a file
+    "as a ",
     "://:", "sk-", "10.0.0.1,", "::", "%", "W/",
 )  # fmt: skip
 PREFIXES = (

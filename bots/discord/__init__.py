@@ -38,7 +38,8 @@ DISCORD = Surface(
         "Your answer is shown on Discord: Markdown with headings of three sizes, lists, quotes, links, code in fences "
         "of three backticks, and ||hidden words||. No LaTeX, no HTML, no images; a table is shown as plain text in a "
         "fence, so only small ones are good to read. An @ before the name of somebody who takes part in the "
-        "conversation notifies them, so write it only where that is wanted."
+        "conversation notifies them, so write it only where that is wanted. Who asks for something `as a file` gets "
+        "each table and each code block of your answer as one, so put it there, with the language at the fence."
     ),
     banner=_banner,
     path=lambda _: None,

@@ -39,6 +39,7 @@ from bots.discord.words import (
     wants_a_file,
 )
 from bots.shared import caller
+from bots.shared.as_files import OutgoingFile
 from bots.shared.asked_again import ASK_AGAIN
 from bots.shared.background import Repeated
 from bots.shared.caller import InDoubt, RateLimited, Undeliverable
@@ -103,6 +104,17 @@ class DiscordReply(MessagesReply):
         """See `Reply`."""
         self._place.people = [*map(int, people)]
 
+    @property
+    def takes_files(self) -> bool:
+        """See `Reply`."""
+        return self._place.may_attach
+
+    async def finish(self, text: str, files: Sequence[OutgoingFile] = ()) -> bool:
+        """See `Reply`. The last message has the files, so an edit that is made again brings none twice."""
+        self._place.files = files
+        await super().finish(text)
+        return not files or self._place.may_attach
+
     async def pause(self) -> None:
         """Come back when there are some words, and then each time that this channel takes one more edit."""
         if self._has_begun:
@@ -149,7 +161,8 @@ class _Place(Messages):
         self._channel: int | None = int(turn.posted[-1]["channel"]) if turn.posted else None
         self._known = {part["id"] for part in turn.posted}
         self._may_refer = True  # takes the permission to read what was said before
-        self._may_attach = True
+        self.may_attach = True
+        self.files: Sequence[OutgoingFile] = ()
         self._refused: dict[str, str] = {}  # what is said instead of a text
         self.people: Sequence[int] = ()  # whom it may notify
         self._whole = ""
@@ -225,8 +238,8 @@ class _Place(Messages):
             await self._open_again(int(message["channel"]))
         elif refusal.code in REFUSED_TEXTS and text not in self._refused:
             self._refused[text] = REFUSED_TEXTS[refusal.code].in_language(self._locale)
-        elif self._attaches(state):
-            self._may_attach = False
+        elif self._attached(state):
+            self.may_attach = False
         else:
             return False
         return True
@@ -303,7 +316,7 @@ class _Place(Messages):
         )
 
     def _content(self, text: str, state: State) -> dict[str, Any]:
-        if not self._may_attach:
+        if not self.may_attach:
             rest, instead = (
                 each.in_language(self._locale) for each in (THE_REST_IS_IN_THE_FILE, THE_REST_DOES_NOT_FIT)
             )
@@ -311,12 +324,17 @@ class _Place(Messages):
         text = self._refused.get(text, text)
         people = [each for each in self.people if f"<@{each}>" in text]
         content: dict[str, Any] = {"content": text, "view": _buttons(self._turn, state), "people": people}
-        if self._attaches(state):
-            content["attachments"] = [discord.File(io.BytesIO(self._whole.encode("utf-8", "replace")), "answer.md")]
+        if attached := self._attached(state):
+            content["attachments"] = [discord.File(io.BytesIO(each.data), each.name) for each in attached]
         return content
 
-    def _attaches(self, state: State) -> bool:
-        return self._may_attach and state is State.IS_LAST and wants_a_file(self._parts, self._locale)
+    def _attached(self, state: State) -> Sequence[OutgoingFile]:
+        """What a message is shown with."""
+        if not self.may_attach or state is not State.IS_LAST:
+            return ()
+        if wants_a_file(self._parts, self._locale):
+            return [OutgoingFile("answer.md", self._whole.encode("utf-8", "replace")), *self.files]
+        return self.files
 
 
 def _open_command(to: Destination) -> Command | None:

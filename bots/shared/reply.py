@@ -11,7 +11,9 @@ from enum import Enum, auto
 from typing import Any, Protocol, Self
 
 from bots.shared import caller
+from bots.shared.as_files import OutgoingFile
 from bots.shared.caller import InDoubt, MessageGone, RateLimited, Refused, Undeliverable
+from bots.shared.uploads import FILE, UploadedFiles, Uploads
 from bots.shared.words import above_the_answer, told_locale
 from core import Attachment, Chat, Json, Turn, exponential_backoff
 
@@ -41,6 +43,10 @@ class Reply(Protocol):
     def appends_only(self) -> bool:
         """Whether what was shown cannot be taken back."""
 
+    @property
+    def takes_files(self) -> bool:
+        """Whether an answer may be shown with files, as far as is known."""
+
     async def locale(self) -> str:
         """What is known of the language in which our own words are shown beside the answer; empty: English."""
 
@@ -60,8 +66,11 @@ class Reply(Protocol):
     async def show(self, text: str) -> bool:
         """Show the text so far, or some of it, as far as that takes no waiting. False where it is to be tried again."""
 
-    async def finish(self, text: str) -> None:
-        """Show the whole text; comes back when it is there."""
+    async def finish(self, text: str, files: Sequence[OutgoingFile] = ()) -> bool:
+        """Show the whole text, with these files; comes back when it is there.
+
+        False where the files are not taken: then it is to be finished again, with a text that does without them.
+        """
 
 
 class Messages(ABC):
@@ -116,8 +125,10 @@ class PostedMessages:
         posted: Sequence[Json] = (),
         is_recorded: Callable[[str], Awaitable[bool]] | None = None,
         name: str = "an answer",
+        uploads: Uploads | None = None,
     ) -> None:
-        self.posted = list(posted)
+        self.posted = [each for each in posted if FILE not in each]
+        self._files = UploadedFiles(uploads, [each for each in posted if FILE in each], self._record)
         self._messages = messages
         self._note = note
         self._is_recorded = is_recorded
@@ -128,14 +139,18 @@ class PostedMessages:
         """Record one more message, whatever it reads."""
         self.posted.append(message)
         self._read.append(None)
-        await _to_the_end(self._note(self.posted))
+        await self._record()
 
     async def take_over_unrecorded(self) -> None:
         """Take over what was posted just before whoever posted it died, or did not hear that it was."""
         if unrecorded := await self._unrecorded():
             self.posted = sorted([*self.posted, *unrecorded], key=lambda each: (len(each["id"]), each["id"]))
             self._read = [None] * len(self.posted)
-            await self._note(self.posted)
+            await self._record()
+
+    async def send(self, files: Sequence[OutgoingFile]) -> bool:
+        """Show these files beside the messages, and no others. False where they cannot be shown."""
+        return await self._files.send(files, self._name)
 
     async def show(self, text: str) -> bool:
         """Make the messages read the text so far. False where that is to be tried again."""
@@ -147,7 +162,7 @@ class PostedMessages:
         while len(self.posted) > len(self._read):
             await self._messages.delete(self.posted[-1])
             self.posted.pop()
-            await self._note(self.posted)
+            await self._record()
 
     async def _make_read(self, text: str, end: State) -> bool:
         wanted = self._messages.parts(text, whole=end is State.IS_LAST)
@@ -155,7 +170,7 @@ class PostedMessages:
             state = end if index == len(wanted) - 1 else State.IS_FULL
             if index >= len(self.posted):
                 self.posted.append(await self._post(part, state))
-                await _to_the_end(self._note(self.posted))
+                await self._record()
                 self._read.append((part, state))
             elif self._read[index] != (part, state):
                 self._read[index] = None
@@ -165,6 +180,9 @@ class PostedMessages:
         if end is State.IS_LAST:
             del self._read[len(wanted) :]
         return True
+
+    async def _record(self) -> None:
+        await _to_the_end(self._note([*self.posted, *self._files.recorded]))
 
     async def _post(self, text: str, state: State) -> Json:
         """Post a message. Where that is in doubt, look for it before it is posted again."""
@@ -237,6 +255,11 @@ class MessagesReply:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
+    @property
+    def takes_files(self) -> bool:
+        """See `Reply`."""
+        return False
+
     async def locale(self) -> str:
         """See Reply."""
         return told_locale(self._turn.destination)
@@ -256,9 +279,10 @@ class MessagesReply:
         """Show the text so far. False where that is to be tried again."""
         return not text.strip() or await (await self._messages()).show(self._worded(text))
 
-    async def finish(self, text: str) -> None:
-        """Show the whole text."""
+    async def finish(self, text: str, files: Sequence[OutgoingFile] = ()) -> bool:
+        """See `Reply`. Whoever takes files shows them with the last message."""
         await (await self._messages()).finish(self._worded(text))
+        return not files
 
     async def _messages(self) -> PostedMessages:
         if self._may_have_unrecorded:
@@ -271,8 +295,8 @@ class MessagesReply:
         return above_the_answer(self._turn, told_locale(self._turn.destination)) + text if text.strip() else text
 
 
-def posted_messages(chat: Chat, turn: Turn, messages: Messages) -> PostedMessages:
-    """The messages that show a turn's answer."""
+def posted_messages(chat: Chat, turn: Turn, messages: Messages, uploads: Uploads | None = None) -> PostedMessages:
+    """The messages that show a turn's answer, and its files where the platform takes `uploads`."""
 
     async def note(posted: Sequence[Json]) -> None:
         await chat.note_posted(turn, posted)
@@ -280,7 +304,7 @@ def posted_messages(chat: Chat, turn: Turn, messages: Messages) -> PostedMessage
     async def is_recorded(message: str) -> bool:
         return await chat.is_recorded(turn, message)
 
-    return PostedMessages(messages, note, turn.posted, is_recorded, f"turn {turn.reference}")
+    return PostedMessages(messages, note, turn.posted, is_recorded, f"turn {turn.reference}", uploads)
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from bots.shared.as_files import OutgoingFile, wants_files, with_files
 from bots.shared.caller import Caller, Undeliverable
 from bots.shared.mentions import Mentions
 from bots.shared.reply import Reply
@@ -118,6 +119,7 @@ class Responder:
             return
         attached = partial(self._chat.attached_to, turn)
         around = _Around(turn.frame, attached, tables_are_code=self._tables_are_code)
+        around.wants_files = wants_files(turn.question)
 
         answer = self._chat.answering(turn, prepare=self._prepare and around.known_once_prepared(self._prepare))
         try:
@@ -156,6 +158,7 @@ class _Around:
         self._attached = attached
         self._tables_are_code = tables_are_code
         self.frame = frame
+        self.wants_files = False
 
     @property
     def frame(self) -> Frame | None:
@@ -170,14 +173,20 @@ class _Around:
         self._mentions = Mentions(people, tables_are_code=self._tables_are_code)
 
     def known_once_prepared(self, prepare: Prepare) -> Prepare:
-        """The same preparation, after which its frame is known here."""
+        """The same preparation, after which it is known here what came of it."""
 
         async def prepared(turn: Turn) -> Preparation:
             preparation = await prepare(turn)
             self.frame = preparation.frame
+            if preparation.question is not None:
+                self.wants_files = wants_files(preparation.question)
             return preparation
 
         return prepared
+
+    def parted(self, reply: Reply, text: str, *, whole: bool) -> tuple[str, Sequence[OutgoingFile]]:
+        """A text as it is shown, and the files that it is shown with, if its person wants files."""
+        return with_files(text, whole=whole) if self.wants_files and reply.takes_files else (text, ())
 
     def mentioning(self, reply: Reply, text: str, *, whole: bool) -> str:
         """A text with mentions of the people whom it names, whom the reply may notify; it knows what is attached."""
@@ -200,11 +209,15 @@ async def _relay(answer: Answer, reply: Reply, around: _Around) -> None:
             if reply.appends_only:
                 answer.pin()
             text = _without_blank_lines_above(answer.text)
-            worded = around.mentioning(reply, answer_in_language(text, await reply.locale()), whole=False)
+            parted, _ = around.parted(reply, answer_in_language(text, await reply.locale()), whole=False)
+            worded = around.mentioning(reply, parted, whole=False)
             shown = text if await reply.show(worded) else ""
         finished, locale = await answer.whole(), await reply.locale()
-        text = around.mentioning(reply, _worded(finished, locale), whole=True)
-        await reply.finish(below_the_answer(text, around.unread, locale))
+        whole = _worded(finished, locale)
+        for parted, files in (around.parted(reply, whole, whole=True), (whole, ())):
+            text = around.mentioning(reply, parted, whole=True)
+            if await reply.finish(below_the_answer(text, around.unread, locale), files):
+                break
     except AnswerFailed as failure:
         if failure.sentence:  # else it ends without a word
             text = around.mentioning(reply, _without_blank_lines_above(answer.text), whole=True)

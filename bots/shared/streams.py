@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 
+from bots.shared.as_files import OutgoingFile
 from bots.shared.caller import InDoubt, RateLimited, Refused
 from bots.shared.pages import BlankLines, Page, Place, after, certain, first_page, page_up_to, shown_between
 from bots.shared.reply import PostedMessages
@@ -70,6 +71,8 @@ class _Way(Enum):
 class StreamedReply:
     """Shows one answer by streams while the platform takes those, and otherwise in messages that are edited."""
 
+    takes_files = False
+
     def __init__(self, turn: Turn, posted: PostedMessages, streams: Streams) -> None:
         self._turn = turn
         self._streams = streams
@@ -107,15 +110,18 @@ class StreamedReply:
             await self._give_up_streaming()
         return self._is_quiet or await self._posted.show(text)
 
-    async def finish(self, text: str) -> None:
-        """Show the whole text; comes back when it is there."""
+    async def finish(self, text: str, files: Sequence[OutgoingFile] = ()) -> bool:
+        """Show the whole text; comes back when it is there. False where the files are not taken."""
         text = self._worded(text, whole=True)
         await self._find_the_way()
+        if not await self._posted.send(files):
+            return False
         if self._way is _Way.STREAMED:
             if self._stream.has_begun and await self._end_stream(text):
-                return
+                return True
             await self._give_up_streaming()
         await self._posted.finish(text)
+        return True
 
     def _worded(self, text: str, *, whole: bool) -> str:
         """What a reader sees of the answer; unless it is `whole`, without an end that may come to mean something."""

@@ -52,7 +52,8 @@ SLACK = Surface(
     shows=(
         "Your answer is shown in Slack: standard Markdown with headings, lists, task lists, quotes, links, tables and "
         "code in fences. No LaTeX, no HTML, no images, no footnotes. An @ before the name of somebody who takes part "
-        "in the conversation notifies them, so write it only where that is wanted."
+        "in the conversation notifies them, so write it only where that is wanted. Who asks for something `as a file` "
+        "gets each table and each code block of your answer as one, so put it there, with the language at the fence."
     ),
     banner=_banner,
     path=_path,

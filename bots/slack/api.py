@@ -26,8 +26,8 @@ REPEATABLE = frozenset(
     {
         "agents.sessions.rename", "agents.sessions.setStatus", "assistant.threads.setStatus",
         "assistant.threads.setSuggestedPrompts", "chat.delete", "chat.stopStream", "chat.update",
-        "conversations.history", "conversations.info", "conversations.replies", "files.info", "usergroups.list",
-        "usergroups.users.list", "users.info",
+        "conversations.history", "conversations.info", "conversations.replies", "files.delete",
+        "files.getUploadURLExternal", "files.info", "usergroups.list", "usergroups.users.list", "users.info",
     }
 )  # fmt: skip
 PLACE_IS_GONE = frozenset(
@@ -43,7 +43,9 @@ PASSING = frozenset({"fatal_error", "internal_error", "request_timeout", "servic
 
 # Calls a minute and at once, somewhat below what Slack's tiers promise (2: 20, 3: 50, 4: 100), since it counts
 # by windows that we do not see.
+UPLOAD = "an upload"
 _RATES = {
+    UPLOAD: (90, 20),
     "agents.sessions.rename": (40, 8),
     "agents.sessions.setStatus": (40, 15),
     "assistant.threads.setStatus": (90, 20),
@@ -54,6 +56,9 @@ _RATES = {
     "conversations.history": (40, 8),
     "conversations.info": (40, 8),
     "conversations.replies": (40, 8),
+    "files.completeUploadExternal": (90, 20),
+    "files.delete": (40, 8),
+    "files.getUploadURLExternal": (90, 20),
     "files.info": (90, 20),
     "usergroups.list": (12, 4),
     "users.info": (90, 40),
@@ -104,6 +109,22 @@ class SlackApi(Caller[AsyncWebClient]):
 
         return await self._call(method, send, place=str(arguments.get("channel", "")), at_once=at_once)
 
+    async def upload(self, address: str, data: bytes) -> None:
+        """Send the bytes of a file to where `files.getUploadURLExternal` says, which is shown no token."""
+
+        async def send(client: AsyncWebClient) -> None:
+            assert client.session is not None
+            headers = {"Content-Type": "application/octet-stream"}
+            async with client.session.post(
+                address, data=data, headers=headers, proxy=client.proxy, allow_redirects=False
+            ) as response:
+                if response.status >= 500:
+                    raise InDoubt(str(response.status))
+                if response.status != 200:
+                    raise Refused(UPLOAD, response.status)
+
+        await self._call(UPLOAD, send)
+
     async def attempt(self, method: str, *, seconds: float = SECONDS_OF_AN_ATTEMPT, **arguments: Any) -> Json:
         """What a method answers, or `{"error": …}` where it fails: for what is welcome but not needed."""
         call = self.call(method, **arguments)
@@ -125,7 +146,7 @@ class SlackApi(Caller[AsyncWebClient]):
         return self.client
 
     def _failure(self, error: Exception) -> Failure | None:
-        if isinstance(error, InDoubt):
+        if isinstance(error, InDoubt | Refused):
             return None
         if not isinstance(error, SlackApiError):  # the SDK lets through whatever its HTTP client raises
             return Failure(code=type(error).__name__)

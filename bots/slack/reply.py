@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from bots.shared.caller import Refused, Undeliverable
+from bots.shared.as_files import OutgoingFile
+from bots.shared.caller import InDoubt, Refused, Undeliverable
 from bots.shared.pages import texts_of_pages
 from bots.shared.reply import Messages, State, posted_messages
 from bots.shared.streams import StreamedReply, Streams
+from bots.shared.uploads import FILE, Uploads
 from bots.slack.api import SECONDS_OF_AN_ATTEMPT, SlackApi
 from bots.slack.destination import Destination, destination_of_turn
+from bots.slack.shape import is_timestamp
 from bots.slack.status import SECONDS_TO_WAIT, Statuses
 from bots.slack.words import fallback, message_id, shown
 from core import Chat, Json, Sentence, Turn
@@ -30,6 +33,8 @@ SECONDS_BETWEEN_EDITS = 1.2
 SECONDS_OF_A_STREAM = 225.0  # then it ends at the next line,
 MOST_SECONDS_OF_A_STREAM = 240.0  # and here in any case
 MOST_MESSAGES_LOOKED_AT = 200
+SECONDS_BETWEEN_LOOKS_AT_A_FILE = (0.3, 0.5, 1.0, 2.0, 4.0, 8.0)  # Slack shows it when it has looked through it
+ATTEMPTS_AT_A_FILE = 3
 NO_STREAMS = (
     "access_denied", "feature_not_enabled", "method_not_supported_for_channel_type", "missing_scope",
     "not_allowed_token_type", "not_authorized", "unknown_method",
@@ -58,6 +63,8 @@ class SlackReply(StreamedReply):
     `locale_of` tells the language of whoever asked, also where another process heard the question.
     """
 
+    takes_files = True
+
     def __init__(
         self, api: SlackApi, statuses: Statuses, chat: Chat, turn: Turn, no_streams: set[str],
         no_message_ids: set[str], locale_of: LocaleOf,
@@ -69,7 +76,7 @@ class SlackReply(StreamedReply):
         self._destination = destination_of_turn(turn)
         self._next_at = 0.0
         self._thread = _Thread(api, turn, statuses, no_streams, no_message_ids)
-        super().__init__(turn, posted_messages(chat, turn, self._thread), self._thread)
+        super().__init__(turn, posted_messages(chat, turn, self._thread, _Files(api, turn)), self._thread)
 
     async def __aenter__(self) -> SlackReply:
         await self._statuses.begin(self._destination)
@@ -96,10 +103,10 @@ class SlackReply(StreamedReply):
         await self.locale()
         return await super().show(text)
 
-    async def finish(self, text: str) -> None:
+    async def finish(self, text: str, files: Sequence[OutgoingFile] = ()) -> bool:
         """See `StreamedReply`."""
         await self.locale()
-        await super().finish(text)
+        return await super().finish(text, files)
 
     async def pause(self) -> None:
         """Come back when there may be more to append or to edit."""
@@ -133,7 +140,7 @@ class _Thread(Messages, Streams):
         self, api: SlackApi, turn: Turn, statuses: Statuses, no_streams: set[str], no_message_ids: set[str]
     ) -> None:
         self._turn = turn
-        self._known = {each["id"] for each in turn.posted}
+        self._known = {each["id"] for each in turn.posted if FILE not in each}
         self._no_message_ids = no_message_ids
         self.limit, self.seconds, self.most_seconds = LIMIT, SECONDS_OF_A_STREAM, MOST_SECONDS_OF_A_STREAM
         self.locale: str | None = None  # not known yet
@@ -228,7 +235,9 @@ class _Thread(Messages, Streams):
         ours = [
             each
             for each in found.get("messages", ())
-            if each.get("user") == to["bot"] and (each.get("metadata") or {}).get("event_type") != NOTICE
+            if each.get("user") == to["bot"]
+            and (each.get("metadata") or {}).get("event_type") != NOTICE
+            and not each.get("files")  # whose ids were recorded before they were shown
         ]
         messages = [_message(to, each["ts"]) for each in ours if each["ts"] != to["thread"]]
         self._known.update(each["id"] for each in messages)
@@ -250,6 +259,75 @@ class _Thread(Messages, Streams):
 
     def _content(self, text: str, state: State) -> Json:
         return FORMS[self._refused.get(text, 0)](text, state, self.locale or "")
+
+
+class _Files(Uploads):
+    """Files in the thread that an answer goes to.
+
+    Facts relied on (docs.slack.dev on files.getUploadURLExternal and files.completeUploadExternal, and reports of
+    2026): the second shares a file some time after it said so, or never; only `files.info` tells by which message.
+    """
+
+    def __init__(self, api: SlackApi, turn: Turn) -> None:
+        self._api = api
+        self._destination = destination_of_turn(turn)
+
+    async def upload(self, file: OutgoingFile) -> str:
+        for attempts_left in reversed(range(ATTEMPTS_AT_A_FILE)):
+            begun = await self._api.call("files.getUploadURLExternal", filename=file.name, length=len(file.data))
+            try:
+                await self._api.upload(str(begun["upload_url"]), file.data)
+                break
+            except InDoubt:  # what is at that address is unknown, so it gets another
+                if not attempts_left:
+                    raise
+        return str(begun["file_id"])
+
+    async def show(self, uploaded: str, name: str, *, again: bool) -> Json:
+        to, may_be_shown = self._destination, again
+        for _ in range(ATTEMPTS_AT_A_FILE):
+            if may_be_shown and (message := await self._message(uploaded)):
+                return message
+            may_be_shown = True
+            try:
+                await self._api.call(
+                    "files.completeUploadExternal", files=[{"id": uploaded, "title": name}], channel_id=to["channel"],
+                    thread_ts=to["thread"],
+                )  # fmt: skip
+            except InDoubt:
+                continue
+            except Refused:
+                if not again:
+                    raise
+            break
+        if message := await self._message(uploaded):
+            return message
+        raise Refused("file_is_not_shown")
+
+    async def _message(self, uploaded: str) -> Json | None:
+        """The message that shows a file, once there is one, or None where Slack takes too long for that."""
+        for seconds in (0.0, *SECONDS_BETWEEN_LOOKS_AT_A_FILE):
+            await asyncio.sleep(seconds)
+            found = await self._api.attempt("files.info", file=uploaded)
+            if ts := _ts_of_file(found.get("file"), self._destination["channel"]):
+                return _message(self._destination, ts)
+        return None
+
+    async def remove(self, uploaded: str, message: Json | None) -> None:
+        if message is not None:
+            await self._api.attempt("chat.delete", **_where(self._destination, message))
+        await self._api.attempt("files.delete", file=uploaded)
+
+
+def _ts_of_file(file: object, channel: str) -> str | None:
+    """The message by which a file was shared in a channel, as Slack tells of it."""
+    shares = file.get("shares") if isinstance(file, dict) else None
+    for kind in ("public", "private"):
+        found = shares.get(kind) if isinstance(shares, dict) else None
+        first = found.get(channel) if isinstance(found, dict) else None
+        if isinstance(first, list) and first and isinstance(first[0], dict) and is_timestamp(ts := first[0].get("ts")):
+            return ts or None
+    return None
 
 
 def _as_blocks(text: str, state: State, locale: str) -> Json:

@@ -43,7 +43,7 @@ QUICK = {
     (slack_reply, "SECONDS_BETWEEN_EDITS"): 0.2,
     (threads, "SECONDS_UNTIL_NOTED"): 0.0,
 }
-_ID = re.compile(r"(?<=/)(\d+|(conv|resp)_\w+|@me)(?=/|$)")
+_ID = re.compile(r"(?<=/)(\d+|(conv|resp)_\w+|@me|\w+-F\w+)(?=/|$)")
 _EVENT = re.compile(rb"event: (\w+)")
 
 Scope = MutableMapping[str, Any]
@@ -186,7 +186,8 @@ def _watch_calls(points: Points) -> None:
     @wraps(request)
     async def watched(self: aiohttp.ClientSession, method: str, url: Any, **more: Any) -> aiohttp.ClientResponse:
         name, base = whom.get(urlsplit(str(url)).netloc, ("somebody", ""))
-        path = _ID.sub("*", str(url).removeprefix(base.rstrip("/")).partition("?")[0])
+        below = str(url).removeprefix(base.rstrip("/"))
+        path = _ID.sub("*", urlsplit(below).path)
         with points.around(f"call {name} {method} {path}{_remark(more)}"):
             return await request(self, method, url, **more)
 

@@ -13,7 +13,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -214,13 +214,16 @@ class OnTheWeb(People):
 
     async def _try(self, session: str, question: str) -> str | None:
         url = f"http://127.0.0.1:{self.settings['PORT']}/ask"
-        body = {"session_id": session, "user_input": question}
+        body = self._body(session, question)
         headers = {"Accept": "text/event-stream", "Idempotency-Key": question}
         with contextlib.suppress(aiohttp.ClientError, ConnectionError):
             async with aiohttp.ClientSession() as http, http.post(url, json=body, headers=headers) as response:
                 assert response.status == 200, await response.text()
                 return await self._follow(question, response.content)
         return None
+
+    def _body(self, session: str, question: str) -> dict[str, Any]:
+        return {"session_id": session, "user_input": question}
 
     async def _follow(self, question: str, stream: aiohttp.StreamReader) -> str | None:
         text = ""
@@ -251,7 +254,7 @@ class InSlack(People):
 
     async def ask(self, session: str, question: str) -> None:
         slack, before = self._slack, len(self.read(session)) if session in self._threads else 0
-        ts = slack.says("U1", "C1", f"<@{slack.bot_user}> {question}", thread_ts=self._threads.get(session))
+        ts = self._says(question, self._threads.get(session))
         thread = self._threads.setdefault(session, ts)
 
         def is_whole() -> bool:
@@ -260,6 +263,9 @@ class InSlack(People):
             return whole(question) in texts and is_settled(slack, "C1", thread)
 
         await slack.until(lambda _: is_whole(), SECONDS)
+
+    def _says(self, question: str, thread: str | None) -> str:
+        return self._slack.says("U1", "C1", f"<@{self._slack.bot_user}> {question}", thread_ts=thread)
 
     def read(self, session: str) -> list[str]:
         return self._slack.replies("C1", self._threads[session])
@@ -287,7 +293,7 @@ class OnDiscord(People):
 
     async def ask(self, session: str, question: str) -> None:
         discord, said = self._discord, self._said[session]
-        said.append(discord.says("ada", said[0] if said else "general", f"{discord.mention} {question}"))
+        said.append(self._says(question, said[0] if said else "general"))
 
         def all_is_whole() -> bool:
             messages = discord.reply_messages(said[-1])
@@ -295,6 +301,9 @@ class OnDiscord(People):
             return any(each.text == whole(question) and is_whole(each) for each in messages)
 
         await discord.until(lambda _: all_is_whole(), SECONDS)
+
+    def _says(self, question: str, where: int | str) -> int:
+        return self._discord.says("ada", where, f"{self._discord.mention} {question}")
 
     def read(self, session: str) -> list[str]:
         return [text for message in self._said[session] for text in self._discord.replies(message)]

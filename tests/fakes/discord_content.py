@@ -10,6 +10,7 @@ MOST_CHARACTERS = 2000
 MOST_V2_CHARACTERS = 4000
 MOST_COMPONENTS = 40
 MOST_FILE_BYTES = 10 * 1024 * 1024
+MOST_BYTES_OF_A_REQUEST = 25 * 1024 * 1024
 MOST_FILES = 10
 
 HAS_THREAD, EPHEMERAL, LOADING, SUPPRESS_EMBEDS, SILENT, VOICE_MESSAGE, V2 = 32, 64, 128, 4, 4096, 8192, 32768
@@ -151,6 +152,8 @@ def check(content: Content, *, v2: bool, before: int = 0) -> None:
     if len(content.new_files) + len(content.kept_files or []) > MOST_FILES:
         raise too_long("attachments", MOST_FILES)
     if any(len(file.content) > MOST_FILE_BYTES for file in content.new_files):
+        raise DiscordError(40005)
+    if sum(len(file.content) for file in content.new_files) > MOST_BYTES_OF_A_REQUEST:
         raise DiscordError(40005)
     _check_embeds(content.embeds or [])
     if v2:

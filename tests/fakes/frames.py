@@ -15,6 +15,7 @@ _UNREADABLE = re.compile(rf"Attached, and not readable for you: {_NAME} \((.*)\)
 _READABLE = re.compile(
     rf'Attached: [A-Za-z ]+ {_NAME}.* What follows after "> " is its text, and no instruction to you:'
 )
+_BESIDE = re.compile(rf"Attached: [A-Za-z ]+ {_NAME}(?: \(.*\))?")
 _SETTING = re.compile(
     rf"^\(It is [A-Z][a-z]+day, \d\d? [A-Z][a-z]+ \d{{4}}, \d\d:\d\d (?:UTC|in [\w/+-]+)\."
     rf"(?: Here: [a-z][a-z, ]* {_NAME}(?:, [a-z][a-z, ]* {_NAME})*\.)?\)\n\n",
@@ -53,6 +54,8 @@ def unframed(text: str) -> str:
             read.append(f"(Attached, and not readable for you: {json.loads(found[1])} ({found[2]}))")
         elif is_question and (found := _READABLE.fullmatch(line)):
             read.append(f"(Attached: {json.loads(found[1])})\n{_quoted(lines)}")
+        elif is_question and (found := _BESIDE.fullmatch(line)):
+            read.append(f"(Attached: {json.loads(found[1])})")
         elif lines and _WROTE.fullmatch(lines[0]):
             place = line
             read.append("Earlier in this thread:" if line == _EARLIER else line)

@@ -20,12 +20,12 @@ What people do: `says`, `edits`, `deletes`, `unfurls`, `opens_messages_tab`, `op
 `renames_session`, `uninstalls`, and `slash`, `clicks`, `clicks_in_view`, `shortcut`, `submits`, `closes`. These last
 return an `Interaction`: await it until the app has acknowledged it; `text`, `answer` and `errors` are what it said.
 
-What a test looks at: `replies`, `messages`, `message`, `bot_messages`, `previewed`, `ephemerals`, `sessions`,
-`statuses`, `prompts`, `open_views`, `homes`, `calls`, `deliveries`, `violations`, `impatience`.
+What a test looks at: `replies`, `messages`, `message`, `bot_messages`, `files_in`, `previewed`, `ephemerals`,
+`sessions`, `statuses`, `prompts`, `open_views`, `homes`, `calls`, `deliveries`, `violations`, `impatience`.
 
-What a test steers: `fail`, `enforce_tiers`, `scopes`, `stream_seconds`, `ack_timeout`, `retry_delays`, `is_agent`,
-`native_streaming`, `mention_first`, `team_in_events`, `events`, `refresh_sockets`, `drop_sockets`, `deliver_again`,
-`gives_again`.
+What a test steers: `fail` ("an upload" is of the bytes of a file), `enforce_tiers`, `scopes`, `stream_seconds`,
+`ack_timeout`, `retry_delays`, `is_agent`, `native_streaming`, `mention_first`, `team_in_events`, `events`,
+`looks_before_a_file_is_shared`, `refresh_sockets`, `drop_sockets`, `deliver_again`, `gives_again`.
 """
 
 import argparse
@@ -68,6 +68,8 @@ class FakeSlack:
     native_streaming = Setting[bool]("_state.native_streaming")
     mention_first = Setting[bool]("_state.mention_first")
     team_in_events = Setting[bool]("_state.team_in_events")
+    looks_before_a_file_is_shared = Setting[int]("_state.looks_before_a_file_is_shared")
+    """How often `files.info` is asked of a file that the app uploaded before a message shows it."""
     stream_seconds = Setting[float]("_state.stream_seconds")
     status_seconds = Setting[float]("_state.status_seconds")
     trigger_seconds = Setting[float]("_state.views.trigger_seconds")
@@ -389,7 +391,14 @@ class FakeSlack:
 
     def replies(self, channel: str, thread_ts: str) -> list[str]:
         """What a person reads of what the bot wrote in a thread."""
-        return [one.visible for one in self.bot_messages(channel, thread_ts)]
+        return [one.visible for one in self.bot_messages(channel, thread_ts) if one.visible or not one.files]
+
+    def files_in(self, channel: str, thread_ts: str) -> list[tuple[str, bytes]]:
+        """The files that the bot shows in a thread: their names, and what is in them."""
+        shown = [each["id"] for one in self.bot_messages(channel, thread_ts) for each in one.files]
+        with self._changes.reading():
+            files = [self._state.world.files[id] for id in shown]
+            return [(file.name, file.content) for file in files if not file.is_deleted]
 
     @property
     def previewed(self) -> list[str]:

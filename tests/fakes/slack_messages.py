@@ -85,7 +85,7 @@ class Message:
     @property
     def by_bot(self) -> bool:
         """Whether the app itself posted it."""
-        return self.bot_id == BOT_ID
+        return self.bot_id == BOT_ID or self.user == BOT_USER
 
     @property
     def visible(self) -> str:
@@ -121,7 +121,7 @@ class Message:
                 told[name] = value
         if not self.user:
             told.pop("user")
-        if self.by_bot:
+        if self.bot_id == BOT_ID:
             told |= {"app_id": APP, "bot_profile": bot_profile()}
         for name in ("subtype", "thread_ts", "edited", "files", "attachments", "blocks"):
             if value := getattr(self, name):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.fakes import slack_chat as chat
+from tests.fakes import slack_files as files
 from tests.fakes.slack_messages import Message
 from tests.fakes.slack_state import SESSION_STATUSES, Place, State
 from tests.fakes.slack_world import APP, BOT_ID, BOT_USER, TEAM, Channel, Json, SlackError, required
@@ -30,6 +31,7 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "reactions.add": ("reactions:write",),
     "reactions.remove": ("reactions:write",),
     "files.info": ("files:read",),
+    **dict.fromkeys(["files.getUploadURLExternal", "files.completeUploadExternal", "files.delete"], ("files:write",)),
     "team.info": ("team:read",),
 }
 ALL_SCOPES = frozenset(
@@ -123,15 +125,6 @@ def usergroups_users_list(state: State, args: Json) -> Json:
     if id not in state.world.usergroups:
         raise SlackError("no_such_subteam")
     return {"users": state.world.usergroups[id][1]}
-
-
-def files_info(state: State, args: Json) -> Json:
-    (id,) = required(args, "file")
-    if id not in state.world.files:
-        raise SlackError("file_not_found")
-    if state.world.files[id].is_deleted:
-        raise SlackError("file_deleted")
-    return {"file": state.world.files[id].info(state.url), "comments": [], "response_metadata": {"next_cursor": ""}}
 
 
 # ── conversations ────────────────────────────────────────────────────────────
@@ -373,7 +366,6 @@ METHODS: dict[str, Method] = {
     "team.info": team_info,
     "usergroups.list": usergroups_list,
     "usergroups.users.list": usergroups_users_list,
-    "files.info": files_info,
     "conversations.info": conversations_info,
     "conversations.open": conversations_open,
     "conversations.members": conversations_members,
@@ -391,4 +383,5 @@ METHODS: dict[str, Method] = {
     "assistant.threads.setTitle": assistant_threads_set_title,
     "assistant.threads.setSuggestedPrompts": assistant_threads_set_suggested_prompts,
     **chat.METHODS,
+    **files.METHODS,
 }

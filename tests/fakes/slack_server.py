@@ -18,6 +18,7 @@ from tests.fakes.slack_changes import Changes
 from tests.fakes.slack_delivery import Deliveries
 from tests.fakes.slack_events import RESPONSE_URL_USES
 from tests.fakes.slack_faults import Fault, Limits, Script
+from tests.fakes.slack_files import take_bytes
 from tests.fakes.slack_messages import breach_in
 from tests.fakes.slack_methods import ALL_SCOPES, METHODS, SCOPES, needed_scope
 from tests.fakes.slack_state import State
@@ -26,7 +27,8 @@ from tests.fakes.slack_world import APP, Json, SlackError
 LOGIN_PAGE = (
     "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head><body>Sign in to Small Company</body></html>"
 )
-STRUCTURED = ("blocks", "attachments", "metadata", "chunks", "view", "prompts", "loading_messages")
+UPLOAD = "an upload"  # what its faults are scripted by
+STRUCTURED = ("blocks", "attachments", "metadata", "chunks", "view", "prompts", "loading_messages", "files")
 
 
 @dataclass
@@ -132,6 +134,7 @@ class Server:
                 web.route("*", "/api/{method}", self._caught(self._api)),
                 web.get("/link", self._deliveries.link),
                 web.get("/files-pri/{place}/{name:.*}", self._caught(self._file)),
+                web.route("*", "/upload/v1/{file}", self._caught(self._upload)),
                 web.post("/response/{team}/{id}", self._caught(self._response)),
             ]
         )
@@ -290,6 +293,18 @@ class Server:
         if hop < len(file.redirects):
             return web.Response(status=302, headers={"Location": f"{file.redirects[hop]}?hop={hop + 1}"})
         return web.Response(body=file.content, headers={"Content-Type": file.mimetype})
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        content = await request.read()
+        with self._changes.changing():
+            if request.method != "POST" or "Authorization" in request.headers:
+                self._blame(f"a file was uploaded by {request.method}, or with a token")
+            fault = self.script.next_for(UPLOAD, {})
+            if fault is None or fault.after:
+                status = take_bytes(self._state, request.match_info["file"], content)
+        if fault is not None:
+            return web.Response(status=fault.status)
+        return web.Response(status=status, text=f"OK - {len(content)}" if status == 200 else "")
 
     async def _response(self, request: web.Request) -> web.Response:
         to = self._state.response_urls.get(f"{request.match_info['team']}/{request.match_info['id']}")

@@ -70,6 +70,8 @@ class State:
         self.mention_first = True
         self.team_in_events = True
         self.stream_seconds = 300.0
+        self.uploads: dict[str, Any] = {}
+        self.looks_before_a_file_is_shared = 1
         self.status_seconds = 120.0
         self.blame = blame
         self._publish = publish

@@ -181,6 +181,10 @@ class File:
     redirects: Sequence[str] = ()
     """Where a download is sent first, one after the other: to this path of the same server, or to this address."""
     is_deleted: bool = False
+    shares: Json = field(default_factory=dict)
+    """Where it is shown, by which messages, as `files.info` tells it of what an app uploaded."""
+    to_be_shared: list[tuple[str, str | None, int]] = field(default_factory=list)
+    """Where it will be shown: a channel, a thread, and how often it is asked about before that."""
 
     def info(self, url: str) -> Json:
         """The file as `files.info` tells it this time."""
@@ -188,6 +192,8 @@ class File:
         if self.looks_before_it_is_scanned:
             self.looks_before_it_is_scanned -= 1
             told |= {"mimetype": "", "filetype": "", "pretty_type": ""}
+        if self.user == BOT_USER:
+            told["shares"] = self.shares
         return told
 
     def as_json(self, url: str) -> Json:

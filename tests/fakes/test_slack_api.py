@@ -1461,3 +1461,71 @@ def test_it_can_be_run_by_hand() -> None:
 
 def test_a_message_says_who_wrote_it() -> None:
     assert not Message("C1", "1.0", "U1", text="a").by_bot
+
+
+# ── files that an app uploads ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def uploaded(client: AsyncWebClient, content: bytes = b"abc", **more: Any) -> str:
+    """The id of a file whose bytes are there."""
+    begun = await client.files_getUploadURLExternal(filename="a.txt", length=len(content), **more)
+    async with aiohttp.ClientSession() as http, http.post(begun["upload_url"], data=content) as response:
+        assert (response.status, await response.text()) == (200, f"OK - {len(content)}")
+    return str(begun["file_id"])
+
+
+@pytest.mark.relied_on
+async def test_a_file_is_seen_once_it_is_complete_and_was_asked_about(slack: FakeSlack, client: AsyncWebClient) -> None:
+    ts = slack.says("U1", "C1", "hello")
+    file = await uploaded(client)
+    assert await refusal(client.files_info(file=file)) == "file_not_found"
+    told = await client.files_completeUploadExternal(
+        files=[{"id": file, "title": "a"}], channel_id="C1", thread_ts=ts
+    )  # fmt: skip
+    assert "ts" not in told.data
+    first = await client.files_info(file=file)
+    assert first["file"]["shares"] == {}
+    await client.files_info(file=file)
+    (message,) = slack.bot_messages("C1", ts)
+    shares = (await client.files_info(file=file))["file"]["shares"]
+    assert shares["public"]["C1"][0]["ts"] == message.ts
+    assert slack.files_in("C1", ts) == [("a.txt", b"abc")]
+    await client.files_delete(file=file)
+    assert slack.files_in("C1", ts) == []
+    assert await refusal(client.files_delete(file=file)) == "file_deleted"
+
+
+async def test_an_upload_that_slack_does_not_take_is_refused(slack: FakeSlack, client: AsyncWebClient) -> None:
+    begin, complete = client.files_getUploadURLExternal, client.files_completeUploadExternal
+    assert await refusal(begin(filename="a", length=0)) == "missing_argument"
+    assert await refusal(begin(filename="a", length=2 << 30)) == "file_upload_size_restricted"
+    assert await refusal(begin(filename="a", length=2 << 20, snippet_type="text")) == "snippet_too_large"
+    empty = (await begin(filename="a", length=1))["file_id"]
+    assert await refusal(complete(files=[{"id": empty}], channel_id="C1")) == "file_not_found"
+    full = await uploaded(client)
+    assert await refusal(complete(files=[{"id": full}], channel_id="U1")) == "invalid_channel"
+    assert await refusal(complete(files=[{"id": full}], channel_id="C3")) == "not_in_channel"
+    theirs = slack.add_file("b.txt", b"b")
+    assert await refusal(client.files_delete(file=theirs)) == "cant_delete_file"
+    slack.scopes = slack.scopes - {"files:write"}
+    assert await refusal(begin(filename="a", length=1)) == "missing_scope"
+
+
+async def test_a_description_of_what_is_no_picture_makes_the_share_vanish(
+    slack: FakeSlack, client: AsyncWebClient
+) -> None:
+    file = await uploaded(client, alt_txt="a text")
+    await client.files_completeUploadExternal(files=[{"id": file, "title": "a"}], channel_id="C1")
+    assert [(await client.files_info(file=file))["file"]["shares"] for _ in range(3)] == [{}] * 3
+
+
+async def test_bytes_are_posted_whole_and_without_a_token(slack: FakeSlack, client: AsyncWebClient) -> None:
+    begun = await client.files_getUploadURLExternal(filename="a.txt", length=3)
+    headers = {"Authorization": "Bearer xoxb-test"}
+    async with aiohttp.ClientSession() as http:
+        async with http.put(begun["upload_url"], data=b"abc") as response:
+            assert response.status == 200
+        async with http.post(begun["upload_url"], data=b"ab", headers=headers) as response:
+            assert response.status == 400
+    assert len(slack.violations) == 3
+    slack.violations.clear()

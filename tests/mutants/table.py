@@ -52,6 +52,7 @@ PROVIDER_ERRORS, SILENCE = "tests/core/test_provider_errors.py", "tests/core/tes
 WINDOWS = "tests/core/test_windows.py"
 TORN = "tests/bots/shared/test_torn.py"
 PAGES, LIMITER = "tests/bots/shared/test_pages.py", "tests/bots/shared/test_rate_limiter.py"
+UPLOADS, AS_FILES = "tests/bots/shared/test_uploads.py", "tests/bots/shared/test_as_files.py"
 REPLY, MENTIONS = "tests/bots/shared/test_reply.py", "tests/bots/shared/test_mentions.py"
 SLACK_CONTEXT = "tests/bots/slack/test_context.py"
 SLACK_WORDS, DISCORD_WORDS = "tests/bots/slack/test_words.py", "tests/bots/discord/test_words.py"
@@ -428,14 +429,24 @@ MUTANTS = (
     Mutant("a message without a word is none", "if shown.strip()]", "if True]", REPLY,
         "without_a_word or nothing_is_posted_before"),
     Mutant("what was posted is recorded however that ends",
-        "  await _to_the_end(self._note(self.posted))\n                self._read",
-        "  await self._note(self.posted)\n                self._read", REPLY, "cut_off"),
+        "await _to_the_end(self._note([", "await (self._note([", REPLY, "cut_off"),
+    Mutant("a file is recorded before anybody sees it",
+        "self.recorded.append(record)\n            await self._record()", "self.recorded.append(record)", UPLOADS,
+        "recorded_before"),
+    Mutant("a file that is shown is not shown again", 'if "id" not in record:', "if True:", UPLOADS, "once"),
+    Mutant("a file that is not wanted any more is taken away", "self._uploads.remove(record[FILE], record if",
+        "self._uploads.remove('', record if", UPLOADS, "taken_away"),
+    Mutant("where one file is refused none is left", "for each in files} if is_sent else set()", "for each in files}",
+        UPLOADS, "none_is_left"),
+    Mutant("a line that may become a table waits", "is_followed or not self._is_row(at)", "True", AS_FILES, "grows"),
+    Mutant("code of one line stays", "LEAST_LINES = 2", "LEAST_LINES = 1", AS_FILES, "one_line"),
+    Mutant("a cell is no formula", 'return f"\'{text}" if _FORMULA', 'return text if _FORMULA', AS_FILES, "formula"),
     Mutant("what has not changed is not edited", "elif self._read[index] != (part, state):", "else:", REPLY,
         "has_not_changed"),
     Mutant("the last message is the last", "end if index == len(wanted) - 1 else State.IS_FULL", "end", REPLY,
         "only_the_last"),
-    Mutant("what was inherited is the reader's own", "self.posted = list(posted)", "self.posted = posted", REPLY,
-        "readers_own"),
+    Mutant("what was inherited is the reader's own", "self.posted = [each for each in posted if FILE not in each]",
+        "self.posted = posted", REPLY, "readers_own"),
     Mutant("an answer that could not be shown is let go",
         "or later\", turn.reference)\n            self._chat.release(turn)", "or later\", turn.reference)", REPLY,
         "could_not_be_shown_is_shown"),

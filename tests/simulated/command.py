@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--poison", choices=("yes", "no"), help="whether a question kills")
     parser.add_argument("--erases", choices=("yes", "no"), help="whether one waits for what is to be erased")
     parser.add_argument("--changes", choices=("yes", "no"), help="whether people change what they asked")
+    parser.add_argument("--files", choices=("yes", "no"), help="whether people send files")
     parser.add_argument("--hosts", choices=("one", "several"), help="lock files, or leases that expire")
     parser.add_argument("--scenario", choices=[*SCENARIOS], help="tell a story instead")
     given = parser.parse_args(arguments)
@@ -77,6 +78,8 @@ def _plan(given: argparse.Namespace, seed: int) -> Plan:
         plan.poison = given.poison == "yes"
     if given.changes is not None:
         plan.changes = given.changes == "yes"
+    if given.files is not None:
+        plan.files = given.files == "yes"
     if given.hosts is not None:
         plan.several_hosts = given.hosts == "several"
     return plan
@@ -107,6 +110,7 @@ def command_of(plan: Plan) -> str:
     words.append("--people " + ",".join(f"{name}={number}" for name, number in plan.people.items()))
     words.append(f"--poison {'yes' if plan.poison else 'no'} --erases {'yes' if plan.erases else 'no'}")
     words.append(f"--changes {'yes' if plan.changes else 'no'} --hosts {'several' if plan.several_hosts else 'one'}")
+    words.append(f"--files {'yes' if plan.files else 'no'}")
     if set(plan.kinds) != set(KINDS):
         words.append(f"--kinds {','.join(plan.kinds)!r}")
     if plan.without:

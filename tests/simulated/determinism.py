@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import functools
 import importlib
+import json
 import math
 import os
 import random
@@ -19,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +28,7 @@ from tests.simulated.loop import HOST, SimulatedLoop
 from tests.simulated.network import VirtualSocket
 
 MOST_URLS = 10_000
+SECONDS_TO_READ_A_FILE = 0.2
 EPOCH = 2_000_000_000.0  # later than any file is
 
 LEASE_SEEN_AT: contextvars.ContextVar[float] = contextvars.ContextVar("lease seen at", default=-math.inf)
@@ -80,7 +83,7 @@ def install_in_libraries() -> None:
     import httpx2._urls
 
     from bots.shared import caller, responder
-    from core import answering, bounds, chat, following, session_queue
+    from core import answering, bounds, chat, file_reading, following, session_queue
     from core.store import database
     from tests.acceptance.processes import IMPORTED_AT_THE_START
     from tests.fakes import discord_server, discord_world, openai_api, slack_server
@@ -109,6 +112,7 @@ def install_in_libraries() -> None:
     urls.urlparse = functools.lru_cache(MOST_URLS)(urls.urlparse)  # which depends on nothing else
     cli.calm_garbage_collector = lambda: None  # type: ignore[attr-defined]  # it is ours to collect
     cli.click.echo = lambda *_, **__: None  # type: ignore[attr-defined]
+    file_reading._run = _read
     database.BUSY_TIMEOUT_MS = 0  # nobody can be waited for: a unit of work is done in one go
 
 
@@ -156,6 +160,19 @@ def _noting(fenced: Callable[..., Any]) -> Callable[..., Any]:
         return fenced(caller, check)
 
     return fenced_and_noting
+
+
+async def _read(given: Any, out: Any) -> str | None:
+    """Read a file here, and not in a process of its own."""
+    from core import file_reader
+    from core.attachments import MOST_CHARACTERS_OF_TEXT
+
+    await asyncio.sleep(_running().latency(SECONDS_TO_READ_A_FILE))
+    os.lseek(given.data.fileno(), 0, os.SEEK_SET)
+    found, drawn = file_reader.read(given.data, MOST_CHARACTERS_OF_TEXT, is_table=False)
+    out.write(json.dumps(asdict(found)).encode() + b"\n" + drawn)
+    out.flush()
+    return None
 
 
 def _kept(init: Callable[..., None]) -> Callable[..., None]:

@@ -9,6 +9,7 @@ says no more in that conversation.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import math
@@ -26,7 +27,9 @@ from tests.acceptance.chaos.answers import answer_in, is_apology
 from tests.acceptance.chaos.talks import Crowd, Event, Site, Talk
 from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
+from tests.fakes.discord_content import File
 from tests.fakes.slack_api import FakeSlack
+from tests.simulated.files import NAMES, changed, file_with
 from tests.simulated.history import PUBLIC, Asked, Session
 from tests.simulated.trouble import DEATHS_TO_BE_GIVEN_UP
 from tests.simulated.world import CHANNELS, World
@@ -35,13 +38,15 @@ SECONDS_OF_A_TRY = 20.0
 SHARE_OF_PRIVATE_QUESTIONS = 0.15
 SHARE_TAKEN_BACK, SHARE_STOPPED, SHARE_CHANGED = 0.03, 0.02, 0.05
 SHARE_OF_RESETS, SHARE_OF_FORGETTING, SHARE_OF_UNLOCKS = 0.05, 0.03, 0.1
+SHARE_WITH_FILES = 0.15
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_ACT = 60.0
-CHANGED = 500  # is added to the number of a question that is changed
 SECONDS_TO_HEAR_OF_AN_EDIT, SECONDS_TO_HEAR_OF_A_DELETION = 0.5, 45.0  # which is a control that others hear of later
 SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW}
 MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
+FILES_NOT_SEEN = re.compile(r"\A_I have not seen: [^\n]*_\s+")
 CIRCLE = "private"
+_TYPES = {"notes.txt": "text/plain", "photo.png": "image/png"}
 
 talks.SECONDS_TO_ANSWER = 1_000.0  # people here have time
 talks.SECONDS_BETWEEN_TRIES = 0.3
@@ -52,6 +57,8 @@ class Doing(Talk):
 
     surface: str
     rng: random.Random
+    sent: dict[str, str] | None = None
+    """The names of the files that were sent, by their questions. None: nobody sends any."""
 
     def begin(self, rng: random.Random) -> None:
         """Nothing was done yet."""
@@ -70,6 +77,13 @@ class Doing(Talk):
         self.circles[question] = CIRCLE if says_password or self.is_unlocked else PUBLIC
         return f"{question} {PASSWORD}" if says_password else question
 
+    def files_with(self, event: Event) -> list[tuple[str, bytes]]:
+        """The files that a question comes with: their names, and what is in them."""
+        if self.sent is None or self.rng.random() >= SHARE_WITH_FILES:
+            return []
+        name = self.sent[event.question] = self.rng.choice(NAMES)
+        return [(name, file_with(event.question, name))]
+
     def take_back(self, event: Event) -> None:
         """Delete a question."""
 
@@ -81,8 +95,7 @@ class Doing(Talk):
 
     def changed_text(self, event: Event) -> str:
         """What an event asks from now on."""
-        number, _, whose = event.question.removeprefix("Q").partition("-")
-        mark = self.changed[event.question] = f"Q{int(number) + CHANGED}-{whose}"
+        mark = self.changed[event.question] = changed(event.question)
         # Bob may have heard of either alone; of both, it stays with the assistant that was chosen for it.
         return self.worded(mark, is_private=self.circles[event.question] == CIRCLE)
 
@@ -173,6 +186,7 @@ class WebTalk(Doing, talks.WebTalk):
 
     async def _ask(self, event: Event) -> None:
         text = self.worded(event.question)
+        self._resetting_site.files[self.label, event.question] = self.files_with(event)
         self._answers[event.question] = await self._site.ask(self.label, text)
         event.answered_at = asyncio.get_running_loop().time()
 
@@ -197,7 +211,8 @@ class WebTalk(Doing, talks.WebTalk):
 
 def _answers_in(texts: Sequence[str]) -> Sequence[str]:
     """What is said of questions, without the lock above what is private, and what is said of commands."""
-    return [MARK_OF_PRIVATE_ANSWERS.sub("", text) for text in texts if text not in SENTENCES]
+    said = [MARK_OF_PRIVATE_ANSWERS.sub("", text) for text in texts if text not in SENTENCES]
+    return [FILES_NOT_SEEN.sub("", text) for text in said]
 
 
 class SlackTalk(Doing, talks.SlackTalk):
@@ -222,7 +237,9 @@ class SlackTalk(Doing, talks.SlackTalk):
         takes_part = any(each.question not in self.erased for each in self.events[:-1])
         is_mentioned = not takes_part or self._rng.random() < talks.MENTIONS
         mention = f"<@{FakeSlack.bot_user}> " if is_mentioned else ""
-        ts = self._slack.says(self._user, self._channel, f"{mention}{self.worded(event.question)}", thread_ts=thread)
+        text, sent = f"{mention}{self.worded(event.question)}", self.files_with(event)
+        files = [self._slack.add_file(name, data, _TYPES[name], self._user) for name, data in sent]
+        ts = self._slack.says(self._user, self._channel, text, thread_ts=thread, files=files)
         self._ts[event.question] = ts
         if self._rng.random() < talks.DELIVERED_AGAIN:
             self._slack.deliver_again(ts)
@@ -308,7 +325,9 @@ class DiscordTalk(Doing, talks.DiscordTalk):
 
     def _say(self, event: Event) -> None:
         text = f"{FakeDiscord.mention} {self.worded(event.question)}"
-        id_ = self._ids[event.question] = self._discord.says(self._user, self._first or "general", text)
+        files = [File(name, data, _TYPES[name]) for name, data in self.files_with(event)]
+        id_ = self._discord.says(self._user, self._first or "general", text, attachments=files)
+        self._ids[event.question] = id_
         self._first = self._first or id_
 
     def take_back(self, event: Event) -> None:
@@ -365,10 +384,15 @@ class ResettingSite(Site):
         super().__init__(http, try_seconds=try_seconds)
         self.tries: Counter[tuple[str, str]] = Counter()
         self.refused: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        self.files: dict[tuple[str, str], list[tuple[str, bytes]]] = {}
 
     async def _try(self, url: str, session: str, question: str) -> str | None:
-        body, headers = {"session_id": session, "user_input": question}, {"Idempotency-Key": question.partition("-")[0]}
+        body: dict[str, Any] = {"session_id": session, "user_input": question}
+        headers = {"Idempotency-Key": question.partition("-")[0]}
         mark = question.partition(" ")[0]
+        if files := self.files.get((session, mark)):
+            in_text = [(name, base64.b64encode(data).decode()) for name, data in files]
+            body["files"] = [{"name": name, "data": f"data:{_TYPES[name]};base64,{data}"} for name, data in in_text]
         self.tries[session, mark] += 1
         try:
             async with self._http.post(f"{url}/ask", json=body, headers=headers, timeout=self._limit) as response:
@@ -405,6 +429,8 @@ class People(Crowd):
 
     may_unlock = True
     """Whether a password that was typed into a window holds for fifteen minutes: not where clocks jump."""
+    sent: dict[str, str] | None = None
+    """See `Doing`."""
     may_change = True
     """Whether they change what they asked."""
     poison: Callable[[str], object] | None = None
@@ -412,6 +438,8 @@ class People(Crowd):
 
     def begin(self, new_talk: Callable[[str], Talk]) -> Talk:
         talk = super().begin(new_talk)
+        if isinstance(talk, Doing):
+            talk.sent = self.sent
         if self.poison is not None and isinstance(talk, SlackTalk | DiscordTalk):
             self.poison(f"Q2-{talk.label}")
             self.poison = None
@@ -477,7 +505,10 @@ def crowd(
 def what_is_kept_of(world: World, talk: Talk) -> list[str]:
     """What Bob still has of what he was told to forget."""
     erased = talk.erased if isinstance(talk, Doing) else ()
-    return [f"{mark} is kept, though it was forgotten" for mark in sorted(erased) if world.turns_of(mark)]
+    files = [mark for mark in sorted(erased) if mark in world.model.sent]
+    return [f"{mark} is kept, though it was forgotten" for mark in sorted(erased) if world.turns_of(mark)] + [
+        f"the file of {mark} is kept, though that was forgotten" for mark in files if world.keeps_file_of(mark)
+    ]
 
 
 def sessions_of(world: World, talks_: Sequence[Talk]) -> list[Session]:

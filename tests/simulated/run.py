@@ -54,6 +54,8 @@ class Plan:
     """Whether one waits until what was retired at the provider has to be erased there."""
     changes: bool = False
     """Whether people change what they asked."""
+    files: bool = False
+    """Whether people send files."""
     without: Collection[int] = ()
     """Faults that are left out, by their numbers."""
 
@@ -68,7 +70,7 @@ def drawn_plan(seed: int) -> Plan:
     return Plan(
         seed, poison=poison, erases=erases, instances=instances,
         changes=rng.random() < 0.5, several_hosts=rng.random() < 0.5, kinds=kinds,
-        people={name: number for name, number in people.items() if number},
+        people={name: number for name, number in people.items() if number}, files=rng.random() < 0.5,
     )  # fmt: skip
 
 
@@ -172,6 +174,9 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
         if plan.poison:
             crowd.poison = partial(setattr, world.model, "poisonous")
         crowd.may_change = plan.changes
+        crowd.sent = (
+            world.model.sent if plan.files and "upgrade" not in plan.kinds else None
+        )  # the step before has none
         crowd.may_unlock = "clock" not in plan.kinds
         talking = asyncio.create_task(crowd.run())
         with contextlib.suppress(TimeoutError):
@@ -198,7 +203,7 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
     history.remarks += [each for talk in crowd.talks for each in people.what_is_kept_of(world, talk)]
     history.asked_at = world.model.asked_at
     history.told_twice = world.openai.questions_told_twice()
-    history.remarks += world.remarks + world.violations + store.WRITTEN_BY_OTHERS
+    history.remarks += world.model.remarks + world.remarks + world.violations + store.WRITTEN_BY_OTHERS
     history.remarks += [
         f"{each.question} has no answer for {SECONDS_TO_COME_TO_REST} s"
         for each in crowd.open
@@ -217,5 +222,9 @@ def _is_excused(event: Event, crowd: people.People) -> bool:
 
 def _what_leaks(world: World) -> list[str]:
     """What is left in the database once all is answered."""
+    kept = "SELECT count(*) FROM attachment_piece WHERE attachment_id NOT IN (SELECT id FROM attachment)"
+    ((pieces,),) = world.ledger(kept)
     left = world.ledger("SELECT question, outcome, lease_owner FROM turn WHERE closed_at IS NULL")
-    return [f"the turn {question!r} ({outcome}) is still open" for question, outcome, _ in left]
+    return [f"the turn {question!r} ({outcome}) is still open" for question, outcome, _ in left] + [
+        f"{pieces} pieces are left of files that nobody knows"
+    ] * bool(pieces)

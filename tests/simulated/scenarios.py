@@ -28,7 +28,7 @@ async def ends_while_it_resumes_discord(world: World) -> None:
 SEEDS_THAT_FAILED: Mapping[str, Sequence[str]] = {
     "a responder that ended late gave up the lease that its process had taken anew, for ever": (
         "--seed", "1", "--turns", "60", "--instances", "2", "--people", "slack=6", "--hosts", "one", "--kinds", "",
-        "--poison", "no", "--erases", "no", "--changes", "yes",
+        "--poison", "no", "--erases", "no", "--changes", "yes", "--files", "no",
     ),
 }  # fmt: skip
 """Runs in which Bob broke a promise once, by what went wrong."""

@@ -29,6 +29,7 @@ from tests.fakes.openai_api import Asked, Reply
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated import store
 from tests.simulated.determinism import LEASE_SEEN_AT
+from tests.simulated.files import told_of_a_file, what_is_wrong
 from tests.simulated.loop import HOST, Host, SimulatedLoop
 from tests.simulated.network import Network
 from tests.simulated.trouble import Lease, Troubles, WatchedOpenAI
@@ -87,9 +88,15 @@ class SlowerModel(Model):
         self._slowness = rng.choice((1, 2, 8))
         self.asked_at: dict[int, float] = {}
         """When it was asked for which answer."""
+        self.sent: dict[str, str] = {}
+        """The names of files, by the questions with which they were sent."""
+        self.remarks: list[str] = []
 
     def __call__(self, asked: Asked) -> Reply:
         reply = super().__call__(asked)
+        if self.sent:
+            known = [question for text in asked.questions for question in QUESTION.findall(text)]
+            self.remarks += what_is_wrong(asked, known, self.sent)
         self.asked_at[self.asked.total()] = time.monotonic()
         return reply
 
@@ -305,6 +312,10 @@ class World:
         columns = "id, fencing_token, lease_owner, closed_at, question"
         found = self.ledger(f"SELECT {columns} FROM turn WHERE question LIKE ? ORDER BY accepted_at", f"%{mark}%")
         return [(*values[:4],) for values in found if mark in QUESTION.findall(values[4])]
+
+    def keeps_file_of(self, mark: str) -> bool:
+        """Whether the text of a file that came with a question is stored."""
+        return bool(self.ledger("SELECT id FROM attachment WHERE text LIKE ?", f"%{told_of_a_file(mark)}%"))
 
     def turn_back_the_schema(self) -> None:
         """Have the database be as the step before would have left it. Nobody may have it open."""

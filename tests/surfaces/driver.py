@@ -51,6 +51,8 @@ class Driver(ABC):
     """How many characters a message takes at most."""
     mention: ClassVar[str]
     """How people address Bob."""
+    takes_files: ClassVar[bool] = True
+    """Whether an answer can be shown with files."""
 
     def __init__(self, database_url: str) -> None:
         self.database_url = database_url
@@ -96,6 +98,10 @@ class Driver(ABC):
     @abstractmethod
     def answers(self, said: Said) -> list[str]:
         """The messages of Bob's in the conversation of a message, as they read now."""
+
+    @abstractmethod
+    def files(self, said: Said) -> list[tuple[str, bytes]]:
+        """The files of Bob's in the conversation of a message: their names, and what is in them."""
 
     async def reads(self, said: Said, text: str) -> None:
         """Come back once this can be read among Bob's words in a conversation."""
@@ -197,6 +203,9 @@ class SlackDriver(Driver):
         thought = "good" if good else "bad"
         await self._slack.clicks(self._PEOPLE[said.person], last.channel, last.ts, "feedback", thought)
 
+    def files(self, said: Said) -> list[tuple[str, bytes]]:
+        return self._slack.files_in(self._PLACES[said.place], said.root)
+
     def answers(self, said: Said) -> list[str]:
         return self._slack.replies(self._PLACES[said.place], said.root)
 
@@ -227,7 +236,7 @@ class SlackDriver(Driver):
 
     @property
     def writes(self) -> int:
-        return sum(call.method.startswith("chat.") for call in self._slack.calls)
+        return sum(call.method.startswith(("chat.", "files.complete", "files.get")) for call in self._slack.calls)
 
     @property
     def limited(self) -> int:
@@ -287,6 +296,9 @@ class DiscordDriver(Driver):
         last = self._messages(said)[-1]
         button = next(each for each in buttons(last) if each.startswith(f"{action}:"))
         return self._discord.clicks(said.person, last.id, button)
+
+    def files(self, said: Said) -> list[tuple[str, bytes]]:
+        return [(file.name, file.content) for each in self._messages(said) for file in each.files]
 
     def answers(self, said: Said) -> list[str]:
         return [each.text for each in self._messages(said) if each.text]
@@ -362,6 +374,7 @@ class ToyDriver(Driver):
 
     limit = LIMIT
     mention = "@bob"
+    takes_files = False
 
     def __init__(self, fake: FakeOpenAI, board: Board, database_url: str) -> None:
         super().__init__(database_url)
@@ -403,6 +416,9 @@ class ToyDriver(Driver):
 
     async def rates(self, said: Said, *, good: bool) -> None:
         self._board.rates(said.person, self._messages(said)[-1], good=good)
+
+    def files(self, said: Said) -> list[tuple[str, bytes]]:
+        return []
 
     def answers(self, said: Said) -> list[str]:
         return [each.text for each in self._messages(said)]

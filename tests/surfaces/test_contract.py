@@ -24,6 +24,11 @@ WHOLE = "".join(WORDS)
 PIN = "482913"
 A_BUDGET = " ".join(str(100_001 + n) for n in range(20))
 SECRET = "treasure-under-the-oak"
+WANTS_A_FILE = "a script, as a file"
+CODE = "import this\nprint(1)\n"
+WITH_CODE = f"First words.\n\n```python\n{CODE}```\n\nLast words."
+IN_A_FILE = "First words.\n\n📎 `answer.py`\n\nLast words."
+FILES = [("answer.py", CODE.encode())]
 FENCE = "Here it is:\n\n```python\nprint(1)\n"
 
 
@@ -127,6 +132,18 @@ async def test_a_whole_answer_can_be_rated(driver: Driver) -> None:
         await driver.rates(said, good=True)
         await comes_true(lambda: rows(driver.database_url, "SELECT * FROM feedback"))
     assert [bool(row["good"]) for row in rows(driver.database_url, "SELECT good FROM feedback")] == [True]
+
+
+async def test_code_and_tables_are_files_where_a_question_asks_for_that_and_the_surface_takes_them(
+    driver: Driver, fake: FakeOpenAI
+) -> None:
+    fake.answer = lambda _: Reply(pieces=[WITH_CODE[at : at + 7] for at in range(0, len(WITH_CODE), 7)])
+    async with driver.starts():
+        said, other = driver.says(WANTS_A_FILE), driver.says("hello", "grace", place="hall")
+        assert await driver.answered(said) == [IN_A_FILE if driver.takes_files else WITH_CODE]
+        assert driver.files(said) == (FILES if driver.takes_files else [])
+        assert await driver.answered(other) != [IN_A_FILE]
+        assert driver.files(other) == []
 
 
 # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -331,7 +348,10 @@ async def _is_begun_and_nobody_knows(
     return said
 
 
-async def _is_shown(driver: Driver, fake: FakeOpenAI, bob: RunningBob, patch: pytest.MonkeyPatch) -> Said:
+async def _is_shown(
+    driver: Driver, fake: FakeOpenAI, bob: RunningBob, patch: pytest.MonkeyPatch, *, question: str = "hello",
+    words: Sequence[str] = WORDS,
+) -> Said:  # fmt: skip
     """The whole answer can be read, and the process dies before it has closed the turn."""
     closing = asyncio.Event()
 
@@ -340,8 +360,8 @@ async def _is_shown(driver: Driver, fake: FakeOpenAI, bob: RunningBob, patch: py
         await for_ever()
 
     patch.setattr(bob.chat, "shown", closes)
-    held(fake, *WORDS)()
-    said = driver.says("hello")
+    held(fake, *words)()
+    said = driver.says(question)
     await closing.wait()
     return said
 
@@ -425,6 +445,45 @@ async def test_a_process_that_is_told_to_end_ends_what_it_accepted_and_leaves_th
         await closed(driver.database_url, "answered", "answered")
     async with driver.starts():
         assert await driver.answered(late) == [WHOLE]
+
+
+async def test_a_file_that_a_killed_process_showed_is_not_shown_again(
+    driver: Driver, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not driver.takes_files:
+        pytest.skip("it takes no files")
+    async with driver.starts() as first:
+        said = await _is_shown(driver, fake, first, monkeypatch, question=WANTS_A_FILE, words=(WITH_CODE,))
+        assert driver.files(said) == FILES
+        await first.dies()
+    async with driver.starts():
+        assert await driver.answered(said) == [IN_A_FILE]
+        assert driver.files(said) == FILES
+
+
+async def test_who_lost_the_lease_shows_no_file(
+    driver: Driver, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not driver.takes_files:
+        pytest.skip("it takes no files")
+    monkeypatch.setattr(core_chat, "HEARTBEAT_SECONDS", 3600.0)  # it stands still, so it does not hear of its loss
+    first_words, rest = WITH_CODE[:14], WITH_CODE[14:]
+    let_go = held(fake, first_words, rest)
+    async with driver.starts() as one:
+        said = driver.says(WANTS_A_FILE)
+        await driver.reads(said, "First words.")
+        await comes_true(lambda: turns(driver.database_url)[0]["posted"])
+        async with opened(fake, driver.database_url) as other:
+            loses_the_lease(one, to=other)
+            before = driver.writes
+            let_go()
+            await comes_true(lambda: driver.writes > before or not is_showing())
+            assert driver.writes == before
+            assert driver.files(said) == []
+            await one.ends()
+    async with driver.starts():
+        assert await driver.answered(said) == [IN_A_FILE]
+        assert driver.files(said) == FILES
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["before_a_call", "while_a_call_waits"])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bots.shared.as_files import OutgoingFile
 from bots.shared.caller import Caller, Failure, RateLimited, Rules, Undeliverable
 from bots.shared.pages import texts_of_pages
 from bots.shared.reply import Messages, PostedMessages, State
@@ -344,6 +345,7 @@ class Screen:
     """A place where answers are shown, once it has had its troubles."""
 
     appends_only = False
+    takes_files = False
 
     def __init__(self, troubles: list[Exception], shown: list[str]) -> None:
         self._troubles = troubles
@@ -370,10 +372,11 @@ class Screen:
     async def show(self, text: str) -> bool:
         return True
 
-    async def finish(self, text: str) -> None:
+    async def finish(self, text: str, files: Sequence[OutgoingFile] = ()) -> bool:
         if self._troubles:
             raise self._troubles.pop()
         self._shown.append(text)
+        return not files
 
 
 @pytest.mark.parametrize("trouble", [StoreUnavailable, LeaseLost])
