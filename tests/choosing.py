@@ -38,6 +38,8 @@ POSTGRESQL_BY_TURNS = tuple(f"core/test_{name}.py" for name in (
 # What takes seconds, or one for each reader and wants the machine for itself; and tables about the tests themselves.
 NOT_QUICK = ("core/test_ledger_machine.py", "test_linear_time.py", "test_mutants.py", "test_broken.py")
 
+FEWER_EXAMPLES = {"not thorough": 2, "quick": 4}  # by what `make` selects
+
 # What waits for processes or clocks for seconds: the last test to be begun must not be one of them.
 LONG = ("simulated/", "acceptance/", "test_postgresql.py", "core/test_ledger_machine.py", "core/test_walls.py")
 
@@ -66,8 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in (*on_postgresql[1::2], *by_edits[1::2]):
         item.add_marker("thorough")
     _mark_what_was_met(items)
-    if config.option.markexpr == "not thorough":
-        _draw_fewer(items)
+    if (times := FEWER_EXAMPLES.get(config.option.markexpr)) is not None:
+        _draw_fewer(items, times)
     yield
     if inputs := getattr(config, "workerinput", None):
         items[:] = begun_early(items, [_where(each).startswith(LONG) for each in items], inputs["workercount"])
@@ -89,12 +91,12 @@ def begun_early(tests: Sequence[T], is_long: Sequence[bool], workers: int) -> li
     return [*ordered, *others]
 
 
-def _draw_fewer(items: Sequence[pytest.Item]) -> None:
-    """Have Hypothesis draw half of the examples that each test asks for."""
+def _draw_fewer(items: Sequence[pytest.Item], times: int) -> None:
+    """Have Hypothesis draw so many times fewer examples than each test asks for."""
     for test in {item.function for item in items if isinstance(item, pytest.Function)}:
         if asked_for := getattr(test, "_hypothesis_internal_use_settings", None):
-            half = hypothesis.settings(asked_for, max_examples=-(-asked_for.max_examples // 2))
-            test._hypothesis_internal_use_settings = half
+            fewer = hypothesis.settings(asked_for, max_examples=-(-asked_for.max_examples // times))
+            test._hypothesis_internal_use_settings = fewer
 
 
 def _is_thorough(item: pytest.Item) -> bool:
