@@ -9,13 +9,16 @@ from __future__ import annotations
 import collections
 import functools
 import inspect
+import itertools
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parent
 PROCESSES = {"subprocess", "multiprocessing", "simcord"}
@@ -29,10 +32,16 @@ FIXTURES_THAT_START = {"browser", "discord", "environment", "fake", "postgres", 
 LEDGER = "core/test_ledger.py"  # is quick though it asks a model, in the same process: much is promised of the ledger
 # Of their tests on PostgreSQL every other one is thorough: the ledger's and the leases' are not, nor what both rest on.
 POSTGRESQL_BY_TURNS = tuple(f"core/test_{name}.py" for name in (
-    "begun_at_once", "bounds", "erasing", "guessing", "lookups", "places", "shown", "suspects", "threads",
+    "apps", "attaching", "begun_at_once", "bounds", "erasing", "files", "guessing", "lines", "lookups", "places",
+    "shown", "suspects", "threads",
 ))  # fmt: skip
 # What takes seconds, or one for each reader and wants the machine for itself; and tables about the tests themselves.
 NOT_QUICK = ("core/test_ledger_machine.py", "test_linear_time.py", "test_mutants.py", "test_broken.py")
+
+FEWER_EXAMPLES = {"not thorough": 2, "quick": 4}  # by what `make` selects
+
+# What waits for processes or clocks for seconds: the last test to be begun must not be one of them.
+LONG = ("simulated/", "acceptance/", "test_postgresql.py", "core/test_ledger_machine.py", "core/test_walls.py")
 
 hypothesis.settings.register_profile(
     "quick", max_examples=15, deadline=None, phases=[each for each in hypothesis.Phase if each.name != "shrink"]
@@ -45,9 +54,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return is_spared or None
 
 
-@pytest.hookimpl(tryfirst=True)  # before tests are deselected by their marks
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark what is quick, and what is thorough."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before tests are deselected by their marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Mark what is quick, and what is thorough; and begin what takes long early."""
     for item in items:
         if isinstance(item, pytest.Function) and _is_quick(item):
             item.add_marker("quick")
@@ -58,6 +67,36 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     by_edits = [each for each in items if _params(each).get("driver") == "slack_posted"]
     for item in (*on_postgresql[1::2], *by_edits[1::2]):
         item.add_marker("thorough")
+    _mark_what_was_met(items)
+    if (times := FEWER_EXAMPLES.get(config.option.markexpr)) is not None:
+        _draw_fewer(items, times)
+    yield
+    if inputs := getattr(config, "workerinput", None):
+        items[:] = begun_early(items, [_where(each).startswith(LONG) for each in items], inputs["workercount"])
+
+
+def begun_early(tests: Sequence[T], is_long: Sequence[bool], workers: int) -> list[T]:
+    """The tests of a run in an order in which every third worker begins with those that take long.
+
+    Each worker is given as many as any other, the first ones to the first. Those that are long wait for most of their
+    time, so that others keep the processors busy beside them.
+    """
+    long = [test for test, waits in zip(tests, is_long, strict=True) if waits]
+    others = iter([test for test, waits in zip(tests, is_long, strict=True) if not waits])
+    ordered: list[T] = []
+    for worker in range(workers):
+        size = (len(tests) - len(ordered)) // (workers - worker)
+        own = long[worker // 3 :: -(-workers // 3)] if worker % 3 == 0 else []
+        ordered += [*own, *itertools.islice(others, max(0, size - len(own)))]
+    return [*ordered, *others]
+
+
+def _draw_fewer(items: Sequence[pytest.Item], times: int) -> None:
+    """Have Hypothesis draw so many times fewer examples than each test asks for."""
+    for test in {item.function for item in items if isinstance(item, pytest.Function)}:
+        if asked_for := getattr(test, "_hypothesis_internal_use_settings", None):
+            fewer = hypothesis.settings(asked_for, max_examples=-(-asked_for.max_examples // times))
+            test._hypothesis_internal_use_settings = fewer
 
 
 def _is_thorough(item: pytest.Item) -> bool:
@@ -83,6 +122,40 @@ def _mark_all_but_a_slice(items: Sequence[pytest.Item]) -> None:
         for at, item in enumerate(cases):
             if (at - number) % apart:
                 item.add_marker("thorough")
+
+
+def _mark_what_was_met(items: Sequence[pytest.Item]) -> None:
+    """Of what crosses several tables of cases, each case of each table is met, and not each with each of the others.
+
+    That holds for what starts something. It is met once, or as often as the mark `met(n)` says. The rest is thorough.
+    """
+    tests: collections.defaultdict[str, list[pytest.Item]] = collections.defaultdict(list)
+    for item in items:
+        if len(_cases(item)) > 1 and not any(map(item.get_closest_marker, ("quick", "thorough"))):
+            tests[item.nodeid.partition("[")[0]].append(item)
+    for left in tests.values():
+        mark = left[0].get_closest_marker("met")
+        met: collections.Counter[tuple[int, str]] = collections.Counter()
+        wanted = {case: mark.args[0] if mark else 1 for item in left for case in _cases(item)}
+        while wanted:
+            item = max(left, key=lambda item: _news(item, wanted, met))
+            left.remove(item)
+            met.update(_cases(item))
+            wanted = {case: times for case, times in wanted.items() if met[case] < times}
+        for item in left:
+            item.add_marker("thorough")
+
+
+def _news(item: pytest.Item, wanted: Container[object], met: Mapping[tuple[int, str], int]) -> tuple[int, int]:
+    """How many cases of a test are still wanted, and how seldom all of them were met."""
+    cases = _cases(item)
+    return sum(case in wanted for case in cases), -sum(met[case] for case in cases)
+
+
+def _cases(item: pytest.Item) -> set[tuple[int, str]]:
+    """What a test is given of each table that it crosses."""
+    callspec = getattr(item, "callspec", None)
+    return set() if callspec is None else {*enumerate(callspec._idlist)}
 
 
 def _is_quick(item: pytest.Function) -> bool:

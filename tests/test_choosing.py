@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.choosing import starts_something
+from tests.choosing import begun_early, starts_something
 from tests.fakes.openai_api import FakeOpenAI
 
 
@@ -59,3 +59,18 @@ def test_what_starts_something_is_found_however_it_does(test: object) -> None:
 @pytest.mark.parametrize("test", [names_a_fake_as_a_type, draws])
 def test_what_starts_nothing_is_quick(test: object) -> None:
     assert not starts_something(test)
+
+
+def test_long_tests_are_begun_first_by_every_third_worker_and_none_is_left_out() -> None:
+    tests = [*range(70)]
+    ordered = begun_early(tests, [each >= 60 for each in tests], 7)
+    assert sorted(ordered) == tests
+    assert [ordered[at : at + 10].count(each) for at in (0, 30, 60) for each in range(60, 70)].count(1) == 10
+    assert all(ordered[at] >= 60 for at in (0, 30, 60))
+    assert all(each < 60 for at in (10, 20, 40, 50) for each in ordered[at : at + 10])
+
+
+@pytest.mark.parametrize("long", [0, 1, 9, 10])
+@pytest.mark.parametrize("workers", [1, 2, 7, 20])
+def test_however_few_the_tests_and_many_the_workers_each_test_is_there_once(long: int, workers: int) -> None:
+    assert sorted(begun_early([*range(10)], [each < long for each in range(10)], workers)) == [*range(10)]

@@ -62,7 +62,7 @@ SECONDS_THAT_ARE_ENOUGH = 0.3
 # Four times the text takes four times as long, or 16 times where the time grows with the square of the length.
 TIMES, TOO_MUCH = 4, 9
 
-ONE_IN = 10  # texts that a reader is given in `make test`
+ONE_IN = 20  # texts that a reader is given in `make test`
 
 PRINTABLE: TypeAdapter[str] = TypeAdapter(Printable)
 PROXIES = networks(["10.0.0.0/8"])

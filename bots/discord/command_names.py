@@ -6,6 +6,7 @@ what our sentences call it. Bots are told the English name, whatever was typed.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import discord
@@ -24,8 +25,13 @@ class CommandNames(app_commands.Translator):
     async def translate(
         self, string: app_commands.locale_str, locale: discord.Locale, context: app_commands.TranslationContextTypes
     ) -> str | None:
-        translated = as_it_was_stored(string.message).in_language(locale.value)
-        return None if translated == string.message else translated
+        return _translated(string.message, locale.value)
+
+
+@cache  # discord.py asks a thousand times to compare our commands, and as often to send them; all texts are ours
+def _translated(text: str, locale: str) -> str | None:
+    translated = as_it_was_stored(text).in_language(locale)
+    return None if translated == text else translated
 
 
 async def registered_commands(client: discord.Client, application: int) -> list[Any]:

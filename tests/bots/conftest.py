@@ -262,7 +262,7 @@ def turns(database_url: str) -> Sequence[dict[str, Any]]:
 async def comes_true(check: Callable[[], object]) -> None:
     """Come back once something is true of the database."""
     async with asyncio.timeout(SECONDS):
-        pause = 0.01
+        pause = 0.025
         while not check():
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.2)  # looking takes time from whoever is to make it true

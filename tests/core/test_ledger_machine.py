@@ -50,7 +50,7 @@ from tests.core.fixtures.database import new_engine
 STEPS = int(os.environ.get("BOB_LEDGER_STEPS", "0"))
 SEED = int(os.environ.get("BOB_LEDGER_SEED", "0")) or random.randrange(1, 2**32)
 STEPS_OF_AN_EXAMPLE = 50
-EXAMPLES = 8
+EXAMPLES = 5
 EXAMPLES_OF_A_SEED = 20  # in a long run
 STEPS_A_SECOND = 10  # of the slowest machine, in a long run
 

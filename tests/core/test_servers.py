@@ -132,6 +132,7 @@ SCENARIOS: dict[str, Callable[[Chat, Running], Awaitable[None]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.met(3)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("name", SERVERS)
 async def test_whatever_the_server_it_answers_or_one_sentence_is_told(

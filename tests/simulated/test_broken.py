@@ -9,12 +9,6 @@ import pytest
 from tests.broken.builds import ROOT, BrokenBuild
 from tests.simulated.broken import SUBTLE, TO_FIND, WHERE, is_found
 
-QUICKLY_FOUND = "keys-of-all-sessions-are-one"
-CASES = [
-    pytest.param(each, marks=[] if each.name == QUICKLY_FOUND else pytest.mark.thorough, id=each.name)
-    for each in TO_FIND
-]
-
 
 @pytest.mark.parametrize("build", SUBTLE, ids=lambda build: build.name)
 def test_each_subtle_build_is_one_change_of_the_present_source_that_still_can_be_read(build: BrokenBuild) -> None:
@@ -23,6 +17,7 @@ def test_each_subtle_build_is_one_change_of_the_present_source_that_still_can_be
     assert {each.name for each in TO_FIND} == set(WHERE)
 
 
-@pytest.mark.parametrize("build", CASES)
+@pytest.mark.thorough
+@pytest.mark.parametrize("build", TO_FIND, ids=lambda build: build.name)
 def test_a_broken_build_is_found(build: BrokenBuild) -> None:
     assert is_found(build)

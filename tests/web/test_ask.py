@@ -68,6 +68,7 @@ async def test_a_session_remembers_and_sessions_do_not_mix(fake: FakeOpenAI, dat
     assert second == "You asked: Q2-b. Before that you asked: Q1-b."
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("session", ["a", "A", "a ", " a", "á", "a/b", "web:public:a", "a" * 200])
 async def test_a_session_is_named_by_every_character_of_its_id(fake: FakeOpenAI, sqlite_url: str, session: str) -> None:
     async with served(fake, sqlite_url) as site:

@@ -139,6 +139,7 @@ BAD: dict[str, bytes] = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("body", BAD.values(), ids=BAD)
 async def test_what_is_no_question_is_refused_with_one_sentence_and_stores_nothing(
     sqlite_url: str, body: bytes, caplog: pytest.LogCaptureFixture

@@ -116,6 +116,7 @@ async def test_the_transcript_names_the_files_of_each_question(fake: FakeOpenAI,
     assert stored(sqlite_url) == (0, 0)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", UNREADABLE)
 async def test_a_file_that_cannot_be_read_costs_nothing_else(name: str, fake: FakeOpenAI, sqlite_url: str) -> None:
     asked = seen(fake)

@@ -101,6 +101,7 @@ def test_the_start_says_where_any_name_will_do(sqlite_url: str, settings: dict[s
 # ── a slash too many ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("method", "path", "location"),
     [

@@ -60,6 +60,7 @@ def mistakes(secret: str) -> dict[str, Wrong]:
     }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", mistakes(PASSWORD))
 async def test_an_answer_to_a_mistake_never_repeats_what_was_sent(
     sqlite_url: str, name: str, caplog: pytest.LogCaptureFixture
@@ -72,6 +73,7 @@ async def test_an_answer_to_a_mistake_never_repeats_what_was_sent(
     assert PASSWORD not in contents(sqlite_url)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("path", [f"/{PASSWORD}", f"/static/{PASSWORD}", f"/turns/{PASSWORD}/stop", f"/?q={PASSWORD}"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_a_path_is_never_repeated(sqlite_url: str, method: str, path: str) -> None:

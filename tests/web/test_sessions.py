@@ -198,6 +198,7 @@ async def test_a_session_in_which_nothing_was_asked_can_be_deleted(database_url:
 # ── ids of any shape ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("session", ["a/b", "a b", "ü", "%", "a?b#c", "..", "x/turns", "'; --", "%_"])
 async def test_any_session_can_be_reached_by_its_id(fake: FakeOpenAI, database_url: str, session: str) -> None:
     async with served(fake, database_url, **WITH_KEY) as site:

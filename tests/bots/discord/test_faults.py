@@ -61,6 +61,7 @@ BREAKS: dict[str, Breaks] = {
 EVERY_BREAK = pytest.mark.parametrize("broken", BREAKS)
 
 
+@pytest.mark.one_in(2)
 @EVERY_BREAK
 async def test_a_thread_that_cannot_be_opened_at_once_is_opened_once(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, broken: str
@@ -74,6 +75,7 @@ async def test_a_thread_that_cannot_be_opened_at_once_is_opened_once(
         assert [thread.id for thread in discord.threads("general")] == [message] == [shown.channel.id]
 
 
+@pytest.mark.one_in(2)
 @EVERY_BREAK
 async def test_a_commands_answer_is_whole_whatever_goes_wrong_with_it(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, broken: str
@@ -113,6 +115,7 @@ async def test_a_stop_is_heard_though_its_acknowledgement_is_lost(
         assert "_Stopped._" in await answer(discord, message)
 
 
+@pytest.mark.one_in(2)
 @EVERY_BREAK
 async def test_a_long_answer_comes_whole_though_a_later_message_of_it_goes_wrong(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, broken: str

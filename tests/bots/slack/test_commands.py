@@ -611,6 +611,7 @@ def text_of(view: dict[str, Any]) -> str:
     return str(view["blocks"][0]["text"]["text"])
 
 
+@pytest.mark.one_in(2)
 @REFUSALS
 async def test_a_shortcut_of_somebody_who_may_not_ask_opens_no_window_to_forget_in(
     slack: FakeSlack, bob: Start, user: str, channel: str, settings: dict[str, Any], sentence: str
@@ -623,6 +624,7 @@ async def test_a_shortcut_of_somebody_who_may_not_ask_opens_no_window_to_forget_
         assert (text_of(view), view["submit"]) == (sentence, None)
 
 
+@pytest.mark.one_in(2)
 @REFUSALS
 async def test_nothing_is_forgotten_for_somebody_who_may_not_ask_any_more_when_they_confirm_it(
     slack: FakeSlack, bob: Start, sqlite_url: str, user: str, channel: str, settings: dict[str, Any], sentence: str
@@ -638,6 +640,7 @@ async def test_nothing_is_forgotten_for_somebody_who_may_not_ask_any_more_when_t
         assert "confidential" in contents(sqlite_url)
 
 
+@pytest.mark.one_in(2)
 @REFUSALS
 async def test_no_password_opens_anything_for_somebody_who_may_not_ask_any_more_when_they_send_it(
     slack: FakeSlack, bob: Start, assistants: Path, user: str, channel: str, settings: dict[str, Any], sentence: str
@@ -653,6 +656,7 @@ async def test_no_password_opens_anything_for_somebody_who_may_not_ask_any_more_
         assert await ask(slack, user, channel, "one") == "model-of-ann"
 
 
+@pytest.mark.one_in(2)
 @REFUSALS
 async def test_what_somebody_who_may_not_ask_thinks_of_an_answer_is_not_kept(
     slack: FakeSlack, bob: Start, sqlite_url: str, user: str, channel: str, settings: dict[str, Any], sentence: str
