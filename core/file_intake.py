@@ -26,6 +26,8 @@ from core.wording import LARGER
 logger = logging.getLogger(__name__)
 
 BYTES_OF_A_TOKEN = 3
+RESTS_OF_THE_STORE = 3.0  # times as long as it took to store a piece, since others have to store something as well
+LONGEST_REST = 0.1
 SECONDS_FOR_ALL = 60.0  # files of a question; whoever asks waits for it
 NO_FILES = Sentence("no files are taken here")
 TOO_MANY = Sentence("so many files are not taken with one question")
@@ -149,7 +151,10 @@ class FileIntake:
             for number in range(math.ceil(attachment.kept / BYTES_OF_A_PIECE)):
                 piece = read.piece(number * BYTES_OF_A_PIECE, BYTES_OF_A_PIECE)
                 async with self._writing:
+                    began = asyncio.get_running_loop().time()
                     await self._store.attachments.add_piece(attachment.id, number, piece)
+                    took = asyncio.get_running_loop().time() - began
+                    await asyncio.sleep(min(RESTS_OF_THE_STORE * took, LONGEST_REST))
 
     async def _keep(self, session: str, place: int, given: GivenFile, read: FileRead, turn: Turn | None) -> Attachment:
         """Keep what is known of a file; without what it holds, where there is no room for that.
