@@ -39,6 +39,8 @@ from core.wording import LARGER
 logger = logging.getLogger(__name__)
 
 BYTES_OF_A_TOKEN = 3
+RESTS_OF_THE_STORE = 3.0  # times as long as it took to store a piece, since others have to store something as well
+LONGEST_REST = 0.1
 SECONDS_FOR_ALL = 60.0  # files of a question; whoever asks waits for it
 SECONDS_TO_TRANSCRIBE = 45.0  # all recordings of a turn in hand, fetched before that: less than it is prepared for
 NO_FILES = Sentence("no files are taken here")
@@ -183,7 +185,10 @@ class FileIntake:
             for number in range(math.ceil(attachment.kept / BYTES_OF_A_PIECE)):
                 piece = read.piece(number * BYTES_OF_A_PIECE, BYTES_OF_A_PIECE)
                 async with self._writing:
+                    began = asyncio.get_running_loop().time()
                     await self._store.attachments.add_piece(attachment.id, number, piece)
+                    took = asyncio.get_running_loop().time() - began
+                    await asyncio.sleep(min(RESTS_OF_THE_STORE * took, LONGEST_REST))
 
     async def _transcribed(self, given: GivenFile, media_type: str, until: float) -> FileRead:
         """What is said in a recording, of which nothing else is kept."""

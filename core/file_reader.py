@@ -15,12 +15,14 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
+from xml.parsers import expat
 
 LONGEST_SIDE = 1_600  # px, of a picture as it is sent: about 1,900 tokens
 PIXELS_OF_A_TOKEN = 32  # on each side
@@ -30,13 +32,19 @@ MOST_ROWS, MOST_COLUMNS, MOST_SHEETS, LONGEST_CELL = 1_000, 100, 20, 500
 MOST_ENTRIES, MOST_ENTRIES_LISTED = 10_000, 200
 MOST_UNPACKED_BYTES, MOST_TIMES_UNPACKED = 200_000_000, 100
 TOKENS_OF_A_PAGE = 2_000  # its text and its picture
-SECONDS_FOR_TEXT = 5.0  # of a PDF, which is readable without
+SECONDS_FOR_TEXT = 3.0  # of a processor: of a PDF, which is readable without, and for counting rows
+SECONDS_BETWEEN_ALARMS = 0.5
+BYTES_AT_ONCE = 1 << 16
+MOST_SLIDES = 1_000
+LONGEST_NAME = 200  # of an entry of an archive
+LONGEST_ESCAPE = 200
 BYTES_OF_HEAD = 4_096
 MOST_BYTES_OF_MOOV = 16_000_000
 NICENESS = 10
 BYTES_OF_RESULT = 64_000_000
 
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF87a": "GIF", b"GIF89a": "GIF"}
+_BMP = re.compile(rb"BM.{4}\0{4}", re.DOTALL)
 _ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _RECORDINGS = {
     b"OggS": "audio/ogg", b"fLaC": "audio/flac", b"ID3": "audio/mpeg", b"\xff\xfb": "audio/mpeg",
@@ -45,6 +53,7 @@ _RECORDINGS = {
 _FILMS = re.compile(rb"\x80theora|BBCD\0|\x86[\x80-\xff]V_[A-Z]|matroska", re.DOTALL)  # in Ogg, and in what WebM is of
 _PICTURES_OF_A_FILM = re.compile(rb"hdlr.{8}vide", re.DOTALL)  # in MP4
 _AAC = (b"\xff\xf1", b"\xff\xf9")
+_ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
 
 
@@ -79,17 +88,25 @@ def read(file: BinaryIO, most_characters: int, *, is_table: bool) -> Read:
             return read_picture(file, picture)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return read_picture(file, "WEBP")
+    if _BMP.match(head):
+        return read_picture(file, "BMP")
     if head.startswith(b"%PDF-"):
         return read_pdf(file, most_characters), b""
     if head.startswith(_ZIPS):
         return read_zip(file, most_characters), b""
     if head.startswith(b"\xd0\xcf\x11\xe0"):
-        raise Unreadable("it is encrypted, or of a kind of Office before 2007")
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
-        raise Unreadable("pictures of this kind cannot be read: a JPEG or PNG can")
+        is_encrypted = _ENCRYPTED_OFFICE in file.read()
+        raise Unreadable("it is encrypted" if is_encrypted else "it is encrypted, or of a kind of Office before 2007")
+    if is_heif(head):
+        return read_picture(file, _registered("AVIF" if b"avi" in head[8:64] else "HEIF"))
     if media_type := recording_in(file, head):
         return Found("recording", "text", media_type=media_type), b""  # what is said in it others write down
     return read_text(file, head, most_characters, is_table=is_table), b""
+
+
+def is_heif(head: bytes) -> bool:
+    """Whether a file that begins so is a picture as phones take it, or in AVIF."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF
 
 
 # ── recordings ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -147,6 +164,22 @@ def read_picture(file: BinaryIO, kind: str) -> Read:
     return Found("picture", "image", about, media_type=media_type, tokens=tokens), drawn
 
 
+def _registered(kind: str) -> str:
+    """The same, once Pillow knows how to read it, with as few threads as that takes. Raises Unreadable."""
+    try:
+        if kind == "AVIF":
+            from PIL import AvifImagePlugin
+
+            AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        else:
+            from pi_heif import register_heif_opener
+
+            register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+    except ImportError:
+        raise Unreadable("pictures of this kind cannot be read: a JPEG or PNG can") from None
+    return kind
+
+
 def _drawn(picture: Any, *, as_png: bool) -> tuple[bytes, str]:
     if as_png:
         file = io.BytesIO()
@@ -178,13 +211,33 @@ def read_pdf(file: BinaryIO, most_characters: int) -> Found:
     if not pages:
         raise Unreadable("it has no pages")
     text = Text(most_characters)
-    until = time.monotonic() + SECONDS_FOR_TEXT
-    with contextlib.suppress(Exception):  # the model reads the pages themselves
+    with contextlib.suppress(Exception), _alarm(SECONDS_FOR_TEXT):  # the model reads the pages themselves
         for number, page in enumerate(document.pages, start=1):
-            if time.monotonic() > until or not text.add(f"Page {number}:\n{page.extract_text()}\n"):
+            if not text.add(f"Page {number}:\n{page.extract_text()}\n"):
                 break
     about = "1 page" if pages == 1 else f"{pages:,} pages"
     return Found("PDF", "pdf", about, None, "application/pdf", pages * TOKENS_OF_A_PAGE, text.text)
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in what takes a processor for longer, again and again, since readers catch much.
+
+    Windows cannot do that.
+    """
+
+    def raise_it(*_: object) -> None:
+        raise TimeoutError
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.signal(signal.SIGPROF, raise_it)
+    signal.setitimer(signal.ITIMER_PROF, seconds, SECONDS_BETWEEN_ALARMS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def read_zip(file: BinaryIO, most_characters: int) -> Found:
@@ -192,52 +245,173 @@ def read_zip(file: BinaryIO, most_characters: int) -> Found:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         names = {entry.filename for entry in entries}
+        reader = next((reader for parts, reader in _DOCUMENTS.items() if names.issuperset(parts)), None)
+        if reader is None:
+            return _listed(entries, most_characters)
         unpacked = sum(entry.file_size for entry in entries)
-    is_document = "word/document.xml" in names
-    if is_document or "xl/workbook.xml" in names:
         too_much = len(entries) > MOST_ENTRIES or unpacked > MOST_UNPACKED_BYTES
         if too_much or unpacked > MOST_TIMES_UNPACKED * max(_size_of(file), 100_000):
             raise Unreadable("it would unpack to too much")
-        file.seek(0)
-        return read_document(file, most_characters) if is_document else read_workbook(file, most_characters)
+        if any(entry.flag_bits & 1 for entry in entries):
+            raise Unreadable("it is encrypted")
+        return reader(archive, most_characters)
+
+
+def _listed(entries: Sequence[zipfile.ZipInfo], most_characters: int) -> Found:
     text = Text(most_characters)
     for entry in entries[:MOST_ENTRIES_LISTED]:
-        text.add(f"{entry.filename} ({entry.file_size:,} bytes)\n")
-    about = f"{len(entries):,} entries" + ("" if len(entries) <= MOST_ENTRIES_LISTED else ", the first listed")
-    return Found("archive", "text", f"{about}, which are not read", text=text.text)
+        text.add(f"{' '.join(entry.filename.split())[:LONGEST_NAME]} ({entry.file_size:,} bytes)\n")
+    first = "" if len(entries) <= MOST_ENTRIES_LISTED else ", the first listed"
+    about = (
+        "1 entry, which is not read" if len(entries) == 1 else f"{len(entries):,} entries{first}, which are not read"
+    )
+    return Found("archive", "text", about, text=text.text)
 
 
-def read_document(file: BinaryIO, most_characters: int) -> Found:
+def read_word(archive: zipfile.ZipFile, most_characters: int) -> Found:
     """Take the text of a document of Word, with its tables."""
-    from docx import Document
-    from docx.text.paragraph import Paragraph
-
     text = Text(most_characters)
-    for block in Document(file).iter_inner_content():
-        if isinstance(block, Paragraph):
-            is_room = text.add(f"{block.text}\n")
-        else:
-            is_room = all([text.add(" | ".join(cell.text for cell in row.cells) + "\n") for row in block.rows])
-        if not is_room:
-            break
+    Words(text).read(archive, "word/document.xml")
     return Found("document", "text", f"its text, without pictures{text.cut}", text=text.text)
 
 
-def read_workbook(file: BinaryIO, most_characters: int) -> Found:
+def read_slides(archive: zipfile.ZipFile, most_characters: int) -> Found:
+    """Take the text of the slides of PowerPoint, in their order."""
+    places = {each.get("Id"): each.get("Target", "") for each in _all_of(archive, _RELATIONS, "Relationship")}
+    ids = [each.get("r:id") for each in _all_of(archive, _PRESENTATION, "sldId")]
+    slides = [f"ppt/{places[each]}" if places[each][0] != "/" else places[each][1:] for each in ids if places.get(each)]
+    text = Text(most_characters)
+    for number, slide in enumerate(slides[:MOST_SLIDES], start=1):
+        if not text.add(f"Slide {number}:\n") or not Words(text).read(archive, slide):
+            break
+    about = "1 slide" if len(slides) == 1 else f"{len(slides):,} slides"
+    return Found("presentation", "text", f"{about}, their text without pictures{text.cut}", text=text.text)
+
+
+def read_open_document(archive: zipfile.ZipFile, most_characters: int) -> Found:
+    """Take the text of a document, table or presentation of OpenDocument."""
+    if _all_of(archive, _MANIFEST, "encryption-data"):
+        raise Unreadable("it is encrypted")
+    text = Text(most_characters)
+    Words(text, also_in=("p", "h")).read(archive, "content.xml")
+    with archive.open("mimetype") as file:
+        media_type = file.read(BYTES_OF_HEAD)
+    kinds = {b"spreadsheet": "table", b"presentation": "presentation"}
+    kind = next((kind for part, kind in kinds.items() if part in media_type), "document")
+    return Found(kind, "text", f"its text, without pictures{text.cut}", text=text.text)
+
+
+_NOT_SHOWN = ("pPr", "rPr", "Fallback", "moveFrom", "tracked-changes", "annotation", "binary-data")
+_SPACES = {"tab": "\t", "br": "\n", "cr": "\n", "line-break": "\n"}
+
+
+class Words:
+    """Adds what is written in XML of Office or OpenDocument to a text, with cells between bars, a row on a line.
+
+    Words are in elements "t" and `also_in` these; names are taken without their namespaces. Of a document type, in
+    which entities are declared, nothing is read.
+    """
+
+    def __init__(self, text: Text, also_in: Sequence[str] = ()) -> None:
+        self._text = text
+        self._has_words = ("t", *also_in)
+        self._within = 0  # elements that have words
+        self._hidden = 0  # elements, from one that is not shown on
+        self._cells = 0
+        self._gap = ""  # before the next word
+        self._is_room = True
+
+    def read(self, archive: zipfile.ZipFile, part: str) -> bool:
+        """Add what is in a part of an archive; whether there was room for it. Raises Unreadable, and as expat does."""
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartElementHandler, parser.EndElementHandler = self._begin, self._end
+        parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = self._write, _refuse
+        until = time.process_time() + SECONDS_FOR_TEXT
+        with archive.open(part) as file:
+            while self._is_room and (piece := file.read(BYTES_AT_ONCE)):
+                parser.Parse(piece)
+                if time.process_time() > until:
+                    raise Unreadable("it takes too long to read")
+        if self._is_room:
+            parser.Parse(b"", True)
+        return self._is_room
+
+    def _begin(self, name: str, attributes: dict[str, str]) -> None:
+        name = name.rpartition(":")[2]
+        if self._hidden or name in _NOT_SHOWN:
+            self._hidden += 1
+            return
+        self._within += name in self._has_words
+        self._cells += name in ("tc", "table-cell")
+        if name in _SPACES:
+            self._add(_SPACES[name])
+        elif name == "s" and self._within:  # spaces of OpenDocument
+            count = attributes.get("text:c", "1")
+            self._add(" " * min(int(count) if count.isdecimal() else 1, LONGEST_NAME))
+
+    def _end(self, name: str) -> None:
+        if self._hidden:
+            self._hidden -= 1
+            return
+        name = name.rpartition(":")[2]
+        self._within -= name in self._has_words
+        if name in ("p", "h"):
+            self._gap = self._gap or " " if self._cells else ""
+            if not self._cells:
+                self._add("\n")
+        elif name in ("tc", "table-cell"):
+            self._cells -= 1
+            self._gap = (self._gap if "|" in self._gap else "") + " | "
+        elif name in ("tr", "table-row"):
+            self._gap = ""
+            self._add("\n")
+
+    def _write(self, words: str) -> None:
+        if self._within and not self._hidden:
+            self._add(words)
+
+    def _add(self, words: str) -> None:
+        gap, self._gap = self._gap, ""
+        self._is_room = self._is_room and self._text.add(gap + words)
+
+
+def _all_of(archive: zipfile.ZipFile, part: str, name: str) -> list[dict[str, str]]:
+    """The attributes of all elements of a name. Raises Unreadable, and as expat does."""
+    found: list[dict[str, str]] = []
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.StartElementHandler = lambda each, has: found.append(has) if each.rpartition(":")[2] == name else None
+    with archive.open(part) as file:
+        while piece := file.read(BYTES_AT_ONCE):
+            parser.Parse(piece)
+    parser.Parse(b"", True)
+    return found
+
+
+def _refuse(*_: object) -> None:
+    raise ValueError
+
+
+def read_workbook(archive: zipfile.ZipFile, most_characters: int) -> Found:
     """Take the first rows of each sheet of a workbook of Excel, as commas part them."""
+    os.environ["OPENPYXL_LXML"] = "False"  # what is read with lxml where it is installed would be something else
     from openpyxl import load_workbook
 
-    workbook = load_workbook(file, read_only=True, data_only=True, keep_links=False)
+    workbook = load_workbook(cast(BinaryIO, archive.fp), read_only=True, data_only=True, keep_links=False)
+    until = time.process_time() + SECONDS_FOR_TEXT
     text = Text(most_characters)
     told: list[str] = []
     sheets = workbook.worksheets
     for sheet in sheets[:MOST_SHEETS]:
         text.add(f"Sheet {sheet.title}:\n")
-        rows = _counted(sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS))
-        shown, count = add_rows(text, map(_cells, rows))
-        told.append(f"{_rows(shown, count)} of sheet {sheet.title}" if len(sheets) > 1 else _rows(shown, count))
-    more = f"; {len(sheets) - MOST_SHEETS} sheets more" if len(sheets) > MOST_SHEETS else ""
-    return Found("table", "text", "; ".join(told) + more, text=text.text)
+        rows = add_rows(text, map(_cells, sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS)), until)
+        told.append(f"{rows} of sheet {sheet.title}" if len(sheets) > 1 else rows)
+        if time.process_time() > until:
+            break
+    more = len(sheets) - len(told)
+    told += ["1 sheet more" if more == 1 else f"{more} sheets more"] if more else []
+    return Found("table", "text", "; ".join(told), text=text.text)
 
 
 def _cells(row: Sequence[object]) -> list[str]:
@@ -248,16 +422,22 @@ def _cells(row: Sequence[object]) -> list[str]:
     return cells
 
 
-def _counted(rows: Iterable[Any]) -> Iterator[Any]:
-    """The rows as long as they are not too many to be counted."""
-    until = time.monotonic() + SECONDS_FOR_TEXT
-    for row in rows:
-        yield row
-        if time.monotonic() > until:
-            raise Unreadable("it takes too long to read")
+_PRESENTATION, _RELATIONS = "ppt/presentation.xml", "ppt/_rels/presentation.xml.rels"
+_MANIFEST = "META-INF/manifest.xml"
+_DOCUMENTS: dict[tuple[str, ...], Callable[[zipfile.ZipFile, int], Found]] = {
+    ("word/document.xml",): read_word, ("xl/workbook.xml",): read_workbook, (_PRESENTATION, _RELATIONS): read_slides,
+    ("mimetype", "content.xml", _MANIFEST): read_open_document,
+}  # fmt: skip
 
 
 # ── text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+# What moves a cursor or colours is left out. What turns text around, or is a letter that nobody sees, is made visible.
+_ESCAPES = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{{0,{LONGEST_ESCAPE}}}(?:\x07|\x1b\\)|[@-Z\\^_])")
+_TURNS_OR_UNSEEN = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xE0000, 0xE0080))
+_HIDES = {code: f"<U+{code:04X}>" for code in _TURNS_OR_UNSEEN}
+_HIDES |= dict.fromkeys((*range(32), *range(0x7F, 0xA0)), "") | {9: "\t", 10: "\n", 12: "\n"}
 
 
 class Text:
@@ -269,8 +449,8 @@ class Text:
         self._left = most
 
     def add(self, piece: str) -> bool:
-        """Add as much of it as there is room for, without what no database takes; whether that was all."""
-        piece = piece.replace("\0", "").encode("utf-8", "replace").decode()
+        """Add as much of it as there is room for, with nothing in it that hides; whether that was all."""
+        piece = _ESCAPES.sub("", piece).translate(_HIDES).encode("utf-8", "replace").decode()
         self._pieces.append(piece[: self._left])
         fits = len(piece) <= self._left
         self._left = max(0, self._left - len(piece)) if fits else 0
@@ -291,7 +471,9 @@ def read_text(file: BinaryIO, head: bytes, most_characters: int, *, is_table: bo
     encoding = _encoding(file, head)
     characters = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline=None)
     if is_table:
-        return read_table(characters, most_characters)
+        with contextlib.suppress(csv.Error):
+            return read_table(characters, most_characters)
+        characters.seek(0)
     text = Text(most_characters)
     text.add(characters.read(most_characters + 1))
     return Found("text", "text", f"{_size_of(file):,} bytes{text.cut}", text=text.text)
@@ -302,8 +484,8 @@ def _encoding(file: BinaryIO, head: bytes) -> str:
     for mark, encoding in marks.items():
         if head.startswith(mark):
             return encoding
-    controls = sum(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in head)
-    if b"\0" in head or controls > len(head) // 50:
+    controls = sum(byte < 32 and byte not in b"\a\b\t\n\r\f\x1b" for byte in head)
+    if b"\0" in head or controls > 1 + len(head) // 50:
         raise Unreadable("files of this kind cannot be read")
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
@@ -324,28 +506,30 @@ def read_table(characters: io.TextIOWrapper, most_characters: int) -> Found:
     characters.seek(0)
     delimiter = max(",;\t|", key=beginning.count)
     text = Text(most_characters)
-    shown, count = add_rows(text, _counted(csv.reader(characters, delimiter=delimiter)))
-    return Found("table", "text", _rows(shown, count), text=text.text)
+    told = add_rows(text, csv.reader(characters, delimiter=delimiter), time.process_time() + SECONDS_FOR_TEXT)
+    return Found("table", "text", told, text=text.text)
 
 
-def add_rows(text: Text, rows: Iterable[list[str]]) -> tuple[int, int]:
-    """Add as many rows as there is room for; how many of how many."""
-    shown = count = 0
+def add_rows(text: Text, rows: Iterable[Sequence[str]], until: float) -> str:
+    """Add as many rows as there is room for, and say how many of how many that are; after `until` nobody counts."""
+    shown = last = number = 0  # the rows behind the last one that is not empty do not count
     is_room = True
-    for row in rows:
-        count += 1
-        if is_room and shown < MOST_ROWS:
-            line = io.StringIO()
-            csv.writer(line, lineterminator="\n").writerow([each[:LONGEST_CELL] for each in row[:MOST_COLUMNS]])
-            is_room = text.add(line.getvalue())
-            shown += is_room
-    return shown, count
-
-
-def _rows(shown: int, count: int) -> str:
-    if shown < count:
-        return f"the first {shown:,} of {count:,} rows"
-    return "1 row" if count == 1 else f"{count:,} rows"
+    for number, row in enumerate(rows, start=1):
+        if any(row):
+            if is_room and number <= MOST_ROWS:
+                line = io.StringIO()
+                line.write("\n" * (number - last - 1))
+                csv.writer(line, lineterminator="\n").writerow([each[:LONGEST_CELL] for each in row[:MOST_COLUMNS]])
+                is_room = text.add(line.getvalue())
+                shown = number if is_room else shown
+            last = number
+        if number > MOST_ROWS and is_room:
+            shown = MOST_ROWS
+        if number >= MOST_ROWS and time.process_time() > until:
+            return f"the first {shown:,} of more than {number:,} rows"
+    if shown < last:
+        return f"the first {shown:,} of {last:,} rows"
+    return "1 row" if last == 1 else f"{last:,} rows"
 
 
 def _size_of(file: BinaryIO) -> int:
@@ -355,8 +539,11 @@ def _size_of(file: BinaryIO) -> int:
 # ── the process ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def limit(seconds: int, size: int) -> None:
-    """Let others go first, and take from this process what it does not need, where the system can do that."""
+def limit(seconds: int, size: int, *, threads: bool = False) -> None:
+    """Let others go first, and take from this process what it does not need, where the system can do that.
+
+    Whose reader makes `threads` may have them.
+    """
     with contextlib.suppress(AttributeError, OSError):
         os.nice(NICENESS)
     try:
@@ -367,6 +554,8 @@ def limit(seconds: int, size: int) -> None:
         "RLIMIT_CPU": seconds, "RLIMIT_AS": size, "RLIMIT_FSIZE": BYTES_OF_RESULT, "RLIMIT_CORE": 0,
         "RLIMIT_NOFILE": 64, "RLIMIT_NPROC": 0,
     }.items():  # fmt: skip
+        if name == "RLIMIT_NPROC" and threads:
+            continue
         with contextlib.suppress(AttributeError, ValueError, OSError):
             resource.setrlimit(getattr(resource, name), (most, most))
 
@@ -374,7 +563,8 @@ def limit(seconds: int, size: int) -> None:
 def main(arguments: list[str], file: BinaryIO, out: BinaryIO) -> None:
     """Read the file and write what was found."""
     seconds, size, characters = map(int, arguments[:3])
-    limit(seconds, size)
+    limit(seconds, size, threads=is_heif(file.read(BYTES_OF_HEAD)))
+    file.seek(0)
     found, drawn = _read_or_why_not(lambda: read(file, characters, is_table=arguments[3] == "table"))
     out.write(json.dumps(asdict(found)).encode() + b"\n")
     out.write(drawn)

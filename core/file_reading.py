@@ -18,12 +18,14 @@ from core.attachments import MOST_CHARACTERS_OF_TEXT, GivenFile, on_one_line
 
 READER = Path(__file__).with_name("file_reader.py")
 TABLES = (".csv", ".tsv")
-SECONDS = 20.0
+SECONDS, SECONDS_OF_A_PROCESSOR = 30.0, 15
 MOST_MEMORY = 1 << 30
 LONGEST_LINE = 1 << 20  # of what the reader says
 LONGEST_WORDS = 500
+MOST_TOKENS = 1_000_000_000  # that databases count
 TOO_LONG, BROKEN, NO_TIME = "it takes too long to read", "it cannot be read", "there was no time left to read it"
 
+_SIGNALS_OF_TIME = (9, 24)  # SIGKILL and SIGXCPU, with which systems end what has had its time of a processor
 _FORMS: dict[str, Literal["image", "pdf", "text", ""]] = {"image": "image", "pdf": "pdf", "text": "text"}
 
 
@@ -87,7 +89,8 @@ async def _run(given: GivenFile, out: BinaryIO) -> str | None:
     ending = asyncio.create_task(asyncio.to_thread(process.wait))
     try:
         async with asyncio.timeout(SECONDS):
-            return None if await asyncio.shield(ending) == 0 else BROKEN
+            status = await asyncio.shield(ending)
+        return None if status == 0 else TOO_LONG if -status in _SIGNALS_OF_TIME else BROKEN
     except TimeoutError:
         return TOO_LONG
     finally:
@@ -100,10 +103,10 @@ def _begin(given: GivenFile, out: BinaryIO) -> subprocess.Popen[bytes]:
     descriptor = given.data.fileno()  # what was kept in memory so far becomes a file by this
     given.data.flush()
     os.lseek(descriptor, 0, os.SEEK_SET)
-    limits = (str(int(SECONDS)), str(MOST_MEMORY), str(MOST_CHARACTERS_OF_TEXT))
+    limits = (str(SECONDS_OF_A_PROCESSOR), str(MOST_MEMORY), str(MOST_CHARACTERS_OF_TEXT))
     return subprocess.Popen(
         [sys.executable, "-I", str(READER), *limits, "table" if given.name.lower().endswith(TABLES) else "text"],
-        stdin=given.data, stdout=out, stderr=subprocess.DEVNULL, start_new_session=True,
+        stdin=given.data, stdout=out, stderr=subprocess.DEVNULL, process_group=0,
         env={name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ},
     )  # fmt: skip
 
@@ -125,7 +128,8 @@ def _found(given: GivenFile, out: BinaryIO) -> FileRead:
             kept, file = os.fstat(out.fileno()).st_size - start, out
         return FileRead(
             _words(said["kind"]), form, _words(said["about"]), problem, _words(said["media_type"]),
-            max(0, int(said["tokens"])), str(said["text"])[:MOST_CHARACTERS_OF_TEXT], kept, file, start,
+            min(max(0, int(said["tokens"])), MOST_TOKENS), str(said["text"])[:MOST_CHARACTERS_OF_TEXT],
+            kept, file, start,
         )  # fmt: skip
     except (ValueError, KeyError, TypeError):
         return FileRead(problem=BROKEN)

@@ -87,6 +87,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
     app.state.origins = settings.cors_allow_origins
     app.state.bounds = BodyBounds.by(settings)
+    app.state.one_piece = asyncio.Lock()  # of all forms is taken in at a time
     app.state.limits = Limits.by(settings)
     app.state.chat_page = page_with(settings.chat_page_key)
     routers = [

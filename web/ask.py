@@ -190,7 +190,7 @@ async def _ask_by_form(request: Request, key: str | None, last: str | None) -> R
     state = request.app.state
     _check_origin(request, state.origins)
     caller = await caller_of(request)  # before anything is taken in of a stranger
-    form = await Form.read(request, state.bounds.files)
+    form = await Form.read(request, state.bounds.files, state.one_piece)
     try:
         try:
             body = AskBody.model_validate({**form.fields, "files": []})

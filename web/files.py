@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
 import contextlib
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -28,7 +27,7 @@ LONGEST_FIELD_BYTES = 1_000_000
 FIELDS = {"session_id", "user_input", "time_zone"}
 MOST_FIELDS = 10
 LONGEST_CLAIMED_NAME = 1_000
-BYTES_AT_ONCE = 1 << 20
+BYTES_AT_ONCE = 1 << 18
 NO_SUCH_FILE = Sentence("There is no such file.")
 NO_FORM = Sentence('The body must be a form with "session_id", "user_input" and, for each file, "files".')
 NO_DATA_URL = Sentence("data: must be a data URL in base64.")
@@ -86,9 +85,9 @@ class FileNote(BaseModel):
 
 # A phone offers its camera for the first ones, and takes a JPEG with it.
 TYPES = [
-    "image/png", "image/jpeg", "image/gif", "image/webp", ".pdf", ".docx", ".xlsx", ".zip", "text/*", ".txt", ".md",
-    ".csv", ".tsv", ".log", ".json", ".xml", ".svg", ".yaml", ".yml", ".toml", ".ini", ".sql", ".py", ".js", ".ts",
-    ".java", ".c", ".h", ".cpp", ".go", ".rs", ".sh",
+    "image/png", "image/jpeg", "image/gif", "image/webp", ".heic", ".avif", ".bmp", ".pdf", ".docx", ".xlsx", ".pptx",
+    ".odt", ".ods", ".odp", ".zip", "text/*", ".txt", ".md", ".csv", ".tsv", ".log", ".json", ".xml", ".svg", ".yaml",
+    ".yml", ".toml", ".ini", ".sql", ".py", ".js", ".ts", ".java", ".c", ".h", ".cpp", ".go", ".rs", ".sh",
 ]  # fmt: skip
 TYPES_OF_RECORDINGS = ["audio/*", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav", ".weba"]
 
@@ -153,14 +152,18 @@ class Form:
         self._uploads = uploads
 
     @classmethod
-    async def read(cls, request: Request, most_files: int) -> Form:
-        """Read the body, files into files of the system. Raises HTTPException where it is no such form."""
-        parser = MultiPartParser(
-            request.headers, request.stream(), max_files=most_files + 1, max_fields=MOST_FIELDS,
-            max_part_size=LONGEST_FIELD_BYTES,
-        )  # fmt: skip
+    async def read(cls, request: Request, most_files: int, one_piece: asyncio.Lock) -> Form:
+        """Read the body, files into files of the system, while no other form with the same lock takes in a piece.
+
+        Raises HTTPException where it is no such form.
+        """
         try:
-            parsed = await parser.parse()
+            async with contextlib.aclosing(_in_turn(request, one_piece)) as pieces:
+                parser = MultiPartParser(
+                    request.headers, pieces, max_files=most_files + 1, max_fields=MOST_FIELDS,
+                    max_part_size=LONGEST_FIELD_BYTES,
+                )  # fmt: skip
+                parsed = await parser.parse()
         except (MultiPartException, KeyError, ValueError) as error:
             if "Too many files" in str(getattr(error, "message", "")):
                 raise HTTPException(422, Sentence("These are more than {most} files.", most=most_files)) from None
@@ -184,6 +187,14 @@ class Form:
             each.file.close()
 
 
+async def _in_turn(request: Request, one_piece: asyncio.Lock) -> AsyncGenerator[bytes, None]:
+    """The body, of which a piece is taken in while none of another form is: for one alone waits who sends no files."""
+    async for piece in request.stream():
+        async with one_piece:
+            yield piece
+            await asyncio.sleep(0)  # now it is others' turn
+
+
 @contextlib.asynccontextmanager
 async def decoded(files: Sequence[FileBody]) -> AsyncIterator[list[GivenFile]]:
     """Files in JSON, as they can be asked about within the block. Raises HTTPException where one is none."""
@@ -191,10 +202,15 @@ async def decoded(files: Sequence[FileBody]) -> AsyncIterator[list[GivenFile]]:
         given = []
         for each in files:
             file = opened.enter_context(tempfile.TemporaryFile())
-            for piece in _pieces(each.data):
-                file.write(piece)
-            given.append(await asyncio.to_thread(GivenFile.measured, each.name, file))
+            given.append(await asyncio.to_thread(_measured, each, file))  # which takes longer than others should wait
         yield given
+
+
+def _measured(body: FileBody, file: BinaryIO) -> GivenFile:
+    """A file in JSON, written to this one. Raises HTTPException."""
+    for piece in _pieces(body.data):
+        file.write(piece)
+    return GivenFile.measured(body.name, file)
 
 
 def _pieces(url: str) -> Iterator[bytes]:
@@ -204,7 +220,7 @@ def _pieces(url: str) -> Iterator[bytes]:
         raise HTTPException(422, NO_DATA_URL)
     try:
         for at in range(begins.end(), len(url), BYTES_AT_ONCE):  # a multiple of four characters
-            yield base64.b64decode(url[at : at + BYTES_AT_ONCE], validate=True)
+            yield binascii.a2b_base64(url[at : at + BYTES_AT_ONCE], strict_mode=True)
     except (binascii.Error, ValueError):
         raise HTTPException(422, NO_DATA_URL) from None
 

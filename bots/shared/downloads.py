@@ -140,6 +140,8 @@ class Downloads:
                     response.raise_for_status()
                 if response.status != 200 or response.headers.get("Content-Encoding", "identity") != "identity":
                     raise CannotFetch(NOT_FETCHED)
+                if (response.content_length or 0) > most:
+                    raise TooLarge
                 return await _saved(response, data, most)
         raise CannotFetch(NOT_FETCHED)
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,7 +162,9 @@ def upstream(pieces: int, milliseconds: float = 0.0, at_once: int = 1) -> Iterat
 
 
 @contextlib.contextmanager
-def app(command: Callable[[int], Sequence[str]], upstream_port: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def app(
+    command: Callable[[int], Sequence[str]], upstream_port: int, processors: Collection[int] = (APP,)
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     with tempfile.TemporaryDirectory(prefix="bob-bench-") as folder, Path(folder, "log").open("wb") as log:
         port = free_port()
         environment = {
@@ -181,7 +183,7 @@ def app(command: Callable[[int], Sequence[str]], upstream_port: int) -> Iterator
             cwd=folder,
             stdout=log,
             stderr=log,
-            preexec_fn=lambda: os.sched_setaffinity(0, {APP}),
+            preexec_fn=lambda: os.sched_setaffinity(0, processors),
         )
         try:
             wait_until_served(port)

@@ -17,6 +17,7 @@ import uvloop
 
 _ids = itertools.count()
 _PIECES = re.compile(rb"(\d+) pieces, please")
+LOOKED_AT = 100_000  # bytes at each end: files are between
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -27,7 +28,8 @@ class Upstream(asyncio.Protocol):
         self._deltas = deltas
         self._pause = pause
         self._at_once = at_once
-        self._received = b""
+        self._received = bytearray()
+        self._awaited = 0  # bytes, before it is looked at again
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -39,15 +41,19 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
+        if len(self._received) < self._awaited:
+            return
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
-            head = self._received[:end].lower()
+            head = bytes(self._received[:end]).lower()
             start = head.find(b"content-length:")
             length = int(head[start + 15 :].split(b"\r\n", 1)[0]) if start >= 0 else 0
-            if len(self._received) < end + 4 + length:
+            self._awaited = end + 4 + length
+            if len(self._received) < self._awaited:
                 return
-            body = self._received[end + 4 : end + 4 + length]
-            self._received = self._received[end + 4 + length :]
-            self._answer(head.split(b"\r\n", 1)[0], body)
+            body = bytes(self._received[end + 4 : self._awaited])
+            del self._received[: self._awaited]
+            self._awaited = 0
+            self._answer(head.split(b"\r\n", 1)[0], body[:LOOKED_AT] + body[-LOOKED_AT:])
 
     def _answer(self, line: bytes, body: bytes) -> None:
         if wanted := _PIECES.search(body):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
+import json
+import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,7 +15,7 @@ import pytest
 from openpyxl import Workbook
 from PIL import Image
 
-from core import file_reading
+from core import file_reader, file_reading
 from core.attachments import MOST_CHARACTERS_OF_TEXT, safe_name
 from core.file_reading import TOO_LONG, FileRead, FileReading
 from tests.core.fixtures.files import (
@@ -20,13 +24,19 @@ from tests.core.fixtures.files import (
     RECORDINGS,
     UNREADABLE,
     archive,
+    docx,
     film,
     given,
+    heic,
+    open_document,
     pdf,
     picture,
+    pptx,
     sideways,
     table,
+    word,
     xlsx,
+    zipped,
 )
 
 
@@ -125,6 +135,145 @@ async def test_of_a_long_text_it_is_said_that_its_beginning_is_told() -> None:
     assert found.text == "für immer\n" * 6_000
 
 
+ONE_CELL = "<w:tr><w:tc><w:tcPr>{}</w:tcPr><w:p><w:r><w:t>{}</w:t></w:r></w:p></w:tc></w:tr>"
+
+
+@pytest.mark.parametrize(
+    ("data", "about", "text"),
+    [
+        (docx(), "its text, without pictures", "Dear reader,\nleft | right\nGoodbye.\n"),
+        (pptx(), "2 slides, their text without pictures", "Slide 1:\nHello & welcome\nSlide 2:\nGoodbye\n"),
+        (open_document(), "its text, without pictures", "Dear\nmy   reader,\n\u00fc\nleft |  | right\n"),
+        (word("<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:del><w:delText>no</w:delText></w:del><w:t>a</w:t><w:tab/>"
+              "<w:t>b</w:t></w:p>"), "its text, without pictures", "a\tb\n"),
+        (word("<w:p/>" * 70_000), "its text, without pictures, the first 60,000 characters", "\n" * 60_000),
+    ],
+)  # fmt: skip
+async def test_of_a_document_what_is_written_in_it_is_told(data: bytes, about: str, text: str) -> None:
+    found, _ = await read("a.bin", data)
+    assert (found.problem, found.about, found.text) == (None, about, text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<w:tbl>" + ONE_CELL.format("<w:vMerge w:val='restart'/>", "a") + ONE_CELL.format("<w:vMerge/>", "") * 5_000
+        + "</w:tbl>",
+        "<w:tbl>" + ONE_CELL.format("<w:gridSpan w:val='2000000000'/>", "a") + "</w:tbl>",
+        "<w:tbl><w:tr><w:tc>" * 20_000 + "<w:p><w:t>a</w:t></w:p>" + "</w:tc></w:tr></w:tbl>" * 20_000,
+    ],
+    ids=["cells that go on from above", "a cell as wide as two thousand million", "tables in tables"],
+)  # fmt: skip
+async def test_a_document_takes_no_longer_than_its_size_says_whatever_is_in_it(body: str) -> None:
+    found, _ = await read("a.docx", word(body))
+    assert (found.problem, found.text.strip()) == (None, "a")
+
+
+async def test_a_picture_of_a_phone_is_read_like_any_other() -> None:
+    pytest.importorskip("pi_heif")
+    found, blob = await read("a.bin", heic())
+    assert (found.problem, found.kind, found.about) == (None, "picture", "48 by 64 px")
+    drawn = Image.open(io.BytesIO(blob)).convert("RGB")
+    red, _, blue = drawn.getpixel((24, 5))  # type: ignore[misc]
+    assert red > 200 > 50 > blue  # what was left is above
+    assert b"SECRET" not in blob
+
+
+def test_a_picture_of_a_phone_is_refused_by_a_reason_where_nothing_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(file_reader.Unreadable, match="a JPEG or PNG can"):
+        file_reader.read(io.BytesIO(heic()), 100, is_table=False)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("\x1b[1;31mred\x1b[0m \x1b]0;title\x07plain\x1b", "red plain"),
+        ("a\x00b\x08c\x7f\x9bd", "abcd"),
+        ("admin\u202enimda\u2066", "admin<U+202E>nimda<U+2066>"),
+        ("hi\U000e0041", "hi<U+E0041>"),
+        ("\x1b]" + "x" * 300, "]" + "x" * 300),
+        ("one\ttwo\npage\ftwo \U0001f469\u200d\U0001f4bb", "one\ttwo\npage\ntwo \U0001f469\u200d\U0001f4bb"),
+    ],
+)
+def test_in_what_is_told_of_a_file_nothing_hides(written: str, told: str) -> None:
+    text = file_reader.Text(1_000)
+    assert text.add(written)
+    assert text.text == told
+
+
+async def test_a_log_with_colours_and_bells_is_text() -> None:
+    found, _ = await read("a.log", b"\x1b[32mok\x1b[0m\x07 50%\b\b\b51%\n" * 50)
+    assert (found.problem, found.text) == (None, "ok 50%51%\n" * 50)
+
+
+async def test_an_archive_is_listed_a_line_for_each_entry_however_it_is_called() -> None:
+    found, _ = await read("a.zip", zipped({f"a\nb{BIDI}\x1b[2J": "1", "n" * 60_000: "", "../c": ""}))
+    assert found.text == f"a b<U+202E> (1 bytes)\n{'n' * 200} (0 bytes)\n../c (0 bytes)\n"
+    assert (await read("a.zip", zipped({"a": "1"})))[0].about == "1 entry, which is not read"
+
+
+async def test_a_table_whose_quotes_do_not_match_is_told_as_text() -> None:
+    found, _ = await read("a.csv", b'"' + b"a" * 2_000_000)
+    assert (found.problem, found.kind, len(found.text)) == (None, "text", MOST_CHARACTERS_OF_TEXT)
+
+
+def test_of_a_table_that_is_long_the_first_rows_are_told_though_nobody_counts_them_all() -> None:
+    text = file_reader.Text(60_000)
+    told = file_reader.add_rows(text, itertools.repeat(["a"]), until=0.0)
+    assert (told, text.text) == ("the first 1,000 of more than 1,000 rows", "a\n" * 1_000)
+
+
+def test_rows_behind_the_last_one_with_something_in_it_are_not_rows() -> None:
+    text = file_reader.Text(60_000)
+    rows = [["a"], [], ["b"], *([""] for _ in range(5_000))]
+    assert file_reader.add_rows(text, rows, until=math.inf) == "3 rows"
+    assert text.text == "a\n\nb\n"
+
+
+async def test_the_text_of_a_pdf_that_takes_too_long_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    impatient = tmp_path / "impatient.py"
+    impatient.write_text(SLOW_PDF.format(folder=str(Path(file_reader.__file__).parent)))
+    monkeypatch.setattr(file_reading, "READER", impatient)
+    found, _ = await read("a.pdf", pdf(3))
+    assert (found.problem, found.about) == (None, "3 pages")
+    assert found.text.startswith("Page 1:")
+    assert "Page 2" not in found.text
+
+
+SLOW_PDF = """
+import sys
+sys.path.insert(0, {folder!r})
+import file_reader, pypdf
+pages = []
+
+def extract(page):
+    pages.append(page)
+    while len(pages) > 1:
+        try:
+            while True: pass
+        except Exception:
+            break  # as readers do, who catch much
+    while len(pages) > 1: pass
+    return "text"
+
+pypdf.PageObject.extract_text = extract
+file_reader.SECONDS_FOR_TEXT = file_reader.SECONDS_BETWEEN_ALARMS = 0.05
+file_reader.main(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer)
+"""
+
+
+async def test_a_reader_whose_time_of_a_processor_is_over_took_too_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    busy = tmp_path / "busy.py"
+    busy.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setattr(file_reading, "READER", busy)
+    assert (await read("a.txt", b"1"))[0].problem == TOO_LONG
+
+
 async def test_a_reader_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     slow = tmp_path / "slow.py"
     slow.write_text("import time\ntime.sleep(60)\n")
@@ -143,6 +292,36 @@ async def test_a_reader_that_takes_too_much_memory_is_refused_it(
     found, _ = await read("a.png", file.getvalue())
     assert found.problem == "it takes too much memory to read"
     assert (await read("a.png", picture()))[0].problem is None
+
+
+SAYS_WHAT_IT_HAS = """
+import json, os, sys
+sys.path.insert(0, {folder!r})
+import file_reader
+file_reader.limit(5, 1 << 30)
+has = {{"env": sorted(os.environ), "files": os.listdir("/proc/self/fd"), "session": os.getsid(0), "group": os.getpgrp(),
+       "nice": os.nice(0)}}
+print(json.dumps({{"kind": "x", "form": "text", "about": "", "problem": None, "media_type": "", "tokens": 0,
+                  "text": json.dumps(has)}}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks at /proc")
+async def test_a_reader_is_handed_one_file_and_no_secret_and_goes_behind_its_own_bob_who_is_interrupted_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nosy = tmp_path / "nosy.py"
+    nosy.write_text(SAYS_WHAT_IT_HAS.format(folder=str(Path(file_reader.__file__).parent)))
+    monkeypatch.setattr(file_reading, "READER", nosy)
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    with (tmp_path / "other").open("wb") as other:
+        os.set_inheritable(other.fileno(), True)
+        has = json.loads((await read("a.txt", b"1"))[0].text)
+    assert set(has["env"]) <= {"LC_CTYPE", "LD_LIBRARY_PATH"}
+    assert has["files"] == ["0", "1", "2", "3"]  # the last one lists them
+    # Where systems share processors by session first, niceness is worth nothing in a session of its own.
+    assert (has["session"], has["nice"]) == (os.getsid(0), min(os.nice(0) + file_reader.NICENESS, 19))
+    assert has["group"] != os.getpgrp()
 
 
 @pytest.mark.parametrize("said", [b"", b"{}\n", b"[]\n", b'{"kind": 1}\n', b"not JSON"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -208,6 +209,26 @@ async def test_files_that_are_sent_at_the_same_time_have_a_bound_and_those_of_fe
         may_go[60].set()
         may_go[500].set()
     assert order == [60, 10, 40, 500]  # which is sent alone
+
+
+async def test_between_two_pieces_of_a_file_the_store_has_a_rest_for_what_others_store(
+    fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_pieces: list[tuple[float, float]] = []
+    now, add_piece = asyncio.get_running_loop().time, Attachments.add_piece
+
+    async def add(self: Attachments, attachment_id: str, number: int, data: bytes) -> None:
+        began = now()
+        await add_piece(self, attachment_id, number, data)
+        stored_pieces.append((began, now()))
+
+    monkeypatch.setattr(Attachments, "add_piece", add)
+    seen(fake)
+    async with opened(fake, sqlite_url) as chat:
+        await ask(chat, "Q1-a", given("a.pdf", pdf(1) + b"%" * 600_000))
+    assert len(stored_pieces) == 3
+    for (began, ended), (begins_again, _) in itertools.pairwise(stored_pieces):
+        assert begins_again - ended >= 2 * (ended - began)
 
 
 # ── refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 import mimetypes
 import tempfile
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message
 
+import web.files
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import contents, rows
 from tests.core.fixtures.files import BIDI, READABLE, UNREADABLE, ogg, pdf, picture
 from tests.core.test_files import kinds, seen, stored, texts
 from tests.fakes.openai_api import FakeOpenAI
 from tests.web.conftest import Site, served
-from web.files import TYPES
+from web.files import TYPES, FileBody, Form, decoded
 
 Reply = tuple[int, dict[str, Any]]
 
@@ -220,6 +226,19 @@ async def test_json_may_only_be_larger_than_usual_with_files(fake: FakeOpenAI, s
                 assert (response.status, await response.json()) == (413, refused)
 
 
+async def test_while_a_file_in_json_is_decoded_others_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    others_are_served, decode = threading.Event(), web.files._pieces
+
+    def slowly(url: str) -> Iterator[bytes]:
+        assert others_are_served.wait(10)
+        return decode(url)
+
+    monkeypatch.setattr(web.files, "_pieces", slowly)
+    asyncio.get_running_loop().call_soon(others_are_served.set)
+    async with decoded([FileBody(name="a.txt", data=data_url(b"1"))]) as files:
+        assert [(each.name, each.size) for each in files] == [("a.txt", 1)]
+
+
 async def test_where_no_files_are_taken_they_are_refused(sqlite_url: str) -> None:
     async with served(None, sqlite_url, max_files_of_a_turn=0) as site:
         refused = (422, {"detail": "No files are taken here."})
@@ -282,6 +301,33 @@ async def test_a_large_file_is_never_whole_in_memory(fake: FakeOpenAI, sqlite_ur
                 tracemalloc.stop()
     assert answer["files"][0]["size"] == 15_000_000
     assert most < 8_000_000
+
+
+async def test_a_form_is_taken_in_a_piece_at_a_time_in_turn_with_others_and_keeps_none_from_it_by_failing() -> None:
+    one_piece = asyncio.Lock()
+
+    def request(*pieces: bytes) -> Request:
+        messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+        messages.append({"type": "http.request", "body": b"", "more_body": False})
+
+        async def receive() -> Message:
+            return messages.pop(0)
+
+        head = [(b"content-type", b"multipart/form-data; boundary=x")]
+        return Request({"type": "http", "method": "POST", "path": "/ask", "headers": head}, receive)
+
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n'
+    with pytest.raises(HTTPException):
+        await Form.read(request(b"no form"), 1, one_piece)
+    await one_piece.acquire()  # as another form that is being taken in
+    reading = asyncio.create_task(Form.read(request(head, b"1", b"2\r\n--x--"), 1, one_piece))
+    await asyncio.sleep(0)
+    assert not reading.done()
+    one_piece.release()
+    form = await reading
+    assert [(each.name, each.size) for each in await form.given()] == [("a.txt", 2)]
+    assert not one_piece.locked()
+    form.close()
 
 
 # ── taken out again ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -43,6 +43,35 @@ async def stuck(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def says_much(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000000000"})
+    await response.prepare(request)
+    await Event().wait()
+    return response
+
+
+async def says_more_than_it_has(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx")
+    request.transport.close()
+    return web.Response()
+
+
+async def has_endless_headers(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.write(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000)
+    await Event().wait()
+    return web.Response()
+
+
+async def goes_round(_: web.Request) -> web.StreamResponse:
+    raise web.HTTPFound("/goes_round")
+
+
+async def goes_nowhere(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=302)
+
+
 async def gone(_: web.Request) -> web.StreamResponse:
     return web.Response(status=404, text="This content is no longer available.")
 
@@ -55,7 +84,10 @@ async def teapot(_: web.Request) -> web.StreamResponse:
 async def serving() -> AsyncIterator[tuple[Downloads, str]]:
     """Downloads from a server with all that is above, and its address."""
     app = web.Application()
-    for handler in (whole, packed, endless, stuck, gone, teapot):
+    for handler in (
+        whole, packed, endless, stuck, gone, teapot, says_much, says_more_than_it_has, has_endless_headers, goes_round,
+        goes_nowhere,
+    ):  # fmt: skip
         app.router.add_get(f"/{handler.__name__}", handler)
     failures = [503]
 
@@ -82,7 +114,9 @@ async def test_a_file_is_there_within_the_block_with_what_is_told_of_it() -> Non
         assert (file.size, file.begins, file.is_page) == (1_000, b"x" * 1_000, False)
 
 
-@pytest.mark.parametrize(("path", "most", "seconds"), [("whole", 999, 5.0), ("endless", 3_000_000, 5.0)])
+@pytest.mark.parametrize(
+    ("path", "most", "seconds"), [("whole", 999, 5.0), ("endless", 3_000_000, 5.0), ("says_much", 999, 5.0)]
+)
 async def test_a_file_with_more_bytes_than_were_asked_for_is_left(path: str, most: int, seconds: float) -> None:
     async with serving() as (downloading, address):
         with pytest.raises(TooLarge):
@@ -94,6 +128,10 @@ async def test_a_file_with_more_bytes_than_were_asked_for_is_left(path: str, mos
     ("path", "seconds", "problem"),
     [
         ("packed", 5.0, NOT_FETCHED),
+        ("says_more_than_it_has", 5.0, NOT_FETCHED),
+        ("has_endless_headers", 5.0, NOT_FETCHED),
+        ("goes_round", 5.0, NOT_FETCHED),
+        ("goes_nowhere", 5.0, NOT_FETCHED),
         ("teapot", 5.0, NOT_FETCHED),
         ("gone", 5.0, GONE),
         ("stuck", 0.05, TOOK_TOO_LONG),
@@ -108,6 +146,41 @@ async def test_a_file_that_cannot_be_had_is_left_with_the_reason(path: str, seco
                 pass
     assert caught.value.problem == problem
     assert caught.value.is_gone == (path == "gone")
+
+
+@pytest.mark.parametrize(
+    "leads_to",
+    [
+        "http://{host}/whole",
+        "//{host}/whole",
+        "http://token:secret@{own}/whole",
+        "http://169.254.169.254/",
+        "file:///etc/passwd",
+    ],
+)
+async def test_a_redirect_to_anywhere_else_is_not_followed_and_no_header_of_ours_goes_there(leads_to: str) -> None:
+    seen: list[str] = []
+    places: dict[str, str] = {}
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers.get("Authorization", ""))
+        return web.Response(body=b"x")
+
+    async def leads(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": leads_to.format(**places)})
+
+    elsewhere, own = web.Application(), web.Application()
+    elsewhere.router.add_get("/whole", note)
+    own.router.add_get("/leads", leads)
+    async with TestServer(elsewhere) as other, TestServer(own) as server:
+        places |= {"host": f"{other.host}:{other.port}", "own": f"{server.host}:{server.port}"}
+        address = str(server.make_url("/"))
+        downloading = Downloads(Hosts([".slack.com"], address, {"Authorization": "Bearer token"}, 3))
+        async with downloading.running():
+            with pytest.raises(CannotFetch) as caught:
+                async with downloading.of(f"{address}leads", 10_000, 5.0):
+                    pass
+    assert (caught.value.problem, seen) == (ELSEWHERE, [])
 
 
 async def test_what_fails_at_first_is_tried_once_more() -> None:
