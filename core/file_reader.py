@@ -50,7 +50,8 @@ _RECORDINGS = {
     b"OggS": "audio/ogg", b"fLaC": "audio/flac", b"ID3": "audio/mpeg", b"\xff\xfb": "audio/mpeg",
     b"\xff\xfa": "audio/mpeg", b"\xff\xf3": "audio/mpeg", b"\xff\xf2": "audio/mpeg", b"\x1aE\xdf\xa3": "audio/webm",
 }  # fmt: skip
-_FILMS = re.compile(rb"\x80theora|BBCD\0|\x86[\x80-\xff]V_[A-Z]|matroska", re.DOTALL)  # in Ogg, and in what WebM is of
+# In Ogg a codec of pictures; in Matroska one as well, or that it is more than WebM, which nobody transcribes.
+_FILMS = re.compile(rb"\x80theora|BBCD\0|\x86[\x80-\xff]V_[A-Z]|\x42\x82[\x80-\xff]matroska")
 _PICTURES_OF_A_FILM = re.compile(rb"hdlr.{8}vide", re.DOTALL)  # in MP4
 _AAC = (b"\xff\xf1", b"\xff\xf9")
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
