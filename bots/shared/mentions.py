@@ -86,6 +86,7 @@ def where_code_is(text: str, found: Sequence[re.Match[str]], *, whole: bool) -> 
     Those that it is not certain of, unless the text is `whole`, are left out, and it ends before them.
     """
     code = code_in(text) if found else []
+    open_from = FAR if whole or not found else _where_code_may_go_on(text)
     are_in_code: list[bool] = []
     at = 0
     for each in found:
@@ -96,10 +97,17 @@ def where_code_is(text: str, found: Sequence[re.Match[str]], *, whole: bool) -> 
         is_unsure = is_in_code and code[at][1] == FAR
         is_in_line = is_in_code and text[code[at][0] - 1 : code[at][0]] == "`"
         may_go_on = is_in_line and text.endswith("`") and not text[code[at][1] :].strip("`")  # with more backticks
-        if not whole and (is_unsure or may_go_on or (not is_in_code and _may_begin_a_fence(text, begin, end))):
+        may_be = not is_in_code and (open_from <= begin or _may_begin_a_fence(text, begin, end))
+        if not whole and (is_unsure or may_go_on or may_be):
             return are_in_code, begin
         are_in_code.append(is_in_code and not is_unsure)
     return are_in_code, len(text)
+
+
+def _where_code_may_go_on(text: str) -> int:
+    """Where code begins that is open at the last line; FAR if none is. What that line begins is seen once it ends."""
+    whole_lines = text[: text.rfind("\n") + 1]
+    return next((begin for begin, end in code_in(whole_lines) if end == FAR), FAR)
 
 
 def _may_begin_a_fence(text: str, begin: int, end: int) -> bool:

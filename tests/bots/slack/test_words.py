@@ -672,6 +672,7 @@ def test_an_answer_only_ever_grows(text: str) -> None:
 
 @given(text=TEXTS)
 @example(text="`<!here>```")
+@example(text="`<!here\n <!here<!here")
 @some
 def test_nothing_at_all_that_is_shown_while_an_answer_grows_is_taken_back(text: str) -> None:
     assert taken_back(steps_of(text)) == []
