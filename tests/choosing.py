@@ -11,7 +11,7 @@ import functools
 import inspect
 import itertools
 import types
-from collections.abc import Container, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,23 +133,26 @@ def _mark_what_was_met(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if len(_cases(item)) > 1 and not any(map(item.get_closest_marker, ("quick", "thorough"))):
             tests[item.nodeid.partition("[")[0]].append(item)
-    for left in tests.values():
-        mark = left[0].get_closest_marker("met")
-        met: collections.Counter[tuple[int, str]] = collections.Counter()
-        wanted = {case: mark.args[0] if mark else 1 for item in left for case in _cases(item)}
-        while wanted:
-            item = max(left, key=lambda item: _news(item, wanted, met))
-            left.remove(item)
-            met.update(_cases(item))
-            wanted = {case: times for case, times in wanted.items() if met[case] < times}
-        for item in left:
-            item.add_marker("thorough")
+    for crossing in tests.values():
+        mark = crossing[0].get_closest_marker("met")
+        kept = meeting_each([_cases(item) for item in crossing], times=mark.args[0] if mark else 1)
+        for at, item in enumerate(crossing):
+            if at not in kept:
+                item.add_marker("thorough")
 
 
-def _news(item: pytest.Item, wanted: Container[object], met: Mapping[tuple[int, str], int]) -> tuple[int, int]:
-    """How many cases of a test are still wanted, and how seldom all of them were met."""
-    cases = _cases(item)
-    return sum(case in wanted for case in cases), -sum(met[case] for case in cases)
+def meeting_each(crossing: Sequence[Set[Hashable]], *, times: int) -> set[int]:
+    """Which of these sets of cases to take so that each case is met so many times, if it is in so many of them.
+
+    As few as possible are taken at each step, and each case with others by turns.
+    """
+    met: collections.Counter[Hashable] = collections.Counter()
+    left = dict(enumerate(crossing))
+    wanted = {case: min(times, sum(case in each for each in crossing)) for case in set[Hashable]().union(*crossing)}
+    while any(met[case] < number for case, number in wanted.items()):
+        at = max(left, key=lambda at: (sum(met[c] < wanted[c] for c in left[at]), -sum(met[c] for c in left[at])))
+        met.update(left.pop(at))
+    return {*range(len(crossing))} - {*left}
 
 
 def _cases(item: pytest.Item) -> set[tuple[int, str]]:

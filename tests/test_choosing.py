@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.choosing import begun_early, starts_something
+from tests.choosing import begun_early, meeting_each, starts_something
 from tests.fakes.openai_api import FakeOpenAI
 
 
@@ -74,3 +76,24 @@ def test_long_tests_are_begun_first_by_every_third_worker_and_none_is_left_out()
 @pytest.mark.parametrize("workers", [1, 2, 7, 20])
 def test_however_few_the_tests_and_many_the_workers_each_test_is_there_once(long: int, workers: int) -> None:
     assert sorted(begun_early([*range(10)], [each < long for each in range(10)], workers)) == [*range(10)]
+
+
+DATABASES, MODES, FAULTS = (
+    ("sqlite", "postgresql"),
+    ("conversations", "local"),
+    ("refused", "lost", "slow", "cut", "late"),
+)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_of_crossed_tables_each_case_is_met_so_often_and_with_others_by_turns(times: int) -> None:
+    crossing = [{*each} for each in itertools.product(DATABASES, MODES, FAULTS)]
+    kept = meeting_each(crossing, times=times)
+    met = collections.Counter(itertools.chain.from_iterable(crossing[at] for at in kept))
+    assert len(kept) == times * len(FAULTS)
+    assert all(met[fault] == times for fault in FAULTS)
+    assert all(abs(met[one] - met[other]) <= 1 for one, other in (DATABASES, MODES))
+
+
+def test_what_is_crossed_too_seldom_is_met_as_often_as_it_can_be() -> None:
+    assert meeting_each([{"a", "x"}, {"a", "y"}], times=3) == {0, 1}
