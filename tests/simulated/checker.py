@@ -40,6 +40,7 @@ def _check_session(session: Session) -> Iterator[Finding]:
     yield from _what_is_lost(session, answers, others)
     yield from _what_is_in_the_wrong_place(session, answers)
     yield from _what_was_told(session, answers)
+    yield from _which_files_are_there(session)
 
 
 def _what_is_lost(session: Session, answers: Sequence[Answer], others: Sequence[str]) -> Iterator[Finding]:
@@ -112,6 +113,13 @@ def _what_was_told(session: Session, answers: Sequence[Answer]) -> Iterator[Find
             yield Finding("reordered", f"{answer.question} was told {' '.join(known)} and not {' '.join(seen)}")
         if len(set(answer.known)) != len(answer.known):
             yield Finding("told twice", f"{answer.question} knew {' '.join(answer.known)}")
+
+
+def _which_files_are_there(session: Session) -> Iterator[Finding]:
+    for number in sorted({*session.files, *session.named}):
+        there, named = session.files.count(number), session.named.count(number)
+        if there != named:
+            yield Finding("files", f"{there} of answer {number} are in {session.label}, which names {named}")
 
 
 def _what_was_taken_back(session: Session, asked_at: Mapping[int, float]) -> Iterator[Finding]:

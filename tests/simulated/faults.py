@@ -21,7 +21,10 @@ MEAN_SECONDS_BETWEEN = 1.5
 MEAN_SECONDS_OF_ONE, MOST_SECONDS_OF_ONE = 2.0, 40.0
 MOST_STEPS_TO_A_STRIKE = 400
 SECONDS_BETWEEN_LOOKS = 0.5
-SLACK_METHODS = ("chat.postMessage", "chat.startStream", "chat.appendStream", "chat.stopStream", "chat.update", "*")
+SLACK_METHODS = (
+    "chat.postMessage", "chat.startStream", "chat.appendStream", "chat.stopStream", "chat.update", "*",
+    "files.completeUploadExternal", "files.info",
+)  # fmt: skip
 PLATFORMS = ("openai", "slack", "discord")
 MODEL_FAULTS: tuple[model.Fault, ...] = (
     model.Status(500), model.Status(503), model.Status(429, headers={"retry-after": "1"}), model.DropBeforeHeaders(),

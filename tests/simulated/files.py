@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from PIL import Image
 
@@ -19,6 +19,11 @@ LINES = 20
 NAMES = ("notes.txt", "photo.png")
 CHANGED = 500  # is added to the number of a question that is changed
 _LINE = re.compile(r"file (\d+) of ([a-z]\d+), line (\d+);")
+WISH = " as a file"
+_IN_A_FILE = re.compile(r"\s*📎 `answer\.txt`\s*\Z")
+_IN_A_BLOCK = re.compile(r"\s*```txt\n[^`]*(?:```)?\s*\Z")
+_WHOSE = re.compile(r"This is the file of answer (\d+)\.\nIt has a second line\.\n")
+_NUMBER = re.compile(r"\(answer (\d+)\)")
 _NOT_READABLE = "Attached, and not readable for you: "
 
 
@@ -60,6 +65,28 @@ def what_is_wrong(asked: Asked, known: Sequence[str], sent: Mapping[str, str]) -
     its = next((mark for mark in sent if known[-1] in (mark, changed(mark))), None)
     if its is not None and its not in (*pictures, *lines) and _NOT_READABLE not in said:
         yield f"{known[-1]} was asked without its file"
+
+
+def with_a_file(answer: str) -> str:
+    """An answer to who wants a file."""
+    (number,) = _NUMBER.findall(answer)[:1] or ("0",)
+    return f"{answer}\n\n```txt\nThis is the file of answer {number}.\nIt has a second line.\n```"
+
+
+def without_files(text: str) -> str:
+    """A message without the line that names its file, or the file itself where that is shown."""
+    return _IN_A_BLOCK.sub("", _IN_A_FILE.sub("", text))
+
+
+def named_in(texts: Iterable[str]) -> list[int]:
+    """The numbers of the answers that say that they have a file."""
+    return [int(number) for text in texts if _IN_A_FILE.search(text) for number in _NUMBER.findall(text)[:1]]
+
+
+def numbers_of(files: Iterable[bytes]) -> list[int]:
+    """Of which answers these files are; 0 is of none, or of a part of one."""
+    found = [_WHOSE.fullmatch(each.decode()) for each in files]
+    return [int(each[1]) if each else 0 for each in found]
 
 
 def changed(mark: str) -> str:

@@ -43,6 +43,11 @@ class Session:
     refused: Sequence[tuple[str, str]] = ()
     """Apologies of which it is known for which mark they were, after which it was asked again."""
 
+    files: Sequence[int] = ()
+    """The numbers of the answers whose files can be read."""
+    named: Sequence[int] = ()
+    """The numbers of the answers that name a file."""
+
     def find(self, mark: str) -> Asked | None:
         """The question with this mark."""
         return next((each for each in self.asked if each.mark == mark), None)

@@ -29,7 +29,7 @@ from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.discord_content import File
 from tests.fakes.slack_api import FakeSlack
-from tests.simulated.files import NAMES, changed, file_with
+from tests.simulated.files import NAMES, WISH, changed, file_with, named_in, numbers_of, without_files
 from tests.simulated.history import PUBLIC, Asked, Session
 from tests.simulated.trouble import DEATHS_TO_BE_GIVEN_UP
 from tests.simulated.world import CHANNELS, World
@@ -38,7 +38,7 @@ SECONDS_OF_A_TRY = 20.0
 SHARE_OF_PRIVATE_QUESTIONS = 0.15
 SHARE_TAKEN_BACK, SHARE_STOPPED, SHARE_CHANGED = 0.03, 0.02, 0.05
 SHARE_OF_RESETS, SHARE_OF_FORGETTING, SHARE_OF_UNLOCKS = 0.05, 0.03, 0.1
-SHARE_WITH_FILES = 0.15
+SHARE_WITH_FILES, SHARE_THAT_WANTS_FILES = 0.15, 0.15
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_ACT = 60.0
 SECONDS_TO_HEAR_OF_AN_EDIT, SECONDS_TO_HEAR_OF_A_DELETION = 0.5, 45.0  # which is a control that others hear of later
@@ -73,8 +73,10 @@ class Doing(Talk):
 
     def worded(self, question: str, *, is_private: bool = False) -> str:
         """A question as it is said, with the password sometimes, or where it `is_private`."""
+        if self.sent is not None and self.surface != "web" and self.rng.random() < SHARE_THAT_WANTS_FILES:
+            question += WISH
         says_password = self.rng.random() < SHARE_OF_PRIVATE_QUESTIONS or is_private
-        self.circles[question] = CIRCLE if says_password or self.is_unlocked else PUBLIC
+        self.circles[question.removesuffix(WISH)] = CIRCLE if says_password or self.is_unlocked else PUBLIC
         return f"{question} {PASSWORD}" if says_password else question
 
     def files_with(self, event: Event) -> list[tuple[str, bytes]]:
@@ -212,7 +214,7 @@ class WebTalk(Doing, talks.WebTalk):
 def _answers_in(texts: Sequence[str]) -> Sequence[str]:
     """What is said of questions, without the lock above what is private, and what is said of commands."""
     said = [MARK_OF_PRIVATE_ANSWERS.sub("", text) for text in texts if text not in SENTENCES]
-    return [FILES_NOT_SEEN.sub("", text) for text in said]
+    return [without_files(FILES_NOT_SEEN.sub("", text)) for text in said]
 
 
 class SlackTalk(Doing, talks.SlackTalk):
@@ -243,6 +245,12 @@ class SlackTalk(Doing, talks.SlackTalk):
         self._ts[event.question] = ts
         if self._rng.random() < talks.DELIVERED_AGAIN:
             self._slack.deliver_again(ts)
+
+    def session(self, world: World) -> Session:
+        found = super().session(world)
+        found.files = numbers_of(data for _, data in self._slack.files_in(self._channel, self._thread))
+        found.named = named_in(talks.SlackTalk.shown(self))
+        return found
 
     def take_back(self, event: Event) -> None:
         if event is not self.events[0]:  # whose thread this is
@@ -329,6 +337,14 @@ class DiscordTalk(Doing, talks.DiscordTalk):
         id_ = self._discord.says(self._user, self._first or "general", text, attachments=files)
         self._ids[event.question] = id_
         self._first = self._first or id_
+
+    def session(self, world: World) -> Session:
+        found = super().session(world)
+        where = self._discord.thread_of(self._first)
+        messages = self._discord.messages(self._first) if where else self._discord.reply_messages(self._first)
+        found.files = numbers_of(file.content for each in messages if each.by_bot for file in each.files)
+        found.named = named_in(talks.DiscordTalk.shown(self))
+        return found
 
     def take_back(self, event: Event) -> None:
         if event is not self.events[0]:

@@ -67,11 +67,14 @@ def drawn_plan(seed: int) -> Plan:
     kinds = rng.sample(sorted(KINDS), rng.randint(3, len(KINDS)))
     kinds = sorted({*kinds, "kill", "kill at a step"})
     poison, erases, instances = rng.random() < 0.15, rng.random() < 0.2, rng.randint(1, 4)
-    return Plan(
+    plan = Plan(
         seed, poison=poison, erases=erases, instances=instances,
         changes=rng.random() < 0.5, several_hosts=rng.random() < 0.5, kinds=kinds,
         people={name: number for name, number in people.items() if number}, files=rng.random() < 0.5,
     )  # fmt: skip
+    if plan.files:  # the step of the schema before the last one has none
+        plan.kinds = [each for each in kinds if each != "upgrade"]
+    return plan
 
 
 @dataclass
@@ -174,9 +177,7 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
         if plan.poison:
             crowd.poison = partial(setattr, world.model, "poisonous")
         crowd.may_change = plan.changes
-        crowd.sent = (
-            world.model.sent if plan.files and "upgrade" not in plan.kinds else None
-        )  # the step before has none
+        crowd.sent = world.model.sent if plan.files and "upgrade" not in plan.kinds else None
         crowd.may_unlock = "clock" not in plan.kinds
         talking = asyncio.create_task(crowd.run())
         with contextlib.suppress(TimeoutError):

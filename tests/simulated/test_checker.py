@@ -44,6 +44,12 @@ def test_each_way_to_break_it_is_found(shown: list[str], found: str) -> None:
     assert found in kinds(shown, Asked(A, 0), Asked(B, 1))
 
 
+@pytest.mark.parametrize(("files", "named"), [([1], []), ([1, 1], [1]), ([], [1]), ([0], [])])
+def test_a_file_that_is_missing_or_there_twice_or_is_nobodys_is_found(files: list[int], named: list[int]) -> None:
+    session = Session("k1", "slack", [Asked(A, 0)], [answer(A, 1)], files=files, named=named)
+    assert [each.kind for each in check(History([session]))] == ["files"]
+
+
 def test_what_was_said_in_private_is_told_to_its_circle_only() -> None:
     private = Asked(A, 0, "private")
     assert kinds([answer(A, 1), answer(B, 2)], private, Asked(B, 1)) == []

@@ -29,7 +29,7 @@ from tests.fakes.openai_api import Asked, Reply
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated import store
 from tests.simulated.determinism import LEASE_SEEN_AT
-from tests.simulated.files import told_of_a_file, what_is_wrong
+from tests.simulated.files import WISH, told_of_a_file, what_is_wrong, with_a_file
 from tests.simulated.loop import HOST, Host, SimulatedLoop
 from tests.simulated.network import Network
 from tests.simulated.trouble import Lease, Troubles, WatchedOpenAI
@@ -91,8 +91,10 @@ class SlowerModel(Model):
         self.sent: dict[str, str] = {}
         """The names of files, by the questions with which they were sent."""
         self.remarks: list[str] = []
+        self._is_for_a_file = False
 
     def __call__(self, asked: Asked) -> Reply:
+        self._is_for_a_file = WISH in asked.question
         reply = super().__call__(asked)
         if self.sent:
             known = [question for text in asked.questions for question in QUESTION.findall(text)]
@@ -101,6 +103,7 @@ class SlowerModel(Model):
         return reply
 
     def _hesitating(self, text: str, longest: float, pieces: int) -> Reply:
+        text = with_a_file(text) if self._is_for_a_file else text
         return super()._hesitating(text, longest * self._slowness, pieces)
 
 
