@@ -28,6 +28,8 @@ FIELDS = {"session_id", "user_input", "time_zone"}
 MOST_FIELDS = 10
 LONGEST_CLAIMED_NAME = 1_000
 BYTES_AT_ONCE = 1 << 18
+RESTS = 2.0  # times as long as it took to take in a piece of a form
+LONGEST_REST = 0.02
 NO_SUCH_FILE = Sentence("There is no such file.")
 NO_FORM = Sentence('The body must be a form with "session_id", "user_input" and, for each file, "files".')
 NO_DATA_URL = Sentence("data: must be a data URL in base64.")
@@ -191,8 +193,10 @@ async def _in_turn(request: Request, one_piece: asyncio.Lock) -> AsyncGenerator[
     """The body, of which a piece is taken in while none of another form is: for one alone waits who sends no files."""
     async for piece in request.stream():
         async with one_piece:
+            began = asyncio.get_running_loop().time()
             yield piece
-            await asyncio.sleep(0)  # now it is others' turn
+            took = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(min(RESTS * took, LONGEST_REST))  # which is others' turn
 
 
 @contextlib.asynccontextmanager

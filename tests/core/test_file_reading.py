@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -177,6 +178,25 @@ async def test_a_picture_of_a_phone_is_read_like_any_other() -> None:
     red, _, blue = drawn.getpixel((24, 5))  # type: ignore[misc]
     assert red > 200 > 50 > blue  # what was left is above
     assert b"SECRET" not in blob
+
+
+LIMITED = """
+import io, resource, sys
+sys.path.insert(0, {folder!r})
+import file_reader
+file_reader.main(["5", str(1 << 30), "10", "text"], io.BytesIO({data!r}), io.BytesIO())
+print(resource.getrlimit(resource.RLIMIT_NPROC)[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems limit processes in other ways")
+@pytest.mark.parametrize(("data", "may"), [(heic(), True), (b"text", False), (picture(), False)])
+def test_only_the_reader_of_a_picture_of_a_phone_may_have_threads_without_which_it_would_crash(
+    data: bytes, may: bool
+) -> None:
+    script = LIMITED.format(folder=str(Path(file_reader.__file__).parent), data=data)
+    said = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert (int(said) != 0) == may
 
 
 def test_a_picture_of_a_phone_is_refused_by_a_reason_where_nothing_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:

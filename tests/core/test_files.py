@@ -228,7 +228,7 @@ async def test_between_two_pieces_of_a_file_the_store_has_a_rest_for_what_others
         await ask(chat, "Q1-a", given("a.pdf", pdf(1) + b"%" * 600_000))
     assert len(stored_pieces) == 3
     for (began, ended), (begins_again, _) in itertools.pairwise(stored_pieces):
-        assert begins_again - ended >= 2 * (ended - began)
+        assert begins_again - ended >= min(2 * (ended - began), 0.9 * file_intake.LONGEST_REST)
 
 
 # ── refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
