@@ -56,6 +56,7 @@ def lives(pid: int) -> bool:
     return True
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_run_that_is_killed_leaves_no_server_and_no_folder(workers: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bob-") as name, run_of_tests(Path(name), workers) as run:
