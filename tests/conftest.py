@@ -74,7 +74,6 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 50)  # of a test's garbage little is in circles
         gc.enable()
 
 

@@ -29,6 +29,7 @@ CODE = "import this\nprint(1)\n"
 WITH_CODE = f"First words.\n\n```python\n{CODE}```\n\nLast words."
 IN_A_FILE = "First words.\n\n📎 `answer.py`\n\nLast words."
 FILES = [("answer.py", CODE.encode())]
+TAKING_FILES = pytest.mark.parametrize("driver", ["slack", "slack_posted", "discord"], indirect=True)
 FENCE = "Here it is:\n\n```python\nprint(1)\n"
 
 
@@ -447,11 +448,10 @@ async def test_a_process_that_is_told_to_end_ends_what_it_accepted_and_leaves_th
         assert await driver.answered(late) == [WHOLE]
 
 
+@TAKING_FILES
 async def test_a_file_that_a_killed_process_showed_is_not_shown_again(
     driver: Driver, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not driver.takes_files:
-        pytest.skip("it takes no files")
     async with driver.starts() as first:
         said = await _is_shown(driver, fake, first, monkeypatch, question=WANTS_A_FILE, words=(WITH_CODE,))
         assert driver.files(said) == FILES
@@ -461,11 +461,10 @@ async def test_a_file_that_a_killed_process_showed_is_not_shown_again(
         assert driver.files(said) == FILES
 
 
+@TAKING_FILES
 async def test_who_lost_the_lease_shows_no_file(
     driver: Driver, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not driver.takes_files:
-        pytest.skip("it takes no files")
     monkeypatch.setattr(core_chat, "HEARTBEAT_SECONDS", 3600.0)  # it stands still, so it does not hear of its loss
     first_words, rest = WITH_CODE[:14], WITH_CODE[14:]
     let_go = held(fake, first_words, rest)
