@@ -11,9 +11,10 @@ import contextlib
 import logging
 import time
 from asyncio import FIRST_COMPLETED
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -36,7 +37,7 @@ from bots.discord.reply import DiscordReply, button_to_ask_again, seconds_betwee
 from bots.discord.settings import DiscordSettings, what_is_read
 from bots.discord.words import SURFACE, Here
 from bots.shared.asked_again import OFFER
-from bots.shared.background import background, carried_out
+from bots.shared.background import background, do_in_background
 from bots.shared.deliveries import InOrder
 from bots.shared.downloads import Downloads
 from bots.shared.incoming import Incoming as AnyIncoming
@@ -94,7 +95,7 @@ class Client(discord.AutoShardedClient):
         await _find_gateway(self)
         self._bot.user = self.user.id
         self._bot.api.use(self)
-        self._bot.in_background(self._sync_commands())
+        self._bot.in_background(self._sync_commands)
 
     async def on_connect(self) -> None:
         self._bot.catch_up.session_began()
@@ -190,9 +191,9 @@ class DiscordBot:
             join_seconds=settings.discord_join_seconds, offer=self._offer_to_ask_again,
         )  # fmt: skip
 
-    def in_background(self, work: Coroutine[Any, Any, object]) -> None:
+    def in_background(self, do: Callable[[], Awaitable[object]]) -> None:
         """Do something that nobody waits for."""
-        self._tasks.create_task(carried_out(work))
+        do_in_background(self._tasks, do)
 
     def report(self, trouble: str, seconds: float) -> None:
         """Tell the operator what keeps Discord from being served for so long."""
@@ -301,7 +302,7 @@ class DiscordBot:
             more: dict[str, Any] = {} if reference is None else {"reference": reference, "mention_author": False}
             await post_message(client, where, content=offer, view=view, nonce=nonce, **more)
 
-        self.in_background(self.api.attempt(post))
+        self.in_background(partial(self.api.attempt, post))
 
     async def _read_again(self, turn: Turn, message: int) -> AnyIncoming | None:
         """A message that became a turn, as it reads now, to be answered where that was; None if it cannot be read."""
@@ -341,7 +342,7 @@ class DiscordBot:
                     raise
                 await post_message(client, channel, **content)
 
-        self.in_background(self.api.attempt(post))
+        self.in_background(partial(self.api.attempt, post))
 
 
 @contextlib.asynccontextmanager

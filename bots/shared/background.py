@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from core import LeaseLost, StoreUnavailable, kind_of
 
@@ -26,10 +25,19 @@ async def background() -> AsyncIterator[asyncio.TaskGroup]:
         logger.info("what was still done in the background was given up")
 
 
-async def carried_out(work: Coroutine[Any, Any, object]) -> None:
-    """Do something whose failure may not end everything else."""
+def do_in_background(tasks: asyncio.TaskGroup, do: Callable[[], Awaitable[object]]) -> None:
+    """Do something that nobody waits for; its failure may not end everything else. Where all ends it is not done."""
+    work = _carried_out(do)
     try:
-        await work
+        tasks.create_task(work)
+    except RuntimeError:  # the group is ending
+        work.close()
+        logger.info("what was to be done in the background was given up")
+
+
+async def _carried_out(do: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await do()
     except Exception as failure:
         logger.error("something in the background failed for a reason of ours: %s", kind_of(failure))
 

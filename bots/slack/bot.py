@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import aiohttp
@@ -23,7 +24,7 @@ from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bots.shared.background import background, carried_out
+from bots.shared.background import background, do_in_background
 from bots.shared.deliveries import acknowledged
 from bots.shared.downloads import Downloads
 from bots.shared.incoming import Incoming as AnyIncoming
@@ -158,7 +159,7 @@ class SlackBot:
                 await self._intake.edited(now, f"edit:{body.get('event_id')}", before=before)
         elif kind in ("message", "app_mention") and (incoming := self._parse(body, event)) is not None:
             if kind == "app_mention" and incoming.is_bare and not incoming.by_app and not self._is_refused(incoming):
-                self._tasks.create_task(carried_out(self._tell_how_to_ask(incoming)))
+                do_in_background(self._tasks, partial(self._tell_how_to_ask, incoming))
             else:
                 await self._intake.message(incoming)
 

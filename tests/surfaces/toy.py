@@ -14,7 +14,7 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from bots.shared.background import background, carried_out
+from bots.shared.background import background, do_in_background
 from bots.shared.caller import Caller, Failure, Rules
 from bots.shared.controls import Controls, Wording
 from bots.shared.deliveries import acknowledged
@@ -144,7 +144,7 @@ class ToyBot:
         return MessagesReply(self._chat, turn, ToyMessages(fenced, turn))
 
     def _say(self, incoming: Incoming, sentence: str) -> None:
-        self._tasks.create_task(carried_out(self._caller.tell(incoming, sentence)))
+        do_in_background(self._tasks, partial(self._caller.tell, incoming, sentence))
 
     async def listen(self) -> None:
         """Take in what happens, for ever. What cannot be stored is not acknowledged, and comes again."""

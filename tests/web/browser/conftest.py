@@ -30,7 +30,7 @@ from tests.fakes.openai_api import FakeOpenAI
 from tests.web.conftest import Site, served
 from web.pages import FOLDER
 
-MILLISECONDS = 10_000
+MILLISECONDS = 30_000
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
