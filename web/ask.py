@@ -263,9 +263,11 @@ class _Asked:
                 self._rates, self._caller, turn, answer, self._last_event_id, had_room=had_room, language=self._language
             )
         text = answer_in_language((await answer.whole()).text, self._language)
-        may_fetch = self._caller.may_fetch_files_of(turn)
-        notes = {"files": FileNote.all_of(turn.attachments, may_fetch=may_fetch)} if turn.attachments else {}
-        return JSONResponse({"session_id": self._session_id, "response": text, **notes}, headers=VARIES)
+        told: dict[str, Any] = {"session_id": self._session_id, "response": text}
+        if turn.attachments:
+            may_fetch = self._caller.may_fetch_files_of(turn)
+            told["files"] = FileNote.all_of(turn.attachments, self._language, may_fetch=may_fetch)
+        return JSONResponse(told, headers=VARIES)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -18,7 +18,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from core import Attachment, Chat, GivenFile, Sentence, Settings
+from core import Attachment, Chat, GivenFile, Sentence, Settings, problem_of_a_file
 from web.headers import SAFE_HEADERS
 
 FORM = "multipart/form-data"
@@ -74,12 +74,13 @@ class FileNote(BaseModel):
     ]
 
     @classmethod
-    def all_of(cls, attachments: Sequence[Attachment], *, may_fetch: bool) -> list[dict[str, Any]]:
-        """What is told of these attachments, as JSON."""
+    def all_of(cls, attachments: Sequence[Attachment], language: str, *, may_fetch: bool) -> list[dict[str, Any]]:
+        """What is told of these attachments, as JSON, in a language where it is in our own words."""
         return [
             cls(
                 id=each.id if may_fetch and each.problem is None else None,
-                name=each.name, kind=each.kind, size=each.size, problem=each.problem, heard=each.heard or None,
+                name=each.name, kind=each.kind, size=each.size, heard=each.heard or None,
+                problem=each.problem and problem_of_a_file(each.problem).in_language(language),
             ).model_dump()
             for each in attachments
         ]  # fmt: skip

@@ -78,7 +78,7 @@ class TranscriptTurn(BaseModel):
             answer=answer and answer_in_language(answer, language),
             error=error and failure_as_stored(error).sentence.in_language(language), outcome=exchange.outcome,
             assistant=exchange.assistant, private=exchange.private, asked_at=_time(exchange.asked_at),
-            files=FileNote.all_of(exchange.attachments, may_fetch=True),
+            files=FileNote.all_of(exchange.attachments, language, may_fetch=True),
         )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ async def _events(caller: Caller, turn: Turn, answer: Answer, last: str, languag
         answer.pin()
     goes_on: dict[str, Any] = {"from": known.length} if last else {}
     if turn.attachments:
-        goes_on["files"] = FileNote.all_of(turn.attachments, may_fetch=caller.may_fetch_files_of(turn))
+        goes_on["files"] = FileNote.all_of(turn.attachments, language, may_fetch=caller.may_fetch_files_of(turn))
     yield _event("turn", {"turn_id": turn.id, **goes_on}, known.id)
     try:
         async for is_new in answer.news(at_least_every=SECONDS_BETWEEN_SIGNS_OF_LIFE):

@@ -122,6 +122,18 @@ async def test_the_transcript_names_the_files_of_each_question(fake: FakeOpenAI,
     assert stored(sqlite_url) == (0, 0)
 
 
+async def test_why_a_file_was_not_read_is_told_in_the_language_of_who_asks(fake: FakeOpenAI, sqlite_url: str) -> None:
+    seen(fake)
+    german = {"Accept-Language": "de"}
+    async with served(fake, sqlite_url, api_keys="alice:a-secret-of-the-test") as site:
+        site.http.headers["Authorization"] = "Bearer a-secret-of-the-test"
+        _, answer = await by_form(site, form("Q1-a", {"a.txt": b""}), **german)
+        _, transcript = await site.get("/sessions/1/turns", **german)
+        _, in_english = await site.get("/sessions/1/turns")
+    assert answer["files"][0]["problem"] == transcript["turns"][0]["files"][0]["problem"] == "sie ist leer"
+    assert in_english["turns"][0]["files"][0]["problem"] == "it is empty"
+
+
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", UNREADABLE)
 async def test_a_file_that_cannot_be_read_costs_nothing_else(name: str, fake: FakeOpenAI, sqlite_url: str) -> None:
