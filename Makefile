@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # On two cores: many tests wait for a process or a clock, so that four leave a third of the processors' time unused.
-SPREAD := -n 9 --dist worksteal
+SPREAD := -n 6 --dist worksteal
 
 .PHONY: run install quick test test-all check check-api bench chaos simulate broken mutants lock
 
