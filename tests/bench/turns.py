@@ -25,7 +25,9 @@ import psycopg
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from bots.shared.as_files import OutgoingFile
 from bots.shared.caller import Caller, Rules
+from bots.shared.reply import Reply
 from bots.shared.responder import Responder
 from core import Attachment, Chat, Preparation, Question, Settings, Turn, offline_model, open_chat
 from core.language_model import Ask
@@ -54,6 +56,7 @@ class Shown:
     """A place that shows everything at once."""
 
     appends_only = False
+    takes_files = False
 
     def __init__(self, over: asyncio.Event) -> None:
         self._over = over
@@ -75,8 +78,9 @@ class Shown:
     async def show(self, text: str) -> bool:
         return True
 
-    async def finish(self, text: str) -> None:
+    async def finish(self, text: str, files: Sequence[OutgoingFile] = ()) -> bool:
         self._over.set()
+        return True
 
 
 async def answer_at_once(self: object, ask: Ask) -> AsyncIterator[str | Finished]:
@@ -100,7 +104,7 @@ class Bench:
         self._shown: dict[str, asyncio.Event] = {}
         self.responder = Responder(chat, SURFACE, Nobody(), self._open, prepare_at_once)
 
-    def _open(self, turn: Turn, _: Nobody) -> Any:
+    def _open(self, turn: Turn, _: Nobody) -> Reply:
         return Shown(self._shown[str(turn.event_id)])
 
     async def hear(self, session: str, text: str = "hello") -> asyncio.Event:
