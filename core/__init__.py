@@ -64,7 +64,19 @@ from core.settings import Seconds, Settings, SettingsError, SettingsModel, Url, 
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.surface_troubles import SurfaceTroubles
-from core.turns import ApiKey, Exchange, Finished, Json, Line, Outcome, Preparation, Question, SessionSummary, Turn
+from core.turns import (
+    ApiKey,
+    Exchange,
+    Finished,
+    Json,
+    Line,
+    Outcome,
+    Preparation,
+    Question,
+    Rating,
+    SessionSummary,
+    Turn,
+)
 from core.wording import answer_in_language, problem_of_a_file
 
 __all__ = [
@@ -109,6 +121,7 @@ __all__ = [
     "Preparation",
     "Prepare",
     "Question",
+    "Rating",
     "Rejected",
     "Remarks",
     "Seconds",

@@ -40,7 +40,7 @@ from core.store import Beginning, Chosen, Store
 from core.surface_troubles import SurfaceTroubles
 from core.threads import Threads
 from core.transcription import Transcription
-from core.turns import Exchange, Outcome, Question, SessionSummary, Turn, new_session_name, new_turn_id
+from core.turns import Exchange, Outcome, Question, Rating, SessionSummary, Turn, new_session_name, new_turn_id
 
 logger = logging.getLogger(__name__)
 
@@ -412,9 +412,20 @@ class Chat:
         """Take back what this person unlocked in this place. False where that was nothing."""
         return await self._store.places.lock(person, place)
 
-    async def rate(self, turn: Turn, person: str, *, good: bool) -> None:
-        """Record what a person thinks of the answer; the last word counts."""
-        await self._store.places.rate(turn.id, person, good=good)
+    async def rate(self, turn: Turn, person: str, *, good: bool, words: str | None = None) -> bool:
+        """Record what a person thinks of the answer, with some words or none; what is said last counts.
+
+        False where nothing of the turn is kept any more.
+        """
+        masked = words and self._passwords.masked(words)
+        return await self._store.ratings.rate(turn.id, person, good=good, words=masked or None)
+
+    async def ratings(self, person: str, *, private: bool, before: str | None, limit: int) -> Sequence[Rating] | None:
+        """What this person thought of answers, the newest first: those before the one of a turn, or the last ones.
+
+        Without `private` nothing of private turns is told. None where that turn has no rating of theirs.
+        """
+        return await self._store.ratings.newest(person, private=private, before=before, limit=limit)
 
     def masked(self, text: str) -> str:
         """What nobody said to us just now, with a mask over whatever might be a password: to be stored or shown."""

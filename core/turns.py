@@ -231,6 +231,20 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Rating:
+    """What somebody thought of an answer, with the question that it answers."""
+
+    turn_id: str
+    session: str
+    assistant: str
+    question: str
+    answer: str | None
+    good: bool
+    words: str | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key of the web API, without the key itself.
 

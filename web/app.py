@@ -20,6 +20,7 @@ from web.callers import Callers
 from web.deliveries import delivery_routes
 from web.docs import docs_routes
 from web.ending import draining_on_signals
+from web.feedback import feedback_routes
 from web.files import Limits, file_routes
 from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
@@ -91,8 +92,8 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     app.state.limits = Limits.by(settings)
     app.state.chat_page = page_with(settings.chat_page_key)
     routers = [
-        ask_routes, turn_routes, session_routes, file_routes, delivery_routes(delivered), status_routes, docs_routes,
-        page_routes,
+        ask_routes, turn_routes, session_routes, feedback_routes, file_routes, delivery_routes(delivered),
+        status_routes, docs_routes, page_routes,
     ]  # fmt: skip
     for router in routers:
         app.include_router(router)

@@ -332,7 +332,7 @@ async def ask(
 )
 async def stop(chat: OpenChat, caller: Calling, turn_id: TurnId) -> Any:
     """End the answer of a turn, whose id the stream's `turn` event told. What was written so far is the answer."""
-    await _turn_of(chat, caller, turn_id)
+    await turn_of(chat, caller, turn_id)
     if not await chat.stop(turn_id):
         raise UnknownTurn
     return Stopping(turn_id=turn_id)
@@ -353,7 +353,7 @@ async def follow(
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:  # fmt: skip
     """The events of a turn that was asked before, whoever listens to it already, to its end."""
-    turn = await _turn_of(chat, caller, turn_id)
+    turn = await turn_of(chat, caller, turn_id)
     rates.check_room(caller.subjects)  # before anything is begun
     answer, language = chat.following(turn), language_accepted(request.headers)
     return EventStream(rates, caller, turn, answer, last_event_id, had_room=False, language=language)
@@ -368,7 +368,8 @@ async def answer_orphaned(chat: Chat) -> None:
             chat.answering(turn)
 
 
-async def _turn_of(chat: Chat, caller: Caller, turn_id: str) -> Turn:
+async def turn_of(chat: Chat, caller: Caller, turn_id: str) -> Turn:
+    """A turn of the caller's own. Raises UnknownTurn."""
     turn = await chat.turn(turn_id)
     if turn is None or not caller.owns(turn):
         raise UnknownTurn

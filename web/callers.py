@@ -69,6 +69,11 @@ class Caller:
         """What the names of the caller's sessions begin with: nobody else's do."""
         return f"{SURFACE}:{self.whose}:"
 
+    @property
+    def rater(self) -> str:
+        """In whose name answers are rated: one rating of an answer for each key, or for all who need none."""
+        return f"{SURFACE}:{self.whose}"
+
     def session(self, session_id: str) -> str:
         """The name of a session of the caller's."""
         return self.namespace + session_id

@@ -40,7 +40,7 @@ class Session(BaseModel):
         """What a caller is told of a session."""
         return cls(
             session_id=caller.session_id(summary.session), turns=summary.turns, assistant=summary.assistant,
-            created_at=_time(summary.created_at), asked_at=summary.asked_at and _time(summary.asked_at),
+            created_at=as_time(summary.created_at), asked_at=summary.asked_at and as_time(summary.asked_at),
         )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ class TranscriptTurn(BaseModel):
             turn_id=exchange.turn_id, number=exchange.number, question=exchange.question,
             answer=answer and answer_in_language(answer, language),
             error=error and failure_as_stored(error).sentence.in_language(language), outcome=exchange.outcome,
-            assistant=exchange.assistant, private=exchange.private, asked_at=_time(exchange.asked_at),
+            assistant=exchange.assistant, private=exchange.private, asked_at=as_time(exchange.asked_at),
             files=FileNote.all_of(exchange.attachments, language, may_fetch=True),
         )  # fmt: skip
 
@@ -239,5 +239,6 @@ async def _session(chat: Chat, caller: Caller, session_id: str) -> str:
     return summary.session
 
 
-def _time(seconds: float) -> datetime:
+def as_time(seconds: float) -> datetime:
+    """A moment of the store, as the API tells it."""
     return datetime.fromtimestamp(seconds, UTC)

@@ -133,9 +133,8 @@ class Controls:
 
     async def rate(self, turn: Turn | None, person: str, *, good: bool) -> Sentence:
         """Record what somebody thinks of an answer."""
-        if turn is None:
+        if turn is None or not await self._chat.rate(turn, person, good=good):
             return UNKNOWN_ANSWER
-        await self._chat.rate(turn, person, good=good)
         return THANKS
 
 

@@ -21,6 +21,7 @@ from core.store.liveness import HostLiveness, OnNotification, ServerLiveness
 from core.store.lookups import Lookups
 from core.store.migrations import SchemaTooNew, migrate
 from core.store.places import Places
+from core.store.ratings import Ratings
 from core.store.sessions import Sessions
 from core.store.threads import Beginning, Begun, Plan, StoredThreads, ThreadState, Transcript
 from core.store.turns import Amended, Chosen, ThreadFate, Turns, Withdrawn
@@ -69,6 +70,7 @@ class Store:
         self.leases = Leases(database, self._liveness, lease_seconds=lease_seconds)
         self.lookups = Lookups(database)
         self.sessions = Sessions(database, self.threads, self.attachments)
+        self.ratings = Ratings(database)
         self.keys = Keys(database)
         self.is_notified = database.dialect == "postgresql"
 

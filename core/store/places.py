@@ -1,4 +1,4 @@
-"""What people chose and unlocked in places, what they thought of answers, and which controls were carried out."""
+"""What people chose and unlocked in places, and which controls were carried out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from core.store.database import Database
 from core.store.guesses import Guesses, budgets_of
 from core.store.part import Part, prepared, writes
 from core.store.prepared import Statement
-from core.store.tables import Control, Feedback, Place, Unlock
+from core.store.tables import Control, Place, Unlock
 from core.turns import Question
 
 places: sa.Table = Place.__table__  # type: ignore[attr-defined]
 unlocks: sa.Table = Unlock.__table__  # type: ignore[attr-defined]
-feedback: sa.Table = Feedback.__table__  # type: ignore[attr-defined]
 controls: sa.Table = Control.__table__  # type: ignore[attr-defined]
 
 LAPSE_IS_TOLD_SECONDS = 7 * 86_400.0
@@ -27,7 +26,7 @@ CONTROL_IS_KNOWN_SECONDS = 86_400.0  # Slack delivers an event for the last time
 
 
 class Places(Part):
-    """What people do in places: choosing, unlocking, rating, and controls that may be delivered again."""
+    """What people do in places: choosing, unlocking, and controls that may be delivered again."""
 
     def __init__(self, database: Database, guesses: Guesses) -> None:
         super().__init__(database)
@@ -94,16 +93,6 @@ class Places(Part):
         """See `Chat.lock`."""
         ended = sa.delete(unlocks).where(unlocks.c.person == person, unlocks.c.place == place)
         return connection.execute(ended.returning(unlocks.c.person)).first() is not None
-
-    @writes
-    def rate(self, connection: sa.Connection, turn_id: str, person: str, *, good: bool) -> None:
-        """See `Chat.rate`."""
-        connection.execute(
-            self._insert(feedback)
-            .values(turn_id=turn_id, person=person, good=good, at=self._clock.now)
-            .on_conflict_do_update(index_elements=["turn_id", "person"], set_={"good": good, "at": self._clock.now}),
-            self._clock.params(),
-        )
 
     @writes
     def claim_control(self, connection: sa.Connection, surface: str, event_id: str) -> float | None:

@@ -201,11 +201,13 @@ class Feedback(SQLModel, table=True):
     """What a person thought of an answer."""
 
     __tablename__: ClassVar[str] = "feedback"
+    __table_args__ = (Index("ix_feedback_person_at", "person", "at", "turn_id"),)
 
     turn_id: str = Field(primary_key=True, foreign_key="turn.id")
     person: str = Field(primary_key=True)
     good: bool
     at: float
+    words: str | None = Field(default=None, sa_type=Text)
 
 
 class Control(SQLModel, table=True):

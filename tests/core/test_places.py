@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from core import (
+    SEED_PASSWORD,
     Chat,
     LeaseLost,
     NotAccepted,
@@ -697,14 +698,26 @@ async def test_the_last_word_of_each_person_on_each_answer_counts(database_url: 
             (first, RODERICK, False),
             (first, RODERICK, True),
         ):
-            await chat.rate(turn, person, good=good)
-    stored = rows(database_url, "SELECT turn_id, person, good FROM feedback")
+            assert await chat.rate(turn, person, good=good, words=f"It is {good}, says {person}.")
+    stored = rows(database_url, "SELECT turn_id, person, good, words FROM feedback")
+    assert all(row["words"] == f"It is {bool(row['good'])}, says {row['person']}." for row in stored)
     assert {(row["turn_id"], row["person"]): bool(row["good"]) for row in stored} == {
         (first.id, ULRICA): False,
         (first.id, RODERICK): True,
         (second.id, ULRICA): True,
     }
     assert len(stored) == 3
+
+
+async def test_words_on_an_answer_go_through_the_mask_and_with_their_turn(database_url: str) -> None:
+    async with opened(None, database_url) as chat:
+        turn = await accepted(chat)
+        await chat.rate(turn, ULRICA, good=True, words=f"I said {SEED_PASSWORD} to it.")
+        assert SEED_PASSWORD not in str(rows(database_url, "SELECT words FROM feedback"))
+        await chat.forget(turn.session)
+        assert not await chat.rate(turn, ULRICA, good=True, words="Too late.")
+        assert await chat.ratings(ULRICA, private=True, before=None, limit=9) == []
+    assert rows(database_url, "SELECT words FROM feedback") == []
 
 
 # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -211,7 +211,9 @@ class Everything:
         await self.lock("a person", "a place")
         await self.choose("web:public:2", SURFACE, "Bob")
         await self.choose_in("a place", "Bob")
-        await self.rate(turn.id, "a person", good=True)
+        assert await self.rate(turn.id, "a person", good=True, words="Thanks.")
+        for before in (None, turn.id):
+            await self.newest("a person", private=False, before=before, limit=21)
         claim = await self.claim_control(SURFACE, "a control")
         await self.end_control(SURFACE, "a control", claim, done=False)
         claim = await self.claim_control(SURFACE, "a control")
@@ -293,7 +295,7 @@ FILL = [
     " SELECT id, 'Bob', FALSE, 'a scope', 'x' || id, 1, 1, FALSE, 0 FROM chat_session",
     "INSERT INTO joined_event SELECT surface, 'j' || session_id, id FROM turn",
     "INSERT INTO posted_message SELECT surface, 'm' || session_id, id FROM turn",
-    "INSERT INTO feedback SELECT id, 'p', TRUE, 0 FROM turn",
+    "INSERT INTO feedback SELECT id, 'p', TRUE, 0, NULL FROM turn",
     "INSERT INTO control SELECT surface, id, 2000000000, TRUE FROM turn",
     "INSERT INTO guess (subject, at, words) SELECT id, 2000000000, 1 FROM turn",
     "INSERT INTO lockout SELECT id, 3000000000 FROM turn",

@@ -68,6 +68,8 @@ EXPECTED = {
     ("POST", "/ask"): (401, 401, 401, 200, 403, 403, 200, 200),
     ("POST", "/turns/{turn}/stop"): (401, 401, 401, 404, 403, 403, 404, 200),
     ("GET", "/turns/{turn}/events"): (401, 401, 401, 404, 403, 403, 404, 200),
+    ("PUT", "/turns/{turn}/feedback"): (401, 401, 401, 404, 403, 403, 404, 204),
+    ("GET", "/feedback"): (401, 401, 401, 200, 403, 403, 403, 200),
     ("POST", "/sessions"): (401, 401, 401, 201, 403, 403, 201, 201),
     ("GET", "/sessions"): (401, 401, 401, 200, 403, 403, 403, 200),
     ("GET", "/sessions/1"): (401, 401, 401, 404, 403, 403, 404, 200),
@@ -78,7 +80,10 @@ EXPECTED = {
     ("DELETE", "/sessions/1"): (401, 401, 401, 404, 403, 403, 404, 204),
 }
 OPEN = {"/", "/healthz", "/limits", "/readyz"}
-BODIES = {"/ask": {"session_id": "1", "user_input": "Q1-b"}, "/sessions/1/assistant": {"assistant": "Bob"}}
+BODIES = {
+    "/ask": {"session_id": "1", "user_input": "Q1-b"}, "/sessions/1/assistant": {"assistant": "Bob"},
+    "/turns/{turn}/feedback": {"good": True},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("method", "path"), EXPECTED)

@@ -16,6 +16,8 @@ STATUSES = {
     ("post", "/ask"): {"200", "401", "403", "408", "413", "422", "429", "500", "503"},
     ("post", "/turns/{turn_id}/stop"): {"200", *OF_A_SESSION},
     ("get", "/turns/{turn_id}/events"): {"200", *OF_A_SESSION},
+    ("put", "/turns/{turn_id}/feedback"): {"204", "408", "413", *OF_A_SESSION},
+    ("get", "/feedback"): {"200", *OF_A_SESSION},
     ("post", "/sessions"): {"201", "401", "403", "429", "503"},
     ("get", "/sessions"): {"200", *OF_A_SESSION},
     ("get", "/sessions/{session_id}"): {"200", *OF_A_SESSION},
