@@ -298,7 +298,7 @@ class SlackTalk(Doing, talks.SlackTalk):
 
     async def unlock(self) -> bool:
         command = self._slack.slash(self._user, self._channel, "/bob", "unlock")
-        self.is_unlocked = await self._confirms(command, {"password": {"typed": PASSWORD}}, "answers you here")
+        self.is_unlocked = await self._confirms(command, {"password": {"typed": PASSWORD}}, "answers you here for the next")
         return self.is_unlocked
 
     async def _confirms(self, begun: Any, values: Any, told: str) -> bool:
@@ -374,7 +374,7 @@ class DiscordTalk(Doing, talks.DiscordTalk):
             await window
             if window.modal is not None:
                 sent = self._discord.submits(self._user, window, {"password": PASSWORD})
-                self.is_unlocked = await self._reads(sent, "answers you here")
+                self.is_unlocked = await self._reads(sent, "answers you here for the next")
         return self.is_unlocked
 
     async def _is_told(self, command: str, sentence: str) -> bool:
