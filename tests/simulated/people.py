@@ -298,7 +298,9 @@ class SlackTalk(Doing, talks.SlackTalk):
 
     async def unlock(self) -> bool:
         command = self._slack.slash(self._user, self._channel, "/bob", "unlock")
-        self.is_unlocked = await self._confirms(command, {"password": {"typed": PASSWORD}}, "answers you here for the next")
+        self.is_unlocked = await self._confirms(
+            command, {"password": {"typed": PASSWORD}}, "answers you here for the next"
+        )
         return self.is_unlocked
 
     async def _confirms(self, begun: Any, values: Any, told: str) -> bool:
