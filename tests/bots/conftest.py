@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -200,6 +201,17 @@ async def heard_again(slack: FakeSlack, ts: str) -> None:
         return len(made) > before and not under_way and made[-1].failure is None
 
     await slack.until(lambda _: is_heard(), SECONDS)
+
+
+def check_pauses(shown_at: Sequence[float], seconds: float) -> None:
+    """Come back if something was shown about every so many seconds.
+
+    On a busy machine one may come late, and the next one sooner after it. All of them together are not too many.
+    """
+    pauses = [later - earlier for earlier, later in itertools.pairwise(shown_at)]
+    assert len(pauses) >= 2
+    assert sum(pauses) > len(pauses) * seconds * 0.75
+    assert sorted(pauses)[len(pauses) // 2] < seconds * 3
 
 
 async def edited(slack: FakeSlack, channel: str, ts: str, text: str) -> str:

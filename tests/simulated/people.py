@@ -42,6 +42,7 @@ SHARE_WITH_FILES, SHARE_THAT_WANTS_FILES = 0.15, 0.15
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_ACT = 60.0
 SECONDS_TO_HEAR_OF_AN_EDIT, SECONDS_TO_HEAR_OF_A_DELETION = 0.5, 45.0  # which is a control that others hear of later
+IS_UNLOCKED = "answers you here for the next"  # the window itself has other words for what it does
 SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW}
 MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
 FILES_NOT_SEEN = re.compile(r"\A_I have not seen: [^\n]*_\s+")
@@ -298,7 +299,7 @@ class SlackTalk(Doing, talks.SlackTalk):
 
     async def unlock(self) -> bool:
         command = self._slack.slash(self._user, self._channel, "/bob", "unlock")
-        self.is_unlocked = await self._confirms(command, {"password": {"typed": PASSWORD}}, "answers you here")
+        self.is_unlocked = await self._confirms(command, {"password": {"typed": PASSWORD}}, IS_UNLOCKED)
         return self.is_unlocked
 
     async def _confirms(self, begun: Any, values: Any, told: str) -> bool:
@@ -374,7 +375,7 @@ class DiscordTalk(Doing, talks.DiscordTalk):
             await window
             if window.modal is not None:
                 sent = self._discord.submits(self._user, window, {"password": PASSWORD})
-                self.is_unlocked = await self._reads(sent, "answers you here")
+                self.is_unlocked = await self._reads(sent, IS_UNLOCKED)
         return self.is_unlocked
 
     async def _is_told(self, command: str, sentence: str) -> bool:

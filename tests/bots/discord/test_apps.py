@@ -88,6 +88,7 @@ async def test_what_pluralkit_says_again_for_somebody_is_answered_and_the_origin
         original = discord.says("ada", "news", f"{HI} a: hello")
         await discord.until(lambda discord: discord.replies(original), SECONDS)
         discord.deletes(original)
+        await comes_true(lambda: bot_texts(discord, "news") == [])
         proxied = discord.says("deploys", "news", f"{HI} hello")
         let_go()
         assert await answer(discord, proxied) == "First words. Last words."

@@ -13,7 +13,7 @@ import pytest
 from bots.discord import reply as discord_reply
 from bots.discord.words import LIMIT, MOST_PARTS, THE_REST_DOES_NOT_FIT, THE_REST_IS_IN_THE_FILE
 from core.process import calm_garbage_collector
-from tests.bots.conftest import closed, comes_true, held, lines, turns
+from tests.bots.conftest import check_pauses, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Start, answer, answered, buttons, is_whole
 from tests.fakes.discord_api import FakeDiscord, Interaction, Message
 from tests.fakes.openai_api import FakeOpenAI, Reply
@@ -128,10 +128,7 @@ async def test_what_is_new_is_shown_in_time_and_not_more_often_than_it_should_be
     async with bob():
         assert await answer(discord, asks(discord, "dm")) == text
     at = sent(discord, ("POST", POSTS), ("PATCH", EDITS))[:-1]
-    pauses = [later - earlier for earlier, later in itertools.pairwise(at)]
-    assert len(pauses) >= 3
-    assert min(pauses) > seconds * 0.75
-    assert max(pauses) < seconds * 3
+    check_pauses(at, seconds)
     assert SHIPPED_SECONDS_BETWEEN_EDITS >= SHIPPED_SECONDS_OF_THEIR_WINDOW / 5
 
 
