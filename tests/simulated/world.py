@@ -434,6 +434,9 @@ class TraceOfLogs(logging.Handler):
         is_known = HOST.get().was_disturbed or not self._let_go.isdisjoint(about[:1])
         if record.msg == LEASE_IS_LOST and not is_known:
             self._world.remarks.append(f"{HOST.get().name} lost a lease at {self._world.loop.time():.6f} for no reason")
-        is_cut_off = record.exc_info and record.exc_info[0] is asyncio.CancelledError  # as it ends; it is not printed
-        if (record.exc_info and not is_cut_off) or record.levelno >= logging.CRITICAL:
+        error = record.exc_info[0] if record.exc_info else None
+        is_cut_off = error is asyncio.CancelledError  # as it ends; it is not printed
+        # Whoever is killed, or loses the network, hangs up on a fake that is about to answer.
+        is_hung_up = record.name == "aiohttp.server" and error is not None and issubclass(error, ConnectionError)
+        if (error and not is_cut_off and not is_hung_up) or record.levelno >= logging.CRITICAL:
             self._world.remarks.append(f"{HOST.get().name} logs {record.getMessage()} {record.exc_info}")
