@@ -67,14 +67,11 @@ def drawn_plan(seed: int) -> Plan:
     kinds = rng.sample(sorted(KINDS), rng.randint(3, len(KINDS)))
     kinds = sorted({*kinds, "kill", "kill at a step"})
     poison, erases, instances = rng.random() < 0.15, rng.random() < 0.2, rng.randint(1, 4)
-    plan = Plan(
+    return Plan(
         seed, poison=poison, erases=erases, instances=instances,
         changes=rng.random() < 0.5, several_hosts=rng.random() < 0.5, kinds=kinds,
         people={name: number for name, number in people.items() if number}, files=rng.random() < 0.5,
     )  # fmt: skip
-    if plan.files:  # the step of the schema before the last one has none
-        plan.kinds = [each for each in kinds if each != "upgrade"]
-    return plan
 
 
 @dataclass
