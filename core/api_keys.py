@@ -64,17 +64,21 @@ class ApiKeys:
             raise NoSuchKey
         return found
 
-    async def make(self, name: str, *, private: bool, origins: Sequence[str]) -> tuple[str, ApiKey]:
+    async def make(
+        self, name: str, *, private: bool, origins: Sequence[str], feedback_to: str | None = None
+    ) -> tuple[str, ApiKey]:
         """A new key, which is told this once, and what is stored of it: a publishable one, if it has `origins`.
 
         Raises StartError where it cannot be.
         """
         check_name(name)
+        if feedback_to is not None:
+            check_name(feedback_to)
         secret = (PUBLISHABLE_PREFIX if origins else SECRET_PREFIX) + secrets.token_urlsafe(32)
         digest = digest_of(secret)
         key = ApiKey(
             digest[:LETTERS_OF_AN_ID], name, publishable=bool(origins), private=private,
-            origins=tuple(map(origin_of, origins)),
+            origins=tuple(map(origin_of, origins)), feedback_to=feedback_to,
         )  # fmt: skip
         if _is_taken(name, self._configured.values()) or not await self._store.keys.add(key, digest):
             raise StartError(f"There is a key {name} already. Its sessions would belong to both: revoke it first.")
@@ -83,6 +87,10 @@ class ApiKeys:
     async def all(self) -> Sequence[ApiKey]:
         """Those of API_KEYS, and every key that was ever made, the oldest first."""
         return [*self._configured.values(), *await self._store.keys.all()]
+
+    async def with_feedback_to(self, name: str) -> Sequence[str]:
+        """The names of the keys under which answers are rated for those of this name to read, besides their own."""
+        return await self._store.keys.with_feedback_to(name)
 
     async def revoke(self, which: str) -> Sequence[ApiKey]:
         """Take no more the keys with this name or id; which ones that were."""

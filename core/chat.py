@@ -420,12 +420,14 @@ class Chat:
         masked = words and self._passwords.masked(words)
         return await self._store.ratings.rate(turn.id, person, good=good, words=masked or None)
 
-    async def ratings(self, person: str, *, private: bool, before: str | None, limit: int) -> Sequence[Rating] | None:
-        """What this person thought of answers, the newest first: those before the one of a turn, or the last ones.
+    async def ratings(
+        self, people: Sequence[str], *, private: bool, before: str | None, limit: int
+    ) -> Sequence[Rating] | None:
+        """What these people thought of answers, the newest first: those before the one of a turn, or the last ones.
 
         Without `private` nothing of private turns is told. None where that turn has no rating of theirs.
         """
-        return await self._store.ratings.newest(person, private=private, before=before, limit=limit)
+        return await self._store.ratings.newest(people, private=private, before=before, limit=limit)
 
     def masked(self, text: str) -> str:
         """What nobody said to us just now, with a mask over whatever might be a password: to be stored or shown."""

@@ -250,7 +250,7 @@ class ApiKey:
 
     Sessions belong to its `name`. A `publishable` one may stand in web pages: it is taken from `origins` only, and
     opens no list and no transcript but of sessions whose name we made. `private` says whether it may use private
-    assistants.
+    assistants. What is thought of answers under it may be read with the secret key whose name is `feedback_to`, too.
     """
 
     id: str
@@ -260,3 +260,4 @@ class ApiKey:
     origins: tuple[str, ...] = ()
     created_at: float | None = None  # None: it is one of API_KEYS
     revoked_at: float | None = None
+    feedback_to: str | None = None

@@ -37,6 +37,17 @@ def _printable(text: str) -> str:
 Printable = Annotated[str, AfterValidator(_printable), Field(json_schema_extra={"format": "printable"})]
 
 
+def rater(whose: str) -> str:
+    """In whose name answers are rated under the keys of a name."""
+    return f"{SURFACE}:{whose}"
+
+
+def whose_session(session: str) -> tuple[str, str]:
+    """The name of the keys that a session of the web belongs to, and what those call it."""
+    _, whose, session_id = session.split(":", 2)
+    return whose, session_id
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Whoever sends a request, and what that opens."""
@@ -72,7 +83,7 @@ class Caller:
     @property
     def rater(self) -> str:
         """In whose name answers are rated: one rating of an answer for each key, or for all who need none."""
-        return f"{SURFACE}:{self.whose}"
+        return rater(self.whose)
 
     def session(self, session_id: str) -> str:
         """The name of a session of the caller's."""

@@ -104,7 +104,10 @@ def keys() -> None:
     default=None,
     help="Whether passwords open private assistants to it. By default to a secret key only, not to a publishable one.",
 )
-def new_key(name: str, origins: tuple[str, ...], private: bool | None) -> None:
+@click.option(
+    "--feedback-to", metavar="NAME", help="The secret key that reads what is thought of answers under this one."
+)
+def new_key(name: str, origins: tuple[str, ...], private: bool | None, feedback_to: str | None) -> None:
     """Make a key of this NAME, and print it: it is shown this once.
 
     Sessions belong to the name: a key that takes the place of a revoked one goes on with them.
@@ -112,7 +115,7 @@ def new_key(name: str, origins: tuple[str, ...], private: bool | None) -> None:
 
     async def make(api_keys: ApiKeys) -> str:
         allowed = not origins if private is None else private
-        secret, _ = await api_keys.make(name, private=allowed, origins=origins)
+        secret, _ = await api_keys.make(name, private=allowed, origins=origins, feedback_to=feedback_to)
         return secret
 
     click.echo(_with_keys(make))
@@ -125,7 +128,9 @@ def list_keys() -> None:
         since = "in API_KEYS" if key.created_at is None else f"made {_day(key.created_at)}"
         until = "" if key.revoked_at is None else f", revoked {_day(key.revoked_at)}"
         kind = f"publishable on {' '.join(key.origins)}" if key.publishable else "secret"
-        click.echo(f"{key.id}  {key.name:20} {kind}, {'private' if key.private else 'not private'}; {since}{until}")
+        feedback = f", feedback to {key.feedback_to}" if key.feedback_to else ""
+        private = "private" if key.private else "not private"
+        click.echo(f"{key.id}  {key.name:20} {kind}, {private}{feedback}; {since}{until}")
 
 
 @keys.command("revoke")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from core import Chat, Rating, answer_in_language
 from web.accept import VARIES, language_accepted
 from web.ask import TurnId, turn_of
-from web.callers import WITH_OR_WITHOUT_A_KEY, Caller, Calling, Trusted
+from web.callers import WITH_OR_WITHOUT_A_KEY, Caller, Calling, Trusted, rater, whose_session
 from web.depends import OpenChat
 from web.problems import UnknownTurn, problems
 from web.sessions import Limit, as_time
@@ -43,6 +43,7 @@ class RatedAnswer(BaseModel):
 
     turn_id: Annotated[str, Field(examples=[_ID])]
     session_id: Annotated[str, Field(examples=[_ID])]
+    key: Annotated[str, Field(description="The name of the key under which it was asked.", examples=["shop"])]
     assistant: Annotated[str, Field(examples=["Bob"])]
     question: Annotated[str, Field(examples=["Are you open on Sundays?"])]
     answer: Annotated[str | None, Field(examples=["No, we are not."])]
@@ -51,10 +52,11 @@ class RatedAnswer(BaseModel):
     rated_at: Annotated[datetime, Field(examples=["2026-11-22T10:30:00Z"])]
 
     @classmethod
-    def of(cls, rating: Rating, caller: Caller, language: str) -> Self:
-        """What a caller is told of a rating."""
+    def of(cls, rating: Rating, language: str) -> Self:
+        """What is told of a rating."""
+        whose, session_id = whose_session(rating.session)
         return cls(
-            turn_id=rating.turn_id, session_id=caller.session_id(rating.session), assistant=rating.assistant,
+            turn_id=rating.turn_id, session_id=session_id, key=whose, assistant=rating.assistant,
             question=rating.question, answer=rating.answer and answer_in_language(rating.answer, language),
             good=rating.good, words=rating.words, rated_at=as_time(rating.at),
         )  # fmt: skip
@@ -81,7 +83,7 @@ feedback_routes = APIRouter(tags=["feedback"], responses=problems(401, 403, 429,
     openapi_extra=WITH_OR_WITHOUT_A_KEY,
     summary="Say what an answer was worth",
 )
-async def rate(chat: OpenChat, caller: Calling, turn_id: TurnId, thumb: Thumb) -> None:
+async def put(chat: OpenChat, caller: Calling, turn_id: TurnId, thumb: Thumb) -> None:
     """Say whether an answer was good, perhaps with a word. What is said last counts. It is forgotten with the turn."""
     turn = await turn_of(chat, caller, turn_id)
     if not await chat.rate(turn, caller.rater, good=thumb.good, words=thumb.words):
@@ -96,7 +98,7 @@ async def rate(chat: OpenChat, caller: Calling, turn_id: TurnId, thumb: Thumb) -
     | problems(422, why="A parameter is wrong."),
     summary="Read what people thought",
 )
-async def read(
+async def get(
     request: Request,
     chat: OpenChat,
     caller: Trusted,
@@ -106,7 +108,7 @@ async def read(
         Query(pattern="^[0-9a-f]{32}$", description="The `turn_id` of the last one of the page before."),
     ] = None,
 ) -> Any:
-    """What was thought of answers under this key's name, the newest first.
+    """What was thought of answers under this key's name, and under keys whose feedback goes to it, the newest first.
 
     With `Accept: text/csv` it is all of it, as a table. A cell of it that a spreadsheet would take for a formula begins
     with an apostrophe.
@@ -119,13 +121,15 @@ async def read(
     if is_table:
         disposition = {"Content-Disposition": 'attachment; filename="feedback.csv"'}
         return StreamingResponse(_rows(chat, caller, found, language), media_type=CSV, headers=VARIES | disposition)
-    told = [RatedAnswer.of(each, caller, language) for each in found[:limit]]
+    told = [RatedAnswer.of(each, language) for each in found[:limit]]
     page = RatingPage(feedback=told, more=len(found) > limit)
     return Response(page.model_dump_json(), media_type="application/json", headers=VARIES)
 
 
 async def _ratings(chat: Chat, caller: Caller, before: str | None, limit: int) -> Sequence[Rating] | None:
-    return await chat.ratings(caller.rater, private=caller.reads_private, before=before, limit=limit)
+    names = {caller.whose, *await chat.keys.with_feedback_to(caller.whose)}
+    people = [rater(name) for name in sorted(names)]
+    return await chat.ratings(people, private=caller.reads_private, before=before, limit=limit)
 
 
 async def _rows(chat: Chat, caller: Caller, found: Sequence[Rating] | None, language: str) -> AsyncIterator[str]:
@@ -133,7 +137,7 @@ async def _rows(chat: Chat, caller: Caller, found: Sequence[Rating] | None, lang
     yield _line(RatedAnswer.model_fields)
     while found:
         for each in found:
-            told = RatedAnswer.of(each, caller, language).model_dump(mode="json")
+            told = RatedAnswer.of(each, language).model_dump(mode="json")
             yield _line("" if value is None else str(value) for value in told.values())
         found = await _ratings(chat, caller, found[-1].turn_id, AT_ONCE)
 

@@ -27,7 +27,7 @@ class Keys(Part):
         connection.execute(
             sa.insert(api_keys).values(
                 id=key.id, name=key.name, digest=digest, publishable=key.publishable, private=key.private,
-                origins=" ".join(key.origins), created_at=self._clock.now,
+                origins=" ".join(key.origins), created_at=self._clock.now, feedback_to=key.feedback_to,
             ),
             self._clock.params(),
         )  # fmt: skip
@@ -49,6 +49,12 @@ class Keys(Part):
         ]
 
     @reads
+    def with_feedback_to(self, connection: sa.Connection, name: str) -> Sequence[str]:
+        """The names of the keys, revoked ones too, whose feedback those of this name read."""
+        is_theirs = sa.func.lower(api_keys.c.feedback_to) == name.lower()
+        return connection.execute(sa.select(api_keys.c.name).where(is_theirs).distinct()).scalars().all()
+
+    @reads
     def any(self, connection: sa.Connection) -> bool:
         """Whether a key was ever made."""
         return connection.execute(sa.select(api_keys.c.id).limit(1)).first() is not None
@@ -68,5 +74,5 @@ class Keys(Part):
 def _key(row: sa.Row[Any]) -> ApiKey:
     return ApiKey(
         id=row.id, name=row.name, publishable=row.publishable, private=row.private, origins=tuple(row.origins.split()),
-        created_at=row.created_at, revoked_at=row.revoked_at,
+        created_at=row.created_at, revoked_at=row.revoked_at, feedback_to=row.feedback_to,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
@@ -32,17 +32,24 @@ class Ratings(Part):
 
     @reads
     def newest(
-        self, connection: sa.Connection, person: str, *, private: bool, before: str | None, limit: int
+        self, connection: sa.Connection, people: Sequence[str], *, private: bool, before: str | None, limit: int
     ) -> Sequence[Rating] | None:
         """See `Chat.ratings`."""
-        which = [feedback.c.person == person]
+        older: Sequence[sa.ColumnElement[bool]] = ()
         if before is not None:
-            first = connection.execute(sa.select(feedback.c.at).where(*which, feedback.c.turn_id == before)).scalar()
-            if first is None:
+            known = sa.select(feedback.c.at).where(feedback.c.person.in_(people), feedback.c.turn_id == before)
+            at = connection.execute(known).scalar()
+            if at is None:
                 return None
-            which.append(sa.tuple_(feedback.c.at, feedback.c.turn_id) < sa.tuple_(first, before))
-        if not private:
-            which.append(turns.c.private.is_(False))
+            older = (sa.tuple_(feedback.c.at, feedback.c.turn_id) < sa.tuple_(at, before),)
+        found = [row for person in people for row in self._newest_of(connection, person, private, older, limit)]
+        found.sort(key=lambda rating: (rating.at, rating.turn_id), reverse=True)
+        return found[:limit]
+
+    def _newest_of(
+        self, connection: sa.Connection, person: str, private: bool, older: Sequence[sa.ColumnElement[bool]], limit: int
+    ) -> Iterator[Rating]:
+        may_be_told = () if private else (turns.c.private.is_(False),)
         rows = connection.execute(
             sa.select(
                 feedback.c.turn_id, feedback.c.good, feedback.c.words, feedback.c.at, sessions.c.name,
@@ -50,14 +57,12 @@ class Ratings(Part):
             )
             .join(turns, turns.c.id == feedback.c.turn_id)
             .join(sessions, sessions.c.id == turns.c.session_id)
-            .where(*which, _IS_KEPT)
+            .where(feedback.c.person == person, *older, *may_be_told, _IS_KEPT)
             .order_by(feedback.c.at.desc(), feedback.c.turn_id.desc())
             .limit(limit)
         )  # fmt: skip
-        return [
-            Rating(
+        for row in rows:
+            yield Rating(
                 turn_id=row.turn_id, session=row.name, assistant=row.assistant, question=row.question,
                 answer=row.answer, good=row.good, words=row.words, at=row.at,
-            )
-            for row in rows
-        ]  # fmt: skip
+            )  # fmt: skip

@@ -276,6 +276,7 @@ class ApiKey(SQLModel, table=True):
     origins: str  # separated by spaces
     created_at: float
     revoked_at: float | None = None
+    feedback_to: str | None = None  # the name of the keys that read what was thought of answers under this one
 
 
 class LeaseOwner(SQLModel, table=True):

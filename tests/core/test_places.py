@@ -716,7 +716,7 @@ async def test_words_on_an_answer_go_through_the_mask_and_with_their_turn(databa
         assert SEED_PASSWORD not in str(rows(database_url, "SELECT words FROM feedback"))
         await chat.forget(turn.session)
         assert not await chat.rate(turn, ULRICA, good=True, words="Too late.")
-        assert await chat.ratings(ULRICA, private=True, before=None, limit=9) == []
+        assert await chat.ratings([ULRICA], private=True, before=None, limit=9) == []
     assert rows(database_url, "SELECT words FROM feedback") == []
 
 

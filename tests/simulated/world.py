@@ -327,6 +327,7 @@ class World:
         with contextlib.suppress(sqlite3.OperationalError):  # where that is how it is, or there is none yet
             self._reader.execute("ALTER TABLE feedback DROP COLUMN words")
             self._reader.execute("DROP INDEX ix_feedback_person_at")
+            self._reader.execute("ALTER TABLE api_key DROP COLUMN feedback_to")
             self._reader.execute("UPDATE alembic_version SET version_num = '0010'")
         self.loop.trace("the schema is that of the step before")
 

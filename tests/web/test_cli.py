@@ -519,7 +519,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     settings = environment()
     made = [
         run(settings, tmp_path, "keys", "new", name, *more)
-        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/"])
+        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/", "--feedback-to", "alice"])
     ]
     alice, shop = (each.stdout.strip() for each in made)
     assert len({alice, shop}) == 2
@@ -527,7 +527,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     listed = run(settings, tmp_path, "keys", "list").stdout
     assert alice not in listed
     assert [line.split()[1] for line in listed.splitlines()] == ["alice", "shop"]
-    assert "publishable on https://shop.example" in listed
+    assert "publishable on https://shop.example, not private, feedback to alice;" in listed
     assert run(settings, tmp_path, "keys", "revoke", "alice").stdout.endswith(" alice.\n")
     assert "revoked" in run(settings, tmp_path, "keys", "list").stdout.splitlines()[0]
 
@@ -556,6 +556,7 @@ async def test_private_assistants_are_open_to_secret_keys_and_to_publishable_one
     "arguments",
     [
         ("new", "a:b"),
+        ("new", "x", "--feedback-to", "a:b"),
         ("new", "public"),
         ("new", "set"),
         ("new", "Set"),

@@ -51,6 +51,29 @@ async def test_what_was_thought_last_of_an_answer_is_what_its_owner_reads(fake: 
         assert await rated(site, by_question["Q1-a"], {"good": True}, **secret) == 404
 
 
+async def test_what_visitors_of_a_website_think_is_read_with_the_secret_key_it_goes_to(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with with_keys(fake, database_url) as (site, _):
+        origin = "https://help.example"
+        made = await site.chat.keys.make("help", private=False, origins=[origin], feedback_to="Alice")
+        visitor = bearer(made[0], Origin=origin)
+        async with site.http.post("/sessions", headers=visitor) as response:
+            session = (await response.json())["session_id"]
+        await site.answer("Q1-a", session, **visitor)
+        await site.answer("Q2-a", "1", **bearer(ALICE))
+        for row in rows(database_url, "SELECT id, question FROM turn ORDER BY accepted_at"):
+            who = visitor if row["question"] == "Q1-a" else bearer(ALICE)
+            assert await rated(site, row["id"], {"good": True}, **who) == 204
+        told = (await read(site))["feedback"]
+        assert [(each["key"], each["session_id"], each["question"]) for each in told] == [
+            ("alice", "1", "Q2-a"), ("help", session, "Q1-a"),
+        ]  # fmt: skip
+        assert (await read(site, f"?before={told[0]['turn_id']}"))["feedback"] == told[1:]
+        assert (await read(site, key=OTHER))["feedback"] == []
+        assert await rated(site, told[1]["turn_id"], {"good": False}, **bearer(ALICE)) == 404  # it reads them only
+
+
 async def test_pages_and_the_table_tell_every_rating_once_the_newest_first(
     fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,7 +106,7 @@ async def test_private_answers_are_rated_and_told_to_who_may_read_them_only(fake
         assert await rated(site, turn, {"good": True, "words": f"{PASSWORD} works"}, **bearer(ALICE)) == 204
         (told,) = (await read(site))["feedback"]
         assert PASSWORD not in str(told)
-        assert await site.chat.ratings("web:alice", private=False, before=None, limit=9) == []
+        assert await site.chat.ratings(["web:alice"], private=False, before=None, limit=9) == []
 
 
 @pytest.mark.parametrize(
