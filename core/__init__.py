@@ -65,12 +65,13 @@ from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.surface_troubles import SurfaceTroubles
 from core.turns import ApiKey, Exchange, Finished, Json, Line, Outcome, Preparation, Question, SessionSummary, Turn
-from core.wording import answer_in_language, problem_of_a_file
+from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 
 __all__ = [
     "ENGLISH",
     "LANGUAGES",
     "NOT_FETCHED",
+    "NO_WORDS",
     "OPEN_NAMESPACE",
     "SEED_PASSWORD",
     "Answer",

@@ -25,8 +25,8 @@ HELP = """/reset            begin anew: assistants are not told any more what wa
 async def converse(settings: Settings, name: str, files: Sequence[BinaryIO] = ()) -> bool:
     """Ask what is typed, and show answers as they are written, until the input ends. Whether all of it could be read.
 
-    The files come with the first question that is accepted. Raises OSError where the output takes nothing any more,
-    BrokenPipeError where nobody reads it; the answer at that time is stopped.
+    The files come with the first question that is accepted, or alone at an empty line before. Raises OSError where the
+    output takes nothing any more, BrokenPipeError where nobody reads it; the answer at that time is stopped.
     """
     _let_characters_cause_no_errors(sys.stdin, "surrogateescape")
     _let_characters_cause_no_errors(sys.stdout, "replace")
@@ -37,13 +37,15 @@ async def converse(settings: Settings, name: str, files: Sequence[BinaryIO] = ()
         leftovers = asyncio.create_task(_close_leftovers(chat))
         try:
             click.echo(f"Session {name!r}. /help shows commands.")
+            if attached:
+                click.echo("Your first question takes the files along; an empty line sends them alone.")
             async for line in _lines():
                 if not _is_text(line):
                     click.echo(f"\nThat line is not written in {sys.stdin.encoding}, so nobody was asked.", err=True)
                     all_read = False
                 elif line.startswith("/"):
                     click.echo(await _command(chat, _session(name), line))
-                elif line and await _ask(chat, _session(name), line, attached):
+                elif (line or attached) and await _ask(chat, _session(name), line, attached):
                     attached = []
         except OSError as error:  # which is no failure of the chat
             hung_up = error
