@@ -77,12 +77,13 @@ from core.turns import (
     SessionSummary,
     Turn,
 )
-from core.wording import answer_in_language, problem_of_a_file
+from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 
 __all__ = [
     "ENGLISH",
     "LANGUAGES",
     "NOT_FETCHED",
+    "NO_WORDS",
     "OPEN_NAMESPACE",
     "SEED_PASSWORD",
     "Answer",

@@ -41,6 +41,7 @@ from core.surface_troubles import SurfaceTroubles
 from core.threads import Threads
 from core.transcription import Transcription
 from core.turns import Exchange, Outcome, Question, Rating, SessionSummary, Turn, new_session_name, new_turn_id
+from core.wording import NO_WORDS, problem_of_a_file
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,9 @@ class Chat:
         `instead_of` is a failed turn of the same event, to be asked anew. Where `answering` follows at once, `then`
         says whether the turn is asked or first prepared: that it begins is recorded in the same commit, where nothing
         is before it in its session. Its files are read first; what is attached to the turn says of each what became of
-        it. Raises BadQuestion, FilesTooLarge, Draining, Overloaded, PasswordsClosed, NoPrivateHere, OnlyApps.
+        it. Without words, what is said in its recordings is the question, else its files alone are; where none of them
+        can be read, that is a BadQuestion. Raises that, FilesTooLarge, Draining, Overloaded, PasswordsClosed,
+        NoPrivateHere, OnlyApps.
         """
         try:
             return await self._accept(question, instead_of, then)
@@ -125,15 +128,32 @@ class Chat:
             return await self._accept_with(question, (), instead_of, then)
         if instead_of is None and await self._is_known(question):
             return None  # before its files are read once more
-        attachments = await self._files.take(question.session, question.files)
+        files = question.files
+        if not question.text.strip():
+            files = [replace(each, voice_message=True) for each in files]
+        attachments = await self._files.take(question.session, files)
         turn = None
         try:
+            question = await self._in_words(question, attachments)
             self._check(question)  # which may have changed meanwhile
             turn = await self._accept_with(question, attachments, instead_of, then)
         finally:
             if turn is None or not turn.attachments:
                 await self._files.drop(attachments)
         return turn
+
+    async def _in_words(self, question: Question, attachments: Sequence[Attachment]) -> Question:
+        """A question whose words are those of its recordings where it has none. Raises BadQuestion."""
+        if question.text.strip():
+            return question
+        said = await self.said_in(attachments)
+        if said and len(said) <= self._max_characters:
+            return replace(question, text=said)
+        problems = [each.problem for each in attachments if each.problem is not None]
+        if len(problems) == len(attachments):
+            why = problem_of_a_file(problems[0])
+            raise BadQuestion(Sentence("No words came with the file, and it cannot be read: {problem}.", problem=why))
+        return replace(question, text=str(NO_WORDS))
 
     async def _accept_with(
         self, question: Question, attachments: Sequence[Attachment], instead_of: Turn | None, then: Then | None
@@ -194,7 +214,8 @@ class Chat:
         reading = await self._store.guesses.read(question, said) if said.candidates else said.read()
         if reading.opens and not question.may_unlock:
             raise NoPrivateHere
-        if (turn.question, turn.assistant if turn.private else None) != (reading.text, reading.opens):
+        is_same = turn.question == reading.text or (not question.text.strip() and _is_without_words(turn))
+        if not is_same or (turn.assistant if turn.private else None) != reading.opens:
             raise EventReused
         if self._files.known_as(question.files) != [(each.name, each.sha256) for each in turn.attachments]:
             raise EventReused
@@ -657,7 +678,8 @@ class Chat:
 
     def _check(self, question: Question) -> None:
         self.check_not_draining()
-        self._check_text(question.text)
+        if question.text.strip() or not question.files:
+            self._check_text(question.text)
         self._files.check(question.files)
         if not question.may_wait and self._answering.is_full(question.session):
             raise Overloaded
@@ -697,3 +719,8 @@ class Chat:
         if assistant is None or assistant.private:
             assistant = self.assistants.default
         return Chosen(assistant.name)
+
+
+def _is_without_words(turn: Turn) -> bool:
+    """Whether a turn's question is what was said in its recordings, or its files alone."""
+    return turn.question == NO_WORDS or any(each.is_said_in(turn.question) for each in turn.attachments)

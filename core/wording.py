@@ -8,6 +8,7 @@ PASSWORD_ALONE = (
     "I heard the password. It opens {name} for one message at a time: say it again together with what you want to ask, "
     "and {name} answers that message."
 )
+NO_WORDS = Sentence("(no words)")  # a question that is its files, or a mention and nothing else
 CUT_OFF = {
     "max_output_tokens": Sentence("*(The answer was cut off here: it reached its length limit.)*"),
     "content_filter": Sentence("*(The answer was cut off here by the language model's content filter.)*"),

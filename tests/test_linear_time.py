@@ -220,7 +220,7 @@ PIECES = (
     "<!here", "<!here|", "<t:1", "(It is ", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",
     "@Ada", "(ada)", "<!date^1^",
     # addresses and versions, and who wants a file
-    "as a ",
+    "as a ", "not as a file",
     "://:", "sk-", "10.0.0.1,", "::", "%", "W/",
 )  # fmt: skip
 PREFIXES = (

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,7 +32,7 @@ from core import (
 from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, caller_of
 from web.depends import OpenBounds, OpenChat, OpenRates
-from web.files import FORM, FORM_DESCRIBED, FileBody, FileNote, Form, decoded
+from web.files import FORM, FORM_DESCRIBED, WORDS_OR_FILES, FileBody, FileNote, Form, decoded
 from web.problems import UnknownTurn, problem_of, problems, sentence_of
 from web.rates import Rates
 from web.streams import EVENT_STREAM, EventStream, wants_events
@@ -49,18 +49,15 @@ ASKED_ANEW = (Outcome.FAILED, Outcome.INTERRUPTED)  # by whoever asks with the s
 
 
 class AskBody(BaseModel):
-    """A question in a session."""
+    """A question in a session: words, files, or both. Without words, what is said in recordings is the question."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": WORDS_OR_FILES})
 
     session_id: Annotated[Printable, Field(min_length=1, max_length=200, examples=["12345"])]
     user_input: Annotated[
-        str,
-        # The core says what is wrong with a question that is blank; here its readers are told before.
-        Field(
-            min_length=1,
-            json_schema_extra={"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"},
-            examples=["Hello, how are you?"],
-        ),
-    ]
+        str,  # the core says what is wrong with one that is blank
+        Field(description="May be left out where files come along.", examples=["Hello, how are you?"]),
+    ] = ""
     time_zone: Annotated[
         str | None,
         Field(

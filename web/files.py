@@ -120,26 +120,32 @@ class Limits(BaseModel):
         )  # fmt: skip
 
 
+WORDS_OR_FILES: list[Any] = [
+    {"required": ["user_input"], "properties": {"user_input": {"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}}},
+    {
+        "required": [FIELD],
+        "properties": {FIELD: {"minItems": 1}, "user_input": {"pattern": r"^\s*$"}},
+    },
+]
+"""A question in JSON or in a form has words in it, or none and files."""
 FORM_DESCRIBED: dict[str, Any] = {
     "requestBody": {
         "content": {
             FORM: {
                 "schema": {
                     "type": "object",
-                    "required": ["session_id", "user_input"],
+                    "required": ["session_id"],
                     "additionalProperties": False,
                     "properties": {
                         "session_id": {
                             "type": "string", "minLength": 1, "maxLength": 200, "format": "printable",
                             "examples": ["12345"],
                         },
-                        "user_input": {
-                            "type": "string", "minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$",
-                            "examples": ["What is in this picture?"],
-                        },
+                        "user_input": {"type": "string", "examples": ["What is in this picture?"]},
                         "time_zone": {"type": "string", "maxLength": 100, "examples": ["Europe/Berlin"]},
                         FIELD: {"type": "array", "items": {"type": "string", "format": "binary"}},
                     },
+                    "anyOf": WORDS_OR_FILES,
                 }
             }
         }

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from core import Chat, Exchange, SessionSummary, answer_in_language, failure_as_stored
+from core import NO_WORDS, Chat, Exchange, SessionSummary, answer_in_language, failure_as_stored
 from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, Trusted
 from web.depends import OpenChat
@@ -60,7 +60,9 @@ class TranscriptTurn(BaseModel):
 
     turn_id: Annotated[str | None, Field(examples=[_ID])]
     number: Annotated[int, Field(description="Its place in the session.", examples=[1])]
-    question: Annotated[str | None, Field(examples=["Hello, how are you?"])]
+    question: Annotated[
+        str | None, Field(description="Empty where its files alone were.", examples=["Hello, how are you?"])
+    ]
     answer: Annotated[str | None, Field(examples=["Hello! I am fine."])]
     error: Annotated[str | None, Field(description="What was said in place of an answer.", examples=[None])]
     outcome: Annotated[str | None, Field(description="How it ended; null: it is under way.", examples=["answered"])]
@@ -73,8 +75,9 @@ class TranscriptTurn(BaseModel):
     def of(cls, exchange: Exchange, language: str) -> Self:
         """What is told of a turn, with our own words in this language."""
         answer, error = exchange.answer, exchange.error
+        question = "" if exchange.question == NO_WORDS else exchange.question
         return cls(
-            turn_id=exchange.turn_id, number=exchange.number, question=exchange.question,
+            turn_id=exchange.turn_id, number=exchange.number, question=question,
             answer=answer and answer_in_language(answer, language),
             error=error and failure_as_stored(error).sentence.in_language(language), outcome=exchange.outcome,
             assistant=exchange.assistant, private=exchange.private, asked_at=as_time(exchange.asked_at),

@@ -8,8 +8,9 @@ import getpass
 import io
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import BinaryIO, TextIO
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol, TextIO
 
 import click
 
@@ -22,28 +23,66 @@ HELP = """/reset            begin anew: assistants are not told any more what wa
 /quit             leave (so does Ctrl-D); Ctrl-C stops an answer"""
 
 
+# What makes a terminal do something (an escape sequence may even write to the clipboard), as a sign that is seen.
+_VISIBLE = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"}
+_VISIBLE |= {0x7F: "\N{SYMBOL FOR DELETE}", **{code: f"\\x{code:x}" for code in range(0x80, 0xA0)}}
+
+
+class Medium(Protocol):
+    """Where the words of people come from and those of assistants go."""
+
+    async def read(self) -> str:
+        """What somebody asks. Raises EOFError once nothing comes any more."""
+
+    def answer(self, name: str) -> AbstractContextManager[Callable[[str], None]]:
+        """Show an answer of this assistant within the block, by being told all of it that there is."""
+
+
+class Pipe:
+    """Lines in, plain text out: for files, other programs, and terminals of which only one end is here."""
+
+    async def read(self) -> str:
+        return await asyncio.to_thread(input, "\nYou: ")
+
+    @contextlib.contextmanager
+    def answer(self, name: str) -> Iterator[Callable[[str], None]]:
+        click.echo(f"\n{name}: ", nl=False)
+        shown = 0
+
+        def show(so_far: str) -> None:
+            nonlocal shown
+            click.echo(so_far[shown:], nl=False)
+            shown = len(so_far)
+
+        yield show
+        click.echo()
+
+
 async def converse(settings: Settings, name: str, files: Sequence[BinaryIO] = ()) -> bool:
     """Ask what is typed, and show answers as they are written, until the input ends. Whether all of it could be read.
 
-    The files come with the first question that is accepted. Raises OSError where the output takes nothing any more,
-    BrokenPipeError where nobody reads it; the answer at that time is stopped.
+    The files come with the first question that is accepted, or alone at an empty line before. Raises OSError where the
+    output takes nothing any more, BrokenPipeError where nobody reads it; the answer at that time is stopped.
     """
     _let_characters_cause_no_errors(sys.stdin, "surrogateescape")
     _let_characters_cause_no_errors(sys.stdout, "replace")
     hung_up: OSError | None = None
     all_read = True
     attached = [GivenFile.measured(each.name, each) for each in files]
+    medium = _medium()
     async with open_chat(settings) as chat:
         leftovers = asyncio.create_task(_close_leftovers(chat))
         try:
             click.echo(f"Session {name!r}. /help shows commands.")
-            async for line in _lines():
+            if attached:
+                click.echo("Your first question takes the files along; an empty line sends them alone.")
+            async for line in _lines(medium):
                 if not _is_text(line):
                     click.echo(f"\nThat line is not written in {sys.stdin.encoding}, so nobody was asked.", err=True)
                     all_read = False
                 elif line.startswith("/"):
                     click.echo(await _command(chat, _session(name), line))
-                elif line and await _ask(chat, _session(name), line, attached):
+                elif (line or attached) and await _ask(chat, medium, _session(name), line, attached):
                     attached = []
         except OSError as error:  # which is no failure of the chat
             hung_up = error
@@ -68,10 +107,23 @@ def _session(name: str) -> str:
     return f"{SURFACE}:{name}"
 
 
-async def _lines() -> AsyncIterator[str]:
+def visible(text: str) -> str:
+    """A text of which nothing controls the terminal that shows it."""
+    return text.translate(_VISIBLE)
+
+
+def _medium() -> Medium:
+    if sys.stdin and sys.stdout and sys.stdin.isatty() and sys.stdout.isatty():
+        from web.screen import Screen  # which takes a while to import
+
+        return Screen()
+    return Pipe()
+
+
+async def _lines(medium: Medium) -> AsyncIterator[str]:
     while sys.stdin and sys.stdout:  # there are none where whoever began this has closed them
         try:
-            line = (await asyncio.to_thread(input, "\nYou: ")).strip()
+            line = (await medium.read()).strip()
         except EOFError:
             return
         if line == "/quit":
@@ -79,7 +131,7 @@ async def _lines() -> AsyncIterator[str]:
         yield line
 
 
-async def _ask(chat: Chat, session: str, text: str, files: Sequence[GivenFile]) -> bool:
+async def _ask(chat: Chat, medium: Medium, session: str, text: str, files: Sequence[GivenFile]) -> bool:
     """Ask, and show the answer. Whether the question was accepted."""
     turn = None
     try:
@@ -88,19 +140,15 @@ async def _ask(chat: Chat, session: str, text: str, files: Sequence[GivenFile]) 
         assert turn is not None  # without an event id nothing is a duplicate
         for each in turn.attachments:
             if each.problem is not None:
-                click.echo(f"! {each.name} cannot be read: {each.problem}.", err=True)
+                click.echo(f"! {visible(each.name)} cannot be read: {each.problem}.", err=True)
             elif each.heard:
-                click.echo(f"> {each.heard}", err=True)
-        shown = 0
+                click.echo(f"> {visible(each.heard)}", err=True)
         answer = chat.answering(turn)
         try:
-            click.echo(f"\n{turn.assistant}: ", nl=False)
-            with _interrupts_stop(chat, turn.id):
+            with medium.answer(turn.assistant) as show, _interrupts_stop(chat, turn.id):
                 async for answer_so_far in answer.growing():
                     answer.pin()
-                    click.echo(answer_so_far[shown:], nl=False)
-                    shown = len(answer_so_far)
-            click.echo()
+                    show(visible(answer_so_far))
         except OSError:
             await chat.stop(turn.id)
             raise

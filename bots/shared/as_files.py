@@ -13,10 +13,17 @@ from functools import cache
 from bots.shared.plain_text import without_marks
 from core import LANGUAGES, Context, Sentence, is_table_rule
 
+MOST_WORDS_BEFORE, LONGEST_AROUND = 6, 100  # words and characters, in which a wish may be negated
 MOST_FILES = 8  # of an answer; what would be one more is shown
 LEAST_LINES = 2  # of code in a file: one alone is a command to copy
 WISHES = Sentence("as a file, as file, as files, as a … file, as an attachment")
 """What is said to get files, between commas; `…` stands for a part of a word, a word, or two."""
+NOT_DIRECTLY_BEFORE = Sentence("not, never, nor, not even, not to be, should not be, instead of, rather than")
+NOT_SHORTLY_BEFORE = Sentence("don't, dont, do not, never, no need, no file, no files, without a file, without files")
+YET_WANTED_AFTER = Sentence("and, but, just, don't you, don't forget, do not forget, never forget, don't mind")
+NOT_DIRECTLY_AFTER = Sentence("is not needed, isn't needed, is not necessary, isn't necessary")
+"""What is said around a wish to get none: directly before or behind it, or among the few words before it in the same
+part of a sentence. Of these words, the last counts, and after some of them a wish is one."""
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _MARGIN = re.compile(r"(?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t]){0,16}")  # as `Context` has it
@@ -25,6 +32,7 @@ _BAR = re.compile(r"(?<!\\)\|")
 _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 _FORMULA = re.compile(r"[=+-]\S|@\w+\(")
 _NUMBER = re.compile(r"[-+][\d.,\s%]*")
+_PARTS_OF_A_SENTENCE = re.compile(r"[.,;:!?()。、！？]")  # noqa: RUF001 - as Japanese has them
 _A_WORD_OR_TWO = r"(?:\.?[^\s.,;:!?])+(?: (?:\.?[^\s.,;:!?])+)??"
 _EXTENSIONS = {
     "bash": "sh", "c": "c", "c#": "cs", "c++": "cpp", "cpp": "cpp", "cs": "cs", "csharp": "cs", "css": "css",
@@ -46,16 +54,41 @@ class OutgoingFile:
     data: bytes
 
 
+def _phrases(said: Sentence) -> str:
+    phrases = {each.strip().casefold() for code in LANGUAGES for each in said.in_language(code).split(",")}
+    words = "|".join(re.escape(each).replace("…", _A_WORD_OR_TWO) for each in sorted(phrases, key=len, reverse=True))
+    return rf"(?<![a-zß-ÿ])(?:{words})(?![a-zß-ÿ])"
+
+
 @cache
 def _wishes() -> re.Pattern[str]:
-    phrases = {each.strip() for code in LANGUAGES for each in WISHES.in_language(code).split(",")}
-    words = "|".join(re.escape(each.casefold()).replace("…", _A_WORD_OR_TWO) for each in phrases)
-    return re.compile(rf"(?<![a-zß-ÿ])(?:{words})(?![a-zß-ÿ])")
+    return re.compile(_phrases(WISHES))
+
+
+@cache
+def _negations() -> Sequence[re.Pattern[str]]:
+    """What is said directly before a wish, shortly before it, shortly before it where it is one yet, and behind it."""
+    ends = rf"{_phrases(NOT_DIRECTLY_BEFORE)} \Z", rf"\A ?{_phrases(NOT_DIRECTLY_AFTER)}"
+    before, after = map(re.compile, ends)
+    return before, re.compile(_phrases(NOT_SHORTLY_BEFORE)), re.compile(_phrases(YET_WANTED_AFTER)), after
 
 
 def wants_files(question: str) -> bool:
     """Whether a question asks for its answer as a file, in one of the languages that Bob speaks."""
-    return _wishes().search(" ".join(question.casefold().replace("\u2019", "'").split())) is not None
+    text = " ".join(question.casefold().replace("\u2019", "'").split())
+    return any(not _is_negated(text, *wish.span()) for wish in _wishes().finditer(text))
+
+
+def _is_negated(text: str, begins: int, ends: int) -> bool:
+    """Whether what stands there in a question is no wish, by what is said around it."""
+    directly_before, shortly_before, yet_wanted, directly_after = _negations()
+    before = _PARTS_OF_A_SENTENCE.split(text[max(0, begins - LONGEST_AROUND) : begins])[-1]
+    if directly_before.search(before) or directly_after.search(text[ends : ends + LONGEST_AROUND]):
+        return True
+    before = " ".join(before.split()[-MOST_WORDS_BEFORE:])
+    negated = max((each.end() for each in shortly_before.finditer(before)), default=0)
+    wanted = max((each.end() for each in yet_wanted.finditer(before)), default=0)
+    return negated > wanted
 
 
 def with_files(text: str, *, whole: bool) -> tuple[str, Sequence[OutgoingFile]]:

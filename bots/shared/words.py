@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from core import NO_WORDS as NO_WORDS  # which is said on every platform as well
 from core import Attachment, Sentence, Turn, name_in_language, problem_of_a_file, with_note
 
-NO_WORDS = Sentence("(no words)")  # a question that is a file, or a mention and nothing else
 EARLIER_IN_THIS_THREAD = "Earlier in this thread, the oldest first"
 LAPSED = "_{lapsed} is locked again here, so this is answered by {assistant}._"
 NOT_SEEN = "_I have not seen: {names}_"

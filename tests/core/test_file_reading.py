@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import itertools
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -39,6 +41,8 @@ from tests.core.fixtures.files import (
     xlsx,
     zipped,
 )
+
+LANDLOCK_WITH_TCP = 4  # its ABI
 
 
 async def read(name: str, data: bytes) -> tuple[FileRead, bytes]:
@@ -342,6 +346,71 @@ async def test_a_reader_is_handed_one_file_and_no_secret_and_goes_behind_its_own
     # Where systems share processors by session first, niceness is worth nothing in a session of its own.
     assert (has["session"], has["nice"]) == (os.getsid(0), min(os.nice(0) + file_reader.NICENESS, 19))
     assert has["group"] != os.getpgrp()
+
+
+TAKEN_OVER = """
+import json, os, socket, sys
+sys.path.insert(0, {folder!r})
+import file_reader
+database, server, bob, only_landlock = json.loads({told!r})
+
+def tried(what):
+    try:
+        return what() or "done"
+    except OSError as error:
+        return type(error).__name__
+
+def attack(file, most_characters, is_table):
+    tries = {{
+        "reads the database": lambda: open(database).read(),
+        "writes into the database": lambda: open(database, "a").write("x"),
+        "makes a file": lambda: open(database + "-journal", "w"),
+        "deletes the database": lambda: os.remove(database),
+        "lists a folder": lambda: os.listdir(os.path.dirname(database)),
+        "reads the secrets of Bob": lambda: open(f"/proc/{{bob}}/environ").read(),
+        "runs a program": lambda: os.execv("/bin/sh", ["sh", "-c", "true"]),
+        "connects": lambda: socket.create_connection(("127.0.0.1", server)),
+    }}
+    if not only_landlock:
+        tries |= {{
+            "opens a socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+            "opens the database to others": lambda: os.chmod(database, 0o666),
+            "ends Bob": lambda: os.kill(bob, 0),
+        }}
+    text = json.dumps({{name: tried(what) for name, what in tries.items()}})
+    return file_reader.Found("text", "text", text=text), b""
+
+if only_landlock:
+    file_reader._REFUSED_CALLS.clear()
+file_reader.read = attack
+file_reader.main(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer)
+"""
+
+
+@pytest.mark.parametrize("only_landlock", [False, True])
+async def test_a_reader_that_is_taken_over_reaches_no_file_no_network_and_no_process(
+    only_landlock: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if landlock_abi() < LANDLOCK_WITH_TCP:
+        assert not os.environ.get("CI"), "CI must run where readers are confined"
+        pytest.skip("this system has no Landlock, or one that knows nothing of TCP")
+    database = tmp_path / "bob.db"
+    database.write_text("secret")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        told = json.dumps([str(database), server.getsockname()[1], os.getpid(), only_landlock])
+        taken_over = tmp_path / "taken_over.py"
+        taken_over.write_text(TAKEN_OVER.format(folder=str(Path(file_reader.__file__).parent), told=told))
+        monkeypatch.setattr(file_reading, "READER", taken_over)
+        found, _ = await read("a.txt", b"1")
+    assert set(json.loads(found.text).values()) == {"PermissionError"}
+    assert sorted(os.listdir(tmp_path)) == [database.name, taken_over.name]
+
+
+def landlock_abi() -> int:
+    """Which version of Landlock the system has, 0 where it has none."""
+    if sys.platform != "linux":
+        return 0
+    return max(0, int(ctypes.CDLL(None).syscall(444, None, ctypes.c_long(0), ctypes.c_long(1))))
 
 
 @pytest.mark.parametrize("said", [b"", b"{}\n", b"[]\n", b'{"kind": 1}\n', b"not JSON"])

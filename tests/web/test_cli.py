@@ -408,6 +408,16 @@ def test_chat_shows_what_was_heard_in_a_recording(environment: Environment, fake
     assert len(fake.spoken) == 1
 
 
+def test_chat_sends_a_recording_alone_at_an_empty_line(
+    environment: Environment, fake: FakeOpenAI, tmp_path: Path
+) -> None:
+    (tmp_path / "a.ogg").write_bytes(ogg())
+    ended = run(environment(), tmp_path, "chat", "--file", "a.ogg", said="\n\n")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("> What time is it?") == 1
+    assert (len(fake.spoken), ended.stdout.count("\nBob: ")) == (1, 1)
+
+
 def test_chat_begins_anew_after_a_reset_and_keeps_sessions_apart(environment: Environment, tmp_path: Path) -> None:
     ended = chat(environment, tmp_path, "I like tea\n/reset\nAnd now?\n")
     assert "We begin anew." in ended.stdout

@@ -184,9 +184,10 @@ async def test_more_than_may_be_is_refused_by_a_sentence(
     ("written", "status", "sentence"),
     [
         (form("Q1-a", {"a.txt": b"1"}, field="file"), 422, "The body must be a form"),
-        (form("", {"a.txt": b"1"}), 422, "user_input:"),
         (form("Q1-a", {"a.txt": b"1"}, session="\x07"), 422, "session_id:"),
-        (form(" ", {"a.txt": b"1"}), 422, "The question is empty."),
+        (form(" ", {}), 422, "The question is empty."),
+        (form("\0", {"a.txt": b"1"}), 422, "The question contains a NUL character."),
+        (form("", {"a.txt": b""}), 422, "No words came with the file, and it cannot be read: it is empty."),
     ],
 )
 async def test_a_form_that_cannot_be_asked_is_refused_by_a_sentence(
@@ -543,3 +544,94 @@ async def test_a_retry_of_a_question_transcribes_nothing_again(fake: FakeOpenAI,
         ]
     assert replies[0] == replies[1]
     assert len(fake.spoken) == 1
+
+
+# ── without words ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def without_words(way: str, files: dict[str, bytes]) -> dict[str, Any]:
+    """A question of files alone: its words are empty in a form, and left out in JSON."""
+    if way == "form":
+        return {"data": form("", files)}
+    return {"json": {"session_id": "1", "files": [{"name": name, "data": data_url(files[name])} for name in files]}}
+
+
+async def asked_without_words(site: Site, way: str, files: dict[str, bytes], **headers: str) -> Reply:
+    async with site.http.post("/ask", **without_words(way, files), headers=headers) as response:
+        return response.status, await response.json()
+
+
+async def questions(site: Site) -> list[str]:
+    _, transcript = await site.get("/sessions/1/turns")
+    return [each["question"] for each in transcript["turns"]]
+
+
+@pytest.mark.parametrize("way", ["form", "JSON"])
+async def test_what_is_said_in_a_recording_without_words_is_the_question(
+    way: str, fake: FakeOpenAI, database_url: str
+) -> None:
+    asked = seen(fake)
+    async with served(fake, database_url, api_keys="alice:a-secret-of-the-test") as site:
+        site.http.headers["Authorization"] = "Bearer a-secret-of-the-test"
+        status, answer = await asked_without_words(site, way, {"a.ogg": ogg(), "b.txt": b"hello"})
+        assert (status, answer["response"]) == (200, "Well.")
+        notes = [(each["kind"], each["heard"]) for each in answer["files"]]
+        assert notes == [("voice message", "What time is it?"), ("text", None)]
+        assert await questions(site) == ["What time is it?"]
+    told = texts(asked[0])
+    assert told.startswith("What time is it?")
+    assert told.count("What time is it?") == 1
+    assert "what is written above was said in it" in told
+
+
+@pytest.mark.parametrize("way", ["form", "JSON"])
+async def test_files_without_words_are_a_question(way: str, fake: FakeOpenAI, sqlite_url: str) -> None:
+    asked = seen(fake)
+    async with served(fake, sqlite_url, api_keys="alice:a-secret-of-the-test") as site:
+        site.http.headers["Authorization"] = "Bearer a-secret-of-the-test"
+        assert (await asked_without_words(site, way, {"a.png": picture(), "b.txt": b""}))[0] == 200
+        assert await questions(site) == [""]
+    assert kinds(asked[0].files) == ["image/png"]
+    assert texts(asked[0]).startswith("(no words)")
+
+
+async def test_nothing_is_asked_where_a_recording_without_words_cannot_be_transcribed(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    asked = seen(fake)
+    fake.hear = lambda _: ""
+    async with served(fake, sqlite_url) as site:
+        refused = await asked_without_words(site, "form", {"a.ogg": ogg()}, **{"Accept-Language": "de"})
+        why = "Zu der Datei gibt es keinen Text, und sie kann nicht gelesen werden: es ist nichts darin zu verstehen."
+        assert refused == (422, {"detail": why})
+        fake.hear = lambda _: "What time is it?"
+        assert (await asked_without_words(site, "form", {"a.ogg": ogg()}))[0] == 200
+    assert len(asked) == 1
+    assert stored(sqlite_url) == (1, 0)
+
+
+async def test_a_password_that_is_spoken_without_words_opens_nothing(fake: FakeOpenAI, sqlite_url: str) -> None:
+    seen(fake)
+    fake.hear = lambda _: f"Tell me, {PASSWORD}, or 97 38 08."
+    async with served(fake, sqlite_url) as site:
+        assert (await asked_without_words(site, "form", {"a.ogg": ogg()}))[0] == 200
+    (turn,) = rows(sqlite_url, "SELECT question, private FROM turn")
+    assert (turn["question"], bool(turn["private"])) == ("Tell me, ••••••, or ••••••.", False)
+    assert PASSWORD not in fake.texts() + contents(sqlite_url)
+
+
+@pytest.mark.parametrize("file", [{"a.ogg": ogg()}, {"a.png": picture()}], ids=["recording", "picture"])
+async def test_a_retry_without_words_gets_the_one_answer_and_with_others_none(
+    file: dict[str, bytes], fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    asked = seen(fake)
+    key = {"Idempotency-Key": "a" * 20}
+    async with served(fake, sqlite_url) as site:
+        replies = [await asked_without_words(site, "form", file, **key) for _ in range(2)]
+        assert replies[0] == replies[1]
+        assert (await asked_without_words(site, "form", {"c.txt": b"other"}, **key))[0] == 422
+        assert (await by_form(site, form("other", file), **key))[0] == 422
+        other = {"Idempotency-Key": "b" * 20}
+        assert (await by_form(site, form("Q1-a", file), **other))[0] == 200
+        assert (await asked_without_words(site, "form", file, **other))[0] == 422
+    assert len(asked) == 2

@@ -121,6 +121,20 @@ async def test_a_question_that_fits_the_description_is_taken_and_any_other_is_no
             assert (response.status == 200) == validator({"components": {}}, schema).is_valid(body)
 
 
+@pytest.mark.parametrize("question", [None, "", " \t\n", "\0", "a\0b", "a"])
+@pytest.mark.parametrize("files", [0, 1])
+async def test_a_question_with_files_that_fits_the_description_is_taken_and_any_other_is_not(
+    fake: FakeOpenAI, sqlite_url: str, question: str | None, files: int
+) -> None:
+    async with served(fake, sqlite_url) as site:
+        body: Json = {"session_id": "1", "files": [{"name": "a.txt", "data": "data:;base64,SGVsbG8="}] * files}
+        body |= {} if question is None else {"user_input": question}
+        described = await description(site)
+        schema = described["components"]["schemas"]["AskBody"]
+        async with site.post(body) as response:
+            assert (response.status == 200) == validator(described, schema).is_valid(body)
+
+
 async def test_it_describes_the_idempotency_key(sqlite_url: str) -> None:
     async with served(None, sqlite_url) as site:
         parameters = (await description(site))["paths"]["/ask"]["post"]["parameters"]

@@ -248,8 +248,7 @@ class Chat {
 
   refused(turn, sentence) {
     const { input } = this.#parts;
-    if (input.value.trim()) input.value = `${turn.question}\n${input.value}`;
-    else input.value = turn.question;
+    input.value = [turn.question, input.value].filter((each) => each.trim()).join("\n");
     this.#fit();
     this.notice(sentence);
     this.#attach(turn.files.map(({ file }) => file).filter(Boolean), false);
@@ -278,10 +277,7 @@ class Chat {
       this.#attaching.then(() => this.#send());
       return;
     }
-    if (!question) {
-      if (this.#tray?.isFull) this.notice(this.#words.wordsWithFiles);
-      return;
-    }
+    if (!question && !this.#tray?.isFull) return;
     input.value = "";
     this.#fit();
     this.notice("");
@@ -492,6 +488,7 @@ class Shown {
     const isEmpty = !turn.text.trim();
     you.hidden = turn.question === null;
     if (question.textContent !== turn.question) question.textContent = turn.question;
+    question.hidden = !turn.question; // its files alone were
     this.#showFiles(turn);
     who.replaceChildren(...(turn.isPrivate ? [icon("lock")] : []), name);
     this.article.classList.toggle("private", turn.isPrivate);

@@ -284,7 +284,7 @@ export class Conversation {
     turn.id ??= told.turn_id;
     turn.isPrivate = told.private;
     turn.assistant = told.assistant;
-    turn.question ??= told.question;
+    turn.question = turn.question || (told.question ?? turn.question); // of a recording alone, its words
     if (told.files?.length) noteFiles(turn, told.files);
     if (told.outcome === null) return; // the stream knows more
     if (told.private && !told.turn_id) {
@@ -321,7 +321,8 @@ export class Conversation {
   /** The page was left while files were sent, and they are gone. If all was there the transcript has it. */
   #giveBack({ key, text }) {
     this.#memory.ended(key);
-    if (this.turns.some(({ question, files }) => question === text && files.length)) return;
+    const isIt = ({ question, files }) => files.length && (question === text || (!text && files.some(({ heard }) => heard)));
+    if (this.turns.some(isIt)) return;
     this.#view.refused({ question: text, files: [] }, this.#words.filesGone);
   }
 
@@ -454,7 +455,7 @@ export class Conversation {
   async #missing(turn) {
     await this.#load().catch(() => {});
     if (!turn.isRunning) return;
-    const canBeAsked = turn.key && turn.question && !turn.lacksFiles;
+    const canBeAsked = turn.key && turn.question !== null && !turn.lacksFiles;
     if (canBeAsked && this.turns.includes(turn)) turn.id = null; // ask: the same key is the same question
     else {
       if (turn.key) this.#memory.ended(turn.key);

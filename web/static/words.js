@@ -36,7 +36,6 @@ export const en = {
   noHistory: "The earlier conversation could not be loaded.",
   noStorage: "This browser stores nothing: reloading ends the conversation.",
   attach: "Attach files",
-  wordsWithFiles: "Please write a question that goes with the files.",
   filesGone: "The files are not at hand any more: please attach them again.",
   copy: "Copy",
   copied: "Copied",

@@ -55,6 +55,54 @@ def test_no_file_is_wanted_where_a_question_is_about_files(question: str) -> Non
     assert not wants_files(question)
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        # English
+        "not as a file", "Show it here, not as a CSV file.", "don't send it as a file",
+        "Don\u2019t give me the table as a file",
+        "please do not ever post that as an attachment", "never as a file!", "I dont want it as file", "here, no file",
+        "Put it here instead of as a file", "no file please, nor as an attachment", "As a file is not needed.",
+        "Make a table and don't send it as a file", "without a file",
+        # German
+        "nicht als Datei", "Bitte nicht als CSV-Datei!", "Schick mir das nicht als Datei", "nie als Anhang",
+        "keine Datei", "hier statt als Datei", "als Datei brauche ich nicht", "ohne Datei",
+        "bitte nicht die Tabelle als Datei",
+        # French
+        "pas en fichier", "ne me l\u2019envoie pas en fichier", "n'envoie pas le tableau en fichier", "pas de fichier",
+        "ici plutôt que sous forme de fichier", "jamais en pièce jointe", "sans fichier",
+        # Spanish
+        "no como archivo", "no me lo envíes como archivo", "No mandes la tabla como un fichero", "sin archivo",
+        "aquí en vez de como archivo adjunto", "no quiero la lista como archivo", "nunca como archivo",
+        # Portuguese
+        "não como arquivo", "não me envie a tabela como arquivo", "não o envies como ficheiro", "sem arquivo",
+        "em vez de como arquivo", "não quero como um arquivo", "como ficheiro não é preciso",
+        # Japanese
+        "ファイルとして送らないで", "ファイルとしてではなく、ここに", "ファイルにしないでください", "ファイルなしで",
+        "ファイルで送ってほしくない", "ファイルで出力しないで", "ファイルとしては不要です", "ファイルはいらない",
+    ],
+)  # fmt: skip
+def test_no_file_is_wanted_where_a_question_says_so_in_any_of_our_languages(question: str) -> None:
+    assert not wants_files(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "don't explain it, send it as a file", "Don't explain and give it as a file",
+        "Don't forget to send it as a file",
+        "why don't you send it as a file?", "not only as a file", "not as a list but as a file", "Not here. As a file!",
+        "if it is not too long send it as a file", "not as a file, no: as an attachment",
+        "nicht nur als Datei", "nicht als Liste, sondern als Datei", "Erklär nichts und gib es als Datei",
+        "vergiss nicht die Liste als Datei", "n'oublie pas de l'envoyer en fichier", "pas seulement en fichier",
+        "si no cabe mándalo como archivo", "no expliques nada y mándalo como archivo", "se não couber, como arquivo",
+        "ファイルとして送ってくれないか", "説明はいらない。ファイルとして送って", "ファイルで送って、説明はいらない",
+    ],
+)  # fmt: skip
+def test_a_file_is_wanted_where_a_question_negates_something_else(question: str) -> None:
+    assert wants_files(question)
+
+
 def test_code_is_a_file_named_by_its_language_and_a_line_is_in_its_place() -> None:
     text, (file,) = with_files(f"Here:\n{CODE}Run it.", whole=True)
     assert text == "Here:\n\n📎 `answer.py`\n\nRun it."

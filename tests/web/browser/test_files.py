@@ -207,14 +207,25 @@ async def test_what_is_attached_can_be_removed_with_the_keyboard(visiting: Any) 
         assert await waiting(chat).count() == 0
 
 
-async def test_files_need_a_question(visiting: Any) -> None:
+@pytest.mark.parametrize("is_heard", [True, False], ids=["a recording", "a picture"])
+async def test_files_may_be_sent_without_words_and_what_is_said_in_them_stands_there_after_a_reload(
+    visiting: Any, is_heard: bool
+) -> None:
     async with visiting() as visitor:
         chat = await visitor.opens()
-        await attach(chat, PICTURE)
-        await chat.input.press("Enter")
-        assert await chat.notice.inner_text() == "Please write a question that goes with the files."
-        assert await chat.turns.count() == 0
-        assert await waiting(chat).count() == 1
+        await chat.button("Attach files").wait_for()
+        await chat.input.press("Enter")  # without files it is nothing
+        await attach(chat, payload("a.ogg", ogg()) if is_heard else PICTURE)
+        await chat.asked("")
+        name = "a.ogg" if is_heard else "a.png"
+        assert await sent(chat).all_inner_texts() == [name]
+        assert await chat.tab.locator(".said").is_hidden()
+        await chat.tab.reload()
+        await chat.settled(1)
+        await sent(chat).get_by_text(name).wait_for()
+        words = ["What time is it?"] if is_heard else []
+        assert await chat.tab.locator(".said:visible").all_inner_texts() == words
+        assert await chat.input.input_value() == ""
 
 
 async def test_a_question_waits_for_its_files_to_be_attached(visiting: Any) -> None:

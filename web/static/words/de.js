@@ -44,7 +44,6 @@ export default {
   tooLarge: (name, size) => `${name} ist größer als ${size}.`,
   tooLargeTogether: (size) => `Diese Dateien sind zusammen größer als ${size}.`,
   unreadable: (name) => `${name} lässt sich auf diesem Gerät nicht öffnen.`,
-  wordsWithFiles: "Bitte schreib eine Frage zu den Dateien.",
   filesGone: "Die Dateien sind nicht mehr zur Hand: Bitte häng sie noch einmal an.",
   notRead: (why) => `Nicht gelesen: ${why}`,
   noFile: (name) => `${name} konnte nicht geladen werden.`,

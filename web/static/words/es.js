@@ -44,7 +44,6 @@ export default {
   tooLarge: (name, size) => `${name} ocupa más de ${size}.`,
   tooLargeTogether: (size) => `Estos archivos ocupan juntos más de ${size}.`,
   unreadable: (name) => `No se puede abrir ${name} en este dispositivo.`,
-  wordsWithFiles: "Escribe una pregunta sobre los archivos.",
   filesGone: "Los archivos ya no están disponibles: adjúntalos de nuevo.",
   notRead: (why) => `No leído: ${why}`,
   noFile: (name) => `No se pudo cargar ${name}.`,

@@ -44,7 +44,6 @@ export default {
   tooLarge: (name, size) => `${name} dépasse ${size}.`,
   tooLargeTogether: (size) => `Ces fichiers dépassent ensemble ${size}.`,
   unreadable: (name) => `${name} ne peut pas être ouvert sur cet appareil.`,
-  wordsWithFiles: "Veuillez écrire une question sur les fichiers.",
   filesGone: "Les fichiers ne sont plus disponibles : veuillez les joindre à nouveau.",
   notRead: (why) => `Non lu : ${why}`,
   noFile: (name) => `${name} n’a pas pu être chargé.`,

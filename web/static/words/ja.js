@@ -44,7 +44,6 @@ export default {
   tooLarge: (name, size) => `${name} は ${size} を超えています。`,
   tooLargeTogether: (size) => `これらのファイルは合わせて ${size} を超えています。`,
   unreadable: (name) => `${name} はこの端末で開けません。`,
-  wordsWithFiles: "ファイルについての質問を書いてください。",
   filesGone: "ファイルはもう手元にありません。もう一度添付してください。",
   notRead: (why) => `読み取れませんでした: ${why}`,
   noFile: (name) => `${name} を読み込めませんでした。`,

@@ -44,7 +44,6 @@ export default {
   tooLarge: (name, size) => `${name} tem mais de ${size}.`,
   tooLargeTogether: (size) => `Esses arquivos têm juntos mais de ${size}.`,
   unreadable: (name) => `Não é possível abrir ${name} neste dispositivo.`,
-  wordsWithFiles: "Escreva uma pergunta sobre os arquivos.",
   filesGone: "Os arquivos não estão mais disponíveis: anexe-os de novo.",
   notRead: (why) => `Não lido: ${why}`,
   noFile: (name) => `Não foi possível carregar ${name}.`,
