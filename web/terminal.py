@@ -20,7 +20,7 @@ SURFACE = "terminal"
 HELP = """/reset            begin anew: assistants are not told any more what was said so far
 /forget           erase what was said in this session, here and at OpenAI
 /assistant NAME   let another public assistant answer from now on
-/quit             leave (so does Ctrl-D); Ctrl-C stops an answer"""
+/quit             leave (so does Ctrl-D); Ctrl-C stops an answer, or throws away what is typed"""
 
 
 # What makes a terminal do something (an escape sequence may even write to the clipboard), as a sign that is seen.
