@@ -3,12 +3,12 @@
 import { Api } from "./api.js";
 import { Conversation } from "./conversation.js";
 import { h, icon } from "./dom.js";
+import { Follow } from "./follow.js";
 import { Markdown } from "./markdown.js";
 import { Memory } from "./memory.js";
 import { wordsIn } from "./words.js";
 
 const BASE = new URL("../", import.meta.url);
-const NEAR_THE_END = 48;
 
 /** Whether there is a keyboard with a Shift key, as far as one can tell. On a phone an Enter begins a line. */
 const types = () => !matchMedia("(pointer: coarse)").matches;
@@ -28,9 +28,7 @@ class Chat {
   #name;
   #isNamed; // by whoever put the chat here
   #shown = new Map(); // what shows each turn
-  #atEnd = true;
-  #last = 0; // where it was scrolled to
-  #height = 0; // at which the end was last put into view
+  #end; // of the conversation, which is followed
   #parts;
   #ending = new AbortController();
   #api;
@@ -47,6 +45,7 @@ class Chat {
     this.#name = options.assistant || "Bob";
     this.#isNamed = !!options.assistant;
     this.#parts = this.#build(options, language);
+    this.#end = new Follow(this.#parts.log, (isBelow) => (this.#parts.newest.hidden = !isBelow));
     place.append(this.#parts.root);
     this.#memory = new Memory(`bob ${BASE.href} ${options.key || ""}`.trim(), () => this.#conversation.refresh());
     this.#conversation = new Conversation(this.#api, this.#memory, this, words);
@@ -81,7 +80,7 @@ class Chat {
         h("p", { dir: "auto" }, greeting || words.greeting),
       ),
       turns: h("div", { class: "turns" }),
-      newest: drawn("down", words.newest, { class: "newest", hidden: true, click: () => this.#toEnd() }),
+      newest: drawn("down", words.newest, { class: "newest", hidden: true, click: () => this.#end.toEnd() }),
       input: h("textarea", {
         rows: "1",
         dir: "auto",
@@ -156,14 +155,7 @@ class Chat {
       event.stopPropagation();
       this.#keep();
     });
-    log.addEventListener("scroll", () => {
-      // What has grown or shrunk since scrolls too; only at the same height it was somebody.
-      if (this.#atEnd && log.scrollHeight !== this.#height) this.#followEnd();
-      else this.#atEnd = (this.#atEnd && log.scrollTop >= this.#last) || this.#isNearTheEnd;
-      this.#last = log.scrollTop;
-      this.#parts.newest.hidden = this.#atEnd;
-    });
-    const watch = new ResizeObserver(() => this.#followEnd());
+    const watch = new ResizeObserver(() => this.#end.grew());
     watch.observe(log);
     watch.observe(turns);
     const look = () => {
@@ -233,7 +225,7 @@ class Chat {
       button.hidden = !is;
       if (!is && focused === button) this.focus();
     }
-    this.#followEnd();
+    this.#end.grew();
   }
 
   grew(turn) {
@@ -286,16 +278,15 @@ class Chat {
     this.#fit();
     this.notice("");
     this.#parts.live.textContent = "";
-    this.#atEnd = true;
     this.#conversation.ask(question, this.#tray?.take() ?? []);
     this.focus();
-    this.#toEnd();
+    this.#end.toEnd();
   }
 
   #begin() {
     this.#keep();
     this.#conversation.begin();
-    this.#atEnd = true;
+    this.#end.toEnd();
     this.focus();
   }
 
@@ -328,7 +319,7 @@ class Chat {
     earlier.disabled = true;
     try {
       await this.#conversation.earlier();
-      this.#atEnd = false;
+      this.#end.leave();
       log.scrollTop = log.scrollHeight - fromEnd;
       if (earlier.hidden) log.focus();
     } catch {
@@ -381,7 +372,7 @@ class Chat {
         this.notice(this.#words.unreachable(this.#name));
       }
       if (this.#attaching === attaching) this.#attaching = null;
-      this.#followEnd();
+      this.#end.grew();
     };
     const before = this.#attaching;
     const attaching = (before ?? Promise.resolve()).then(attach);
@@ -396,12 +387,12 @@ class Chat {
       shown = new Shown(this.#words, {
         retry: () => {
           if (this.#conversation.running) return;
-          this.#atEnd = true;
           this.focus();
           this.#conversation.retry(turn);
+          this.#end.toEnd();
         },
         announce: (text) => this.#announce(text),
-        drawn: () => this.#followEnd(),
+        drawn: () => this.#end.grew(),
         shelf: async (place) => (await this.#files()).shelf(place),
       });
       this.#shown.set(turn, shown);
@@ -426,31 +417,11 @@ class Chat {
     if (part.contains(this.#focused)) this.focus();
   }
 
-  /** Stays at the end, unless somebody has scrolled up to read. */
-  #followEnd() {
-    const { log, newest } = this.#parts;
-    if (this.#atEnd) {
-      log.scrollTop = log.scrollHeight;
-      this.#height = log.scrollHeight;
-      this.#last = log.scrollTop;
-    } else newest.hidden = this.#isNearTheEnd;
-  }
-
-  get #isNearTheEnd() {
-    const { log } = this.#parts;
-    return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_THE_END;
-  }
-
-  #toEnd() {
-    this.#atEnd = true;
-    this.#parts.newest.hidden = true;
-    this.#followEnd();
-  }
-
   #fit() {
     const { input } = this.#parts;
     input.style.setProperty("height", "auto");
     input.style.setProperty("height", `${input.scrollHeight}px`);
+    this.#end.grew(); // it was shorter for a moment, and the conversation higher
   }
 }
 

@@ -12,6 +12,15 @@ from tests.fakes.openai_api import Asked, FakeOpenAI, Gate, Reply
 
 HALF = ("The first half, ", "and the second.")
 WHOLE = "".join(HALF)
+AT_END = "() => { const [log] = all('.log'); return log.scrollHeight - log.scrollTop - log.clientHeight < 5; }"
+GROWN_BELOW = AT_END.replace("< 5", "> 60")
+# How far down the conversation is scrolled while more lines are written; up a wheel may still roll on.
+DRAGGED = """async () => {
+  const log = document.querySelector(".log");
+  const [top, height] = [log.scrollTop, log.scrollHeight];
+  while (log.scrollHeight < height + 30) await new Promise(requestAnimationFrame);
+  return log.scrollTop - top;
+}"""
 FAILURE = "the language model's rules do not allow me"
 
 
@@ -497,29 +506,78 @@ async def test_the_end_is_kept_in_view_unless_somebody_has_scrolled_up(visiting:
         return Reply(pieces=(lines, lines), gate=gates[len(asked.questions) - 1])
 
     fake.answer = answer
-    at_end = "() => { const [log] = all('.log'); return log.scrollHeight - log.scrollTop - log.clientHeight < 5; }"
     async with visiting() as visitor:
         chat = await visitor.opens()
         await chat.ask("Q1-a")
         await chat.shows("line", times=60)
-        await chat.until(at_end)
+        await chat.until(AT_END)
         gates[0].open()
         await chat.shows("line", times=120)
-        await chat.until(at_end)
+        await chat.until(AT_END)
         await chat.ask("Q1-b")
         await chat.shows("line", times=180)
-        await chat.until(at_end)
+        await chat.until(AT_END)
         await chat.tab.locator(".log").hover()
         await chat.tab.mouse.wheel(0, -400)
         await chat.button("To the newest").wait_for()
-        await chat.until(at_end.replace("< 5", "> 398"))  # the wheel rolls on for a while
+        await chat.until(AT_END.replace("< 5", "> 398"))  # the wheel rolls on for a while
         top = await chat.tab.evaluate("document.querySelector('.log').scrollTop")
         gates[1].open()
         await chat.settled(2)
         assert abs(await chat.tab.evaluate("document.querySelector('.log').scrollTop") - top) <= 1
         assert await chat.button("To the newest").is_visible()
         await chat.button("To the newest").click()
-        await chat.until(at_end)
+        await chat.until(AT_END)
+
+
+async def test_whoever_scrolls_away_by_a_small_step_while_bob_writes_stays_there_until_they_want_the_end(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    """As real devices step: a notch of a wheel, a few pixels of a trackpad, a finger, a key."""
+    token = "another word " * 4  # so that there is a new line every few of them
+    fake.answer = lambda asked: Reply(pieces=("line\n\n" * 60, *[token] * 600), delay=1 / 30)
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        devtools = await chat.tab.context.new_cdp_session(chat.tab)
+
+        async def touch(kind: str, y: int | None = None) -> None:
+            points = [] if y is None else [{"x": 500, "y": y}]
+            await devtools.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+
+        async def swipe() -> None:
+            await touch("Start", 300)
+            for y in (310, 320, 330, 340):
+                await touch("Move", y)
+            await touch("End")
+
+        async def press(key: str) -> None:
+            await chat.tab.locator(".log").press(key)
+
+        await chat.ask("Q1-a")
+        await chat.shows("line", times=60)
+        await chat.tab.locator(".log").hover()
+        steps = {
+            "wheel": (partial(chat.tab.mouse.wheel, 0, -100), chat.button("To the newest").click),
+            "trackpad": (partial(chat.tab.mouse.wheel, 0, -4), partial(press, "End")),
+            "finger": (swipe, chat.button("To the newest").click),
+            "key": (partial(press, "ArrowUp"), partial(press, "End")),
+        }
+        for step, back in steps.values():
+            await chat.until(AT_END)
+            await step()
+            await chat.until(GROWN_BELOW)
+            assert await chat.tab.evaluate(DRAGGED) <= 0
+            assert await chat.button("To the newest").is_visible()
+            await chat.tab.locator(".log").hover()
+            await back()
+        await chat.until(AT_END)
+        await chat.tab.mouse.wheel(0, -300)
+        await chat.until(GROWN_BELOW)
+        await chat.tab.mouse.wheel(0, 2000)
+        await chat.until(AT_END)
+        await chat.button("Stop").click()
+        await chat.settled(1)
+        await chat.until(AT_END)
 
 
 async def test_a_lost_connection_to_the_history_is_tried_again(visiting: Any) -> None:
