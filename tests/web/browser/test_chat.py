@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -147,7 +148,7 @@ async def test_a_finished_answer_is_announced_once_and_its_pieces_are_not(visiti
         await chat.settled(1)
         assert await chat.tab.evaluate("window.lives") == 1
         heard = [text for text in await chat.tab.evaluate("window.heard") if text]
-        assert heard == ["Bob: Hello\nyou\ncode"]
+        assert heard == ["Bob is writing…", "Bob: Hello\nyou\ncode"]
 
 
 # ── stopping and failing ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -388,16 +389,109 @@ async def test_a_new_conversation_knows_nothing_of_the_last_one_in_any_tab(visit
         assert await chat.asked("Q2-a") == "You asked: Q2-a."
 
 
-async def test_a_new_conversation_stops_the_answer_that_nobody_reads_any_more(visiting: Any, fake: FakeOpenAI) -> None:
+async def test_an_answer_goes_on_when_a_new_conversation_is_begun_and_one_can_go_back_to_it(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    gate = held(fake)
+    async with visiting() as visitor:
+        chat, other = await visitor.opens(), await visitor.opens()
+        await chat.ask("Q1-a")
+        await other.shows("The first half,")
+        await chat.button("New conversation").click()
+        assert await chat.turns.count() == 0
+        assert await chat.button("Send").is_visible()
+        assert "The first half," in await other.read()  # where somebody reads it
+        gate.open()
+        await other.settled(1)
+        await chat.button("Back to the last one").click()
+        for each in (chat, other):
+            await each.settled(1)
+            assert await each.answers.all_inner_texts() == [WHOLE]
+        assert await chat.asked("Q2-a") == WHOLE
+        await chat.button("New conversation").click()
+        await chat.asked("Q3-a")
+        assert not await chat.button("Back to the last one").is_visible()
+
+
+async def test_a_password_in_a_question_that_was_left_is_not_remembered(visiting: Any, fake: FakeOpenAI) -> None:
     held(fake)
     async with visiting() as visitor:
         chat = await visitor.opens()
-        await chat.ask("Q1-a")
+        await chat.ask("Q1-a 973808 my secret")
         await chat.shows("The first half,")
         await chat.button("New conversation").click()
-        await fake.until(lambda fake: fake.active == 0)
-        assert await chat.turns.count() == 0
-        assert await chat.button("Send").is_visible()
+        stored = await chat.tab.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+        assert "973808" not in stored
+        assert "secret" not in stored
+
+
+async def test_conversations_of_this_browser_are_listed_found_renamed_and_deleted(visiting: Any) -> None:
+    titles = "[...document.querySelectorAll('.list-title span:first-child')].map((each) => each.textContent)"
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        for question in ("Q1-a about cats", "Q1-a 973808 my secret", "Q1-a about dogs"):
+            await chat.asked(question)
+            await chat.button("New conversation").click()
+        await chat.button("Conversations").click()
+        assert await chat.tab.evaluate(titles) == ["Q1-a about dogs", "Conversation", "Q1-a about cats"]
+        assert "973808" not in await chat.tab.evaluate("JSON.stringify({...localStorage})")
+
+        await chat.tab.keyboard.type("CATS")  # the search has the focus
+        assert await chat.tab.evaluate(titles) == ["Q1-a about cats"]
+        await chat.button("Rename: Q1-a about cats").click()
+        await chat.tab.keyboard.type("Felines")
+        await chat.tab.keyboard.press("Enter")
+        await chat.tab.get_by_role("searchbox").fill("")
+        assert await chat.tab.evaluate(titles) == ["Q1-a about dogs", "Conversation", "Felines"]
+
+        before = await chat.tab.evaluate("JSON.parse(Object.values(localStorage)[0]).list[0].session")
+        await chat.button("Delete conversation: Q1-a about dogs").click()
+        await chat.button("Delete").click()
+        await chat.until("() => all('.notice')[0].textContent.includes('deleted')")
+        assert await chat.tab.evaluate(titles) == ["Conversation", "Felines"]
+        assert (await visitor.site.get(f"/sessions/{before}"))[0] == 404
+
+        await chat.tab.get_by_role("button", name="Felines", exact=False).first.click()
+        await chat.settled(1)
+        assert await chat.questions.all_inner_texts() == ["Q1-a about cats"]
+        assert await chat.asked("Q2-b") == "You asked: Q2-b. Before that you asked: Q1-a about cats."
+        await chat.button("Conversations").click()
+        assert await chat.tab.evaluate(titles) == ["Felines", "Conversation"]
+        await chat.tab.keyboard.press("Escape")
+        assert not await chat.tab.locator(".list").is_visible()
+        assert await chat.button("Conversations").evaluate("(button) => button === document.activeElement")
+
+
+async def test_what_is_typed_survives_a_reload_and_not_that_it_is_sent(visiting: Any) -> None:
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        await chat.input.fill("one\ntwo\nthree")
+        await chat.tab.reload()
+        await chat.input.wait_for()
+        assert await chat.input.input_value() == "one\ntwo\nthree"
+        assert (await chat.input.bounding_box() or {})["height"] > 60
+        await chat.button("Send").click()
+        await chat.settled(1)
+        await chat.tab.reload()
+        await chat.settled(1)
+        assert await chat.input.input_value() == ""
+
+
+async def test_an_answer_that_nobody_sees_is_counted_in_the_title_until_somebody_looks(visiting: Any) -> None:
+    hide = """(state) => {
+      Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        await chat.asked("Q1-a")
+        assert await chat.tab.title() == "Bob"
+        await chat.tab.evaluate(hide, "hidden")
+        for count in (1, 2):
+            await chat.asked(f"Q{count}-b")
+            assert await chat.tab.title() == f"({count}) Bob"
+        await chat.tab.evaluate(hide, "visible")
+        assert await chat.tab.title() == "Bob"
 
 
 async def test_deleting_asks_first_and_then_erases_everywhere(visiting: Any, fake: FakeOpenAI) -> None:
@@ -556,7 +650,7 @@ async def test_whoever_scrolls_away_by_a_small_step_while_bob_writes_stays_there
         await chat.ask("Q1-a")
         await chat.shows("line", times=60)
         await chat.tab.locator(".log").hover()
-        steps = {
+        steps: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
             "wheel": (partial(chat.tab.mouse.wheel, 0, -100), chat.button("To the newest").click),
             "trackpad": (partial(chat.tab.mouse.wheel, 0, -4), partial(press, "End")),
             "finger": (swipe, chat.button("To the newest").click),
