@@ -54,7 +54,7 @@ export const en = {
   open: "To do:",
 };
 
-const LANGUAGES = ["en", "de", "fr", "es", "pt", "ja", "ar", "he", "zh"];
+export const LANGUAGES = ["en", "de", "fr", "es", "pt", "ja", "ar", "he", "zh"];
 
 /** The first language of `wanted` (such as "de-AT") that there are words in, else English. */
 export function languageOf(wanted) {

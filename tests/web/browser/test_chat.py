@@ -151,6 +151,24 @@ async def test_a_finished_answer_is_announced_once_and_its_pieces_are_not(visiti
         assert heard == ["Bob is writing…", "Bob: Hello\nyou\ncode"]
 
 
+async def test_whoever_is_on_a_link_of_a_growing_list_stays_on_it(visiting: Any, fake: FakeOpenAI) -> None:
+    gate = held(
+        fake, ("- [one](https://one.example/)\n- [two](https://two.example/)", "\n- [three](https://three.example/)")
+    )
+    focused = "() => document.activeElement.textContent"
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        await chat.ask("Q1-a")
+        await chat.tab.get_by_role("link", name="two").focus()
+        gate.open()
+        await chat.settled(1)
+        await chat.tab.get_by_role("link", name="three").wait_for()
+        assert await chat.tab.evaluate(focused) == "two"
+        await chat.input.focus()
+        await chat.asked("Q1-b")
+        assert await chat.input.evaluate("(input) => input === document.activeElement")
+
+
 # ── stopping and failing ─────────────────────────────────────────────────────────────────────────────────────────────
 
 

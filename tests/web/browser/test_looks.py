@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped, unused-ignore]
 
 from tests.fakes.openai_api import FakeOpenAI, Reply
-from tests.web.browser.conftest import Chat, Visitor
+from tests.web.browser.conftest import Chat, Pad, Visitor
 from tests.web.browser.test_widget import embedded, open_it
 from web.pages import FOLDER
 
@@ -138,6 +138,42 @@ async def test_headings_tell_who_speaks_and_those_of_an_answer_come_below(visiti
         told = """() => [...document.querySelectorAll("h1, h2, h3, h4")]
           .map((node) => `${node.localName} ${node.textContent}`)"""
         assert await chat.tab.evaluate(told) == ["h1 Bob", "h2 You", "h2 Bob", "h3 One", "h4 Two"]
+
+
+def test_every_language_says_all_that_english_does_with_the_same_parts(pad: Pad) -> None:
+    told = pad.run(
+        """async () => {
+          const words = await import("/static/words.js");
+          const [files, list] = [await import("/static/files.js"), await import("/static/list.js")];
+          const shape = (said) => Object.fromEntries(Object.entries(said).map(([name, text]) => {
+            if (!(typeof text === "function" ? text.length === 2 ? text("a", "b") : text("a") : text)) return [name, 0];
+            return [name, typeof text === "function" ? text.length : "text"];
+          }));
+          const others = words.LANGUAGES.filter((code) => code !== "en");
+          const read = async (code) => [code, shape((await import(`/static/words/${code}.js`)).default)];
+          const english = shape({ ...words.en, ...files.en, ...list.en });
+          const parts = Object.keys(english).filter((name) => english[name] !== "text");
+          return [english, Object.fromEntries(await Promise.all(others.map(read))), parts, [...words.WITH_PARTS]];
+        }"""
+    )
+    english, others, with_parts, listed = told
+    assert set(others) == {path.stem for path in (FOLDER / "words").glob("*.js")}
+    assert [code for code, words in others.items() if words != english] == []
+    assert sorted(with_parts) == sorted(listed)
+
+
+async def test_a_page_in_a_language_that_is_written_from_right_to_left_is_turned_around(visiting: Any) -> None:
+    async with visiting(locale="ar-EG", viewport={"width": 360, "height": 640}) as visitor:
+        chat = await visitor.opens()
+        await chat.asked("Q1-a")
+        assert await chat.tab.locator(".bob").get_attribute("dir") == "rtl"
+        send, question = await chat.tab.locator(".send").first.bounding_box(), await chat.questions.bounding_box()
+        assert send and send["x"] < 60
+        assert question and question["x"] < 40
+        assert await chat.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await chat.button("المحادثات").click()
+        await chat.tab.get_by_role("searchbox").wait_for()
+        assert await findings(chat) == []
 
 
 # ── what it weighs ───────────────────────────────────────────────────────────────────────────────────────────────────
