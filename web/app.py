@@ -44,7 +44,9 @@ class _WebApp(FastAPI):
         chat: Chat | None = getattr(self.state, "chat", None)
         if chat is not None:
             schemas = described["components"]["schemas"]
-            schemas["Choice"]["properties"]["assistant"]["enum"] = public_assistants(chat)
+            public = public_assistants(chat)
+            schemas["Choice"]["properties"]["assistant"]["enum"] = public
+            schemas["Beginning"]["properties"]["assistant"]["enum"] = [*public, None]
         return described
 
 

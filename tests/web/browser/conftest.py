@@ -26,9 +26,8 @@ from playwright.async_api import (
 )
 
 from core import Settings
-from core.assistants import BUILT_IN
 from tests.fakes.openai_api import FakeOpenAI
-from tests.web.conftest import Site, served
+from tests.web.conftest import Site, served, with_roberta
 from web.pages import FOLDER
 
 MILLISECONDS = 30_000
@@ -36,13 +35,6 @@ ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-
-ROBERTA = """
-[[assistant]]
-name = "Roberta"
-model = "gpt-6-luna"
-instructions = "You are Roberta, who sells things."
-"""
 
 _runner: asyncio.Runner | None = None
 
@@ -371,15 +363,13 @@ def fake(model: FakeOpenAI) -> Iterator[FakeOpenAI]:
 def site(model: FakeOpenAI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One Bob for all browser tests: each is a visitor of its own. Roberta may be asked, too."""
     folder = tmp_path_factory.mktemp("browser")
-    (folder / "assistants.toml").write_text(BUILT_IN.read_text(encoding="utf-8") + ROBERTA, encoding="utf-8")
+    assistants = with_roberta(folder)
     stack = contextlib.AsyncExitStack()
     with pytest.MonkeyPatch.context() as patch:
         for field in Settings.model_fields:
             patch.delenv(field.upper(), raising=False)
         url = f"sqlite:///{folder / 'bob.db'}"
-        running = runner().run(
-            stack.enter_async_context(served(model, url, assistants_file=folder / "assistants.toml"))
-        )
+        running = runner().run(stack.enter_async_context(served(model, url, assistants_file=assistants)))
     yield running
     runner().run(stack.aclose())
 
