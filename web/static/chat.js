@@ -92,6 +92,7 @@ class Chat {
 
   /** Somebody can see it now. */
   seen() {
+    this.#fit();
     if (document.visibilityState !== "visible" || this.#options.isHidden?.()) return;
     this.#count(0);
   }
@@ -584,7 +585,7 @@ class Chat {
   #fit() {
     const { input } = this.#parts;
     input.style.setProperty("height", "auto");
-    input.style.setProperty("height", `${input.scrollHeight}px`);
+    if (input.scrollHeight) input.style.setProperty("height", `${input.scrollHeight}px`); // else nobody can see it
     this.#end.grew(); // it was shorter for a moment, and the conversation higher
     this.#draft.text = input.value;
   }

@@ -444,29 +444,29 @@ async def test_a_password_in_a_question_that_was_left_is_not_remembered(visiting
 
 
 async def test_conversations_of_this_browser_are_listed_found_renamed_and_deleted(visiting: Any) -> None:
-    titles = "[...document.querySelectorAll('.list-title span:first-child')].map((each) => each.textContent)"
+    titles = "(told) => all('.list-title span:first-child').map((each) => each.textContent).join() === told.join()"
     async with visiting() as visitor:
         chat = await visitor.opens()
         for question in ("Q1-a about cats", "Q1-a 973808 my secret", "Q1-a about dogs"):
             await chat.asked(question)
             await chat.button("New conversation").click()
         await chat.button("Conversations").click()
-        assert await chat.tab.evaluate(titles) == ["Q1-a about dogs", "Conversation", "Q1-a about cats"]
+        await chat.until(titles, ["Q1-a about dogs", "Conversation", "Q1-a about cats"])
         assert "973808" not in await chat.tab.evaluate("JSON.stringify({...localStorage})")
 
         await chat.tab.keyboard.type("CATS")  # the search has the focus
-        assert await chat.tab.evaluate(titles) == ["Q1-a about cats"]
+        await chat.until(titles, ["Q1-a about cats"])
         await chat.button("Rename: Q1-a about cats").click()
         await chat.tab.keyboard.type("Felines")
         await chat.tab.keyboard.press("Enter")
         await chat.tab.get_by_role("searchbox").fill("")
-        assert await chat.tab.evaluate(titles) == ["Q1-a about dogs", "Conversation", "Felines"]
+        await chat.until(titles, ["Q1-a about dogs", "Conversation", "Felines"])
 
         before = await chat.tab.evaluate("JSON.parse(Object.values(localStorage)[0]).list[0].session")
         await chat.button("Delete conversation: Q1-a about dogs").click()
         await chat.button("Delete").click()
         await chat.until("() => all('.notice')[0].textContent.includes('deleted')")
-        assert await chat.tab.evaluate(titles) == ["Conversation", "Felines"]
+        await chat.until(titles, ["Conversation", "Felines"])
         assert (await visitor.site.get(f"/sessions/{before}"))[0] == 404
 
         await chat.tab.get_by_role("button", name="Felines", exact=False).first.click()
@@ -474,7 +474,7 @@ async def test_conversations_of_this_browser_are_listed_found_renamed_and_delete
         assert await chat.questions.all_inner_texts() == ["Q1-a about cats"]
         assert await chat.asked("Q2-b") == "You asked: Q2-b. Before that you asked: Q1-a about cats."
         await chat.button("Conversations").click()
-        assert await chat.tab.evaluate(titles) == ["Felines", "Conversation"]
+        await chat.until(titles, ["Felines", "Conversation"])
         await chat.tab.keyboard.press("Escape")
         assert not await chat.tab.locator(".list").is_visible()
         assert await chat.button("Conversations").evaluate("(button) => button === document.activeElement")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped, unused-ignore]
 
+from core import LANGUAGES
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.web.browser.conftest import Chat, Pad, Visitor
 from tests.web.browser.test_widget import embedded, open_it
@@ -77,7 +78,7 @@ async def test_the_widget_is_accessible_empty_and_full(
     shop = "<main><h1>Shop</h1></main>"
     async with (
         visiting(color_scheme=scheme, reduced_motion="reduce") as visitor,
-        embedded(visitor, 'data-color="#ffd400"', markup=shop) as chat,
+        embedded(visitor, 'data-color="#ffd400" data-questions="One?" data-contact="tel:+1"', markup=shop) as chat,
     ):
         assert await findings(chat) == []
         await open_it(chat)
@@ -150,13 +151,17 @@ def test_every_language_says_all_that_english_does_with_the_same_parts(pad: Pad)
             return [name, typeof text === "function" ? text.length : "text"];
           }));
           const others = words.LANGUAGES.filter((code) => code !== "en");
-          const read = async (code) => [code, shape((await import(`/static/words/${code}.js`)).default)];
+          const read = async (code) => {
+            const { language, words: said } = await words.wordsIn([`${code}-XX`, "en"]);
+            return [language, shape(said)];
+          };
           const english = shape({ ...words.en, ...files.en, ...list.en });
           const parts = Object.keys(english).filter((name) => english[name] !== "text");
           return [english, Object.fromEntries(await Promise.all(others.map(read))), parts, [...words.WITH_PARTS]];
         }"""
     )
     english, others, with_parts, listed = told
+    assert {"en", *others} >= LANGUAGES  # of errors
     assert set(others) == {path.stem for path in (FOLDER / "words").glob("*.js")}
     assert [code for code, words in others.items() if words != english] == []
     assert sorted(with_parts) == sorted(listed)
