@@ -405,9 +405,16 @@
   // Not into the body: pages replace its content, hide it behind their dialogs, or move it aside.
   const place = () => (isInline ? document.querySelector(options.target) : document.documentElement);
 
+  function attach() {
+    const where = place();
+    // Frameworks that keep pages put copies of it into them, which are nothing but an element.
+    for (const copy of where?.querySelectorAll(":scope > bob-chat") ?? []) copy.remove();
+    where?.append(widget.host);
+  }
+
   function show() {
     widget = build();
-    place()?.append(widget.host);
+    attach();
     const opens = options.open !== undefined && options.open !== "false" && !SMALL.matches; // a phone it would cover
     const told = wasOpen.get();
     if (isInline || (told === null ? opens : told === "yes")) widget.open(false);
@@ -423,7 +430,7 @@
       if (!widget.host.isConnected && place() && returns < MOST_RETURNS) {
         returns = performance.now() - last < 1000 ? returns + 1 : 0;
         last = performance.now();
-        if (widget.isAlive()) place().append(widget.host);
+        if (widget.isAlive()) attach();
         else {
           widget.remove();
           show();
