@@ -23,7 +23,7 @@ export type BobCall =
   | ["toggle"]
   | ["end"]
   | ["ask", string]
-  | { [Event in keyof BobEvents]: ["on", Event, BobListener<Event>] }[keyof BobEvents];
+  | ["on", keyof BobEvents, (detail: any) => void]; // TypeScript infers nothing from the event in an array
 
 export interface BobWidget {
   open(): Promise<void>;
