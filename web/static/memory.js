@@ -48,19 +48,19 @@ export class Memory {
 
   /** Takes up a session, unless another tab has done so in the meantime. Gives the one that goes on. */
   begin(session) {
-    this.#change((state) => listed({ ...state, session: state.session ?? session }));
+    this.#change((state) => ({ ...state, session: state.session ?? session }));
     return this.session;
   }
 
   /** Goes on with a session. */
   goOnWith(session) {
-    this.#change((state) => listed({ ...state, session }));
+    this.#change((state) => ({ ...state, session }));
   }
 
   /** Begins anew. What was being asked can be read where it was asked; here nothing of it stays. */
   leave(session) {
     const rest = (entry) => ((entry.session ?? session) === session ? left(entry) : [entry]);
-    this.#change((state) => ({ ...listed(state), session: null, running: state.running.flatMap(rest) }));
+    this.#change((state) => ({ ...state, session: null, running: state.running.flatMap(rest) }));
   }
 
   /** Remembers nothing of a session any more. */
@@ -72,9 +72,11 @@ export class Memory {
     }));
   }
 
-  /** Calls a conversation by its first question. */
+  /** Calls a conversation by its first question, unless it is called something. */
   title(session, question) {
-    if (this.list.some((entry) => entry.session === session && !entry.title)) this.rename(session, question);
+    if (this.list.some((entry) => entry.session === session && entry.title)) return;
+    this.#change((state) => (isListed(state, session) ? state : listed(state, session)));
+    this.rename(session, question);
   }
 
   rename(session, text) {
@@ -93,10 +95,12 @@ export class Memory {
     }
   }
 
+  /** Remembers a question that is being asked. Once Bob has it, there is a conversation. */
   note(question) {
+    const { key, turn, session } = question;
     this.#change((state) => ({
-      ...listed(state),
-      running: [...state.running.filter(({ key }) => key !== question.key), question],
+      ...(turn ? listed(state, session) : state),
+      running: [...state.running.filter((entry) => entry.key !== key), question],
     }));
   }
 
@@ -139,12 +143,14 @@ function checked(stored) {
   };
 }
 
-/** With the session that goes on as the newest conversation. */
-function listed(state) {
-  const { session, list } = state;
-  if (!session) return state;
-  const known = list.find((entry) => entry.session === session);
-  const others = list.filter((entry) => entry !== known);
+function isListed({ list }, session) {
+  return list.some((entry) => entry.session === session);
+}
+
+/** With this session as the newest conversation. */
+function listed(state, session) {
+  const known = state.list.find((entry) => entry.session === session);
+  const others = state.list.filter((entry) => entry !== known);
   return { ...state, list: [{ title: "", ...known, session, at: Date.now() }, ...others].slice(0, MOST) };
 }
 

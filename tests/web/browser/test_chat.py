@@ -94,7 +94,13 @@ async def test_enter_sends_and_shift_enter_begins_a_line(visiting: Any, fake: Fa
 
 async def test_on_a_phone_an_enter_begins_a_line_and_the_button_sends(visiting: Any) -> None:
     async with visiting(has_touch=True, is_mobile=True, viewport={"width": 360, "height": 640}) as visitor:
+        await visitor.context.add_init_script(
+            "Object.defineProperty(window, 'visualViewport', { value: Object.assign(new EventTarget(), "
+            "{ scale: 1, height: 400, offsetTop: 0 }) })"  # as where a keyboard covers the rest
+        )
         chat = await visitor.opens()
+        send = await chat.button("Send").bounding_box() or {}
+        assert 350 < send["y"] + send["height"] <= 400
         await chat.input.tap()
         await chat.tab.keyboard.type("one")
         await chat.tab.keyboard.press("Enter")
