@@ -421,6 +421,7 @@ async def test_an_answer_goes_on_when_a_new_conversation_is_begun_and_one_can_go
         chat, other = await visitor.opens(), await visitor.opens()
         await chat.ask("Q1-a")
         await other.shows("The first half,")
+        await chat.tab.bring_to_front()
         await chat.button("New conversation").click()
         assert await chat.turns.count() == 0
         assert await chat.button("Send").is_visible()
