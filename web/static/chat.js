@@ -5,10 +5,9 @@ import { Conversation } from "./conversation.js";
 import { h, icon } from "./dom.js";
 import { Follow } from "./follow.js";
 import { Markdown } from "./markdown.js";
-import { Memory } from "./memory.js";
-import { wordsIn } from "./words.js";
+import { Draft, Memory } from "./memory.js";
+import { directionOf, wordsIn } from "./words.js";
 
-const LONGEST_DRAFT = 50_000; // characters, since it is stored with each that is typed
 const BASE = new URL("../", import.meta.url);
 
 /** Whether there is a keyboard with a Shift key, as far as one can tell. On a phone an Enter begins a line. */
@@ -29,6 +28,11 @@ export async function mount(place, options = {}) {
 export function contactOf(text) {
   if (/^(https?:\/\/|mailto:|tel:)\S+$/i.test(text)) return text;
   return /^[^\s@:/]+@[^\s@:/]+$/.test(text) ? `mailto:${text}` : null;
+}
+
+/** What of an answer can have the focus. */
+function reachable(answer) {
+  return [...answer.querySelectorAll("a[href], button, [tabindex]")];
 }
 
 class Chat {
@@ -589,41 +593,6 @@ class Chat {
     this.#end.grew(); // it was shorter for a moment, and the conversation higher
     this.#draft.text = input.value;
   }
-}
-
-/** What is typed and not sent yet, for as long as its tab is open. */
-class Draft {
-  #name;
-
-  constructor(name) {
-    this.#name = name;
-  }
-
-  get text() {
-    try {
-      return sessionStorage.getItem(this.#name) ?? "";
-    } catch {
-      return "";
-    }
-  }
-
-  set text(text) {
-    try {
-      if (text && text.length <= LONGEST_DRAFT) sessionStorage.setItem(this.#name, text);
-      else sessionStorage.removeItem(this.#name);
-    } catch {
-      // It is lost with the page, then.
-    }
-  }
-}
-
-function directionOf(language) {
-  return ["ar", "he"].includes(language) ? "rtl" : "ltr";
-}
-
-/** What of an answer can have the focus. */
-function reachable(answer) {
-  return [...answer.querySelectorAll("a[href], button, [tabindex]")];
 }
 
 /** The nodes that show a turn. */

@@ -4,6 +4,7 @@
 const EMPTY = { session: null, running: [], list: [] };
 const MOST = 200; // conversations
 const LONGEST_TITLE = 80;
+const LONGEST_DRAFT = 50_000; // characters, since it is stored with each that is typed
 
 export class Memory {
   #name;
@@ -126,6 +127,32 @@ export class Memory {
     } catch (problem) {
       if (problem instanceof SyntaxError) this.#state = EMPTY;
       else this.#lasts = false;
+    }
+  }
+}
+
+/** What is typed and not sent yet, for as long as its tab is open. */
+export class Draft {
+  #name;
+
+  constructor(name) {
+    this.#name = name;
+  }
+
+  get text() {
+    try {
+      return sessionStorage.getItem(this.#name) ?? "";
+    } catch {
+      return "";
+    }
+  }
+
+  set text(text) {
+    try {
+      if (text && text.length <= LONGEST_DRAFT) sessionStorage.setItem(this.#name, text);
+      else sessionStorage.removeItem(this.#name);
+    } catch {
+      // It is lost with the page, then.
     }
   }
 }

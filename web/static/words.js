@@ -55,10 +55,15 @@ export const en = {
 };
 
 export const LANGUAGES = ["en", "de", "fr", "es", "pt", "ja", "ar", "he", "zh"];
+const RIGHT_TO_LEFT = ["ar", "he"];
 
 /** The first language of `wanted` (such as "de-AT") that there are words in, else English. */
 export function languageOf(wanted) {
   return wanted.map((tag) => tag.toLowerCase().split("-")[0]).find((tag) => LANGUAGES.includes(tag)) || "en";
+}
+
+export function directionOf(language) {
+  return RIGHT_TO_LEFT.includes(language) ? "rtl" : "ltr";
 }
 
 /** That language and its words; English where they cannot be fetched. `texts` are said instead of what has their names. */
