@@ -18,7 +18,7 @@ const STYLE = `
   .list li[aria-current] { background: var(--sunken); }
   .bob .list .list-title { flex: 1; min-width: 0; padding: .5em .7em; border: 0; border-radius: 10px; background: none; text-align: start; }
   .list .list-title:hover { background: var(--sunken); }
-  .list-title span { display: block; text-align: match-parent; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .list-title span { display: block; text-align: -webkit-match-parent; text-align: match-parent; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .list-title span + span { color: var(--faint); font-size: .85em; }
   .list .choice { flex-basis: 100%; padding: 0 .7em .6em; }
   .list .none { padding: .5em .7em; color: var(--faint); font-size: .93em; }
