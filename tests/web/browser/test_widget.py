@@ -253,7 +253,7 @@ async def test_its_options_are_taken_from_its_script(visiting: Any, fake: FakeOp
             look = "(button) => [getComputedStyle(button).backgroundColor, getComputedStyle(button).color]"
             assert await chat.tab.locator(place).evaluate(look) == ["rgb(255, 212, 0)", "rgb(0, 0, 0)"]
         assert await chat.tab.evaluate("document.activeElement.localName") == "body"  # nobody asked for the focus
-        assert (await chat.input.bounding_box() or {})["height"] > 20
+        assert (await chat.input.evaluate("(input) => input.offsetHeight")) > 20
         await chat.asked("Q1-a")
         assert "You are Roberta" in instructions_of_last(fake)
         await chat.asked("Q1-b 973808")
