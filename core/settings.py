@@ -152,6 +152,14 @@ class Settings(SettingsModel):
     private_bob_password: SecretStr = SecretStr(SEED_PASSWORD)
     api_keys: SecretStr = SecretStr("")
     chat_page_key: str = ""
+    chat_page_title: Name = ""
+    chat_page_greeting: Name = ""
+    chat_page_color: Annotated[str, Field(pattern=r"^(#[0-9a-fA-F]{6})?$")] = ""
+    chat_page_logo: Path | None = None
+    chat_page_assistant: Name = ""
+    chat_page_questions: Name = ""
+    chat_page_contact: Name = ""
+    chat_page_texts: Name = ""
     max_requests_per_minute_of_a_key: CountOrNone | None = None
     max_requests_per_minute_of_an_address: CountOrNone | None = None
     max_turns_at_once_of_a_key: CountOrNone | None = None

@@ -25,10 +25,10 @@ from web.files import Limits, file_routes
 from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
 from web.limits import BodyBounds, BoundedBody
-from web.pages import page_routes, page_with
+from web.pages import ChatPage, page_routes
 from web.problems import Unexpected, answer_with_sentences
 from web.rates import Rates
-from web.sessions import session_routes
+from web.sessions import assistant_routes, public_assistants, session_routes
 
 WELCOME = "Welcome to the OpenAI Threaded Assistant API!"
 SECONDS_FOR_THE_STORE = 2.0  # to say whether it answers
@@ -44,8 +44,10 @@ class _WebApp(FastAPI):
             schema["properties"]["files"]["maxItems"] = self.state.bounds.files
         chat: Chat | None = getattr(self.state, "chat", None)
         if chat is not None:
-            public = [assistant.name for assistant in chat.assistants if not assistant.private]
-            described["components"]["schemas"]["Choice"]["properties"]["assistant"]["enum"] = public
+            schemas = described["components"]["schemas"]
+            public = public_assistants(chat)
+            schemas["Choice"]["properties"]["assistant"]["enum"] = public
+            schemas["Beginning"]["properties"]["assistant"]["enum"] = [*public, None]
         return described
 
 
@@ -90,9 +92,10 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     app.state.bounds = BodyBounds.by(settings)
     app.state.one_piece = asyncio.Lock()  # of all forms is taken in at a time
     app.state.limits = Limits.by(settings)
-    app.state.chat_page = page_with(settings.chat_page_key)
+    app.state.chat_page = ChatPage(settings)
     routers = [
-        ask_routes, turn_routes, session_routes, feedback_routes, file_routes, delivery_routes(delivered),
+        ask_routes, turn_routes, session_routes, assistant_routes, feedback_routes, file_routes,
+        delivery_routes(delivered),
         status_routes, docs_routes, page_routes,
     ]  # fmt: skip
     for router in routers:

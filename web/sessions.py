@@ -8,10 +8,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Body, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from core import NO_WORDS, Chat, Exchange, SessionSummary, answer_in_language, failure_as_stored
+from core import (
+    NO_WORDS,
+    Chat,
+    Exchange,
+    SessionSummary,
+    UnknownAssistant,
+    answer_in_language,
+    failure_as_stored,
+)
 from web.accept import VARIES, language_accepted
 from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, Trusted
 from web.depends import OpenChat
@@ -98,6 +106,23 @@ class Choice(BaseModel):
     assistant: Annotated[str, Field(min_length=1, max_length=100, examples=["Bob"])]
 
 
+class Beginning(BaseModel):
+    """How a session is to begin."""
+
+    assistant: Annotated[
+        str | None,
+        Field(min_length=1, max_length=100, description="A public one that is to answer in it.", examples=["Bob"]),
+    ] = None
+
+
+class PublicAssistants(BaseModel):
+    """Whom anybody may ask."""
+
+    assistants: Annotated[
+        list[str], Field(description="The first one answers where nobody chose another.", examples=[["Bob"]])
+    ]
+
+
 SessionId = Annotated[
     Printable, Path(min_length=1, max_length=200, description="As it was given to `/ask`.", examples=["12345"])
 ]
@@ -105,19 +130,41 @@ FileId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As it stands
 Limit = Annotated[int, Query(ge=1, le=MOST_OF_A_PAGE, description="At most so many.")]
 
 
+assistant_routes = APIRouter()
+
+
+@assistant_routes.get("/assistants", summary="Who may be asked?")
+async def assistants(chat: OpenChat) -> PublicAssistants:
+    """The public assistants by name. Nobody needs a key for this."""
+    return PublicAssistants(assistants=public_assistants(chat))
+
+
 session_routes = APIRouter(tags=["sessions"], responses=problems(401, 403, 429, 503))
 _UNKNOWN = problems(404) | problems(422, why="That cannot be the id of a session, or a parameter is wrong.")
 
 
-@session_routes.post("/sessions", status_code=201, openapi_extra=WITH_OR_WITHOUT_A_KEY, summary="Begin a session")
-async def begin(chat: OpenChat, caller: Calling) -> Session:
+@session_routes.post(
+    "/sessions",
+    status_code=201,
+    responses=problems(408, 413) | problems(422, why="There is no such public assistant."),
+    openapi_extra=WITH_OR_WITHOUT_A_KEY,
+    summary="Begin a session",
+)
+async def begin(chat: OpenChat, caller: Calling, beginning: Annotated[Beginning | None, Body()] = None) -> Session:
     """A session with an id that nobody can guess: whoever knows it may go on with it, read it and delete it.
 
     One that is not used within a day is forgotten.
 
     `/ask` takes ids of your own making as well; those open their transcript to a secret key only.
     """
-    return Session.of(await chat.issue_session(SURFACE, caller.namespace), caller)
+    wanted = beginning.assistant if beginning else None
+    if wanted is not None and wanted not in public_assistants(chat):
+        raise UnknownAssistant
+    issued = await chat.issue_session(SURFACE, caller.namespace)
+    if wanted is not None:
+        await chat.choose(issued.session, SURFACE, wanted)
+        issued = await chat.session(issued.session)
+    return Session.of(issued, caller)
 
 
 @session_routes.get(
@@ -233,6 +280,13 @@ async def look(chat: OpenChat, caller: Calling, session_id: SessionId) -> Sessio
 async def delete(chat: OpenChat, caller: Calling, session_id: SessionId) -> None:
     """Erase what was said in the session, here and at OpenAI. What is under way in it ends."""
     await chat.forget(await _session(chat, caller, session_id))
+
+
+def public_assistants(chat: Chat) -> list[str]:
+    """Whom anybody may ask; the first one answers where nobody chose another."""
+    default = chat.assistants.default.name
+    others = [each.name for each in chat.assistants if not each.private and each.name != default]
+    return [default, *others]
 
 
 async def _session(chat: Chat, caller: Caller, session_id: str) -> str:

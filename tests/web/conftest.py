@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from core import Chat
+from core.assistants import BUILT_IN
 from tests.conftest import make_settings
 from tests.fakes.openai_api import FakeOpenAI
 from web.app import create_app
@@ -24,6 +26,21 @@ SECONDS = 20.0  # for what has no bound of its own, on a busy machine
 ORIGIN = "https://shop.example"
 
 Event = tuple[str, dict[str, Any]]
+
+
+ROBERTA = """
+[[assistant]]
+name = "Roberta"
+model = "gpt-6-luna"
+instructions = "You are Roberta, who sells things."
+"""
+
+
+def with_roberta(folder: Path) -> Path:
+    """A file of the usual assistants and one more, who is public."""
+    path = folder / "assistants.toml"
+    path.write_text(BUILT_IN.read_text(encoding="utf-8") + ROBERTA, encoding="utf-8")
+    return path
 
 
 class Stream:

@@ -128,9 +128,12 @@ FILES = {
     for path in FOLDER.rglob("*")
     if path.suffix in (".js", ".css") and path.name != "widget.js"
 }
-# What scripts fetch when it is needed: a language, and what sends files.
-ON_DEMAND = {path for path in FILES if path.startswith("/static/words/") or path == "/static/files.js"}
-SERVED = {"/chat": "text/html", "/widget.js": "text/javascript", **FILES}
+# What scripts fetch when it is needed: a language, what sends files, and the list of conversations.
+LATER = ("/static/files.js", "/static/list.js")
+ON_DEMAND = {path for path in FILES if path.startswith("/static/words/") or path in LATER}
+SERVED = {
+    "/chat": "text/html", "/widget.js": "text/javascript", "/widget.d.ts": "application/typescript", **FILES,
+}  # fmt: skip
 
 
 async def page(site: Site, path: str) -> str:
@@ -231,4 +234,4 @@ async def test_what_looks_whether_it_lives_may_ask_for_the_head_alone(sqlite_url
 async def test_the_page_sends_its_key_along_and_nothing_can_be_smuggled_in_with_it(sqlite_url: str) -> None:
     async with served(None, sqlite_url, chat_page_key='a-key" onload="x<y') as site:
         html = await page(site, "/chat")
-    assert '<body data-key="a-key&quot; onload=&quot;x&lt;y" class' in html
+    assert '<body data-key="a-key&quot; onload=&quot;x&lt;y" data-assistant="Bob" class' in html

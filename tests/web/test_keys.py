@@ -79,7 +79,7 @@ EXPECTED = {
     ("PUT", "/sessions/1/assistant"): (401, 401, 401, 404, 403, 403, 403, 200),
     ("DELETE", "/sessions/1"): (401, 401, 401, 404, 403, 403, 404, 204),
 }
-OPEN = {"/", "/healthz", "/limits", "/readyz"}
+OPEN = {"/", "/assistants", "/healthz", "/limits", "/readyz"}
 BODIES = {
     "/ask": {"session_id": "1", "user_input": "Q1-b"}, "/sessions/1/assistant": {"assistant": "Bob"},
     "/turns/{turn}/feedback": {"good": True},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply, Status
-from tests.web.conftest import Site, served
+from tests.web.conftest import Site, served, with_roberta
 
 KEY = "a-key-for-the-test"
 ALICE = {"Authorization": f"Bearer {KEY}"}
@@ -47,6 +48,24 @@ async def test_an_id_that_we_made_is_unguessable_and_opens_its_history_without_a
         await site.answer("Q1-a", one)
         assert await questions(site, one) == ["Q1-a"]
         assert await questions(site, two) == []
+
+
+async def test_a_session_may_begin_with_a_public_assistant_and_with_no_other(
+    fake: FakeOpenAI, sqlite_url: str, tmp_path: Path
+) -> None:
+    async with served(fake, sqlite_url, assistants_file=with_roberta(tmp_path)) as site:
+        status, session = await call(site, "POST", "/sessions", {"assistant": "Roberta"})
+        assert (status, session["assistant"]) == (201, "Roberta")
+        await site.answer("Q1-a", session["session_id"])
+        _, transcript = await call(site, "GET", f"/sessions/{session['session_id']}/turns")
+        assert transcript["turns"][0]["assistant"] == "Roberta"
+        for name in ("Private-Bob", "roberta", "Nobody"):
+            status, problem = await call(site, "POST", "/sessions", {"assistant": name})
+            assert (status, problem["detail"]) == (422, "There is no such assistant to choose here.")
+        for body in ({}, {"assistant": None}):
+            assert (await call(site, "POST", "/sessions", body))[1]["assistant"] is None
+        assert await site.get("/assistants") == (200, {"assistants": ["Bob", "Roberta"]})
+    assert len(rows(sqlite_url, "SELECT name FROM chat_session")) == 3
 
 
 async def test_an_id_of_the_callers_own_making_opens_nothing_without_a_key(fake: FakeOpenAI, database_url: str) -> None:

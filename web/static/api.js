@@ -28,8 +28,10 @@ export class Api {
     this.#language = language;
   }
 
-  async newSession() {
-    const reply = await this.#call("sessions", { method: "POST" });
+  /** A session, in which that assistant is to answer where one is named. */
+  async newSession(assistant) {
+    const told = { headers: { "Content-Type": "application/json" }, body: JSON.stringify({ assistant }) };
+    const reply = await this.#call("sessions", { method: "POST", ...(assistant ? told : {}) });
     return (await reply.json()).session_id;
   }
 

@@ -3,22 +3,36 @@
 import { Api } from "./api.js";
 import { Conversation } from "./conversation.js";
 import { h, icon } from "./dom.js";
+import { Follow } from "./follow.js";
 import { Markdown } from "./markdown.js";
-import { Memory } from "./memory.js";
-import { wordsIn } from "./words.js";
+import { Draft, Memory } from "./memory.js";
+import { directionOf, wordsIn } from "./words.js";
 
 const BASE = new URL("../", import.meta.url);
-const NEAR_THE_END = 48;
 
 /** Whether there is a keyboard with a Shift key, as far as one can tell. On a phone an Enter begins a line. */
 const types = () => !matchMedia("(pointer: coarse)").matches;
 
 /**
- * Puts a chat into `place`. `options`: assistant, title, greeting, language, key, color and onColor, and `close`,
- * which is called when somebody wants the chat to close, if it can.
+ * Puts a chat into `place`. `options`: assistant (who answers) and isChosen (not merely as the usual one), title,
+ * greeting, language, key, color and onColor, logo, questions to begin with, contact, texts, isEmbedded (in a page of
+ * others), and what is called: `close` when somebody wants the chat to close, if it can; `on(event, detail)` for
+ * "question", "answer" and "error"; `unread(count, label)`; and `isHidden()`, which says whether nobody can see it.
  */
 export async function mount(place, options = {}) {
-  return new Chat(place, options, await wordsIn([options.language, ...navigator.languages].filter(Boolean)));
+  const wanted = [options.language, ...navigator.languages].filter(Boolean);
+  return new Chat(place, options, await wordsIn(wanted, options.texts));
+}
+
+/** Where to turn to a person: an address on the web, or one of mail or a telephone. Null if it is none. */
+export function contactOf(text) {
+  if (/^(https?:\/\/|mailto:|tel:)\S+$/i.test(text)) return text;
+  return /^[^\s@:/]+@[^\s@:/]+$/.test(text) ? `mailto:${text}` : null;
+}
+
+/** What of an answer can have the focus. */
+function reachable(answer) {
+  return [...answer.querySelectorAll("a[href], button, [tabindex]")];
 }
 
 class Chat {
@@ -26,11 +40,15 @@ class Chat {
   #memory;
   #words;
   #name;
-  #isNamed; // by whoever put the chat here
+  #options;
+  #contact;
+  #draft; // where what is not sent yet is kept
+  #unread = 0;
+  #told = ""; // in the notice
+  #held = null; // the link of a growing answer that has the focus: `{answer, at}`
+  #list = null; // a promise of the list of conversations, once it was wanted
   #shown = new Map(); // what shows each turn
-  #atEnd = true;
-  #last = 0; // where it was scrolled to
-  #height = 0; // at which the end was last put into view
+  #end; // of the conversation, which is followed
   #parts;
   #ending = new AbortController();
   #api;
@@ -45,12 +63,21 @@ class Chat {
     this.#language = language;
     this.#api = new Api(BASE, options.key, language);
     this.#name = options.assistant || "Bob";
-    this.#isNamed = !!options.assistant;
+    this.#options = options;
+    this.#contact = options.contact ? contactOf(options.contact) : null;
+    if (options.contact && !this.#contact) console.warn("Bob's contact is neither a link nor an address.");
     this.#parts = this.#build(options, language);
+    this.#end = new Follow(this.#parts.log, (isBelow) => (this.#parts.newest.hidden = !isBelow));
     place.append(this.#parts.root);
-    this.#memory = new Memory(`bob ${BASE.href} ${options.key || ""}`.trim(), () => this.#conversation.refresh());
-    this.#conversation = new Conversation(this.#api, this.#memory, this, words);
+    const name = `bob ${BASE.href} ${options.key || ""}`.trim() + (options.isChosen ? ` ${this.#name}` : "");
+    this.#draft = new Draft(`${name} draft`);
+    this.#memory = new Memory(name, (isEnded) => (isEnded ? this.end() : this.#conversation.refresh()));
+    const assistant = { name: this.#name, isChosen: !!options.isChosen };
+    this.#conversation = new Conversation(this.#api, this.#memory, this, words, assistant);
+    this.#parts.input.value = this.#draft.text;
+    this.#fit();
     this.#listen();
+    this.#fitIn(place);
     this.#conversation.open();
     this.#learnLimits();
     if (!this.#memory.lasts) this.notice(words.noStorage);
@@ -60,9 +87,41 @@ class Chat {
     this.#parts.input.focus();
   }
 
+  /** Asks, unless something is being answered or there is nothing to ask: whether it did. */
+  ask(question) {
+    if (this.#conversation.running || !question.trim()) return false;
+    this.#ask(question.trim(), []);
+    return true;
+  }
+
+  /** Somebody can see it now. */
+  seen() {
+    this.#fit();
+    if (document.visibilityState !== "visible" || this.#options.isHidden?.()) return;
+    this.#count(0);
+  }
+
+  /** Begins anew, and leaves nothing in this browser. */
+  end() {
+    this.#conversation.end();
+    this.#parts.input.value = "";
+    this.#tray?.take();
+    this.#fit();
+    this.#count(0);
+    this.#list?.then((list) => list.close());
+  }
+
+  /** Takes it away; what this browser remembers stays. */
+  remove() {
+    this.#conversation.close();
+    this.#ending.abort();
+    this.#memory.stopListening.abort();
+    this.#parts.root.remove();
+  }
+
   // ── what is there ────────────────────────────────────────────────────────
 
-  #build({ title, greeting, color, onColor, close }, language) {
+  #build({ title, greeting, color, onColor, logo, questions = [], close, isEmbedded = !!close }, language) {
     const words = this.#words;
     const name = this.#name;
     const button = (given, ...children) => h("button", { type: "button", ...given }, ...children);
@@ -71,6 +130,8 @@ class Chat {
     const parts = {
       fresh: tool("fresh", words.fresh, () => this.#begin()),
       erase: tool("erase", words.erase, () => this.#askWhetherToErase()),
+      list: isEmbedded ? null : tool("list", words.conversations, () => this.#showList()),
+      contact: this.#contact && this.#contactLink({ class: "tool", title: words.contact }, icon("person")),
       eraseYes: button({ class: "danger", click: () => this.#erase() }, words.eraseYes),
       eraseNo: button({ click: () => this.#keep() }, words.eraseNo),
       earlier: button({ class: "earlier", hidden: true, click: () => this.#earlier() }, words.earlier),
@@ -80,8 +141,13 @@ class Chat {
         h("p", { class: "hello-name" }, words.hello(name)),
         h("p", { dir: "auto" }, greeting || words.greeting),
       ),
+      questions: h(
+        "div",
+        { class: "questions", role: "group", "aria-label": words.suggestions, hidden: true },
+        ...questions.map((text) => button({ dir: "auto", click: () => this.ask(text) }, text)),
+      ),
       turns: h("div", { class: "turns" }),
-      newest: drawn("down", words.newest, { class: "newest", hidden: true, click: () => this.#toEnd() }),
+      newest: drawn("down", words.newest, { class: "newest", hidden: true, click: () => this.#end.toEnd() }),
       input: h("textarea", {
         rows: "1",
         dir: "auto",
@@ -107,22 +173,24 @@ class Chat {
     parts.log = h(
       "div",
       { class: "log", role: "region", "aria-label": words.conversation, tabindex: "0" },
-      h("div", { class: "page" }, parts.earlier, parts.hello, parts.turns),
+      h("div", { class: "page" }, parts.earlier, parts.hello, parts.questions, parts.turns),
     );
     parts.root = h(
       "div",
-      { class: close ? "bob in-widget" : "bob", lang: language },
+      { class: isEmbedded ? "bob in-widget" : "bob", lang: language, dir: directionOf(language) },
       h(
-        close ? "div" : "header", // a widget's landmarks would be taken for the page's
+        isEmbedded ? "div" : "header", // a widget's landmarks would be taken for the page's
         { class: "head" },
-        h("span", { class: "mark" }, icon("bob")),
-        h(close ? "h2" : "h1", { class: "title", dir: "auto" }, title || name),
+        logo ? h("img", { class: "mark logo", src: logo, alt: "" }) : h("span", { class: "mark" }, icon("bob")),
+        h(isEmbedded ? "h2" : "h1", { class: "title", dir: "auto" }, title || name),
+        parts.contact,
+        parts.list,
         parts.fresh,
         parts.erase,
         close ? tool("close", words.close, close) : null,
       ),
       parts.sure,
-      h(close ? "div" : "main", { class: "middle" }, parts.log, parts.newest),
+      h(isEmbedded ? "div" : "main", { class: "middle" }, parts.log, parts.newest),
       h(
         "div",
         { class: "foot" },
@@ -141,6 +209,26 @@ class Chat {
     return parts;
   }
 
+  #contactLink(given, ...children) {
+    const onTheWeb = /^http/i.test(this.#contact) ? { target: "_blank", rel: "noopener" } : {};
+    const label = this.#words.contact;
+    return h("a", { href: this.#contact, "aria-label": label, ...onTheWeb, ...given }, ...children);
+  }
+
+  /** Leaves the place what a keyboard on the screen does not cover, which browsers do not tell to layouts. */
+  #fitIn(place) {
+    const view = window.visualViewport;
+    const fit = () => {
+      const isZoomed = !view || view.scale > 1.01;
+      const above = isZoomed ? 0 : view.offsetTop;
+      place.style.setProperty("--above", `${above}px`);
+      place.style.setProperty("--covered", `${isZoomed ? 0 : Math.max(0, innerHeight - view.height - above)}px`);
+    };
+    const { signal } = this.#ending;
+    for (const kind of ["resize", "scroll"]) view?.addEventListener(kind, fit, { signal });
+    fit();
+  }
+
   #listen() {
     const { input, log, root, turns } = this.#parts;
     const { signal } = this.#ending;
@@ -156,24 +244,26 @@ class Chat {
       event.stopPropagation();
       this.#keep();
     });
-    log.addEventListener("scroll", () => {
-      // What has grown or shrunk since scrolls too; only at the same height it was somebody.
-      if (this.#atEnd && log.scrollHeight !== this.#height) this.#followEnd();
-      else this.#atEnd = (this.#atEnd && log.scrollTop >= this.#last) || this.#isNearTheEnd;
-      this.#last = log.scrollTop;
-      this.#parts.newest.hidden = this.#atEnd;
-    });
-    const watch = new ResizeObserver(() => this.#followEnd());
+    const watch = new ResizeObserver(() => this.#end.grew());
     watch.observe(log);
     watch.observe(turns);
     const look = () => {
       if (document.visibilityState !== "visible") return;
+      this.seen();
       this.#conversation.refresh();
       this.#learnLimits();
     };
     document.addEventListener("visibilitychange", look, { signal });
     addEventListener("pageshow", (event) => event.persisted && look(), { signal });
     addEventListener("online", () => this.#conversation.reconnect(), { signal });
+    turns.addEventListener("focusin", ({ target }) => {
+      const answer = target.closest(".answer");
+      this.#held = answer && { answer, at: reachable(answer).indexOf(target) };
+    });
+    turns.addEventListener("focusout", ({ target }) => {
+      // What is drawn anew loses the focus in some browsers with this event, and then it is not there any more.
+      queueMicrotask(() => target.isConnected && (this.#held = null));
+    });
     this.#listenForFiles();
   }
 
@@ -205,7 +295,7 @@ class Chat {
   // ── what the conversation tells ──────────────────────────────────────────
 
   changed() {
-    const { turns, hello, earlier, send, stop, erase, fresh } = this.#parts;
+    const { turns, hello, questions, earlier, send, stop, erase, fresh } = this.#parts;
     const conversation = this.#conversation;
     for (const [turn, shown] of this.#shown) {
       if (conversation.turns.includes(turn)) continue;
@@ -220,6 +310,7 @@ class Chat {
       else turns.insertBefore(article, next);
     }
     hello.hidden = conversation.more;
+    questions.hidden = !questions.hasChildNodes() || !conversation.isEmpty;
     earlier.hidden = !conversation.more;
     const running = !!conversation.running;
     const focused = this.#focused;
@@ -233,7 +324,7 @@ class Chat {
       button.hidden = !is;
       if (!is && focused === button) this.focus();
     }
-    this.#followEnd();
+    this.#end.grew();
   }
 
   grew(turn) {
@@ -244,6 +335,10 @@ class Chat {
     const { answer } = this.#draw(turn);
     const name = this.#nameFor(turn);
     this.#announce(turn.error ?? `${name}: ${spoken(answer) || this.#words.noAnswer}`);
+    const { question, text, error } = turn;
+    if (turn.state === "failed") this.#options.on?.("error", { question, message: error || this.#words.failed });
+    else this.#options.on?.("answer", { question, text, assistant: name, isStopped: turn.outcome === "stopped" });
+    if (document.visibilityState !== "visible" || this.#options.isHidden?.()) this.#count(this.#unread + 1);
   }
 
   refused(turn, sentence) {
@@ -251,14 +346,18 @@ class Chat {
     input.value = [turn.question, input.value].filter((each) => each.trim()).join("\n");
     this.#fit();
     this.notice(sentence);
+    if (sentence) this.#options.on?.("error", { question: turn.question, message: sentence });
     this.#attach(turn.files.map(({ file }) => file).filter(Boolean), false);
     this.focus();
   }
 
-  notice(text) {
-    const { notice } = this.#parts;
-    if (notice.textContent === text) return;
-    notice.textContent = text;
+  /** Says something, with what may be done about it: a button's `[label, click]`. */
+  notice(text, action) {
+    if (this.#told === text && !action) return;
+    this.#told = text;
+    const button = action && h("button", { type: "button", click: action[1] }, action[0]);
+    this.#rescueFocus(this.#parts.notice);
+    this.#parts.notice.replaceChildren(...[text, button].filter(Boolean));
     if (text) this.#announce(text);
   }
 
@@ -280,19 +379,52 @@ class Chat {
     if (!question && !this.#tray?.isFull) return;
     input.value = "";
     this.#fit();
+    this.#ask(question, this.#tray?.take() ?? []);
+  }
+
+  #ask(question, files) {
     this.notice("");
-    this.#parts.live.textContent = "";
-    this.#atEnd = true;
-    this.#conversation.ask(question, this.#tray?.take() ?? []);
+    this.#conversation.ask(question, files);
+    this.#announce(this.#words.writing(this.#name));
+    this.#options.on?.("question", { text: question });
     this.focus();
-    this.#toEnd();
+    this.#end.toEnd();
   }
 
   #begin() {
     this.#keep();
-    this.#conversation.begin();
-    this.#atEnd = true;
+    const left = this.#conversation.begin();
+    this.#end.toEnd();
     this.focus();
+    if (left) this.notice(this.#words.begun, [this.#words.undo, () => this.#goOnWith(left)]);
+  }
+
+  #goOnWith(session) {
+    this.#keep();
+    this.focus();
+    this.#end.toEnd();
+    return this.#conversation.goOnWith(session);
+  }
+
+  async #showList() {
+    const load = async () => {
+      const { List } = await import("./list.js");
+      return new List(this.#parts.root, this.#parts.log.parentElement, {
+        words: this.#words,
+        language: this.#language,
+        memory: this.#memory,
+        goOnWith: (session) => this.#goOnWith(session),
+        erase: (session) => this.#erase(session),
+        closed: () => this.#parts.list.focus(),
+      });
+    };
+    this.#list ??= load();
+    try {
+      (await this.#list).toggle();
+    } catch {
+      this.#list = null;
+      this.notice(this.#words.unreachable(this.#name));
+    }
   }
 
   #askWhetherToErase() {
@@ -307,11 +439,11 @@ class Chat {
     else this.#parts.erase.focus();
   }
 
-  async #erase() {
+  async #erase(session) {
     this.#parts.sure.hidden = true;
-    this.focus();
+    if (!session) this.focus();
     try {
-      await this.#conversation.erase();
+      await this.#conversation.erase(session);
       this.notice(this.#words.erased);
     } catch (problem) {
       this.notice(problem.status ? problem.message || this.#words.broken : this.#words.unreachable(this.#name));
@@ -324,7 +456,7 @@ class Chat {
     earlier.disabled = true;
     try {
       await this.#conversation.earlier();
-      this.#atEnd = false;
+      this.#end.leave();
       log.scrollTop = log.scrollHeight - fromEnd;
       if (earlier.hidden) log.focus();
     } catch {
@@ -377,7 +509,7 @@ class Chat {
         this.notice(this.#words.unreachable(this.#name));
       }
       if (this.#attaching === attaching) this.#attaching = null;
-      this.#followEnd();
+      this.#end.grew();
     };
     const before = this.#attaching;
     const attaching = (before ?? Promise.resolve()).then(attach);
@@ -392,22 +524,50 @@ class Chat {
       shown = new Shown(this.#words, {
         retry: () => {
           if (this.#conversation.running) return;
-          this.#atEnd = true;
           this.focus();
           this.#conversation.retry(turn);
+          this.#announce(this.#words.writing(this.#name));
+          this.#end.toEnd();
         },
         announce: (text) => this.#announce(text),
-        drawn: () => this.#followEnd(),
+        drawn: () => {
+          this.#keepFocus();
+          this.#end.grew();
+        },
         shelf: async (place) => (await this.#files()).shelf(place),
       });
       this.#shown.set(turn, shown);
     }
     shown.update(turn, this.#nameFor(turn));
+    this.#keepFocus();
+    if (this.#contact) this.#offerContact(shown.article, turn.state === "failed");
     return shown;
   }
 
-  #nameFor({ assistant, isPrivate }) {
-    return (this.#isNamed && !isPrivate ? this.#name : assistant) || this.#name;
+  #nameFor({ assistant }) {
+    return assistant || this.#name;
+  }
+
+  #offerContact(article, isWanted) {
+    const offered = article.querySelector(":scope > .contact");
+    if (!isWanted) offered?.remove();
+    else if (!offered) article.append(h("p", { class: "contact" }, this.#contactLink({}, this.#words.contact)));
+  }
+
+  /** The same link of an answer that was drawn anew has the focus again. */
+  #keepFocus() {
+    const { answer, at } = this.#held ?? {};
+    const focused = this.#focused;
+    if (!answer || (focused && focused !== document.body)) return;
+    reachable(answer)[at]?.focus({ preventScroll: true });
+  }
+
+  /** Shows how many answers nobody has seen. */
+  #count(unread) {
+    if (unread === this.#unread) return;
+    this.#unread = unread;
+    document.title = (unread ? `(${unread}) ` : "") + document.title.replace(/^\(\d+\) /, "");
+    this.#options.unread?.(unread, unread ? this.#words.unread(unread) : "");
   }
 
   #announce(text) {
@@ -422,31 +582,12 @@ class Chat {
     if (part.contains(this.#focused)) this.focus();
   }
 
-  /** Stays at the end, unless somebody has scrolled up to read. */
-  #followEnd() {
-    const { log, newest } = this.#parts;
-    if (this.#atEnd) {
-      log.scrollTop = log.scrollHeight;
-      this.#height = log.scrollHeight;
-      this.#last = log.scrollTop;
-    } else newest.hidden = this.#isNearTheEnd;
-  }
-
-  get #isNearTheEnd() {
-    const { log } = this.#parts;
-    return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_THE_END;
-  }
-
-  #toEnd() {
-    this.#atEnd = true;
-    this.#parts.newest.hidden = true;
-    this.#followEnd();
-  }
-
   #fit() {
     const { input } = this.#parts;
     input.style.setProperty("height", "auto");
-    input.style.setProperty("height", `${input.scrollHeight}px`);
+    if (input.scrollHeight) input.style.setProperty("height", `${input.scrollHeight}px`); // else nobody can see it
+    this.#end.grew(); // it was shorter for a moment, and the conversation higher
+    this.#draft.text = input.value;
   }
 }
 

@@ -4,7 +4,6 @@ import { Refusal } from "./api.js";
 
 const PAUSES = [1, 2, 4, 8, 15]; // seconds before each try; the last goes on
 const LONGEST_PAUSE = 120; // who is told to wait longer is told so
-const USUAL = "Bob";
 const REFUSED = new Set([400, 401, 403, 404, 405, 413, 415, 422]);
 
 /** One question and its answer. `state`: "running", "ended", "failed". */
@@ -50,6 +49,8 @@ export class Conversation {
   #view;
   #words;
   #session = null; // the one whose turns these are
+  #assistant; // who is asked: `{name, isChosen}`
+  #stays = false; // with its session, though another one goes on elsewhere
   #era = new AbortController(); // ends when another conversation begins
   #wakers = new Set();
   #links = new Set(); // streams that are open
@@ -57,7 +58,8 @@ export class Conversation {
 
   /** `view` is told what happens: changed(), grew(turn), ended(turn), refused(turn, sentence), notice(text),
    * and troubled(isBusy, seconds) before another try. */
-  constructor(api, memory, view, words) {
+  constructor(api, memory, view, words, assistant) {
+    this.#assistant = assistant;
     this.#api = api;
     this.#memory = memory;
     this.#view = view;
@@ -76,8 +78,9 @@ export class Conversation {
   async open() {
     this.#session = this.#memory.session;
     const { signal } = this.#era;
-    const cutOff = this.#memory.running.filter(({ turn, files }) => files && !turn);
-    for (const entry of this.#memory.running) if (!cutOff.includes(entry)) this.#adopt(entry);
+    const remembered = this.#remembered;
+    const cutOff = remembered.filter(({ turn, files }) => files && !turn);
+    for (const entry of remembered) if (!cutOff.includes(entry)) this.#adopt(entry);
     this.#view.changed();
     for (let tries = 0; this.#session && !signal.aborted; tries++) {
       try {
@@ -100,9 +103,12 @@ export class Conversation {
   /** Learns what other tabs and devices have done. */
   async refresh() {
     for (const wake of this.#wakers) wake();
-    if (this.#memory.session !== this.#session) {
+    if (this.#memory.session !== this.#session && !this.#stays) {
       const begunHere = !this.#session && this.running;
       if (begunHere) return;
+      this.#stays = !!this.running; // whoever reads it is not to lose it since a new one was begun elsewhere
+    }
+    if (this.#memory.session !== this.#session && !this.#stays) {
       this.#clear();
       await this.open();
       return;
@@ -115,7 +121,7 @@ export class Conversation {
       return; // it was not asked for
     }
     if (signal.aborted) return;
-    for (const entry of this.#memory.running) if (entry.turn) this.#adopt(entry);
+    for (const entry of this.#remembered) if (entry.turn) this.#adopt(entry);
     this.#goOn();
   }
 
@@ -136,6 +142,8 @@ export class Conversation {
   }
 
   ask(question, files) {
+    this.#stays = false;
+    if (this.#session) this.#memory.goOnWith(this.#session);
     const turn = new Turn({ question, files, key: random() });
     this.turns.push(turn);
     this.#note(turn);
@@ -172,26 +180,42 @@ export class Conversation {
     for (const wake of this.#wakers) wake();
   }
 
-  /** Leaves this conversation for a new one. What runs is stopped: nobody could read it any more. */
+  /** Leaves this conversation for a new one. What runs goes on: it can be read later. Gives what was left. */
   begin() {
-    if (this.running) this.stop();
-    this.#memory.leave();
+    const session = this.#session;
+    this.#memory.leave(session);
     this.#clear();
+    return session;
   }
 
-  async erase() {
-    const session = this.#session ?? this.#memory.session;
+  /** Leaves this conversation for another one. */
+  async goOnWith(session) {
+    this.#memory.leave(this.#session);
+    this.#memory.goOnWith(session);
+    this.#clear();
+    await this.open();
+  }
+
+  /** Erases a conversation; by default this one. */
+  async erase(session = this.#session ?? this.#memory.session) {
     try {
       if (session) await this.#api.erase(session);
     } catch (problem) {
       if (problem.status !== 404) throw problem;
     }
-    if (this.#memory.session === session) this.#memory.leave();
-    this.#clear();
+    this.#memory.forget(session);
+    if (session === this.#session) this.#clear();
   }
 
+  /** Ends what is under way in this page, and nothing elsewhere. */
   close() {
     this.#era.abort();
+  }
+
+  /** Forgets everything, here and in what this browser remembers. */
+  end() {
+    this.#memory.end();
+    this.#clear();
   }
 
   // ── the transcript ───────────────────────────────────────────────────────
@@ -202,6 +226,7 @@ export class Conversation {
     this.#wakers.clear();
     this.#loading = null;
     this.#session = this.#memory.session;
+    this.#stays = false;
     this.turns = [];
     this.more = false;
     this.#view.notice("");
@@ -240,12 +265,14 @@ export class Conversation {
       const known = this.turns.some(({ number }) => number !== null);
       this.#merge(page.turns, { newest: true });
       if (!known) this.more = page.more;
+      const first = this.turns.find(({ number, question, isPrivate }) => number !== null && question && !isPrivate);
+      if (first && !this.more) this.#memory.title(session, first.question);
       this.#view.changed();
     } catch (problem) {
       if (signal.aborted) return;
       if (problem.status !== 404) throw problem;
       // It was deleted elsewhere, or it has expired.
-      if (this.#memory.session === session) this.#memory.leave();
+      this.#memory.forget(session);
       this.#clear();
     }
   }
@@ -294,7 +321,7 @@ export class Conversation {
     turn.outcome = told.outcome;
     turn.error = told.error;
     if (!told.error || told.answer !== null) turn.text = told.answer ?? ""; // else what came before it broke off stays
-    const wasRunning = turn.following;
+    const wasRunning = turn.following || (turn.isRunning && turn.key);
     turn.state = told.error ? "failed" : "ended";
     if (turn.key) this.#memory.ended(turn.key);
     if (wasRunning) {
@@ -306,6 +333,11 @@ export class Conversation {
 
   // ── the answer as it is written ──────────────────────────────────────────
 
+  /** The questions in this conversation that are still to be answered, as far as this browser remembers. */
+  get #remembered() {
+    return this.#memory.running.filter(({ session }) => (session ?? this.#session) === this.#session);
+  }
+
   /** A question that this browser asked, perhaps in another tab or before a reload. */
   #adopt({ key, text, turn: id, files }) {
     const known = this.turns.find((turn) => turn.key === key || (id && turn.id === id));
@@ -315,7 +347,7 @@ export class Conversation {
       if (!known.isRunning) this.#memory.ended(key);
       return;
     }
-    this.turns.push(new Turn({ key, question: text, id: id ?? null, withFiles: !!files }));
+    this.turns.push(new Turn({ key, question: text || null, id: id ?? null, withFiles: !!files }));
   }
 
   /** The page was left while files were sent, and they are gone. If all was there the transcript has it. */
@@ -327,7 +359,8 @@ export class Conversation {
   }
 
   #note({ key, question, id, files, withFiles }) {
-    this.#memory.note({ key, text: question, turn: id ?? undefined, files: files.length > 0 || withFiles || undefined });
+    const [turn, withAny] = [id ?? undefined, files.length > 0 || withFiles || undefined];
+    this.#memory.note({ key, text: question ?? "", turn, files: withAny, session: this.#session });
   }
 
   #askedAnew(failed) {
@@ -403,8 +436,14 @@ export class Conversation {
 
   async #opened(turn, after, signal) {
     if (turn.id) return this.#api.follow({ turn: turn.id, after, signal });
-    const session = this.#memory.session ?? this.#memory.begin(await this.#api.newSession());
-    if (!signal.aborted) this.#session = session;
+    if (!this.#session) {
+      const { name, isChosen } = this.#assistant;
+      const session = this.#memory.session ?? (await this.#api.newSession(isChosen ? name : undefined));
+      if (signal.aborted) throw new DOMException("It was left.", "AbortError");
+      this.#session = this.#memory.begin(session);
+      this.#note(turn);
+    }
+    const session = this.#session;
     const { question: text, key, files } = turn;
     const sent = (share) => {
       turn.sent = share;
@@ -426,8 +465,9 @@ export class Conversation {
   #end(turn, { response, assistant }) {
     turn.text = response;
     turn.assistant = assistant ?? turn.assistant;
-    // Only the transcript tells whether an assistant is a private one; the usual one is not.
-    if (assistant !== USUAL) this.#load().catch(() => {});
+    // Only the transcript tells whether an assistant is a private one; who is asked here is not.
+    if (assistant !== this.#assistant.name) this.#load().catch(() => {});
+    else if (turn.question) this.#memory.title(this.#session, turn.question);
     turn.state = "ended";
     if (turn.stopping) turn.outcome = "stopped";
     if (turn.key) this.#memory.ended(turn.key);
@@ -467,9 +507,9 @@ export class Conversation {
   /** The session is gone, so this becomes the first question of a new one. */
   #moveOn(turn) {
     turn.movedOn = true;
-    this.#memory.leave();
-    this.#note(turn);
+    this.#memory.forget(this.#session);
     this.#session = null;
+    this.#note(turn);
     this.turns = [turn];
     this.more = false;
   }

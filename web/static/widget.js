@@ -1,17 +1,23 @@
 // <script src="https://bob.example/widget.js" defer></script>
 //
 // Shows a button, and fetches the chat when somebody opens it. Options are data-… of the script element: title, color,
-// greeting, assistant, position (left or right), language, open, key.
+// greeting, assistant, questions, contact, position (left or right), language, texts, open, key, target. Scripts of the page
+// find it as window.Bob (widget.d.ts), and may leave what it is to do there before it is loaded.
 (() => {
-  const script = document.currentScript;
+  // A module has no currentScript.
+  const isOurs = ({ src, type }) => type === "module" && /\/widget\.js([?#]|$)/.test(src);
+  const script = document.currentScript ?? [...document.scripts].find(isOurs);
   const mark = Symbol.for("bob.widget");
   if (!script || window[mark]) return;
   window[mark] = true;
 
   const base = new URL(".", script.src);
   const options = checked({ ...script.dataset });
+  const SMALL = matchMedia("(max-width: 480px), (max-height: 480px)");
+  const MOST_RETURNS = 20; // within a second of each other, to a page that takes it away
 
-  function checked({ title, color, greeting, assistant, position, language, open, key }) {
+  function checked(given) {
+    const { title, color, greeting, assistant, questions, contact, position, language, texts, open, key, target } = given;
     const ignored = [];
     const text = (name, value, most) => {
       if (value === undefined) return undefined;
@@ -24,9 +30,17 @@
       ignored.push(`data-${name}`);
       return undefined;
     };
+    const parsed = (name, value, parse) => {
+      try {
+        return value === undefined ? undefined : parse(value);
+      } catch {
+        ignored.push(`data-${name}`);
+        return undefined;
+      }
+    };
     const shade = color === undefined ? undefined : shadeOf(color);
     if (shade === null) ignored.push("data-color");
-    const given = {
+    const options = {
       title: text("title", title, 80),
       greeting: text("greeting", greeting, 1000),
       assistant: text("assistant", assistant, 40),
@@ -34,10 +48,21 @@
       language: matching("language", language, /^[a-zA-Z]{2,3}([-_][a-zA-Z0-9]{2,8})*$/),
       open: matching("open", open, /^(true|false|)$/),
       key: matching("key", key, /^[\x21-\x7e]{1,200}$/),
+      contact: matching("contact", contact, /^(https?:\/\/|mailto:|tel:)?[^\s<>]{1,300}$/i),
+      questions: text("questions", questions, 1000)?.split("|").map((each) => each.trim()).filter(Boolean).slice(0, 6),
+      texts: parsed("texts", texts, textsOf),
+      target: parsed("target", target, (selector) => (document.querySelector(selector), selector)),
       ...(shade || {}),
     };
     if (ignored.length) console.warn(`Bob's widget ignores what it does not understand: ${ignored.join(", ")}`);
-    return given;
+    return options;
+  }
+
+  /** Texts by name. Throws where it is something else. */
+  function textsOf(json) {
+    const texts = JSON.parse(json);
+    if (!Object.values(texts).every((text) => typeof text === "string")) throw new TypeError();
+    return texts;
   }
 
   /** An opaque colour, and black or white, whichever is easier to read on it. Null if it is none. */
@@ -81,20 +106,29 @@
       content: "!"; position: absolute; top: -2px; right: -2px; width: 20px; border-radius: 50%;
       background: #b3261e; color: #fff; font: 700 14px/20px system-ui, sans-serif;
     }
+    .badge {
+      position: absolute; top: -3px; right: -3px; min-width: 12px; padding: 0 5px; border-radius: 11px;
+      background: #b3261e; color: #fff; font: 700 13px/22px system-ui, sans-serif; text-align: center;
+    }
     .launch svg {
       display: block; width: 34px; margin: auto;
       fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linecap: round;
     }
     .panel {
-      position: fixed; bottom: 92px; right: 20px; width: 400px;
-      height: min(640px, 100vh - 112px); height: min(640px, 100dvh - 112px);
+      position: fixed; bottom: calc(92px + var(--covered)); right: 20px; width: 400px;
+      height: min(640px, 100vh - 112px); height: min(640px, 100dvh - 112px - var(--covered));
       display: flex; overflow: hidden; border-radius: 18px; box-shadow: 0 0 0 1px #0001, 0 12px 48px #0004;
     }
     .left .launch, .left .panel { right: auto; left: 20px; }
     @media (max-width: 480px), (max-height: 480px) {
-      .panel, .left .panel { inset: 0; width: auto; height: auto; border-radius: 0; }
+      .panel, .left .panel { inset: var(--above) 0 var(--covered); width: auto; height: auto; border-radius: 0; }
       .panel:not([hidden]) ~ .launch { display: none; }
     }
+    :host([inline]) {
+      position: relative !important; display: block !important; z-index: auto !important; inset: auto !important;
+      height: 100% !important; min-height: 420px !important;
+    }
+    .inline .panel { position: absolute; inset: 0; width: auto; height: auto; border-radius: 12px; box-shadow: 0 0 0 1px #0002; }
     @media (prefers-reduced-motion: reduce) { .launch { transition: none; } }
     @media print { .frame { display: none; } }
   `;
@@ -115,100 +149,311 @@
     return svg;
   }
 
-  // Whether it is open, for the other pages of this website in this tab.
-  const remembered = {
-    get isOpen() {
-      let told = null;
+  /** What is kept for the other pages of this website in this tab. */
+  function kept(name) {
+    return {
+      get: () => {
+        try {
+          return sessionStorage.getItem(`bob-chat-${name}`);
+        } catch {
+          return null; // it was never told, then
+        }
+      },
+      set: (value) => {
+        try {
+          sessionStorage.setItem(`bob-chat-${name}`, value);
+        } catch {
+          // It begins anew on each page, then.
+        }
+      },
+    };
+  }
+
+  const wasOpen = kept("open");
+  const isWaiting = kept("waiting"); // for an answer
+  const isInline = options.target !== undefined;
+  let isEntered = false; // in the history, so that Back closes it
+  let isLeaving = false; // the history, since it is closed
+
+  // ── what scripts of the page may do ──────────────────────────────────────
+
+  const listeners = [];
+  let widget = null;
+  let whenReady;
+  const ready = new Promise((resolve) => (whenReady = resolve));
+
+  function emit(event, detail = {}) {
+    for (const [wanted, listener] of [...listeners]) {
+      if (wanted !== event) continue;
       try {
-        told = sessionStorage.getItem("bob-chat-open");
-      } catch {
-        // As it was never told, then.
+        listener(detail);
+      } catch (problem) {
+        console.error(problem);
       }
-      return told === null ? options.open !== undefined && options.open !== "false" : told === "yes";
+    }
+  }
+
+  const api = {
+    open: async () => (await ready, widget.open(true)),
+    close: async () => (await ready, widget.close()),
+    toggle: async () => (await ready, widget.isOpen ? widget.close() : widget.open(true)),
+    ask: async (question) => {
+      await api.open();
+      return widget.ask(String(question));
     },
-    set isOpen(open) {
-      try {
-        sessionStorage.setItem("bob-chat-open", open ? "yes" : "no");
-      } catch {
-        // It begins anew on each page, then.
+    on: (event, listener) => {
+      const entry = [event, listener];
+      listeners.push(entry);
+      if (event === "ready" && widget) queueMicrotask(() => listener({}));
+      return () => listeners.splice(listeners.indexOf(entry) >>> 0, 1);
+    },
+    end: async () => {
+      await ready;
+      widget.end();
+      for (const name of ["localStorage", "sessionStorage"]) {
+        try {
+          const ours = (key) => key.startsWith(`bob ${base.href}`) || key.startsWith("bob-chat-");
+          for (const key of Object.keys(window[name]).filter(ours)) window[name].removeItem(key);
+        } catch {
+          // Nothing is stored there.
+        }
       }
+    },
+    /** Calls, such as ["open"] or ["on", "answer", listener]. */
+    push: (...calls) => {
+      for (const [name, ...given] of calls) if (name !== "push" && Object.hasOwn(api, name)) api[name](...given);
     },
   };
+  const queued = window.Bob;
+  window.Bob = Object.freeze(api);
+  if (Array.isArray(queued)) api.push(...queued);
 
-  function begin() {
+  // ── what is shown ────────────────────────────────────────────────────────
+
+  function build() {
     const name = options.title || options.assistant || "Bob";
     const host = document.createElement("bob-chat");
+    host.toggleAttribute("inline", isInline);
     const root = host.attachShadow({ mode: "open" });
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
     root.adoptedStyleSheets = [sheet];
-    const panel = part("div", { class: "panel", id: "panel", role: "dialog", "aria-label": name });
+    const panel = part("div", { class: "panel", id: "panel", role: isInline ? "region" : "dialog", "aria-label": name });
     panel.hidden = true;
+    const badge = part("span", { class: "badge", "aria-hidden": "true" });
+    badge.hidden = true;
     const told = { "aria-label": name, "aria-expanded": "false", "aria-haspopup": "dialog" };
-    const launch = part("button", { class: "launch", type: "button", ...told }, face());
-    const frame = part("div", { class: `frame ${options.position}` }, panel, launch);
+    const launch = part("button", { class: "launch", type: "button", ...told }, face(), badge);
+    const frame = part("div", { class: `frame ${isInline ? "inline" : options.position}` }, panel, launch);
+    launch.hidden = isInline;
     frame.style.setProperty("--accent", options.color || "#17705f");
     frame.style.setProperty("--on-accent", options.onColor || "#ffffff");
+    for (const side of ["--above", "--covered"]) panel.style.setProperty(side, "0px");
     root.append(frame);
-    // Not into the body: pages replace its content, hide it behind their dialogs, or move it aside.
-    document.documentElement.append(host);
 
+    const ending = new AbortController();
     let chat = null;
     let loading = null;
+    let calledFor = 0;
+
+    /** Who is to answer: `{assistant, isChosen}`. */
+    async function choose() {
+      const wanted = options.assistant;
+      try {
+        const reply = await fetch(new URL("assistants", base), { credentials: "omit" });
+        const { assistants } = await reply.json();
+        if (!wanted || assistants.includes(wanted)) return { assistant: wanted ?? assistants[0], isChosen: !!wanted };
+        console.warn(`Bob's widget: there is no assistant ${wanted} to be asked, so ${assistants[0]} answers.`);
+        return { assistant: assistants[0], isChosen: false };
+      } catch {
+        return { assistant: wanted, isChosen: !!wanted }; // the first question says what is wrong
+      }
+    }
 
     async function load() {
-      const [module, css] = await Promise.all([
+      const [module, css, chosen] = await Promise.all([
         import(new URL("static/chat.js", base)),
         fetch(new URL("static/chat.css", base), { credentials: "omit" }).then((reply) => {
           if (!reply.ok) throw new Error(`chat.css: ${reply.status}`);
           return reply.text();
         }),
+        choose(),
       ]);
       const look = new CSSStyleSheet();
       look.replaceSync(css);
       root.adoptedStyleSheets = [look, sheet];
-      chat = await module.mount(panel, { ...options, close });
+      const called = options.title || chosen.assistant || "Bob";
+      for (const each of [panel, launch]) each.setAttribute("aria-label", called);
+      const unread = (count, label) => {
+        badge.textContent = count;
+        badge.hidden = !count;
+        launch.setAttribute("aria-label", count ? `${called}. ${label}` : called);
+      };
+      chat = await module.mount(panel, {
+        ...options,
+        ...chosen,
+        ...(isInline ? {} : { close }),
+        isEmbedded: true,
+        on: (event, detail) => {
+          isWaiting.set(event === "question" ? "yes" : "no");
+          emit(event, detail);
+        },
+        unread,
+        isHidden: () => panel.hidden,
+      });
+      if (ending.signal.aborted) chat.remove();
+    }
+
+    /** The chat, unless it could not be loaded. */
+    async function loaded() {
+      if (chat) return true;
+      launch.classList.remove("failed");
+      launch.classList.add("waiting");
+      loading ??= load();
+      try {
+        await loading;
+      } catch (problem) {
+        launch.classList.add("failed");
+        console.warn("Bob's chat could not be loaded.", problem);
+        emit("error", { question: null, message: "The chat could not be loaded." });
+      }
+      loading = null;
+      launch.classList.remove("waiting");
+      return !!chat;
     }
 
     async function open(byHand) {
-      if (loading) return;
-      launch.classList.remove("failed");
-      if (!chat) {
-        launch.classList.add("waiting");
-        loading = load();
-        try {
-          await loading;
-        } catch (problem) {
-          launch.classList.add("failed");
-          console.warn("Bob's chat could not be loaded.", problem);
-        }
-        loading = null;
-        launch.classList.remove("waiting");
-        if (!chat) return;
-      }
+      const call = ++calledFor;
+      if (!(await loaded()) || call !== calledFor) return;
+      const wasHidden = panel.hidden;
       panel.hidden = false;
       launch.setAttribute("aria-expanded", "true");
+      chat.seen();
+      if (byHand || history.state?.bobChat) enter();
       if (byHand) {
-        remembered.isOpen = true;
+        wasOpen.set("yes");
         chat.focus();
       }
+      if (wasHidden) emit("open");
     }
 
     function close() {
+      calledFor++;
+      wasOpen.set("no");
+      if (panel.hidden) return;
       panel.hidden = true;
-      remembered.isOpen = false;
       launch.setAttribute("aria-expanded", "false");
       launch.focus();
+      isLeaving = isEntered && !!history.state?.bobChat;
+      isEntered = false;
+      if (isLeaving) history.back();
+      emit("close");
     }
 
+    /** On a phone it is a page of its own, which Back closes. */
+    function enter() {
+      if (isEntered || isInline || !SMALL.matches) return;
+      try {
+        if (!history.state?.bobChat) history.pushState({ ...history.state, bobChat: true }, "");
+        isEntered = true;
+      } catch {
+        // The page has no history.
+      }
+    }
+
+    const left = (event) => {
+      if (!isEntered && !isLeaving) return;
+      event.stopImmediatePropagation(); // for the page nothing has changed
+      if (!isLeaving) close();
+      isLeaving = false;
+    };
+    addEventListener("popstate", left, { capture: true, signal: ending.signal });
     launch.addEventListener("click", () => (panel.hidden ? open(true) : close()));
     for (const kind of ["keydown", "keypress", "keyup"]) {
       frame.addEventListener(kind, (event) => {
-        if (kind === "keydown" && event.key === "Escape" && !event.isComposing && !panel.hidden) close();
+        const closes = kind === "keydown" && event.key === "Escape" && !event.isComposing && !isInline;
+        if (closes && !panel.hidden) close();
         event.stopPropagation(); // what is typed here is no shortcut of the page's
       });
     }
-    if (remembered.isOpen) open(false);
+    let hears = false;
+    frame.addEventListener("bob-alive", () => (hears = true));
+    return {
+      host,
+      open,
+      close,
+      load: loaded,
+      get isOpen() {
+        return !panel.hidden;
+      },
+      ask: (question) => !!chat?.ask(question),
+      end: () => chat?.end(),
+      /** Whether it still hears: document.open() leaves nobody who listens. */
+      isAlive: () => {
+        hears = false;
+        frame.dispatchEvent(new Event("bob-alive"));
+        return hears;
+      },
+      remove: () => {
+        ending.abort();
+        chat?.remove();
+        host.remove();
+      },
+    };
+  }
+
+  // Not into the body: pages replace its content, hide it behind their dialogs, or move it aside.
+  const place = () => (isInline ? document.querySelector(options.target) : document.documentElement);
+
+  function attach() {
+    const where = place();
+    // Frameworks that keep pages put copies of it into them, which are nothing but an element.
+    for (const copy of where?.querySelectorAll(":scope > bob-chat") ?? []) copy.remove();
+    where?.append(widget.host);
+  }
+
+  function show() {
+    widget = build();
+    attach();
+    const opens = options.open !== undefined && options.open !== "false" && !SMALL.matches; // a phone it would cover
+    const told = wasOpen.get();
+    if (isInline || (told === null ? opens : told === "yes")) widget.open(false);
+    else if (isWaiting.get() === "yes") widget.load();
+  }
+
+  /** Some pages replace all there is, and so take it away unawares. */
+  function stay() {
+    let returns = 0;
+    let last = 0;
+    let watched = null;
+    const watch = new MutationObserver(() => {
+      if (!widget.host.isConnected && place() && returns < MOST_RETURNS) {
+        returns = performance.now() - last < 1000 ? returns + 1 : 0;
+        last = performance.now();
+        if (widget.isAlive()) attach();
+        else {
+          widget.remove();
+          show();
+        }
+      }
+      look();
+    });
+    const look = () => {
+      if (watched === document.documentElement) return;
+      watched = document.documentElement;
+      watch.disconnect();
+      watch.observe(document, { childList: true, subtree: isInline });
+      if (watched) watch.observe(watched, { childList: true });
+    };
+    look();
+  }
+
+  function begin() {
+    show();
+    stay();
+    if (!widget.host.isConnected) console.warn("Bob's widget waits for the element of data-target.");
+    whenReady();
+    emit("ready");
   }
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin, { once: true });

@@ -1,5 +1,5 @@
 // Every word that the page says, in each of its languages: those in words/ are fetched by whom they are for.
-// What is said in English of files stands in files.js.
+// What is said in English of files stands in files.js, and of the list of conversations in list.js.
 
 export const en = {
   hello: (name) => `Hello, I am ${name}.`,
@@ -43,24 +43,46 @@ export const en = {
   code: "Code",
   table: "Table",
   image: "Image",
+  begun: "A new conversation has begun.",
+  undo: "Back to the last one",
+  conversations: "Conversations",
+  suggestions: "Questions to begin with",
+  contact: "Talk to a person",
+  unread: (count) => `New answers: ${count}`,
   done: "Done:",
   open: "To do:",
 };
 
-const LANGUAGES = ["en", "de", "fr", "es", "pt", "ja"];
+export const LANGUAGES = ["en", "de", "fr", "es", "pt", "ja", "ar", "he", "zh"];
+const RIGHT_TO_LEFT = ["ar", "he"];
 
 /** The first language of `wanted` (such as "de-AT") that there are words in, else English. */
 export function languageOf(wanted) {
   return wanted.map((tag) => tag.toLowerCase().split("-")[0]).find((tag) => LANGUAGES.includes(tag)) || "en";
 }
 
-/** That language and its words; English where they cannot be fetched. */
-export async function wordsIn(wanted) {
+export function directionOf(language) {
+  return RIGHT_TO_LEFT.includes(language) ? "rtl" : "ltr";
+}
+
+/** That language and its words; English where they cannot be fetched. `texts` are said instead of what has their names. */
+export async function wordsIn(wanted, texts = {}) {
   const language = languageOf(wanted);
   try {
-    if (language !== "en") return { language, words: (await import(`./words/${language}.js`)).default };
+    if (language !== "en") return { language, words: { ...(await import(`./words/${language}.js`)).default, ...worded(texts) } };
   } catch {
     // It is English, then.
   }
-  return { language: "en", words: en };
+  return { language: "en", words: { ...en, ...worded(texts) } };
+}
+
+/** Words with parts, such as `{name}`. Where there are two parts, `{size}` is the second. */
+export const WITH_PARTS = new Set(
+  `hello placeholder writing busy again unreachable unread attached remove removed save tooMany tooLarge
+  tooLargeTogether unreadable notRead noFile`.split(/\s+/),
+);
+
+function worded(texts) {
+  const said = (text) => (...parts) => text.replace(/\{(\w+)\}/g, (_, name) => parts[name === "size" ? parts.length - 1 : 0]);
+  return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, WITH_PARTS.has(name) ? said(text) : text]));
 }

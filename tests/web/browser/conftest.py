@@ -27,7 +27,7 @@ from playwright.async_api import (
 
 from core import Settings
 from tests.fakes.openai_api import FakeOpenAI
-from tests.web.conftest import Site, served
+from tests.web.conftest import Site, served, with_roberta
 from web.pages import FOLDER
 
 MILLISECONDS = 30_000
@@ -361,13 +361,15 @@ def fake(model: FakeOpenAI) -> Iterator[FakeOpenAI]:
 
 @pytest.fixture(scope="session")
 def site(model: FakeOpenAI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One Bob for all browser tests: each is a visitor of its own."""
+    """One Bob for all browser tests: each is a visitor of its own. Roberta may be asked, too."""
+    folder = tmp_path_factory.mktemp("browser")
+    assistants = with_roberta(folder)
     stack = contextlib.AsyncExitStack()
     with pytest.MonkeyPatch.context() as patch:
         for field in Settings.model_fields:
             patch.delenv(field.upper(), raising=False)
-        url = f"sqlite:///{tmp_path_factory.mktemp('browser') / 'bob.db'}"
-        running = runner().run(stack.enter_async_context(served(model, url)))
+        url = f"sqlite:///{folder / 'bob.db'}"
+        running = runner().run(stack.enter_async_context(served(model, url, assistants_file=assistants)))
     yield running
     runner().run(stack.aclose())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,15 @@ from tests.fakes.openai_api import Asked, FakeOpenAI, Gate, Reply
 
 HALF = ("The first half, ", "and the second.")
 WHOLE = "".join(HALF)
+AT_END = "() => { const [log] = all('.log'); return log.scrollHeight - log.scrollTop - log.clientHeight < 5; }"
+GROWN_BELOW = AT_END.replace("< 5", "> 60")
+# How far down the conversation is scrolled while more lines are written; up a wheel may still roll on.
+DRAGGED = """async () => {
+  const log = document.querySelector(".log");
+  const [top, height] = [log.scrollTop, log.scrollHeight];
+  while (log.scrollHeight < height + 30) await new Promise(requestAnimationFrame);
+  return log.scrollTop - top;
+}"""
 FAILURE = "the language model's rules do not allow me"
 
 
@@ -84,7 +94,13 @@ async def test_enter_sends_and_shift_enter_begins_a_line(visiting: Any, fake: Fa
 
 async def test_on_a_phone_an_enter_begins_a_line_and_the_button_sends(visiting: Any) -> None:
     async with visiting(has_touch=True, is_mobile=True, viewport={"width": 360, "height": 640}) as visitor:
+        await visitor.context.add_init_script(
+            "Object.defineProperty(window, 'visualViewport', { value: Object.assign(new EventTarget(), "
+            "{ scale: 1, height: 400, offsetTop: 0 }) })"  # as where a keyboard covers the rest
+        )
         chat = await visitor.opens()
+        send = await chat.button("Send").bounding_box() or {}
+        assert 350 < send["y"] + send["height"] <= 400
         await chat.input.tap()
         await chat.tab.keyboard.type("one")
         await chat.tab.keyboard.press("Enter")
@@ -138,7 +154,25 @@ async def test_a_finished_answer_is_announced_once_and_its_pieces_are_not(visiti
         await chat.settled(1)
         assert await chat.tab.evaluate("window.lives") == 1
         heard = [text for text in await chat.tab.evaluate("window.heard") if text]
-        assert heard == ["Bob: Hello\nyou\ncode"]
+        assert heard == ["Bob is writing…", "Bob: Hello\nyou\ncode"]
+
+
+async def test_whoever_is_on_a_link_of_a_growing_list_stays_on_it(visiting: Any, fake: FakeOpenAI) -> None:
+    gate = held(
+        fake, ("- [one](https://one.example/)\n- [two](https://two.example/)", "\n- [three](https://three.example/)")
+    )
+    focused = "() => document.activeElement.textContent"
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        await chat.ask("Q1-a")
+        await chat.tab.get_by_role("link", name="two").focus()
+        gate.open()
+        await chat.settled(1)
+        await chat.tab.get_by_role("link", name="three").wait_for()
+        assert await chat.tab.evaluate(focused) == "two"
+        await chat.input.focus()
+        await chat.asked("Q1-b")
+        assert await chat.input.evaluate("(input) => input === document.activeElement")
 
 
 # ── stopping and failing ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -379,16 +413,110 @@ async def test_a_new_conversation_knows_nothing_of_the_last_one_in_any_tab(visit
         assert await chat.asked("Q2-a") == "You asked: Q2-a."
 
 
-async def test_a_new_conversation_stops_the_answer_that_nobody_reads_any_more(visiting: Any, fake: FakeOpenAI) -> None:
+async def test_an_answer_goes_on_when_a_new_conversation_is_begun_and_one_can_go_back_to_it(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    gate = held(fake)
+    async with visiting() as visitor:
+        chat, other = await visitor.opens(), await visitor.opens()
+        await chat.ask("Q1-a")
+        await other.shows("The first half,")
+        await chat.tab.bring_to_front()
+        await chat.button("New conversation").click()
+        assert await chat.turns.count() == 0
+        assert await chat.button("Send").is_visible()
+        assert "The first half," in await other.read()  # where somebody reads it
+        gate.open()
+        await other.settled(1)
+        await chat.button("Back to the last one").click()
+        for each in (chat, other):
+            await each.settled(1)
+            assert await each.answers.all_inner_texts() == [WHOLE]
+        assert await chat.asked("Q2-a") == WHOLE
+        await chat.button("New conversation").click()
+        await chat.asked("Q3-a")
+        assert not await chat.button("Back to the last one").is_visible()
+
+
+async def test_a_password_in_a_question_that_was_left_is_not_remembered(visiting: Any, fake: FakeOpenAI) -> None:
     held(fake)
     async with visiting() as visitor:
         chat = await visitor.opens()
-        await chat.ask("Q1-a")
+        await chat.ask("Q1-a 973808 my secret")
         await chat.shows("The first half,")
         await chat.button("New conversation").click()
-        await fake.until(lambda fake: fake.active == 0)
-        assert await chat.turns.count() == 0
-        assert await chat.button("Send").is_visible()
+        stored = await chat.tab.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+        assert "973808" not in stored
+        assert "secret" not in stored
+
+
+async def test_conversations_of_this_browser_are_listed_found_renamed_and_deleted(visiting: Any) -> None:
+    titles = "(told) => all('.list-title span:first-child').map((each) => each.textContent).join() === told.join()"
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        for question in ("Q1-a about cats", "Q1-a 973808 my secret", "Q1-a about dogs"):
+            await chat.asked(question)
+            await chat.button("New conversation").click()
+        await chat.button("Conversations").click()
+        await chat.until(titles, ["Q1-a about dogs", "Conversation", "Q1-a about cats"])
+        assert "973808" not in await chat.tab.evaluate("JSON.stringify({...localStorage})")
+
+        await chat.tab.keyboard.type("CATS")  # the search has the focus
+        await chat.until(titles, ["Q1-a about cats"])
+        await chat.button("Rename: Q1-a about cats").click()
+        await chat.tab.keyboard.type("Felines")
+        await chat.tab.keyboard.press("Enter")
+        await chat.tab.get_by_role("searchbox").fill("")
+        await chat.until(titles, ["Q1-a about dogs", "Conversation", "Felines"])
+
+        before = await chat.tab.evaluate("JSON.parse(Object.values(localStorage)[0]).list[0].session")
+        await chat.button("Delete conversation: Q1-a about dogs").click()
+        await chat.button("Delete").click()
+        await chat.until("() => all('.notice')[0].textContent.includes('deleted')")
+        await chat.until(titles, ["Conversation", "Felines"])
+        assert (await visitor.site.get(f"/sessions/{before}"))[0] == 404
+
+        await chat.tab.get_by_role("button", name="Felines", exact=False).first.click()
+        await chat.settled(1)
+        assert await chat.questions.all_inner_texts() == ["Q1-a about cats"]
+        assert await chat.asked("Q2-b") == "You asked: Q2-b. Before that you asked: Q1-a about cats."
+        await chat.button("Conversations").click()
+        await chat.until(titles, ["Felines", "Conversation"])
+        await chat.tab.keyboard.press("Escape")
+        assert not await chat.tab.locator(".list").is_visible()
+        assert await chat.button("Conversations").evaluate("(button) => button === document.activeElement")
+
+
+async def test_what_is_typed_survives_a_reload_and_not_that_it_is_sent(visiting: Any) -> None:
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        await chat.input.fill("one\ntwo\nthree")
+        await chat.tab.reload()
+        await chat.input.wait_for()
+        assert await chat.input.input_value() == "one\ntwo\nthree"
+        assert (await chat.input.bounding_box() or {})["height"] > 60
+        await chat.button("Send").click()
+        await chat.settled(1)
+        await chat.tab.reload()
+        await chat.settled(1)
+        assert await chat.input.input_value() == ""
+
+
+async def test_an_answer_that_nobody_sees_is_counted_in_the_title_until_somebody_looks(visiting: Any) -> None:
+    hide = """(state) => {
+      Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        await chat.asked("Q1-a")
+        assert await chat.tab.title() == "Bob"
+        await chat.tab.evaluate(hide, "hidden")
+        for count in (1, 2):
+            await chat.asked(f"Q{count}-b")
+            assert await chat.tab.title() == f"({count}) Bob"
+        await chat.tab.evaluate(hide, "visible")
+        assert await chat.tab.title() == "Bob"
 
 
 async def test_deleting_asks_first_and_then_erases_everywhere(visiting: Any, fake: FakeOpenAI) -> None:
@@ -497,29 +625,78 @@ async def test_the_end_is_kept_in_view_unless_somebody_has_scrolled_up(visiting:
         return Reply(pieces=(lines, lines), gate=gates[len(asked.questions) - 1])
 
     fake.answer = answer
-    at_end = "() => { const [log] = all('.log'); return log.scrollHeight - log.scrollTop - log.clientHeight < 5; }"
     async with visiting() as visitor:
         chat = await visitor.opens()
         await chat.ask("Q1-a")
         await chat.shows("line", times=60)
-        await chat.until(at_end)
+        await chat.until(AT_END)
         gates[0].open()
         await chat.shows("line", times=120)
-        await chat.until(at_end)
+        await chat.until(AT_END)
         await chat.ask("Q1-b")
         await chat.shows("line", times=180)
-        await chat.until(at_end)
+        await chat.until(AT_END)
         await chat.tab.locator(".log").hover()
         await chat.tab.mouse.wheel(0, -400)
         await chat.button("To the newest").wait_for()
-        await chat.until(at_end.replace("< 5", "> 398"))  # the wheel rolls on for a while
+        await chat.until(AT_END.replace("< 5", "> 398"))  # the wheel rolls on for a while
         top = await chat.tab.evaluate("document.querySelector('.log').scrollTop")
         gates[1].open()
         await chat.settled(2)
         assert abs(await chat.tab.evaluate("document.querySelector('.log').scrollTop") - top) <= 1
         assert await chat.button("To the newest").is_visible()
         await chat.button("To the newest").click()
-        await chat.until(at_end)
+        await chat.until(AT_END)
+
+
+async def test_whoever_scrolls_away_by_a_small_step_while_bob_writes_stays_there_until_they_want_the_end(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    """As real devices step: a notch of a wheel, a few pixels of a trackpad, a finger, a key."""
+    token = "another word " * 4  # so that there is a new line every few of them
+    fake.answer = lambda asked: Reply(pieces=("line\n\n" * 60, *[token] * 600), delay=1 / 30)
+    async with visiting() as visitor:
+        chat = await visitor.opens()
+        devtools = await chat.tab.context.new_cdp_session(chat.tab)
+
+        async def touch(kind: str, y: int | None = None) -> None:
+            points = [] if y is None else [{"x": 500, "y": y}]
+            await devtools.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+
+        async def swipe() -> None:
+            await touch("Start", 300)
+            for y in (310, 320, 330, 340):
+                await touch("Move", y)
+            await touch("End")
+
+        async def press(key: str) -> None:
+            await chat.tab.locator(".log").press(key)
+
+        await chat.ask("Q1-a")
+        await chat.shows("line", times=60)
+        await chat.tab.locator(".log").hover()
+        steps: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+            "wheel": (partial(chat.tab.mouse.wheel, 0, -100), chat.button("To the newest").click),
+            "trackpad": (partial(chat.tab.mouse.wheel, 0, -4), partial(press, "End")),
+            "finger": (swipe, chat.button("To the newest").click),
+            "key": (partial(press, "ArrowUp"), partial(press, "End")),
+        }
+        for step, back in steps.values():
+            await chat.until(AT_END)
+            await step()
+            await chat.until(GROWN_BELOW)
+            assert await chat.tab.evaluate(DRAGGED) <= 0
+            assert await chat.button("To the newest").is_visible()
+            await chat.tab.locator(".log").hover()
+            await back()
+        await chat.until(AT_END)
+        await chat.tab.mouse.wheel(0, -300)
+        await chat.until(GROWN_BELOW)
+        await chat.tab.mouse.wheel(0, 2000)
+        await chat.until(AT_END)
+        await chat.button("Stop").click()
+        await chat.settled(1)
+        await chat.until(AT_END)
 
 
 async def test_a_lost_connection_to_the_history_is_tried_again(visiting: Any) -> None:

@@ -194,7 +194,8 @@ async def test_whatever_the_browser_remembers_the_page_works(visiting: Any) -> N
             "null",
             "7",
             '{"session": 7, "running": "x"}',
-            '{"running": [null, 7, {"key": 1}]}',
+            '{"running": [null, 7, {"key": 1}], "list": 7}',
+            '{"list": [null, 7, {"session": 1}, {"session": "x"}, {"session": "x", "title": ""}], "session": null}',
         ):
             await chat.tab.evaluate("(stored) => localStorage.setItem(`bob ${location.origin}/`, stored)", stored)
             await chat.tab.reload()

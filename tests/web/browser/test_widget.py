@@ -33,7 +33,14 @@ HOSTILE = """
 @contextlib.asynccontextmanager
 async def page_of_others(markup: str, policy: str = "", doctype: str = "<!doctype html>") -> AsyncIterator[str]:
     """A web page of another origin than Bob's: its address."""
-    html = f"{doctype}<html lang=en><title>Shop</title><link rel=icon href=data:,><body>{markup}"
+    head = f"{doctype}<html lang=en><title>Shop</title><link rel=icon href=data:,>"
+    async with served_page(f"{head}<body>{markup}", policy) as url:
+        yield url
+
+
+@contextlib.asynccontextmanager
+async def served_page(html: str, policy: str = "") -> AsyncIterator[str]:
+    """This page of another origin than Bob's: its address."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -70,6 +77,12 @@ async def embedded(
         await tab.goto(url)
         await tab.locator(LAUNCH).first.wait_for()
         yield Chat(tab)
+
+
+def instructions_of_last(fake: FakeOpenAI) -> str:
+    """What the assistant was told to be that was asked last."""
+    asked = [each.json for each in fake.requests if (each.method, each.template) == ("POST", "/responses")]
+    return str((asked[-1] or {})["instructions"])
 
 
 async def open_it(chat: Chat) -> None:
@@ -240,10 +253,138 @@ async def test_its_options_are_taken_from_its_script(visiting: Any, fake: FakeOp
             look = "(button) => [getComputedStyle(button).backgroundColor, getComputedStyle(button).color]"
             assert await chat.tab.locator(place).evaluate(look) == ["rgb(255, 212, 0)", "rgb(0, 0, 0)"]
         assert await chat.tab.evaluate("document.activeElement.localName") == "body"  # nobody asked for the focus
+        assert (await chat.input.evaluate("(input) => input.offsetHeight")) > 20
         await chat.asked("Q1-a")
+        assert "You are Roberta" in instructions_of_last(fake)
         await chat.asked("Q1-b 973808")
         await chat.tab.locator(".private").wait_for()
         assert await chat.tab.locator(".who").all_inner_texts() == ["Roberta", "Private-Bob"]
+
+
+async def test_an_assistant_that_nobody_may_ask_is_said_in_the_console_and_whoever_answers_is_named(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    for name in ("Rober", "Private-Bob"):
+        async with visiting(expected="no assistant") as visitor, embedded(visitor, f'data-assistant="{name}"') as chat:
+            await open_it(chat)
+            assert "Hello, I am Bob." in await chat.tab.locator(".hello").inner_text()
+            assert await chat.tab.locator(LAUNCH).get_attribute("aria-label") == "Bob"
+            await chat.asked("Q1-a")
+            assert "You are Bob" in instructions_of_last(fake)
+            assert await chat.tab.locator(".who").inner_text() == "Bob"
+            assert len(visitor.problems) == 1
+
+
+async def test_its_owner_words_it_suggests_questions_and_says_whom_to_turn_to(visiting: Any, fake: FakeOpenAI) -> None:
+    texts = '{"hello": "Howdy from {name}!", "hint": "Press Enter.", "retry": "Once more", "save": "Keep {name}"}'
+    options = f"""data-texts='{texts}' data-questions="Q1-a first? | Q1-b second?" data-contact="help@shop.example" """
+    fake.answer = lambda asked: Reply("A", failed="invalid_prompt")
+    async with visiting() as visitor, embedded(visitor, options) as chat:
+        await open_it(chat)
+        assert await chat.tab.locator(".hello-name").inner_text() == "Howdy from Bob!"
+        assert await chat.tab.locator(".hint").inner_text() == "Press Enter."
+        link = chat.tab.get_by_role("link", name="Talk to a person")
+        assert await link.get_attribute("href") == "mailto:help@shop.example"
+        assert await chat.tab.locator(".questions button").all_inner_texts() == ["Q1-a first?", "Q1-b second?"]
+        await chat.button("Q1-b second?").click()
+        await chat.button("Once more").wait_for()
+        assert await chat.questions.all_inner_texts() == ["Q1-b second?"]
+        assert not await chat.button("Q1-a first?").is_visible()
+        assert await link.count() == 2
+        fake.answer = lambda asked: "It went well."
+        await chat.button("Once more").click()
+        await chat.shows("It went well.")
+        assert await link.count() == 1
+
+
+async def test_scripts_of_the_page_drive_it_and_are_told_what_happens(visiting: Any, fake: FakeOpenAI) -> None:
+    left = """<script>
+      window.told = [];
+      const note = (event) => ["on", event, (detail) => told.push([event, detail])];
+      window.Bob = window.Bob || [];
+      Bob.push(...["ready", "open", "close", "question", "answer", "error"].map(note));
+      Bob.push(["on", "ready", () => { throw new Error("a mistake of the page's"); }]);
+      Bob.push(["ask", "Q1-a"]);
+    </script>"""
+    async with visiting(expected="a mistake of the page's") as visitor, embedded(visitor, markup=left) as chat:
+        await chat.settled(1)
+        told = await chat.tab.evaluate("told.splice(0)")
+        answer = {"question": "Q1-a", "text": "You asked: Q1-a.", "assistant": "Bob", "isStopped": False}
+        assert told == [["ready", {}], ["open", {}], ["question", {"text": "Q1-a"}], ["answer", answer]]
+
+        gate = fake.gate()
+        fake.answer = lambda asked: Reply(pieces=("Half", "."), gate=gate)
+        assert await chat.tab.evaluate("Bob.ask('Q1-b')") is True
+        assert await chat.tab.evaluate("Bob.ask('Q1-c')") is False  # while that is answered
+        assert await chat.tab.evaluate("Bob.ask(' ')") is False
+        await chat.shows("Half")
+        await chat.tab.evaluate("Bob.toggle()")
+        assert not await chat.tab.locator(PANEL).is_visible()
+        assert not await chat.tab.locator("bob-chat .badge").is_visible()
+        gate.open()
+        await chat.tab.locator("bob-chat .badge", has_text="1").wait_for()
+        assert await chat.tab.title() == "(1) Shop"
+        assert await chat.tab.locator(LAUNCH).get_attribute("aria-label") == "Bob. New answers: 1"
+        await chat.tab.evaluate("Bob.open()")
+        assert not await chat.tab.locator("bob-chat .badge").is_visible()
+        assert await chat.tab.title() == "Shop"
+        names = [event for event, _ in await chat.tab.evaluate("told.splice(0)")]
+        assert names == ["question", "close", "answer", "open"]
+
+        await chat.tab.evaluate("Bob.on('close', () => told.push('off'))()")
+        fake.answer = lambda asked: Reply("A", failed="invalid_prompt")
+        await chat.tab.evaluate("Bob.ask('Q1-d')")
+        await chat.settled(3)
+        await chat.tab.evaluate("Bob.close()")
+        (_, (_, error), last) = await chat.tab.evaluate("told")
+        assert error["question"] == "Q1-d"
+        assert "do not allow" in error["message"]
+        assert last == ["close", {}]
+
+
+async def test_whoever_logs_out_leaves_nothing_in_the_browser_and_no_tab_goes_on(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half", "."), gate=gate)
+    stored = "[...Object.keys(localStorage), ...Object.keys(sessionStorage)]"
+    async with visiting() as visitor, embedded(visitor) as chat:
+        await open_it(chat)
+        await chat.tab.evaluate("() => { localStorage.mine = sessionStorage.mine = 'kept'; }")
+        other = Chat(await visitor.new_tab())
+        await other.tab.goto(chat.tab.url)
+        await open_it(other)
+        await chat.ask("Q1-a")
+        await other.shows("Half")
+        await chat.input.fill("a draft")
+        assert len(await chat.tab.evaluate(stored)) > 3
+        await chat.tab.evaluate("Bob.end()")
+        for each in (chat, other):
+            await each.until("() => !all('.turn').length")
+        gate.open()
+        assert await chat.tab.evaluate(stored) == ["mine", "mine"]
+        assert await other.tab.evaluate("Object.keys(localStorage)") == ["mine"]
+        assert await chat.input.input_value() == ""
+        assert not await chat.button("Back to the last one").is_visible()
+        fake.answer = lambda asked: f"You asked: {asked.question}."
+        assert await chat.asked("Q2-a") == "You asked: Q2-a."
+
+
+async def test_an_answer_that_came_on_another_page_of_the_site_is_shown_at_the_button(
+    visiting: Any, fake: FakeOpenAI
+) -> None:
+    gate = fake.gate()
+    fake.answer = lambda asked: Reply(pieces=("Half", "."), gate=gate)
+    async with visiting() as visitor, embedded(visitor) as chat:
+        await open_it(chat)
+        await chat.ask("Q1-a")
+        await chat.shows("Half")
+        await chat.tab.locator(LAUNCH).click()
+        await chat.tab.goto("about:blank")
+        gate.open()
+        await chat.tab.go_back()
+        await chat.tab.locator("bob-chat .badge", has_text="1").wait_for()
+        assert not await chat.tab.locator(PANEL).is_visible()
 
 
 async def test_options_that_make_no_sense_are_ignored_with_one_warning(visiting: Any) -> None:
@@ -341,8 +482,38 @@ async def test_code_can_be_copied_without_https(visiting: Any, fake: FakeOpenAI)
         assert await chat.input.input_value() == "x = 1\ny = 2"
 
 
-async def test_on_a_small_screen_it_fills_it_and_can_be_closed(visiting: Any) -> None:
-    async with visiting(viewport={"width": 360, "height": 640}) as visitor, embedded(visitor) as chat:
+async def test_on_a_phone_it_fills_the_screen_is_closed_by_back_and_makes_room_for_the_keyboard(visiting: Any) -> None:
+    phone = {"has_touch": True, "is_mobile": True, "viewport": {"width": 360, "height": 640}}
+    meta = '<meta name="viewport" content="width=device-width">'
+    async with visiting(**phone) as visitor, embedded(visitor, "data-open", markup=meta) as chat:
+        await chat.tab.context.add_init_script(
+            "Object.defineProperty(window, 'visualViewport', { value: Object.assign(new EventTarget(), "
+            "{ scale: 1, height: 640, offsetTop: 0 }) })"
+        )
+        await chat.tab.reload()
+        await chat.tab.locator(LAUNCH).wait_for()
+        await chat.tab.evaluate(
+            "() => { window.popped = 0; addEventListener('popstate', () => popped++); history.replaceState(7, ''); }"
+        )
+        assert not await chat.tab.locator(PANEL).is_visible()  # nobody asked for it
+        await open_it(chat)
+        assert float((await chat.input.evaluate("(input) => getComputedStyle(input).fontSize"))[:-2]) >= 16
+        await chat.tab.evaluate(
+            "() => { visualViewport.height = 300; visualViewport.offsetTop = 40; "
+            "visualViewport.dispatchEvent(new Event('resize')); }"
+        )
+        box = await chat.tab.locator(PANEL).bounding_box()
+        assert box == {"x": 0, "y": 40, "width": 360, "height": 300}
+        await chat.tab.evaluate(
+            "() => { visualViewport.height = 640; visualViewport.offsetTop = 0; "
+            "visualViewport.dispatchEvent(new Event('resize')); }"
+        )
+        await chat.tab.evaluate("history.back()")
+        await chat.until("() => all('.panel')[0].hidden")
+        await open_it(chat)
+        await chat.button("Close").click()
+        await chat.until("() => history.state === 7")
+        assert await chat.tab.evaluate("popped") == 0
         await open_it(chat)
         assert await chat.tab.locator(PANEL).bounding_box() == {"x": 0, "y": 0, "width": 360, "height": 640}
         assert not await chat.tab.locator(LAUNCH).is_visible()

@@ -1,0 +1,46 @@
+// What Bob's widget offers to scripts of the page around it. Reference it, or copy it into your project:
+// /// <reference path="widget.d.ts" />
+
+/** What is told of each event. */
+export interface BobEvents {
+  /** The widget is on the page. Whoever listens later is told at once. */
+  ready: Record<string, never>;
+  open: Record<string, never>;
+  close: Record<string, never>;
+  question: { text: string };
+  /** `question` is null where the browser does not know it any more, as after a reload of a private one. */
+  answer: { question: string | null; text: string; assistant: string; isStopped: boolean };
+  /** There is no answer. `question` is null where there was none, since the chat could not be loaded. */
+  error: { question: string | null; message: string };
+}
+
+export type BobListener<Event extends keyof BobEvents> = (detail: BobEvents[Event]) => void;
+
+/** A call as it is left in an array before the widget is loaded: `(window.Bob = window.Bob || []).push(["open"])`. */
+export type BobCall =
+  | ["open"]
+  | ["close"]
+  | ["toggle"]
+  | ["end"]
+  | ["ask", string]
+  | ["on", keyof BobEvents, (detail: any) => void]; // TypeScript infers nothing from the event in an array
+
+export interface BobWidget {
+  open(): Promise<void>;
+  close(): Promise<void>;
+  toggle(): Promise<void>;
+  /** Opens it and asks: whether it did. It does not while another question is being answered. */
+  ask(question: string): Promise<boolean>;
+  /** Calls `listener` at each such event, until what is returned is called. */
+  on<Event extends keyof BobEvents>(event: Event, listener: BobListener<Event>): () => void;
+  /** Somebody logs out: the conversation is left, and nothing of it stays in this browser. */
+  end(): Promise<void>;
+  push(...calls: BobCall[]): void;
+}
+
+declare global {
+  interface Window {
+    /** Before the widget is loaded it may be an array of calls. */
+    Bob: BobWidget;
+  }
+}
