@@ -484,6 +484,7 @@ async def test_whoever_may_send_files_is_told_how_many_and_how_large_without_a_k
         status, told = await site.get("/limits")
     assert status == 200
     assert (told["files"], told["bytes_of_a_file"], told["bytes_of_a_question"]) == limits
+    assert told["characters_of_a_question"] == 32_000
 
 
 @pytest.mark.parametrize("name", READABLE)

@@ -9,6 +9,8 @@ import { wordsIn } from "./words.js";
 
 const BASE = new URL("../", import.meta.url);
 const NEAR_THE_END = 48;
+const SECONDS_TO_HEAR = 10; // until what is announced is gone from the page
+const LONGEST_QUESTION = 100_000; // characters, as long as nobody has told
 
 /** Whether there is a keyboard with a Shift key, as far as one can tell. On a phone an Enter begins a line. */
 const types = () => !matchMedia("(pointer: coarse)").matches;
@@ -38,6 +40,7 @@ class Chat {
   #limits = null; // of files, once they are known
   #handling = null; // a promise of what handles files, once there are any
   #tray = null; // of those that are to be sent
+  #falling = 0; // silent, after what was announced
   #attaching = null; // ends when what was chosen is in the tray
 
   constructor(place, options, { language, words }) {
@@ -150,6 +153,7 @@ class Chat {
       event.preventDefault();
       this.#send();
     });
+    input.addEventListener("beforeinput", (event) => this.#bound(event));
     input.addEventListener("input", () => this.#fit());
     root.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || event.isComposing || this.#parts.sure.hidden) return;
@@ -414,8 +418,12 @@ class Chat {
     return (this.#isNamed && !isPrivate ? this.#name : assistant) || this.#name;
   }
 
+  /** Has it read out. It does not stay: whoever looks around would find it twice. */
   #announce(text) {
-    this.#parts.live.textContent = text;
+    const { live } = this.#parts;
+    live.textContent = text;
+    clearTimeout(this.#falling);
+    this.#falling = setTimeout(() => (live.textContent = ""), SECONDS_TO_HEAR * 1000);
   }
 
   get #focused() {
@@ -445,6 +453,18 @@ class Chat {
     this.#atEnd = true;
     this.#parts.newest.hidden = true;
     this.#followEnd();
+  }
+
+  /** Lets nothing in that is too long to be asked: laying it out could take many seconds. */
+  #bound(event) {
+    const { value, selectionStart, selectionEnd } = event.target;
+    const most = this.#limits?.characters_of_a_question ?? LONGEST_QUESTION;
+    const added = event.data ?? "";
+    const length = value.length - (selectionEnd - selectionStart) + added.length;
+    if (added.length < 2 || length <= most) return;
+    if (length <= 2 * most && [...value, ...added].length <= most) return; // of which some are two for JavaScript
+    event.preventDefault();
+    this.notice(this.#words.tooLong(most.toLocaleString(this.#language)));
   }
 
   #fit() {

@@ -38,6 +38,8 @@ export const en = {
   attach: "Attach files",
   wordsWithFiles: "Please write a question that goes with the files.",
   filesGone: "The files are not at hand any more: please attach them again.",
+  copyAnswer: "Copy answer",
+  tooLong: (most) => `A question may have ${most} characters at most: nothing was inserted.`,
   copy: "Copy",
   copied: "Copied",
   notCopied: "Not copied",
