@@ -14,7 +14,7 @@ from web.files import NO_SUCH_FILE
 
 FOLDER = Path(__file__).with_name("static")
 PAGE, WIDGET = "chat.html", "widget.js"
-_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".woff2": "font/woff2"}
 _POLICY = "; ".join(
     (
         "default-src 'none'",

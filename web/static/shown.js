@@ -1,7 +1,11 @@
 // A turn as people see it: a question and its answer.
 
 import { h, icon } from "./dom.js";
+import { copies } from "./drawing.js";
 import { Markdown } from "./markdown.js";
+
+const MOST_SPOKEN = 1000; // characters of an answer that are read out unasked
+const BLOCKS = new Set("p h3 h4 h5 h6 li tr pre blockquote ul ol".split(" "));
 
 /** The nodes that show a turn. */
 export class Shown {
@@ -24,10 +28,13 @@ export class Shown {
       note: h("p", { class: "note" }),
       sentence: h("p", { dir: "auto" }),
       retry: h("button", { type: "button", click: retry }, words.retry),
+      copy: h("button", { type: "button", class: "copy" }, words.copyAnswer),
     };
+    copies(parts.copy, { words, announce, text: () => this.#text });
+    parts.after = h("div", { class: "after" }, parts.copy);
     parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question);
     parts.trouble = h("div", { class: "trouble" }, parts.sentence, parts.retry);
-    parts.reply = h("div", { class: "reply" }, parts.who, parts.answer, parts.waiting, parts.note, parts.trouble);
+    parts.reply = h("div", { class: "reply" }, parts.who, parts.answer, parts.waiting, parts.note, parts.trouble, parts.after);
     this.article = h("article", { class: "turn" }, parts.you, parts.reply);
     this.answer = parts.answer;
     this.#parts = parts;
@@ -35,7 +42,7 @@ export class Shown {
   }
 
   update(turn, name) {
-    const { question, you, who, waiting, note, trouble, sentence } = this.#parts;
+    const { question, you, who, waiting, note, trouble, sentence, after } = this.#parts;
     const words = this.#words;
     const isHidden = turn.isPrivate && turn.question === null;
     const isEmpty = !turn.text.trim();
@@ -54,6 +61,7 @@ export class Shown {
     note.hidden = !note.textContent;
     trouble.hidden = turn.state !== "failed";
     sentence.textContent = turn.error || words.failed;
+    after.hidden = turn.isRunning || isEmpty;
     this.#write(turn);
   }
 
@@ -72,9 +80,23 @@ export class Shown {
   }
 }
 
-/** An answer as it is read out. */
+/** The beginning of an answer as it is read out: a line for each block, and a comma between the cells of a table. */
 export function spoken(answer) {
-  const copy = answer.cloneNode(true);
-  for (const head of copy.querySelectorAll(".code-head")) head.remove();
-  return Array.from(copy.children, (block) => block.textContent.trim()).join("\n").trim();
+  let text = "";
+  const read = (node) => {
+    if (text.length > MOST_SPOKEN) return;
+    if (node.nodeType === Node.TEXT_NODE) text += node.data;
+    else if (node.matches(".box")) text += `${node.ariaLabel} `;
+    else if (node.localName === "br") text += "\n";
+    else if (!node.matches(".code-head")) {
+      if (BLOCKS.has(node.localName)) text += "\n";
+      if (node.matches("ol > li")) text += `${node.parentNode.start + [...node.parentNode.children].indexOf(node)}. `;
+      if (node.matches("td + td, th + th")) text += ", ";
+      node.childNodes.forEach(read);
+      if (BLOCKS.has(node.localName)) text += "\n";
+    }
+  };
+  answer.childNodes.forEach(read);
+  const said = text.replace(/\s*\n\s*/g, "\n").trim();
+  return said.length > MOST_SPOKEN ? `${said.slice(0, MOST_SPOKEN).replace(/\s\S*$/, "")}…` : said;
 }
