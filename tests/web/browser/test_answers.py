@@ -183,7 +183,7 @@ def test_only_the_end_of_an_answer_is_touched_however_long_it_is(pad: Pad) -> No
 
 
 def test_a_long_answer_is_drawn_in_slices(pad: Pad) -> None:
-    """No task draws more than a slice, so that none blocks the page. Code, which is one node, may come in larger ones."""
+    """No task draws more than a slice, so that none blocks the page. Code, which is one node, may be more."""
     most = pad.run(
         """async ({ markdown, en }, shapes) => {
           const most = {};

@@ -16,7 +16,7 @@ from web.pages import FOLDER
 MOST_BYTES = 60_000
 RICH = """# Setting it up
 
-You need **three things**, and `make` does the rest. See the [handbook](https://x.example/handbook).
+You need **three things**, \\(x_1 = \\frac{1}{2}\\), and `make` does the rest. See the [handbook](https://x.example/handbook).
 
 1. Get it
 2. Start it
