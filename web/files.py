@@ -96,8 +96,9 @@ TYPES_OF_RECORDINGS = ["audio/*", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wa
 
 
 class Limits(BaseModel):
-    """How many files go with a question, and how large they may be, in bytes. 0 files: none are taken."""
+    """How long a question may be, how many files go with it, and how large they may be. 0 files: none are taken."""
 
+    characters_of_a_question: Annotated[int, Field(description="Of what is asked.", examples=[32_000])]
     files: Annotated[int, Field(examples=[10])]
     bytes_of_a_file: Annotated[int, Field(description="A larger one is not read.", examples=[20_000_000])]
     bytes_of_a_question: Annotated[int, Field(description="Of all its files together.", examples=[50_000_000])]
@@ -115,6 +116,7 @@ class Limits(BaseModel):
         limits = settings.file_limits
         types = [*TYPES, *TYPES_OF_RECORDINGS] if settings.transcribes else TYPES
         return cls(
+            characters_of_a_question=settings.max_question_characters,
             files=limits.files, bytes_of_a_file=min(limits.of_a_file, limits.of_a_turn),
             bytes_of_a_question=limits.of_a_turn, types=types,
         )  # fmt: skip
@@ -242,9 +244,9 @@ def _pieces(url: str) -> Iterator[bytes]:
 file_routes = APIRouter()
 
 
-@file_routes.get("/limits", summary="How large may files be?")
+@file_routes.get("/limits", summary="How large may questions and files be?")
 async def limits(request: Request) -> Limits:
-    """What may come with a question. Nobody needs a key for this."""
+    """What a question may be, and what may come with it. Nobody needs a key for this."""
     told: Limits = request.app.state.limits
     return told
 

@@ -21,7 +21,13 @@ from web.sessions import public_assistants
 FOLDER = Path(__file__).with_name("static")
 PAGE, WIDGET = "chat.html", "widget.js"
 DECLARATIONS = "widget.d.ts"
-_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".ts": "application/typescript"}
+_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".ts": "application/typescript",
+    ".woff2": "font/woff2",
+}
 _LOGOS = {
     ".png": "image/png",
     ".jpg": "image/jpeg",

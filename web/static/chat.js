@@ -4,11 +4,13 @@ import { Api } from "./api.js";
 import { Conversation } from "./conversation.js";
 import { h, icon } from "./dom.js";
 import { Follow } from "./follow.js";
-import { Markdown } from "./markdown.js";
 import { Draft, Memory } from "./memory.js";
+import { Shown, spoken } from "./shown.js";
 import { directionOf, wordsIn } from "./words.js";
 
 const BASE = new URL("../", import.meta.url);
+const SECONDS_TO_HEAR = 10; // until what is announced is gone from the page
+const LONGEST_QUESTION = 100_000; // characters, as long as nobody has told
 
 /** Whether there is a keyboard with a Shift key, as far as one can tell. On a phone an Enter begins a line. */
 const types = () => !matchMedia("(pointer: coarse)").matches;
@@ -56,6 +58,7 @@ class Chat {
   #limits = null; // of files, once they are known
   #handling = null; // a promise of what handles files, once there are any
   #tray = null; // of those that are to be sent
+  #falling = 0; // silent, after what was announced
   #attaching = null; // ends when what was chosen is in the tray
 
   constructor(place, options, { language, words }) {
@@ -238,6 +241,7 @@ class Chat {
       event.preventDefault();
       this.#send();
     });
+    input.addEventListener("beforeinput", (event) => this.#bound(event));
     input.addEventListener("input", () => this.#fit());
     root.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || event.isComposing || this.#parts.sure.hidden) return;
@@ -570,8 +574,12 @@ class Chat {
     this.#options.unread?.(unread, unread ? this.#words.unread(unread) : "");
   }
 
+  /** Has it read out. It does not stay: whoever looks around would find it twice. */
   #announce(text) {
-    this.#parts.live.textContent = text;
+    const { live } = this.#parts;
+    live.textContent = text;
+    clearTimeout(this.#falling);
+    this.#falling = setTimeout(() => (live.textContent = ""), SECONDS_TO_HEAR * 1000);
   }
 
   get #focused() {
@@ -582,6 +590,18 @@ class Chat {
     if (part.contains(this.#focused)) this.focus();
   }
 
+  /** Lets nothing in that is too long to be asked: laying it out could take many seconds. */
+  #bound(event) {
+    const { value, selectionStart, selectionEnd } = event.target;
+    const most = this.#limits?.characters_of_a_question ?? LONGEST_QUESTION;
+    const added = event.data ?? "";
+    const length = value.length - (selectionEnd - selectionStart) + added.length;
+    if (added.length < 2 || length <= most) return;
+    if (length <= 2 * most && [...value, ...added].length <= most) return; // of which some are two for JavaScript
+    event.preventDefault();
+    this.notice(this.#words.tooLong(most.toLocaleString(this.#language)));
+  }
+
   #fit() {
     const { input } = this.#parts;
     input.style.setProperty("height", "auto");
@@ -589,81 +609,4 @@ class Chat {
     this.#end.grew(); // it was shorter for a moment, and the conversation higher
     this.#draft.text = input.value;
   }
-}
-
-/** The nodes that show a turn. */
-class Shown {
-  #words;
-  #parts;
-  #markdown;
-  #text = null;
-  #wasRunning = null;
-  #shelf = null; // a promise of what shows files
-  #newShelf;
-
-  constructor(words, { retry, announce, drawn, shelf }) {
-    this.#words = words;
-    this.#newShelf = shelf;
-    const parts = {
-      question: h("p", { class: "said", dir: "auto" }),
-      who: h("h2", { class: "who" }),
-      answer: h("div", { class: "answer", dir: "auto" }),
-      waiting: h("p", { class: "waiting" }, h("span"), h("span"), h("span")),
-      note: h("p", { class: "note" }),
-      sentence: h("p", { dir: "auto" }),
-      retry: h("button", { type: "button", click: retry }, words.retry),
-    };
-    parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question);
-    parts.trouble = h("div", { class: "trouble" }, parts.sentence, parts.retry);
-    parts.reply = h("div", { class: "reply" }, parts.who, parts.answer, parts.waiting, parts.note, parts.trouble);
-    this.article = h("article", { class: "turn" }, parts.you, parts.reply);
-    this.answer = parts.answer;
-    this.#parts = parts;
-    this.#markdown = new Markdown(parts.answer, { words, announce, drawn });
-  }
-
-  update(turn, name) {
-    const { question, you, who, waiting, note, trouble, sentence } = this.#parts;
-    const words = this.#words;
-    const isHidden = turn.isPrivate && turn.question === null;
-    const isEmpty = !turn.text.trim();
-    you.hidden = turn.question === null;
-    if (question.textContent !== turn.question) question.textContent = turn.question;
-    question.hidden = !turn.question; // its files alone were
-    this.#showFiles(turn);
-    who.replaceChildren(...(turn.isPrivate ? [icon("lock")] : []), name);
-    this.article.classList.toggle("private", turn.isPrivate);
-    this.article.ariaBusy = turn.isRunning ? "true" : null;
-    waiting.hidden = !turn.isRunning || !isEmpty;
-    waiting.title = words.writing(name);
-    note.textContent = "";
-    if (isHidden) note.textContent = words.privateTurn;
-    else if (!turn.isRunning && !turn.error && isEmpty) note.textContent = words.noAnswer;
-    else if (turn.outcome === "stopped") note.textContent = words.stopped;
-    note.hidden = !note.textContent;
-    trouble.hidden = turn.state !== "failed";
-    sentence.textContent = turn.error || words.failed;
-    this.#write(turn);
-  }
-
-  #showFiles(turn) {
-    if (!turn.files.length) return;
-    this.#shelf ??= this.#newShelf(this.#parts.you);
-    this.#shelf.then((shelf) => shelf.show(turn)).catch(() => (this.#shelf = null));
-  }
-
-  #write({ text, isRunning }) {
-    if (text === this.#text && isRunning === this.#wasRunning) return;
-    this.#text = text;
-    this.#wasRunning = isRunning;
-    if (isRunning) this.#markdown.grow(text);
-    else this.#markdown.show(text);
-  }
-}
-
-/** An answer as it is read out. */
-function spoken(answer) {
-  const copy = answer.cloneNode(true);
-  for (const head of copy.querySelectorAll(".code-head")) head.remove();
-  return Array.from(copy.children, (block) => block.textContent.trim()).join("\n").trim();
 }

@@ -13,6 +13,44 @@ export function h(tag, given = {}, ...children) {
   return element;
 }
 
+/**
+ * What is to be known of a node before another takes its place: `kind`, without which neither is the other; `isWhole`,
+ * if what is in it is nobody else's business; and `changed`, which is called when something in it has.
+ */
+export const traits = new WeakMap();
+
+/** Makes of a node what a fresh one is, if it can be done without losing it: then it is returned, else the fresh one. */
+export function become(old, fresh) {
+  const [{ kind, isWhole, changed } = {}, { kind: wanted } = {}] = [traits.get(old), traits.get(fresh)];
+  if (old.nodeName !== fresh.nodeName || kind !== wanted) {
+    old.replaceWith(fresh);
+    return fresh;
+  }
+  if (isWhole) return old;
+  if (old.nodeType === Node.TEXT_NODE) {
+    // What is only added to stays selected.
+    if (old.data === fresh.data) return old;
+    if (fresh.data.startsWith(old.data)) old.appendData(fresh.data.slice(old.data.length));
+    else old.data = fresh.data;
+    return old;
+  }
+  const names = old.getAttributeNames();
+  if (names.join() !== fresh.getAttributeNames().join()) for (const name of names) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  let at = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    if (at) at = become(at, child).nextSibling;
+    else old.append(child);
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+  changed?.();
+  return old;
+}
+
 const SHAPES = {
   bob: "M10.5 11.5v3.2M17.5 11.5v3.2M9.5 18.6q4.5 3.8 9 0",
   fresh: "M14 5.5H8A2.5 2.5 0 0 0 5.5 8v12A2.5 2.5 0 0 0 8 22.5h12a2.5 2.5 0 0 0 2.5-2.5v-6M21 4.6l2.4 2.4-8.6 8.6-3 .6.6-3z",

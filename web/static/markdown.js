@@ -1,315 +1,183 @@
-// Markdown as nodes. The lexer only finds out what is what; every node is made here, from a short list of kinds.
+// An answer as nodes, of which only those are touched that have changed.
 
-import { copy, h } from "./dom.js";
-import { decoded } from "./entities.js";
-import { Lexer, Tokenizer } from "./vendor/marked.esm.js";
+import { become } from "./dom.js";
+import { Drawing, isBlock } from "./drawing.js";
+import { Formulas, openFormula } from "./formulas.js";
+import { headOf, joined, partsOf, redrawn, without } from "./parts.js";
 
-const PROTOCOLS = new Set(["http:", "https:", "mailto:"]);
-const DEEPEST = 24; // lists in lists in quotes; beyond, lexing takes seconds or the stack
-const LONGEST_WORD = 2000; // what has no space in it is matched in quadratic time
-const WIDE_GAP = /( {100}) +/g; // and so are spaces; more of them look no different
-const LONGEST_TITLE = 2000; // characters of a heading that is one by the line below it
+export { safeAddress } from "./drawing.js";
+
+const SLICE = 8_000; // characters that are drawn at once; the rest follows in tasks of its own
+const OPEN = 2; // blocks, items or rows at the end that may still change
 
 /** An answer in `place`, which may grow. What has not changed keeps its nodes, and so its selection. */
 export class Markdown {
   #place;
   #tools;
-  #blocks = [];
-  #links = "";
+  #formulas = new Formulas();
+  #blocks = []; // each `{ token, raw, key, node }`
+  #settled; // what is never looked at again, as long as the text only grows
+  #links = {}; // all definitions of links
+  #goal = { text: "", isWhole: true };
+  #reached = 0; // characters of it that are drawn
   #frame = 0;
-  #waiting = null;
+  #timer = 0;
   #ready = 0;
+  #done = null; // is called when all is drawn
 
   constructor(place, tools) {
     this.#place = place;
     this.#tools = tools;
+    this.#unsettle();
   }
 
   /** Shows a text that is still being written: soon, and with its loose ends tied. */
   grow(text) {
-    this.#waiting = text;
+    this.#goal = { text: even(text), isWhole: false };
     this.#frame ||= requestAnimationFrame((now) => this.#draw(now));
   }
 
-  /** Shows the whole text, now. */
+  /** Shows the whole text, now, or if it is long as much of it as takes no time. What is returned ends with the rest. */
   show(text) {
     cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#timer);
     this.#frame = 0;
-    this.#waiting = null;
-    this.#update(text);
+    this.#goal = { text: even(text), isWhole: true };
+    return new Promise((done) => {
+      this.#done?.();
+      this.#done = done;
+      this.#go();
+    });
+  }
+
+  #go() {
+    if (this.#advance()) {
+      this.#done?.();
+      this.#done = null;
+    } else this.#timer = setTimeout(() => (this.#go(), this.#tools.drawn?.()));
   }
 
   #draw(now) {
     this.#frame = 0;
-    if (this.#waiting === null) return;
-    if (now < this.#ready) {
-      this.#frame = requestAnimationFrame((later) => this.#draw(later));
+    if (this.#goal.isWhole) return;
+    let isAll = false;
+    if (now >= this.#ready) {
+      const began = performance.now();
+      isAll = this.#advance();
+      this.#tools.drawn?.();
+      this.#ready = now + 4 * (performance.now() - began); // a slow text leaves most of the time to its reader
+    }
+    if (!isAll) this.#frame = requestAnimationFrame((later) => this.#draw(later));
+  }
+
+  /** Draws another slice. True if it was the last one. */
+  #advance() {
+    const { text, isWhole } = this.#goal;
+    if (!text.startsWith(this.#settled.text)) this.#unsettle();
+    const from = Math.max(this.#reached, this.#settled.text.length);
+    const isLast = text.length <= from + SLICE;
+    const line = text.lastIndexOf("\n", from + SLICE) + 1;
+    this.#reached = isLast ? text.length : line > from ? line : from + SLICE;
+    this.#update(text.slice(0, this.#reached), isWhole && isLast);
+    return isLast;
+  }
+
+  #unsettle() {
+    // `within`: what is settled of the list or table that comes next.
+    this.#settled = { text: "", blocks: 0, links: {}, within: null };
+    this.#reached = 0;
+  }
+
+  #update(text, isWhole) {
+    const { text: above, blocks: count, links, within } = this.#settled;
+    const rest = text.slice(above.length);
+    const hidden = this.#formulas.hidden(isWhole ? rest : mended(rest));
+    const drawing = this.#drawing((within ? headOf(within) : "") + hidden, links);
+    const tokens = within ? joined(within, drawing.tokens) : drawing.tokens;
+    if (!tokens) {
+      this.#unsettle();
+      this.#update(text, isWhole);
       return;
     }
-    const began = performance.now();
-    this.#update(mended(this.#waiting));
-    const took = performance.now() - began;
-    this.#waiting = null;
-    this.#ready = now + 4 * took; // a text that is slow to draw leaves most of the time to its reader
-    this.#tools.drawn?.();
+    const blocks = tokens.filter(isBlock);
+    blocks.forEach((token, at) => this.#show(token, count + at, drawing));
+    for (const surplus of this.#blocks.splice(count + blocks.length)) surplus.node.remove();
+    this.#link(drawing);
+    this.#settle(tokens, hidden, rest);
   }
 
-  #update(text) {
-    const drawing = new Drawing(text, this.#tools);
-    const blocks = drawing.blocks();
+  #drawing(source, links) {
+    return new Drawing(source, { tools: this.#tools, formulas: this.#formulas, links });
+  }
+
+  /** Shows a block in its place, where the same one, an older form of it or another one may stand. */
+  #show(token, at, drawing) {
+    const shown = this.#blocks[at];
+    if (shown && isSame(shown.token, token)) {
+      shown.token = token;
+      return;
+    }
+    const node = shown ? redrawn(shown, token, drawing) : drawing.block(token);
+    if (!shown) this.#place.append(node);
+    this.#blocks[at] = { token, node };
+  }
+
+  /** Draws anew what names links that are defined elsewhere now, or no longer. */
+  #link(drawing) {
     const { links } = drawing;
-    const isLinkedAnew = links !== this.#links;
-    this.#links = links;
-    blocks.forEach((block, at) => {
-      const shown = this.#blocks[at];
-      if (shown?.key === block.key && !(isLinkedAnew && block.mayLink)) {
-        block.node = shown.node;
-      } else if (shown && extended(shown, block)) {
-        block.node = shown.node;
-      } else {
-        block.node = drawing.block(block.token);
-        if (shown) shown.node.replaceWith(block.node);
-        else this.#place.append(block.node);
-      }
-      this.#blocks[at] = block;
-    });
-    for (const surplus of this.#blocks.splice(blocks.length)) surplus.node.remove();
-  }
-}
-
-/** Code that only got longer keeps its node. */
-function extended(shown, block) {
-  const [before, after] = [shown.token, block.token];
-  if (before.type !== "code" || after.type !== "code" || before.lang !== after.lang) return false;
-  if (!after.text.startsWith(before.text)) return false;
-  shown.node.querySelector("code").append(after.text.slice(before.text.length));
-  return true;
-}
-
-/** Looks for the line below a heading nearby only: in a list it is looked for from every line. */
-class NearTokenizer extends Tokenizer {
-  lheading(text) {
-    const near = text.length > LONGEST_TITLE ? text.slice(0, text.lastIndexOf("\n", LONGEST_TITLE) + 1) : text;
-    return this.rules.block.lheading.test(near) ? super.lheading(text) : undefined;
-  }
-}
-
-class Drawing {
-  #lexer = new Lexer({ gfm: true, breaks: true, tokenizer: new NearTokenizer() });
-  #inline = new Map();
-  #tools;
-  #tokens;
-
-  constructor(text, tools) {
-    this.#tools = tools;
-    try {
-      if (isTooDeep(text)) throw new RangeError("too deep");
-      this.#tokens = this.#lexer.blockTokens(text.replace(/\r\n?/g, "\n"), this.#lexer.tokens);
-      // Looking into the lines is most of the work, so it is done only for blocks that are drawn anew.
-      for (const { src, tokens } of this.#lexer.inlineQueue) this.#inline.set(tokens, src);
-    } catch {
-      this.#tokens = [{ type: "plain", raw: text }];
-    }
-  }
-
-  blocks() {
-    return this.#tokens
-      .filter(({ type }) => type !== "space" && type !== "def")
-      .map((token) => ({ token, key: `${token.type} ${token.raw}`, mayLink: token.raw.includes("[") }));
-  }
-
-  /** All definitions of links. */
-  get links() {
-    return JSON.stringify(this.#lexer.tokens.links);
-  }
-
-  block(token) {
-    try {
-      return this.#block(token, 0);
-    } catch {
-      return plain(token.raw);
-    }
-  }
-
-  #block(token, depth) {
-    if (depth > 2 * DEEPEST) return plain(token.raw);
-    switch (token.type) {
-      case "paragraph":
-        return h("p", { dir: "auto" }, ...this.#lines(token, depth));
-      case "text":
-        return h("p", { dir: "auto" }, ...this.#lines(token, depth));
-      case "heading":
-        return h(`h${Math.min(token.depth + 2, 6)}`, { dir: "auto" }, ...this.#lines(token, depth));
-      case "code":
-        return this.#code(token);
-      case "blockquote":
-        return h("blockquote", { dir: "auto" }, ...this.#blocks(token.tokens, depth));
-      case "list":
-        return this.#list(token, depth);
-      case "table":
-        return this.#table(token, depth);
-      case "hr":
-        return h("hr");
-      default:
-        return plain(token.raw);
-    }
-  }
-
-  #blocks(tokens, depth) {
-    return tokens
-      .filter(({ type }) => type !== "space" && type !== "def")
-      .map((token) => this.#block(token, depth + 1));
-  }
-
-  #code({ lang, text }) {
-    const { words, announce } = this.#tools;
-    const language = decoded(lang || "").split(/\s/)[0].slice(0, 30);
-    const code = h("code", {}, text);
-    const button = h("button", { type: "button", class: "copy" }, words.copy);
-    let turning;
-    button.addEventListener("click", async () => {
-      const done = await copy(code.textContent, button);
-      button.textContent = done ? words.copied : words.notCopied;
-      announce(button.textContent);
-      clearTimeout(turning);
-      turning = setTimeout(() => (button.textContent = words.copy), 2000);
-    });
-    return h(
-      "div",
-      { class: "code" },
-      h("div", { class: "code-head" }, h("span", {}, language || words.code), button),
-      h("pre", { tabindex: "0", dir: "ltr", role: "region", "aria-label": language || words.code }, code),
+    const labels = Object.keys({ ...this.#links, ...links }).filter(
+      (label) => JSON.stringify(links[label]) !== JSON.stringify(this.#links[label]),
     );
+    this.#links = { ...links };
+    if (!labels.length) return;
+    const names = labels.map((label) => (/\s/.test(label) ? "[" : label.toLowerCase()));
+    for (const block of this.#blocks) {
+      const raw = block.token.raw.includes("[") ? block.token.raw.toLowerCase() : "";
+      if (names.some((name) => raw.includes(name))) block.node = become(block.node, drawing.anew(block.token));
+    }
   }
 
-  #list({ ordered, start, items, loose }, depth) {
-    const first = ordered && start !== 1 && Number.isSafeInteger(start) ? start : null;
-    return h(
-      ordered ? "ol" : "ul",
-      { dir: "auto", start: first },
-      ...items.map((item) => h("li", { class: item.task ? "task" : null }, ...this.#item(item, loose, depth))),
-    );
-  }
-
-  #item(item, loose, depth) {
-    return item.tokens
-      .filter(({ type }) => type !== "space" && type !== "def")
-      .flatMap((token) => {
-        if (token.type === "checkbox") return [this.#checkbox(token)];
-        if (token.type === "text" && !loose) return this.#lines(token, depth);
-        return [this.#block(token, depth + 1)];
-      });
-  }
-
-  #checkbox({ checked }) {
-    const { words } = this.#tools;
-    const label = checked ? words.done : words.open;
-    return h("span", { class: "box", role: "img", "aria-label": label }, checked ? "☑" : "☐");
-  }
-
-  #table({ header, rows, align }, depth) {
-    const cell = (tag) => (given, column) => {
-      const side = align[column] ? `to-${align[column]}` : null;
-      return h(tag, { dir: "auto", class: side }, ...this.#lines(given, depth, { inTable: true }));
+  /** Notes what cannot change any more, if the text goes on: all but the last blocks, items of a list, or rows. */
+  #settle(tokens, hidden, rest) {
+    const { text, blocks, links, within: before } = this.#settled;
+    let open = OPEN;
+    let at = tokens.length;
+    while (at > 0 && open > 0 && (partsOf(tokens[at - 1])?.length ?? 0) <= open) {
+      at--;
+      if (isBlock(tokens[at])) open -= partsOf(tokens[at])?.length ?? 1;
+    }
+    // Of the one before, parts may still be open.
+    const within = at > 0 && open > 0 ? without(tokens[--at], open) : null;
+    const whole = tokens.slice(0, at);
+    const raw = [...whole, ...(within ? [within] : [])].map((token) => token.raw).join("");
+    const fresh = raw.slice(before?.raw.length ?? 0);
+    const written = this.#formulas.written(fresh);
+    if (!fresh || !hidden.startsWith(fresh) || !rest.startsWith(written)) return;
+    this.#settled = {
+      text: text + written,
+      blocks: blocks + whole.filter(isBlock).length,
+      links: { ...definedIn(whole), ...links },
+      within,
     };
-    return h(
-      "div",
-      { class: "table", tabindex: "0", role: "region", "aria-label": this.#tools.words.table },
-      h(
-        "table",
-        {},
-        h("thead", {}, h("tr", {}, ...header.map(cell("th")))),
-        h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map(cell("td"))))),
-      ),
-    );
-  }
-
-  /** What stands in the lines of a block. */
-  #lines(block, depth, where = {}) {
-    const source = this.#inline.get(block.tokens);
-    if (source !== undefined) {
-      this.#inline.delete(block.tokens);
-      if (hasLongWord(source)) return [source];
-      this.#lexer.state.inRawBlock = false;
-      this.#lexer.state.inLink = false;
-      this.#lexer.inlineTokens(source.replace(WIDE_GAP, "$1"), block.tokens);
-    }
-    return block.tokens ? this.#inlines(block.tokens, depth, where) : [decoded(block.raw)];
-  }
-
-  #inlines(tokens, depth, where) {
-    return tokens.flatMap((token) => this.#one(token, depth + 1, where));
-  }
-
-  #one(token, depth, where) {
-    if (depth > 4 * DEEPEST) return [token.raw];
-    const within = (more) => this.#inlines(token.tokens, depth, { ...where, ...more });
-    switch (token.type) {
-      case "text":
-        return [decoded(token.raw)];
-      case "escape":
-        return [token.text];
-      case "strong":
-        return [h("strong", {}, ...within())];
-      case "em":
-        return [h("em", {}, ...within())];
-      case "del":
-        return [h("del", {}, ...within())];
-      case "codespan":
-        return [h("code", { dir: "auto" }, token.text)];
-      case "br":
-        return [h("br")];
-      case "checkbox":
-        return [this.#checkbox(token)];
-      case "link": {
-        const address = where.inLink ? null : safeAddress(token.href);
-        return address ? [link(address, within({ inLink: true }))] : within();
-      }
-      case "image": {
-        const label = decoded(token.text) || this.#tools.words.image;
-        const address = where.inLink ? null : safeAddress(token.href);
-        return address ? [link(address, [`🖼 ${label}`])] : [label];
-      }
-      case "html":
-        // Within a table nothing else breaks a line, and so models write it there.
-        if (where.inTable && /^<br\s*\/?>$/i.test(token.raw)) return [h("br")];
-        return [token.raw];
-      default:
-        return [token.raw];
-    }
   }
 }
 
-function plain(text) {
-  return h("p", { class: "plain", dir: "auto" }, text);
+function even(text) {
+  return text.includes("\r") ? text.replace(/\r\n?/g, "\n") : text;
 }
 
-function link(address, children) {
-  return h("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow ugc" }, ...children);
+function isSame(one, other) {
+  return one.type === other.type && one.raw === other.raw && one.loose === other.loose;
 }
 
-/** The address that somebody may be sent to, or null. */
-export function safeAddress(href) {
-  try {
-    const address = new URL(decoded(href));
-    return PROTOCOLS.has(address.protocol) ? address.href : null;
-  } catch {
-    return null; // a relative one, which would mean a page of ours
+/** The definitions of links in some blocks, of which the first ones count. */
+function definedIn(tokens) {
+  const links = Object.create(null);
+  for (const { type, tag, href, title, tokens: within, items } of tokens) {
+    if (type === "def") links[tag] ??= { href, title };
+    else if (within || items) Object.assign(links, { ...definedIn(within ?? items), ...links });
   }
-}
-
-function isTooDeep(text) {
-  const indents = new Set();
-  for (const [, markers] of text.matchAll(/^((?:[ \t]*(?:>|[-*+]|\d{1,9}[.)])(?=[ \t>\n]|$))+)/gm)) {
-    if ((markers.match(/>|[-*+]|\d[.)]/g) || []).length > DEEPEST) return true;
-    indents.add(markers.search(/[^ \t]/));
-    if (indents.size > DEEPEST) return true;
-  }
-  return /^[ \t]*(?:>[ \t]*){24}/m.test(text);
-}
-
-function hasLongWord(source) {
-  return source.length > LONGEST_WORD && source.split(/\s/).some((word) => word.length > LONGEST_WORD);
+  return links;
 }
 
 /** A text that breaks off anywhere, as it will probably go on: no half links, no stars that end nothing. */
@@ -322,15 +190,22 @@ export function mended(text) {
   if (open) return text.replace(/\n {0,3}[`~]{1,2}$/, "\n");
   const start = text.lastIndexOf("\n\n") + 1;
   let end = text.slice(start);
+  const formula = openFormula(end);
+  if (formula >= 0) return text.slice(0, start) + end.slice(0, formula);
   // What a line will be is not known yet.
   end = end.replace(/(^|\n) {0,3}(?:[-=*+#>]+|`{1,2}|~{1,2}|\d{1,3}[.)]?) ?$/, "$1");
   end = end.replace(/^([ \t]*(?:[-*+]|\d+[.)]) )\[[ xX]?\]?$/m, "$1");
+  end = end.replace(/(^|\n)[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?\[[^\]\n]+\]:[^\n]*$/, "$1");
   end = end.replace(/!?\[([^[\]\n]*)(?:\](?:\([^()\s]*)?)?$/, "$1");
-  if (count(end, "`") % 2) return text.slice(0, start) + (end.endsWith("`") ? end.slice(0, -1) : `${end}\``);
-  const isOpen = count(end, "*") % 2 || count(end, "**") % 2;
+  end = end.replace(/<\/?(?:s(?:u[bp]?)?|b(?:r ?\/?)?)?$/i, "");
+  const plain = new Formulas().hidden(end); // in which stars and ticks of formulas do not count
+  if (count(plain, "`") % 2) return text.slice(0, start) + (end.endsWith("`") ? end.slice(0, -1) : `${end}\``);
+  const isOpen = count(plain, "*") % 2 || count(plain, "**") % 2;
   if (isOpen) end = end.replace(/(^|[^*])\*{1,3}$/, "$1");
-  if (count(end, "**") % 2) end = /\s$/.test(end) ? `${end.trimEnd()}**` : `${end}**`;
-  return text.slice(0, start) + end;
+  const isBold = count(new Formulas().hidden(end), "**") % 2;
+  if (isBold) end = /\s$/.test(end) ? `${end.trimEnd()}**` : `${end}**`;
+  const [, tag] = /<(su[bp])>[^<\n]*$/i.exec(end.slice(-100)) ?? [];
+  return text.slice(0, start) + (tag ? `${end}</${tag}>` : end);
 }
 
 function count(text, what) {

@@ -271,17 +271,18 @@
     }
 
     async function load() {
-      const [module, css, chosen] = await Promise.all([
+      const styled = async (name) => {
+        const reply = await fetch(new URL(`static/${name}`, base), { credentials: "omit" });
+        if (!reply.ok) throw new Error(`${name}: ${reply.status}`);
+        return new CSSStyleSheet().replace(await reply.text());
+      };
+      const [module, chosen, ...looks] = await Promise.all([
         import(new URL("static/chat.js", base)),
-        fetch(new URL("static/chat.css", base), { credentials: "omit" }).then((reply) => {
-          if (!reply.ok) throw new Error(`chat.css: ${reply.status}`);
-          return reply.text();
-        }),
         choose(),
+        styled("chat.css"),
+        styled("answer.css"),
       ]);
-      const look = new CSSStyleSheet();
-      look.replaceSync(css);
-      root.adoptedStyleSheets = [look, sheet];
+      root.adoptedStyleSheets = [...looks, sheet];
       const called = options.title || chosen.assistant || "Bob";
       for (const each of [panel, launch]) each.setAttribute("aria-label", called);
       const unread = (count, label) => {

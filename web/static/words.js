@@ -37,6 +37,8 @@ export const en = {
   noStorage: "This browser stores nothing: reloading ends the conversation.",
   attach: "Attach files",
   filesGone: "The files are not at hand any more: please attach them again.",
+  copyAnswer: "Copy answer",
+  tooLong: (most) => `A question may have ${most} characters at most: nothing was inserted.`,
   copy: "Copy",
   copied: "Copied",
   notCopied: "Not copied",
@@ -78,7 +80,7 @@ export async function wordsIn(wanted, texts = {}) {
 
 /** Words with parts, such as `{name}`. Where there are two parts, `{size}` is the second. */
 export const WITH_PARTS = new Set(
-  `hello placeholder writing busy again unreachable unread attached remove removed save tooMany tooLarge
+  `hello placeholder writing busy again unreachable unread attached remove removed save tooLong tooMany tooLarge
   tooLargeTogether unreadable notRead noFile`.split(/\s+/),
 );
 

@@ -15,6 +15,7 @@ from tests.web.browser.conftest import Pad
 
 READERS = {
     "an answer": "(text) => view().show(text)",
+    "formulas": "(text) => formulas.hidden(text)",
     "the end of what breaks off": "(text) => markdown.mended(text)",
     "an address": "(text) => markdown.safeAddress(text)",
     "an address on the web": "(text) => markdown.safeAddress(`https://${text}`)",
@@ -38,7 +39,8 @@ READERS = {
 MARKDOWN = (
     "\n\n", "\n ", "\n    ", "- a\n", "  - a\n", "1. a\n", "> a\n", "> ", "- [ ", "[ ]", "[a]: ", "[a]: b\n", "[a](",
     "a  \n", "-\n", "=\n", "<a ", "<a>", "<br", "<div>\n", "</", "<!--", "a@b.", "a.", "http://", "www.", "*a _b ",
-    "`a ``b ", "~~a ", "__", "(", "+ ", "'",
+    "`a ``b ", "~~a ", "__", "(", "+ ", "'", "$", "$$", "$a$ ", "\\(",
+    "\\[a\n", "\\(a\\)", "\\begin{align}", "**\u201c\u597d", "<sub>",
 )  # fmt: skip
 PIECES = (*OF_ALL_PLATFORMS, *MARKDOWN)
 BEFORE = ("", "a", "# ", "- ", "> a", "[a](")
@@ -55,6 +57,7 @@ SHAPES = [
 LOOK = """
 async ({ markdown, en, languageOf, decoded, firstCharacters, place }, { shapes, length, longest, tries: most }) => {
   const api = await import("/static/api.js");
+  const formulas = new (await import("/static/formulas.js")).Formulas();
   const view = () => {
     place.replaceChildren();
     return new markdown.Markdown(place, { words: en, announce() {} });

@@ -14,8 +14,8 @@ from tests.web.browser.conftest import Chat, Pad, Visitor
 from tests.web.browser.test_widget import embedded, open_it
 from web.pages import FOLDER
 
-MOST_BYTES = 55_000  # with an API for scripts of the page, drafts, titles and three ways back
-MOST_REQUESTS = 15
+MOST_BYTES = 70_000
+MOST_REQUESTS = 22
 RICH = """# Setting it up
 
 You need **three things**, and `make` does the rest. See the [handbook](https://x.example/handbook).

@@ -9,10 +9,10 @@ from tests.web.browser.conftest import Pad
 
 # A node as text: its tag with what matters of its attributes, and what is in it.
 DRAW = """
-({ markdown, words, en, place }, { text, mend }) => {
+async ({ markdown, words, en, place }, { text, mend }) => {
   const tools = { words: en, announce() {} };
   place.replaceChildren();
-  new markdown.Markdown(place, tools).show(mend ? markdown.mended(text) : text);
+  await new markdown.Markdown(place, tools).show(mend ? markdown.mended(text) : text);
   const told = (node) => {
     if (node.nodeType === Node.TEXT_NODE) return node.data;
     const tag = node.localName;
@@ -44,7 +44,14 @@ CASES = {
     "a bare link": ("see https://x.example/a?b=1&c=2.", "<p>see <a https://x.example/a?b=1&c=2>https://x.example/a?b=1&c=2</>.</>"),
     "an address of mail": ("<a@x.example>", "<p><a mailto:a@x.example>a@x.example</></>"),
     "a reference": ("[a][1]\n\n[1]: https://x.example/", "<p><a https://x.example/>a</></>"),
-    "a relative link is its text": ("[a](/admin) [b](#c) [d](e.html)", "<p>a b d</>"),
+    "a relative link is the website's": (
+        "[a](/admin) [b](#c) [d](e.html)",
+        "<p><a http://bob.test/admin>a</> <a http://bob.test/#c>b</> <a http://bob.test/e.html>d</></>",
+    ),
+    "what looks relative and leads elsewhere": (
+        r"[a](//x.example/) [b](\\\\x.example) [c](/\\x.example) [d]()",
+        "<p>a b c d</>",
+    ),
     "an image is a link": ("![a cat](https://x.example/c.png)", "<p><a https://x.example/c.png>🖼 a cat</></>"),
     "an image without words": ("![](https://x.example/c.png)", "<p><a https://x.example/c.png>🖼 Image</></>"),
     "an image in a link": ("[![a](https://x.example/c.png)](https://x.example/)", "<p><a https://x.example/>a</></>"),
@@ -161,11 +168,11 @@ def test_nothing_that_is_nested_or_repeated_hangs_or_breaks_the_page(pad: Pad, p
     for bomb in (text, "Hello\n\n" + text + "a"):
         with pad.working() as work:
             result = pad.run(
-                """({ markdown, en, place }, text) => {
+                """async ({ markdown, en, place }, text) => {
                   place.replaceChildren();
                   const view = new markdown.Markdown(place, { words: en, announce() {} });
-                  view.show(markdown.mended(text));
-                  view.show(text);
+                  await view.show(markdown.mended(text));
+                  await view.show(text);
                   return place.textContent.length;
                 }""",
                 bomb,
@@ -201,16 +208,16 @@ def test_a_long_answer_stays_fluid_while_it_grows(pad: Pad) -> None:
     paragraph = (
         "Some **bold** text with `code`, a [link](https://x.example/y), _more_ and so on, for a line or two.\n\n"
     )
-    draw = """({ markdown, en, place }, { text, piece, anew }) => {
+    draw = """async ({ markdown, en, place }, { text, piece, anew }) => {
       const begin = () => {
         place.replaceChildren();
         window.view = new markdown.Markdown(place, { words: en, announce() {} });
       };
       begin();
-      view.show(text);
+      await view.show(text);
       for (let count = 0; count < 20; count++) {
         if (anew) begin();
-        view.show(markdown.mended(text += piece));
+        await view.show(markdown.mended(text += piece));
       }
     }"""
     given = {"text": paragraph * 1000, "piece": "and *more*\n\n"}
@@ -237,13 +244,16 @@ def test_characters_are_counted_as_python_counts_them(pad: Pad, count: int) -> N
 
 def test_the_page_shows_the_words_of_an_answer_in_the_order_that_slack_and_discord_do(pad: Pad) -> None:
     shown = pad.run(
-        """({ markdown, en, place }, texts) => texts.map((text) => {
-          const tools = { words: en, announce() {} };
-          place.replaceChildren();
-          new markdown.Markdown(place, tools).show(text);
-          for (const each of place.querySelectorAll(".code-head, .box")) each.remove();
-          return place.innerText;
-        })""",
+        """async ({ markdown, en, place }, texts) => {
+          const shown = [];
+          for (const text of texts) {
+            place.replaceChildren();
+            await new markdown.Markdown(place, { words: en, announce() {} }).show(text);
+            for (const each of place.querySelectorAll(".code-head, .box")) each.remove();
+            shown.push(place.innerText);
+          }
+          return shown;
+        }""",
         [text for text, _ in CORPUS.values()],
     )
     seen = {case: words_of(text) for case, text in zip(CORPUS, shown, strict=True)}

@@ -85,6 +85,10 @@ NASTY = [
     "&#60;img src=x onerror=canary(1)&#62;",
     "**<b onmouseover=canary(1)>x**</b>",
     "[<img src=x onerror=canary(1)>](https://x.example/)",
+    "<sub onclick=canary(1)>x</sub> <sup><img src=x onerror=canary(1)></sup>",
+    r"\(\href{javascript:canary(1)}{x}\) $\url{javascript:canary(1)}=x$",
+    r"\[ \text{<img src=x onerror=canary(1)>} = \class{code}{x} \] $$\style{position:fixed}{x}=1$$",
+    "[a](tel:1) [a](/admin) [a](javascript:/canary(1))",
     "{{constructor.constructor('canary(1)')()}} ${canary(1)} <%= canary(1) %>",
     "__proto__ constructor [__proto__] [constructor]\n\n[__proto__]: javascript:canary(1)",
     "www.evil.example javascript:canary(1) https://evil.example/<script>canary(1)</script>",
@@ -94,13 +98,14 @@ NASTY = [
 # Every node of the conversation, and what is wrong with it.
 WRONG = """
 const TAGS = new Set(`article div h2 h3 h4 h5 h6 p span button a strong em del code pre br hr ul ol li blockquote table
-  thead tbody tr th td svg path`.split(/\\s+/));
+  thead tbody tr th td sub sup svg path`.split(/\\s+/));
 const ATTRIBUTES = new Set(`class dir role aria-label aria-hidden aria-busy tabindex type hidden title start href target
   rel viewBox d`.split(/\\s+/));
-const wrong = (place) => [...place.querySelectorAll("*")].flatMap((node) => [
+const isMath = (node) => node.namespaceURI === "http://www.w3.org/1998/Math/MathML"; // of which another test tells
+const wrong = (place) => [...place.querySelectorAll("*")].filter((node) => !isMath(node)).flatMap((node) => [
   ...(TAGS.has(node.localName) ? [] : [node.localName]),
   ...[...node.attributes].filter(({ name }) => !ATTRIBUTES.has(name)).map(({ name }) => `${node.localName} ${name}`),
-  ...(node.localName === "a" && !/^(https?:\\/\\/|mailto:)/.test(node.getAttribute("href")) ? [node.outerHTML] : []),
+  ...(node.localName === "a" && !/^(https?:\\/\\/|mailto:|tel:)/.test(node.getAttribute("href")) ? [node.href] : []),
   ...(node.localName === "a" && node.getAttribute("rel") !== "noopener noreferrer nofollow ugc" ? ["rel"] : []),
   ...(node.title && node.localName !== "p" ? [node.title] : []),
 ]);

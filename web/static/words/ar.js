@@ -67,4 +67,6 @@ export default {
   newTitle: "عنوان المحادثة",
   untitled: "محادثة",
   noneFound: "لا توجد أي محادثة.",
+  copyAnswer: "نسخ الإجابة",
+  tooLong: (most) => `يجوز أن يكون السؤال ${most} حرفًا على الأكثر: لم يُدرج شيء.`,
 };

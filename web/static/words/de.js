@@ -47,6 +47,8 @@ export default {
   filesGone: "Die Dateien sind nicht mehr zur Hand: Bitte häng sie noch einmal an.",
   notRead: (why) => `Nicht gelesen: ${why}`,
   noFile: (name) => `${name} konnte nicht geladen werden.`,
+  copyAnswer: "Antwort kopieren",
+  tooLong: (most) => `Eine Frage darf höchstens ${most} Zeichen haben: Es wurde nichts eingefügt.`,
   copy: "Kopieren",
   copied: "Kopiert",
   notCopied: "Nicht kopiert",

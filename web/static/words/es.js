@@ -47,6 +47,8 @@ export default {
   filesGone: "Los archivos ya no están disponibles: adjúntalos de nuevo.",
   notRead: (why) => `No leído: ${why}`,
   noFile: (name) => `No se pudo cargar ${name}.`,
+  copyAnswer: "Copiar respuesta",
+  tooLong: (most) => `Una pregunta puede tener como máximo ${most} caracteres: no se ha insertado nada.`,
   copy: "Copiar",
   copied: "Copiado",
   notCopied: "No copiado",

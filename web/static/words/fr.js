@@ -47,6 +47,8 @@ export default {
   filesGone: "Les fichiers ne sont plus disponibles : veuillez les joindre à nouveau.",
   notRead: (why) => `Non lu : ${why}`,
   noFile: (name) => `${name} n’a pas pu être chargé.`,
+  copyAnswer: "Copier la réponse",
+  tooLong: (most) => `Une question peut avoir ${most} caractères au plus : rien n’a été inséré.`,
   copy: "Copier",
   copied: "Copié",
   notCopied: "Non copié",

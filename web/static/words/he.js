@@ -67,4 +67,6 @@ export default {
   newTitle: "כותרת השיחה",
   untitled: "שיחה",
   noneFound: "אין אף שיחה.",
+  copyAnswer: "העתקת התשובה",
+  tooLong: (most) => `שאלה יכולה להכיל לכל היותר ${most} תווים: לא הוכנס דבר.`,
 };

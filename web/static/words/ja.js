@@ -47,6 +47,8 @@ export default {
   filesGone: "ファイルはもう手元にありません。もう一度添付してください。",
   notRead: (why) => `読み取れませんでした: ${why}`,
   noFile: (name) => `${name} を読み込めませんでした。`,
+  copyAnswer: "回答をコピー",
+  tooLong: (most) => `質問は最大 ${most} 文字です。何も挿入されませんでした。`,
   copy: "コピー",
   copied: "コピーしました",
   notCopied: "コピーできませんでした",

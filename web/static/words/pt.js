@@ -47,6 +47,8 @@ export default {
   filesGone: "Os arquivos não estão mais disponíveis: anexe-os de novo.",
   notRead: (why) => `Não lido: ${why}`,
   noFile: (name) => `Não foi possível carregar ${name}.`,
+  copyAnswer: "Copiar resposta",
+  tooLong: (most) => `Uma pergunta pode ter no máximo ${most} caracteres: nada foi inserido.`,
   copy: "Copiar",
   copied: "Copiado",
   notCopied: "Não copiado",

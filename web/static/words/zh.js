@@ -67,4 +67,6 @@ export default {
   newTitle: "对话标题",
   untitled: "对话",
   noneFound: "没有对话。",
+  copyAnswer: "复制回答",
+  tooLong: (most) => `一个问题最多 ${most} 个字符：未插入任何内容。`,
 };
