@@ -56,7 +56,11 @@ class AskBody(BaseModel):
     session_id: Annotated[Printable, Field(min_length=1, max_length=200, examples=["12345"])]
     user_input: Annotated[
         str,  # the core says what is wrong with one that is blank
-        Field(description="May be left out where files come along.", examples=["Hello, how are you?"]),
+        Field(
+            min_length=0,  # with no length at all pydantic lets halves of characters pass
+            description="May be left out where files come along.",
+            examples=["Hello, how are you?"],
+        ),
     ] = ""
     time_zone: Annotated[
         str | None,

@@ -30,6 +30,7 @@ class Upstream(asyncio.Protocol):
         self._at_once = at_once
         self._received = bytearray()
         self._awaited = 0  # bytes, before it is looked at again
+        self._left_out = 0  # bytes of these that are not kept: who copies files has no time for other questions
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,18 +42,23 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if len(self._received) < self._awaited:
+        if len(self._received) + self._left_out < self._awaited:
+            surplus = len(self._received) - 2 * LOOKED_AT
+            if surplus > LOOKED_AT:
+                del self._received[LOOKED_AT : LOOKED_AT + surplus]
+                self._left_out += surplus
             return
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
             head = bytes(self._received[:end]).lower()
             start = head.find(b"content-length:")
             length = int(head[start + 15 :].split(b"\r\n", 1)[0]) if start >= 0 else 0
             self._awaited = end + 4 + length
-            if len(self._received) < self._awaited:
+            if len(self._received) + self._left_out < self._awaited:
                 return
-            body = bytes(self._received[end + 4 : self._awaited])
-            del self._received[: self._awaited]
-            self._awaited = 0
+            kept = self._awaited - self._left_out
+            body = bytes(self._received[end + 4 : kept])
+            del self._received[:kept]
+            self._awaited = self._left_out = 0
             self._answer(head.split(b"\r\n", 1)[0], body[:LOOKED_AT] + body[-LOOKED_AT:])
 
     def _answer(self, line: bytes, body: bytes) -> None:
