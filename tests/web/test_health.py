@@ -129,7 +129,9 @@ FILES = {
     if path.suffix in (".js", ".css") and path.name != "widget.js"
 }
 # What scripts fetch when it is needed: a language, and what sends files, draws formulas and colours code.
-LAZY = {f"/static/{name}.js" for name in ("files", "list", "math", "colours", "vendor/temml.esm", "vendor/highlight.esm")}
+LAZY = {
+    f"/static/{name}.js" for name in ("files", "list", "math", "colours", "vendor/temml.esm", "vendor/highlight.esm")
+}
 ON_DEMAND = LAZY | {path for path in FILES if path.startswith("/static/words/")}
 SERVED = {
     "/chat": "text/html", "/widget.js": "text/javascript", "/widget.d.ts": "application/typescript", **FILES,

@@ -44,7 +44,6 @@ export default {
   tooLarge: (name, size) => `${name} أكبر من ${size}.`,
   tooLargeTogether: (size) => `هذه الملفات معًا أكبر من ${size}.`,
   unreadable: (name) => `لا يمكن فتح ${name} على هذا الجهاز.`,
-  wordsWithFiles: "اكتب من فضلك سؤالًا مع الملفات.",
   filesGone: "لم تعد الملفات متاحة: أرفقها من جديد من فضلك.",
   notRead: (why) => `لم يُقرأ: ${why}`,
   noFile: (name) => `تعذّر تحميل ${name}.`,

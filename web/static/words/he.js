@@ -44,7 +44,6 @@ export default {
   tooLarge: (name, size) => `${name} גדול מ־${size}.`,
   tooLargeTogether: (size) => `הקבצים האלה יחד גדולים מ־${size}.`,
   unreadable: (name) => `אי אפשר לפתוח את ${name} במכשיר הזה.`,
-  wordsWithFiles: "נא לכתוב שאלה שתלווה את הקבצים.",
   filesGone: "הקבצים כבר אינם זמינים: נא לצרף אותם שוב.",
   notRead: (why) => `לא נקרא: ${why}`,
   noFile: (name) => `לא ניתן היה לטעון את ${name}.`,

@@ -44,7 +44,6 @@ export default {
   tooLarge: (name, size) => `${name} 超过 ${size}。`,
   tooLargeTogether: (size) => `这些文件总共超过 ${size}。`,
   unreadable: (name) => `此设备无法打开 ${name}。`,
-  wordsWithFiles: "请写一个与文件相关的问题。",
   filesGone: "文件已不可用，请重新添加。",
   notRead: (why) => `未能读取：${why}`,
   noFile: (name) => `无法加载 ${name}。`,
