@@ -48,6 +48,12 @@ export class Api {
     await this.#call(`turns/${encodeURIComponent(turn)}/stop`, { method: "POST" });
   }
 
+  /** What somebody thinks of an answer: whether it is `good`, and in `words` why, or none. */
+  async rate(turn, thumb) {
+    const body = { headers: { "Content-Type": "application/json" }, body: JSON.stringify(thumb) };
+    await this.#call(`turns/${encodeURIComponent(turn)}/feedback`, { method: "PUT", ...body });
+  }
+
   /** How many files may come with a question, how large, and of what types. */
   async limits() {
     const reply = await fetch(new URL("limits", this.#base), { signal: AbortSignal.timeout(PATIENCE) });

@@ -395,6 +395,12 @@ class Chat {
     this.#end.toEnd();
   }
 
+  async #rate(turn, thumb) {
+    await this.#conversation.rate(turn, thumb);
+    const { question, text } = turn;
+    this.#options.on?.("feedback", { question, text, good: thumb.good, words: thumb.words ?? null });
+  }
+
   #begin() {
     this.#keep();
     const left = this.#conversation.begin();
@@ -539,6 +545,7 @@ class Chat {
           this.#end.grew();
         },
         shelf: async (place) => (await this.#files()).shelf(place),
+        rate: (thumb) => this.#rate(turn, thumb),
       });
       this.#shown.set(turn, shown);
     }

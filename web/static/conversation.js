@@ -170,6 +170,11 @@ export class Conversation {
     return this.#api.file(this.#session, id);
   }
 
+  /** Tells Bob what somebody thinks of an answer. */
+  rate(turn, thumb) {
+    return this.#api.rate(turn.id, thumb);
+  }
+
   stop() {
     for (const turn of this.turns.filter(({ isRunning }) => isRunning)) {
       turn.stopping = true;

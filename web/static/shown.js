@@ -3,6 +3,7 @@
 import { h, icon } from "./dom.js";
 import { copies } from "./drawing.js";
 import { Markdown } from "./markdown.js";
+import { Thumbs } from "./thumbs.js";
 
 const MOST_SPOKEN = 1000; // characters of an answer that are read out unasked
 const BLOCKS = new Set("p h3 h4 h5 h6 li tr pre blockquote ul ol".split(" "));
@@ -17,7 +18,7 @@ export class Shown {
   #shelf = null; // a promise of what shows files
   #newShelf;
 
-  constructor(words, { retry, announce, drawn, shelf }) {
+  constructor(words, { retry, announce, drawn, shelf, rate }) {
     this.#words = words;
     this.#newShelf = shelf;
     const parts = {
@@ -31,7 +32,9 @@ export class Shown {
       copy: h("button", { type: "button", class: "copy" }, words.copyAnswer),
     };
     copies(parts.copy, { words, announce, text: () => this.#text });
-    parts.after = h("div", { class: "after" }, parts.copy);
+    const thumbs = new Thumbs({ words, announce, rate });
+    parts.thumbs = thumbs.buttons;
+    parts.after = h("div", { class: "after" }, parts.copy, ...parts.thumbs, thumbs.form);
     parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question);
     parts.trouble = h("div", { class: "trouble" }, parts.sentence, parts.retry);
     parts.reply = h("div", { class: "reply" }, parts.who, parts.answer, parts.waiting, parts.note, parts.trouble, parts.after);
@@ -42,7 +45,7 @@ export class Shown {
   }
 
   update(turn, name) {
-    const { question, you, who, waiting, note, trouble, sentence, after } = this.#parts;
+    const { question, you, who, waiting, note, trouble, sentence, after, thumbs } = this.#parts;
     const words = this.#words;
     const isHidden = turn.isPrivate && turn.question === null;
     const isEmpty = !turn.text.trim();
@@ -63,6 +66,7 @@ export class Shown {
     trouble.hidden = turn.state !== "failed";
     sentence.textContent = turn.error || words.failed;
     after.hidden = turn.isRunning || isEmpty;
+    for (const thumb of thumbs) thumb.hidden = !turn.id; // Bob does not say whose turn a private one is
     this.#write(turn);
   }
 

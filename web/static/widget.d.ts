@@ -10,6 +10,8 @@ export interface BobEvents {
   question: { text: string };
   /** `question` is null where the browser does not know it any more, as after a reload of a private one. */
   answer: { question: string | null; text: string; assistant: string; isStopped: boolean };
+  /** Somebody says what an answer was worth; once more with words, where they say why. */
+  feedback: { question: string | null; text: string; good: boolean; words: string | null };
   /** There is no answer. `question` is null where there was none, since the chat could not be loaded. */
   error: { question: string | null; message: string };
 }
