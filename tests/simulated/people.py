@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 
-from bots.shared.controls import NOT_NOW, NOTHING_TO_RESET, NOTHING_TO_STOP, STOPPED, WAS_RESET
+from bots.shared.controls import NOT_NOW, NOTHING_TO_RESET, NOTHING_TO_STOP, STOPPED, UNLOCKED, WAS_RESET
 from tests.acceptance.chaos import talks
 from tests.acceptance.chaos.answers import answer_in, is_apology
 from tests.acceptance.chaos.talks import Crowd, Event, Site, Talk
@@ -43,6 +43,7 @@ SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_ACT = 60.0
 SECONDS_TO_HEAR_OF_AN_EDIT, SECONDS_TO_HEAR_OF_A_DELETION = 0.5, 45.0  # which is a control that others hear of later
 SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW}
+IS_UNLOCKED = f"Private-Bob{UNLOCKED.partition('{name}')[2].partition('{')[0]}"
 MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
 FILES_NOT_SEEN = re.compile(r"\A_I have not seen: [^\n]*_\s+")
 CIRCLE = "private"
@@ -298,7 +299,7 @@ class SlackTalk(Doing, talks.SlackTalk):
 
     async def unlock(self) -> bool:
         command = self._slack.slash(self._user, self._channel, "/bob", "unlock")
-        self.is_unlocked = await self._confirms(command, {"password": {"typed": PASSWORD}}, "answers you here")
+        self.is_unlocked = await self._confirms(command, {"password": {"typed": PASSWORD}}, IS_UNLOCKED)
         return self.is_unlocked
 
     async def _confirms(self, begun: Any, values: Any, told: str) -> bool:
@@ -374,7 +375,7 @@ class DiscordTalk(Doing, talks.DiscordTalk):
             await window
             if window.modal is not None:
                 sent = self._discord.submits(self._user, window, {"password": PASSWORD})
-                self.is_unlocked = await self._reads(sent, "answers you here")
+                self.is_unlocked = await self._reads(sent, IS_UNLOCKED)
         return self.is_unlocked
 
     async def _is_told(self, command: str, sentence: str) -> bool:

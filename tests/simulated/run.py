@@ -30,8 +30,10 @@ from tests.simulated.world import KEY_OF_PEOPLE, TraceOfLogs, World, task_of
 MOST_SECONDS_OF_A_STORM = 240.0  # however few were answered in it
 SECONDS_TO_COME_TO_REST = 300.0
 MOST_COLLECTIONS = 5
-SECONDS_TO_FORGET = 5.0  # what is in memory of turns that are closed
+SECONDS_TO_FORGET = 5.0  # what is in memory of turns, once all are closed
+SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_ERASE = 450.0  # once no response can end there any more, which is after 300
+OPEN_TURNS = "SELECT question, outcome, lease_owner FROM turn WHERE closed_at IS NULL"
 
 
 WORLDS: weakref.WeakSet[World] = weakref.WeakSet()
@@ -195,6 +197,7 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
             talking.result()  # raises what went wrong with people
         history = History(people.sessions_of(world, crowd.talks))
         talking.cancel()
+    await _until_all_is_closed(world)
     await asyncio.sleep(SECONDS_TO_FORGET)
     history.remarks += world.what_is_left_at_rest()
     if plan.erases and "clock" not in plan.kinds:
@@ -217,6 +220,18 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
     result.turns, result.kills, result.findings = crowd.asked - len(crowd.open), world.kills, check(history)
 
 
+async def _until_all_is_closed(world: World) -> None:
+    """Come back once no turn is open, or after SECONDS_TO_COME_TO_REST; `_what_leaks` tells of what is open then.
+
+    That takes longer than until everybody has read an answer: what was taken back has nobody who waits for it, and
+    what is left of an answer is changed and deleted as fast as the rates of a platform allow, which after many kills
+    is seconds.
+    """
+    ends = world.loop.time() + SECONDS_TO_COME_TO_REST
+    while world.ledger(OPEN_TURNS) and world.loop.time() < ends:
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+
 def _is_excused(event: Event, crowd: people.People) -> bool:
     return any(event.question in talk.excuses for talk in crowd.talks if isinstance(talk, people.Doing))
 
@@ -225,7 +240,7 @@ def _what_leaks(world: World) -> list[str]:
     """What is left in the database once all is answered."""
     kept = "SELECT count(*) FROM attachment_piece WHERE attachment_id NOT IN (SELECT id FROM attachment)"
     ((pieces,),) = world.ledger(kept)
-    left = world.ledger("SELECT question, outcome, lease_owner FROM turn WHERE closed_at IS NULL")
+    left = world.ledger(OPEN_TURNS)
     return [f"the turn {question!r} ({outcome}) is still open" for question, outcome, _ in left] + [
         f"{pieces} pieces are left of files that nobody knows"
     ] * bool(pieces)

@@ -44,6 +44,7 @@ MOST_DEATHS_OF_POISON = 12  # two beside others, and five that count in full, an
 SECONDS_ON_THE_WAY = 0.02
 SECONDS_TO_BE_CANCELLED = 5.0
 CHATS = ("slack", "discord")
+PLATFORMS = ("openai", *CHATS)
 EMPTY_AT_REST: Mapping[str, Sequence[str]] = {
     "Chat": ("_accepting",),
     "Answering": ("in_hand",),
@@ -436,5 +437,7 @@ class TraceOfLogs(logging.Handler):
         if record.msg == LEASE_IS_LOST and not is_known:
             self._world.remarks.append(f"{HOST.get().name} lost a lease at {self._world.loop.time():.6f} for no reason")
         is_cut_off = record.exc_info and record.exc_info[0] is asyncio.CancelledError  # as it ends; it is not printed
+        if HOST.get().name in PLATFORMS and record.exc_info and isinstance(record.exc_info[1], ConnectionError):
+            return  # of a request whose sender died while it was read
         if (record.exc_info and not is_cut_off) or record.levelno >= logging.CRITICAL:
             self._world.remarks.append(f"{HOST.get().name} logs {record.getMessage()} {record.exc_info}")
