@@ -16,11 +16,12 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
+from bots.shared.asked_again import OFFER
 from bots.shared.controls import NOT_NOW, NOTHING_TO_RESET, NOTHING_TO_STOP, STOPPED, UNLOCKED, WAS_RESET
 from tests.acceptance.chaos import talks
 from tests.acceptance.chaos.answers import answer_in, is_apology
@@ -39,10 +40,11 @@ SHARE_OF_PRIVATE_QUESTIONS = 0.15
 SHARE_TAKEN_BACK, SHARE_STOPPED, SHARE_CHANGED = 0.03, 0.02, 0.05
 SHARE_OF_RESETS, SHARE_OF_FORGETTING, SHARE_OF_UNLOCKS = 0.05, 0.03, 0.1
 SHARE_WITH_FILES, SHARE_THAT_WANTS_FILES = 0.15, 0.15
+SHARE_IN_LINES, MOST_LINES, MOST_SECONDS_BETWEEN_LINES = 0.4, 3, 1.0
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_ACT = 60.0
 SECONDS_TO_HEAR_OF_AN_EDIT, SECONDS_TO_HEAR_OF_A_DELETION = 0.5, 45.0  # which is a control that others hear of later
-SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW}
+SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW, str(OFFER)}
 IS_UNLOCKED = f"Private-Bob{UNLOCKED.partition('{name}')[2].partition('{')[0]}"
 MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
 FILES_NOT_SEEN = re.compile(r"\A_I have not seen: [^\n]*_\s+")
@@ -60,6 +62,10 @@ class Doing(Talk):
     rng: random.Random
     sent: dict[str, str] | None = None
     """The names of the files that were sent, by their questions. None: nobody sends any."""
+    lines_with: Callable[[str], Collection[str]] = staticmethod(lambda mark: ())
+    """The marks of what is stored as lines of one question with this one."""
+    joins_lines = False
+    """Whether what is said in a row is one question."""
 
     def begin(self, rng: random.Random) -> None:
         """Nothing was done yet."""
@@ -133,15 +139,34 @@ class Doing(Talk):
 
     def _is_settled(self, event: Event) -> bool:
         texts = self.shown()
-        answered = {answer.question for answer in map(answer_in, texts) if answer}
+        answered = {line for answer in map(answer_in, texts) if answer for line in answer.lines}
         if event.question in answered or self.changed.get(event.question) in answered:
             return True
         marks = [each.question for each in self.events if self.changed.get(each.question) not in answered]
         without = [mark for mark in marks if mark not in answered]
-        return event.question in without[: sum(map(is_apology, texts))]
+        for _ in filter(is_apology, texts):
+            its = self.together(without[0]) if without else ()
+            if event.question in its:
+                return True
+            without = [mark for mark in without if mark not in its]
+        return False
+
+    def together(self, mark: str) -> set[str]:
+        """The marks of what was stored as lines of one question with this one, or with what it was changed into."""
+        marks = {mark, *([self.changed[mark]] if mark in self.changed else [])}
+        if not self.joins_lines:
+            return marks
+        stored = marks.union(*map(self.lines_with, marks))
+        return stored | {before for before, later in self.changed.items() if later in stored}
+
+    def may_take_back(self, event: Event) -> bool:
+        """Not a line with a password: nobody could say whose the others are then."""
+        return not (self.joins_lines and self.circles[event.question] == CIRCLE)
 
     def _right_apologies(self, world: World, event: Event, mark: str) -> Iterator[str]:
-        deaths = DEATHS_TO_BE_GIVEN_UP if mark == world.model.poisonous else world.deaths[mark]
+        lines = self.together(mark)
+        is_poisonous = world.model.poisonous in lines
+        deaths = DEATHS_TO_BE_GIVEN_UP if is_poisonous else sum(world.deaths[each] for each in lines)
         return world.troubles.right_apologies(
             mark,
             deaths=deaths,
@@ -164,7 +189,8 @@ class Doing(Talk):
             before += [self.changed[each] for each in before if each in self.changed]
             asked = Asked(mark, event.said_at, self.circles.get(mark, PUBLIC), event.answered_at, before=before)
             asked.excuse = self.excuses.get(mark, "")
-            marks = [mark, *([self.changed[mark]] if mark in self.changed else [])]
+            asked.together = self.together(mark)
+            marks = sorted(asked.together)
             asked.apologies = frozenset(each for one in marks for each in self._right_apologies(world, event, one))
             asked.not_asked_after = self.not_asked_after(event)
             found.asked.append(asked)
@@ -450,6 +476,8 @@ class People(Crowd):
     """See `Doing`."""
     may_change = True
     """Whether they change what they asked."""
+    lines_with: Callable[[str], Collection[str]] | None = None
+    """See `Doing`; None where each message is a question."""
     poison: Callable[[str], object] | None = None
     """Is told the question that kills, which is the second of a conversation in Slack or on Discord."""
 
@@ -457,6 +485,8 @@ class People(Crowd):
         talk = super().begin(new_talk)
         if isinstance(talk, Doing):
             talk.sent = self.sent
+        if isinstance(talk, SlackTalk | DiscordTalk) and self.lines_with is not None:
+            talk.lines_with, talk.joins_lines = self.lines_with, True
         if self.poison is not None and isinstance(talk, SlackTalk | DiscordTalk):
             self.poison(f"Q2-{talk.label}")
             self.poison = None
@@ -471,8 +501,8 @@ class People(Crowd):
             if talk.events and not talk.open and not await self._begin_anew(talk):
                 break
             if not talk.events or talk.may_go_on:
-                event = self.say_in(talk)
-                waiting.append(asyncio.create_task(talk.answered(event)))
+                said = await self._say(talk, waiting)
+                event = self._rng.choice(said) if len(said) > 1 else said[0]
                 if await self._think_again(talk, event):
                     break  # nobody waits for an answer to that
             if not talk.may_go_on or self._rng.random() < 0.5:
@@ -482,6 +512,17 @@ class People(Crowd):
             else:
                 await asyncio.sleep(self._rng.uniform(0, 0.15))
         return [each for each, event in zip(waiting, talk.events, strict=False) if event.question not in talk.excuses]
+
+    async def _say(self, talk: Doing, waiting: list[asyncio.Task[bool]]) -> Sequence[Event]:
+        """Ask the next question, maybe in several lines, and let somebody wait for the answer to each."""
+        said: list[Event] = []
+        in_lines = talk.joins_lines and talk.events and self._rng.random() < SHARE_IN_LINES
+        for _ in range(self._rng.randint(2, MOST_LINES) if in_lines else 1):
+            if said:
+                await asyncio.sleep(self._rng.uniform(0, MOST_SECONDS_BETWEEN_LINES))
+            said.append(self.say_in(talk))
+            waiting.append(asyncio.create_task(talk.answered(said[-1])))
+        return said
 
     async def _begin_anew(self, talk: Doing) -> bool:
         """Maybe reset the talk, or have it forgotten. False where nobody knows whether that was done."""
@@ -496,8 +537,10 @@ class People(Crowd):
         if chance > SHARE_TAKEN_BACK + SHARE_STOPPED + SHARE_CHANGED:
             return False
         await asyncio.sleep(self._rng.uniform(0, 0.5))
-        if chance < SHARE_TAKEN_BACK:
+        if chance < SHARE_TAKEN_BACK and talk.may_take_back(event):
             talk.take_back(event)
+        elif chance < SHARE_TAKEN_BACK:
+            return False
         elif chance < SHARE_TAKEN_BACK + SHARE_STOPPED:
             talk.stop()
         elif event.answered_at is None and self.may_change:

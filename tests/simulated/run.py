@@ -19,6 +19,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.acceptance.chaos.answers import answer_in
 from tests.acceptance.chaos.talks import Event
 from tests.simulated import determinism, people, store
 from tests.simulated.checker import Finding, check
@@ -32,6 +33,7 @@ SECONDS_TO_COME_TO_REST = 300.0
 MOST_COLLECTIONS = 5
 SECONDS_TO_FORGET = 5.0  # what is in memory of turns, once all are closed
 SECONDS_BETWEEN_LOOKS = 0.5
+JOIN_SECONDS = 1.5  # as it is shipped
 SECONDS_TO_ERASE = 450.0  # once no response can end there any more, which is after 300
 OPEN_TURNS = "SELECT question, outcome, lease_owner FROM turn WHERE closed_at IS NULL"
 
@@ -58,6 +60,8 @@ class Plan:
     """Whether people change what they asked."""
     files: bool = False
     """Whether people send files."""
+    lines: bool = False
+    """Whether what people say in a row in a chat is one question, and some of them do."""
     without: Collection[int] = ()
     """Faults that are left out, by their numbers."""
 
@@ -74,6 +78,7 @@ def drawn_plan(seed: int) -> Plan:
         changes=rng.random() < 0.5, several_hosts=rng.random() < 0.5, kinds=kinds,
         people={name: number for name, number in people.items() if number}, files=rng.random() < 0.5,
     )  # fmt: skip
+    plan.lines = rng.random() < 0.5
     if plan.files:  # the step of the schema before the last one has none
         plan.kinds = [each for each in kinds if each != "upgrade"]
     return plan
@@ -86,6 +91,8 @@ class Result:
     plan: Plan
     turns: int = 0
     kills: int = 0
+    lines: int = 0
+    """How many messages were told with others as one question."""
     virtual_seconds: float = 0.0
     seconds: float = 0.0
     faults: list[Fault] = field(default_factory=list)
@@ -157,7 +164,8 @@ def _forget_everything() -> None:
 
 def _world(plan: Plan, loop: SimulatedLoop, folder: Path) -> World:
     HOST.set(Host("people"))
-    world = World(loop, plan.seed, folder, instances=plan.instances, surfaces=[*plan.people])
+    join_seconds = JOIN_SECONDS if plan.lines else 0.0
+    world = World(loop, plan.seed, folder, instances=plan.instances, surfaces=[*plan.people], join_seconds=join_seconds)
     WORLDS.add(world)
     logging.getLogger().handlers = [TraceOfLogs(world)]
     logging.getLogger().setLevel(logging.INFO)
@@ -180,6 +188,7 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
             crowd.poison = partial(setattr, world.model, "poisonous")
         crowd.may_change = plan.changes
         crowd.sent = world.model.sent if plan.files and "upgrade" not in plan.kinds else None
+        crowd.lines_with = world.lines_with if plan.lines else None
         crowd.may_unlock = "clock" not in plan.kinds
         talking = asyncio.create_task(crowd.run())
         with contextlib.suppress(TimeoutError):
@@ -217,6 +226,8 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
     for session in history.sessions:
         world.loop.trace(f"{session.label} reads {session.shown} after {session.asked}")
     result.faults = fate.happened
+    answers = filter(None, (answer_in(text) for session in history.sessions for text in session.shown))
+    result.lines = sum(len(each.lines) for each in answers if len(each.lines) > 1)
     result.turns, result.kills, result.findings = crowd.asked - len(crowd.open), world.kills, check(history)
 
 
@@ -228,7 +239,7 @@ async def _until_all_is_closed(world: World) -> None:
     is seconds.
     """
     ends = world.loop.time() + SECONDS_TO_COME_TO_REST
-    while world.ledger(OPEN_TURNS) and world.loop.time() < ends:
+    while world.ledger(OPEN_TURNS) and world.loop.time() < ends:  # noqa: ASYNC110 - nobody tells of it
         await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
 

@@ -46,7 +46,7 @@ SECONDS_TO_BE_CANCELLED = 5.0
 CHATS = ("slack", "discord")
 PLATFORMS = ("openai", *CHATS)
 EMPTY_AT_REST: Mapping[str, Sequence[str]] = {
-    "Chat": ("_accepting",),
+    "Chat": ("_accepting", "_hurries"),
     "Answering": ("in_hand",),
     "Bounds": ("_impatient", "_asking_for", "_preparing"),
     "Following": ("_followed", "_behind_others", "_copying"),
@@ -54,7 +54,7 @@ EMPTY_AT_REST: Mapping[str, Sequence[str]] = {
     "Responder": ("_responding",),
 }
 LEASE_IS_LOST, TURN_IS_CHANGED = "the lease of turn %s is lost", "turn %s %s"
-_SHOWN = re.compile(rb"To (Q\d+-[kd]\d+) \(answer ")
+_SHOWN = re.compile(rb"To (Q\d+-[kd]\d+)[^ ]* \(answer ")
 CHANNELS = [f"C{100 + number}" for number in range(20)]
 RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # of Slack's deliveries
 
@@ -132,7 +132,14 @@ class World:
     """Everything there is in a run."""
 
     def __init__(
-        self, loop: SimulatedLoop, seed: int, folder: Path, *, instances: int, surfaces: Collection[str]
+        self,
+        loop: SimulatedLoop,
+        seed: int,
+        folder: Path,
+        *,
+        instances: int,
+        surfaces: Collection[str],
+        join_seconds: float = 0.0,
     ) -> None:
         self.loop = loop
         self.network = Network(loop)
@@ -163,6 +170,7 @@ class World:
         self.instances: list[Instance] = []
         self._number_of_instances = instances
         self._served = surfaces
+        self._join_seconds = join_seconds
         loop.set_exception_handler(self._note_exception)
 
     # ── platforms ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +215,7 @@ class World:
         values: dict[str, Any] = {
             "slack_bot_token": self.slack.bot_token, "slack_app_token": self.slack.app_token,
             "slack_api_url": self.slack.url, "discord_token": self.discord.token, "discord_api_url": self.discord.url,
-            "slack_join_seconds": 0, "discord_join_seconds": 0,  # who judges takes each message for a question
+            "slack_join_seconds": self._join_seconds, "discord_join_seconds": self._join_seconds,
         }  # fmt: skip
         chosen = [each for each in SURFACES if each.name in self._served]
         return [LoadedSurface(each, each.settings(_env_file=None, **values)) for each in chosen]
@@ -316,6 +324,11 @@ class World:
         columns = "id, fencing_token, lease_owner, closed_at, question"
         found = self.ledger(f"SELECT {columns} FROM turn WHERE question LIKE ? ORDER BY accepted_at", f"%{mark}%")
         return [(*values[:4],) for values in found if mark in QUESTION.findall(values[4])]
+
+    def lines_with(self, mark: str) -> set[str]:
+        """The marks of what is stored as lines of one question with this one."""
+        found = self.ledger("SELECT question FROM turn WHERE question LIKE ?", f"%{mark}%")
+        return {each for marks in (QUESTION.findall(text) for (text,) in found) if mark in marks for each in marks}
 
     def keeps_file_of(self, mark: str) -> bool:
         """Whether the text of a file that came with a question is stored."""
