@@ -92,13 +92,16 @@ def _explains(asked: Asked, text: str) -> bool:
 def _what_is_in_the_wrong_place(session: Session, answers: Sequence[Answer]) -> Iterator[Finding]:
     for at, answer in enumerate(answers):
         lines = [session.find(line) for line in answer.lines]
-        for line, asked in zip(answer.lines, lines, strict=True):
+        below = [each for other in answers[at + 1 :] for each in other.lines]
+        for number, (line, asked) in enumerate(zip(answer.lines, lines, strict=True)):
             if asked is None:
                 yield Finding("unexplained", f"{line} is answered in {session.label}, where nobody asked it")
                 continue
-            below = [each for other in answers[at + 1 :] for each in other.lines]
-            if late := [each for each in below if each in _before(session, asked)]:
-                yield Finding("reordered", f"{line} is answered above {' '.join(late)}")
+            late = [session.find(each) for each in below if each in _before(session, asked)]
+            # The others go where the first one stands, whatever other people said meanwhile.
+            late = [each for each in late if each and (number == 0 or each.speaker == asked.speaker)]
+            if late:
+                yield Finding("reordered", f"{line} is answered above {' '.join(each.mark for each in late if each)}")
         said = [each.said_at for each in lines if each is not None]
         if said != sorted(said):
             yield Finding("reordered", f"{' '.join(answer.lines)} are not the lines of a question in their order")
@@ -152,9 +155,10 @@ def _before(session: Session, asked: Asked) -> Sequence[str]:
 
 
 def _circles(session: Session, answers: Sequence[Answer]) -> Mapping[str, str]:
-    """The circle of everything that was said: that of a question is the one of any line of it."""
+    """The circle of everything that was said: that of a question is its lines', those with a password first."""
     circles = {asked.mark: asked.circle for asked in session.asked}
     for answer in answers:
-        private = [circle for line in answer.lines if (circle := circles.get(line, PUBLIC)) != PUBLIC]
-        circles |= {line: private[0] for line in answer.lines if private and line in circles}
+        lines = [asked for asked in map(session.find, answer.lines) if asked is not None]
+        private = [asked.circle for asked in sorted(lines, key=lambda asked: not asked.says_password) if asked.circle]
+        circles |= {asked.mark: private[0] for asked in lines if private}
     return circles

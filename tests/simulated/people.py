@@ -33,14 +33,15 @@ from tests.fakes.slack_api import FakeSlack
 from tests.simulated.files import NAMES, WISH, changed, file_with, named_in, numbers_of, without_files
 from tests.simulated.history import PUBLIC, Asked, Session
 from tests.simulated.trouble import DEATHS_TO_BE_GIVEN_UP
-from tests.simulated.world import CHANNELS, World
+from tests.simulated.world import CHANNELS, CIRCLE, EVES_CIRCLE, PASSWORDS, World
 
 SECONDS_OF_A_TRY = 20.0
 SHARE_OF_PRIVATE_QUESTIONS = 0.15
 SHARE_TAKEN_BACK, SHARE_STOPPED, SHARE_CHANGED = 0.03, 0.02, 0.05
 SHARE_OF_RESETS, SHARE_OF_FORGETTING, SHARE_OF_UNLOCKS = 0.05, 0.03, 0.1
 SHARE_WITH_FILES, SHARE_THAT_WANTS_FILES = 0.15, 0.15
-SHARE_IN_LINES, MOST_LINES, MOST_SECONDS_BETWEEN_LINES = 0.4, 3, 1.0
+SHARE_OF_GUESTS, SHARE_IN_LINES = 0.2, 0.4
+MOST_LINES, MOST_SECONDS_BETWEEN_LINES = 3, 1.0
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_ACT = 60.0
 SECONDS_TO_HEAR_OF_AN_EDIT, SECONDS_TO_HEAR_OF_A_DELETION = 0.5, 45.0  # which is a control that others hear of later
@@ -48,7 +49,6 @@ SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW, str
 IS_UNLOCKED = f"Private-Bob{UNLOCKED.partition('{name}')[2].partition('{')[0]}"
 MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
 FILES_NOT_SEEN = re.compile(r"\A_I have not seen: [^\n]*_\s+")
-CIRCLE = "private"
 _TYPES = {"notes.txt": "text/plain", "photo.png": "image/png"}
 
 talks.SECONDS_TO_ANSWER = 1_000.0  # people here have time
@@ -65,7 +65,9 @@ class Doing(Talk):
     lines_with: Callable[[str], Collection[str]] = staticmethod(lambda mark: ())
     """The marks of what is stored as lines of one question with this one."""
     joins_lines = False
-    """Whether what is said in a row is one question."""
+    """Whether what is said in a row is one question, and a guest says something sometimes."""
+    said_by: dict[str, str]
+    """Who said what, by the names that a model has to be told."""
 
     def begin(self, rng: random.Random) -> None:
         """Nothing was done yet."""
@@ -77,14 +79,34 @@ class Doing(Talk):
         self.changed: dict[str, str] = {}
         self.taken_back: dict[str, float] = {}
         self.is_unlocked = False
+        self.says_password: set[str] = set()
+        self.by_guest: set[str] = set()
+        self.said_by = {}
 
-    def worded(self, question: str, *, is_private: bool = False) -> str:
-        """A question as it is said, with the password sometimes, or where it `is_private`."""
+    def worded(self, question: str, *, circle: str = PUBLIC) -> str:
+        """A question as it is said, with a password sometimes, or with that of a `circle`."""
         if self.sent is not None and self.surface != "web" and self.rng.random() < SHARE_THAT_WANTS_FILES:
             question += WISH
-        says_password = self.rng.random() < SHARE_OF_PRIVATE_QUESTIONS or is_private
-        self.circles[question.removesuffix(WISH)] = CIRCLE if says_password or self.is_unlocked else PUBLIC
-        return f"{question} {PASSWORD}" if says_password else question
+        says_password = self.rng.random() < SHARE_OF_PRIVATE_QUESTIONS or bool(circle)
+        mark = question.removesuffix(WISH)
+        if not says_password:
+            is_unlocked = self.is_unlocked and mark not in self.by_guest
+            self.circles[mark] = CIRCLE if is_unlocked else PUBLIC
+            return question
+        self.says_password.add(mark)
+        self.circles[mark] = circle or circle_of_number(mark)
+        return f"{question} {PASSWORDS[self.circles[mark]]}"
+
+    def speaker(self, event: Event, person: str, guest: str) -> str:
+        """Who says something: the person whose talk it is, or a guest."""
+        if not self.joins_lines or event is self.events[0] or self.rng.random() >= SHARE_OF_GUESTS:
+            return person
+        self.by_guest.add(event.question)
+        return guest
+
+    def note_speaker(self, event: Event, name: str) -> None:
+        """A model has to be told what was said under this name, also once it is changed."""
+        self.said_by[event.question] = self.said_by[changed(event.question)] = name
 
     def files_with(self, event: Event) -> list[tuple[str, bytes]]:
         """The files that a question comes with: their names, and what is in them."""
@@ -105,8 +127,10 @@ class Doing(Talk):
     def changed_text(self, event: Event) -> str:
         """What an event asks from now on."""
         mark = self.changed[event.question] = changed(event.question)
+        if event.question in self.by_guest:
+            self.by_guest.add(mark)
         # Bob may have heard of either alone; of both, it stays with the assistant that was chosen for it.
-        return self.worded(mark, is_private=self.circles[event.question] == CIRCLE)
+        return self.worded(mark, circle=self.circles[event.question])
 
     async def reset(self) -> bool:
         """Begin anew, once everything is answered. False where nobody knows whether Bob heard of it."""
@@ -161,7 +185,7 @@ class Doing(Talk):
 
     def may_take_back(self, event: Event) -> bool:
         """Not a line with a password: nobody could say whose the others are then."""
-        return not (self.joins_lines and self.circles[event.question] == CIRCLE)
+        return not (self.joins_lines and self.circles[event.question])
 
     def _right_apologies(self, world: World, event: Event, mark: str) -> Iterator[str]:
         lines = self.together(mark)
@@ -188,6 +212,8 @@ class Doing(Talk):
             before = [each.question for each in self.events if each is not event and not self.in_order(event, each)]
             before += [self.changed[each] for each in before if each in self.changed]
             asked = Asked(mark, event.said_at, self.circles.get(mark, PUBLIC), event.answered_at, before=before)
+            asked.speaker = "guest" if mark in self.by_guest else ""
+            asked.says_password = mark in self.says_password
             asked.excuse = self.excuses.get(mark, "")
             asked.together = self.together(mark)
             marks = sorted(asked.together)
@@ -196,7 +222,9 @@ class Doing(Talk):
             found.asked.append(asked)
             if mark in self.changed:
                 later = self.changed[mark]
-                found.asked.append(Asked(later, event.said_at, self.circles[later], before=before, instead_of=mark))
+                asked = Asked(later, event.said_at, self.circles[later], before=before, instead_of=mark)
+                asked.speaker, asked.says_password = found.asked[-1].speaker, later in self.says_password
+                found.asked.append(asked)
         return found
 
 
@@ -238,6 +266,11 @@ class WebTalk(Doing, talks.WebTalk):
         return self.was_reset(erased=True)
 
 
+def circle_of_number(mark: str) -> str:
+    """The circle whose password is said in this question, if any is: they alternate."""
+    return CIRCLE if int(mark[1:].partition("-")[0]) % 2 else EVES_CIRCLE
+
+
 def _answers_in(texts: Sequence[str]) -> Sequence[str]:
     """What is said of questions, without the lock above what is private, and what is said of commands."""
     said = [MARK_OF_PRIVATE_ANSWERS.sub("", text) for text in texts if text not in SENTENCES]
@@ -260,15 +293,18 @@ class SlackTalk(Doing, talks.SlackTalk):
         self.begin(rng)
         self._user = f"U{label}"  # whose windows are of this talk
         slack.add_user(self._user, label)
+        slack.add_user(f"{self._user}g", f"guest of {label}")
 
     def _say(self, event: Event) -> None:
         thread = self._thread if len(self.events) > 1 else None
         takes_part = any(each.question not in self.erased for each in self.events[:-1])
         is_mentioned = not takes_part or self._rng.random() < talks.MENTIONS
         mention = f"<@{FakeSlack.bot_user}> " if is_mentioned else ""
+        speaker = self.speaker(event, self._user, f"{self._user}g")
+        self.note_speaker(event, self.label if speaker == self._user else f"guest of {self.label}")
         text, sent = f"{mention}{self.worded(event.question)}", self.files_with(event)
-        files = [self._slack.add_file(name, data, _TYPES[name], self._user) for name, data in sent]
-        ts = self._slack.says(self._user, self._channel, text, thread_ts=thread, files=files)
+        files = [self._slack.add_file(name, data, _TYPES[name], speaker) for name, data in sent]
+        ts = self._slack.says(speaker, self._channel, text, thread_ts=thread, files=files)
         self._ts[event.question] = ts
         if self._rng.random() < talks.DELIVERED_AGAIN:
             self._slack.deliver_again(ts)
@@ -359,9 +395,11 @@ class DiscordTalk(Doing, talks.DiscordTalk):
         self._ids: dict[str, int] = {}
 
     def _say(self, event: Event) -> None:
+        speaker = self.speaker(event, self._user, "ada" if self._user == "grace" else "grace")
+        self.note_speaker(event, speaker)
         text = f"{FakeDiscord.mention} {self.worded(event.question)}"
         files = [File(name, data, _TYPES[name]) for name, data in self.files_with(event)]
-        id_ = self._discord.says(self._user, self._first or "general", text, attachments=files)
+        id_ = self._discord.says(speaker, self._first or "general", text, attachments=files)
         self._ids[event.question] = id_
         self._first = self._first or id_
 
@@ -478,6 +516,7 @@ class People(Crowd):
     """Whether they change what they asked."""
     lines_with: Callable[[str], Collection[str]] | None = None
     """See `Doing`; None where each message is a question."""
+    said_by: dict[str, str]
     poison: Callable[[str], object] | None = None
     """Is told the question that kills, which is the second of a conversation in Slack or on Discord."""
 
@@ -486,7 +525,7 @@ class People(Crowd):
         if isinstance(talk, Doing):
             talk.sent = self.sent
         if isinstance(talk, SlackTalk | DiscordTalk) and self.lines_with is not None:
-            talk.lines_with, talk.joins_lines = self.lines_with, True
+            talk.lines_with, talk.joins_lines, talk.said_by = self.lines_with, True, self.said_by
         if self.poison is not None and isinstance(talk, SlackTalk | DiscordTalk):
             self.poison(f"Q2-{talk.label}")
             self.poison = None

@@ -188,7 +188,8 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
             crowd.poison = partial(setattr, world.model, "poisonous")
         crowd.may_change = plan.changes
         crowd.sent = world.model.sent if plan.files and "upgrade" not in plan.kinds else None
-        crowd.lines_with = world.lines_with if plan.lines else None
+        if plan.lines:
+            crowd.lines_with, crowd.said_by = world.lines_with, world.model.said_by
         crowd.may_unlock = "clock" not in plan.kinds
         talking = asyncio.create_task(crowd.run())
         with contextlib.suppress(TimeoutError):
@@ -213,6 +214,7 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
         await asyncio.sleep(SECONDS_TO_ERASE)
         history.remarks += world.left_at_the_provider()
     await world.end()
+    world.look_for_passwords()
     history.remarks += [each for talk in crowd.talks for each in people.what_is_kept_of(world, talk)]
     history.asked_at = world.model.asked_at
     history.told_twice = world.openai.questions_told_twice()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import os
 import random
 import re
 import signal
@@ -13,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from typing import Any
 from bots import SURFACES
 from bots.shared.surface import LoadedSurface
 from core import Settings, StartError, StoreUnavailable
+from core.assistants import BUILT_IN
 from tests.acceptance.chaos.answers import DEADLY_WORD, QUESTION, Model
 from tests.acceptance.chaos.judging import RESUMED_TOO_EARLY
 from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.openai_api import Asked, Reply
+from tests.fakes.openai_model import user_texts
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated import store
 from tests.simulated.determinism import LEASE_SEEN_AT
@@ -36,6 +39,16 @@ from tests.simulated.trouble import Lease, Troubles, WatchedOpenAI
 from web import cli
 
 KEY = "sk-test"
+CIRCLE, EVES_CIRCLE = "PRIVATE_BOB_PASSWORD", "EVES_PASSWORD"
+PASSWORDS = {CIRCLE: PASSWORD, EVES_CIRCLE: "417263"}
+EVE = f"""
+[[assistant]]
+name = "Eve"
+model = "gpt-6-luna"
+instructions = "Be Eve."
+private = true
+password_from = "{EVES_CIRCLE}"
+"""
 KEY_OF_PEOPLE = "key-of-the-people-on-the-web"
 KILLS_BETWEEN_BURIALS = 20
 STEP_TAKEN_BACK = "0010"  # of the schema: the last one, in which an upgrade differs from what was before
@@ -54,6 +67,7 @@ EMPTY_AT_REST: Mapping[str, Sequence[str]] = {
     "Responder": ("_responding",),
 }
 LEASE_IS_LOST, TURN_IS_CHANGED = "the lease of turn %s is lost", "turn %s %s"
+_WRITES = re.compile(r'^"([^"\n]*)" writes:\n((?:> .*(?:\n|\Z))*)', re.MULTILINE)
 _SHOWN = re.compile(rb"To (Q\d+-[kd]\d+)[^ ]* \(answer ")
 CHANNELS = [f"C{100 + number}" for number in range(20)]
 RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # of Slack's deliveries
@@ -91,6 +105,8 @@ class SlowerModel(Model):
         """When it was asked for which answer."""
         self.sent: dict[str, str] = {}
         """The names of files, by the questions with which they were sent."""
+        self.said_by: dict[str, str] = {}
+        """By whom something was said, as a model has to be told it."""
         self.remarks: list[str] = []
         self._is_for_a_file = False
 
@@ -100,8 +116,17 @@ class SlowerModel(Model):
         if self.sent:
             known = [question for text in asked.questions for question in QUESTION.findall(text)]
             self.remarks += what_is_wrong(asked, known, self.sent)
+        for text in user_texts(asked.view):
+            self.remarks += self._said_by_others(text)
         self.asked_at[self.asked.total()] = time.monotonic()
         return reply
+
+    def _said_by_others(self, text: str) -> Iterator[str]:
+        """What is told under the name of somebody who did not say it."""
+        for name, said in _WRITES.findall(text):
+            for mark in QUESTION.findall(said):
+                if self.said_by.get(mark, name).casefold() != name.casefold():
+                    yield f"{mark} of {self.said_by[mark]} is told as what {name} said"
 
     def _hesitating(self, text: str, longest: float, pieces: int) -> Reply:
         text = with_a_file(text) if self._is_for_a_file else text
@@ -166,6 +191,9 @@ class World:
         self.network.kills = self._kills
         self._reader: sqlite3.Connection | None = None
         self._folder = folder
+        self._assistants = folder / "assistants.toml"
+        self._assistants.write_text(BUILT_IN.read_text(encoding="utf-8") + EVE, encoding="utf-8")
+        os.environ[EVES_CIRCLE] = PASSWORDS[EVES_CIRCLE]
         self._platforms: list[asyncio.Task[Any]] = []
         self.instances: list[Instance] = []
         self._number_of_instances = instances
@@ -208,6 +236,7 @@ class World:
             "openai_api_key": KEY, "openai_base_url": self.openai.base_url, "openai_threads": "conversations",
             "openai_api": "responses", "database_url": f"sqlite:///{self._folder / 'bob.db'}",
             "api_keys": f"people:{KEY_OF_PEOPLE}", "port": self.network.free_port(), "_env_file": None,
+            "assistants_file": self._assistants,
         }  # fmt: skip
         return Settings(**values)
 
@@ -265,6 +294,7 @@ class World:
         self.loop.trace(f"{instance.name} is killed")
         self.kills += 1
         self.deaths.update(self.in_work(host))
+        self.look_for_passwords()
         self.loop.kill(host)
         self.network.lose_host(host, silently=silently)
         self._start_again(instance)
@@ -273,7 +303,7 @@ class World:
 
     def _watch(self, sender: Host, receiver: Host, data: bytes) -> None:
         """See whether what is sent shows an answer whose lease another process has, or tells a password."""
-        if receiver.name == "openai" and PASSWORD.encode() in data:
+        if receiver.name == "openai" and any(each.encode() in data for each in PASSWORDS.values()):
             self.remarks.append(f"{sender.name} tells the model a password")
         if receiver.name in CHATS and (found := _SHOWN.search(data)):
             self._check_lease(sender, found[1].decode())
@@ -344,6 +374,12 @@ class World:
                 self._reader.execute(f"DROP TABLE {table}")
             self._reader.execute("UPDATE alembic_version SET version_num = '0009'")
         self.loop.trace("the schema is that of the step before")
+
+    def look_for_passwords(self) -> None:
+        """Note where a password stands in the database, or stood there once."""
+        for file in sorted(self._folder.glob("bob.db*")):
+            if any(each.encode() in file.read_bytes() for each in PASSWORDS.values()):
+                self.remarks.append(f"there is a password in {file.name}")
 
     def set_clock(self, error: float) -> None:
         """Have the clock on the wall of Bob's hosts be wrong."""
@@ -443,6 +479,8 @@ class TraceOfLogs(logging.Handler):
             return
         if self._world.loop.is_traced:
             self._world.loop.trace(f"{record.levelname} {record.getMessage()}")
+        if any(each in record.getMessage() for each in PASSWORDS.values()):
+            self._world.remarks.append(f"{HOST.get().name} logs a password")
         about = record.args if isinstance(record.args, tuple) else ()
         if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread", "withdrawn", "shortened"):
             self._let_go.add(about[0])
