@@ -66,6 +66,7 @@ EMPTY_AT_REST: Mapping[str, Sequence[str]] = {
     "SessionQueue": ("_here", "_wakeups"),
     "Responder": ("_responding",),
 }
+LIST = b'"object":"list"'
 LEASE_IS_LOST, TURN_IS_CHANGED = "the lease of turn %s is lost", "turn %s %s"
 _WRITES = re.compile(r'^"([^"\n]*)" writes:\n((?:> .*(?:\n|\Z))*)', re.MULTILINE)
 _SHOWN = re.compile(rb"To (Q\d+-[kd]\d+)[^ ]* \(answer ")
@@ -309,8 +310,8 @@ class World:
             self._check_lease(sender, found[1].decode())
 
     def _kills(self, host: Host, data: bytes) -> bool:
-        """Kill a process that reads the deadly word."""
-        if DEADLY_WORD.encode() not in data:
+        """Kill a process that reads the deadly word in an answer. What lists items to erase them shows them to nobody."""
+        if DEADLY_WORD.encode() not in data or LIST in data:
             return False
         for each in self.instances:
             if each.host is host:
@@ -377,7 +378,7 @@ class World:
 
     def look_for_passwords(self) -> None:
         """Note where a password stands in the database, or stood there once."""
-        for file in sorted(self._folder.glob("bob.db*")):
+        for file in filter(Path.is_file, sorted(self._folder.glob("bob.db*"))):
             if any(each.encode() in file.read_bytes() for each in PASSWORDS.values()):
                 self.remarks.append(f"there is a password in {file.name}")
 
