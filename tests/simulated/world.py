@@ -310,7 +310,7 @@ class World:
             self._check_lease(sender, found[1].decode())
 
     def _kills(self, host: Host, data: bytes) -> bool:
-        """Kill a process that reads the deadly word in an answer. What lists items to erase them shows them to nobody."""
+        """Kill a process that reads the deadly word in an answer, and not in the list of what it is about to erase."""
         if DEADLY_WORD.encode() not in data or LIST in data:
             return False
         for each in self.instances:
