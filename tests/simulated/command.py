@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import random
 import resource
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     determinism.install_in_libraries()
     store.install()
-    seed = random.SystemRandom().randrange(2**31) if given.seed is None else given.seed
+    seed = determinism.fresh_seed() if given.seed is None else given.seed
     began = time.process_time()
     results: list[Result] = []
     with contextlib.ExitStack() as stack:
