@@ -474,6 +474,8 @@ class TraceOfLogs(logging.Handler):
         self._world = world
         self._let_go: set[object] = set()
         """What was released since it was changed."""
+        self._lost: dict[object, tuple[float, str]] = {}
+        """When a lease was lost for no reason that was known then, and what was remarked."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if not HOST.get().is_alive:
@@ -485,11 +487,20 @@ class TraceOfLogs(logging.Handler):
         about = record.args if isinstance(record.args, tuple) else ()
         if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread", "withdrawn", "shortened"):
             self._let_go.add(about[0])
+            self._explain(about[0])
         is_known = HOST.get().was_disturbed or not self._let_go.isdisjoint(about[:1])
         if record.msg == LEASE_IS_LOST and not is_known:
-            self._world.remarks.append(f"{HOST.get().name} lost a lease at {self._world.loop.time():.6f} for no reason")
+            now = self._world.loop.time()
+            self._lost[about[0]] = now, f"{HOST.get().name} lost a lease at {now:.6f} for no reason"
+            self._world.remarks.append(self._lost[about[0]][1])
         is_cut_off = record.exc_info and record.exc_info[0] is asyncio.CancelledError  # as it ends; it is not printed
         if HOST.get().name in PLATFORMS and record.exc_info and isinstance(record.exc_info[1], ConnectionError):
             return  # of a request whose sender died while it was read
         if (record.exc_info and not is_cut_off) or record.levelno >= logging.CRITICAL:
             self._world.remarks.append(f"{HOST.get().name} logs {record.getMessage()} {record.exc_info}")
+
+    def _explain(self, turn: object) -> None:
+        """Who changed a turn may hear that it is done after the process whose lease that took."""
+        lost_at, remark = self._lost.pop(turn, (0.0, ""))
+        if remark and self._world.loop.time() - lost_at < SECONDS_ON_THE_WAY:
+            self._world.remarks.remove(remark)
