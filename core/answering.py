@@ -176,10 +176,15 @@ class Answering:
             hand.end(EndReason.LEASE_LOST)
 
     def release(self, turn: Turn) -> None:
-        """Give up the lease that this turn has, though not a later one, which whoever gives it up knows nothing of."""
+        """Give up the lease that this turn has, though not a later one, which whoever gives it up knows nothing of.
+
+        Where nothing works on it yet it is in hand no longer: else nobody would ever put it down, or take it up again.
+        """
         hand = self.in_hand.get(turn.id)
         if hand is not None and hand.fencing_token == turn.fencing_token:
             hand.end(EndReason.LEASE_LOST)
+            if hand.task is None:
+                self.put_down(turn.id)
 
     async def end(self, seconds: float) -> None:
         """Let what is in hand come to its end for so long, and let go of the rest, for any process to take."""

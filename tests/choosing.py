@@ -103,6 +103,8 @@ def _is_thorough(item: pytest.Item) -> bool:
     where = _where(item)
     if where.startswith("fakes/"):
         return item.get_closest_marker("relied_on") is None
+    if item.get_closest_marker("in_simulation"):
+        return _params(item).get("driver") != "toy"
     # What is not the core gets its answers from the core, whatever the database.
     return _on_postgresql(item) and not where.startswith(("core/", "acceptance/"))
 

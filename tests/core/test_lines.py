@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core import Chat, Line, Outcome, Question, Turn
+from core import Chat, Line, Outcome, Question, StoreUnavailable, Turn
 from core.turns import MOST_WINDOWS_OF_LINES
 from tests.conftest import opened
 from tests.core.fixtures.database import contents, rows
@@ -191,6 +191,25 @@ async def test_a_password_alone_waits_for_what_is_said_next(sqlite_url: str) -> 
         turn = await chat.turn_of(SURFACE, "2")
         assert turn is not None
         assert (turn.question, turn.private) == ("what is new?", True)
+
+
+async def test_what_waits_for_lines_while_the_store_is_away_is_taken_up_again_by_the_same_process(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> float:
+        raise StoreUnavailable
+
+    async with opened(None, sqlite_url) as chat:
+        turn = await say(chat, "1", "one", seconds=SHORT)
+        assert turn is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(chat._store.turns, "seconds_to_join", away)
+            with pytest.raises(StoreUnavailable):
+                await chat.settled(turn)
+        chat.release(turn)
+        async with asyncio.timeout(5):
+            again = await anext(chat.orphaned(SURFACE))
+            assert (again.id, (await chat.settled(again)).question) == (turn.id, "one")
 
 
 async def test_lines_whose_process_is_gone_are_asked_together_by_the_next(database_url: str) -> None:

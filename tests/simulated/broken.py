@@ -47,6 +47,22 @@ SUBTLE = (
         [],
     ),
     BrokenBuild(
+        "the-password-of-a-line-is-stored",
+        "while a question waits for further lines the password in it stands in the database",
+        "core/store/turns.py",
+        "as_json([line_of(question, new.text)])",
+        "as_json([line_of(question, question.text)])",
+        [],
+    ),
+    BrokenBuild(
+        "told-under-the-name-of-who-asks",
+        "what somebody else asked earlier is told anew as what was said by who asks now",
+        "core/store/threads.py",
+        "as_prompt(row.question, frame_of(row.frame))",
+        "as_prompt(row.question, turn.frame or frame_of(row.frame))",
+        [],
+    ),
+    BrokenBuild(
         "keys-of-all-sessions-are-one",
         "a question is taken for one of another session that has the same key",
         "web/ask.py",
@@ -74,6 +90,7 @@ SUBTLE = (
 PAUSES = "pause,pause at a step,cut from the store"
 LEASES = ("--hosts", "several", "--instances", "3", "--kinds", PAUSES)
 SLOW_STORE = ("--hosts", "several", "--instances", "3", "--kinds", f"{PAUSES},store is slow", "--people", "slack=6")
+IN_LINES = ("--lines", "yes", "--people", "slack=4,discord=4")
 WHERE: Mapping[str, Sequence[str]] = {
     "acknowledged-before-the-commit": ("--kinds", "store fails,store is slow,kill at a step"),
     "writes-without-a-fence": LEASES,
@@ -90,6 +107,12 @@ WHERE: Mapping[str, Sequence[str]] = {
     "posts-are-not-recorded": (),
     "public-assistants-see-everything": (),
     "the-password-is-stored": (),
+    "circles-are-one": (),
+    "the-password-of-a-line-is-stored": IN_LINES,
+    "told-under-the-name-of-who-asks": IN_LINES,
+    "lines-of-all-people-are-one": IN_LINES,
+    "lines-are-dropped": IN_LINES,
+    "lines-are-told-twice": IN_LINES,
     "never-given-up": ("--poison", "yes"),
     "keys-of-all-sessions-are-one": (),
     "erased-before-the-last-response-can-end": ("--erases", "yes", "--kinds", "model,kill at a step"),

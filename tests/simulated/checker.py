@@ -1,6 +1,8 @@
 """The judge of a history: whether the ledger's promise was kept, whoever ran Bob.
 
 Each question has one whole answer, in its session's order, by a model that was told what its circle may see, once.
+Each message is a question, or a line of exactly one that has others, in the order in which they were said. A password
+in one of its lines makes a question private.
 An answer says itself whom it answers and what its model knew (`tests.acceptance.chaos.answers`).
 """
 
@@ -44,7 +46,7 @@ def _check_session(session: Session) -> Iterator[Finding]:
 
 
 def _what_is_lost(session: Session, answers: Sequence[Answer], others: Sequence[str]) -> Iterator[Finding]:
-    answered = [answer.question for answer in answers]
+    answered = [line for answer in answers for line in answer.lines]
     for mark in sorted(set(answered)):
         if answered.count(mark) > 1:
             yield Finding("doubled", f"{mark} has {answered.count(mark)} answers")
@@ -60,7 +62,9 @@ def _what_is_lost(session: Session, answers: Sequence[Answer], others: Sequence[
     for text in others:
         whose = next((asked for asked in unanswered if _explains(asked, text)), None)
         if whose is not None:
-            unanswered.remove(whose)
+            is_of_all = is_apology(text)
+            left = [each for each in unanswered if each is not whose]
+            unanswered = [each for each in left if not (is_of_all and _goes_with(each, whose))]
             continue
         kind = "apology to an innocent" if is_apology(text) else "unexplained"
         yield Finding(kind, f"in {session.label} it reads {text[:120]!r}")
@@ -73,6 +77,11 @@ def _what_is_lost(session: Session, answers: Sequence[Answer], others: Sequence[
             yield Finding("apology to an innocent", f"{mark} was told {text[:120]!r}")
 
 
+def _goes_with(asked: Asked, other: Asked) -> bool:
+    """Whether this is another line of the same question, or what that was changed from."""
+    return asked.mark in other.together or other.mark in asked.together
+
+
 def _explains(asked: Asked, text: str) -> bool:
     """Whether this may be what is to be read in place of an answer."""
     if is_apology(text):
@@ -82,33 +91,43 @@ def _explains(asked: Asked, text: str) -> bool:
 
 def _what_is_in_the_wrong_place(session: Session, answers: Sequence[Answer]) -> Iterator[Finding]:
     for at, answer in enumerate(answers):
-        asked = session.find(answer.question)
-        if asked is None:
-            yield Finding("unexplained", f"{answer.question} is answered in {session.label}, where nobody asked it")
-            continue
-        late = [each.question for each in answers[at + 1 :] if each.question in _before(session, asked)]
-        if late:
-            yield Finding("reordered", f"{answer.question} is answered above {' '.join(late)}")
+        lines = [session.find(line) for line in answer.lines]
+        below = [each for other in answers[at + 1 :] for each in other.lines]
+        for number, (line, asked) in enumerate(zip(answer.lines, lines, strict=True)):
+            if asked is None:
+                yield Finding("unexplained", f"{line} is answered in {session.label}, where nobody asked it")
+                continue
+            late = [session.find(each) for each in below if each in _before(session, asked)]
+            # The others go where the first one stands, whatever other people said meanwhile.
+            late = [each for each in late if each and (number == 0 or each.speaker == asked.speaker)]
+            if late:
+                yield Finding("reordered", f"{line} is answered above {' '.join(each.mark for each in late if each)}")
+        said = [each.said_at for each in lines if each is not None]
+        if said != sorted(said):
+            yield Finding("reordered", f"{' '.join(answer.lines)} are not the lines of a question in their order")
 
 
 def _what_was_told(session: Session, answers: Sequence[Answer]) -> Iterator[Finding]:
+    circles = _circles(session, answers)
     for at, answer in enumerate(answers):
         asked = session.find(answer.question)
         if asked is None:
             continue
-        above = {each.question for each in answers[:at]}
-        for mark in answer.known[:-1]:
+        circle = circles[answer.question]
+        above = [line for each in answers[:at] for line in each.lines]
+        earlier = answer.known[: -len(answer.lines)]
+        for mark in earlier:
             other = session.find(mark)
             if other is None:
                 yield Finding("told to the wrong circle", f"{answer.question} knew {mark} of another session")
-            elif other.circle not in (PUBLIC, asked.circle):
-                yield Finding("told to the wrong circle", f"{answer.question} knew {mark} of {other.circle}")
+            elif circles[mark] not in (PUBLIC, circle):
+                yield Finding("told to the wrong circle", f"{answer.question} knew {mark} of {circles[mark]}")
             elif mark in session.forgotten and answer.question not in session.forgotten:
                 yield Finding("told after a reset", f"{answer.question} knew {mark}")
             elif mark not in above and not other.excuse:
                 yield Finding("reordered", f"{answer.question} knew {mark}, which is not above it")
-        seen = [each.question for each in answers[:at] if _may_see(session, asked, each.question)]
-        known = [mark for mark in answer.known[:-1] if mark in seen]
+        seen = [each for each in above if circles.get(each) in (PUBLIC, circle) and each not in session.forgotten]
+        known = [mark for mark in earlier if mark in seen]
         if known != seen:
             yield Finding("reordered", f"{answer.question} was told {' '.join(known)} and not {' '.join(seen)}")
         if len(set(answer.known)) != len(answer.known):
@@ -124,9 +143,9 @@ def _which_files_are_there(session: Session) -> Iterator[Finding]:
 
 def _what_was_taken_back(session: Session, asked_at: Mapping[int, float]) -> Iterator[Finding]:
     for answer in filter(None, map(answer_in, session.shown)):
-        asked = session.find(answer.question)
-        if asked is not None and asked_at.get(answer.number, -math.inf) > asked.not_asked_after:
-            yield Finding("answer to what was taken back", f"{answer.question}, at {asked.not_asked_after:.3f}")
+        for asked in filter(None, map(session.find, answer.lines)):
+            if asked_at.get(answer.number, -math.inf) > asked.not_asked_after:
+                yield Finding("answer to what was taken back", f"{asked.mark}, at {asked.not_asked_after:.3f}")
 
 
 def _before(session: Session, asked: Asked) -> Sequence[str]:
@@ -135,6 +154,11 @@ def _before(session: Session, asked: Asked) -> Sequence[str]:
     return [each.mark for each in session.asked[: session.asked.index(asked)]]
 
 
-def _may_see(session: Session, asked: Asked, mark: str) -> bool:
-    other = session.find(mark)
-    return other is not None and other.circle in (PUBLIC, asked.circle) and mark not in session.forgotten
+def _circles(session: Session, answers: Sequence[Answer]) -> Mapping[str, str]:
+    """The circle of everything that was said: that of a question is its lines', those with a password first."""
+    circles = {asked.mark: asked.circle for asked in session.asked}
+    for answer in answers:
+        lines = [asked for asked in map(session.find, answer.lines) if asked is not None]
+        private = [asked.circle for asked in sorted(lines, key=lambda asked: not asked.says_password) if asked.circle]
+        circles |= {asked.mark: private[0] for asked in lines if private}
+    return circles

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import random
 import resource
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -37,12 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--erases", choices=("yes", "no"), help="whether one waits for what is to be erased")
     parser.add_argument("--changes", choices=("yes", "no"), help="whether people change what they asked")
     parser.add_argument("--files", choices=("yes", "no"), help="whether people send files")
+    parser.add_argument("--lines", choices=("yes", "no"), help="whether people ask in several lines")
     parser.add_argument("--hosts", choices=("one", "several"), help="lock files, or leases that expire")
     parser.add_argument("--scenario", choices=[*SCENARIOS], help="tell a story instead")
     given = parser.parse_args(arguments)
     determinism.install_in_libraries()
     store.install()
-    seed = random.SystemRandom().randrange(2**31) if given.seed is None else given.seed
+    seed = determinism.fresh_seed() if given.seed is None else given.seed
     began = time.process_time()
     results: list[Result] = []
     with contextlib.ExitStack() as stack:
@@ -80,6 +80,8 @@ def _plan(given: argparse.Namespace, seed: int) -> Plan:
         plan.changes = given.changes == "yes"
     if given.files is not None:
         plan.files = given.files == "yes"
+    if given.lines is not None:
+        plan.lines = given.lines == "yes"
     if given.hosts is not None:
         plan.several_hosts = given.hosts == "several"
     return plan
@@ -110,7 +112,7 @@ def command_of(plan: Plan) -> str:
     words.append("--people " + ",".join(f"{name}={number}" for name, number in plan.people.items()))
     words.append(f"--poison {'yes' if plan.poison else 'no'} --erases {'yes' if plan.erases else 'no'}")
     words.append(f"--changes {'yes' if plan.changes else 'no'} --hosts {'several' if plan.several_hosts else 'one'}")
-    words.append(f"--files {'yes' if plan.files else 'no'}")
+    words.append(f"--files {'yes' if plan.files else 'no'} --lines {'yes' if plan.lines else 'no'}")
     if set(plan.kinds) != set(KINDS):
         words.append(f"--kinds {','.join(plan.kinds)!r}")
     if plan.without:
@@ -122,7 +124,8 @@ def _tell(result: Result, *, shrinks: bool) -> None:
     """Say what came of one run; of a failed one, how it is replayed."""
     plan = result.plan
     print(
-        f"seed {plan.seed}: {result.turns} turns, {result.kills} kills, {len(result.faults)} faults, "
+        f"seed {plan.seed}: {result.turns} turns ({result.lines} in lines), {result.kills} kills, "
+        f"{len(result.faults)} faults, "
         f"{plan.instances} instances on {'several hosts' if plan.several_hosts else 'one host'}, "
         f"{result.virtual_seconds:.0f} s simulated in {result.seconds:.1f} s of processor time, "
         f"{len(result.findings)} findings",

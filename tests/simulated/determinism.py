@@ -36,6 +36,7 @@ LEASE_SEEN_AT: contextvars.ContextVar[float] = contextvars.ContextVar("lease see
 
 _loop: SimulatedLoop | None = None
 _real_monotonic, _real_time = time.monotonic, time.time
+_real_bytes = os.urandom
 
 
 class Leak(RuntimeError):
@@ -45,6 +46,11 @@ class Leak(RuntimeError):
 def has_fixed_hashes() -> bool:
     """Whether sets of texts are iterated over in the same order each time."""
     return os.environ.get("PYTHONHASHSEED") == "0"
+
+
+def fresh_seed() -> int:
+    """A seed that nobody knows, also once chance is replaced."""
+    return int.from_bytes(_real_bytes(4), "big") // 2
 
 
 def begin(loop: SimulatedLoop, seed: int) -> None:

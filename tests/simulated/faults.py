@@ -15,7 +15,7 @@ from tests.fakes.openai_routes import Recorded
 from tests.simulated import store
 from tests.simulated.loop import Host
 from tests.simulated.trouble import Met
-from tests.simulated.world import Instance, World
+from tests.simulated.world import PLATFORMS, Instance, World
 
 MEAN_SECONDS_BETWEEN = 1.5
 MEAN_SECONDS_OF_ONE, MOST_SECONDS_OF_ONE = 2.0, 40.0
@@ -25,7 +25,6 @@ SLACK_METHODS = (
     "chat.postMessage", "chat.startStream", "chat.appendStream", "chat.stopStream", "chat.update", "*",
     "files.completeUploadExternal", "files.info",
 )  # fmt: skip
-PLATFORMS = ("openai", "slack", "discord")
 MODEL_FAULTS: tuple[model.Fault, ...] = (
     model.Status(500), model.Status(503), model.Status(429, headers={"retry-after": "1"}), model.DropBeforeHeaders(),
     model.DropBeforeHeaders(completes=True), model.DropMidStream(), model.DropMidStream(reset=True),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from PIL import Image
 
+from tests.acceptance.chaos.answers import QUESTION
 from tests.fakes.openai_api import Asked
 from tests.fakes.openai_model import user_texts
 
@@ -62,7 +63,8 @@ def what_is_wrong(asked: Asked, known: Sequence[str], sent: Mapping[str, str]) -
     for mark in sorted({*pictures, *lines}):
         if not {mark, changed(mark)} & {*known}:
             yield f"{known[-1]} was told a file of {mark}, and not that"
-    its = next((mark for mark in sent if known[-1] in (mark, changed(mark))), None)
+    asked_now = {*QUESTION.findall(asked.question), known[-1]}
+    its = next((mark for mark in sent if asked_now & {mark, changed(mark)}), None)
     if its is not None and its not in (*pictures, *lines) and _NOT_READABLE not in said:
         yield f"{known[-1]} was asked without its file"
 

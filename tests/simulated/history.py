@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PUBLIC = ""
@@ -26,6 +26,12 @@ class Asked:
     """No answer may be shown that a model was asked for later than this: then it was taken back, or changed."""
     apologies: frozenset[str] = frozenset()
     """The sentences by which it may be told that there will be no answer, after what befell it."""
+    says_password: bool = False
+    """Whether a password in it says who answers."""
+    speaker: str = ""
+    """Who of its session said it, where several people speak there."""
+    together: Collection[str] = ()
+    """The marks of what was stored with it as lines of one question, for all of which one apology is."""
     before: Sequence[str] | None = None
     """The marks of its session that certainly came before it. None: all that were said before it."""
 

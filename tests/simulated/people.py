@@ -16,12 +16,13 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
-from bots.shared.controls import NOT_NOW, NOTHING_TO_RESET, NOTHING_TO_STOP, STOPPED, WAS_RESET
+from bots.shared.asked_again import OFFER
+from bots.shared.controls import NOT_NOW, NOTHING_TO_RESET, NOTHING_TO_STOP, STOPPED, UNLOCKED, WAS_RESET
 from tests.acceptance.chaos import talks
 from tests.acceptance.chaos.answers import answer_in, is_apology
 from tests.acceptance.chaos.talks import Crowd, Event, Site, Talk
@@ -32,21 +33,22 @@ from tests.fakes.slack_api import FakeSlack
 from tests.simulated.files import NAMES, WISH, changed, file_with, named_in, numbers_of, without_files
 from tests.simulated.history import PUBLIC, Asked, Session
 from tests.simulated.trouble import DEATHS_TO_BE_GIVEN_UP
-from tests.simulated.world import CHANNELS, World
+from tests.simulated.world import CHANNELS, CIRCLE, EVES_CIRCLE, PASSWORDS, World
 
 SECONDS_OF_A_TRY = 20.0
 SHARE_OF_PRIVATE_QUESTIONS = 0.15
 SHARE_TAKEN_BACK, SHARE_STOPPED, SHARE_CHANGED = 0.03, 0.02, 0.05
 SHARE_OF_RESETS, SHARE_OF_FORGETTING, SHARE_OF_UNLOCKS = 0.05, 0.03, 0.1
 SHARE_WITH_FILES, SHARE_THAT_WANTS_FILES = 0.15, 0.15
+SHARE_OF_GUESTS, SHARE_IN_LINES = 0.2, 0.4
+MOST_LINES, MOST_SECONDS_BETWEEN_LINES = 3, 1.0
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_ACT = 60.0
 SECONDS_TO_HEAR_OF_AN_EDIT, SECONDS_TO_HEAR_OF_A_DELETION = 0.5, 45.0  # which is a control that others hear of later
-IS_UNLOCKED = "answers you here for the next"  # the window itself has other words for what it does
-SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW}
+SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW, str(OFFER)}
+IS_UNLOCKED = f"Private-Bob{UNLOCKED.partition('{name}')[2].partition('{')[0]}"
 MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
 FILES_NOT_SEEN = re.compile(r"\A_I have not seen: [^\n]*_\s+")
-CIRCLE = "private"
 _TYPES = {"notes.txt": "text/plain", "photo.png": "image/png"}
 
 talks.SECONDS_TO_ANSWER = 1_000.0  # people here have time
@@ -60,6 +62,12 @@ class Doing(Talk):
     rng: random.Random
     sent: dict[str, str] | None = None
     """The names of the files that were sent, by their questions. None: nobody sends any."""
+    lines_with: Callable[[str], Collection[str]] = staticmethod(lambda mark: ())
+    """The marks of what is stored as lines of one question with this one."""
+    joins_lines = False
+    """Whether what is said in a row is one question, and a guest says something sometimes."""
+    said_by: dict[str, str]
+    """Who said what, by the names that a model has to be told."""
 
     def begin(self, rng: random.Random) -> None:
         """Nothing was done yet."""
@@ -71,14 +79,34 @@ class Doing(Talk):
         self.changed: dict[str, str] = {}
         self.taken_back: dict[str, float] = {}
         self.is_unlocked = False
+        self.says_password: set[str] = set()
+        self.by_guest: set[str] = set()
+        self.said_by = {}
 
-    def worded(self, question: str, *, is_private: bool = False) -> str:
-        """A question as it is said, with the password sometimes, or where it `is_private`."""
+    def worded(self, question: str, *, circle: str = PUBLIC) -> str:
+        """A question as it is said, with a password sometimes, or with that of a `circle`."""
         if self.sent is not None and self.surface != "web" and self.rng.random() < SHARE_THAT_WANTS_FILES:
             question += WISH
-        says_password = self.rng.random() < SHARE_OF_PRIVATE_QUESTIONS or is_private
-        self.circles[question.removesuffix(WISH)] = CIRCLE if says_password or self.is_unlocked else PUBLIC
-        return f"{question} {PASSWORD}" if says_password else question
+        says_password = self.rng.random() < SHARE_OF_PRIVATE_QUESTIONS or bool(circle)
+        mark = question.removesuffix(WISH)
+        if not says_password:
+            is_unlocked = self.is_unlocked and mark not in self.by_guest
+            self.circles[mark] = CIRCLE if is_unlocked else PUBLIC
+            return question
+        self.says_password.add(mark)
+        self.circles[mark] = circle or circle_of_number(mark)
+        return f"{question} {PASSWORDS[self.circles[mark]]}"
+
+    def speaker(self, event: Event, person: str, guest: str) -> str:
+        """Who says something: the person whose talk it is, or a guest."""
+        if not self.joins_lines or event is self.events[0] or self.rng.random() >= SHARE_OF_GUESTS:
+            return person
+        self.by_guest.add(event.question)
+        return guest
+
+    def note_speaker(self, event: Event, name: str) -> None:
+        """A model has to be told what was said under this name, also once it is changed."""
+        self.said_by[event.question] = self.said_by[changed(event.question)] = name
 
     def files_with(self, event: Event) -> list[tuple[str, bytes]]:
         """The files that a question comes with: their names, and what is in them."""
@@ -99,8 +127,10 @@ class Doing(Talk):
     def changed_text(self, event: Event) -> str:
         """What an event asks from now on."""
         mark = self.changed[event.question] = changed(event.question)
+        if event.question in self.by_guest:
+            self.by_guest.add(mark)
         # Bob may have heard of either alone; of both, it stays with the assistant that was chosen for it.
-        return self.worded(mark, is_private=self.circles[event.question] == CIRCLE)
+        return self.worded(mark, circle=self.circles[event.question])
 
     async def reset(self) -> bool:
         """Begin anew, once everything is answered. False where nobody knows whether Bob heard of it."""
@@ -133,15 +163,34 @@ class Doing(Talk):
 
     def _is_settled(self, event: Event) -> bool:
         texts = self.shown()
-        answered = {answer.question for answer in map(answer_in, texts) if answer}
+        answered = {line for answer in map(answer_in, texts) if answer for line in answer.lines}
         if event.question in answered or self.changed.get(event.question) in answered:
             return True
         marks = [each.question for each in self.events if self.changed.get(each.question) not in answered]
         without = [mark for mark in marks if mark not in answered]
-        return event.question in without[: sum(map(is_apology, texts))]
+        for _ in filter(is_apology, texts):
+            its = self.together(without[0]) if without else ()
+            if event.question in its:
+                return True
+            without = [mark for mark in without if mark not in its]
+        return False
+
+    def together(self, mark: str) -> set[str]:
+        """The marks of what was stored as lines of one question with this one, or with what it was changed into."""
+        marks = {mark, *([self.changed[mark]] if mark in self.changed else [])}
+        if not self.joins_lines:
+            return marks
+        stored = marks.union(*map(self.lines_with, marks))
+        return stored | {before for before, later in self.changed.items() if later in stored}
+
+    def may_take_back(self, event: Event) -> bool:
+        """Not a line with a password: nobody could say whose the others are then."""
+        return not (self.joins_lines and self.circles[event.question])
 
     def _right_apologies(self, world: World, event: Event, mark: str) -> Iterator[str]:
-        deaths = DEATHS_TO_BE_GIVEN_UP if mark == world.model.poisonous else world.deaths[mark]
+        lines = self.together(mark)
+        is_poisonous = world.model.poisonous in lines
+        deaths = DEATHS_TO_BE_GIVEN_UP if is_poisonous else sum(world.deaths[each] for each in lines)
         return world.troubles.right_apologies(
             mark,
             deaths=deaths,
@@ -163,14 +212,19 @@ class Doing(Talk):
             before = [each.question for each in self.events if each is not event and not self.in_order(event, each)]
             before += [self.changed[each] for each in before if each in self.changed]
             asked = Asked(mark, event.said_at, self.circles.get(mark, PUBLIC), event.answered_at, before=before)
+            asked.speaker = "guest" if mark in self.by_guest else ""
+            asked.says_password = mark in self.says_password
             asked.excuse = self.excuses.get(mark, "")
-            marks = [mark, *([self.changed[mark]] if mark in self.changed else [])]
+            asked.together = self.together(mark)
+            marks = sorted(asked.together)
             asked.apologies = frozenset(each for one in marks for each in self._right_apologies(world, event, one))
             asked.not_asked_after = self.not_asked_after(event)
             found.asked.append(asked)
             if mark in self.changed:
                 later = self.changed[mark]
-                found.asked.append(Asked(later, event.said_at, self.circles[later], before=before, instead_of=mark))
+                asked = Asked(later, event.said_at, self.circles[later], before=before, instead_of=mark)
+                asked.speaker, asked.says_password = found.asked[-1].speaker, later in self.says_password
+                found.asked.append(asked)
         return found
 
 
@@ -212,6 +266,11 @@ class WebTalk(Doing, talks.WebTalk):
         return self.was_reset(erased=True)
 
 
+def circle_of_number(mark: str) -> str:
+    """The circle whose password is said in this question, if any is: they alternate."""
+    return CIRCLE if int(mark[1:].partition("-")[0]) % 2 else EVES_CIRCLE
+
+
 def _answers_in(texts: Sequence[str]) -> Sequence[str]:
     """What is said of questions, without the lock above what is private, and what is said of commands."""
     said = [MARK_OF_PRIVATE_ANSWERS.sub("", text) for text in texts if text not in SENTENCES]
@@ -234,15 +293,18 @@ class SlackTalk(Doing, talks.SlackTalk):
         self.begin(rng)
         self._user = f"U{label}"  # whose windows are of this talk
         slack.add_user(self._user, label)
+        slack.add_user(f"{self._user}g", f"guest of {label}")
 
     def _say(self, event: Event) -> None:
         thread = self._thread if len(self.events) > 1 else None
         takes_part = any(each.question not in self.erased for each in self.events[:-1])
         is_mentioned = not takes_part or self._rng.random() < talks.MENTIONS
         mention = f"<@{FakeSlack.bot_user}> " if is_mentioned else ""
+        speaker = self.speaker(event, self._user, f"{self._user}g")
+        self.note_speaker(event, self.label if speaker == self._user else f"guest of {self.label}")
         text, sent = f"{mention}{self.worded(event.question)}", self.files_with(event)
-        files = [self._slack.add_file(name, data, _TYPES[name], self._user) for name, data in sent]
-        ts = self._slack.says(self._user, self._channel, text, thread_ts=thread, files=files)
+        files = [self._slack.add_file(name, data, _TYPES[name], speaker) for name, data in sent]
+        ts = self._slack.says(speaker, self._channel, text, thread_ts=thread, files=files)
         self._ts[event.question] = ts
         if self._rng.random() < talks.DELIVERED_AGAIN:
             self._slack.deliver_again(ts)
@@ -333,9 +395,11 @@ class DiscordTalk(Doing, talks.DiscordTalk):
         self._ids: dict[str, int] = {}
 
     def _say(self, event: Event) -> None:
+        speaker = self.speaker(event, self._user, "ada" if self._user == "grace" else "grace")
+        self.note_speaker(event, speaker)
         text = f"{FakeDiscord.mention} {self.worded(event.question)}"
         files = [File(name, data, _TYPES[name]) for name, data in self.files_with(event)]
-        id_ = self._discord.says(self._user, self._first or "general", text, attachments=files)
+        id_ = self._discord.says(speaker, self._first or "general", text, attachments=files)
         self._ids[event.question] = id_
         self._first = self._first or id_
 
@@ -450,6 +514,9 @@ class People(Crowd):
     """See `Doing`."""
     may_change = True
     """Whether they change what they asked."""
+    lines_with: Callable[[str], Collection[str]] | None = None
+    """See `Doing`; None where each message is a question."""
+    said_by: dict[str, str]
     poison: Callable[[str], object] | None = None
     """Is told the question that kills, which is the second of a conversation in Slack or on Discord."""
 
@@ -457,6 +524,8 @@ class People(Crowd):
         talk = super().begin(new_talk)
         if isinstance(talk, Doing):
             talk.sent = self.sent
+        if isinstance(talk, SlackTalk | DiscordTalk) and self.lines_with is not None:
+            talk.lines_with, talk.joins_lines, talk.said_by = self.lines_with, True, self.said_by
         if self.poison is not None and isinstance(talk, SlackTalk | DiscordTalk):
             self.poison(f"Q2-{talk.label}")
             self.poison = None
@@ -471,8 +540,8 @@ class People(Crowd):
             if talk.events and not talk.open and not await self._begin_anew(talk):
                 break
             if not talk.events or talk.may_go_on:
-                event = self.say_in(talk)
-                waiting.append(asyncio.create_task(talk.answered(event)))
+                said = await self._say(talk, waiting)
+                event = self._rng.choice(said) if len(said) > 1 else said[0]
                 if await self._think_again(talk, event):
                     break  # nobody waits for an answer to that
             if not talk.may_go_on or self._rng.random() < 0.5:
@@ -482,6 +551,17 @@ class People(Crowd):
             else:
                 await asyncio.sleep(self._rng.uniform(0, 0.15))
         return [each for each, event in zip(waiting, talk.events, strict=False) if event.question not in talk.excuses]
+
+    async def _say(self, talk: Doing, waiting: list[asyncio.Task[bool]]) -> Sequence[Event]:
+        """Ask the next question, maybe in several lines, and let somebody wait for the answer to each."""
+        said: list[Event] = []
+        in_lines = talk.joins_lines and talk.events and self._rng.random() < SHARE_IN_LINES
+        for _ in range(self._rng.randint(2, MOST_LINES) if in_lines else 1):
+            if said:
+                await asyncio.sleep(self._rng.uniform(0, MOST_SECONDS_BETWEEN_LINES))
+            said.append(self.say_in(talk))
+            waiting.append(asyncio.create_task(talk.answered(said[-1])))
+        return said
 
     async def _begin_anew(self, talk: Doing) -> bool:
         """Maybe reset the talk, or have it forgotten. False where nobody knows whether that was done."""
@@ -496,8 +576,10 @@ class People(Crowd):
         if chance > SHARE_TAKEN_BACK + SHARE_STOPPED + SHARE_CHANGED:
             return False
         await asyncio.sleep(self._rng.uniform(0, 0.5))
-        if chance < SHARE_TAKEN_BACK:
+        if chance < SHARE_TAKEN_BACK and talk.may_take_back(event):
             talk.take_back(event)
+        elif chance < SHARE_TAKEN_BACK:
+            return False
         elif chance < SHARE_TAKEN_BACK + SHARE_STOPPED:
             talk.stop()
         elif event.answered_at is None and self.may_change:

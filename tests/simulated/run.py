@@ -19,6 +19,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.acceptance.chaos.answers import answer_in
 from tests.acceptance.chaos.talks import Event
 from tests.simulated import determinism, people, store
 from tests.simulated.checker import Finding, check
@@ -30,8 +31,11 @@ from tests.simulated.world import KEY_OF_PEOPLE, TraceOfLogs, World, task_of
 MOST_SECONDS_OF_A_STORM = 240.0  # however few were answered in it
 SECONDS_TO_COME_TO_REST = 300.0
 MOST_COLLECTIONS = 5
-SECONDS_TO_FORGET = 5.0  # what is in memory of turns that are closed
+SECONDS_TO_FORGET = 5.0  # what is in memory of turns, once all are closed
+SECONDS_BETWEEN_LOOKS = 0.5
+JOIN_SECONDS = 1.5  # as it is shipped
 SECONDS_TO_ERASE = 450.0  # once no response can end there any more, which is after 300
+OPEN_TURNS = "SELECT question, outcome, lease_owner FROM turn WHERE closed_at IS NULL"
 
 
 WORLDS: weakref.WeakSet[World] = weakref.WeakSet()
@@ -56,6 +60,8 @@ class Plan:
     """Whether people change what they asked."""
     files: bool = False
     """Whether people send files."""
+    lines: bool = False
+    """Whether what people say in a row in a chat is one question, and some of them do."""
     without: Collection[int] = ()
     """Faults that are left out, by their numbers."""
 
@@ -67,11 +73,13 @@ def drawn_plan(seed: int) -> Plan:
     kinds = rng.sample(sorted(KINDS), rng.randint(3, len(KINDS)))
     kinds = sorted({*kinds, "kill", "kill at a step"})
     poison, erases, instances = rng.random() < 0.15, rng.random() < 0.2, rng.randint(1, 4)
-    return Plan(
+    plan = Plan(
         seed, poison=poison, erases=erases, instances=instances,
         changes=rng.random() < 0.5, several_hosts=rng.random() < 0.5, kinds=kinds,
         people={name: number for name, number in people.items() if number}, files=rng.random() < 0.5,
     )  # fmt: skip
+    plan.lines = rng.random() < 0.5
+    return plan
 
 
 @dataclass
@@ -81,6 +89,8 @@ class Result:
     plan: Plan
     turns: int = 0
     kills: int = 0
+    lines: int = 0
+    """How many messages were told with others as one question."""
     virtual_seconds: float = 0.0
     seconds: float = 0.0
     faults: list[Fault] = field(default_factory=list)
@@ -152,7 +162,8 @@ def _forget_everything() -> None:
 
 def _world(plan: Plan, loop: SimulatedLoop, folder: Path) -> World:
     HOST.set(Host("people"))
-    world = World(loop, plan.seed, folder, instances=plan.instances, surfaces=[*plan.people])
+    join_seconds = JOIN_SECONDS if plan.lines else 0.0
+    world = World(loop, plan.seed, folder, instances=plan.instances, surfaces=[*plan.people], join_seconds=join_seconds)
     WORLDS.add(world)
     logging.getLogger().handlers = [TraceOfLogs(world)]
     logging.getLogger().setLevel(logging.INFO)
@@ -175,6 +186,8 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
             crowd.poison = partial(setattr, world.model, "poisonous")
         crowd.may_change = plan.changes
         crowd.sent = world.model.sent if plan.files and "upgrade" not in plan.kinds else None
+        if plan.lines:
+            crowd.lines_with, crowd.said_by = world.lines_with, world.model.said_by
         crowd.may_unlock = "clock" not in plan.kinds
         talking = asyncio.create_task(crowd.run())
         with contextlib.suppress(TimeoutError):
@@ -192,12 +205,14 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
             talking.result()  # raises what went wrong with people
         history = History(people.sessions_of(world, crowd.talks))
         talking.cancel()
+    await _until_all_is_closed(world)
     await asyncio.sleep(SECONDS_TO_FORGET)
     history.remarks += world.what_is_left_at_rest()
     if plan.erases and "clock" not in plan.kinds:
         await asyncio.sleep(SECONDS_TO_ERASE)
         history.remarks += world.left_at_the_provider()
     await world.end()
+    world.look_for_passwords()
     history.remarks += [each for talk in crowd.talks for each in people.what_is_kept_of(world, talk)]
     history.asked_at = world.model.asked_at
     history.told_twice = world.openai.questions_told_twice()
@@ -211,7 +226,21 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
     for session in history.sessions:
         world.loop.trace(f"{session.label} reads {session.shown} after {session.asked}")
     result.faults = fate.happened
+    answers = filter(None, (answer_in(text) for session in history.sessions for text in session.shown))
+    result.lines = sum(len(each.lines) for each in answers if len(each.lines) > 1)
     result.turns, result.kills, result.findings = crowd.asked - len(crowd.open), world.kills, check(history)
+
+
+async def _until_all_is_closed(world: World) -> None:
+    """Come back once no turn is open, or after SECONDS_TO_COME_TO_REST; `_what_leaks` tells of what is open then.
+
+    That takes longer than until everybody has read an answer: what was taken back has nobody who waits for it, and
+    what is left of an answer is changed and deleted as fast as the rates of a platform allow, which after many kills
+    is seconds.
+    """
+    ends = world.loop.time() + SECONDS_TO_COME_TO_REST
+    while world.ledger(OPEN_TURNS) and world.loop.time() < ends:  # noqa: ASYNC110 - nobody tells of it
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _is_excused(event: Event, crowd: people.People) -> bool:
@@ -222,7 +251,7 @@ def _what_leaks(world: World) -> list[str]:
     """What is left in the database once all is answered."""
     kept = "SELECT count(*) FROM attachment_piece WHERE attachment_id NOT IN (SELECT id FROM attachment)"
     ((pieces,),) = world.ledger(kept)
-    left = world.ledger("SELECT question, outcome, lease_owner FROM turn WHERE closed_at IS NULL")
+    left = world.ledger(OPEN_TURNS)
     return [f"the turn {question!r} ({outcome}) is still open" for question, outcome, _ in left] + [
         f"{pieces} pieces are left of files that nobody knows"
     ] * bool(pieces)

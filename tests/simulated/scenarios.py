@@ -27,8 +27,13 @@ async def ends_while_it_resumes_discord(world: World) -> None:
 
 SEEDS_THAT_FAILED: Mapping[str, Sequence[str]] = {
     "a responder that ended late gave up the lease that its process had taken anew, for ever": (
-        "--seed", "1", "--turns", "60", "--instances", "2", "--people", "slack=6", "--hosts", "one", "--kinds", "",
-        "--poison", "no", "--erases", "no", "--changes", "yes", "--files", "no",
+        "--seed", "2", "--turns", "60", "--instances", "2", "--people", "slack=6", "--hosts", "one", "--kinds", "",
+        "--poison", "no", "--erases", "no", "--changes", "yes", "--files", "no", "--lines", "no",
+    ),
+    "a question that waited for lines while the store was away was let go of and stayed in hand, for ever": (
+        "--seed", "7201", "--turns", "75", "--instances", "3", "--people", "slack=4,discord=4", "--hosts", "one",
+        "--kinds", "cut,discord,kill,kill at a step,pause,separate,slack,slack sockets,store fails,store is lost,"
+        "terminate,vanish", "--poison", "no", "--erases", "no", "--changes", "yes", "--files", "yes", "--lines", "yes",
     ),
 }  # fmt: skip
 """Runs in which Bob broke a promise once, by what went wrong."""

@@ -51,6 +51,7 @@ _WATCH = f"""
 CREATE TEMP TRIGGER watch_the_lease AFTER UPDATE OF {_CHANGED} ON turn
 WHEN OLD.closed_at IS NULL AND OLD.lease_owner IS NOT NULL AND NEW.lease_owner IS OLD.lease_owner
     AND NEW.fencing_token = OLD.fencing_token AND NEW.outcome IS NOT 'forgotten'
+    AND (NEW.joins IS NULL OR NEW.lines IS OLD.lines OR NEW.started_at IS NOT NULL)
 BEGIN SELECT note_write(OLD.id, OLD.lease_owner); END
 """
 _WATCH_FAILURES = """
@@ -139,7 +140,10 @@ class SimulatedWorker(database.Worker):
         return super()._do(jobs)
 
     def _watch_leases(self, connection: sa.Connection) -> None:
-        """Note each write to a turn whose lease another process has: controls write to none of these columns."""
+        """Note each write to a turn whose lease another process has: controls write to none of these columns.
+
+        A line may join a turn of any process, as long as that waits for lines.
+        """
 
         def note(turn_id: str, lease_owner: str) -> None:
             owner = LEASE_OWNERS.get(lease_owner)

@@ -82,6 +82,50 @@ def test_an_apology_is_right_only_where_what_befell_the_question_allows_that_sen
     assert kinds([answer(A, 1), apology], Asked(A, 0), Asked(B, 1, excuse="taken back")) == ["apology to an innocent"]
 
 
+def in_lines(number: int, lines: list[str], *known: str) -> str:
+    told = " ".join([*known, *lines])
+    return f"To {'+'.join(lines)} (answer {number}). Known: {told}. End of answer {number}."
+
+
+def test_lines_that_are_told_once_in_their_order_as_one_question_are_right() -> None:
+    lines = Asked(A, 0), Asked(B, 1), Asked(C, 2)
+    assert kinds([in_lines(1, [A, B, C])], *lines) == []
+    assert kinds([answer(A, 1), in_lines(2, [B, C], A)], *lines) == []
+    assert kinds([in_lines(1, [A, B]), answer(C, 2, A, B)], *lines) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "found"),
+    [
+        ([in_lines(1, [A, C])], ["lost"]),
+        ([in_lines(1, [B, A, C])], ["reordered"]),
+        ([in_lines(1, [A, B]), in_lines(2, [B, C], A)], ["doubled", "reordered"]),
+        ([in_lines(1, [A, B, B, C])], ["doubled", "told twice"]),
+        ([in_lines(1, [A, B]), answer(C, 2, A)], ["reordered"]),
+        ([in_lines(1, [A, "Q2-k9", B, C])], ["unexplained"]),
+    ],
+)
+def test_a_line_that_is_dropped_or_told_twice_or_elsewhere_is_found(shown: list[str], found: list[str]) -> None:
+    assert kinds(shown, Asked(A, 0), Asked(B, 1), Asked(C, 2)) == found
+
+
+def test_a_password_in_one_line_makes_all_of_the_question_private() -> None:
+    private = Asked(B, 1, "private")
+    assert kinds([in_lines(1, [A, B]), answer(C, 2)], Asked(A, 0), private, Asked(C, 2)) == []
+    assert kinds([in_lines(1, [A, B]), answer(C, 2, A)], Asked(A, 0), private, Asked(C, 2)) == [
+        "told to the wrong circle"
+    ]
+
+
+def test_one_apology_is_for_all_the_lines_of_a_question_and_for_no_other() -> None:
+    apology = "Sorry, it broke off. (Reference 1.)"
+    told = frozenset({"Sorry, it broke off."})
+    lines = [Asked(mark, 0, apologies=told, together={A, B}) for mark in (A, B)]
+    assert kinds([apology], *lines) == []
+    assert kinds([apology], *lines, Asked(C, 2, apologies=told)) == ["lost"]
+    assert kinds([apology], *[Asked(mark, 0, apologies=told) for mark in (A, B)]) == ["lost"]
+
+
 def troubles() -> Troubles:
     return Troubles(lambda mark: Lease(mark, (mark, 1), "one"), lambda: 0.0)
 

@@ -43,6 +43,13 @@ def test_two_runs_of_a_seed_are_equal_to_the_byte(tmp_path: Path) -> None:
     assert one == other
 
 
+def test_a_run_without_a_seed_draws_one_that_no_other_run_has() -> None:
+    draw = "from tests.simulated import determinism as d; d.install(); print(d.fresh_seed())"
+    command = [sys.executable, "-c", draw]
+    drawn = {subprocess.run(command, capture_output=True, check=True, cwd=ROOT).stdout for _ in range(2)}
+    assert len(drawn) == 2
+
+
 def test_what_an_upgrade_takes_back_is_the_last_step_of_the_schema() -> None:
     assert STEP_TAKEN_BACK == HEAD
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import os
 import random
 import re
 import signal
@@ -13,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from typing import Any
 from bots import SURFACES
 from bots.shared.surface import LoadedSurface
 from core import Settings, StartError, StoreUnavailable
+from core.assistants import BUILT_IN
 from tests.acceptance.chaos.answers import DEADLY_WORD, QUESTION, Model
 from tests.acceptance.chaos.judging import RESUMED_TOO_EARLY
 from tests.conftest import PASSWORD
 from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.openai_api import Asked, Reply
+from tests.fakes.openai_model import user_texts
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated import store
 from tests.simulated.determinism import LEASE_SEEN_AT
@@ -36,6 +39,16 @@ from tests.simulated.trouble import Lease, Troubles, WatchedOpenAI
 from web import cli
 
 KEY = "sk-test"
+CIRCLE, EVES_CIRCLE = "PRIVATE_BOB_PASSWORD", "EVES_PASSWORD"
+PASSWORDS = {CIRCLE: PASSWORD, EVES_CIRCLE: "417263"}
+EVE = f"""
+[[assistant]]
+name = "Eve"
+model = "gpt-6-luna"
+instructions = "Be Eve."
+private = true
+password_from = "{EVES_CIRCLE}"
+"""
 KEY_OF_PEOPLE = "key-of-the-people-on-the-web"
 KILLS_BETWEEN_BURIALS = 20
 STEP_TAKEN_BACK = "0011"  # of the schema: the last one, in which an upgrade differs from what was before
@@ -44,16 +57,19 @@ MOST_DEATHS_OF_POISON = 12  # two beside others, and five that count in full, an
 SECONDS_ON_THE_WAY = 0.02
 SECONDS_TO_BE_CANCELLED = 5.0
 CHATS = ("slack", "discord")
+PLATFORMS = ("openai", *CHATS)
 EMPTY_AT_REST: Mapping[str, Sequence[str]] = {
-    "Chat": ("_accepting",),
+    "Chat": ("_accepting", "_hurries"),
     "Answering": ("in_hand",),
     "Bounds": ("_impatient", "_asking_for", "_preparing"),
     "Following": ("_followed", "_behind_others", "_copying"),
     "SessionQueue": ("_here", "_wakeups"),
     "Responder": ("_responding",),
 }
+LIST = b'"object":"list"'
 LEASE_IS_LOST, TURN_IS_CHANGED = "the lease of turn %s is lost", "turn %s %s"
-_SHOWN = re.compile(rb"To (Q\d+-[kd]\d+) \(answer ")
+_WRITES = re.compile(r'^"([^"\n]*)" writes:\n((?:> .*(?:\n|\Z))*)', re.MULTILINE)
+_SHOWN = re.compile(rb"To (Q\d+-[kd]\d+)[^ ]* \(answer ")
 CHANNELS = [f"C{100 + number}" for number in range(20)]
 RETRIES = (0.1, 0.5, 1.0, *[2.0] * 100)  # of Slack's deliveries
 
@@ -90,6 +106,8 @@ class SlowerModel(Model):
         """When it was asked for which answer."""
         self.sent: dict[str, str] = {}
         """The names of files, by the questions with which they were sent."""
+        self.said_by: dict[str, str] = {}
+        """By whom something was said, as a model has to be told it."""
         self.remarks: list[str] = []
         self._is_for_a_file = False
 
@@ -99,8 +117,17 @@ class SlowerModel(Model):
         if self.sent:
             known = [question for text in asked.questions for question in QUESTION.findall(text)]
             self.remarks += what_is_wrong(asked, known, self.sent)
+        for text in user_texts(asked.view):
+            self.remarks += self._said_by_others(text)
         self.asked_at[self.asked.total()] = time.monotonic()
         return reply
+
+    def _said_by_others(self, text: str) -> Iterator[str]:
+        """What is told under the name of somebody who did not say it."""
+        for name, said in _WRITES.findall(text):
+            for mark in QUESTION.findall(said):
+                if self.said_by.get(mark, name).casefold() != name.casefold():
+                    yield f"{mark} of {self.said_by[mark]} is told as what {name} said"
 
     def _hesitating(self, text: str, longest: float, pieces: int) -> Reply:
         text = with_a_file(text) if self._is_for_a_file else text
@@ -131,7 +158,14 @@ class World:
     """Everything there is in a run."""
 
     def __init__(
-        self, loop: SimulatedLoop, seed: int, folder: Path, *, instances: int, surfaces: Collection[str]
+        self,
+        loop: SimulatedLoop,
+        seed: int,
+        folder: Path,
+        *,
+        instances: int,
+        surfaces: Collection[str],
+        join_seconds: float = 0.0,
     ) -> None:
         self.loop = loop
         self.network = Network(loop)
@@ -158,10 +192,14 @@ class World:
         self.network.kills = self._kills
         self._reader: sqlite3.Connection | None = None
         self._folder = folder
+        self._assistants = folder / "assistants.toml"
+        self._assistants.write_text(BUILT_IN.read_text(encoding="utf-8") + EVE, encoding="utf-8")
+        os.environ[EVES_CIRCLE] = PASSWORDS[EVES_CIRCLE]
         self._platforms: list[asyncio.Task[Any]] = []
         self.instances: list[Instance] = []
         self._number_of_instances = instances
         self._served = surfaces
+        self._join_seconds = join_seconds
         loop.set_exception_handler(self._note_exception)
 
     # ── platforms ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,6 +237,7 @@ class World:
             "openai_api_key": KEY, "openai_base_url": self.openai.base_url, "openai_threads": "conversations",
             "openai_api": "responses", "database_url": f"sqlite:///{self._folder / 'bob.db'}",
             "api_keys": f"people:{KEY_OF_PEOPLE}", "port": self.network.free_port(), "_env_file": None,
+            "assistants_file": self._assistants,
         }  # fmt: skip
         return Settings(**values)
 
@@ -206,7 +245,7 @@ class World:
         values: dict[str, Any] = {
             "slack_bot_token": self.slack.bot_token, "slack_app_token": self.slack.app_token,
             "slack_api_url": self.slack.url, "discord_token": self.discord.token, "discord_api_url": self.discord.url,
-            "slack_join_seconds": 0, "discord_join_seconds": 0,  # who judges takes each message for a question
+            "slack_join_seconds": self._join_seconds, "discord_join_seconds": self._join_seconds,
         }  # fmt: skip
         chosen = [each for each in SURFACES if each.name in self._served]
         return [LoadedSurface(each, each.settings(_env_file=None, **values)) for each in chosen]
@@ -256,6 +295,7 @@ class World:
         self.loop.trace(f"{instance.name} is killed")
         self.kills += 1
         self.deaths.update(self.in_work(host))
+        self.look_for_passwords()
         self.loop.kill(host)
         self.network.lose_host(host, silently=silently)
         self._start_again(instance)
@@ -264,14 +304,14 @@ class World:
 
     def _watch(self, sender: Host, receiver: Host, data: bytes) -> None:
         """See whether what is sent shows an answer whose lease another process has, or tells a password."""
-        if receiver.name == "openai" and PASSWORD.encode() in data:
+        if receiver.name == "openai" and any(each.encode() in data for each in PASSWORDS.values()):
             self.remarks.append(f"{sender.name} tells the model a password")
         if receiver.name in CHATS and (found := _SHOWN.search(data)):
             self._check_lease(sender, found[1].decode())
 
     def _kills(self, host: Host, data: bytes) -> bool:
-        """Kill a process that reads the deadly word."""
-        if DEADLY_WORD.encode() not in data:
+        """Kill a process that reads the deadly word in an answer, and not in the list of what it is about to erase."""
+        if DEADLY_WORD.encode() not in data or LIST in data:
             return False
         for each in self.instances:
             if each.host is host:
@@ -316,6 +356,11 @@ class World:
         found = self.ledger(f"SELECT {columns} FROM turn WHERE question LIKE ? ORDER BY accepted_at", f"%{mark}%")
         return [(*values[:4],) for values in found if mark in QUESTION.findall(values[4])]
 
+    def lines_with(self, mark: str) -> set[str]:
+        """The marks of what is stored as lines of one question with this one."""
+        found = self.ledger("SELECT question FROM turn WHERE question LIKE ?", f"%{mark}%")
+        return {each for marks in (QUESTION.findall(text) for (text,) in found) if mark in marks for each in marks}
+
     def keeps_file_of(self, mark: str) -> bool:
         """Whether the text of a file that came with a question is stored."""
         return bool(self.ledger("SELECT id FROM attachment WHERE text LIKE ?", f"%{told_of_a_file(mark)}%"))
@@ -330,6 +375,12 @@ class World:
             self._reader.execute("ALTER TABLE api_key DROP COLUMN feedback_to")
             self._reader.execute("UPDATE alembic_version SET version_num = '0010'")
         self.loop.trace("the schema is that of the step before")
+
+    def look_for_passwords(self) -> None:
+        """Note where a password stands in the database, or stood there once."""
+        for file in filter(Path.is_file, sorted(self._folder.glob("bob.db*"))):
+            if any(each.encode() in file.read_bytes() for each in PASSWORDS.values()):
+                self.remarks.append(f"there is a password in {file.name}")
 
     def set_clock(self, error: float) -> None:
         """Have the clock on the wall of Bob's hosts be wrong."""
@@ -423,21 +474,33 @@ class TraceOfLogs(logging.Handler):
         self._world = world
         self._let_go: set[object] = set()
         """What was released since it was changed."""
+        self._lost: dict[object, tuple[float, str]] = {}
+        """When a lease was lost for no reason that was known then, and what was remarked."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if not HOST.get().is_alive:
             return
         if self._world.loop.is_traced:
             self._world.loop.trace(f"{record.levelname} {record.getMessage()}")
+        if any(each in record.getMessage() for each in PASSWORDS.values()):
+            self._world.remarks.append(f"{HOST.get().name} logs a password")
         about = record.args if isinstance(record.args, tuple) else ()
         if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread", "withdrawn", "shortened"):
             self._let_go.add(about[0])
+            self._explain(about[0])
         is_known = HOST.get().was_disturbed or not self._let_go.isdisjoint(about[:1])
         if record.msg == LEASE_IS_LOST and not is_known:
-            self._world.remarks.append(f"{HOST.get().name} lost a lease at {self._world.loop.time():.6f} for no reason")
-        error = record.exc_info[0] if record.exc_info else None
-        is_cut_off = error is asyncio.CancelledError  # as it ends; it is not printed
-        # Whoever is killed, or loses the network, hangs up on a fake that is about to answer.
-        is_hung_up = record.name == "aiohttp.server" and error is not None and issubclass(error, ConnectionError)
-        if (error and not is_cut_off and not is_hung_up) or record.levelno >= logging.CRITICAL:
+            now = self._world.loop.time()
+            self._lost[about[0]] = now, f"{HOST.get().name} lost a lease at {now:.6f} for no reason"
+            self._world.remarks.append(self._lost[about[0]][1])
+        is_cut_off = record.exc_info and record.exc_info[0] is asyncio.CancelledError  # as it ends; it is not printed
+        if HOST.get().name in PLATFORMS and record.exc_info and isinstance(record.exc_info[1], ConnectionError):
+            return  # of a request whose sender died while it was read
+        if (record.exc_info and not is_cut_off) or record.levelno >= logging.CRITICAL:
             self._world.remarks.append(f"{HOST.get().name} logs {record.getMessage()} {record.exc_info}")
+
+    def _explain(self, turn: object) -> None:
+        """Who changed a turn may hear that it is done after the process whose lease that took."""
+        lost_at, remark = self._lost.pop(turn, (0.0, ""))
+        if remark and self._world.loop.time() - lost_at < SECONDS_ON_THE_WAY:
+            self._world.remarks.remove(remark)

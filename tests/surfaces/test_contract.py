@@ -30,6 +30,7 @@ WITH_CODE = f"First words.\n\n```python\n{CODE}```\n\nLast words."
 IN_A_FILE = "First words.\n\n📎 `answer.py`\n\nLast words."
 FILES = [("answer.py", CODE.encode())]
 TAKING_FILES = pytest.mark.parametrize("driver", ["slack", "slack_posted", "discord"], indirect=True)
+WAITING = pytest.mark.in_simulation  # it waits for a clock, which there takes no time
 FENCE = "Here it is:\n\n```python\nprint(1)\n"
 
 
@@ -278,6 +279,7 @@ async def test_where_a_place_refuses_for_good_the_turn_ends_and_others_are_answe
 # ── calls that go wrong ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@WAITING
 @pytest.mark.parametrize("call", ["post", "edit"])
 @pytest.mark.parametrize("fault", ["down", "lost", "limited"])
 async def test_a_call_that_goes_wrong_costs_no_word_shows_none_twice_and_is_made_again_in_time(
@@ -299,6 +301,7 @@ async def test_a_call_that_goes_wrong_costs_no_word_shows_none_twice_and_is_made
     assert asked(fake) == ["Ada: hello"]
 
 
+@WAITING
 async def test_an_answer_is_shown_whole_when_the_platform_is_back(driver: Driver, fake: FakeOpenAI) -> None:
     let_go = held(fake, *WORDS)
     async with driver.starts():
@@ -385,6 +388,7 @@ async def test_what_a_killed_process_left_is_made_whole_by_the_next_and_shown_on
     assert len(asked(fake)) - was_asked == (0 if moment is _is_shown else 1)
 
 
+@WAITING
 async def test_a_reclaimer_that_is_killed_as_well_has_a_reclaimer(
     driver: Driver, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -485,6 +489,7 @@ async def test_who_lost_the_lease_shows_no_file(
         assert driver.files(said) == FILES
 
 
+@WAITING
 @pytest.mark.parametrize("waits", [False, True], ids=["before_a_call", "while_a_call_waits"])
 async def test_who_lost_the_lease_writes_nothing_more(
     driver: Driver, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, waits: bool

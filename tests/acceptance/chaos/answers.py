@@ -17,11 +17,16 @@ _WHOLE = re.compile(r"To (Q\S+) \(answer (\d+)\)\. Known: ([^.]*)\. (?:And so on
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer as it can be read: to which question, which of all answers, and what the model knew."""
+    """A whole answer as it can be read: to which lines of a question, which of all answers, what the model knew."""
 
-    question: str
+    lines: tuple[str, ...]
     number: int
     known: tuple[str, ...]
+
+    @property
+    def question(self) -> str:
+        """The mark by which it is called: that of its last line."""
+        return self.lines[-1]
 
 
 class Model:
@@ -41,11 +46,12 @@ class Model:
     def __call__(self, asked: Asked) -> Reply:
         known = [question for text in asked.questions for question in QUESTION.findall(text)]
         self.asked[known[-1]] += 1
-        if known[-1] == self.poisonous:
+        lines = QUESTION.findall(asked.question)
+        if self.poisonous in lines:
             return Reply(pieces=(f"To {self.poisonous}: ", self._rng.uniform(0, 0.3), DEADLY_WORD))
         number = self.asked.total()
         is_slow = self._rng.random() < self._slow
-        text = f"To {known[-1]} (answer {number}). Known: {' '.join(known)}. "
+        text = f"To {'+'.join(lines)} (answer {number}). Known: {' '.join(known)}. "
         text += f"{'And so on. ' * (SLOW_PIECES * is_slow)}End of answer {number}."
         longest, pieces = (0.2, SLOW_PIECES) if is_slow else (0.06, 4)
         return self._hesitating(text, longest, pieces)
@@ -61,7 +67,7 @@ class Model:
 def answer_in(text: str) -> Answer | None:
     """The whole answer that a text is; None where it is a part of one, or something else."""
     found = _WHOLE.fullmatch(text.strip())
-    return Answer(found[1], int(found[2]), tuple(found[3].split())) if found else None
+    return Answer((*found[1].split("+"),), int(found[2]), tuple(found[3].split())) if found else None
 
 
 def is_apology(text: str) -> bool:

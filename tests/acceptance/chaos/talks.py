@@ -83,7 +83,7 @@ class Talk(ABC):
     def _is_settled(self, event: Event) -> bool:
         """Whether an event is answered. An apology, which does not say for what, is taken for the oldest's."""
         texts = self.shown()
-        answered = {answer.question for answer in map(answer_in, texts) if answer}
+        answered = {line for answer in map(answer_in, texts) if answer for line in answer.lines}
         if event.question in answered:
             return True
         without = [each.question for each in self.events if each.question not in answered]
