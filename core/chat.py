@@ -45,6 +45,7 @@ from core.wording import NO_WORDS, problem_of_a_file
 
 logger = logging.getLogger(__name__)
 
+UNREADABLE_ALONE = "No words came with the file, and it cannot be read: {problem}."
 HEARTBEAT_SECONDS = 1.0
 UNLOCKED_SECONDS = 900.0
 ACCEPTED_AT_ONCE_OF_A_SESSION = 4  # what floods stands in a line of its own before it stands in everybody's
@@ -152,7 +153,7 @@ class Chat:
         problems = [each.problem for each in attachments if each.problem is not None]
         if len(problems) == len(attachments):
             why = problem_of_a_file(problems[0])
-            raise BadQuestion(Sentence("No words came with the file, and it cannot be read: {problem}.", problem=why))
+            raise BadQuestion(Sentence(UNREADABLE_ALONE, problem=why))
         return replace(question, text=str(NO_WORDS))
 
     async def _accept_with(

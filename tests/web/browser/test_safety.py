@@ -102,7 +102,9 @@ const TAGS = new Set(`article div h2 h3 h4 h5 h6 p span button a strong em del c
 const ATTRIBUTES = new Set(`class dir role aria-label aria-hidden aria-busy tabindex type hidden title start href target
   rel viewBox d`.split(/\\s+/));
 const isMath = (node) => node.namespaceURI === "http://www.w3.org/1998/Math/MathML"; // of which another test tells
-const wrong = (place) => [...place.querySelectorAll("*")].filter((node) => !isMath(node)).flatMap((node) => [
+const isOurs = (node) => node.closest(".reply > .after"); // the buttons below an answer
+const written = (place) => [...place.querySelectorAll("*")].filter((node) => !isMath(node) && !isOurs(node));
+const wrong = (place) => written(place).flatMap((node) => [
   ...(TAGS.has(node.localName) ? [] : [node.localName]),
   ...[...node.attributes].filter(({ name }) => !ATTRIBUTES.has(name)).map(({ name }) => `${node.localName} ${name}`),
   ...(node.localName === "a" && !/^(https?:\\/\\/|mailto:|tel:)/.test(node.getAttribute("href")) ? [node.href] : []),

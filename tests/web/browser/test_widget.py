@@ -205,7 +205,7 @@ async def test_everything_can_be_done_with_the_keyboard(visiting: Any) -> None:
         assert await chat.tab.evaluate(focused) == "launch"
         await keys.press("Space")
         await chat.until("() => root.activeElement?.localName === 'textarea'")
-        for _ in range(4):  # back over Copy answer, the conversation and Close
+        for _ in range(6):  # back over two thumbs, Copy answer, the conversation and Close
             await keys.press("Shift+Tab")
         reached = await chat.tab.evaluate("() => document.activeElement.shadowRoot.activeElement.ariaLabel")
         assert reached == "Delete conversation"
