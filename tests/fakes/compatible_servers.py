@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fakes.openai_wire import Request, Wire
+from tests.fakes.ports import stop_accepting
 
 Json = dict[str, Any]
 
@@ -575,6 +576,7 @@ async def running(server: Server) -> AsyncIterator[Running]:
     try:
         yield here
     finally:
+        await stop_accepting(listening)
         listening.close()
         for wire in list(wires):
             wire.drop(reset=True)

@@ -19,7 +19,7 @@ from tests.fakes.discord_faults import Fault, Limits, Script, Verdict
 from tests.fakes.discord_gateway import Gateway
 from tests.fakes.discord_rest import Handler, Request
 from tests.fakes.discord_state import State
-from tests.fakes.ports import kept_port
+from tests.fakes.ports import close, kept_port
 from tests.fakes.slack_changes import Changes
 
 BASE = "/api/v10"
@@ -131,7 +131,7 @@ class Server:
         with self._changes.changing():
             self._loop = None
         self.gateway.cut()
-        await runner.cleanup()
+        await close(runner)
 
     async def _listen(self) -> web.AppRunner:
         app = web.Application(client_max_size=MOST_REQUEST_BYTES)

@@ -52,7 +52,7 @@ from tests.fakes.openai_model import (
 from tests.fakes.openai_routes import OPERATIONS, Recorded, body_of, check_operation, operate, recorded
 from tests.fakes.openai_state import ApiError, Conversation, Run, State, StoredResponse
 from tests.fakes.openai_wire import Request, Wire
-from tests.fakes.ports import kept_port
+from tests.fakes.ports import kept_port, stop_accepting
 
 __all__ = [
     "Asked",
@@ -175,6 +175,7 @@ class FakeOpenAI:
         server = await self._loop.create_server(new_wire, "127.0.0.1", self.port, backlog=4096, reuse_port=is_kept)
         started.set()
         await self._stopping.wait()
+        await stop_accepting(server)
         server.close()
         serving = [wire.task for wire in self._wires]
         for wire in list(self._wires):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import weakref
+
+from aiohttp import web
+
+CYCLES_TO_TAKE_IN = 5  # of an event loop: from when it accepts a connection until somebody has it in hand
 
 
 def kept_port(owner: object) -> int:
@@ -17,3 +22,22 @@ def kept_port(owner: object) -> int:
     weakref.finalize(owner, keeper.close)
     port: int = keeper.getsockname()[1]
     return port
+
+
+async def stop_accepting(server: asyncio.Server) -> None:
+    """Accept no connection any more, and come back once each that was accepted is in somebody's hands.
+
+    A server that is closed between the two drops them without closing them, and without a word: `Server._attach`.
+    """
+    loop = asyncio.get_running_loop()
+    for each in server.sockets:
+        loop.remove_reader(each.fileno())
+    for _ in range(CYCLES_TO_TAKE_IN):
+        await asyncio.sleep(0)
+
+
+async def close(runner: web.AppRunner) -> None:
+    """Close its ports and every connection."""
+    for site in runner.sites:
+        await stop_accepting(site._server)  # type: ignore[arg-type]  # None, or a server of asyncio
+    await runner.cleanup()

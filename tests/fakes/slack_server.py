@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.fakes import slack_chat as chat
-from tests.fakes.ports import kept_port
+from tests.fakes.ports import close, kept_port
 from tests.fakes.slack_changes import Changes
 from tests.fakes.slack_delivery import Deliveries
 from tests.fakes.slack_events import RESPONSE_URL_USES
@@ -125,7 +125,7 @@ class Server:
             self._loop = None
         clock.cancel()
         await self._deliveries.close()
-        await runner.cleanup()
+        await close(runner)
 
     async def _listen(self, port: int) -> web.AppRunner:
         app = web.Application(client_max_size=32 * 1024 * 1024)

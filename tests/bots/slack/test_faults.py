@@ -38,6 +38,7 @@ from tests.bots.conftest import (
 )
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply
+from tests.fakes.ports import close
 from tests.fakes.slack_api import FakeSlack
 
 NATIVE = pytest.mark.parametrize("native", [True, False], ids=["streamed", "posted"])
@@ -74,7 +75,7 @@ class Proxy:
                 self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/"
                 yield
             finally:
-                await runner.cleanup()
+                await close(runner)
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
