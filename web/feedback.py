@@ -25,7 +25,6 @@ LONGEST_WORDS = 1_000
 AT_ONCE = 100
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what begins so is run by spreadsheets (OWASP, CSV Injection)
 _ID = "3f1c9f0e6b7a4d21a0c5e8d9b2f46c71"
-_SECRET_KEY = "A publishable key cannot read what people said of answers."
 
 
 class Thumb(BaseModel):

@@ -23,9 +23,9 @@ _GOES_ON = frozenset(" \t\n-*+>|0123456789")  # with which a line after an empty
 class Screen:
     """Lines may be of any length, and what is pasted is one of them. None is kept once this process ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None) -> None:
         self._typed: PromptSession[str] = PromptSession(history=InMemoryHistory())
-        self._console = Console(highlight=False)
+        self._console = console or Console(highlight=False)
 
     async def read(self) -> str:
         """What is typed or pasted until Enter. Ctrl-C throws it away. Raises EOFError."""
@@ -38,21 +38,23 @@ class Screen:
         """Show an answer of this assistant, by being told all of it that there is."""
         self._console.print(Text(f"\n{name}:", style="bold"))
         blocks, drawn, text, drawn_at = WholeBlocks(), 0, "", 0.0
-        with Live(console=self._console, transient=True, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        try:
+            with Live(console=self._console, transient=True, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
-            def show(so_far: str) -> None:
-                nonlocal drawn, text, drawn_at
-                text = so_far
-                if time.monotonic() - drawn_at < SECONDS_BETWEEN_DRAWINGS:
-                    return
-                if (end := blocks.end_in(text)) > drawn:
-                    self._console.print(_drawn(text[drawn:end]))
-                    drawn = end
-                live.update(_growing(text[drawn:]), refresh=True)
-                drawn_at = time.monotonic()
+                def show(so_far: str) -> None:
+                    nonlocal drawn, text, drawn_at
+                    text = so_far
+                    if time.monotonic() - drawn_at < SECONDS_BETWEEN_DRAWINGS:
+                        return
+                    if (end := blocks.end_in(text)) > drawn:
+                        self._console.print(_drawn(text[drawn:end]))
+                        drawn = end
+                    live.update(_growing(text[drawn:]), refresh=True)
+                    drawn_at = time.monotonic()
 
-            yield show
-        self._console.print(_drawn(text[drawn:]))
+                yield show
+        finally:  # what is there of an answer that breaks off stays, too
+            self._console.print(_drawn(text[drawn:]))
 
 
 class WholeBlocks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import pty
 import select
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.acceptance.processes import BOB
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply
-from web.screen import WholeBlocks
+from web.screen import Screen, WholeBlocks
 from web.terminal import visible
 
 Environment = Callable[..., dict[str, str]]
@@ -108,6 +110,16 @@ def test_a_terminal_takes_pastes_long_lines_and_keys_and_draws_what_it_is_told(
     assert [row["question"] for row in stored] == ["one\ntwo", long.strip(), "again", "against", "wait"]
     assert [row["outcome"] for row in stored] == [*["answered"] * 4, "stopped"]
     assert fake.questions_told_twice() == []
+
+
+def test_what_is_there_of_an_answer_that_breaks_off_stays_on_the_screen() -> None:
+    shown = io.StringIO()
+    screen = Screen(Console(file=shown, width=80))
+    with contextlib.suppress(TimeoutError), screen.answer("Bob") as show:
+        show("Half")
+        show("Half of an answer")
+        raise TimeoutError
+    assert "Half of an answer" in shown.getvalue()
 
 
 @pytest.mark.parametrize(
