@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -170,9 +171,13 @@ class Answering:
         if hand is not None and hand.stage is not Stage.ACCEPTED:
             hand.shown.set()
 
-    def lose(self, turn_id: str) -> None:
-        """Give up a turn that is not ours any more: its writes are refused from now on."""
-        if hand := self.in_hand.get(turn_id):
+    def lose(self, turn_id: str, *, up_to: float = math.inf) -> None:
+        """Give up a turn that is not ours any more: its writes are refused from now on.
+
+        Who knows only of leases `up_to` a fencing token gives up no later one: we may have it anew by now.
+        """
+        hand = self.in_hand.get(turn_id)
+        if hand is not None and hand.fencing_token <= up_to:
             hand.end(EndReason.LEASE_LOST)
 
     def release(self, turn: Turn) -> None:

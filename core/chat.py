@@ -364,11 +364,12 @@ class Chat:
         text holds a password. Raises BadQuestion.
         """
         self._check_text(text)
+        lease = self._answering.token_in_hand(turn.id) or 0
         amended = await self._store.turns.amend(turn, self._passwords.said(text), self._opened_by, event_id)
         if amended == "too late":
             return False
         logger.info("turn %s %s", turn.reference, amended)
-        self._answering.lose(turn.id)
+        self._answering.lose(turn.id, up_to=lease)  # a heartbeat may have it anew before we hear of our own commit
         self._look_around.set()
         return True
 
@@ -379,11 +380,12 @@ class Chat:
         as there is no answer. The turn is reclaimed like one that was amended; where nothing is asked any more, with
         nothing to be shown: so what was shown of it is removed.
         """
+        lease = self._answering.token_in_hand(turn.id) or 0
         withdrawn = await self._store.turns.withdraw(turn.id, event_id)
         if withdrawn == "too late":
             return False
         logger.info("turn %s %s", turn.reference, withdrawn)
-        self._answering.lose(turn.id)
+        self._answering.lose(turn.id, up_to=lease)  # a heartbeat may have it anew before we hear of our own commit
         self._look_around.set()
         return True
 

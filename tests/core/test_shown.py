@@ -657,6 +657,28 @@ async def test_a_changed_question_stays_with_its_assistant_unless_it_brings_the_
     assert PASSWORD not in fake.texts()
 
 
+@pytest.mark.parametrize("change_it", ["amend", "withdraw"])
+async def test_a_turn_that_is_reclaimed_before_its_change_is_known_to_be_committed_keeps_its_new_lease(
+    change_it: str, fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(fake, database_url) as chat:
+        turn = await accepted(chat, "Q1-a")
+        reclaimed: list[Turn] = []
+        commit = getattr(chat._store.turns, change_it)
+
+        async def commits_and_is_slow_to_say_so(*args: Any) -> Any:
+            done = await commit(*args)
+            reclaimed.append(await taken_over(chat))
+            return done
+
+        monkeypatch.setattr(chat._store.turns, change_it, commits_and_is_slow_to_say_so)
+        assert await (chat.amend(turn, "Q2-a") if change_it == "amend" else chat.withdraw(turn))
+        await chat.check_lease(reclaimed[0])
+        finished = await whole(chat, reclaimed[0])
+        assert finished.outcome is (Outcome.ANSWERED if change_it == "amend" else Outcome.WITHDRAWN)
+        await chat.shown(reclaimed[0])
+
+
 async def test_a_question_that_was_changed_before_it_was_begun_is_asked_as_it_is_now(
     fake: FakeOpenAI, database_url: str
 ) -> None:
