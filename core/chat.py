@@ -27,6 +27,7 @@ from core.errors import (
     EventReused,
     LeaseLost,
     NoPrivateHere,
+    NotTheLastTurn,
     Overloaded,
     StoreUnavailable,
     UnknownAssistant,
@@ -114,19 +115,38 @@ class Chat:
         is before it in its session. Its files are read first; what is attached to the turn says of each what became of
         it. Without words, what is said in its recordings is the question, else its files alone are; where none of them
         can be read, that is a BadQuestion. Raises that, FilesTooLarge, Draining, Overloaded, PasswordsClosed,
-        NoPrivateHere, OnlyApps.
+        NoPrivateHere, OnlyApps, NotTheLastTurn, PasswordNeededAgain.
         """
+        replaced, question = await self._what_is_replaced(question)
+        if replaced is not None and instead_of is not None:
+            replaced = instead_of  # which took its place, and failed
         try:
-            return await self._accept(question, instead_of, then)
+            return await self._accept(question, instead_of, replaced, then)
         except (Draining, Overloaded):
             if instead_of is None and await self._is_known(question):
                 return None  # it needs no room: it has its place already
             raise
 
-    async def _accept(self, question: Question, instead_of: Turn | None, then: Then | None) -> Turn | None:
+    async def _what_is_replaced(self, question: Question) -> tuple[Turn | None, Question]:
+        """The turn that a question replaces, if any, and the question with words, which may be those of that turn.
+
+        Raises NotTheLastTurn and BadQuestion.
+        """
+        if question.replaces is None:
+            return None, question
+        replaced = await self._store.lookups.by_id(question.replaces)
+        if replaced is None or replaced.session != question.session:
+            raise NotTheLastTurn
+        if question.files:
+            raise BadQuestion(Sentence("A question that replaces another one has the files of that, and no others."))
+        return replaced, question if question.text.strip() else replace(question, text=replaced.question)
+
+    async def _accept(
+        self, question: Question, instead_of: Turn | None, replaced: Turn | None, then: Then | None
+    ) -> Turn | None:
         self._check(question)
         if not question.files:
-            return await self._accept_with(question, (), instead_of, then)
+            return await self._accept_with(question, (), instead_of, replaced, then)
         if instead_of is None and await self._is_known(question):
             return None  # before its files are read once more
         files = question.files
@@ -137,7 +157,7 @@ class Chat:
         try:
             question = await self._in_words(question, attachments)
             self._check(question)  # which may have changed meanwhile
-            turn = await self._accept_with(question, attachments, instead_of, then)
+            turn = await self._accept_with(question, attachments, instead_of, replaced, then)
         finally:
             if turn is None or not turn.attachments:
                 await self._files.drop(attachments)
@@ -157,8 +177,9 @@ class Chat:
         return replace(question, text=str(NO_WORDS))
 
     async def _accept_with(
-        self, question: Question, attachments: Sequence[Attachment], instead_of: Turn | None, then: Then | None
-    ) -> Turn | None:
+        self, question: Question, attachments: Sequence[Attachment], instead_of: Turn | None, replaced: Turn | None,
+        then: Then | None,
+    ) -> Turn | None:  # fmt: skip
         said = self._said(question)
         turn_id = new_turn_id()
         # Before it is stored, so that it is never taken for a stranded one.
@@ -177,6 +198,7 @@ class Chat:
                     max_waiting=self._max_waiting,
                     max_characters=self._max_characters,
                     instead_of=instead_of.id if instead_of else None,
+                    replaced=replaced,
                     begins=self._beginning if is_asked_at_once else lambda _: None,
                     is_taken_up=is_prepared_at_once,
                     attachments=attachments,
@@ -205,6 +227,7 @@ class Chat:
 
     async def earlier(self, question: Question) -> Turn:
         """The turn that this question's event became before. Raises EventReused if its text or files were others."""
+        replaced, question = await self._what_is_replaced(question)
         assert question.event_id is not None
         turn = await self._store.lookups.by_event(question.surface, question.event_id)
         if turn is None:
@@ -216,9 +239,12 @@ class Chat:
         if reading.opens and not question.may_unlock:
             raise NoPrivateHere
         is_same = turn.question == reading.text or (not question.text.strip() and _is_without_words(turn))
-        if not is_same or (turn.assistant if turn.private else None) != reading.opens:
+        asks_the_same = replaced is not None and question.text == replaced.question
+        opens = replaced.assistant if replaced is not None and replaced.private and asks_the_same else reading.opens
+        if not is_same or (turn.assistant if turn.private else None) != opens:
             raise EventReused
-        if self._files.known_as(question.files) != [(each.name, each.sha256) for each in turn.attachments]:
+        files = [(each.name, each.sha256) for each in turn.attachments]
+        if replaced is None and self._files.known_as(question.files) != files:
             raise EventReused
         return turn
 

@@ -10,6 +10,8 @@
           BadQuestion         the text cannot be asked
           FilesTooLarge       what is attached is too large
           EventReused         the same event came with another text
+          NotTheLastTurn      what it would replace cannot be replaced any more
+          PasswordNeededAgain  what it replaces was asked of a private assistant
           UnknownAssistant    no public assistant of that name
           UnknownSession      no session of that name, or one that may not be looked up
           WrongPassword       a password asked for in a window opens nothing
@@ -99,6 +101,20 @@ class EventReused(Rejected):
     """The same event was accepted before with another text, or with other files."""
 
     sentence = Sentence("This idempotency key was used in this session before, with another text or other files.")
+
+
+class NotTheLastTurn(Rejected):
+    """What a question would replace is not the last of its session, is still answered, or is not there any more."""
+
+    sentence = Sentence("Only the last question can be asked anew or changed, once its answer has ended.")
+
+
+class PasswordNeededAgain(Rejected):
+    """What was asked of a private assistant is asked otherwise, without its password."""
+
+    sentence = Sentence(
+        "That was asked of a private assistant. To ask it something else, say its password again, with the question."
+    )
 
 
 class UnknownAssistant(Rejected):

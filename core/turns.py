@@ -24,6 +24,7 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # its process died and nobody can fetch the answer any more
     FORGOTTEN = "forgotten"
     WITHDRAWN = "withdrawn"  # its question was deleted before its answer was whole: nothing of both is kept or shown
+    SUPERSEDED = "superseded"  # another question took its place: it is kept, and told to nobody any more
 
 
 SYNCED_OUTCOMES = (Outcome.ANSWERED, Outcome.INCOMPLETE, Outcome.STOPPED, Outcome.UNDELIVERABLE)
@@ -76,7 +77,9 @@ class Question:
     `gesture` is what a person did to ask, where a platform may tell of it as several messages: within a day they are
     one question. What is asked `by_app` is refused with OnlyApps after so many of those in a session that no person
     asked in between. A question that is a `line` may be joined by others, or join one. `files` are
-    only needed until it is accepted. One that is not read, since no password may be said, is stored with
+    only needed until it is accepted. One that `replaces` the last turn of its session, by its id, takes its place, with
+    its files: without words it asks the same once more, of the same private assistant if it was one. One that is not
+    read, since no password may be said, is stored with
     the destination `if_unread` instead, where there is one: without what was said with it.
     """
 
@@ -96,6 +99,7 @@ class Question:
     line: Line | None = None
     files: Sequence[GivenFile] = ()
     if_unread: Mapping[str, Any] | None = None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

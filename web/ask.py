@@ -45,6 +45,7 @@ ODD_HEADER = Sentence(
     key=LONGEST_KEY, event=LONGEST_EVENT_ID,
 )  # fmt: skip
 MOST_FILES_IN_JSON = 100  # the settings say less; more are not even decoded
+TURN_ID = "^[0-9a-f]{32}$"
 ASKED_ANEW = (Outcome.FAILED, Outcome.INTERRUPTED)  # by whoever asks with the same key again
 
 
@@ -69,6 +70,14 @@ class AskBody(BaseModel):
             description="Where who asks is, as IANA names it: the assistant is told date and time there, in UTC where "
             "the name is not known here, and nothing of it without.",
             examples=["Europe/Berlin"],
+        ),
+    ] = None
+    replaces: Annotated[
+        str | None,
+        Field(
+            pattern=TURN_ID,
+            description="The id of the last turn of the session, once its answer has ended: this question takes its "
+            "place, with its files, and no assistant is told that turn any more. Without words the same is asked anew.",
         ),
     ] = None
     files: Annotated[
@@ -118,11 +127,13 @@ _ASK_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": _AS_EVENTS,
     },
     **problems(401, 403, 408, 413, 429),
+    **problems(404, why="There is no such turn to replace."),
+    **problems(409, why="What it would replace is not the last turn of its session, or is still answered."),
     **problems(422, why="The question cannot be asked as it is."),
     **problems(500, why="The language model failed. Asking again with the same key is safe."),
     **problems(503, why="Too much is waiting, or nothing can be stored. See Retry-After."),
 }
-TurnId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+TurnId = Annotated[str, Path(pattern=TURN_ID)]
 LastEventId = Annotated[
     str | None,
     Header(
@@ -230,6 +241,7 @@ class _Asked:
         self._caller = caller
         self._session_id = body.session_id
         self._time_zone = body.time_zone
+        self._replaces = body.replaces
         self._language = language_accepted(request.headers)
         self._last_event_id = last_event_id
         self._streams = wants_events(request)
@@ -238,6 +250,8 @@ class _Asked:
     async def ask(self, text: str, files: Sequence[GivenFile], key: str | None) -> None:
         """Have the question accepted, after which its files are not needed any more."""
         caller = self._caller
+        if self._replaces is not None:
+            await turn_of(self._chat, caller, self._replaces)
         question = Question(
             surface=SURFACE,
             session=caller.session(self._session_id),
@@ -247,6 +261,7 @@ class _Asked:
             may_wait=False,
             may_unlock=caller.may_unlock,
             files=files,
+            replaces=self._replaces,
             frame=Frame(moment=as_moment(time.time(), self._time_zone), bare=True) if self._time_zone else None,
         )
         self._admitted = await self._rates.admit(

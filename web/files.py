@@ -128,8 +128,9 @@ WORDS_OR_FILES: list[Any] = [
         "required": [FIELD],
         "properties": {FIELD: {"minItems": 1}, "user_input": {"pattern": r"^\s*$"}},
     },
+    {"required": ["replaces"], "properties": {"replaces": {"type": "string"}, "user_input": {"pattern": r"^\s*$"}}},
 ]
-"""A question in JSON or in a form has words in it, or none and files."""
+"""A question in JSON or in a form has words in it, or none and files, or none and asks once more what was asked."""
 FORM_DESCRIBED: dict[str, Any] = {
     "requestBody": {
         "content": {
@@ -145,6 +146,7 @@ FORM_DESCRIBED: dict[str, Any] = {
                         },
                         "user_input": {"type": "string", "examples": ["What is in this picture?"]},
                         "time_zone": {"type": "string", "maxLength": 100, "examples": ["Europe/Berlin"]},
+                        "replaces": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
                         FIELD: {"type": "array", "items": {"type": "string", "format": "binary"}},
                     },
                     "anyOf": WORDS_OR_FILES,

@@ -111,6 +111,11 @@ class Attachments(Part):
         given = connection.execute(sa.update(attachments).where(*which).values(turn_id=turn_id))
         return given.rowcount == len(attachment_ids)
 
+    def pass_on(self, connection: sa.Connection, turn_id: str, to: str) -> int:
+        """Let the files of a turn belong to another one from now on; how many they are."""
+        passed_on = sa.update(attachments).where(attachments.c.turn_id == turn_id).values(turn_id=to)
+        return connection.execute(passed_on).rowcount
+
     def remove_from_turn(self, connection: sa.Connection, turn_id: str) -> None:
         """Keep nothing of a turn's files."""
         self._remove(connection, attachments.c.turn_id == turn_id)

@@ -26,7 +26,7 @@ PRUNED_AT_ONCE = 1_000
 
 
 _KEPT = sa.and_(turns.c.session_id == sessions.c.id, turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN))
-_VISIBLE = sa.and_(_KEPT, turns.c.number >= sessions.c.begins)
+_VISIBLE = sa.and_(_KEPT, turns.c.outcome.is_distinct_from(Outcome.SUPERSEDED), turns.c.number >= sessions.c.begins)
 # Not EXISTS, for which PostgreSQL may read all turns once instead of a few for each session.
 _ONE_KEPT = sa.select(turns.c.id).where(_KEPT).limit(1).correlate(sessions).scalar_subquery()
 _SUMMARIES = sa.select(

@@ -21,8 +21,10 @@ from core.errors import (
     LeaseLost,
     NoPrivateHere,
     NotAccepted,
+    NotTheLastTurn,
     OnlyApps,
     Overloaded,
+    PasswordNeededAgain,
     PasswordsClosed,
     StoreUnavailable,
 )
@@ -141,6 +143,7 @@ class Turns(Part):
         max_waiting: int,
         max_characters: int = 10**9,
         instead_of: str | None = None,
+        replaced: Turn | None = None,
         begins: Callable[[Turn], Beginning | None] = lambda _: None,
         is_taken_up: bool = False,
         attachments: Sequence[Attachment] = (),
@@ -154,13 +157,15 @@ class Turns(Part):
 
         `said` is its text, and `opens` tells which private assistant a reading of it opens. `choose` says who answers
         otherwise, given whom the person unlocked in the place, and the session's or else the place's choice.
-        `instead_of` is a failed turn of the same event, to be asked anew. What cannot be read is a turn of which
-        nothing is kept, where it has a `destination`. Its `attachments` are kept already, and belong to no turn.
-        Raises Overloaded and OnlyApps, and PasswordsClosed and NoPrivateHere where nobody would see the turn.
+        `instead_of` is a failed turn of the same event, to be asked anew, and `replaced` the turn whose place it takes,
+        with its files. What cannot be read is a turn of which nothing is kept, where it has a `destination`. Its
+        `attachments` are kept already, and belong to no turn. Raises Overloaded, OnlyApps, NotTheLastTurn and
+        PasswordNeededAgain, and PasswordsClosed and NoPrivateHere where nobody would see the turn.
         """
+        asks_the_same = replaced is not None and question.text == replaced.question
 
         def work(c: sa.Connection) -> tuple[Turn, Begun | None] | Literal["joined"] | NotAccepted:
-            reading = self._read(c, question, said, is_repeated=instead_of is not None)
+            reading = self._read(c, question, said, is_repeated=instead_of is not None or asks_the_same)
             if question.line is not None and isinstance(reading, Reading):
                 if self._join(c, question, reading, opens, max_characters):
                     return "joined"
@@ -169,15 +174,23 @@ class Turns(Part):
             new = self._what_to_store(c, question, turn_id, reading, opens, choose)
             if isinstance(new, NotAccepted):
                 return new
+            if replaced is not None and replaced.private and not new.said_password:
+                if not asks_the_same:
+                    return PasswordNeededAgain()
+                if not question.may_unlock:
+                    return NoPrivateHere()
+                new = replace(new, choose=lambda _: Chosen(replaced.assistant, replaced.circle))
             if instead_of is not None:
                 self._set_aside(c, instead_of)
             try:
                 with c.begin_nested() if said.candidates else contextlib.nullcontext():
+                    if replaced is not None:
+                        return self._add_instead(c, question, new, max_waiting, is_taken_up, replaced)
                     return self._add(c, question, new, max_waiting, begins, is_taken_up, attachments)
-            except Overloaded as full:
+            except (Overloaded, NotTheLastTurn) as refused:
                 if not said.candidates:
                     raise
-                return full  # what counts has to count, also where there is no room
+                return refused  # what counts has to count, also where there is no room
 
         try:
             accepted = await self._db.write(
@@ -296,6 +309,31 @@ class Turns(Part):
         if how is None:
             return turn, None
         return turn, self._threads.begun(connection, turn, how, found) if turn.question else Begun(None)
+
+    def _add_instead(
+        self, connection: sa.Connection, question: Question, new: _New, max_waiting: int, is_taken_up: bool,
+        replaced: Turn,
+    ) -> tuple[Turn, Begun | None]:  # fmt: skip
+        """Store a question in place of the last turn of its session, with the files of that. Raises as `_add` does."""
+        turn, _ = self._add(connection, question, new, max_waiting, lambda _: None, is_taken_up, ())
+        is_visible = turns.c.number >= (
+            sa.select(sessions.c.begins).where(sessions.c.id == turn.session_id).scalar_subquery()
+        )
+        superseded = connection.execute(
+            sa.update(turns)
+            .where(
+                turns.c.id == replaced.id, turns.c.session_id == turn.session_id, turns.c.number == turn.number - 1,
+                IS_CLOSED, turns.c.outcome.not_in([Outcome.FORGOTTEN, Outcome.WITHDRAWN]), is_visible,
+            )
+            .values(outcome=Outcome.SUPERSEDED, files=0)
+            .returning(turns.c.id)
+        ).first()  # fmt: skip
+        if superseded is None:
+            raise NotTheLastTurn
+        self._threads.retire(connection, turn.session_id)
+        attached = self._attachments.pass_on(connection, replaced.id, turn.id)
+        connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(files=attached))
+        return replace(turn, attachments=replaced.attachments), None
 
     @prepared
     def _count(self) -> Statement:
