@@ -578,12 +578,15 @@ class Chat:
         """The sessions whose name begins so, the newest first, from after the one with the name `after`."""
         return await self._store.sessions.summaries(prefix, after=after, limit=limit)
 
-    async def exchanges(self, session: str, *, private: bool, before: int | None, limit: int) -> Sequence[Exchange]:
+    async def exchanges(
+        self, session: str, *, private: bool, before: int | None, limit: int, rater: str | None = None
+    ) -> Sequence[Exchange]:
         """The last turns of a session since it was reset, in order; those with a number under `before`.
 
-        Without `private` nothing is told of what was said in turns of private assistants.
+        Without `private` nothing is told of what was said in turns of private assistants. What the `rater` thought of
+        an answer is told with it.
         """
-        return await self._store.sessions.exchanges(session, private=private, before=before, limit=limit)
+        return await self._store.sessions.exchanges(session, private=private, before=before, limit=limit, rater=rater)
 
     async def attachment(self, session: str, attachment_id: str, *, private: bool) -> Attachment | None:
         """A file that `exchanges` names, if anything is kept of it."""

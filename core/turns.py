@@ -232,6 +232,7 @@ class Exchange:
     private: bool
     asked_at: float
     attachments: Sequence[Attachment] = ()
+    rated: bool | None = None  # by whom was asked for: whether the answer was good
 
 
 @dataclass(frozen=True, slots=True)

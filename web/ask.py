@@ -77,7 +77,8 @@ class AskBody(BaseModel):
         Field(
             pattern=TURN_ID,
             description="The id of the last turn of the session, once its answer has ended: this question takes its "
-            "place, with its files, and no assistant is told that turn any more. Without words the same is asked anew.",
+            "place, with its files and no others, and no assistant is told that turn any more. Without words the "
+            "same is asked anew.",
         ),
     ] = None
     files: Annotated[

@@ -18,7 +18,7 @@ from web.ask import TurnId, turn_of
 from web.callers import WITH_OR_WITHOUT_A_KEY, Caller, Calling, Trusted, rater, whose_session
 from web.depends import OpenChat
 from web.problems import UnknownTurn, problems
-from web.sessions import Limit, as_time
+from web.sessions import Limit, as_time, question_told
 
 CSV = "text/csv"
 LONGEST_WORDS = 1_000
@@ -56,7 +56,8 @@ class RatedAnswer(BaseModel):
         whose, session_id = whose_session(rating.session)
         return cls(
             turn_id=rating.turn_id, session_id=session_id, key=whose, assistant=rating.assistant,
-            question=rating.question, answer=rating.answer and answer_in_language(rating.answer, language),
+            question=question_told(rating.question),
+            answer=rating.answer and answer_in_language(rating.answer, language),
             good=rating.good, words=rating.words, rated_at=as_time(rating.at),
         )  # fmt: skip
 

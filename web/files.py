@@ -24,7 +24,7 @@ from web.headers import SAFE_HEADERS
 FORM = "multipart/form-data"
 FIELD = "files"
 LONGEST_FIELD_BYTES = 1_000_000
-FIELDS = {"session_id", "user_input", "time_zone"}
+FIELDS = {"session_id", "user_input", "time_zone", "replaces"}
 MOST_FIELDS = 10
 LONGEST_CLAIMED_NAME = 1_000
 BYTES_AT_ONCE = 1 << 18

@@ -78,19 +78,25 @@ class TranscriptTurn(BaseModel):
     private: Annotated[bool, Field(description="Whether a private assistant was asked.", examples=[False])]
     asked_at: Annotated[datetime, Field(examples=[_TIME])]
     files: Annotated[list[FileNote], Field(description="What came with the question.", examples=[[]])]
+    rated: Annotated[bool | None, Field(description="Whether the answer was found good, if that was said.")]
 
     @classmethod
     def of(cls, exchange: Exchange, language: str) -> Self:
         """What is told of a turn, with our own words in this language."""
         answer, error = exchange.answer, exchange.error
-        question = "" if exchange.question == NO_WORDS else exchange.question
+        question = exchange.question and question_told(exchange.question)
         return cls(
             turn_id=exchange.turn_id, number=exchange.number, question=question,
             answer=answer and answer_in_language(answer, language),
             error=error and failure_as_stored(error).sentence.in_language(language), outcome=exchange.outcome,
             assistant=exchange.assistant, private=exchange.private, asked_at=as_time(exchange.asked_at),
-            files=FileNote.all_of(exchange.attachments, language, may_fetch=True),
+            files=FileNote.all_of(exchange.attachments, language, may_fetch=True), rated=exchange.rated,
         )  # fmt: skip
+
+
+def question_told(question: str) -> str:
+    """A question as people wrote it: nothing, where its files alone were."""
+    return "" if question == NO_WORDS else question
 
 
 class Transcript(BaseModel):
@@ -210,7 +216,9 @@ async def read(
     What was said with private assistants is told to secret keys that may use them.
     """
     session = await _session(chat, caller, session_id)
-    found = await chat.exchanges(session, private=caller.reads_private, before=before, limit=limit + 1)
+    found = await chat.exchanges(
+        session, private=caller.reads_private, before=before, limit=limit + 1, rater=caller.rater
+    )
     language = language_accepted(request.headers)
     response.headers.update(VARIES)
     return Transcript(turns=[TranscriptTurn.of(each, language) for each in found[-limit:]], more=len(found) > limit)

@@ -26,7 +26,8 @@ PRUNED_AT_ONCE = 1_000
 
 
 _KEPT = sa.and_(turns.c.session_id == sessions.c.id, turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN))
-_VISIBLE = sa.and_(_KEPT, turns.c.outcome.is_distinct_from(Outcome.SUPERSEDED), turns.c.number >= sessions.c.begins)
+_HAS_ITS_PLACE = sa.and_(_KEPT, turns.c.outcome.is_distinct_from(Outcome.SUPERSEDED))
+_VISIBLE = sa.and_(_HAS_ITS_PLACE, turns.c.number >= sessions.c.begins)
 # Not EXISTS, for which PostgreSQL may read all turns once instead of a few for each session.
 _ONE_KEPT = sa.select(turns.c.id).where(_KEPT).limit(1).correlate(sessions).scalar_subquery()
 _SUMMARIES = sa.select(
@@ -142,8 +143,9 @@ class Sessions(Part):
 
     @reads
     def exchanges(
-        self, connection: sa.Connection, session: str, *, private: bool, before: int | None, limit: int
-    ) -> Sequence[Exchange]:
+        self, connection: sa.Connection, session: str, *, private: bool, before: int | None, limit: int,
+        rater: str | None = None,
+    ) -> Sequence[Exchange]:  # fmt: skip
         """See `Chat.exchanges`."""
         below = () if before is None else (turns.c.number < before,)
         rows = connection.execute(
@@ -160,11 +162,12 @@ class Sessions(Part):
             .limit(limit)
         ).all()  # fmt: skip
         theirs = attachments_of(connection, [row.id for row in rows if row.files and row.id is not None])
+        rated = {} if rater is None else _rated(connection, rater, [row.id for row in rows if row.id is not None])
         return [
             Exchange(
                 turn_id=row.id, number=row.number, question=row.question, answer=row.answer, error=row.error,
                 outcome=Outcome(row.outcome) if row.outcome else None, assistant=row.assistant, private=row.private,
-                asked_at=row.accepted_at, attachments=theirs.get(row.id, ()),
+                asked_at=row.accepted_at, attachments=theirs.get(row.id, ()), rated=rated.get(row.id),
             )
             for row in reversed(rows)
         ]  # fmt: skip
@@ -193,6 +196,12 @@ class Sessions(Part):
         # Whoever asks in one of them at this moment keeps it: that is looked at again once it is locked.
         pruned = sa.delete(sessions).where(sessions.c.id.in_(some), *which)
         return connection.execute(pruned, self._clock.params()).rowcount
+
+
+def _rated(connection: sa.Connection, rater: str, turn_ids: Sequence[str]) -> dict[str, bool]:
+    by_rater = feedback.c.turn_id.in_(turn_ids), feedback.c.person == rater
+    found = connection.execute(sa.select(feedback.c.turn_id, feedback.c.good).where(*by_rater))
+    return {row.turn_id: row.good for row in found}
 
 
 def _summary(row: Any) -> SessionSummary:

@@ -61,6 +61,7 @@ DISCORD_GATING = "tests/bots/discord/test_gating.py"
 ADDRESSES, HEADS, HOSTS = "tests/web/test_addresses.py", "tests/web/test_heads.py", "tests/web/test_hosts.py"
 KEYS, RATES, SESSIONS = "tests/web/test_keys.py", "tests/web/test_rates.py", "tests/web/test_sessions.py"
 RESUMING, WEB_BOUNDS = "tests/web/test_resuming.py", "tests/web/test_bounds.py"
+REPLACING = "tests/web/test_replacing.py"
 ANSWER, CHECK, HEALTH = "tests/core/test_answer.py", "tests/core/test_model_check.py", "tests/web/test_health.py"
 NETWORK, TROUBLE = "tests/core/test_network.py", "tests/core/test_model_trouble.py"
 BACKOFF = "tests/core/test_backoff.py"
@@ -144,8 +145,11 @@ MUTANTS = (
     # ── what people look up, and erasing ─────────────────────────────────────────────────────────────────────────────
     Mutant("a transcript begins with its first turn", "turns.c.number >= sessions.c.begins",
         "turns.c.number > sessions.c.begins", SESSIONS, "transcript_tells"),
-    Mutant("a transcript begins at the reset", "sa.and_(_KEPT, turns.c.number >= sessions.c.begins)", "_KEPT", SESSIONS,
-        "reset_session"),
+    Mutant("a transcript begins at the reset", "sa.and_(_HAS_ITS_PLACE, turns.c.number >= sessions.c.begins)",
+        "_HAS_ITS_PLACE", SESSIONS, "reset_session"),
+    Mutant("what was replaced is in no transcript",
+        "sa.and_(_KEPT, turns.c.outcome.is_distinct_from(Outcome.SUPERSEDED))", "_KEPT", REPLACING,
+        "replaced_is_in_no_transcript"),
     Mutant("nothing forgotten is looked up",
         "sa.and_(turns.c.session_id == sessions.c.id, turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN))",
         "turns.c.session_id == sessions.c.id", SESSIONS, "deleted_is_gone or after_a_deletion"),

@@ -129,3 +129,22 @@ async def test_without_keys_whoever_knows_the_turn_rates_it_and_nobody_reads_it(
         assert await rated(site, turn, {"good": True}) == 204
         assert await rated(site, "0" * 32, {"good": True}) == 404
         assert (await site.get("/feedback"))[0] == 401
+
+
+async def test_the_transcript_says_what_its_caller_thought_of_an_answer_and_not_what_others_did(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with served(fake, database_url) as site:
+        async with site.http.post("/sessions") as begun:
+            session = (await begun.json())["session_id"]
+        for text in ("Q1-a", "Q2-a", "Q3-a"):
+            await site.answer(text, session)
+        ids = [row["id"] for row in rows(database_url, "SELECT id FROM turn ORDER BY number")]
+        for turn_id, good in zip(ids, (True, False), strict=False):
+            async with site.http.put(f"/turns/{turn_id}/feedback", json={"good": good}) as rated:
+                assert rated.status == 204
+        turn = await site.chat.turn(ids[2])
+        assert turn is not None
+        assert await site.chat.rate(turn, "web:somebody-else", good=True)
+        _, transcript = await site.get(f"/sessions/{session}/turns")
+        assert [turn["rated"] for turn in transcript["turns"]] == [True, False, None]

@@ -13,7 +13,7 @@ from tests.web.conftest import Site, served
 
 OF_A_SESSION = {"401", "403", "404", "422", "429", "503"}
 STATUSES = {
-    ("post", "/ask"): {"200", "401", "403", "408", "413", "422", "429", "500", "503"},
+    ("post", "/ask"): {"200", "401", "403", "404", "408", "409", "413", "422", "429", "500", "503"},
     ("post", "/turns/{turn_id}/stop"): {"200", *OF_A_SESSION},
     ("get", "/turns/{turn_id}/events"): {"200", *OF_A_SESSION},
     ("put", "/turns/{turn_id}/feedback"): {"204", "408", "413", *OF_A_SESSION},

@@ -67,9 +67,9 @@ export class Api {
   }
 
   /** The events of a question: asked now, or before with the same key. `sent` is told how much is, where there are files. */
-  ask({ session, text, files, sent, words, key, after, signal }) {
+  ask({ session, text, files, replaces, sent, words, key, after, signal }) {
     const headers = { "Idempotency-Key": key, ...since(after) };
-    const fields = { session_id: session, user_input: text, time_zone: timeZone() };
+    const fields = { session_id: session, user_input: text, time_zone: timeZone(), ...(replaces && { replaces }) };
     if (files.length) return this.#events("ask", { headers, fields, files, sent, words, signal });
     headers["Content-Type"] = "application/json";
     return this.#events("ask", { method: "POST", headers, body: JSON.stringify(fields), signal });

@@ -26,8 +26,9 @@ export async function mount(place, options = {}) {
   return new Chat(place, options, await wordsIn(wanted, options.texts));
 }
 
-/** Where to turn to a person: an address on the web, or one of mail or a telephone. Null if it is none. */
-export function contactOf(text) {
+/** Where to turn to a person: a link, an address of mail or a telephone; "event" where a page `listens`. Else null. */
+export function contactOf(text, listens = false) {
+  if (text === "event" && listens) return text;
   if (/^(https?:\/\/|mailto:|tel:)\S+$/i.test(text)) return text;
   return /^[^\s@:/]+@[^\s@:/]+$/.test(text) ? `mailto:${text}` : null;
 }
@@ -60,6 +61,7 @@ class Chat {
   #tray = null; // of those that are to be sent
   #falling = 0; // silent, after what was announced
   #attaching = null; // ends when what was chosen is in the tray
+  #changing = null; // the turn whose question is being changed
 
   constructor(place, options, { language, words }) {
     this.#words = words;
@@ -67,7 +69,7 @@ class Chat {
     this.#api = new Api(BASE, options.key, language);
     this.#name = options.assistant || "Bob";
     this.#options = options;
-    this.#contact = options.contact ? contactOf(options.contact) : null;
+    this.#contact = options.contact ? contactOf(options.contact, !!options.on) : null;
     if (options.contact && !this.#contact) console.warn("Bob's contact is neither a link nor an address.");
     this.#parts = this.#build(options, language);
     this.#end = new Follow(this.#parts.log, (isBelow) => (this.#parts.newest.hidden = !isBelow));
@@ -93,6 +95,7 @@ class Chat {
   /** Asks, unless something is being answered or there is nothing to ask: whether it did. */
   ask(question) {
     if (this.#conversation.running || !question.trim()) return false;
+    this.#changeNothing();
     this.#ask(question.trim(), []);
     return true;
   }
@@ -106,6 +109,7 @@ class Chat {
 
   /** Begins anew, and leaves nothing in this browser. */
   end() {
+    this.#changing = null;
     this.#conversation.end();
     this.#parts.input.value = "";
     this.#tray?.take();
@@ -134,7 +138,7 @@ class Chat {
       fresh: tool("fresh", words.fresh, () => this.#begin()),
       erase: tool("erase", words.erase, () => this.#askWhetherToErase()),
       list: isEmbedded ? null : tool("list", words.conversations, () => this.#showList()),
-      contact: this.#contact && this.#contactLink({ class: "tool", title: words.contact }, icon("person")),
+      contact: this.#contact && this.#newContact({ class: "tool", title: words.contact }, icon("person")),
       eraseYes: button({ class: "danger", click: () => this.#erase() }, words.eraseYes),
       eraseNo: button({ click: () => this.#keep() }, words.eraseNo),
       earlier: button({ class: "earlier", hidden: true, click: () => this.#earlier() }, words.earlier),
@@ -212,10 +216,13 @@ class Chat {
     return parts;
   }
 
-  #contactLink(given, ...children) {
+  /** What leads to a person. Whoever listens to "handover" learns which conversation it is about. */
+  #newContact(given, ...children) {
+    const click = () => this.#options.on?.("handover", { session: this.#conversation.session });
+    const all = { "aria-label": this.#words.contact, click, ...given };
+    if (this.#contact === "event") return h("button", { type: "button", ...all }, ...children);
     const onTheWeb = /^http/i.test(this.#contact) ? { target: "_blank", rel: "noopener" } : {};
-    const label = this.#words.contact;
-    return h("a", { href: this.#contact, "aria-label": label, ...onTheWeb, ...given }, ...children);
+    return h("a", { href: this.#contact, ...onTheWeb, ...all }, ...children);
   }
 
   /** Leaves the place what a keyboard on the screen does not cover, which browsers do not tell to layouts. */
@@ -244,9 +251,10 @@ class Chat {
     input.addEventListener("beforeinput", (event) => this.#bound(event));
     input.addEventListener("input", () => this.#fit());
     root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || event.isComposing || this.#parts.sure.hidden) return;
+      if (event.key !== "Escape" || event.isComposing || (this.#parts.sure.hidden && !this.#changing)) return;
       event.stopPropagation();
-      this.#keep();
+      if (this.#parts.sure.hidden) this.#changeNothing();
+      else this.#keep();
     });
     const watch = new ResizeObserver(() => this.#end.grew());
     watch.observe(log);
@@ -380,15 +388,37 @@ class Chat {
       this.#attaching.then(() => this.#send());
       return;
     }
-    if (!question && !this.#tray?.isFull) return;
+    const changed = this.#changing;
+    if (!question && (changed || !this.#tray?.isFull)) return;
+    this.#changing = null;
     input.value = "";
     this.#fit();
-    this.#ask(question, this.#tray?.take() ?? []);
+    this.#ask(question, changed ? [] : (this.#tray?.take() ?? []), changed);
   }
 
-  #ask(question, files) {
+  /** Puts the last question where it can be changed; what is sent then takes its place. */
+  #change(turn) {
+    const { input } = this.#parts;
+    if (!this.#conversation.mayReplace(turn)) return;
+    this.#changing = turn;
+    input.value = turn.question;
+    this.#fit();
+    this.notice(this.#words.changing, [this.#words.changeNothing, () => this.#changeNothing()]);
+    this.focus();
+  }
+
+  #changeNothing() {
+    if (!this.#changing) return;
+    this.#changing = null;
+    this.#parts.input.value = "";
+    this.#fit();
     this.notice("");
-    this.#conversation.ask(question, files);
+    this.focus();
+  }
+
+  #ask(question, files, replaced = null) {
+    this.notice("");
+    this.#conversation.ask(question, files, replaced);
     this.#announce(this.#words.writing(this.#name));
     this.#options.on?.("question", { text: question });
     this.focus();
@@ -403,6 +433,7 @@ class Chat {
 
   #begin() {
     this.#keep();
+    this.#changeNothing();
     const left = this.#conversation.begin();
     this.#end.toEnd();
     this.focus();
@@ -411,6 +442,7 @@ class Chat {
 
   #goOnWith(session) {
     this.#keep();
+    this.#changeNothing();
     this.focus();
     this.#end.toEnd();
     return this.#conversation.goOnWith(session);
@@ -478,7 +510,7 @@ class Chat {
   // ── files ────────────────────────────────────────────────────────────────
 
   get #takesFiles() {
-    return !!this.#limits?.files;
+    return !!this.#limits?.files && !this.#changing;
   }
 
   async #learnLimits() {
@@ -539,6 +571,8 @@ class Chat {
           this.#announce(this.#words.writing(this.#name));
           this.#end.toEnd();
         },
+        anew: () => this.#conversation.mayReplace(turn) && this.#ask(turn.question, [], turn),
+        change: () => this.#change(turn),
         announce: (text) => this.#announce(text),
         drawn: () => {
           this.#keepFocus();
@@ -549,7 +583,7 @@ class Chat {
       });
       this.#shown.set(turn, shown);
     }
-    shown.update(turn, this.#nameFor(turn));
+    shown.update(turn, this.#nameFor(turn), this.#conversation.mayReplace(turn));
     this.#keepFocus();
     if (this.#contact) this.#offerContact(shown.article, turn.state === "failed");
     return shown;
@@ -562,7 +596,7 @@ class Chat {
   #offerContact(article, isWanted) {
     const offered = article.querySelector(":scope > .contact");
     if (!isWanted) offered?.remove();
-    else if (!offered) article.append(h("p", { class: "contact" }, this.#contactLink({}, this.#words.contact)));
+    else if (!offered) article.append(h("p", { class: "contact" }, this.#newContact({}, this.#words.contact)));
   }
 
   /** The same link of an answer that was drawn anew has the focus again. */

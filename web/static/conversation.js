@@ -4,7 +4,7 @@ import { Refusal } from "./api.js";
 
 const PAUSES = [1, 2, 4, 8, 15]; // seconds before each try; the last goes on
 const LONGEST_PAUSE = 120; // who is told to wait longer is told so
-const REFUSED = new Set([400, 401, 403, 404, 405, 413, 415, 422]);
+const REFUSED = new Set([400, 401, 403, 404, 405, 409, 413, 415, 422]);
 
 /** One question and its answer. `state`: "running", "ended", "failed". */
 class Turn {
@@ -12,11 +12,13 @@ class Turn {
   number = null;
   key = null;
   question = null;
+  replaces = null; // the id of the turn whose place it takes, with the files of that
   text = "";
   error = null;
   assistant = null;
   outcome = null;
   isPrivate = false;
+  rated = null; // whether its answer was found good, as Bob knows
   files = []; // each `{name, size}`, with its `file` where it is from here, and `{id, kind, problem}` once Bob has told
   withFiles = false; // as this browser remembers, even if nobody has told which
   sent = null; // how much of the files is, from 0 to 1, while they are
@@ -37,6 +39,7 @@ class Turn {
 
   /** Whether it cannot be asked again from here. */
   get lacksFiles() {
+    if (this.replaces) return false;
     return this.files.length ? this.files.some(({ file }) => !file) : this.withFiles;
   }
 }
@@ -68,6 +71,11 @@ export class Conversation {
 
   get running() {
     return this.turns.find((turn) => turn.isRunning && (turn.id || turn.key));
+  }
+
+  /** The id of the conversation, by which its transcript is read; null until Bob has made one. */
+  get session() {
+    return this.#session;
   }
 
   get isEmpty() {
@@ -141,11 +149,18 @@ export class Conversation {
     this.#view.changed();
   }
 
-  ask(question, files) {
+  /** Whether another question may take its place: it is the last one, and Bob has said all that he will. */
+  mayReplace(turn) {
+    return !!turn.id && turn.state === "ended" && turn.question !== null && turn === this.turns.at(-1);
+  }
+
+  /** Asks; where another turn is to be `replaced`, with the files of that. */
+  ask(question, files, replaced = null) {
     this.#stays = false;
     if (this.#session) this.#memory.goOnWith(this.#session);
-    const turn = new Turn({ question, files, key: random() });
-    this.turns.push(turn);
+    const given = replaced ? { replaces: replaced.id, files: replaced.files.map((file) => ({ ...file })) } : { files };
+    const turn = new Turn({ question, key: random(), ...given });
+    this.turns = [...this.turns.filter((other) => other !== replaced), turn];
     this.#note(turn);
     this.#view.changed();
     this.#follow(turn);
@@ -285,7 +300,8 @@ export class Conversation {
   /** Makes ours what the server says of some turns. */
   #merge(told, { newest = false } = {}) {
     const isAskedAgain = (each, at) => each.error && each.question && told[at + 1]?.question === each.question;
-    const shown = told.filter((each, at) => !isAskedAgain(each, at));
+    const replaced = new Set(this.turns.map(({ replaces }) => replaces));
+    const shown = told.filter((each, at) => !isAskedAgain(each, at) && !(each.turn_id && replaced.has(each.turn_id)));
     const ids = new Set(shown.map((each) => each.turn_id));
     const numbers = new Set(shown.map((each) => each.number));
     const here = this.turns.filter((turn) => turn.id && turn.number === null && !ids.has(turn.id));
@@ -317,6 +333,7 @@ export class Conversation {
     turn.isPrivate = told.private;
     turn.assistant = told.assistant;
     turn.question = turn.question || (told.question ?? turn.question); // of a recording alone, its words
+    turn.rated = told.rated ?? turn.rated;
     if (told.files?.length) noteFiles(turn, told.files);
     if (told.outcome === null) return; // the stream knows more
     if (told.private && !told.turn_id) {
@@ -344,7 +361,7 @@ export class Conversation {
   }
 
   /** A question that this browser asked, perhaps in another tab or before a reload. */
-  #adopt({ key, text, turn: id, files }) {
+  #adopt({ key, text, turn: id, files, replaces }) {
     const known = this.turns.find((turn) => turn.key === key || (id && turn.id === id));
     if (known) {
       known.key = key;
@@ -352,7 +369,9 @@ export class Conversation {
       if (!known.isRunning) this.#memory.ended(key);
       return;
     }
-    this.turns.push(new Turn({ key, question: text || null, id: id ?? null, withFiles: !!files }));
+    if (replaces) this.turns = this.turns.filter((turn) => turn.id !== replaces);
+    const given = { withFiles: !!files, replaces: replaces ?? null };
+    this.turns.push(new Turn({ key, question: text || null, id: id ?? null, ...given }));
   }
 
   /** The page was left while files were sent, and they are gone. If all was there the transcript has it. */
@@ -363,9 +382,10 @@ export class Conversation {
     this.#view.refused({ question: text, files: [] }, this.#words.filesGone);
   }
 
-  #note({ key, question, id, files, withFiles }) {
-    const [turn, withAny] = [id ?? undefined, files.length > 0 || withFiles || undefined];
-    this.#memory.note({ key, text: question ?? "", turn, files: withAny, session: this.#session });
+  #note({ key, question, id, files, withFiles, replaces }) {
+    const [turn, withAny] = [id ?? undefined, (!replaces && (files.length > 0 || withFiles)) || undefined];
+    const noted = { key, text: question ?? "", turn, files: withAny, replaces: replaces ?? undefined };
+    this.#memory.note({ ...noted, session: this.#session });
   }
 
   #askedAnew(failed) {
@@ -449,12 +469,13 @@ export class Conversation {
       this.#note(turn);
     }
     const session = this.#session;
-    const { question: text, key, files } = turn;
+    const { question: text, key, replaces } = turn;
+    const files = replaces ? [] : turn.files; // which Bob has
     const sent = (share) => {
       turn.sent = share;
       this.#view.grew(turn);
     };
-    return this.#api.ask({ session, text, files, sent, words: this.#words, key, after, signal });
+    return this.#api.ask({ session, text, files, replaces, sent, words: this.#words, key, after, signal });
   }
 
   #know(turn, id) {
@@ -493,6 +514,7 @@ export class Conversation {
       this.turns = this.turns.filter((other) => other !== turn);
       turn.state = "failed";
       this.#view.refused(turn, sentence);
+      if (turn.replaces) this.#load().catch(() => {}); // what it did not replace is there again
     }
   }
 
@@ -511,7 +533,7 @@ export class Conversation {
 
   /** The session is gone, so this becomes the first question of a new one. */
   #moveOn(turn) {
-    turn.movedOn = true;
+    Object.assign(turn, { movedOn: true, replaces: null });
     this.#memory.forget(this.#session);
     this.#session = null;
     this.#note(turn);

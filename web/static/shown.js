@@ -12,13 +12,14 @@ const BLOCKS = new Set("p h3 h4 h5 h6 li tr pre blockquote ul ol".split(" "));
 export class Shown {
   #words;
   #parts;
+  #thumbs;
   #markdown;
   #text = null;
   #wasRunning = null;
   #shelf = null; // a promise of what shows files
   #newShelf;
 
-  constructor(words, { retry, announce, drawn, shelf, rate }) {
+  constructor(words, { retry, anew, change, announce, drawn, shelf, rate }) {
     this.#words = words;
     this.#newShelf = shelf;
     const parts = {
@@ -33,8 +34,10 @@ export class Shown {
     };
     copies(parts.copy, { words, announce, text: () => this.#text });
     const thumbs = new Thumbs({ words, announce, rate });
-    parts.thumbs = thumbs.buttons;
-    parts.after = h("div", { class: "after" }, parts.copy, ...parts.thumbs, thumbs.form);
+    this.#thumbs = thumbs;
+    parts.anew = h("button", { type: "button", class: "copy", click: anew }, words.anew);
+    parts.change = h("button", { type: "button", class: "copy", click: change }, words.change);
+    parts.after = h("div", { class: "after" }, parts.copy, parts.anew, parts.change, ...thumbs.buttons, thumbs.form);
     parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question);
     parts.trouble = h("div", { class: "trouble" }, parts.sentence, parts.retry);
     parts.reply = h("div", { class: "reply" }, parts.who, parts.answer, parts.waiting, parts.note, parts.trouble, parts.after);
@@ -44,8 +47,8 @@ export class Shown {
     this.#markdown = new Markdown(parts.answer, { words, announce, drawn });
   }
 
-  update(turn, name) {
-    const { question, you, who, waiting, note, trouble, sentence, after, thumbs } = this.#parts;
+  update(turn, name, mayReplace) {
+    const { question, you, who, waiting, note, trouble, sentence, copy, anew, change, after } = this.#parts;
     const words = this.#words;
     const isHidden = turn.isPrivate && turn.question === null;
     const isEmpty = !turn.text.trim();
@@ -65,8 +68,11 @@ export class Shown {
     note.hidden = !note.textContent;
     trouble.hidden = turn.state !== "failed";
     sentence.textContent = turn.error || words.failed;
-    after.hidden = turn.isRunning || isEmpty;
-    for (const thumb of thumbs) thumb.hidden = !turn.id; // Bob does not say whose turn a private one is
+    copy.hidden = isEmpty;
+    anew.hidden = change.hidden = !mayReplace;
+    after.hidden = turn.isRunning || (isEmpty && !mayReplace);
+    this.#thumbs.know(turn.rated);
+    for (const thumb of this.#thumbs.buttons) thumb.hidden = !turn.id || isEmpty; // Bob does not say whose turn a private one is
     this.#write(turn);
   }
 

@@ -33,6 +33,11 @@ export class Thumbs {
     this.buttons = [...this.#thumbs.values()];
   }
 
+  /** Bob knows what was thought of the answer. What is pressed here says more. */
+  know(good) {
+    if (good !== null && this.#pressed === undefined) this.#show(good);
+  }
+
   get #pressed() {
     return [...this.#thumbs].find(([, button]) => button.ariaPressed === "true")?.[0];
   }

@@ -12,6 +12,8 @@ export interface BobEvents {
   answer: { question: string | null; text: string; assistant: string; isStopped: boolean };
   /** Somebody says what an answer was worth; once more with words, where they say why. */
   feedback: { question: string | null; text: string; good: boolean; words: string | null };
+  /** Somebody wants to talk to a person. By `session` the transcript is read: GET /sessions/{session}/turns. */
+  handover: { session: string | null };
   /** There is no answer. `question` is null where there was none, since the chat could not be loaded. */
   error: { question: string | null; message: string };
 }

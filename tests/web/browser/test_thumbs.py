@@ -27,6 +27,8 @@ async def test_an_answer_is_rated_with_a_thumb_and_a_line_by_mouse_and_keyboard(
         (rating, *_) = await visitor.site.chat.ratings([rater(OPEN_NAMESPACE)], private=True, before=None, limit=1)
         assert (rating.question, rating.good, rating.words) == ("Is it good?", False, "It is not.")
         assert await chat.tab.evaluate("document.activeElement.ariaLabel") == "Bad answer"
+        await chat.tab.reload()
+        await chat.until("() => all('[aria-pressed=true]')[0]?.ariaLabel === 'Bad answer'")
 
 
 async def test_a_thumb_that_bob_does_not_take_is_not_shown_as_pressed(visiting: Any) -> None:

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from core.errors import QuestionRefused
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.web.browser.conftest import Chat, Visitor
@@ -205,7 +207,7 @@ async def test_everything_can_be_done_with_the_keyboard(visiting: Any) -> None:
         assert await chat.tab.evaluate(focused) == "launch"
         await keys.press("Space")
         await chat.until("() => root.activeElement?.localName === 'textarea'")
-        for _ in range(6):  # back over two thumbs, Copy answer, the conversation and Close
+        for _ in range(8):  # back over two thumbs, what is done with an answer, the conversation and Close
             await keys.press("Shift+Tab")
         reached = await chat.tab.evaluate("() => document.activeElement.shadowRoot.activeElement.ariaLabel")
         assert reached == "Delete conversation"
@@ -295,6 +297,26 @@ async def test_its_owner_words_it_suggests_questions_and_says_whom_to_turn_to(vi
         await chat.button("Once more").click()
         await chat.shows("It went well.")
         assert await link.count() == 1
+
+
+@pytest.mark.parametrize(("contact", "role"), [("event", "button"), ("tel:+15550100", "link")])
+async def test_the_page_is_told_who_wants_a_person_and_by_which_transcript(
+    contact: str, role: Any, visiting: Any
+) -> None:
+    async with visiting() as visitor, embedded(visitor, f'data-contact="{contact}"') as chat:
+        await open_it(chat)
+        await chat.tab.evaluate(
+            "() => { window.told = []; Bob.on('handover', (detail) => told.push(detail)); "
+            "document.addEventListener('click', (event) => event.preventDefault()); }"
+        )
+        person = chat.tab.get_by_role(role, name="Talk to a person")
+        await person.click()
+        await chat.asked("Q1-a")
+        await person.click()
+        before, after = await chat.tab.evaluate("window.told")
+        assert before == {"session": None}
+        _, transcript = await visitor.site.get(f"/sessions/{after['session']}/turns")
+        assert [turn["question"] for turn in transcript["turns"]] == ["Q1-a"]
 
 
 async def test_scripts_of_the_page_drive_it_and_are_told_what_happens(visiting: Any, fake: FakeOpenAI) -> None:
