@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -154,8 +155,7 @@ class Tab:
 async def opened() -> AsyncIterator[Tab]:
     """A Firefox of one's own with a blank tab."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        with open(os.path.join(profile, "user.js"), "w", encoding="utf-8") as preferences:
-            preferences.write(PREFERENCES)
+        (Path(profile) / "user.js").write_text(PREFERENCES, encoding="utf-8")
         arguments = "--headless", "--no-remote", "--remote-debugging-port", "0", "--profile", profile
         process = await asyncio.create_subprocess_exec(
             firefox(), *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,

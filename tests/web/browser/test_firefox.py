@@ -1,4 +1,4 @@
-"""The same in Firefox, of what browsers do in their own ways: scrolling, keys, storage, formulas, colours, shadow trees."""
+"""The same in Firefox, of what browsers do in their own ways: scrolling, keys, storage, formulas, shadow trees."""
 
 from __future__ import annotations
 
