@@ -23,20 +23,24 @@ from core.attachments import VOICE_MESSAGE, Attachment, FileLimits
 from core.breaker import Standing
 from core.errors import (
     BadQuestion,
+    ChatError,
     Draining,
     EventReused,
     LeaseLost,
     NoPrivateHere,
     Overloaded,
+    Rejected,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
     WrongPassword,
 )
+from core.events import Event, Fate
 from core.file_intake import Fetch, FileIntake
 from core.languages import Sentence
 from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
+from core.stories import Stories
 from core.surface_troubles import SurfaceTroubles
 from core.threads import Threads
 from core.transcription import Transcription
@@ -84,6 +88,7 @@ class Chat:
         self._max_characters = max_question_characters
         self._max_waiting = max_waiting
         self._files = FileIntake(store, file_limits or FileLimits(), passwords, transcription)
+        self.stories = Stories(store)
         self._answering = Answering(
             store=store,
             threads=threads,
@@ -118,16 +123,31 @@ class Chat:
         """
         try:
             return await self._accept(question, instead_of, then)
-        except (Draining, Overloaded):
+        except (Draining, Overloaded) as refusal:
             if instead_of is None and await self._is_known(question):
                 return None  # it needs no room: it has its place already
+            if isinstance(refusal, Overloaded):
+                self._note(question, Fate.REFUSED, refusal)
             raise
+        except Rejected as refusal:
+            self._note(question, Fate.REFUSED, refusal)
+            raise
+
+    def _note(self, question: Question, fate: Fate, refusal: ChatError | None = None) -> None:
+        """Keep what became of a question that is no turn."""
+        self.stories.note(
+            Event(
+                surface=question.surface, event_id=question.event_id, fate=fate, session=question.session,
+                person=question.person, why="" if refusal is None else type(refusal).__name__,
+            )
+        )  # fmt: skip
 
     async def _accept(self, question: Question, instead_of: Turn | None, then: Then | None) -> Turn | None:
         self._check(question)
         if not question.files:
             return await self._accept_with(question, (), instead_of, then)
         if instead_of is None and await self._is_known(question):
+            self._note(question, Fate.DUPLICATE)
             return None  # before its files are read once more
         files = question.files
         if not question.text.strip():
@@ -190,6 +210,7 @@ class Chat:
         if accepted == "joined":
             logger.info("a line joined a question on %s", question.surface)
         elif turn is None:
+            self._note(question, Fate.DUPLICATE)
             logger.info("duplicate of an event on %s", question.surface)
         else:
             logger.info("turn %s accepted on %s for %s", turn.reference, turn.surface, turn.assistant)

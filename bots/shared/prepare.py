@@ -12,7 +12,7 @@ from bots.shared.content import MORE, MOST_UNREAD, Content
 from bots.shared.quotes import LEFT_OUT, Quotes
 from bots.shared.reply import InDoubt, Undeliverable
 from bots.shared.words import EARLIER_IN_THIS_THREAD, NO_WORDS, OVERHEARD, after_a_gap, names_of_files
-from core import Attachment, Chat, Frame, NotAllowed, Preparation, Remarks, Sentence, Turn
+from core import Attachment, Chat, Frame, NotAllowed, Preparation, Refusal, Remarks, Sentence, Turn
 
 SECONDS_TO_CHECK = 20.0
 LONGEST_EARLIER_MESSAGE = 2_000
@@ -47,7 +47,8 @@ class Preparing(Generic[Destination]):
         destination = cast(Destination, turn.destination or {})
         refusal = await self.refusal(destination, SECONDS_TO_CHECK)
         if refusal is not None:
-            raise NotAllowed(refusal if destination.get("addressed", True) else Sentence(""))
+            told = refusal if destination.get("addressed", True) else Sentence("")
+            raise NotAllowed(told, by=refusal.setting if isinstance(refusal, Refusal) else "")
         if turn.said_password:
             await self._warn(destination)
         return await self._prepared(turn, destination)

@@ -18,3 +18,11 @@ def begins_with(name: sa.ColumnElement[str], prefix: str, dialect: str) -> sa.Co
     if following == 0xD800:  # what comes there is half a character
         following = 0xE000
     return sa.and_(name.bool_op(from_there)(prefix), name.bool_op(below)(stem[:-1] + chr(following)))
+
+
+def around(
+    name: sa.ColumnElement[str], first: str, behind: str, dialect: str
+) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Whether a name comes before `first`, and whether it is `behind` or comes after it, byte by byte."""
+    below, from_there = ("~<~", "~>=~") if dialect == "postgresql" else ("<", ">=")
+    return name.bool_op(below)(first), name.bool_op(from_there)(behind)
