@@ -56,9 +56,11 @@ from core.errors import (
     failure_as_stored,
 )
 from core.events import (
+    AFTER_THE_ANSWER,
     ANOTHER_THREAD,
     ASKED_AGAIN,
     NO_MENTION,
+    ROLE_MENTION,
     SAID_BEFORE,
     SOMEBODY_ELSE,
     Count,
@@ -96,6 +98,7 @@ from core.turns import (
 from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 
 __all__ = [
+    "AFTER_THE_ANSWER",
     "ANOTHER_THREAD",
     "ASKED_AGAIN",
     "ENGLISH",
@@ -104,6 +107,7 @@ __all__ = [
     "NO_MENTION",
     "NO_WORDS",
     "OPEN_NAMESPACE",
+    "ROLE_MENTION",
     "SAID_BEFORE",
     "SEED_PASSWORD",
     "SOMEBODY_ELSE",

@@ -37,11 +37,14 @@ COUNTED = frozenset({Fate.NOT_ADDRESSED, Fate.DUPLICATE})
 """What is counted, and not kept one by one unless its operator wants that: most of what people say is said to others,
 and Slack tells of each mention twice."""
 
-# Why an event was not addressed.
+# Why an event was not addressed, or cannot be read.
 NO_MENTION = "no mention"
-ANOTHER_THREAD = "a thread in which Bob takes no part"
-SOMEBODY_ELSE = "to somebody else"
-SAID_BEFORE = "said before Bob was called"
+ANOTHER_THREAD = "thread without Bob"
+SOMEBODY_ELSE = "somebody else is addressed"
+SAID_BEFORE = "before Bob was called"
+ROLE_MENTION = "a role is mentioned"
+# Why nothing came of a change.
+AFTER_THE_ANSWER = "after the answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,7 @@ class Stories:
         self._some.clear()
         self._some_to_keep.clear()
         try:
-            await self._store.events.add([*gathered.values()], counted)
+            await self._store.events.note_events([*gathered.values()], counted)
         except StoreUnavailable:
             for same, event in [*self._gathered.items()]:
                 before = gathered.get(same)

@@ -67,6 +67,8 @@ WENT_WRONG = Sentence("Sorry, something went wrong on my side. Please try again.
 QUOTE_IT = Sentence("I do not know this answer any more. Reply to it, or quote what you mean.")
 NO_WORDS_TO_READ = Sentence("There are no words in this message that I can read.")
 OTHERS_CAN_READ_IT = Sentence(" Others can read what is said here.")
+ASKING = ("ask", "about", "about-turn", AGAIN)
+"""The commands and windows that ask, of which the question tells what became."""
 ASK_ABOUT_THIS, UNLOCK = Sentence("Ask about this"), Sentence("Unlock")
 
 Interaction = discord.Interaction[Any]
@@ -158,6 +160,9 @@ class DiscordCommands:
             self._locales.remember(interaction.user.id, locale_of(interaction), seconds=SECONDS_A_LOCALE_IS_KNOWN)
             destination = destination_of(act.here, act.speaker, bot=_our_id(interaction))
             refusal = await self._preparing.refusal(destination, SECONDS_TO_CHECK)
+            command = _command_in(interaction)
+            if refusal is not None or command not in ASKING:
+                self._controls.note(act, command, event_id=_event_of(interaction.id), refusal=refusal)
             if refusal is not None:
                 await _say(interaction, refusal)
         except Exception as failure:
@@ -372,6 +377,12 @@ class _Tree(app_commands.CommandTree[Any]):
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         return await self.may_pass(interaction)
+
+
+def _command_in(interaction: Interaction) -> str:
+    """The name of a command that is given, in English, or what a button or a window is for."""
+    data = _data_of(interaction)
+    return str(data.get("name") or "") or str(data.get("custom_id") or "").partition(":")[0]
 
 
 def _event_of(interaction: int) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bots.shared.incoming import Incoming, Origin
-from core import Chat, Sentence, StoreUnavailable, Turn
+from bots.shared.prepare import setting_of
+from core import Chat, Event, Fate, Sentence, StoreUnavailable, Turn
 
 WAS_RESET = Sentence("A new conversation begins here: I no longer look at what was said above.")
 NOTHING_TO_RESET = Sentence("There is no conversation here yet.")
@@ -54,6 +55,18 @@ class Controls:
         self._chat = chat
         self._surface = surface
         self._wording = wording
+
+    def note(
+        self, origin: Origin, command: str, *, event_id: str | None = None, refusal: Sentence | None = None
+    ) -> None:
+        """Keep that somebody gave a command, or may not give any."""
+        fate, why = (Fate.COMMAND, command) if refusal is None else (Fate.NOT_ALLOWED, setting_of(refusal))
+        self._chat.stories.note(
+            Event(
+                surface=self._surface, event_id=event_id, fate=fate, why=why, session=origin.session,
+                person=origin.person,
+            )
+        )  # fmt: skip
 
     async def in_words(self, incoming: Incoming, command: str, about: str) -> Sentence | None:
         """Do what a message says; None where the answer that ends says enough."""

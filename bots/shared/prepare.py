@@ -23,6 +23,12 @@ SECONDS_FOR_FILES = 30.0
 NOT_SURE = Sentence("Sorry, I could not find out whether I may answer you. Please ask again in a minute.")
 MOST_REMEMBERED = 10_000
 
+
+def setting_of(refusal: Sentence) -> str:
+    """The setting by which somebody may not ask; empty where that could not be found out."""
+    return refusal.setting if isinstance(refusal, Refusal) else ""
+
+
 K = TypeVar("K")
 V = TypeVar("V")
 Destination = TypeVar("Destination", bound=Mapping[str, Any])
@@ -48,7 +54,7 @@ class Preparing(Generic[Destination]):
         refusal = await self.refusal(destination, SECONDS_TO_CHECK)
         if refusal is not None:
             told = refusal if destination.get("addressed", True) else Sentence("")
-            raise NotAllowed(told, by=refusal.setting if isinstance(refusal, Refusal) else "")
+            raise NotAllowed(told, by=setting_of(refusal))
         if turn.said_password:
             await self._warn(destination)
         return await self._prepared(turn, destination)

@@ -48,6 +48,8 @@ SECONDS_TO_FIND_ADMINS = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three t
 MOST_WORDS = {"help": 1, "lock": 1, "unlock": 2, "assistant": 2, "reset": 1, "stop": 1}
 """Of `/bob` and a first word that is no question, how many words there are at most; the last two are for threads."""
 
+CLICKS = ("unlock", "forget_thread", "feedback")
+
 HELP = Sentence("""\
 Mention me in a channel, or write to me in a direct message, and I answer in the thread. \
 In a thread where I take part I answer without a mention, unless your message opens with somebody else's.
@@ -130,7 +132,9 @@ class SlackCommands:
             channel=event.get("channel") or event.get("channel_id") or "",
             thread=event.get("thread_ts") or "",
         )
-        if await self._refusal_of(act, team, organisation) is not None:
+        refusal = await self._refusal_of(act, team, organisation)
+        self.controls.note(act, "stop", refusal=refusal)
+        if refusal is not None:
             return
         async with self._chat.control(SURFACE, f"stop:{body.get('event_id')}") as fresh:
             if not fresh:
@@ -144,11 +148,9 @@ class SlackCommands:
     # ── /bob ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _on_slash_command(self, ack: AsyncAck, body: Json, context: AsyncBoltContext) -> None:
-        words = str(body.get("text") or "").split()
-        about = words[1] if len(words) > 1 else ""
         act = act_in(body)
-        command = words[0].casefold() if words else "help"
-        if len(words) > MOST_WORDS.get(command, 0):
+        command, about = typed_in(body)
+        if command is None:
             locale = await self._locale_in_time(act)
             why_not = await self._question.ask(body, act, install_of(body), context.bot_user_id or "", locale)
             await (ack() if why_not is None else _answer(ack, why_not.in_language(locale)))
@@ -261,7 +263,10 @@ class SlackCommands:
                 team, organisation = whose.team_id, whose.enterprise_id
             refusal = await self._refusal_of(act, team, organisation)
             if refusal is not None:
+                self.controls.note(act, "", refusal=refusal)
                 return await self._refuse(ack, body, act, refusal)
+            if (command := _command_in(body)) is not None:
+                self.controls.note(act, command)
         await next_()
         return None
 
@@ -327,6 +332,24 @@ def act_of(install: str, *, user: str, channel: str, message: str = "", thread: 
         session=session_id(install, channel, thread or message), place=place_id(install, channel),
         person=person_id(install, user), user=user, channel=channel, message=message, thread=thread, **more,
     )  # fmt: skip
+
+
+def typed_in(body: Json) -> tuple[str | None, str]:
+    """The command that is typed after `/bob`, and what it is about; None where that is a question."""
+    words = str(body.get("text") or "").split()
+    command = words[0].casefold() if words else "help"
+    if len(words) > MOST_WORDS.get(command, 0):
+        return None, ""
+    return command, words[1] if len(words) > 1 else ""
+
+
+def _command_in(body: Json) -> str | None:
+    """The command that somebody gives, by typing or clicking; None where that asks, or is none of ours."""
+    if "command" in body:
+        return typed_in(body)[0]
+    action = (body.get("actions") or [{}])[0].get("action_id")
+    name = action or body.get("callback_id") or (body.get("view") or {}).get("callback_id")
+    return name if name in CLICKS else None
 
 
 def act_in(body: Json) -> Act:

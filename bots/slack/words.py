@@ -92,6 +92,12 @@ def message_key(install: str, channel: str, ts: str) -> str:
     return f"{install}:{channel}:{ts}"
 
 
+def withheld_in(minute: object) -> str | None:
+    """What it is known by that Slack withheld events in a minute, of which it tells in seconds since 1970."""
+    is_told = isinstance(minute, int) and not isinstance(minute, bool)
+    return f"withheld:{int(minute) // 60}" if is_told else None  # type: ignore[call-overload]
+
+
 def person_id(install: str, user: str) -> str:
     """A person, as the core knows them."""
     return f"slack:{install}:{user}"
@@ -183,6 +189,7 @@ def parse_message(
         is_addressed=is_addressed,
         mentions_us=mentions_us,
         is_follow_up=app is None and thread != ts and (opens_with is None or opens_with[1] == bot),
+        is_for_somebody_else=opens_with is not None and opens_with[1] != bot,
         is_stranger=is_stranger,
         said_at=float(ts),
         is_bare=mentions_us and says_nothing and thread == ts,
@@ -191,6 +198,16 @@ def parse_message(
         content=content,
         **source,
     )
+
+
+def is_unheard_mention(body: Mapping[str, Any], event: Json, apps: Collection[str]) -> bool:
+    """Whether an app mentions us that is none of these `apps`, and not ourselves."""
+    app = ids_of_app(event) if is_of_an_app(event) else set()
+    bot = (body.get("authorizations") or [{}])[0].get("user_id") or ""
+    if not app or app & {*apps} or body.get("api_app_id") in app or event.get("user") == bot:
+        return False
+    mentions_us = bool(bot) and re.search(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", raw_words_of(event)) is not None
+    return event.get("type") == "app_mention" or mentions_us
 
 
 def _beside(event: Json, kind: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from core.events import ASKED_AGAIN, Count, Event, Fate, Kept, Story, TurnStory
 from core.store.database import Database
-from core.store.names import around, begins_with
+from core.store.names import begins_with, from_there, in_bytes
 from core.store.part import Part, reads, writes
 from core.store.rows import id_by_event, sessions, turns
 from core.store.tables import EventCount, HeardEvent, PostedMessage
@@ -44,7 +44,7 @@ class Events(Part):
         self.kept = kept
 
     @writes
-    def add(
+    def note_events(
         self, connection: sa.Connection, heard: Sequence[Event], counted: Mapping[tuple[str, float, str, str], int]
     ) -> None:
         """Keep these events, of which no two are the same, and count others by surface, hour, fate and why."""
@@ -52,8 +52,10 @@ class Events(Part):
             new = self._insert(events).values([{name: getattr(each, name) for name in _EVENT} for each in heard])
             again = {"times": events.c.times + new.excluded.times, "at": new.excluded.at}
             same = ["surface", "event_id", "fate", "why"]
-            connection.execute(new.on_conflict_do_update(index_elements=same, set_=again))
-            newest = sa.select(sa.func.max(events.c.id)).scalar_subquery()
+            noted = connection.execute(
+                new.on_conflict_do_update(index_elements=same, set_=again).returning(events.c.id)
+            )
+            newest = max(noted.scalars())
             connection.execute(sa.delete(events).where(events.c.id <= newest - self.kept.events))
         if counted:
             some = self._insert(counts).values(
@@ -210,20 +212,18 @@ class Events(Part):
         return [*found]
 
     def _second_words(self, connection: sa.Connection, name: Any, prefix: str) -> Iterator[str]:
-        """The second words of the names that begin so, without a look at each name."""
-        above = [begins_with(name, prefix, self._db.dialect)]
-        ranges = [above]
+        """The second words of the names that begin so, with one look at an index for each."""
+        kind = self._db.dialect
+        following = prefix
         for _ in range(MOST_INSTALLS):
-            if not ranges:
+            which = begins_with(name, prefix, kind), from_there(name, following, kind)
+            first = sa.select(name).where(*which).order_by(in_bytes(name, kind)).limit(1)
+            found = connection.execute(first).scalar()
+            if found is None:
                 return
-            which = ranges.pop()
-            one = connection.execute(sa.select(name).where(*which).limit(1)).scalar()
-            if one is None:
-                continue
-            word = one.removeprefix(prefix).partition(":")[0]
+            word = found.removeprefix(prefix).partition(":")[0]
             yield word
-            below, beyond = around(name, f"{prefix}{word}:", f"{prefix}{word};", self._db.dialect)
-            ranges += [[*which, below], [*which, beyond]]
+            following = f"{prefix}{word};"  # what comes behind all that begin with that word and a colon
 
 
 def hour_of(at: float) -> float:

@@ -263,7 +263,7 @@ class Everything:
         await self.note_posted(turn, [{"id": "m9"}])
         for _ in range(2):
             heard = Event(surface=SURFACE, event_id="h1", fate=Fate.COMMAND, session="web:T2:1", person="a person")
-            await self.add([heard], {(SURFACE, 0.0, "not addressed", "no mention"): 2})
+            await self.note_events([heard], {(SURFACE, 0.0, "not addressed", "no mention"): 2})
         for message in ("h1", "m9", str(turn.event_id), "unknown"):
             await self.of_message(SURFACE, message)
         await self.of_reference(turn.id)
