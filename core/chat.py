@@ -127,7 +127,7 @@ class Chat:
             if instead_of is None and await self._is_known(question):
                 return None  # it needs no room: it has its place already
             if isinstance(refusal, Overloaded):
-                self._note(question, Fate.REFUSED, refusal)
+                self._note(question, Fate.LIMITED, refusal)
             raise
         except Rejected as refusal:
             self._note(question, Fate.REFUSED, refusal)

@@ -30,12 +30,13 @@ class Fate(StrEnum):
     BARE_MENTION = "bare mention"  # a mention alone: what its author says next is the question
     EDITED = "edited"  # after the answer, or where that came too late
     DELETED = "deleted"  # after the answer
+    LIMITED = "limited"  # too much came at once, of one caller or of all
     WITHHELD = "withheld"  # the platform says that it keeps events from us
 
 
-COUNTED = frozenset({Fate.NOT_ADDRESSED, Fate.DUPLICATE})
+COUNTED = frozenset({Fate.NOT_ADDRESSED, Fate.DUPLICATE, Fate.LIMITED})
 """What is counted, and not kept one by one unless its operator wants that: most of what people say is said to others,
-and Slack tells of each mention twice."""
+Slack tells of each mention twice, and a limit is there for what is too much."""
 
 # Why an event was not addressed, or cannot be read.
 NO_MENTION = "no mention"

@@ -29,9 +29,10 @@ from bots.discord.incoming import (
     surroundings_of,
     title_of_post,
 )
+from bots.discord.links import message_at
 from bots.discord.prepare import DiscordPreparing
 from bots.discord.reply import AGAIN, custom_ids_in, turn_of
-from bots.discord.words import SURFACE, Here, person_id, readable
+from bots.discord.words import SURFACE, Here, moment_shown, person_id, readable
 from bots.shared.asked_again import NOT_YOURS, AskedAgain
 from bots.shared.content import SharedFile
 from bots.shared.controls import NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
@@ -58,11 +59,13 @@ Mention me in a channel and I answer in a thread; reply to me, write to me direc
 `/assistant` lists who can answer, or chooses one.
 `/unlock` asks for a password in a window that nobody else sees; `/lock` takes it back.
 `/forget` erases what I keep of this conversation.
+`/why` tells you alone what became of your last question, or of your message at a link.
 “Ask about this” is in the menu of every message, under Apps.""")
 WORDING = Wording(
     "Discord", HELP, session=Sentence("this conversation"), to_choose="`/assistant name`", to_lock="`/lock`",
-    admins=Sentence("somebody who may manage messages here"),
+    admins=Sentence("somebody who may manage messages here"), moment=moment_shown,
 )  # fmt: skip
+NO_LINK = Sentence("That is no link of a message. “Copy Message Link” is in the menu of each.")
 WENT_WRONG = Sentence("Sorry, something went wrong on my side. Please try again.")
 QUOTE_IT = Sentence("I do not know this answer any more. Reply to it, or quote what you mean.")
 NO_WORDS_TO_READ = Sentence("There are no words in this message that I can read.")
@@ -117,6 +120,9 @@ class DiscordCommands:
         async def unlock(interaction: Interaction) -> None:
             await self._unlock(interaction)
 
+        async def why(interaction: Interaction, link: str = "") -> None:
+            await self._carry_out(interaction, lambda act: self._why(act, link))
+
         def control(do: Do, *, ephemeral: bool = True) -> Any:
             async def callback(interaction: Interaction) -> None:
                 await self._carry_out(interaction, do, ephemeral=ephemeral)
@@ -131,6 +137,8 @@ class DiscordCommands:
         add("unlock", "Open a private assistant with a password", unlock)
         add("lock", "Take back what you unlocked here", control(self._controls.lock))
         add("forget", "Erase what Bob keeps of this conversation", control(self._forget))
+        what_it_is_about = app_commands.describe(link="The link of a message of yours; without one, your last question")
+        add("why", "What became of your question", what_it_is_about(why))
         add("help", "What Bob can do", control(lambda act: self._controls.do("help", act)))
 
         async def ask_about(interaction: Interaction, message: discord.Message) -> None:
@@ -287,6 +295,10 @@ class DiscordCommands:
 
     async def _choose(self, act: Act, name: str) -> Sentence:
         return await self._controls.choose(act, name, in_all_sessions=act.here.kind not in ("dm", "thread"))
+
+    async def _why(self, act: Act, link: str) -> Sentence:
+        found = message_at(link) if link.strip() else None
+        return NO_LINK if link.strip() and found is None else await self._controls.why(act, found)
 
     async def _forget(self, act: Act) -> Sentence:
         async def is_admin() -> bool:

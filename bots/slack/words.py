@@ -27,7 +27,7 @@ from bots.slack.content import (
     readable,
     subtype_of,
 )
-from core import Json, Sentence, Turn
+from core import Json, Sentence, Turn, as_moment
 
 SURFACE = "slack"
 LONGEST_TITLE = 80
@@ -310,6 +310,11 @@ def question_shown(user: str, question: str, locale: str) -> str:
         return Sentence("{person} asks something that I do not repeat.", person=f"<@{user}>").in_language(locale)
     cut = question[:LONGEST_QUESTION_SHOWN] + ("…" if len(question) > LONGEST_QUESTION_SHOWN else "")
     return Sentence("{person} asks: {question}", person=f"<@{user}>", question=_escaped(cut)).in_language(locale)
+
+
+def moment_shown(at: float) -> str:
+    """A time, in seconds since 1970, that Slack shows to each reader in their own time zone and language."""
+    return f"<!date^{int(at)}^{{date_short_pretty}} {{time_secs}}|{as_moment(at)}>"
 
 
 def _escaped(text: str) -> str:
