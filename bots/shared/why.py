@@ -24,8 +24,8 @@ from core import (
 
 NO_QUESTION = Sentence("I know of no question of yours.")
 NOT_HEARD = Sentence(
-    "I know nothing of that message, or it is not yours. What I hear has to mention me, or to be said in a thread where "
-    "I take part, in a channel that I am in."
+    "I know nothing of that message, or it is not yours. What I hear has to mention me, or to be said in a thread "
+    "where I take part, in a channel that I am in."
 )
 NOT_ALLOWED = Sentence("As I am set up, I may not answer there, or not you. Whoever runs me can change that.")
 JOINED = Sentence("It is one question with what you said right before or after it.")
