@@ -43,6 +43,7 @@ OF_EVENTS = {
     Fate.LIMITED: "Over a limit: {why}",
     Fate.WITHHELD: "The platform says that it withheld events from this app in that minute: they were too many.",
 }
+NOT_IN_A_THREAD_OF_HIS = "Without a mention it was not for Bob: it is in no thread in which he takes part."
 WHYS = {
     "no mention": "it mentions him not, and is in no thread of his.",
     ANOTHER_THREAD: "it is in a thread in which he takes no part, where only a mention is for him.",
@@ -130,8 +131,8 @@ async def _unheard(stories: Stories, of: LoadedSurface, link: Link) -> Found:
     surface = of.surface.name
     withheld = [story for each in link.withheld for story in await stories.of_message(surface, each)]
     hints: list[str] = []
-    if link.thread is not None and link.is_reply and not await stories.takes_part(surface, link.thread):
-        hints.append(f"Not addressed to Bob: {WHYS[ANOTHER_THREAD]}")
+    if not withheld and link.thread is not None and not await stories.takes_part(surface, link.thread):
+        hints.append(NOT_IN_A_THREAD_OF_HIS)
     counted = await stories.counted(link.said_at, link.said_at + SECONDS_AROUND)
     return Found(withheld, [each for each in counted if each.surface == surface], hints, of.surface.if_unheard)
 

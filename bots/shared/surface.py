@@ -37,14 +37,13 @@ class Link:
     """A message of a platform's, as somebody points to it.
 
     `message` is its id there, as `Chat.showing` knows it, and `said_at` is in seconds since 1970. `thread` is what the
-    name of the session of its thread ends in, None where the link does not tell; `is_reply` says that it is not the
-    first in it. `withheld` is what the platform would have told of it if it had withheld its event.
+    name of the session of its thread ends in, None where the link does not tell. `withheld` is what the platform would
+    have told if it had withheld its event.
     """
 
     message: str
     said_at: float
     thread: str | None = None
-    is_reply: bool = True
     withheld: Sequence[str] = ()
 
 

@@ -34,5 +34,5 @@ def message_at(text: str) -> Link | None:
     minute = int(found["seconds"]) // 60
     return Link(
         message=f"{channel}:{ts}", thread=f"{channel}:{thread}", said_at=float(ts),
-        is_reply=thread != ts, withheld=tuple(f"withheld:{each}" for each in (minute, minute + 1)),
+        withheld=tuple(f"withheld:{each}" for each in (minute, minute + 1)),
     )  # fmt: skip
