@@ -29,6 +29,7 @@ from tests.bots.slack.test_apps import WORKFLOW, says
 from tests.bots.why import found, why
 from tests.fakes.openai_api import FakeOpenAI, Status
 from tests.fakes.slack_api import FakeSlack
+from web.why import NOT_IN_A_THREAD_OF_HIS
 
 PIN = "482913"
 NOT_FOLLOWED = "Not addressed to Bob: it is in a thread in which he takes no part, where only a mention is for him."
