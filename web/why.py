@@ -88,6 +88,7 @@ class Found:
     """What is known of what was asked for; where that is nothing, what is known of its time, and what to look at."""
 
     stories: Sequence[Story]
+    nothing: str = "It never reached Bob as a question."
     counted: Sequence[Count] = ()
     hints: Sequence[str] = ()
     to_check: Sequence[str] = ()
@@ -116,15 +117,16 @@ async def look_at_person(
     """What became of what somebody asked last, or around a time."""
     people = [person, *(f"{each.surface.name}:{person}" for each in surfaces)]
     if around is None:
-        return Found(await stories.of_person(*people, limit=MOST_TOLD))
+        return Found(await stories.of_person(*people, limit=MOST_TOLD), "Nothing is known of what they asked.")
     since, until = around - SECONDS_AROUND, around + SECONDS_AROUND
     found = await stories.of_person(*people, since=since, until=until, limit=MOST_TOLD)
-    return Found(found, counted=await stories.counted(since, until))
+    return Found(found, "Nothing is known of what they asked then.", await stories.counted(since, until))
 
 
 async def look_at_session(stories: Stories, session: str) -> Found:
     """What became of what was asked last in a session."""
-    return Found(await stories.of_session(session, f"web:public:{session}", limit=MOST_TOLD))
+    found = await stories.of_session(session, f"web:public:{session}", limit=MOST_TOLD)
+    return Found(found, "Nothing is known of what was asked there.")
 
 
 async def _unheard(stories: Stories, of: LoadedSurface, link: Link) -> Found:
@@ -134,7 +136,8 @@ async def _unheard(stories: Stories, of: LoadedSurface, link: Link) -> Found:
     if not withheld and link.thread is not None and not await stories.takes_part(surface, link.thread):
         hints.append(NOT_IN_A_THREAD_OF_HIS)
     counted = await stories.counted(link.said_at, link.said_at + SECONDS_AROUND)
-    return Found(withheld, [each for each in counted if each.surface == surface], hints, of.surface.if_unheard)
+    of_this = [each for each in counted if each.surface == surface]
+    return Found(withheld, counted=of_this, hints=hints, to_check=of.surface.if_unheard)
 
 
 # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,7 +201,7 @@ def told(found: Found) -> Iterator[str]:
             yield f"  {moment(at)}  {what}"
         yield ""
     if not found.stories:
-        yield "It never reached Bob as a question."
+        yield found.nothing
         yield from (f"  {each}" for each in found.hints)
     for count in found.counted:
         yield f"  {count.events} events on {count.surface} since {moment(count.hour)[:16]}: {count.fate}, {count.why}"
