@@ -226,6 +226,13 @@ class Chat:
 
     async def earlier(self, question: Question) -> Turn:
         """The turn that this question's event became before. Raises EventReused if its text or files were others."""
+        try:
+            return await self._earlier(question)
+        except Rejected as refusal:
+            self._note(question, Fate.REFUSED, refusal)
+            raise
+
+    async def _earlier(self, question: Question) -> Turn:
         assert question.event_id is not None
         turn = await self._store.lookups.by_event(question.surface, question.event_id)
         if turn is None:
@@ -418,6 +425,7 @@ class Chat:
 
     async def forget(self, session: str) -> bool:
         """Erase what was said in this session, here and at the provider. False if it is unknown."""
+        self.stories.forget(session=session)
         ended = await self._store.sessions.forget(session)
         for turn_id in ended or ():
             self._answering.lose(turn_id)

@@ -44,6 +44,8 @@ ANOTHER_THREAD = "thread without Bob"
 SOMEBODY_ELSE = "somebody else is addressed"
 SAID_BEFORE = "before Bob was called"
 ROLE_MENTION = "a role is mentioned"
+# Why it was not asked: its platform did not let us show it where it was typed.
+QUESTION_NOT_SHOWN = "not shown"
 # Why nothing came of a change.
 AFTER_THE_ANSWER = "after the answer"
 

@@ -62,6 +62,12 @@ class Stories:
         self._some.set()
         self._some_to_keep.set()
 
+    def forget(self, *, session: str | None = None, person: str | None = None) -> None:
+        """Write nothing of what is noted of a session, or of a person. Whoever erases what is kept of them does so."""
+        for same, event in [*self._gathered.items()]:
+            if (session is not None and event.session == session) or (person is not None and event.person == person):
+                del self._gathered[same]
+
     async def keep_writing(self) -> None:
         """Write what is noted, for ever."""
         while True:

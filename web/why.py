@@ -13,7 +13,22 @@ from typing import Any
 import click
 
 from bots.shared.surface import Link, LoadedSurface
-from core import ANOTHER_THREAD, Count, Event, Fate, Outcome, Stories, Story, TurnStory
+from core import (
+    AFTER_THE_ANSWER,
+    ANOTHER_THREAD,
+    NO_MENTION,
+    QUESTION_NOT_SHOWN,
+    ROLE_MENTION,
+    SAID_BEFORE,
+    SOMEBODY_ELSE,
+    Count,
+    Event,
+    Fate,
+    Outcome,
+    Stories,
+    Story,
+    TurnStory,
+)
 
 SECONDS_AROUND = 1_800.0
 MOST_TOLD = 20
@@ -45,13 +60,14 @@ OF_EVENTS = {
 }
 NOT_IN_A_THREAD_OF_HIS = "Without a mention it was not for Bob: it is in no thread in which he takes part."
 WHYS = {
-    "no mention": "it mentions him not, and is in no thread of his.",
+    NO_MENTION: "it does not mention him, and is in no thread in which he answers without that.",
     ANOTHER_THREAD: "it is in a thread in which he takes no part, where only a mention is for him.",
-    "somebody else is addressed": "it begins with somebody else's mention, or replies to somebody else.",
-    "before Bob was called": "it was said before the message that called him into its thread.",
-    "a role is mentioned": "it mentions a role of Bob's and not Bob, and without the Message Content Intent Discord "
+    SOMEBODY_ELSE: "it begins with somebody else's mention, or replies to somebody else.",
+    SAID_BEFORE: "it was said before the message that called him into its thread.",
+    ROLE_MENTION: "it mentions a role of Bob's and not Bob, and without the Message Content Intent Discord "
     "hides its words.",
-    "after the answer": "the answer was there already.",
+    AFTER_THE_ANSWER: "the answer was there already.",
+    QUESTION_NOT_SHOWN: "Slack did not let Bob show it where it was typed.",
     "SLACK_APPS": "an app says it that is not listed in SLACK_APPS.",
     "DISCORD_APPS": "an app says it that is not listed in DISCORD_APPS.",
     "SLACK_CHANNELS": "its channel is not listed in SLACK_CHANNELS.",
@@ -174,7 +190,7 @@ def steps_of(story: Story) -> list[tuple[float, str]]:
         behind = f", behind {turn.waited_behind} earlier questions of its session" if turn.waited_behind else ""
         times = [
             (turn.accepted_at, f"accepted for {turn.assistant}{behind}"),
-            (turn.changed_at, f"changed by its author ({turn.changes} times in all)"),
+            (turn.changed_at, f"changed or deleted by its author ({turn.changes} times in all)"),
             (turn.reclaimed_at, f"reclaimed from a process that was gone ({turn.reclaims} times in all)"),
             (turn.started_at, "begun"),
             (turn.shown_at, "first shown"),

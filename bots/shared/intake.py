@@ -89,7 +89,7 @@ class Intake:
     async def message(self, incoming: Incoming) -> None:
         """Take in a message."""
         if (became := await self._taken_in(incoming)) is not None:
-            self._note(incoming, *became)
+            self._note(incoming.key, *became, session=incoming.session, person=incoming.person)
 
     async def _taken_in(self, incoming: Incoming) -> Became | None:
         """Take in a message, and give what became of it where no turn tells that."""
@@ -132,17 +132,13 @@ class Intake:
 
     def note_unheard(self, key: str, session: str, setting: str) -> None:
         """Keep that an app mentioned us in this message, which a setting does not let us hear."""
-        self._chat.stories.note(
-            Event(surface=self._surface, event_id=key, fate=Fate.NOT_ALLOWED, why=setting, session=session)
-        )
+        self._note(key, Fate.NOT_ALLOWED, setting, session=session, person=None)
 
-    def _note(self, incoming: Incoming, fate: Fate, why: str) -> None:
+    def _note(self, key: str, fate: Fate, why: str, *, session: str, person: str | None) -> None:
+        """Keep what became of a message with this key, or of a change of it, where no turn tells."""
         self._chat.stories.note(
-            Event(
-                surface=self._surface, event_id=incoming.key, fate=fate, why=why, session=incoming.session,
-                person=incoming.person,
-            )
-        )  # fmt: skip
+            Event(surface=self._surface, event_id=key, fate=fate, why=why, session=session, person=person)
+        )
 
     async def edited(self, now: Incoming, event_id: str, *, before: Incoming | None = None) -> None:
         """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now.
@@ -164,11 +160,11 @@ class Intake:
             return
         refusal = await self._preparing.refusal(now.destination, SECONDS_TO_CHECK)
         if refusal is not None:
-            self._note(now, Fate.NOT_ALLOWED, setting_of(refusal))
+            self._note_change(turn, now.key, Fate.NOT_ALLOWED, setting_of(refusal))
             return
         async with self._chat.control(self._surface, event_id) as fresh:
             if fresh and turn.over:
-                self._note(now, Fate.EDITED, AFTER_THE_ANSWER)
+                self._note_change(turn, now.key, Fate.EDITED, AFTER_THE_ANSWER)
                 await self._offer_to_ask_again(turn, now)
             elif fresh:
                 await self._amend(turn, now)
@@ -176,9 +172,13 @@ class Intake:
     async def _amend(self, turn: Turn, now: Incoming) -> None:
         try:
             if not await self._chat.amend(turn, now.text, event_id=now.key):
-                self._note(now, Fate.EDITED, AFTER_THE_ANSWER)
+                self._note_change(turn, now.key, Fate.EDITED, AFTER_THE_ANSWER)
         except BadQuestion as refusal:  # then what was asked first is answered
-            self._note(now, Fate.EDITED, type(refusal).__name__)
+            self._note_change(turn, now.key, Fate.EDITED, type(refusal).__name__)
+
+    def _note_change(self, turn: Turn, key: str, fate: Fate, why: str) -> None:
+        """Keep what became of a change of a message that is a turn."""
+        self._note(key, fate, why, session=turn.session, person=turn.person)
 
     async def _offer_to_ask_again(self, turn: Turn, now: Incoming) -> None:
         if self._offer is not None and may_be_asked_again(turn):
@@ -194,12 +194,7 @@ class Intake:
         turn = await self._last_turn_of(key)
         if turn is not None:
             if not await self._chat.withdraw(turn, event_id=key) and turn.outcome is not Outcome.WITHDRAWN:
-                self._chat.stories.note(
-                    Event(
-                        surface=self._surface, event_id=key, fate=Fate.DELETED, why=AFTER_THE_ANSWER,
-                        session=turn.session, person=turn.person,
-                    )
-                )  # fmt: skip
+                self._note_change(turn, key, Fate.DELETED, AFTER_THE_ANSWER)
             return
         shown_by = await self._chat.showing(self._surface, message)
         if shown_by is not None and not shown_by.over:
@@ -214,7 +209,7 @@ class Intake:
 
     async def tell_how_to_ask(self, mention: Incoming) -> None:
         """Say to a bare mention that words belong into it, unless it waits for what is said next."""
-        self._note(mention, Fate.BARE_MENTION, "")
+        self._note(mention.key, Fate.BARE_MENTION, "", session=mention.session, person=mention.person)
         if not await self._bare_mentions.is_noted(mention) and self._hints.may_be_given_in(mention.channel):
             await self._say_once(mention, SAY_IT_IN_ONE, mention.key)
 

@@ -93,7 +93,7 @@ async def test_what_is_said_to_others_and_by_apps_is_told_as_such(discord: FakeD
             "Not addressed to Bob: it is in a thread in which he takes no part, where only a mention is for him."
         ]
         assert await why(running, link(discord, plain)) == [
-            "Not addressed to Bob: it mentions him not, and is in no thread of his."
+            "Not addressed to Bob: it does not mention him, and is in no thread in which he answers without that."
         ]
         assert await why(running, link(discord, by_app)) == [
             "Not allowed: an app says it that is not listed in DISCORD_APPS."
