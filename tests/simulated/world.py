@@ -181,6 +181,7 @@ class World:
         self.discord.session_starts = 10**9
         self.remarks: list[str] = []
         self.kills = 0
+        self.was_upgraded = False
         self.deaths: Counter[str] = Counter()
         """In how many dying processes a question was in work."""
         self.deaths_of_poison = 0
@@ -376,6 +377,7 @@ class World:
             for table in ("heard_event", "event_count"):
                 self._reader.execute(f"DROP TABLE {table}")
             self._reader.execute("UPDATE alembic_version SET version_num = '0011'")
+            self.was_upgraded = True
         self.loop.trace("the schema is that of the step before")
 
     def look_for_passwords(self) -> None:
