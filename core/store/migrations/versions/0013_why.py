@@ -48,9 +48,10 @@ def upgrade() -> None:
         sa.Column("why", sa.String, primary_key=True),
         sa.Column("events", sa.Integer, nullable=False),
     )
-    # Half a second for 500,000 questions; those of a website, which have no person, are not in it.
+    # Of 500,000 questions that took 1.3 s on SQLite and 2.7 s on PostgreSQL; those of a website, which have no person,
+    # are not in it. Where nobody may wait for so long it is made before, with CREATE INDEX CONCURRENTLY.
     has_a_person = sa.text("person IS NOT NULL")
     op.create_index(
         "ix_turn_person_accepted_at", "turn", ["person", "accepted_at"],
-        sqlite_where=has_a_person, postgresql_where=has_a_person,
+        sqlite_where=has_a_person, postgresql_where=has_a_person, if_not_exists=True,
     )  # fmt: skip
