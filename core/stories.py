@@ -53,7 +53,9 @@ class Stories:
         event = replace(event, at=now, event_id=event.event_id and event.event_id[:LONGEST_ID])
         if event.event_id is None:
             self._nameless += 1
-        same = event.surface, event.event_id or self._nameless, str(event.fate), event.why
+        self._gather((event.surface, event.event_id or self._nameless, str(event.fate), event.why), event)
+
+    def _gather(self, same: Same, event: Event) -> None:
         before = self._gathered.get(same)
         if before is None and len(self._gathered) >= MOST_GATHERED:
             self._dropped += 1
@@ -77,9 +79,8 @@ class Stories:
                     await self._some_to_keep.wait()
             await asyncio.sleep(SECONDS_TO_GATHER)
             try:
-                await self._write()
-            except StoreUnavailable:  # it is gathered further, within its bounds
-                logger.warning("what became of some events is not written yet")
+                with contextlib.suppress(StoreUnavailable):  # it is gathered further, within its bounds
+                    await self._write()
             except Exception:  # of mere notes, which must end nothing else
                 logger.exception("what became of some events could not be written")
 
@@ -99,13 +100,13 @@ class Stories:
         try:
             await self._store.events.note_events([*gathered.values()], counted)
         except StoreUnavailable:
-            for same, event in [*self._gathered.items()]:
-                before = gathered.get(same)
-                gathered[same] = event if before is None else replace(event, times=before.times + event.times)
-            self._gathered = gathered  # no more than twice as many as are gathered at once
+            since, self._gathered = self._gathered, gathered
+            for same, event in since.items():
+                self._gather(same, event)
             self._counted.update(counted)
             self._some.set()
-            self._some_to_keep.set()
+            if self._gathered:
+                self._some_to_keep.set()
             raise
         if self._dropped:
             logger.warning("what became of %d events is not kept: they were too many at once", self._dropped)

@@ -106,7 +106,7 @@ class Why:
             yield became(story.events[-1])
             yield Sentence(HEARD_IT, time=self._moment(story.at))
             return
-        yield answered(turn)
+        yield (outcome := answered(turn))
         if story.joined:
             yield JOINED
         if turn.changes and turn.outcome is not Outcome.WITHDRAWN:
@@ -123,7 +123,8 @@ class Why:
             yield Sentence(BEGAN, time=self._moment(turn.started_at))
         if turn.closed_at is not None:
             yield Sentence(ENDED, time=self._moment(turn.closed_at))
-        yield Sentence(REFERENCE, reference=turn.reference)
+        if turn.reference not in outcome:  # as it is in the sentence of a failure
+            yield Sentence(REFERENCE, reference=turn.reference)
 
 
 def answered(turn: TurnStory) -> Sentence:

@@ -215,8 +215,8 @@ async def test_what_the_store_does_not_take_is_kept_for_later_and_more_than_it_c
 
         monkeypatch.setattr(chat._store.events, "note_events", fails)
         chat.stories.note(EVENT)
-        await chat.stories.write_the_rest()
         for number in range(3):
+            await chat.stories.write_the_rest()
             chat.stories.note(replace(EVENT, event_id=f"T1:C1:{number}"))
         chat.stories.note(EVENT)
         monkeypatch.setattr(chat._store.events, "note_events", note_events)

@@ -167,6 +167,7 @@ async def test_closed_passwords_and_a_model_that_is_too_busy_are_two_things(
         assert line.startswith("Not allowed: too many words that may be passwords")
         told = await command(slack, "why")
         assert told.startswith("Sorry, the language model is too busy right now.")
+        assert told.count(turns(sqlite_url)[0]["id"][:8]) == 1
         assert [turn["failure"] for turn in turns(sqlite_url)] == ["ModelBusy", "PasswordsClosed"]
 
 
