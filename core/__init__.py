@@ -19,6 +19,8 @@ The words that stand everywhere:
 - *Open*, *closed*: a turn is open from its acceptance until its answer is stored and, with a destination, shown.
 - *Sentence*: words of Bob's own. It is English, also where it is stored, and is translated where it is shown.
 - *Locale*: what a surface tells of somebody's language: `de-AT`.
+- *Event*: a message, a command, a click or a request that reached us. It became a turn, a line of one, or else its
+  *fate* says what became of it. A *story* is what is known of one question, with times.
 - *Orphaned*, *reclaim*: an open turn whose process is gone is orphaned. Another process reclaims it, with a new lease.
 """
 
@@ -55,6 +57,22 @@ from core.errors import (
     WrongPassword,
     failure_as_stored,
 )
+from core.events import (
+    AFTER_THE_ANSWER,
+    ANOTHER_THREAD,
+    ASKED_AGAIN,
+    NO_MENTION,
+    QUESTION_NOT_SHOWN,
+    ROLE_MENTION,
+    SAID_BEFORE,
+    SOMEBODY_ELSE,
+    Count,
+    Event,
+    Fate,
+    Refusal,
+    Story,
+    TurnStory,
+)
 from core.file_intake import NOT_FETCHED, Fetch, FetchedFile
 from core.frames import Frame, Remarks, as_moment
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
@@ -65,6 +83,7 @@ from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_l
 from core.settings import Seconds, Settings, SettingsError, SettingsModel, Url, Words, load_settings, read_settings
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
+from core.stories import Stories, open_stories
 from core.surface_troubles import SurfaceTroubles
 from core.turns import (
     ApiKey,
@@ -82,12 +101,20 @@ from core.turns import (
 from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 
 __all__ = [
+    "AFTER_THE_ANSWER",
+    "ANOTHER_THREAD",
+    "ASKED_AGAIN",
     "ENGLISH",
     "LANGUAGES",
     "NOT_FETCHED",
+    "NO_MENTION",
     "NO_WORDS",
     "OPEN_NAMESPACE",
+    "QUESTION_NOT_SHOWN",
+    "ROLE_MENTION",
+    "SAID_BEFORE",
     "SEED_PASSWORD",
+    "SOMEBODY_ELSE",
     "Answer",
     "AnswerFailed",
     "ApiKey",
@@ -101,9 +128,12 @@ __all__ = [
     "ChatError",
     "ComeAgain",
     "Context",
+    "Count",
     "Draining",
+    "Event",
     "EventReused",
     "Exchange",
+    "Fate",
     "Fetch",
     "FetchedFile",
     "FilesTooLarge",
@@ -127,6 +157,7 @@ __all__ = [
     "Prepare",
     "Question",
     "Rating",
+    "Refusal",
     "Rejected",
     "Remarks",
     "Seconds",
@@ -137,9 +168,12 @@ __all__ = [
     "SettingsModel",
     "StartError",
     "StoreUnavailable",
+    "Stories",
+    "Story",
     "SurfaceTroubles",
     "Then",
     "Turn",
+    "TurnStory",
     "UnknownAssistant",
     "UnknownSession",
     "Url",
@@ -167,6 +201,7 @@ __all__ = [
     "name_in_language",
     "open_api_keys",
     "open_chat",
+    "open_stories",
     "problem_of_a_file",
     "read_settings",
     "restore_from",

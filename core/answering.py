@@ -359,7 +359,7 @@ class Answering:
         elif begun.given_up:
             await self._fail(hand, GivenUp(), "untouched")
         elif turn.unread:
-            closed = NotAllowed(PasswordsClosed.sentence)
+            closed = NotAllowed(PasswordsClosed.sentence, by=PasswordsClosed.__name__)
             await self._end_unanswered(hand, closed, Outcome.REFUSED, "untouched")
         elif not turn.question:
             await self._finish(hand, Finished(str(Sentence(PASSWORD_ALONE, name=assistant.name))), "untouched")
@@ -415,7 +415,7 @@ class Answering:
         turn = hand.turn
         await retry_while_unavailable(
             lambda again: self._store.turns.close_unanswered(
-                turn, outcome, str(failure.sentence), thread=thread, again=again
+                turn, outcome, str(failure.sentence), thread=thread, failure=failure.kind, again=again
             )
         )
         hand.answer.fail(failure)

@@ -52,6 +52,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
                 on_notification=on_notification,
                 lease_seconds=settings.lease_seconds,
                 erase_after=settings.turn_deadline_seconds,
+                kept=settings.kept_events,
             )
         )
         threads = Threads(store, model, local=settings.threads == "local", deadline=settings.turn_deadline_seconds)
@@ -79,7 +80,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         chores = [
             tasks.create_task(work)
             for work in (
-                chat.keep_heartbeat(), chat.keep_pruning(), threads.keep_erasing(),
+                chat.keep_heartbeat(), chat.keep_pruning(), threads.keep_erasing(), chat.stories.keep_writing(),
                 _check_models(threads, assistants, settings), _look_up_windows(threads, assistants),
             )
         ]  # fmt: skip
@@ -89,6 +90,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         finally:
             for chore in chores:
                 chore.cancel()
+            await chat.stories.write_the_rest()
 
 
 def _language_model(settings: Settings) -> LanguageModel:

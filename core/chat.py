@@ -23,21 +23,25 @@ from core.attachments import VOICE_MESSAGE, Attachment, FileLimits
 from core.breaker import Standing
 from core.errors import (
     BadQuestion,
+    ChatError,
     Draining,
     EventReused,
     LeaseLost,
     NoPrivateHere,
     NotTheLastTurn,
     Overloaded,
+    Rejected,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
     WrongPassword,
 )
+from core.events import Event, Fate
 from core.file_intake import Fetch, FileIntake
 from core.languages import Sentence
 from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
+from core.stories import Stories
 from core.surface_troubles import SurfaceTroubles
 from core.threads import Threads
 from core.transcription import Transcription
@@ -85,6 +89,7 @@ class Chat:
         self._max_characters = max_question_characters
         self._max_waiting = max_waiting
         self._files = FileIntake(store, file_limits or FileLimits(), passwords, transcription)
+        self.stories = Stories(store)
         self._answering = Answering(
             store=store,
             threads=threads,
@@ -117,15 +122,29 @@ class Chat:
         can be read, that is a BadQuestion. Raises that, FilesTooLarge, Draining, Overloaded, PasswordsClosed,
         NoPrivateHere, OnlyApps, NotTheLastTurn, PasswordNeededAgain.
         """
-        replaced, question = await self._what_is_replaced(question)
-        if replaced is not None and instead_of is not None:
-            replaced = instead_of  # which took its place, and failed
         try:
+            replaced, question = await self._what_is_replaced(question)
+            if replaced is not None and instead_of is not None:
+                replaced = instead_of  # which took its place, and failed
             return await self._accept(question, instead_of, replaced, then)
-        except (Draining, Overloaded):
+        except (Draining, Overloaded) as refusal:
             if instead_of is None and await self._is_known(question):
                 return None  # it needs no room: it has its place already
+            if isinstance(refusal, Overloaded):
+                self._note(question, Fate.LIMITED, refusal)
             raise
+        except Rejected as refusal:
+            self._note(question, Fate.REFUSED, refusal)
+            raise
+
+    def _note(self, question: Question, fate: Fate, refusal: ChatError | None = None) -> None:
+        """Keep what became of a question that is no turn."""
+        self.stories.note(
+            Event(
+                surface=question.surface, event_id=question.event_id, fate=fate, session=question.session,
+                person=question.person, why="" if refusal is None else type(refusal).__name__,
+            )
+        )  # fmt: skip
 
     async def _what_is_replaced(self, question: Question) -> tuple[Turn | None, Question]:
         """The turn that a question replaces, if any, and the question with words, which may be those of that turn.
@@ -148,6 +167,7 @@ class Chat:
         if not question.files:
             return await self._accept_with(question, (), instead_of, replaced, then)
         if instead_of is None and await self._is_known(question):
+            self._note(question, Fate.DUPLICATE)
             return None  # before its files are read once more
         files = question.files
         if not question.text.strip():
@@ -212,6 +232,7 @@ class Chat:
         if accepted == "joined":
             logger.info("a line joined a question on %s", question.surface)
         elif turn is None:
+            self._note(question, Fate.DUPLICATE)
             logger.info("duplicate of an event on %s", question.surface)
         else:
             logger.info("turn %s accepted on %s for %s", turn.reference, turn.surface, turn.assistant)
@@ -227,6 +248,13 @@ class Chat:
 
     async def earlier(self, question: Question) -> Turn:
         """The turn that this question's event became before. Raises EventReused if its text or files were others."""
+        try:
+            return await self._earlier(question)
+        except Rejected as refusal:
+            self._note(question, Fate.REFUSED, refusal)
+            raise
+
+    async def _earlier(self, question: Question) -> Turn:
         replaced, question = await self._what_is_replaced(question)
         assert question.event_id is not None
         turn = await self._store.lookups.by_event(question.surface, question.event_id)
@@ -423,6 +451,7 @@ class Chat:
 
     async def forget(self, session: str) -> bool:
         """Erase what was said in this session, here and at the provider. False if it is unknown."""
+        self.stories.forget(session=session)
         ended = await self._store.sessions.forget(session)
         for turn_id in ended or ():
             self._answering.lose(turn_id)

@@ -182,6 +182,11 @@ class AnswerFailed(ChatError):
 
     sentence = Sentence("Sorry, I could not finish that answer. Please ask again.")
 
+    @property
+    def kind(self) -> str:
+        """What is kept of it with the turn, besides its sentence: the name of its class."""
+        return type(self).__name__
+
 
 class ModelBusy(AnswerFailed):
     """The language model refused for now (rate limits)."""
@@ -249,9 +254,21 @@ class OutOfTime(AnswerFailed):
 
 
 class NotAllowed(AnswerFailed):
-    """This person may not ask here. Whoever prepares a turn raises it, with a sentence, or an empty one for silence."""
+    """This person may not ask here. Whoever prepares a turn raises it, with a sentence, or an empty one for silence.
+
+    `by` is what does not allow it: the name of a setting, or of an error.
+    """
 
     sentence = Sentence("Sorry, I may not answer you here.")
+
+    def __init__(self, sentence: Sentence | None = None, *, by: str = "") -> None:
+        super().__init__(sentence)
+        self.by = by
+
+    @property
+    def kind(self) -> str:
+        """What does not allow it."""
+        return self.by or super().kind
 
 
 class GivenUp(AnswerFailed):

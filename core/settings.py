@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from core.attachments import FileLimits
 from core.errors import StartError
+from core.events import Kept
 from core.password import SEED_PASSWORD
 from core.store.database import check_database_url
 
@@ -42,7 +43,10 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 CountOrNone = Annotated[int, Field(ge=0, le=MOST)]
 Seconds = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 
+MOST_DAYS = 36_500.0
+
 _LIMITS = FileLimits()
+_KEPT = Kept()
 _LEASE_SECONDS = AliasChoices("lease_seconds", "hold_seconds")  # the latter is its former name
 
 ENV_FILE = Path(".env")
@@ -187,6 +191,9 @@ class Settings(SettingsModel):
     model_silence_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
     lease_seconds: Annotated[Seconds, Field(ge=3, validation_alias=_LEASE_SECONDS)] = 14.0
     drain_seconds: Seconds = 25.0
+    why_days: Annotated[Seconds, Field(le=MOST_DAYS)] = _KEPT.days
+    why_events: Count = _KEPT.events
+    why_all: bool = False
 
     @field_validator("openai_base_url")
     @classmethod
@@ -235,6 +242,11 @@ class Settings(SettingsModel):
             self.max_files_of_a_turn, self.max_file_bytes, self.max_file_bytes_of_a_turn,
             self.max_file_bytes_of_a_session, self.max_file_bytes_of_a_day,
         )  # fmt: skip
+
+    @property
+    def kept_events(self) -> Kept:
+        """For how long, and how many, events that are no turns are kept."""
+        return Kept(self.why_days, self.why_events, self.why_all)
 
     @property
     def threads(self) -> Literal["conversations", "local"]:

@@ -20,6 +20,8 @@ from core import (
     Answer,
     Chat,
     ChatError,
+    Event,
+    Fate,
     Frame,
     GivenFile,
     Outcome,
@@ -265,12 +267,17 @@ class _Asked:
             replaces=self._replaces,
             frame=Frame(moment=as_moment(time.time(), self._time_zone), bare=True) if self._time_zone else None,
         )
-        self._admitted = await self._rates.admit(
-            caller.subjects,
-            partial(_answer, self._chat, question),
-            begins_nothing=partial(_is_asked_already, self._chat, question),
-            streams=self._streams,
-        )
+        try:
+            self._admitted = await self._rates.admit(
+                caller.subjects,
+                partial(_answer, self._chat, question),
+                begins_nothing=partial(_is_asked_already, self._chat, question),
+                streams=self._streams,
+            )
+        except HTTPException as full:
+            why = f"HTTP {full.status_code}"
+            self._chat.stories.note(Event(surface=SURFACE, event_id=question.event_id, fate=Fate.LIMITED, why=why))
+            raise
 
     async def response(self) -> Response:
         """The answer. Raises AnswerFailed."""

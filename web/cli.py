@@ -1,4 +1,4 @@
-"""The command line: `bob run`, `bob chat`, `bob password`, `bob keys`, `bob backup`, `bob restore`."""
+"""The command line: `bob run`, `bob chat`, `bob why`, `bob password`, `bob keys`, `bob backup`, `bob restore`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from core import (
     load_settings,
     open_api_keys,
     open_chat,
+    open_stories,
     restore_from,
     start_warnings,
 )
@@ -43,6 +44,7 @@ from web.app import create_app
 from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead
 from web.terminal import converse
+from web.why import Found, look, look_at_person, look_at_session, say, time_in
 
 T = TypeVar("T")
 
@@ -83,6 +85,36 @@ def chat(session: str, files: tuple[BinaryIO, ...]) -> None:
             raise click.ClickException(f"Nothing more can be written: {error.strerror}.") from error
         if not all_read:
             sys.exit(1)
+
+
+@main.command()
+@click.argument("which", metavar="LINK|ID|REFERENCE", required=False)
+@click.option("--person", help="Whose questions: slack:T0123:U0123, discord:0123, as `bob why` names them.")
+@click.option("--around", metavar="TIME", help="When, give or take half an hour: 20:15, or 2026-11-30 20:15.")
+@click.option("--session", help="In which session, as in the API or as `bob why` names it.")
+@click.option("--json", "in_json", is_flag=True, help="For programs; times are seconds since 1970.")
+def why(which: str | None, person: str | None, around: str | None, session: str | None, in_json: bool) -> None:
+    """Tell what became of a message, of a turn, or of what somebody asked, also while Bob runs.
+
+    A message is named by its link or id in Slack or on Discord, a turn by the reference that its person was told.
+    Nothing is told of what was said.
+    """
+    if sum(each is not None for each in (which, person, session)) != 1 or (around is not None and person is None):
+        raise click.UsageError("Name one message or turn, or --person (with --around, if you like), or --session.")
+    at = None if around is None else time_in(around)
+    settings, surfaces = _loaded(log_level="warning")
+
+    async def looked_up() -> Found:
+        async with open_stories(settings) as stories:
+            if which is not None:
+                return await look(stories, surfaces, which)
+            if person is not None:
+                return await look_at_person(stories, surfaces, person, at)
+            return await look_at_session(stories, session or "")
+
+    with _plain_errors(sentence="Nothing can be looked up."):
+        found = asyncio.run(looked_up())
+    say(found, in_json=in_json)
 
 
 @main.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from bots.discord.links import message_at
 from bots.discord.settings import DiscordSettings, what_is_read
 from bots.shared.surface import Surface
 from core import Chat
@@ -45,4 +46,13 @@ DISCORD = Surface(
     path=lambda _: None,
     check=_check,
     open=_open,
+    message_at=message_at,
+    if_unheard=(
+        "Bob may view the channel (View Channel), and the message mentions him by his name, not by a role.",
+        "Without DISCORD_MESSAGE_CONTENT=true and the Message Content Intent Bob is shown only what mentions him, "
+        "replies to him with the mention on, direct messages and commands.",
+        "What another app says is heard only if it is listed in DISCORD_APPS.",
+        "Bob ran then, or began within DISCORD_CATCH_UP_SECONDS: the log has a line for each question that is "
+        "accepted.",
+    ),
 )

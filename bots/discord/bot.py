@@ -31,7 +31,7 @@ from bots.discord.content import author_of, quote_of, reference_of
 from bots.discord.destination import Destination, destination_of_turn
 from bots.discord.files import DiscordFiles, discords_hosts
 from bots.discord.gateway import as_message, guard, message_of_this_event
-from bots.discord.incoming import Heard, Incoming, parse_message
+from bots.discord.incoming import Heard, Incoming, here_of, is_unheard_mention, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
 from bots.discord.reply import DiscordReply, button_to_ask_again, seconds_between_edits
 from bots.discord.settings import DiscordSettings, what_is_read
@@ -210,10 +210,17 @@ class DiscordBot:
         async with self._in_order.within(message.channel.id):
             incoming = self._parse(message, raw)
             if incoming is None:
+                self._note_unheard(message, raw)
                 return
             if incoming.is_addressed or incoming.here.kind == "thread" or self._heard.is_free(incoming.here):
                 await self.catch_up.in_channel(message.channel, before=message.id)
             await self._in_order.insist(lambda: self._take_in(incoming))
+
+    def _note_unheard(self, message: discord.Message, raw: Json) -> None:
+        if is_unheard_mention(message, raw, self.user, self._heard):
+            here = self._heard.here(here_of(message.channel, message.guild))
+            session = here.session(message=message.id, user=message.author.id)
+            self._intake.note_unheard(str(message.id), session, "DISCORD_APPS")
 
     async def handle_edit(self, message: discord.Message, raw: Json) -> None:
         """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now."""

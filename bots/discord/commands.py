@@ -29,9 +29,10 @@ from bots.discord.incoming import (
     surroundings_of,
     title_of_post,
 )
+from bots.discord.links import message_at
 from bots.discord.prepare import DiscordPreparing
 from bots.discord.reply import AGAIN, custom_ids_in, turn_of
-from bots.discord.words import SURFACE, Here, person_id, readable
+from bots.discord.words import SURFACE, Here, moment_shown, person_id, readable
 from bots.shared.asked_again import NOT_YOURS, AskedAgain
 from bots.shared.content import SharedFile
 from bots.shared.controls import NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
@@ -58,15 +59,19 @@ Mention me in a channel and I answer in a thread; reply to me, write to me direc
 `/assistant` lists who can answer, or chooses one.
 `/unlock` asks for a password in a window that nobody else sees; `/lock` takes it back.
 `/forget` erases what I keep of this conversation.
+`/why` tells you alone what became of your last question, or of your message at a link.
 “Ask about this” is in the menu of every message, under Apps.""")
 WORDING = Wording(
     "Discord", HELP, session=Sentence("this conversation"), to_choose="`/assistant name`", to_lock="`/lock`",
-    admins=Sentence("somebody who may manage messages here"),
+    admins=Sentence("somebody who may manage messages here"), moment=moment_shown,
 )  # fmt: skip
+NO_LINK = Sentence("That is no link of a message. “Copy Message Link” is in the menu of each.")
 WENT_WRONG = Sentence("Sorry, something went wrong on my side. Please try again.")
 QUOTE_IT = Sentence("I do not know this answer any more. Reply to it, or quote what you mean.")
 NO_WORDS_TO_READ = Sentence("There are no words in this message that I can read.")
 OTHERS_CAN_READ_IT = Sentence(" Others can read what is said here.")
+ASKING = ("ask", "about", "about-turn", AGAIN)
+"""The commands and windows that ask, of which the question tells what became."""
 ASK_ABOUT_THIS, UNLOCK = Sentence("Ask about this"), Sentence("Unlock")
 
 Interaction = discord.Interaction[Any]
@@ -115,6 +120,9 @@ class DiscordCommands:
         async def unlock(interaction: Interaction) -> None:
             await self._unlock(interaction)
 
+        async def why(interaction: Interaction, link: str = "") -> None:
+            await self._carry_out(interaction, lambda act: self._why(act, link))
+
         def control(do: Do, *, ephemeral: bool = True) -> Any:
             async def callback(interaction: Interaction) -> None:
                 await self._carry_out(interaction, do, ephemeral=ephemeral)
@@ -129,6 +137,8 @@ class DiscordCommands:
         add("unlock", "Open a private assistant with a password", unlock)
         add("lock", "Take back what you unlocked here", control(self._controls.lock))
         add("forget", "Erase what Bob keeps of this conversation", control(self._forget))
+        what_it_is_about = app_commands.describe(link="The link of a message of yours; without one, your last question")
+        add("why", "What became of your question", what_it_is_about(why))
         add("help", "What Bob can do", control(lambda act: self._controls.do("help", act)))
 
         async def ask_about(interaction: Interaction, message: discord.Message) -> None:
@@ -158,6 +168,9 @@ class DiscordCommands:
             self._locales.remember(interaction.user.id, locale_of(interaction), seconds=SECONDS_A_LOCALE_IS_KNOWN)
             destination = destination_of(act.here, act.speaker, bot=_our_id(interaction))
             refusal = await self._preparing.refusal(destination, SECONDS_TO_CHECK)
+            command = _command_in(interaction)
+            if refusal is not None or command not in ASKING:
+                self._controls.note(act, command, event_id=_event_of(interaction.id), refusal=refusal)
             if refusal is not None:
                 await _say(interaction, refusal)
         except Exception as failure:
@@ -283,6 +296,10 @@ class DiscordCommands:
     async def _choose(self, act: Act, name: str) -> Sentence:
         return await self._controls.choose(act, name, in_all_sessions=act.here.kind not in ("dm", "thread"))
 
+    async def _why(self, act: Act, link: str) -> Sentence:
+        found = message_at(link) if link.strip() else None
+        return NO_LINK if link.strip() and found is None else await self._controls.why(act, found)
+
     async def _forget(self, act: Act) -> Sentence:
         async def is_admin() -> bool:
             return act.interaction.permissions.manage_messages
@@ -372,6 +389,12 @@ class _Tree(app_commands.CommandTree[Any]):
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         return await self.may_pass(interaction)
+
+
+def _command_in(interaction: Interaction) -> str:
+    """The name of a command that is given, in English, or what a button or a window is for."""
+    data = _data_of(interaction)
+    return str(data.get("name") or "") or str(data.get("custom_id") or "").partition(":")[0]
 
 
 def _event_of(interaction: int) -> str:

@@ -52,7 +52,6 @@ class Incoming(incoming.Incoming):
 
     id: int
     here: Here
-    is_for_somebody_else: bool
     answer_replied_to: discord.Message | None  # of ours
     left_out: tuple[int, int] | None  # the channel and the message that it replies to, if Discord left that out
     destination: Destination
@@ -176,6 +175,13 @@ def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *
         left_out=left_out,
         quote=quote,
     )  # fmt: skip
+
+
+def is_unheard_mention(message: discord.Message, raw: Json, bot: int, heard: Heard) -> bool:
+    """Whether an app mentions us that is not heard, and is not ourselves."""
+    app = ids_of_app(raw) if is_of_an_app(raw) else set()
+    mentions_us = any(each.id == bot for each in message.mentions)
+    return bool(app) and mentions_us and bot not in app and not app & {*heard.apps}
 
 
 def here_of(channel: object, guild: discord.Guild | None) -> Here:

@@ -45,7 +45,7 @@ from bots.shared.prepare import (
 )
 from bots.shared.quotes import LEFT_OUT, NOT_TO_BE_TOLD, Quoted
 from bots.shared.words import NO_WORDS, SHOWN_BESIDES, told_locale
-from core import Chat, Frame, Json, Preparation, Remarks, Sentence, Turn, as_moment
+from core import Chat, Frame, Json, Preparation, Refusal, Remarks, Sentence, Turn, as_moment
 
 SECONDS_FOR_A_PASTE = 10.0
 SECONDS_TO_WARN = 3.0
@@ -57,7 +57,9 @@ TITLE_OF_THIS_POST = "The title of this post"
 WHAT_IT_REPLIED_TO = "What the message that this is about replied to, and so on, the oldest first"
 
 ANOTHER_PLACE = Sentence("Sorry, I am not set up to answer here.")
-NOT_ON_THE_LIST = Sentence("Sorry, you do not have a role that I may answer.")
+ANOTHER_SERVER = Refusal.by("DISCORD_GUILDS", ANOTHER_PLACE)
+ANOTHER_CHANNEL = Refusal.by("DISCORD_CHANNELS", ANOTHER_PLACE)
+NOT_ON_THE_LIST = Refusal.by("DISCORD_ROLES", Sentence("Sorry, you do not have a role that I may answer."))
 OTHERS_CAN_READ_IT = Sentence(
     "Others can read the password that you typed in the server. `/unlock` asks for it in a window of your own; you may "
     "want to delete your message."
@@ -79,9 +81,9 @@ class Allowed:
     def refusal(self, here: Here, speaker: Speaker) -> Sentence | None:
         """Why this person may not ask here, as far as that needs no look at who is in a server."""
         if here.guild is not None and self.guilds and here.guild not in self.guilds:
-            return ANOTHER_PLACE
+            return ANOTHER_SERVER
         if here.kind != "dm" and self.channels and not {here.channel, here.parent} & set(self.channels):
-            return ANOTHER_PLACE
+            return ANOTHER_CHANNEL
         if self.roles and speaker.roles is not None and not set(speaker.roles) & set(self.roles):
             return NOT_ON_THE_LIST
         return None
@@ -156,7 +158,7 @@ class DiscordPreparing(Preparing[Destination]):
         return not to.get("by_app") and self._allowed.needs_a_look(*_place_and_speaker(to))
 
     async def _refusal_after_a_look(self, to: Destination) -> Sentence | None:
-        refusal = ANOTHER_PLACE
+        refusal = ANOTHER_SERVER
         for guild in await self._guilds_to_look_in(to):
             roles = await self._roles_in(guild, to["user"])
             if roles is None:

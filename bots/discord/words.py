@@ -98,6 +98,11 @@ def readable(content: str, bot: int, names: Mapping[int, str]) -> str:
     return _MARKUP.sub(seen, content).strip()
 
 
+def moment_shown(at: float) -> str:
+    """A time, in seconds since 1970, that Discord shows to each reader in their own time zone and language."""
+    return f"<t:{int(at)}:f>"
+
+
 def names_in(name: str) -> list[str]:
     """The names of somebody whom a model knows as this: `Ada (ada1815)` is Ada and ada1815 as well."""
     found = _SHOWN_AND_UNIQUE.fullmatch(name)

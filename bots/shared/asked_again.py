@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from bots.shared.incoming import Incoming
-from core import Chat, NotAccepted, Outcome, Question, Sentence, Turn
+from core import ASKED_AGAIN, Chat, NotAccepted, Outcome, Question, Sentence, Turn
 
 OFFER = Sentence("You changed this question after I had answered it.")
 ASK_AGAIN = Sentence("Ask again with the new text")
@@ -25,7 +25,7 @@ Read = Callable[[Turn], Awaitable[Incoming | None]]
 
 def again_key(key: str) -> str:
     """The key of the turn that a message becomes when it is asked again."""
-    return f"again:{key}"
+    return ASKED_AGAIN + key
 
 
 def may_be_asked_again(turn: Turn) -> bool:

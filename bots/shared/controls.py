@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bots.shared.incoming import Incoming, Origin
-from core import Chat, Sentence, StoreUnavailable, Turn
+from bots.shared.prepare import setting_of
+from bots.shared.surface import Link
+from bots.shared.why import Why
+from core import Chat, Event, Fate, Sentence, StoreUnavailable, Turn, as_moment
 
 WAS_RESET = Sentence("A new conversation begins here: I no longer look at what was said above.")
 NOTHING_TO_RESET = Sentence("There is no conversation here yet.")
@@ -37,6 +40,8 @@ class Wording:
     to_choose: str
     to_lock: str
     admins: Sentence
+    moment: Callable[[float], str] = as_moment
+    """A time, in seconds since 1970, as each reader is shown it."""
 
 
 def command_in(text: str) -> tuple[str, str] | None:
@@ -54,6 +59,19 @@ class Controls:
         self._chat = chat
         self._surface = surface
         self._wording = wording
+        self._why = Why(chat, surface, wording.moment)
+
+    def note(
+        self, origin: Origin, command: str, *, event_id: str | None = None, refusal: Sentence | None = None
+    ) -> None:
+        """Keep that somebody gave a command, or may not give any."""
+        fate, why = (Fate.COMMAND, command) if refusal is None else (Fate.NOT_ALLOWED, setting_of(refusal))
+        self._chat.stories.note(
+            Event(
+                surface=self._surface, event_id=event_id, fate=fate, why=why, session=origin.session,
+                person=origin.person,
+            )
+        )  # fmt: skip
 
     async def in_words(self, incoming: Incoming, command: str, about: str) -> Sentence | None:
         """Do what a message says; None where the answer that ends says enough."""
@@ -130,6 +148,10 @@ class Controls:
             return Sentence(MAY_NOT_FORGET, admins=self._wording.admins)
         await self._chat.forget(origin.session)
         return forgotten(self._wording.platform)
+
+    async def why(self, origin: Origin, link: Link | None = None) -> Sentence:
+        """Tell this person what became of their last question, or of their message at a link."""
+        return await self._why.told(origin, link)
 
     async def rate(self, turn: Turn | None, person: str, *, good: bool) -> Sentence:
         """Record what somebody thinks of an answer."""

@@ -30,7 +30,8 @@ class Incoming(Origin):
     several messages; `asker` is who asks as a model is told it, and empty where only one person can. `destination` is
     what is needed to answer it, and says under "addressed" whether the message `is_addressed`: then it can only be
     meant for us. One that `is_follow_up` may be, if we take part in its session, and one that `needs_no_mention` is,
-    since it was said where everything is. What is `unreadable` has, instead of words, a sentence to say to it.
+    since it was said where everything is; neither is one that `is_for_somebody_else`. What is `unreadable` has, instead
+    of words, a sentence to say to it.
 
     A mention of us that `is_bare` says and shows nothing, and begins a session; `next_is_heard` tells whether what its
     author says next there reaches us without a mention. What `may_go_on` may be that. `said_at` is in seconds since
@@ -52,6 +53,7 @@ class Incoming(Origin):
     mentions_us: bool = False
     is_follow_up: bool = False
     needs_no_mention: bool = False
+    is_for_somebody_else: bool = False
     unreadable: Sentence | None = None
     said_at: float = 0.0
     is_bare: bool = False

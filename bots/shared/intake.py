@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -13,8 +12,26 @@ from bots.shared.asked_again import again_key, may_be_asked_again
 from bots.shared.bare_mentions import BareMentions
 from bots.shared.controls import Controls, command_in
 from bots.shared.incoming import Incoming
-from bots.shared.prepare import Preparing
-from core import BadQuestion, Chat, Line, OnlyApps, Question, Rejected, Sentence, Turn
+from bots.shared.prepare import Preparing, setting_of
+from core import (
+    AFTER_THE_ANSWER,
+    ANOTHER_THREAD,
+    NO_MENTION,
+    ROLE_MENTION,
+    SAID_BEFORE,
+    SOMEBODY_ELSE,
+    BadQuestion,
+    Chat,
+    Event,
+    Fate,
+    Line,
+    OnlyApps,
+    Outcome,
+    Question,
+    Rejected,
+    Sentence,
+    Turn,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +43,8 @@ Accept = Callable[[Question], Awaitable[object]]
 Say = Callable[[Incoming, Sentence], None]
 Complete = Callable[[Incoming], Awaitable[Incoming]]
 Offer = Callable[[Turn, Incoming], None]
+Became = tuple[Fate, str]
+"""What became of a message that is no turn, and why."""
 
 
 class Intake:
@@ -69,33 +88,57 @@ class Intake:
 
     async def message(self, incoming: Incoming) -> None:
         """Take in a message."""
+        if (became := await self._taken_in(incoming)) is not None:
+            self._note(incoming.key, *became, session=incoming.session, person=incoming.person)
+
+    async def _taken_in(self, incoming: Incoming) -> Became | None:
+        """Take in a message, and give what became of it where no turn tells that."""
         refusal = self._preparing.refusal_at_once(incoming.destination)
         if incoming.by_app:
-            if refusal is None and incoming.mentions_us and not (incoming.is_bare or incoming.unreadable):
-                await self._ask_for_app(incoming)
-            return
+            return await self._taken_in_of_app(incoming, refusal)
         if incoming.is_bare and refusal is None:
-            await self._bare_mention(incoming)
-            return
+            return await self._bare_mention(incoming)
         if incoming.may_go_on and not incoming.needs_no_mention:
             incoming = await self._bare_mentions.gone_on_from(incoming)
-        if not incoming.is_addressed and not await self._is_meant_for_us(incoming):
-            return
+        if not incoming.is_addressed and (why_not := await self._why_not_meant_for_us(incoming)):
+            return Fate.NOT_ADDRESSED, why_not
         if refusal is not None and not incoming.is_addressed:
-            return
+            return Fate.NOT_ALLOWED, setting_of(refusal)
         command = command_in(incoming.text) if self._controls is not None else None
         if command is not None:
-            await self._carry_out(incoming, *command)
-        elif refusal is not None and self._refuses_at_once:
+            return await self._carry_out(incoming, *command)
+        if refusal is not None and self._refuses_at_once:
             if not await self._chat.known_events(self._surface, [incoming.key]):
                 await self._say_once(incoming, refusal, incoming.key)
-        elif incoming.unreadable:
+            return Fate.NOT_ALLOWED, setting_of(refusal)
+        if incoming.unreadable:
             if not incoming.is_addressed:  # most of what is said in a thread is said among others
                 await self._say_once(incoming, incoming.unreadable, f"mention-me:{incoming.channel}")
             elif self._hints.may_be_given_in(incoming.channel):
                 await self._say_once(incoming, incoming.unreadable, incoming.key)
-        else:
-            await self._ask(incoming)
+            return Fate.UNREADABLE, ROLE_MENTION if incoming.mentions_us else NO_MENTION
+        await self._ask(incoming)
+        return None
+
+    async def _taken_in_of_app(self, incoming: Incoming, refusal: Sentence | None) -> Became | None:
+        if not incoming.mentions_us:
+            return Fate.NOT_ADDRESSED, NO_MENTION
+        if refusal is not None:
+            return Fate.NOT_ALLOWED, setting_of(refusal)
+        if incoming.is_bare or incoming.unreadable:
+            return Fate.UNREADABLE, NO_MENTION
+        await self._ask_for_app(incoming)
+        return None
+
+    def note_unheard(self, key: str, session: str, setting: str) -> None:
+        """Keep that an app mentioned us in this message, which a setting does not let us hear."""
+        self._note(key, Fate.NOT_ALLOWED, setting, session=session, person=None)
+
+    def _note(self, key: str, fate: Fate, why: str, *, session: str, person: str | None) -> None:
+        """Keep what became of a message with this key, or of a change of it, where no turn tells."""
+        self._chat.stories.note(
+            Event(surface=self._surface, event_id=key, fate=fate, why=why, session=session, person=person)
+        )
 
     async def edited(self, now: Incoming, event_id: str, *, before: Incoming | None = None) -> None:
         """Answer the new text of a message, where its answer is not written yet; or that it mentions us by now.
@@ -115,14 +158,27 @@ class Intake:
             return
         if turn.over and (self._offer is None or now.by_app or now.text == turn.question):
             return
-        if await self._preparing.refusal(now.destination, SECONDS_TO_CHECK) is not None:
+        refusal = await self._preparing.refusal(now.destination, SECONDS_TO_CHECK)
+        if refusal is not None:
+            self._note_change(turn, now.key, Fate.NOT_ALLOWED, setting_of(refusal))
             return
         async with self._chat.control(self._surface, event_id) as fresh:
             if fresh and turn.over:
+                self._note_change(turn, now.key, Fate.EDITED, AFTER_THE_ANSWER)
                 await self._offer_to_ask_again(turn, now)
             elif fresh:
-                with contextlib.suppress(BadQuestion):  # then what was asked first is answered
-                    await self._chat.amend(turn, now.text, event_id=now.key)
+                await self._amend(turn, now)
+
+    async def _amend(self, turn: Turn, now: Incoming) -> None:
+        try:
+            if not await self._chat.amend(turn, now.text, event_id=now.key):
+                self._note_change(turn, now.key, Fate.EDITED, AFTER_THE_ANSWER)
+        except BadQuestion as refusal:  # then what was asked first is answered
+            self._note_change(turn, now.key, Fate.EDITED, type(refusal).__name__)
+
+    def _note_change(self, turn: Turn, key: str, fate: Fate, why: str) -> None:
+        """Keep what became of a change of a message that is a turn."""
+        self._note(key, fate, why, session=turn.session, person=turn.person)
 
     async def _offer_to_ask_again(self, turn: Turn, now: Incoming) -> None:
         if self._offer is not None and may_be_asked_again(turn):
@@ -137,7 +193,8 @@ class Intake:
         """
         turn = await self._last_turn_of(key)
         if turn is not None:
-            await self._chat.withdraw(turn, event_id=key)
+            if not await self._chat.withdraw(turn, event_id=key) and turn.outcome is not Outcome.WITHDRAWN:
+                self._note_change(turn, key, Fate.DELETED, AFTER_THE_ANSWER)
             return
         shown_by = await self._chat.showing(self._surface, message)
         if shown_by is not None and not shown_by.over:
@@ -152,31 +209,39 @@ class Intake:
 
     async def tell_how_to_ask(self, mention: Incoming) -> None:
         """Say to a bare mention that words belong into it, unless it waits for what is said next."""
+        self._note(mention.key, Fate.BARE_MENTION, "", session=mention.session, person=mention.person)
         if not await self._bare_mentions.is_noted(mention) and self._hints.may_be_given_in(mention.channel):
             await self._say_once(mention, SAY_IT_IN_ONE, mention.key)
 
-    async def _bare_mention(self, mention: Incoming) -> None:
-        if mention.next_is_heard:
-            await self._bare_mentions.note(mention)
-        else:
+    async def _bare_mention(self, mention: Incoming) -> Became | None:
+        if not mention.next_is_heard:
             await self.tell_how_to_ask(mention)
+            return None
+        await self._bare_mentions.note(mention)
+        return Fate.BARE_MENTION, ""
 
-    async def _is_meant_for_us(self, incoming: Incoming) -> bool:
-        if incoming.needs_no_mention or not incoming.is_follow_up:
-            return incoming.needs_no_mention
+    async def _why_not_meant_for_us(self, incoming: Incoming) -> str:
+        """Why a message that does not address us is not meant for us; empty where it is."""
+        if incoming.needs_no_mention:
+            return ""
+        if not incoming.is_follow_up:
+            return SOMEBODY_ELSE if incoming.is_for_somebody_else else NO_MENTION
         first = await self._chat.engaged_by(incoming.session)
+        if first is None:
+            return ANOTHER_THREAD
         # What was said before it, but is delivered late, was told along with it.
-        return first is not None and incoming.is_after(first.destination or {})
+        return "" if incoming.is_after(first.destination or {}) else SAID_BEFORE
 
-    async def _carry_out(self, incoming: Incoming, command: str, about: str) -> None:
+    async def _carry_out(self, incoming: Incoming, command: str, about: str) -> Became:
         assert self._controls is not None
         async with self._chat.control(self._surface, incoming.key) as fresh:
             if not fresh:
-                return
+                return Fate.DUPLICATE, ""
             refusal = await self._preparing.refusal(incoming.destination, SECONDS_TO_CHECK)
             sentence = refusal or await self._controls.in_words(incoming, command, about)
             if sentence and (incoming.is_addressed or not refusal):
                 self._say(incoming, sentence)
+            return (Fate.COMMAND, command) if refusal is None else (Fate.NOT_ALLOWED, setting_of(refusal))
 
     async def _ask(self, incoming: Incoming) -> None:
         line = None

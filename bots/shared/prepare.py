@@ -12,7 +12,7 @@ from bots.shared.content import MORE, MOST_UNREAD, Content
 from bots.shared.quotes import LEFT_OUT, Quotes
 from bots.shared.reply import InDoubt, Undeliverable
 from bots.shared.words import EARLIER_IN_THIS_THREAD, NO_WORDS, OVERHEARD, after_a_gap, names_of_files
-from core import Attachment, Chat, Frame, NotAllowed, Preparation, Remarks, Sentence, Turn
+from core import Attachment, Chat, Frame, NotAllowed, Preparation, Refusal, Remarks, Sentence, Turn
 
 SECONDS_TO_CHECK = 20.0
 LONGEST_EARLIER_MESSAGE = 2_000
@@ -22,6 +22,12 @@ SECONDS_TO_OVERHEAR = 5.0
 SECONDS_FOR_FILES = 30.0
 NOT_SURE = Sentence("Sorry, I could not find out whether I may answer you. Please ask again in a minute.")
 MOST_REMEMBERED = 10_000
+
+
+def setting_of(refusal: Sentence) -> str:
+    """The setting by which somebody may not ask; empty where that could not be found out."""
+    return refusal.setting if isinstance(refusal, Refusal) else ""
+
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -47,7 +53,8 @@ class Preparing(Generic[Destination]):
         destination = cast(Destination, turn.destination or {})
         refusal = await self.refusal(destination, SECONDS_TO_CHECK)
         if refusal is not None:
-            raise NotAllowed(refusal if destination.get("addressed", True) else Sentence(""))
+            told = refusal if destination.get("addressed", True) else Sentence("")
+            raise NotAllowed(told, by=setting_of(refusal))
         if turn.said_password:
             await self._warn(destination)
         return await self._prepared(turn, destination)

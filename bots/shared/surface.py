@@ -32,6 +32,21 @@ class Open(Protocol[OfModel]):
     ) -> AbstractAsyncContextManager[HttpHandler | None]: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A message of a platform's, as somebody points to it.
+
+    `message` is its id there, as `Chat.showing` knows it, and `said_at` is in seconds since 1970. `thread` is what the
+    name of the session of its thread ends in, None where the link does not tell. `withheld` is what the platform would
+    have told if it had withheld its event.
+    """
+
+    message: str
+    said_at: float
+    thread: str | None = None
+    withheld: Sequence[str] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Surface(Generic[Model]):
     """A platform where people meet Bob. To import its library is left to `check` and `open`."""
@@ -54,6 +69,10 @@ class Surface(Generic[Model]):
     check: Callable[[Model], Awaitable[None]]
     """Comes back if it can be served, as far as can be known now. Raises SettingsError."""
     open: Open[Model]
+    message_at: Callable[[str], Link | None] = lambda _: None
+    """The message that a link or an id of the platform's points to, if it is one."""
+    if_unheard: Sequence[str] = ()
+    """What its operator looks at where a message never reached us, in sentences."""
 
 
 @dataclass(frozen=True, slots=True)

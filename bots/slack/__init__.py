@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from bots.shared.surface import HttpHandler, Surface
+from bots.slack.links import message_at
 from bots.slack.settings import SlackSettings
 from core import Chat
 
@@ -59,4 +60,12 @@ SLACK = Surface(
     path=_path,
     check=_check,
     open=_open,
+    message_at=message_at,
+    if_unheard=(
+        "Bob is in the channel (/invite @Bob), and the message mentions him, or is in a thread where he takes part.",
+        "The app is installed with the events of bots/slack/manifest.json; with the mention-only manifest Slack "
+        "delivers nothing but mentions and direct messages.",
+        "What another app says is heard only if the app is listed in SLACK_APPS.",
+        "Bob ran then, and Slack reached him: the log has a line for each question that is accepted.",
+    ),
 )

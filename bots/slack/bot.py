@@ -42,8 +42,18 @@ from bots.slack.settings import SlackSettings
 from bots.slack.shape import is_slacks
 from bots.slack.socket import Socket
 from bots.slack.status import Statuses
-from bots.slack.words import SURFACE, Incoming, install_of, message_id, parse_message
-from core import Chat, ComeAgain, Json, SettingsError, Turn, kind_of
+from bots.slack.words import (
+    SURFACE,
+    Incoming,
+    install_of,
+    is_unheard_mention,
+    message_id,
+    message_key,
+    parse_message,
+    session_id,
+    withheld_in,
+)
+from core import Chat, ComeAgain, Event, Fate, Json, SettingsError, Turn, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +145,9 @@ class SlackBot:
         if body.get("type") == "app_rate_limited":  # docs.slack.dev/apis/events-api
             troubles = self._chat.troubles
             troubles.note(SURFACE, RATE_LIMITED, seconds=SECONDS_OF_A_RATE_LIMIT, level=logging.ERROR)
+            self._chat.stories.note(
+                Event(surface=SURFACE, event_id=withheld_in(body.get("minute_rate_limited")), fate=Fate.WITHHELD)
+            )
             return BoltResponse(status=200, body="")
         event = body.get("event")
         if not isinstance(event, dict) or event.get("type") == "app_home_opened":
@@ -157,11 +170,20 @@ class SlackBot:
             before, now = (self._parse(body, {"type": "message", **version, **around}) for version in versions)
             if now is not None and before is not None:
                 await self._intake.edited(now, f"edit:{body.get('event_id')}", before=before)
-        elif kind in ("message", "app_mention") and (incoming := self._parse(body, event)) is not None:
-            if kind == "app_mention" and incoming.is_bare and not incoming.by_app and not self._is_refused(incoming):
+        elif kind in ("message", "app_mention"):
+            incoming = self._parse(body, event)
+            if incoming is None:
+                self._note_unheard(body, event)
+            elif kind == "app_mention" and incoming.is_bare and not incoming.by_app and not self._is_refused(incoming):
                 do_in_background(self._tasks, partial(self._tell_how_to_ask, incoming))
             else:
                 await self._intake.message(incoming)
+
+    def _note_unheard(self, body: Json, event: Json) -> None:
+        if is_unheard_mention(body, event, self._apps):
+            install, channel, ts = install_of(body), event.get("channel") or "", event.get("ts") or ""
+            session = session_id(install, channel, event.get("thread_ts") or ts)
+            self._intake.note_unheard(message_key(install, channel, ts), session, "SLACK_APPS")
 
     def _is_refused(self, incoming: Incoming) -> bool:
         return self._preparing.refusal_at_once(cast(Destination, incoming.destination)) is not None

@@ -23,9 +23,10 @@ from bots.slack.api import SlackApi
 from bots.slack.asked_again import ACTION as ASK_AGAIN_ACTION
 from bots.slack.asked_again import Complete, SlackAskedAgain
 from bots.slack.destination import Destination
+from bots.slack.links import message_at
 from bots.slack.question_command import Accept, QuestionCommand
 from bots.slack.reply import NOTICE
-from bots.slack.words import SURFACE, install_of, message_id, person_id, place_id, session_id
+from bots.slack.words import SURFACE, install_of, message_id, moment_shown, person_id, place_id, session_id
 from bots.slack.words import Incoming as SlackIncoming
 from core import Chat, Json, PasswordsClosed, Sentence, StoreUnavailable, Turn, WrongPassword
 
@@ -45,8 +46,10 @@ SECONDS_TO_LEARN_A_LOCALE = 0.3  # of what is left of the three that Slack waits
 SECONDS_TO_LEARN_A_LOCALE_AT_LEISURE = 3.0
 SECONDS_TO_FIND_ADMINS = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three that Slack waits
 
-MOST_WORDS = {"help": 1, "lock": 1, "unlock": 2, "assistant": 2, "reset": 1, "stop": 1}
+MOST_WORDS = {"help": 1, "lock": 1, "unlock": 2, "assistant": 2, "why": 2, "reset": 1, "stop": 1}
 """Of `/bob` and a first word that is no question, how many words there are at most; the last two are for threads."""
+
+CLICKS = ("unlock", "forget_thread", "feedback")
 
 HELP = Sentence("""\
 Mention me in a channel, or write to me in a direct message, and I answer in the thread. \
@@ -58,10 +61,11 @@ In a thread where I take part I answer without a mention, unless your message op
 In any channel or direct message, for all its threads:
 • `/bob assistant NAME` chooses who answers.
 • `/bob unlock` asks for a password, in a window that nobody else sees; `/bob lock` takes it back.
+`/bob why` tells you alone what became of your last question, `/bob why LINK` of your message at that link.
 The shortcut “Forget this thread” in a message's menu erases what I keep of it.""")
 WORDING = Wording(
     "Slack", HELP, session=Sentence("this thread"), to_choose="`assistant NAME`", to_lock="`/bob lock`",
-    admins=Sentence("an admin of this workspace"),
+    admins=Sentence("an admin of this workspace"), moment=moment_shown,
 )  # fmt: skip
 SUGGESTED_PROMPTS = [
     (Sentence("What can you do?"), Sentence("What can you help me with, and what can you not do?")),
@@ -130,7 +134,9 @@ class SlackCommands:
             channel=event.get("channel") or event.get("channel_id") or "",
             thread=event.get("thread_ts") or "",
         )
-        if await self._refusal_of(act, team, organisation) is not None:
+        refusal = await self._refusal_of(act, team, organisation)
+        self.controls.note(act, "stop", refusal=refusal)
+        if refusal is not None:
             return
         async with self._chat.control(SURFACE, f"stop:{body.get('event_id')}") as fresh:
             if not fresh:
@@ -144,11 +150,9 @@ class SlackCommands:
     # ── /bob ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _on_slash_command(self, ack: AsyncAck, body: Json, context: AsyncBoltContext) -> None:
-        words = str(body.get("text") or "").split()
-        about = words[1] if len(words) > 1 else ""
         act = act_in(body)
-        command = words[0].casefold() if words else "help"
-        if len(words) > MOST_WORDS.get(command, 0):
+        command, about = typed_in(body)
+        if command is None:
             locale = await self._locale_in_time(act)
             why_not = await self._question.ask(body, act, install_of(body), context.bot_user_id or "", locale)
             await (ack() if why_not is None else _answer(ack, why_not.in_language(locale)))
@@ -157,10 +161,13 @@ class SlackCommands:
             await ack()
             await self._show(body, _unlock_window(act.place, await self._locale_in_time(act)))
             return
-        if command not in ("lock", "assistant"):
+        if command not in ("lock", "assistant", "why"):
             command = "help"
         try:
-            sentence = await self.controls.do(command, act, about, in_all_sessions=True)
+            if command == "why":
+                sentence = await self.controls.why(act, message_at(about) if about else None)
+            else:
+                sentence = await self.controls.do(command, act, about, in_all_sessions=True)
         except StoreUnavailable:
             sentence = NOT_NOW
         await _answer(ack, sentence.in_language(await self._locale_in_time(act)))
@@ -261,7 +268,10 @@ class SlackCommands:
                 team, organisation = whose.team_id, whose.enterprise_id
             refusal = await self._refusal_of(act, team, organisation)
             if refusal is not None:
+                self.controls.note(act, "", refusal=refusal)
                 return await self._refuse(ack, body, act, refusal)
+            if (command := _command_in(body)) is not None:
+                self.controls.note(act, command)
         await next_()
         return None
 
@@ -327,6 +337,25 @@ def act_of(install: str, *, user: str, channel: str, message: str = "", thread: 
         session=session_id(install, channel, thread or message), place=place_id(install, channel),
         person=person_id(install, user), user=user, channel=channel, message=message, thread=thread, **more,
     )  # fmt: skip
+
+
+def typed_in(body: Json) -> tuple[str | None, str]:
+    """The command that is typed after `/bob`, and what it is about; None where that is a question."""
+    words = str(body.get("text") or "").split()
+    command = words[0].casefold() if words else "help"
+    about = words[1] if len(words) > 1 else ""
+    if len(words) > MOST_WORDS.get(command, 0) or (command == "why" and about and message_at(about) is None):
+        return None, ""
+    return command, about
+
+
+def _command_in(body: Json) -> str | None:
+    """The command that somebody gives, by typing or clicking; None where that asks, or is none of ours."""
+    if "command" in body:
+        return typed_in(body)[0]
+    action = (body.get("actions") or [{}])[0].get("action_id")
+    name = action or body.get("callback_id") or (body.get("view") or {}).get("callback_id")
+    return name if name in CLICKS else None
 
 
 def act_in(body: Json) -> Act:

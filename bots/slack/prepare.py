@@ -46,7 +46,7 @@ from bots.slack.words import (
     title_of,
     with_names,
 )
-from core import Attachment, Chat, Frame, Json, Preparation, Remarks, Sentence, Turn, as_moment
+from core import Attachment, Chat, Frame, Json, Preparation, Refusal, Remarks, Sentence, Turn, as_moment
 
 SECONDS_A_GROUP_IS_KNOWN = 300.0
 SECONDS_TO_WAIT_FOR_A_NAME = 3.0
@@ -63,9 +63,9 @@ MOST_LOOKS_AT_A_THREAD = 10
 SHORTEST_LOOK_SECONDS = 0.0001
 SECONDS_TO_READ_A_THREAD = 20.0
 
-ANOTHER_CHANNEL = Sentence("Sorry, I am not set up to answer in this channel.")
-ANOTHER_COMPANY = Sentence("Sorry, I answer members of this workspace only.")
-NOT_ON_THE_LIST = Sentence("Sorry, you are not on the list of people I may answer.")
+ANOTHER_CHANNEL = Refusal.by("SLACK_CHANNELS", Sentence("Sorry, I am not set up to answer in this channel."))
+ANOTHER_COMPANY = Refusal.by("SLACK_STRANGERS", Sentence("Sorry, I answer members of this workspace only."))
+NOT_ON_THE_LIST = Refusal.by("SLACK_PEOPLE", Sentence("Sorry, you are not on the list of people I may answer."))
 OTHERS_CAN_READ_IT = Sentence(
     "Others here can read the password that you typed, and what I answer. `/bob unlock` asks for it in a window of "
     "your own; you may want to delete your message."

@@ -11,7 +11,7 @@ from bots.slack.content import readable
 from bots.slack.destination import Destination
 from bots.slack.reply import CANNOT_SAY_IT_THERE, NOTICE
 from bots.slack.words import SURFACE, message_key, place_id, question_shown, session_id
-from core import Chat, Json, NotAccepted, Question, Sentence, Turn
+from core import QUESTION_NOT_SHOWN, Chat, Event, Fate, Json, NotAccepted, Question, Sentence, Turn
 
 SECONDS_TO_SHOW = 1.2  # a question: what remains of Slack's three seconds once it is known that somebody may ask
 LONGEST_TRIGGER = 100
@@ -50,6 +50,7 @@ class QuestionCommand:
             masked = self._chat.masked(text)
             posted = await self._shown(channel, question_shown(user, text if text == masked else "", locale))
             if "ts" not in posted:
+                self._note_not_shown(origin)
                 return CANNOT_SAY_IT_THERE if posted.get("error") in PLACE_IS_GONE else NOT_SHOWN
             team, ts = str(body.get("team_id") or install), str(posted["ts"])
             destination: Destination = {
@@ -69,6 +70,14 @@ class QuestionCommand:
         except NotAccepted as refusal:
             return refusal.sentence
         return None
+
+    def _note_not_shown(self, origin: Origin) -> None:
+        self._chat.stories.note(
+            Event(
+                surface=SURFACE, event_id=None, fate=Fate.REFUSED, why=QUESTION_NOT_SHOWN, session=origin.session,
+                person=origin.person,
+            )
+        )  # fmt: skip
 
     async def _shown(self, channel: str, text: str) -> Json:
         """What Slack says to a message; nothing where it says that too late. Then the message is taken back."""

@@ -27,7 +27,7 @@ from bots.slack.content import (
     readable,
     subtype_of,
 )
-from core import Json, Sentence, Turn
+from core import Json, Sentence, Turn, as_moment
 
 SURFACE = "slack"
 LONGEST_TITLE = 80
@@ -90,6 +90,12 @@ def message_id(channel: str, ts: str) -> str:
 def message_key(install: str, channel: str, ts: str) -> str:
     """What a message that is a question is known by, however often it is delivered."""
     return f"{install}:{channel}:{ts}"
+
+
+def withheld_in(minute: object) -> str | None:
+    """What it is known by that Slack withheld events in a minute, of which it tells in seconds since 1970."""
+    is_told = isinstance(minute, int) and not isinstance(minute, bool)
+    return f"withheld:{int(minute) // 60}" if is_told else None  # type: ignore[call-overload]
 
 
 def person_id(install: str, user: str) -> str:
@@ -183,6 +189,7 @@ def parse_message(
         is_addressed=is_addressed,
         mentions_us=mentions_us,
         is_follow_up=app is None and thread != ts and (opens_with is None or opens_with[1] == bot),
+        is_for_somebody_else=opens_with is not None and opens_with[1] != bot,
         is_stranger=is_stranger,
         said_at=float(ts),
         is_bare=mentions_us and says_nothing and thread == ts,
@@ -191,6 +198,16 @@ def parse_message(
         content=content,
         **source,
     )
+
+
+def is_unheard_mention(body: Mapping[str, Any], event: Json, apps: Collection[str]) -> bool:
+    """Whether an app mentions us that is none of these `apps`, and not ourselves."""
+    app = ids_of_app(event) if is_of_an_app(event) else set()
+    bot = (body.get("authorizations") or [{}])[0].get("user_id") or ""
+    if not app or app & {*apps} or body.get("api_app_id") in app or event.get("user") == bot:
+        return False
+    mentions_us = bool(bot) and re.search(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", raw_words_of(event)) is not None
+    return event.get("type") == "app_mention" or mentions_us
 
 
 def _beside(event: Json, kind: str) -> dict[str, str]:
@@ -293,6 +310,11 @@ def question_shown(user: str, question: str, locale: str) -> str:
         return Sentence("{person} asks something that I do not repeat.", person=f"<@{user}>").in_language(locale)
     cut = question[:LONGEST_QUESTION_SHOWN] + ("…" if len(question) > LONGEST_QUESTION_SHOWN else "")
     return Sentence("{person} asks: {question}", person=f"<@{user}>", question=_escaped(cut)).in_language(locale)
+
+
+def moment_shown(at: float) -> str:
+    """A time, in seconds since 1970, that Slack shows to each reader in their own time zone and language."""
+    return f"<!date^{int(at)}^{{date_short_pretty}} {{time_secs}}|{as_moment(at)}>"
 
 
 def _escaped(text: str) -> str:

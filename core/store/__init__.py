@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator
 import sqlalchemy as sa
 
 from core.errors import StartError, StoreUnavailable
+from core.events import Kept
 from core.store.attachments import BYTES_OF_A_PIECE, Attachments
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
+from core.store.events import Events, hour_of
 from core.store.guesses import Guesses
 from core.store.keys import Keys
 from core.store.leases import Heartbeat, Leases
@@ -42,6 +44,7 @@ __all__ = [
     "ThreadState",
     "Transcript",
     "Withdrawn",
+    "hour_of",
 ]  # fmt: skip
 
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
@@ -54,7 +57,9 @@ class Store:
     writes raises LeaseLost where another process has the lease by now.
     """
 
-    def __init__(self, database: Database, *, lease_seconds: float, erase_after: float) -> None:
+    def __init__(
+        self, database: Database, *, lease_seconds: float, erase_after: float, kept: Kept | None = None
+    ) -> None:
         self._db = database
         self._lease_seconds = lease_seconds
         self._liveness = _liveness(database)
@@ -69,7 +74,8 @@ class Store:
         )  # fmt: skip
         self.leases = Leases(database, self._liveness, lease_seconds=lease_seconds)
         self.lookups = Lookups(database)
-        self.sessions = Sessions(database, self.threads, self.attachments)
+        self.events = Events(database, kept or Kept())
+        self.sessions = Sessions(database, self.threads, self.attachments, self.events)
         self.ratings = Ratings(database)
         self.keys = Keys(database)
         self.is_notified = database.dialect == "postgresql"
@@ -77,17 +83,19 @@ class Store:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, url: str, *, on_notification: OnNotification, lease_seconds: float, erase_after: float
-    ) -> AsyncIterator[Store]:
+        cls, url: str, *, on_notification: OnNotification, lease_seconds: float, erase_after: float,
+        kept: Kept | None = None,
+    ) -> AsyncIterator[Store]:  # fmt: skip
         """Open the database at `url`, bring its schema up to date, and come alive as an owner of leases.
 
         `on_notification` is called in the event loop with what other processes say. A conversation that may still be
-        added to is erased `erase_after` seconds after it is retired. Raises StartError.
+        added to is erased `erase_after` seconds after it is retired. Events are `kept` within these bounds. Raises
+        StartError.
         """
         database = open_database(url)
         try:
             await asyncio.to_thread(_bring_up_to_date, database)
-            store = cls(database, lease_seconds=lease_seconds, erase_after=erase_after)
+            store = cls(database, lease_seconds=lease_seconds, erase_after=erase_after, kept=kept)
             await store._liveness.start(on_notification)
             try:
                 try:
@@ -111,12 +119,12 @@ class Store:
         await self._db.write(lambda c: self._liveness.write(c, self._lease_seconds))
 
     async def prune(self) -> None:
-        """Forget the keys of turns that were closed a week ago, guesses that count no more, and sessions and files that
-        were never used.
+        """Forget the keys of turns that were closed a week ago, guesses that count no more, events of long ago, and
+        sessions and files that were never used.
 
         That is done some at a time, for others to write between.
         """
-        for part in (self.turns, self.guesses, self.places, self.sessions, self.attachments):
+        for part in (self.turns, self.guesses, self.places, self.sessions, self.attachments, self.events):
             while await self._db.write(part.prune):
                 pass
 

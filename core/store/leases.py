@@ -150,6 +150,7 @@ class Leases(Part):
         died_at_work = sa.and_(turns.c.lease_owner.in_(expired), IS_IN_WORK)
         alone = sa.or_(IS_SUSPECTED, turns.c.lease_owner.in_(with_one))
         counts = sa.case((sa.and_(died_at_work, alone), DEATH_ALONE), (died_at_work, DEATH_IN_COMPANY), else_=0)
+        of_another = turns.c.lease_owner.is_distinct_from(self._lease_owner)  # else its author changed what it asks
         reclaimed = connection.execute(
             sa.update(turns)
             .where(IS_OPEN, turns.c.surface.in_(surfaces), orphaned)
@@ -158,8 +159,11 @@ class Leases(Part):
                 fencing_token=turns.c.fencing_token + 1,
                 attempts=turns.c.attempts + counts,
                 working_token=NOT_IN_WORK,
+                reclaims=turns.c.reclaims + sa.case((of_another, 1), else_=0),
+                reclaimed_at=sa.case((of_another, self._clock.now), else_=turns.c.reclaimed_at),
             )
-            .returning(turns.c.id)
+            .returning(turns.c.id),
+            self._clock.params(),
         ).scalars()
         found = all_turns(connection, turns.c.id.in_(list(reclaimed)))
         return sorted(found, key=lambda turn: (turn.session_id, turn.number))

@@ -64,7 +64,8 @@ class Lookups(Part):
 
     @reads
     def open_turns_asked_by(self, connection: sa.Connection, person: str) -> Sequence[Turn]:
-        return all_turns(connection, turns.c.person == person, IS_OPEN)
+        # Not the column itself, else SQLite looks at all that this person ever asked instead of what is open.
+        return all_turns(connection, sa.func.coalesce(turns.c.person, "") == person, IS_OPEN)
 
     @reads
     def showing(self, connection: sa.Connection, surface: str, message: str) -> Turn | None:

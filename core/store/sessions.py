@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from core.attachments import Attachment
 from core.store.attachments import Attachments
 from core.store.database import Database
+from core.store.events import Events
 from core.store.names import begins_with
 from core.store.part import Part, reads, writes
 from core.store.rows import IS_OPEN, attachments, attachments_of, sessions, turns
@@ -43,10 +44,11 @@ _SUMMARIES = sa.select(
 class Sessions(Part):
     """What is done to whole sessions."""
 
-    def __init__(self, database: Database, threads: StoredThreads, attachments: Attachments) -> None:
+    def __init__(self, database: Database, threads: StoredThreads, attachments: Attachments, events: Events) -> None:
         super().__init__(database)
         self._threads = threads
         self._attachments = attachments
+        self._events = events
 
     # ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -88,6 +90,7 @@ class Sessions(Part):
         return found is not None
 
     def _forget(self, connection: sa.Connection, session: str) -> Sequence[str] | None:
+        self._events.forget_session(connection, session)
         if not self._reset(connection, session):
             return None
         # One where nothing was asked is gone by that; any other is while nothing is kept of it, and is ours if asked.

@@ -16,6 +16,7 @@ Number: Any = BigInteger().with_variant(Integer, "sqlite")
 KEY_MAY_BE_PRUNED = "event_id IS NOT NULL AND destination IS NULL AND outcome <> 'forgotten'"
 MAY_BE_JOINED = "joins IS NOT NULL"
 IS_OF_NO_TURN = "turn_id IS NULL"
+HAS_A_PERSON = "person IS NOT NULL"
 IS_UNUSED = "issued AND turns = 0 AND assistant IS NULL"
 
 
@@ -56,6 +57,7 @@ class Turn(SQLModel, table=True):
         _some("ix_turn_open_lease_owner", "closed_at", "surface", "lease_owner", where="closed_at IS NULL"),
         _some("ix_turn_key_closed_at", "closed_at", where=KEY_MAY_BE_PRUNED),
         _some("ix_turn_joins", "surface", "joins", where=MAY_BE_JOINED),
+        _some("ix_turn_person_accepted_at", "person", "accepted_at", where=HAS_A_PERSON),
     )
 
     id: str = Field(primary_key=True)  # 128 random bits: whoever knows it may follow the turn and stop it
@@ -97,6 +99,13 @@ class Turn(SQLModel, table=True):
     joins_until: float | None = None
     lines: str | None = Field(default=None, sa_type=Text)  # JSON: what it was said in, while that may change
     files: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # how many came with it
+    # For whoever asks why; nothing is done by what these say.
+    failure: str | None = None  # the kind of the error that it ended with, or what did not allow it
+    shown_at: float | None = None  # when a message first showed something of its answer
+    reclaims: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # from processes that were gone
+    reclaimed_at: float | None = None
+    changes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # by its author, before its answer
+    changed_at: float | None = None
 
 
 class JoinedEvent(SQLModel, table=True):
@@ -219,6 +228,39 @@ class Control(SQLModel, table=True):
     event_id: str = Field(primary_key=True)
     at: float = Field(index=True)  # when somebody last began to carry it out
     done: bool = Field(default=False)
+
+
+class HeardEvent(SQLModel, table=True):
+    """An event that reached us and is no turn, and what became of it. It holds nothing of what was said."""
+
+    __tablename__: ClassVar[str] = "heard_event"
+    __table_args__ = (
+        UniqueConstraint("surface", "event_id", "fate", "why", name="uq_heard_event"),
+        Index("ix_heard_event_person_at", "person", "at"),
+        Index("ix_heard_event_session", "session", postgresql_ops={"session": BY_BYTES}),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Number)
+    surface: str
+    event_id: str | None = None
+    fate: str
+    why: str
+    session: str | None = None
+    person: str | None = None
+    at: float = Field(index=True)  # when it came last
+    times: int
+
+
+class EventCount(SQLModel, table=True):
+    """How many events of an hour had a fate that is counted and not kept."""
+
+    __tablename__: ClassVar[str] = "event_count"
+
+    hour: float = Field(primary_key=True)  # its first second
+    surface: str = Field(primary_key=True)
+    fate: str = Field(primary_key=True)
+    why: str = Field(primary_key=True)
+    events: int
 
 
 class StoredResponse(SQLModel, table=True):

@@ -356,7 +356,8 @@ class Turns(Part):
                 {
                     **{name: sa.bindparam(name) for name in _ACCEPTED},
                     "fencing_token": 1, "attempts": 0, "stop": False, "accepted_at": self._clock.now,
-                    "input_tokens": 0, "output_tokens": 0, "started_at": sa.case((is_begun, self._clock.now)),
+                    "input_tokens": 0, "output_tokens": 0, "reclaims": 0, "changes": 0,
+                    "started_at": sa.case((is_begun, self._clock.now)),
                     "working_token": sa.case((sa.or_(is_begun, is_taken_up), 1)),
                     "joins_until": self._clock.now + sa.bindparam("joins_seconds", type_=sa.Double()),
                 }
@@ -513,13 +514,18 @@ class Turns(Part):
         sentence: str | None,
         *,
         thread: ThreadFate,
+        failure: str | None = None,
         again: bool = False,
     ) -> None:
-        """Record why there is no answer; `sentence` is what the person is told. It closes as with `close_answered`."""
+        """Record why there is no answer: the kind of `failure`, and the `sentence` that the person is told.
+
+        It closes as with `close_answered`.
+        """
         if outcome is Outcome.REFUSED:  # nothing of it is kept
             self._change(connection, turn, question="", context="", frame=None, lines=None)
             self._attachments.remove_from_turn(connection, turn.id)
-        if self._end(connection, turn, outcome, again=again, error=sentence) and thread == "retired":
+        is_ended = self._end(connection, turn, outcome, again=again, error=sentence, failure=failure)
+        if is_ended and thread == "retired":
             self._threads.retire(connection, turn.session_id, turn.assistant)
 
     def _end(
@@ -531,6 +537,7 @@ class Turns(Part):
         again: bool,
         answer: str | None = None,
         error: str | None = None,
+        failure: str | None = None,
         usage: Usage | None = None,
         synced_in: tuple[str | None] | None = None,
     ) -> bool:
@@ -547,6 +554,7 @@ class Turns(Part):
             **lease_of(turn),
             new_answer=answer,
             new_error=error,
+            new_failure=failure,
             new_outcome=outcome,
             new_input=usage.input_tokens,
             new_output=usage.output_tokens,
@@ -578,6 +586,7 @@ class Turns(Part):
             .values(
                 answer=sa.bindparam("new_answer"),
                 error=sa.bindparam("new_error"),
+                failure=sa.bindparam("new_failure"),
                 outcome=sa.bindparam("new_outcome"),
                 attempts=0,  # to show it is another thing
                 input_tokens=turns.c.input_tokens + sa.bindparam("new_input"),
@@ -592,7 +601,8 @@ class Turns(Part):
     @writes
     def note_posted(self, connection: sa.Connection, turn: Turn, posted: Sequence[Mapping[str, Any]]) -> None:
         """Record the messages that show the turn's answer; those with an "id" can be looked up by it."""
-        self._change(connection, turn, posted=json.dumps([dict(part) for part in posted]))
+        shown_at = sa.func.coalesce(turns.c.shown_at, self._clock.now) if posted else turns.c.shown_at
+        self._change(connection, turn, posted=json.dumps([dict(part) for part in posted]), shown_at=shown_at)
         ids = sorted({part["id"] for part in posted if "id" in part})
         which = posted_messages.c.turn_id == turn.id
         connection.execute(sa.delete(posted_messages).where(which, posted_messages.c.message.not_in(ids)))
@@ -666,14 +676,14 @@ class Turns(Part):
         if len(lines) > 1 and opened is not None and turn.private and opened.name != turn.assistant:
             return "too late"
         lines = [replace(each, text=text) if each.event_id == event_id else each for each in lines]
-        values = _asked_anew(question_in(lines) if len(lines) > 1 else text, lines)
+        values = _asked_anew(question_in(lines) if len(lines) > 1 else text, lines) | self._changed()
         values["unread"] = not is_read
         if not is_read:
             values |= {"question": "", "frame": None, "lines": None, "joins": None}
             self._attachments.remove_from_turn(connection, turn.id)
         values |= _opened_by_its_text(opened)
         changed = sa.update(turns).where(*may_be_amended).values(values).returning(turns.c.id)
-        if connection.execute(changed).first() is None:
+        if connection.execute(changed, self._clock.params()).first() is None:
             return "too late"
         if opened is not None and opened.name != turn.assistant:
             self._threads.retire(connection, turn.session_id, turn.assistant)
@@ -703,7 +713,8 @@ class Turns(Part):
             values["destination"] = json.dumps(dict(others[0].destination))  # what it was may be gone with its message
         if not others or lines[0] not in others:  # files came with the first line, if with any
             self._attachments.remove_from_turn(connection, turn_id)
-        connection.execute(sa.update(turns).where(turns.c.id == turn_id).values(values))
+        changed = sa.update(turns).where(turns.c.id == turn_id).values(values | self._changed())
+        connection.execute(changed, self._clock.params())
         self._notify(connection, "lost")
         return "withdrawn" if "outcome" in values else "shortened"
 
@@ -721,6 +732,10 @@ class Turns(Part):
         )
         pruned = sa.update(turns).where(turns.c.id.in_(old)).values(event_id=None)
         return connection.execute(pruned, self._clock.params()).rowcount
+
+    def _changed(self) -> dict[str, Any]:
+        """The values of a turn whose author changes or deletes what it asks."""
+        return {"changes": turns.c.changes + 1, "changed_at": self._clock.now}
 
     def _change(self, connection: sa.Connection, turn: Turn, **values: Any) -> None:
         changed = connection.execute(

@@ -257,7 +257,7 @@ BUILDS = (
         "names-are-found-in-any-case",
         "a key lists and reads the sessions of another whose name differs in case only",
         "core/store/names.py",
-        "    return sa.and_(name.bool_op(from_there)(prefix), name.bool_op(below)(stem[:-1] + chr(following)))\n",
+        "    return sa.and_(from_there(name, prefix, dialect), name.bool_op(below)(stem[:-1] + chr(following)))\n",
         "    return sa.func.lower(name).startswith(prefix.lower(), autoescape=True)\n",
         ["tests/core/test_lookups.py"],
     ),

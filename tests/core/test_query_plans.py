@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from core import Attachment, Line, Outcome, PasswordsClosed, Question, Turn
 from core.attachments import FileLimits
+from core.events import Event, Fate
 from core.password import Password, Passwords
 from core.store import Beginning, Begun, Chosen, Plan, Store, liveness
 from core.store.migrations import migrate
@@ -25,7 +26,8 @@ SURFACE = "web"
 SCOPE = "a scope"
 GROWING = {
     "chat_session", "turn", "thread", "posted_message", "guess", "lockout", "unlock", "feedback", "control",
-    "stored_response", "erasure", "joined_event", "attachment", "attachment_piece",
+    "stored_response", "erasure", "joined_event", "attachment", "attachment_piece", "heard_event",
+    "event_count",
 }  # fmt: skip
 SMALL = {"api_key", "lease_owner", "place", "alembic_version"}
 # Of open turns, and of files that come with questions which are about to be accepted.
@@ -148,6 +150,7 @@ class Everything:
         await self._look_ups()
         await self._erase()
         await self._files()
+        await self._why()
         await self.prune()
 
     async def _turns(self) -> None:
@@ -255,6 +258,22 @@ class Everything:
         await self.any()
         await self.revoke("k")
 
+    async def _why(self) -> None:
+        turn = await self.turn("web:T1:1", shown=True)
+        await self.note_posted(turn, [{"id": "m9"}])
+        for _ in range(2):
+            heard = Event(surface=SURFACE, event_id="h1", fate=Fate.COMMAND, session="web:T2:1", person="a person")
+            await self.note_events([heard], {(SURFACE, 0.0, "not addressed", "no mention"): 2})
+        for message in ("h1", "m9", str(turn.event_id), "unknown"):
+            await self.of_message(SURFACE, message)
+        await self.of_reference(turn.id)
+        for since, until in ((None, None), (1.0, None), (None, 2e9), (1.0, 2e9)):
+            await self.of_person(["a person", "another"], since, until, 9)
+        await self.of_session(["web:T1:1", "web:T2:1"], 9)
+        await self.takes_part(SURFACE, "1")
+        await self.counted(0.0, 7_200.0)
+        await self.forget("web:T2:1")
+
     async def _erase(self) -> None:
         due = await self.claim(SCOPE, seconds=60)
         assert due is not None
@@ -306,6 +325,9 @@ FILL = [
     " tokens, text_tokens, bytes_in_all, taken_at) SELECT 'x' || id, 'web:other:' || id, id, 0, 'a', 'text', 'text', 1,"
     " 's', '', '', 1, 1, 1, 1, 1 FROM turn",
     "INSERT INTO attachment_piece SELECT id, 0, 'a' FROM attachment",
+    "INSERT INTO heard_event (surface, event_id, fate, why, session, person, at, times)"
+    " SELECT surface, 'h' || session_id, 'command', '', 'web:other:' || id, 'p' || id, 2000000000, 1 FROM turn",
+    "INSERT INTO event_count SELECT 3600.0 * session_id, surface, 'not addressed', 'no mention', 1 FROM turn",
     "INSERT INTO erasure SELECT id, 'a scope', 2000000000, 0 FROM turn",
 ]
 
@@ -421,7 +443,7 @@ async def test_a_statement_without_an_index_is_found(database_url: str) -> None:
         fill(database_url)
     for text in (
         "SELECT id FROM turn WHERE posted = 'x'",
-        "SELECT id FROM turn WHERE surface = 'web' AND person = 'x'",
+        "SELECT id FROM turn WHERE surface = 'web' AND assistant = 'x'",
         "SELECT id FROM chat_session ORDER BY id DESC LIMIT 3",
         "SELECT name FROM chat_session WHERE name LIKE 'web:%'",
         "SELECT count(*) FROM guess",

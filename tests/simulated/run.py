@@ -223,6 +223,7 @@ async def _run(plan: Plan, loop: SimulatedLoop, folder: Path, result: Result) ->
         if not _is_excused(each, crowd)
     ]
     history.remarks += _what_leaks(world)
+    history.remarks += _what_has_not_one_outcome(world)
     for session in history.sessions:
         world.loop.trace(f"{session.label} reads {session.shown} after {session.asked}")
     result.faults = fate.happened
@@ -255,3 +256,16 @@ def _what_leaks(world: World) -> list[str]:
     return [f"the turn {question!r} ({outcome}) is still open" for question, outcome, _ in left] + [
         f"{pieces} pieces are left of files that nobody knows"
     ] * bool(pieces)
+
+
+def _what_has_not_one_outcome(world: World) -> list[str]:
+    """Which events are said to have become two things, or ended for no reason that is kept."""
+    line_and_question = world.ledger("SELECT event_id FROM joined_event JOIN turn USING (surface, event_id)")
+    other = ("command", "refused", "bare mention", "unreadable")
+    what = f"SELECT event_id, fate FROM heard_event JOIN turn USING (surface, event_id) WHERE fate IN {other}"
+    reasonless = "SELECT id, outcome FROM turn WHERE outcome IN ('failed', 'refused') AND failure IS NULL"
+    return [
+        *(f"{event} is a question, and a line of another" for (event,) in line_and_question),
+        *(f"{event} is a question, and is kept as {fate}" for event, fate in world.ledger(what)),
+        *(f"turn {id_} {outcome}, and nothing says why" for id_, outcome in world.ledger(reasonless)),
+    ] * (not world.was_upgraded)
