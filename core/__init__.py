@@ -30,6 +30,7 @@ from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
 from core.bootstrap import open_chat
 from core.chat import Chat
+from core.doctor import API_OPEN, core_checks, start_warnings, unusable
 from core.errors import (
     AnswerFailed,
     BadQuestion,
@@ -54,12 +55,24 @@ from core.errors import (
     failure_as_stored,
 )
 from core.file_intake import NOT_FETCHED, Fetch, FetchedFile
+from core.findings import (
+    Check,
+    Finding,
+    Kind,
+    News,
+    NotChecked,
+    Report,
+    Surroundings,
+    examine,
+    examined,
+    is_called,
+)
 from core.frames import Frame, Remarks, as_moment
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
 from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
 from core.password import SEED_PASSWORD, generated_password
-from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback, start_warnings
+from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback
 from core.settings import Seconds, Settings, SettingsError, SettingsModel, Url, Words, load_settings, read_settings
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
@@ -80,6 +93,7 @@ from core.turns import (
 from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 
 __all__ = [
+    "API_OPEN",
     "ENGLISH",
     "LANGUAGES",
     "NOT_FETCHED",
@@ -97,6 +111,7 @@ __all__ = [
     "BadQuestion",
     "Chat",
     "ChatError",
+    "Check",
     "ComeAgain",
     "Context",
     "Draining",
@@ -105,16 +120,20 @@ __all__ = [
     "Fetch",
     "FetchedFile",
     "FilesTooLarge",
+    "Finding",
     "Finished",
     "Frame",
     "GivenFile",
     "Json",
+    "Kind",
     "LeaseLost",
     "Line",
+    "News",
     "NoPrivateHere",
     "NoSuchKey",
     "NotAccepted",
     "NotAllowed",
+    "NotChecked",
     "OnlyApps",
     "Outcome",
     "Overloaded",
@@ -125,6 +144,7 @@ __all__ = [
     "Rating",
     "Rejected",
     "Remarks",
+    "Report",
     "Seconds",
     "Sentence",
     "SessionSummary",
@@ -134,6 +154,7 @@ __all__ = [
     "StartError",
     "StoreUnavailable",
     "SurfaceTroubles",
+    "Surroundings",
     "Then",
     "Turn",
     "UnknownAssistant",
@@ -150,10 +171,14 @@ __all__ = [
     "closing",
     "configure_logging",
     "context_at",
+    "core_checks",
     "describe_database",
+    "examine",
+    "examined",
     "exponential_backoff",
     "failure_as_stored",
     "generated_password",
+    "is_called",
     "is_exposed",
     "is_loopback",
     "is_table_rule",
@@ -167,5 +192,6 @@ __all__ = [
     "read_settings",
     "restore_from",
     "start_warnings",
+    "unusable",
     "with_note",
 ]  # fmt: skip

@@ -168,6 +168,7 @@ class Settings(SettingsModel):
     cors_allow_credentials: bool = False
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    public_url: Url = ""
     trusted_proxies: Words = ()
     allowed_hosts: Words = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"

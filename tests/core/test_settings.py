@@ -34,7 +34,7 @@ from core import (
 from core.assistants import Assistant, Assistants
 from core.bootstrap import load_passwords
 from core.password import SEED_PASSWORD
-from core.process import start_warnings
+from core import start_warnings
 from core.store import database
 
 EXAMPLE = Path(core.__file__).parents[1] / ".env.example"
