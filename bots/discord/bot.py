@@ -446,21 +446,3 @@ def _are_the_same(ours: list[Any], there: list[Any]) -> bool:
         return False
     pairs = [(each, by_name[each["type"], each["name"]]) for each in ours]
     return all(is_part_of(each, its) and localizations_in(each) == localizations_in(its) for each, its in pairs)
-
-
-async def check_discord(settings: DiscordSettings) -> None:
-    """Come back if Discord can be served, as far as can be known now. Raises SettingsError."""
-    _go_to(settings.discord_api_url)
-    client = discord.Client(intents=discord.Intents.none())
-    try:
-        async with client:
-            async with asyncio.timeout(SECONDS_TO_WAIT_FOR_DISCORD):
-                await client.login(settings.discord_token.get_secret_value())
-            flags = client.application_flags
-            may_read_all = flags.gateway_message_content or flags.gateway_message_content_limited
-            if settings.discord_message_content and not may_read_all:
-                raise SettingsError(NO_CONTENT_INTENT)
-    except discord.LoginFailure:
-        raise SettingsError(BAD_TOKEN) from None
-    except (discord.DiscordException, OSError, TimeoutError, aiohttp.ClientError) as failure:
-        logger.warning("Discord does not answer yet as it should: %s", kind_of(failure))
