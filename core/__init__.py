@@ -73,7 +73,19 @@ from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
 from core.password import SEED_PASSWORD, generated_password
 from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback
-from core.settings import Seconds, Settings, SettingsError, SettingsModel, Url, Words, load_settings, read_settings
+from core.settings import (
+    ENV_FILE,
+    Seconds,
+    Settings,
+    SettingsError,
+    SettingsModel,
+    Url,
+    Words,
+    env_file_encoding,
+    load_settings,
+    problem_with,
+    read_settings,
+)
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.surface_troubles import SurfaceTroubles
@@ -95,6 +107,7 @@ from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 __all__ = [
     "API_OPEN",
     "ENGLISH",
+    "ENV_FILE",
     "LANGUAGES",
     "NOT_FETCHED",
     "NO_WORDS",
@@ -173,6 +186,7 @@ __all__ = [
     "context_at",
     "core_checks",
     "describe_database",
+    "env_file_encoding",
     "examine",
     "examined",
     "exponential_backoff",
@@ -189,6 +203,7 @@ __all__ = [
     "open_api_keys",
     "open_chat",
     "problem_of_a_file",
+    "problem_with",
     "read_settings",
     "restore_from",
     "start_warnings",

@@ -100,6 +100,14 @@ class Report:
     findings: Sequence[Finding]
     not_checked: Sequence[NotChecked]
 
+    @classmethod
+    def of(cls, checked: Sequence[str], findings: Iterable[Finding], not_checked: Iterable[NotChecked]) -> Report:
+        """A report of these, each of which it tells once."""
+        in_order = sorted(dict.fromkeys(findings), key=lambda each: SEVERITIES.index(each.kind.severity))
+        left_out = list(dict.fromkeys(not_checked))
+        names = {each.what for each in left_out}
+        return cls([each for each in checked if each not in names], in_order, left_out)
+
     @property
     def worst(self) -> Severity | None:
         """The severity of the worst finding."""
@@ -141,11 +149,10 @@ async def examine(checks: Iterable[Check], surroundings: Surroundings) -> Report
     checks = list(checks)
     results = await asyncio.gather(*(_made(each, surroundings) for each in checks))
     news = [each for _, said in results for each in said]
-    findings = dict.fromkeys(each for each in news if isinstance(each, Finding))  # two may say the same
-    return Report(
+    return Report.of(
         [check.name for check, (was_made, _) in zip(checks, results, strict=True) if was_made],
-        sorted(findings, key=lambda each: SEVERITIES.index(each.kind.severity)),
-        list(dict.fromkeys(each for each in news if isinstance(each, NotChecked))),
+        (each for each in news if isinstance(each, Finding)),
+        (each for each in news if isinstance(each, NotChecked)),
     )
 
 

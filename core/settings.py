@@ -290,6 +290,19 @@ def read_settings(model: type[Read]) -> Read:
         raise SettingsError(".env cannot be read: it has to be a file of UTF-8 text.") from None
 
 
+def problem_with(model: type[SettingsModel], name: str, value: str) -> str:
+    """What is wrong with a value of a setting, in a sentence without it; empty where it can be used."""
+    values: dict[str, Any] = {name: value}
+    try:
+        model(_env_file=None, **values)
+    except ValidationError as error:
+        for each in error.errors(include_input=False, include_url=False, include_context=False):
+            if each["loc"][:1] == (name,):
+                said = each["msg"].removeprefix("Value error, ")
+                return f"It {said}." if said.startswith("must") else f"{said}."
+    return ""
+
+
 def env_file_encoding() -> str:
     """How `.env` is written: in UTF-8, or in UTF-16 as PowerShell's `>` does. Raises OSError, and SettingsError."""
     start = ENV_FILE.read_bytes() if ENV_FILE.is_file() else b""  # a pipe can be read only once

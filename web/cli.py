@@ -1,4 +1,5 @@
-"""The command line: `bob run`, `bob chat`, `bob password`, `bob keys`, `bob backup`, `bob restore`."""
+"""The command line: `bob run`, `bob chat`, `bob password`, `bob keys`, `bob backup`, `bob restore`, `bob doctor`,
+`bob init`."""
 
 from __future__ import annotations
 
@@ -40,17 +41,24 @@ from core import (
     start_warnings,
 )
 from web.app import create_app
+from web.doctor import doctor
 from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead
+from web.setup import init
 from web.terminal import converse
 
 T = TypeVar("T")
+MODELS = [each.settings for each in SURFACES]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="threaded-assistant")
 def main() -> None:
     """Bob: one assistant on Slack, Discord and your website."""
+
+
+main.add_command(doctor)
+main.add_command(init)
 
 
 @main.command()
@@ -72,7 +80,7 @@ def chat(session: str, files: tuple[BinaryIO, ...]) -> None:
         raise click.BadParameter("it has to be one line of text.", param_hint="--session")
     settings = _settings(log_level="warning")
     with _plain_errors(), contextlib.suppress(KeyboardInterrupt):
-        for line in start_warnings(settings, serving=False):
+        for line in start_warnings(settings, serving=False, models=MODELS):
             click.echo(f"! {line}", err=True)
         try:
             all_read = asyncio.run(converse(settings, session, files))
@@ -275,7 +283,7 @@ def _what_is_served(settings: Settings, chat: Chat, surfaces: Sequence[LoadedSur
     yield f"  model       {_model(settings)}"
     yield f"  assistants  {', '.join(assistants)}"
     yield f"  surfaces    {', '.join(['web', *(each.banner for each in surfaces)])}"
-    for warning in start_warnings(settings, serving=True):
+    for warning in start_warnings(settings, serving=True, models=MODELS):
         yield f"! {warning}"
 
 
