@@ -362,13 +362,18 @@ async def _of_model(settings: Settings) -> Iterable[News]:
                 conversation = await model.conversations.open("doctor")
                 await model.conversations.erase(conversation, ())
             except ModelTrouble as trouble:
-                news.append(
-                    NO_CONVERSATIONS(
-                        f"The language model's server keeps no conversations ({trouble.cause}).",
-                        "Set OPENAI_THREADS=local.",
-                    )
-                )
+                news.append(_about_conversations(trouble, settings, assistants.default.model))
         return news
+
+
+def _about_conversations(trouble: ModelTrouble, settings: Settings, model: str) -> Finding:
+    from core.openai_model.advice import advice_on
+
+    if trouble.kind in _OF_TROUBLE:
+        advice = advice_on(trouble, settings, model)
+        return _OF_TROUBLE[trouble.kind](advice.sentence, advice.cure)
+    sentence = f"The language model's server keeps no conversations ({trouble.cause})."
+    return NO_CONVERSATIONS(sentence, "Set OPENAI_THREADS=local.")
 
 
 async def _asked(model: LanguageModel, assistants: Assistants, settings: Settings) -> AsyncIterator[Finding]:

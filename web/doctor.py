@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,7 +27,6 @@ from core import (
     StartError,
     Surroundings,
     allowed_hosts,
-    configure_logging,
     core_checks,
     examined,
     is_called,
@@ -189,7 +189,6 @@ def report_on_this(surroundings: Surroundings, only: str = "") -> Report:
             not_checked.append(NotChecked(loaded.surface.name, f"{token} is not set"))
     secrets = [secret for each in surfaces for secret in each.settings.secrets]
     secrets += settings.secrets if settings is not None else ()
-    configure_logging("critical", secrets)  # what is wrong is said here, once
     if only:
         checks = [each for each in checks if _finds(each, only)]
         not_checked = [each for each in not_checked if is_called(only, each.what) or is_called(each.what, only)]
@@ -239,6 +238,7 @@ def _summary(report: Report) -> str:
 )  # fmt: skip
 def doctor(as_json: bool, lint: bool, offline: bool, only: str, seconds: float) -> None:
     """Look for whatever keeps Bob from being heard or from answering, and say what cures it. Nothing is changed."""
+    logging.disable(logging.CRITICAL)  # what is wrong is said here, once
     report = report_on_this(Surroundings(offline=offline, seconds=seconds), only)
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False))

@@ -31,18 +31,53 @@ _NO_SECRETS = ("OPENAI_BASE_URL", "OPENAI_MODEL", "PUBLIC_URL")
 Wrong = Callable[[str], str]
 
 
-class Talk:
-    """What is asked, and what is answered: by options of the command, by a person, or by what stands in `.env`."""
+def _wrong_key(value: str) -> str:
+    if value.startswith(("http://", "https://")):
+        return "This is an address. Leave the key empty, and the address is asked for next."
+    if value.startswith(("xox", "xapp-")):
+        return "This is a token of Slack's."
+    return problem_with(Settings, "openai_api_key", value)
 
-    def __init__(self, options: Mapping[str, Any], before: Mapping[str, str], *, asks: bool) -> None:
+
+def _wrong_public_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" or parts.path.strip("/") or parts.query:
+        return "It must begin with https:// and end with the host, as in https://bob.example."
+    return problem_with(Settings, "public_url", value)
+
+
+def _wrong_for(surface: Surface[Any], question: Question) -> Wrong:
+    return lambda value: question.wrong(value) or problem_with(surface.settings, question.setting, value)
+
+
+# What is wrong with a value, by the settings that are asked for.
+WRONG: Mapping[str, Wrong] = {
+    "openai_api_key": _wrong_key,
+    "openai_base_url": lambda value: problem_with(Settings, "openai_base_url", value),
+    "openai_model": lambda value: problem_with(Settings, "openai_model", value),
+    "public_url": _wrong_public_url,
+    **{question.setting: _wrong_for(surface, question) for surface in SURFACES for question in surface.questions},
+}
+
+
+class Talk:
+    """What is asked, and what is answered: by options of the command, by a person, or by what stands in `.env`.
+
+    Raises click.BadParameter for an option that is wrong.
+    """
+
+    def __init__(self, options: Mapping[str, str | None], before: Mapping[str, str], *, asks: bool) -> None:
+        for setting, value in options.items():
+            if value and (problem := WRONG[setting](value)):
+                raise click.BadParameter(problem, param_hint=f"--{setting.replace('_', '-')}")
         self._options = options
         self._before = before
         self._asks = asks
         self.values: dict[str, str] = {}
 
-    def is_given(self, setting: str) -> bool:
-        """Whether an option has a value for this setting."""
-        return bool(self._options.get(setting))
+    def given(self, setting: str) -> str:
+        """The value that an option has for this setting, or nothing."""
+        return self._options.get(setting) or ""
 
     def keep(self, *names: str) -> None:
         """Let these be what an option says, or what they were."""
@@ -50,27 +85,21 @@ class Talk:
             option = self._options.get(name.lower())
             self.values[name] = self._before.get(name, "") if option is None else option
 
-    def ask(self, name: str, text: str, wrong: Wrong) -> str:
-        """The value of a setting, with nothing wrong in it. Raises click.BadParameter for an option that is wrong."""
-        option = self._options.get(name.lower())
-        given = self._before.get(name, "")
-        if option is not None:
-            if option and (problem := wrong(option)):
-                raise click.BadParameter(problem, param_hint=f"--{name.lower().replace('_', '-')}")
-            value = str(option)
-        elif self._asks:
-            value = self._asked(name, text, given, wrong)
+    def ask(self, name: str, text: str) -> str:
+        """The value of a setting, with nothing wrong in it."""
+        if self._asks and self._options.get(name.lower()) is None:
+            self.values[name] = self._asked(name, text, self._before.get(name, ""), WRONG[name.lower()])
         else:
-            value = given
-        self.values[name] = value
-        return value
+            self.keep(name)
+        return self.values[name]
 
     def _asked(self, name: str, text: str, given: str, wrong: Wrong) -> str:
         is_shown = name in _NO_SECRETS
-        hint = f" [{given if is_shown else 'Enter keeps what is set'}]" if given else " [Enter: none]"
+        kept = given if is_shown else "what is set"
+        hint = f" [Enter: {kept}; -: none]" if given else " [Enter: none]"
         while True:
             value: str = click.prompt(f"{text}{hint}", default="", show_default=False, hide_input=not is_shown)
-            value = value.strip() or given
+            value = "" if value.strip() == "-" else value.strip() or given
             if not value or not (problem := wrong(value)):
                 return value
             click.echo(f"  {problem}")
@@ -78,9 +107,7 @@ class Talk:
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     """An option for each setting that is asked for, which may come from the environment as well."""
-    settings = ["openai_api_key", "openai_base_url", "openai_model", "public_url"]
-    settings += [question.setting for surface in SURFACES for question in surface.questions]
-    for name in reversed(settings):
+    for name in reversed(list(WRONG)):
         command = click.option(
             f"--{name.replace('_', '-')}", name, envvar=name.upper(), show_envvar=True, metavar="VALUE",
             help=f"{name.upper()} in .env; empty: not set.",
@@ -108,10 +135,11 @@ def init(surfaces: tuple[str, ...], yes: bool, **options: str | None) -> None:
     _check_may_replace(ENV_FILE, yes=yes, asks=asks)
     talk = Talk(options, before, asks=asks)
     chosen = _chosen(surfaces, talk, before, asks=asks)
+    for surface in SURFACES:
+        if surface not in chosen:
+            talk.values[surface.token.upper()] = ""
     _ask_of_model(talk)
-    public_url = talk.ask(
-        "PUBLIC_URL", "3. The address that people reach Bob by from outside, https://…", _wrong_public_url
-    ).rstrip("/")
+    public_url = talk.ask("PUBLIC_URL", "3. The address that people reach Bob by from outside, https://…").rstrip("/")
     talk.values |= {"PUBLIC_URL": public_url, **_behind_proxy(public_url, before)}
     for number, surface in enumerate(chosen, 4):
         _set_up(surface, public_url, talk, number, yes=yes, asks=asks)
@@ -136,7 +164,7 @@ def _chosen(
     """The surfaces that are set up: those that were given or chosen, or that an option or `.env` has a value for."""
     has_value = {
         each.name for each in SURFACES
-        if any(before.get(q.setting.upper()) or talk.is_given(q.setting) for q in each.questions)
+        if any(before.get(q.setting.upper()) or talk.given(q.setting) for q in each.questions)
     }  # fmt: skip
     if given or not asks:
         return [each for each in SURFACES if each.name in (given or has_value)]
@@ -161,32 +189,12 @@ def _chosen(
 
 def _ask_of_model(talk: Talk) -> None:
     """A key of OpenAI's, or another server and its model; without both the stand-in answers."""
-
-    def wrong_key(value: str) -> str:
-        if value.startswith(("http://", "https://")):
-            return "This is an address. Leave the key empty, and the address is asked for next."
-        if value.startswith(("xox", "xapp-")):
-            return "This is a token of Slack's."
-        return problem_with(Settings, "openai_api_key", value)
-
-    key = talk.ask("OPENAI_API_KEY", "2. The key at OpenAI, or of another server with its API", wrong_key)
-    if key and not talk.is_given("openai_base_url") and key.startswith("sk-"):
+    key = talk.ask("OPENAI_API_KEY", "2. The key at OpenAI, or of another server with its API")
+    if key and not talk.given("openai_base_url") and key.startswith("sk-"):
         talk.keep("OPENAI_BASE_URL", "OPENAI_MODEL")
         return
-    url = talk.ask(
-        "OPENAI_BASE_URL",
-        "   The address of that server, like http://localhost:11434/v1; none: OpenAI",
-        lambda value: problem_with(Settings, "openai_base_url", value),
-    )
-    if url:
-        talk.ask("OPENAI_MODEL", "   The model there", lambda value: problem_with(Settings, "openai_model", value))
-
-
-def _wrong_public_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme != "https" or parts.path.strip("/") or parts.query:
-        return "It must begin with https:// and end with the host, as in https://bob.example."
-    return problem_with(Settings, "public_url", value)
+    if talk.ask("OPENAI_BASE_URL", "   The address of that server, like http://localhost:11434/v1; none: OpenAI"):
+        talk.ask("OPENAI_MODEL", "   The model there")
 
 
 def _behind_proxy(public_url: str, before: Mapping[str, str]) -> Mapping[str, str]:
@@ -208,13 +216,9 @@ def _set_up(surface: Surface[Any], public_url: str, talk: Talk, number: int, *, 
         click.echo(f"{number}. {surface.name}: make the app from {name}, and install it.")
     for question in surface.questions:
         if question.is_asked(public_url):
-            talk.ask(question.setting.upper(), f"{number}. {question.asks}", _wrong(surface, question))
-        else:
-            talk.keep(question.setting.upper())
-
-
-def _wrong(surface: Surface[Any], question: Question) -> Wrong:
-    return lambda value: question.wrong(value) or problem_with(surface.settings, question.setting, value)
+            talk.ask(question.setting.upper(), f"{number}. {question.asks}")
+        else:  # else two ways to be delivered to were set up
+            talk.values[question.setting.upper()] = talk.given(question.setting)
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,7 +236,7 @@ def env_file(values: Mapping[str, str]) -> str:
         text += "\n# What was set before, and is no setting.\n" + "".join(
             f"{name}={_quoted(value)}\n" for name, value in left.items()
         )
-    read = dotenv_values(stream=io.StringIO(text))
+    read = dotenv_values(stream=io.StringIO(text), interpolate=False)
     for name, value in values.items():
         if read.get(name) != value:
             raise click.ClickException(f"The value of {name} cannot be written into .env: set it in the environment.")

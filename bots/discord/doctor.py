@@ -112,7 +112,7 @@ Ask = Callable[[_Discord], AsyncIterator[News]]
 async def _asked(settings: DiscordSettings, ask: Ask, silent: Finding, name: str) -> Iterable[News]:
     headers = {
         "Authorization": f"Bot {settings.discord_token.get_secret_value()}",
-        "User-Agent": discord.Client(intents=discord.Intents.none()).http.user_agent,
+        "User-Agent": discord.Client(intents=discord.Intents(guilds=True)).http.user_agent,
     }
     try:
         async with aiohttp.ClientSession(headers=headers, trust_env=True) as session:

@@ -67,6 +67,8 @@ class FakeDiscord(People):
     """What the bot must know. Another one makes the bot's old one worthless."""
     message_content_allowed = Setting[bool]("_state.message_content_allowed")
     """Whether the privileged intent is switched on in the portal."""
+    interactions_endpoint = Setting[str | None]("_state.interactions_endpoint")
+    """The address in the portal that commands and clicks are sent to, in place of the gateway."""
     heartbeat_seconds = Setting[float]("_server.gateway.manner.heartbeat_seconds")
     answers_heartbeats = Setting[bool]("_server.gateway.manner.answers_heartbeats")
     resume_seconds = Setting[float]("_server.gateway.manner.resume_seconds")
