@@ -192,6 +192,12 @@ class FakeDiscord(People):
         """Somebody may do something in a channel from now on."""
         self._overwrite(channel, to, allow=bits(*permissions))
 
+    def takes_everywhere(self, guild: Ref, *permissions: str) -> None:
+        """Somebody takes permissions from all roles of a server."""
+        with self._changes.changing():
+            for role in self._state.world.guild(guild).roles.values():
+                role.permissions &= ~bits(*permissions)
+
     def _overwrite(self, channel: Ref, to: Ref, *, allow: int = 0, deny: int = 0) -> None:
         with self._changes.changing():
             found, user = self._state.world.channel(channel), self._state.world.user(to)

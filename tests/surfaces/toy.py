@@ -193,5 +193,6 @@ async def _open(
 
 TOY = Surface(
     name="toy", settings=ToySettings, token="toy_token", people="neighbours", alone_needs="The toy needs TOY_TOKEN.",
-    shows="Your answer is shown as plain text.", banner=lambda _: "Toy", path=lambda _: None, checks=_checks, open=_open,
+    shows="Your answer is shown as plain text.", banner=lambda _: "Toy", path=lambda _: None, checks=_checks,
+    open=_open,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import signal
 import sqlite3
 import threading
@@ -52,6 +53,10 @@ def bob(tmp_path: Path) -> Iterator[Installation]:
 
 def settings(**changes: str) -> Change:
     return lambda bob: bob.settings.update(changes)
+
+
+def all_of(*changes: Change) -> Change:
+    return lambda bob: [change(bob) for change in changes]
 
 
 def env_file(text: str, mode: int = 0o600) -> Change:
@@ -104,9 +109,9 @@ def on_a_network_disk(bob: Installation) -> None:
 
 
 def on_a_full_disk(bob: Installation) -> None:
-    usage = condition.shutil.disk_usage(bob.folder)
+    usage = shutil.disk_usage(bob.folder)
     patch = pytest.MonkeyPatch()
-    patch.setattr(condition.shutil, "disk_usage", lambda _: usage._replace(free=10_000_000))
+    patch.setattr("core.store.condition.shutil.disk_usage", lambda _: usage._replace(free=10_000_000))
     bob.stack.callback(patch.undo)
 
 
@@ -135,6 +140,7 @@ def model_fails(status: int, code: str) -> Change:
     return change
 
 
+OTHER_APP_TOKEN = "xapp-1-A0OTHER-1-" + "a" * 20
 FAULTS: dict[str, tuple[Change, str, str]] = {
     # settings
     "a setting that cannot be used": (settings(PORT="many"), "settings.unusable", "Correct it"),
@@ -168,6 +174,13 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
     ),
     # the model
     "a wrong key": (model_fails(401, "invalid_api_key"), "model.key-refused", "OPENAI_API_KEY"),
+    "no model at all": (settings(OPENAI_API_KEY="", OPENAI_BASE_URL=""), "model.offline", "Set OPENAI_API_KEY"),
+    "a key and a user with a password": (
+        lambda bob: bob.settings.update(OPENAI_BASE_URL=bob.openai.base_url.replace("://", "://bob:hunter2hunter2@")),
+        "model.key-not-sent model.key-refused", "Leave one of them out",
+    ),
+    "a server that is busy": (model_fails(429, "rate_limit_exceeded"), "model.busy", "tried again"),
+    "a model that refuses": (model_fails(400, "what_is_that"), "model.fails", "Try another one"),
     "no such model": (model_fails(404, "model_not_found"), "model.unknown", "OPENAI_MODEL"),
     "no money": (model_fails(429, "insufficient_quota"), "model.out-of-quota", "Add credit"),
     "a model's server that is away": (lambda bob: bob.openai.stop(), "model.unreachable", "OPENAI_BASE_URL"),
@@ -226,18 +239,14 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
         "slack.no-socket-mode", "Switch on Socket Mode",
     ),
     "tokens of two apps": (
-        lambda bob: (
-            setattr(bob.slack, "app_token", "xapp-1-A0OTHER-1-" + "a" * 20),
-            bob.settings.update(SLACK_APP_TOKEN=bob.slack.app_token),
+        all_of(
+            lambda bob: setattr(bob.slack, "app_token", OTHER_APP_TOKEN), settings(SLACK_APP_TOKEN=OTHER_APP_TOKEN)
         ),
         "slack.tokens-of-two-apps", "one app",
     ),
     "a Slack that is away": (lambda bob: bob.slack.stop(), "slack.unreachable", "network"),
     "nobody where Slack delivers": (
-        lambda bob: (
-            bob.settings.update(SLACK_APP_TOKEN="", SLACK_SIGNING_SECRET=bob.slack.signing_secret),
-        ),
-        "slack.events-unreachable", "bob run",
+        settings(SLACK_APP_TOKEN="", SLACK_SIGNING_SECRET="5" * 32), "slack.events-unreachable", "bob run",
     ),
     "a Bob with another signing secret": (over_http(401), "slack.signature-refused", "with this secret"),
     # Discord
@@ -259,10 +268,15 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
         lambda bob: setattr(bob.discord, "session_starts", 49), "discord.few-sessions-left", "restarts Bob",
     ),
     "no server": (
-        lambda bob: [bob.discord.removes_bot(each) for each in ("alpha", "beta")], "discord.no-servers", "Invite it",
+        all_of(lambda bob: bob.discord.removes_bot("alpha"), lambda bob: bob.discord.removes_bot("beta")),
+        "discord.no-servers", "Invite it",
     ),
     "a server that the bot is not in": (
         settings(DISCORD_GUILDS="1100000000000000000 1"), "discord.server-unknown", "Correct it",
+    ),
+    "a server without rights": (
+        lambda bob: bob.discord.takes_everywhere("alpha", "send_messages_in_threads"),
+        "discord.server-rights-missing", "invite him anew: https://",
     ),
     "a channel without rights": (
         lambda bob: bob.discord.forbids("help", "send_messages"), "discord.channel-rights-missing", "these rights",
@@ -271,9 +285,10 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
         lambda bob: bob.discord.forbids("help", "view_channel"), "discord.channels-hidden", "View Channel",
     ),
     "a channel of the settings that is hidden": (
-        lambda bob: (
-            setattr(bob.discord, "hides", "null"), bob.discord.forbids("help", "view_channel"),
-            bob.settings.update(DISCORD_CHANNELS="1100000000000000101"),
+        all_of(
+            lambda bob: setattr(bob.discord, "hides", "null"),
+            lambda bob: bob.discord.forbids("help", "view_channel"),
+            settings(DISCORD_CHANNELS="1100000000000000101"),
         ),
         "discord.channel-hidden", "View Channel",
     ),
@@ -360,8 +375,12 @@ async def test_all_looks_are_taken_at_once_and_each_for_its_own_time() -> None:
 def test_what_hangs_in_a_thread_holds_up_no_exit() -> None:
     started = threading.Event()
 
+    def wait_for_ever() -> None:
+        started.set()
+        threading.Event().wait()
+
     async def hangs(_: Surroundings) -> list[Finding]:
-        await asyncio.to_thread(lambda: (started.set(), threading.Event().wait()))
+        await asyncio.to_thread(wait_for_ever)
         return []
 
     report = examined([Check("disk", [], hangs)], Surroundings(seconds=0.2))
@@ -427,6 +446,10 @@ def test_what_is_wrong_with_a_postgresql_is_found(bob: Installation, database_ur
     bob.settings["DATABASE_URL"] = f"{database_url}&options=-cdefault_transaction_read_only%3Don"
     assert [each.kind.id for each in bob.reported("database").findings] == ["database.unwritable"]
     name = sa.make_url(database_url).database or ""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}_ascii ENCODING 'SQL_ASCII' TEMPLATE template0".encode())
+    bob.settings["DATABASE_URL"] = database_url.replace(f"/{name}?", f"/{name}_ascii?")
+    assert [each.kind.id for each in bob.reported("database").findings] == ["database.not-utf8"]
     bob.settings["DATABASE_URL"] = database_url.replace(f"/{name}?", "/nowhere?")
     (finding,) = bob.reported("database").findings
     assert (finding.kind.id, "no such database" in finding.sentence) == ("database.unreachable", True)
@@ -435,7 +458,7 @@ def test_what_is_wrong_with_a_postgresql_is_found(bob: Installation, database_ur
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_clock_that_differs_is_found(bob: Installation, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bob.settings["DATABASE_URL"] = database_url
-    monkeypatch.setattr(condition.time, "time", lambda: time.time_ns() / 1e9 - 90.0)
+    monkeypatch.setattr("core.store.condition.time.time", lambda: time.time_ns() / 1e9 - 90.0)
     (finding,) = bob.reported("database").findings
     assert finding.kind.id == "database.clocks-differ"
     assert re.search("90 seconds ahead of", finding.sentence)
@@ -527,7 +550,6 @@ def test_the_readme_lists_every_finding_with_its_severity(bob: Installation) -> 
     tried = {id for _, ids, _ in FAULTS.values() for id in ids.split()}
     elsewhere = {
         "database.unreachable", "database.pooled", "database.clocks-differ", "database.not-utf8",
-        "discord.token-malformed", "discord.server-rights-missing", "model.offline", "model.key-not-sent", "model.busy",
-        "model.fails", "slack.forgery-accepted",
+        "discord.token-malformed", "slack.forgery-accepted",
     }  # fmt: skip
     assert set(kinds) - tried == elsewhere
