@@ -11,7 +11,6 @@ from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import aiohttp
 import click
 
 from bots import SURFACES
@@ -100,6 +99,8 @@ def _is_meant(host: str, allowed: str) -> bool:
 
 async def _reached(surroundings: Surroundings) -> Iterable[News]:
     """Whether it is Bob who answers at our own address."""
+    import aiohttp  # here, so that `bob run` starts without it
+
     where = surroundings.address
     try:
         async with (
@@ -131,7 +132,9 @@ async def _reached(surroundings: Surroundings) -> Iterable[News]:
     ]  # fmt: skip
 
 
-def _not_reached(where: str, failure: aiohttp.ClientError) -> Finding:
+def _not_reached(where: str, failure: Exception) -> Finding:
+    import aiohttp
+
     match failure:
         case aiohttp.ClientConnectorCertificateError():
             return CERTIFICATE(

@@ -58,10 +58,12 @@ SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 SECONDS_OF_A_GOOD_CONNECTION = 120.0  # Discord takes a thousand sessions a day, and then changes the token
 
 BAD_TOKEN = "Discord refuses DISCORD_TOKEN."
-NO_CONTENT_INTENT = (
-    "DISCORD_MESSAGE_CONTENT is true, but Discord does not let this bot read messages: switch on Message Content "
-    "Intent in the developer portal (Bot, Privileged Gateway Intents), or set DISCORD_MESSAGE_CONTENT=false."
+CONTENT_INTENT_OFF = "DISCORD_MESSAGE_CONTENT is true, but Discord does not let this bot read messages."
+SWITCH_IT_ON = (
+    "Switch on Message Content Intent in the developer portal (Bot, Privileged Gateway Intents), or set "
+    "DISCORD_MESSAGE_CONTENT=false."
 )
+NO_CONTENT_INTENT = f"{CONTENT_INTENT_OFF} {SWITCH_IT_ON}"
 SCOPES = ("bot", "applications.commands")
 PERMISSIONS = 309_237_763_136  # view, send (in threads too), open threads, read history, attach, embed, react
 AUTHENTICATION_FAILED, DISALLOWED_INTENTS = 4004, 4014

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import discord
 
-from bots.discord.bot import BAD_TOKEN, NO_CONTENT_INTENT, PERMISSIONS, SCOPES
+from bots.discord.bot import BAD_TOKEN, CONTENT_INTENT_OFF, PERMISSIONS, SCOPES, SWITCH_IT_ON
 from bots.discord.gateway import is_hidden
 from bots.discord.rights import names_of, rights_in_channel, rights_in_server, wanted_in
 from bots.discord.settings import DiscordSettings
@@ -21,7 +21,7 @@ TOKEN_MALFORMED = Kind("discord.token-malformed", "error")
 FREE_CHANNELS_UNREAD = Kind("discord.free-channels-unread", "warning")
 UNREACHABLE = Kind("discord.unreachable", "error")
 TOKEN_REFUSED = Kind("discord.token-refused", "error", stops=True)
-CONTENT_INTENT_OFF = Kind("discord.content-intent-off", "error", stops=True)
+INTENT_OFF = Kind("discord.content-intent-off", "error", stops=True)
 INTERACTIONS_ELSEWHERE = Kind("discord.interactions-elsewhere", "error")
 NO_SESSIONS_LEFT = Kind("discord.no-sessions-left", "error")
 FEW_SESSIONS_LEFT = Kind("discord.few-sessions-left", "warning")
@@ -63,7 +63,7 @@ def discord_checks(settings: DiscordSettings) -> Sequence[Check]:
     async def of_servers(_: Surroundings) -> Iterable[News]:
         return await _asked(settings, _about_servers, silent, "discord.servers")
 
-    app = (UNREACHABLE, TOKEN_REFUSED, CONTENT_INTENT_OFF, INTERACTIONS_ELSEWHERE, NO_SESSIONS_LEFT, FEW_SESSIONS_LEFT)
+    app = (UNREACHABLE, TOKEN_REFUSED, INTENT_OFF, INTERACTIONS_ELSEWHERE, NO_SESSIONS_LEFT, FEW_SESSIONS_LEFT)
     servers = (
         UNREACHABLE, TOKEN_REFUSED, NO_SERVERS, SERVER_UNKNOWN, SERVER_RIGHTS, CHANNEL_RIGHTS, CHANNEL_HIDDEN,
         CHANNELS_HIDDEN,
@@ -131,8 +131,7 @@ async def _asked(settings: DiscordSettings, ask: Ask, silent: Finding, name: str
 async def _about_app(api: _Discord) -> AsyncIterator[News]:
     app, gateway = await asyncio.gather(api.get("/applications/@me"), api.get("/gateway/bot"))
     if api.settings.discord_message_content and not int(app.get("flags") or 0) & (_CONTENT | _CONTENT_LIMITED):
-        sentence, _, cure = NO_CONTENT_INTENT.partition(": ")
-        yield CONTENT_INTENT_OFF(f"{sentence}.", f"{cure[:1].upper()}{cure[1:]}")
+        yield INTENT_OFF(CONTENT_INTENT_OFF, SWITCH_IT_ON)
     if app.get("interactions_endpoint_url"):
         yield INTERACTIONS_ELSEWHERE(
             "Discord sends commands and clicks to an address of another program's, and not to Bob.",

@@ -32,7 +32,7 @@ RULES = Rules(
     repeatable={"post", "edit", "delete"}, seconds_of_a_call=5.0, place_is_gone={"closed"},
     other_rate=(6_000, 20),  # calls of each kind a minute, and at once
 )  # fmt: skip
-TOKEN_REFUSED = Kind("toy.token-refused", "error", stops=True)
+REFUSED = Kind("toy.token-refused", "error", stops=True)
 WORDING = Wording(
     "the board", help=Sentence("Say `@bob` and a question, or `@bob stop` or `@bob reset`."), to_lock="`@bob lock`",
     session=Sentence("this channel"), to_choose="`@bob assistant NAME`", admins=Sentence("nobody else"),
@@ -169,13 +169,9 @@ class ToyBot:
             await self._controls.rate(shown, by.person, good=event.good)
 
 
-def _checks(settings: ToySettings) -> Sequence[Check]:
-    async def detect(_: Surroundings) -> Sequence[Finding]:
-        if Connection.is_known(settings.toy_token.get_secret_value()):
-            return []
-        return [TOKEN_REFUSED("No board takes TOY_TOKEN.", "Set it to the token that the board shows.")]
-
-    return [Check("toy", [TOKEN_REFUSED], detect, needs_network=True, at_start=True)]
+async def _refusal(settings: ToySettings, _: Surroundings) -> Sequence[Finding]:
+    is_known = Connection.is_known(settings.toy_token.get_secret_value())
+    return [] if is_known else [REFUSED("No board takes TOY_TOKEN.", "Set it to the token that the board shows.")]
 
 
 @contextlib.asynccontextmanager
@@ -193,6 +189,6 @@ async def _open(
 
 TOY = Surface(
     name="toy", settings=ToySettings, token="toy_token", people="neighbours", alone_needs="The toy needs TOY_TOKEN.",
-    shows="Your answer is shown as plain text.", banner=lambda _: "Toy", path=lambda _: None, checks=_checks,
-    open=_open,
+    shows="Your answer is shown as plain text.", banner=lambda _: "Toy", path=lambda _: None, open=_open,
+    checks=lambda own: [Check("toy", [REFUSED], partial(_refusal, own), needs_network=True, at_start=True)],
 )  # fmt: skip
