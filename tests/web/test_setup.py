@@ -126,7 +126,7 @@ def test_on_a_terminal_each_wrong_answer_is_asked_again_and_secrets_are_not_show
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
-        os.execve(BOB, [BOB, "init"], {"PATH": os.environ["PATH"]})
+        os.execve(BOB, [str(BOB), "init"], {"PATH": os.environ["PATH"]})
     said = ""
     for question, answer in (
         ("1. Where", "everywhere"), ("Bob knows", ""), ("1. Where", "slack"), ("2. The key", BOT_TOKEN),
