@@ -30,7 +30,7 @@ from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
 from core.bootstrap import open_chat
 from core.chat import Chat
-from core.doctor import API_OPEN, core_checks, start_warnings, unusable
+from core.doctor import UNUSABLE, core_checks, start_warnings, unusable
 from core.errors import (
     AnswerFailed,
     BadQuestion,
@@ -105,7 +105,6 @@ from core.turns import (
 from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 
 __all__ = [
-    "API_OPEN",
     "ENGLISH",
     "ENV_FILE",
     "LANGUAGES",
@@ -113,6 +112,7 @@ __all__ = [
     "NO_WORDS",
     "OPEN_NAMESPACE",
     "SEED_PASSWORD",
+    "UNUSABLE",
     "Answer",
     "AnswerFailed",
     "ApiKey",

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from core.api_keys import configured_keys
 from core.assistants import Assistants
 from core.bootstrap import language_model_of, load_assistants, load_passwords, unique_models
 from core.errors import StartError
@@ -219,9 +220,13 @@ def _from_here(path: Path) -> str:
 
 def core_checks(settings: Settings, models: Sequence[type[SettingsModel]]) -> Sequence[Check]:
     """What is looked for whatever the surfaces are; `models` are those of all settings."""
+    if not settings.offline:
+        import core.openai_model  # noqa: F401  # here, so that no look has less time for it
 
     async def of_settings(_: Surroundings) -> Iterable[News]:
         try:
+            configured_keys(settings.api_keys.get_secret_value())
+            await _scope_of(settings)
             return list(findings_in_settings(settings, models))
         except StartError as error:
             return [unusable(error)]
@@ -276,8 +281,6 @@ async def _of_database(settings: Settings, surroundings: Surroundings) -> Iterab
             condition = await asyncio.to_thread(condition_of, url, scope=scope, seconds=surroundings.seconds * 0.75)
         except Unusable as trouble:
             news.append(_about_trouble(trouble))
-        except StartError as error:  # of a URL that cannot be used, which settings tell of
-            return [NotChecked("database", str(error))]
     if condition is None:  # then nobody knows whether there are keys
         is_open = settings.api_keys.get_secret_value() == ""
         news += [NotChecked("whether the API is open", "keys may be in the database")] if is_open else []
@@ -420,8 +423,7 @@ async def _model_for(settings: Settings) -> AsyncIterator[tuple[LanguageModel, A
 
 
 def _silent_model(settings: Settings) -> Finding:
-    server = urlsplit(settings.openai_base_url).netloc.rpartition("@")[2] or "api.openai.com"
     return MODEL_UNREACHABLE(
-        f"{server} says nothing for now; its model may still be loading.",
+        f"{settings.model_server} says nothing for now; its model may still be loading.",
         "Look again with more time, `bob doctor --seconds 30`; then see whether OPENAI_BASE_URL is right.",
     )

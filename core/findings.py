@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from core.errors import StartError
 from core.logs import kind_of, redaction
 
 Severity = Literal["info", "warning", "error"]
 SEVERITIES: Sequence[Severity] = ("error", "warning", "info")
 
-SECONDS_OF_A_CHECK = 4.0
+SECONDS_OF_A_CHECK = 3.0  # with the imports before it, less than five in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,8 @@ async def _made(check: Check, surroundings: Surroundings) -> tuple[bool, Sequenc
         if check.silent is None:
             return False, [NotChecked(check.name, f"it took more than {surroundings.seconds:g} seconds")]
         return True, [check.silent]
+    except StartError as error:  # which is told by whoever looks at the settings
+        return False, [NotChecked(check.name, str(error))]
     except Exception as failure:  # a mere look must end nothing else, and foreign messages may hold anything
         return False, [NotChecked(check.name, f"it failed: {kind_of(failure)}")]
     strange = [each for each in news if isinstance(each, Finding) and each.kind not in check.kinds]

@@ -225,6 +225,11 @@ class Settings(SettingsModel):
         return not self.openai_api_key.get_secret_value() and not self.openai_base_url
 
     @property
+    def model_server(self) -> str:
+        """The host, with its port if that is named, where the language model is asked; no user and no password."""
+        return urlsplit(self.openai_base_url).netloc.rpartition("@")[2] or "api.openai.com"
+
+    @property
     def transcribes(self) -> bool:
         """Whether somebody is asked to transcribe recordings."""
         return bool(self.transcription_model) and not self.offline

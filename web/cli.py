@@ -33,7 +33,6 @@ from core import (
     configure_logging,
     describe_database,
     generated_password,
-    is_loopback,
     load_settings,
     open_api_keys,
     open_chat,
@@ -41,7 +40,7 @@ from core import (
     start_warnings,
 )
 from web.app import create_app
-from web.doctor import doctor
+from web.doctor import check_stand_in, doctor
 from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead
 from web.setup import init
@@ -188,11 +187,7 @@ def restore(file: Path) -> None:
 
 
 async def _serve(settings: Settings, loaded: Sequence[LoadedSurface]) -> None:
-    if settings.offline and not is_loopback(settings.host):
-        raise SettingsError(
-            "The offline stand-in is served on this machine only: set OPENAI_API_KEY (or OPENAI_BASE_URL), or leave "
-            "HOST at 127.0.0.1."
-        )
+    check_stand_in(settings)
     surfaces = configured(loaded, settings)
     for each in surfaces:
         await each.check()

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import click
 
 from bots import SURFACES
-from bots.shared.surface import LoadedSurface, load_surfaces
+from bots.shared.surface import LoadedSurface, configured, load_surfaces
 from core import (
+    UNUSABLE,
     Check,
     Finding,
     Kind,
@@ -23,16 +24,19 @@ from core import (
     NotChecked,
     Report,
     Settings,
+    SettingsError,
     StartError,
     Surroundings,
     allowed_hosts,
     core_checks,
     examined,
     is_called,
+    is_loopback,
     load_settings,
     unusable,
 )
 from web.hosts import STRANGE_HOST
+from web.pages import ChatPage
 
 UNREACHABLE = Kind("web.unreachable", "error")
 CERTIFICATE = Kind("web.certificate", "error")
@@ -66,10 +70,14 @@ def web_check(settings: Settings) -> Check:
     silent = UNREACHABLE(
         f"{address_of(settings)} says nothing.", "See whether `bob run` runs, and what stands before it."
     )
-    return Check("web", KINDS, partial(_of_web, settings), silent)
+    return Check("web", (UNUSABLE, *KINDS), partial(_of_web, settings), silent)
 
 
 async def _of_web(settings: Settings, surroundings: Surroundings) -> Iterable[News]:
+    try:
+        ChatPage(settings)
+    except StartError as error:
+        return [unusable(error)]
     news = list(_findings_in_settings(settings)) if settings.public_url else []
     if surroundings.offline:
         return [*news, NotChecked("web", "offline")]
@@ -159,6 +167,15 @@ def _says(text: str, name: str) -> str:
     return str(told.get(name)) if isinstance(told, dict) else ""
 
 
+def check_stand_in(settings: Settings) -> None:
+    """Come back unless the stand-in would be served to others. Raises SettingsError."""
+    if settings.offline and not is_loopback(settings.host):
+        raise SettingsError(
+            "The offline stand-in is served on this machine only: set OPENAI_API_KEY (or OPENAI_BASE_URL), or leave "
+            "HOST at 127.0.0.1."
+        )
+
+
 # ── all of it ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -183,6 +200,11 @@ def report_on_this(surroundings: Surroundings, only: str = "") -> Report:
         findings.append(unusable(error))
         not_checked += [NotChecked(what, "settings cannot be used") for what in ("database", "model", "web")]
     if settings is not None:
+        try:
+            check_stand_in(settings)
+            configured(surfaces, settings)
+        except StartError as error:
+            findings.append(unusable(error))
         checks += [*core_checks(settings, [each.settings for each in SURFACES]), web_check(settings)]
         surroundings = _at(settings, surroundings)
     for loaded in surfaces:

@@ -22,7 +22,7 @@ def wrong_token(value: str) -> str:
         if pattern.fullmatch(value):
             return f"This is {what}, and no bot's token."
     found = _TOKEN.fullmatch(value)
-    if found is None or not _is_id(found[1]):
+    if not (found and _is_id(found[1])):
         return "This is no bot's token: that is three parts with dots between them."
     return ""
 

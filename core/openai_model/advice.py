@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -25,7 +24,7 @@ class Advice(NamedTuple):
 
 def advice_on(trouble: ModelTrouble, settings: Settings, model: str) -> Advice:
     """What is wrong with this server, key or model, and what cures it."""
-    server = urlsplit(settings.openai_base_url).netloc.rpartition("@")[2] or "api.openai.com"
+    server = settings.model_server
     match trouble.kind:
         case TroubleKind.KEY_REFUSED:
             return _about_the_key(server, settings)

@@ -174,7 +174,23 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
     ),
     # the model
     "a wrong key": (model_fails(401, "invalid_api_key"), "model.key-refused", "OPENAI_API_KEY"),
-    "no model at all": (settings(OPENAI_API_KEY="", OPENAI_BASE_URL=""), "model.offline", "Set OPENAI_API_KEY"),
+    "no model at all": (
+        settings(OPENAI_API_KEY="", OPENAI_BASE_URL="", SLACK_BOT_TOKEN="", SLACK_APP_TOKEN="", DISCORD_TOKEN=""),
+        "model.offline", "Set OPENAI_API_KEY",
+    ),
+    "a surface and no model": (
+        settings(OPENAI_API_KEY="", OPENAI_BASE_URL=""), "model.offline settings.unusable", "Set OPENAI_API_KEY",
+    ),
+    "a stand-in for everybody": (
+        settings(
+            OPENAI_API_KEY="", OPENAI_BASE_URL="", SLACK_BOT_TOKEN="", SLACK_APP_TOKEN="", DISCORD_TOKEN="",
+            HOST="0.0.0.0", ALLOWED_HOSTS="x.example", API_KEYS="a:" + "k" * 20,
+        ),
+        "model.offline settings.unusable", "Correct it",
+    ),
+    "a key that can be guessed": (settings(API_KEYS="a:b"), "settings.unusable", "Correct it"),
+    "a logo that is not there": (settings(CHAT_PAGE_LOGO="nowhere.png"), "settings.unusable", "Correct it"),
+    "a proxy that is none": (settings(HTTP_PROXY="ftp://x", NO_PROXY=""), "settings.unusable", "Correct it"),
     "a key and a user with a password": (
         lambda bob: bob.settings.update(OPENAI_BASE_URL=bob.openai.base_url.replace("://", "://bob:hunter2hunter2@")),
         "model.key-not-sent model.key-refused", "Leave one of them out",
