@@ -32,6 +32,7 @@ from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
 from core.bootstrap import open_chat
 from core.chat import Chat
+from core.doctor import UNUSABLE, core_checks, start_warnings, unusable
 from core.errors import (
     AnswerFailed,
     BadQuestion,
@@ -74,13 +75,37 @@ from core.events import (
     TurnStory,
 )
 from core.file_intake import NOT_FETCHED, Fetch, FetchedFile
+from core.findings import (
+    Check,
+    Finding,
+    Kind,
+    News,
+    NotChecked,
+    Report,
+    Surroundings,
+    examine,
+    examined,
+    is_called,
+)
 from core.frames import Frame, Remarks, as_moment
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
 from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
 from core.password import SEED_PASSWORD, generated_password
-from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback, start_warnings
-from core.settings import Seconds, Settings, SettingsError, SettingsModel, Url, Words, load_settings, read_settings
+from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback
+from core.settings import (
+    ENV_FILE,
+    Seconds,
+    Settings,
+    SettingsError,
+    SettingsModel,
+    Url,
+    Words,
+    env_file_encoding,
+    load_settings,
+    problem_with,
+    read_settings,
+)
 from core.store.backup import back_up, restore_from
 from core.store.database import describe_database
 from core.stories import Stories, open_stories
@@ -105,6 +130,7 @@ __all__ = [
     "ANOTHER_THREAD",
     "ASKED_AGAIN",
     "ENGLISH",
+    "ENV_FILE",
     "LANGUAGES",
     "NOT_FETCHED",
     "NO_MENTION",
@@ -115,6 +141,7 @@ __all__ = [
     "SAID_BEFORE",
     "SEED_PASSWORD",
     "SOMEBODY_ELSE",
+    "UNUSABLE",
     "Answer",
     "AnswerFailed",
     "ApiKey",
@@ -126,6 +153,7 @@ __all__ = [
     "BadQuestion",
     "Chat",
     "ChatError",
+    "Check",
     "ComeAgain",
     "Context",
     "Count",
@@ -137,16 +165,20 @@ __all__ = [
     "Fetch",
     "FetchedFile",
     "FilesTooLarge",
+    "Finding",
     "Finished",
     "Frame",
     "GivenFile",
     "Json",
+    "Kind",
     "LeaseLost",
     "Line",
+    "News",
     "NoPrivateHere",
     "NoSuchKey",
     "NotAccepted",
     "NotAllowed",
+    "NotChecked",
     "NotTheLastTurn",
     "OnlyApps",
     "Outcome",
@@ -160,6 +192,7 @@ __all__ = [
     "Refusal",
     "Rejected",
     "Remarks",
+    "Report",
     "Seconds",
     "Sentence",
     "SessionSummary",
@@ -171,6 +204,7 @@ __all__ = [
     "Stories",
     "Story",
     "SurfaceTroubles",
+    "Surroundings",
     "Then",
     "Turn",
     "TurnStory",
@@ -188,10 +222,15 @@ __all__ = [
     "closing",
     "configure_logging",
     "context_at",
+    "core_checks",
     "describe_database",
+    "env_file_encoding",
+    "examine",
+    "examined",
     "exponential_backoff",
     "failure_as_stored",
     "generated_password",
+    "is_called",
     "is_exposed",
     "is_loopback",
     "is_table_rule",
@@ -203,8 +242,10 @@ __all__ = [
     "open_chat",
     "open_stories",
     "problem_of_a_file",
+    "problem_with",
     "read_settings",
     "restore_from",
     "start_warnings",
+    "unusable",
     "with_note",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 
 from dotenv import dotenv_values
 
@@ -44,7 +44,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             chat.handle_notification(message)
 
     async with contextlib.AsyncExitStack() as stack:
-        model = _language_model(settings)
+        model = language_model_of(settings)
         stack.push_async_callback(model.close)
         store = await stack.enter_async_context(
             Store.open(
@@ -93,7 +93,8 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             await chat.stories.write_the_rest()
 
 
-def _language_model(settings: Settings) -> LanguageModel:
+def language_model_of(settings: Settings) -> LanguageModel:
+    """Who answers with these settings. Raises StartError where the environment names no usable way there."""
     if settings.offline:
         return OfflineModel()
     with _hidden("OPENAI_"):
@@ -119,10 +120,7 @@ async def _check_models(threads: Threads, assistants: Assistants, settings: Sett
         return
     from core.openai_model.advice import advice_on
 
-    models: dict[str, Assistant] = {}
-    for each in (assistants.default, *assistants):
-        models.setdefault(each.model, each)
-    for assistant in models.values():
+    for assistant in unique_models(assistants):
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 await threads.check_model(assistant)
@@ -142,6 +140,14 @@ async def _check_models(threads: Threads, assistants: Assistants, settings: Sett
         except Exception:  # of a mere look, which must end nothing else
             logger.exception("the language model could not be checked")
             return
+
+
+def unique_models(assistants: Assistants) -> Collection[Assistant]:
+    """An assistant of each model, the default one's first."""
+    models: dict[str, Assistant] = {}
+    for each in (assistants.default, *assistants):
+        models.setdefault(each.model, each)
+    return models.values()
 
 
 async def _look_up_windows(threads: Threads, assistants: Assistants) -> None:

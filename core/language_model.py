@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum, auto
 from typing import BinaryIO, Literal, Protocol
 
@@ -254,6 +255,9 @@ class LanguageModel(Protocol):
 
     async def windows(self, models: Collection[str]) -> Mapping[str, int]:
         """How many tokens these models take, by name, as far as their server tells. It raises nothing."""
+
+    async def shutdown_dates(self, models: Collection[str], *, offline: bool) -> Mapping[str, date]:
+        """When these models end, by name, as far as is known; `offline`: without asking. It raises nothing."""
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 # What looks like a secret, each with what it cannot do without: to look for that costs next to nothing.
@@ -93,6 +93,11 @@ def _without_its_credentials(run: re.Match[str]) -> str:
             return f"{address[: start + 3]}[secret]{address[end:]}"
         start = address.find("://", start + 3)
     return address
+
+
+def redaction(secrets: Sequence[str]) -> Callable[[str], str]:
+    """What takes these secrets, and what only looks like one, out of a text."""
+    return RedactingFormatter(secrets)._redacted
 
 
 def kind_of(error: BaseException) -> str:

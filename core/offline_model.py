@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
+from datetime import date
 from itertools import pairwise
 
 from core.assistants import Assistant
@@ -40,6 +41,10 @@ class OfflineModel:
 
     async def windows(self, models: Collection[str]) -> Mapping[str, int]:
         """It takes whatever there is."""
+        return {}
+
+    async def shutdown_dates(self, models: Collection[str], *, offline: bool) -> Mapping[str, date]:
+        """It never ends."""
         return {}
 
     async def close(self) -> None:

@@ -172,6 +172,7 @@ class Settings(SettingsModel):
     cors_allow_credentials: bool = False
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    public_url: Url = ""
     trusted_proxies: Words = ()
     allowed_hosts: Words = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -229,6 +230,11 @@ class Settings(SettingsModel):
     def offline(self) -> bool:
         """Whether there is no language model to talk to, so that the stand-in answers."""
         return not self.openai_api_key.get_secret_value() and not self.openai_base_url
+
+    @property
+    def model_server(self) -> str:
+        """The host, with its port if that is named, where the language model is asked; no user and no password."""
+        return urlsplit(self.openai_base_url).netloc.rpartition("@")[2] or "api.openai.com"
 
     @property
     def transcribes(self) -> bool:
@@ -299,6 +305,19 @@ def read_settings(model: type[Read]) -> Read:
         raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from None
     except (OSError, UnicodeError):
         raise SettingsError(".env cannot be read: it has to be a file of UTF-8 text.") from None
+
+
+def problem_with(model: type[SettingsModel], name: str, value: str) -> str:
+    """What is wrong with a value of a setting, in a sentence without it; empty where it can be used."""
+    values: dict[str, Any] = {name: value}
+    try:
+        model(_env_file=None, **values)
+    except ValidationError as error:
+        for each in error.errors(include_input=False, include_url=False, include_context=False):
+            if each["loc"][:1] == (name,):
+                said = each["msg"].removeprefix("Value error, ")
+                return f"It {said}." if said.startswith("must") else f"{said}."
+    return ""
 
 
 def env_file_encoding() -> str:

@@ -1,4 +1,4 @@
-"""The command line: `bob run`, `bob chat`, `bob why`, `bob password`, `bob keys`, `bob backup`, `bob restore`."""
+"""The command line: `bob --help` lists what there is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from core import (
     configure_logging,
     describe_database,
     generated_password,
-    is_loopback,
     load_settings,
     open_api_keys,
     open_chat,
@@ -41,18 +40,25 @@ from core import (
     start_warnings,
 )
 from web.app import create_app
+from web.doctor import check_stand_in, doctor
 from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead
+from web.setup import init
 from web.terminal import converse
 from web.why import Found, look, look_at_person, look_at_session, say, time_in
 
 T = TypeVar("T")
+MODELS = [each.settings for each in SURFACES]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="threaded-assistant")
 def main() -> None:
     """Bob: one assistant on Slack, Discord and your website."""
+
+
+main.add_command(doctor)
+main.add_command(init)
 
 
 @main.command()
@@ -74,7 +80,7 @@ def chat(session: str, files: tuple[BinaryIO, ...]) -> None:
         raise click.BadParameter("it has to be one line of text.", param_hint="--session")
     settings = _settings(log_level="warning")
     with _plain_errors(), contextlib.suppress(KeyboardInterrupt):
-        for line in start_warnings(settings, serving=False):
+        for line in start_warnings(settings, serving=False, models=MODELS):
             click.echo(f"! {line}", err=True)
         try:
             all_read = asyncio.run(converse(settings, session, files))
@@ -212,11 +218,7 @@ def restore(file: Path) -> None:
 
 
 async def _serve(settings: Settings, loaded: Sequence[LoadedSurface]) -> None:
-    if settings.offline and not is_loopback(settings.host):
-        raise SettingsError(
-            "The offline stand-in is served on this machine only: set OPENAI_API_KEY (or OPENAI_BASE_URL), or leave "
-            "HOST at 127.0.0.1."
-        )
+    check_stand_in(settings)
     surfaces = configured(loaded, settings)
     for each in surfaces:
         await each.check()
@@ -307,7 +309,7 @@ def _what_is_served(settings: Settings, chat: Chat, surfaces: Sequence[LoadedSur
     yield f"  model       {_model(settings)}"
     yield f"  assistants  {', '.join(assistants)}"
     yield f"  surfaces    {', '.join(['web', *(each.banner for each in surfaces)])}"
-    for warning in start_warnings(settings, serving=True):
+    for warning in start_warnings(settings, serving=True, models=MODELS):
         yield f"! {warning}"
 
 

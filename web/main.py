@@ -15,7 +15,7 @@ def _app() -> FastAPI:
     settings = load_settings()
     surfaces = load_surfaces(SURFACES)
     configure_logging(settings.log_level, all_secrets(settings, surfaces))
-    for warning in start_warnings(settings, serving=True):
+    for warning in start_warnings(settings, serving=True, models=[each.settings for each in SURFACES]):
         logging.getLogger(__name__).warning(warning)
     return create_app(settings, surfaces=configured(surfaces, settings))
 

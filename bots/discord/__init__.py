@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from bots.discord.links import message_at
 from bots.discord.settings import DiscordSettings, what_is_read
-from bots.shared.surface import Surface
-from core import Chat
+from bots.discord.token import wrong_token
+from bots.shared.surface import Question, Surface
+from core import Chat, Check
 
 
 def _banner(settings: DiscordSettings) -> str:
     return f"Discord ({what_is_read(may_read_all=settings.discord_message_content)})"
 
 
-async def _check(settings: DiscordSettings) -> None:
-    from bots.discord.bot import check_discord
+def _checks(settings: DiscordSettings) -> Sequence[Check]:
+    from bots.discord.doctor import discord_checks
 
-    await check_discord(settings)
+    return discord_checks(settings)
 
 
 @contextlib.asynccontextmanager
@@ -44,7 +45,7 @@ DISCORD = Surface(
     ),
     banner=_banner,
     path=lambda _: None,
-    check=_check,
+    checks=_checks,
     open=_open,
     message_at=message_at,
     if_unheard=(
@@ -55,4 +56,5 @@ DISCORD = Surface(
         "Bob ran then, or began within DISCORD_CATCH_UP_SECONDS: the log has a line for each question that is "
         "accepted.",
     ),
+    questions=(Question("discord_token", "The bot's token, from Bot, Reset Token on the app's page", wrong_token),),
 )

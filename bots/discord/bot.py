@@ -58,10 +58,12 @@ SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 SECONDS_OF_A_GOOD_CONNECTION = 120.0  # Discord takes a thousand sessions a day, and then changes the token
 
 BAD_TOKEN = "Discord refuses DISCORD_TOKEN."
-NO_CONTENT_INTENT = (
-    "DISCORD_MESSAGE_CONTENT is true, but Discord does not let this bot read messages: switch on Message Content "
-    "Intent in the developer portal (Bot, Privileged Gateway Intents), or set DISCORD_MESSAGE_CONTENT=false."
+CONTENT_INTENT_OFF = "DISCORD_MESSAGE_CONTENT is true, but Discord does not let this bot read messages."
+SWITCH_IT_ON = (
+    "Switch on Message Content Intent in the developer portal (Bot, Privileged Gateway Intents), or set "
+    "DISCORD_MESSAGE_CONTENT=false."
 )
+NO_CONTENT_INTENT = f"{CONTENT_INTENT_OFF} {SWITCH_IT_ON}"
 SCOPES = ("bot", "applications.commands")
 PERMISSIONS = 309_237_763_136  # view, send (in threads too), open threads, read history, attach, embed, react
 AUTHENTICATION_FAILED, DISALLOWED_INTENTS = 4004, 4014
@@ -453,21 +455,3 @@ def _are_the_same(ours: list[Any], there: list[Any]) -> bool:
         return False
     pairs = [(each, by_name[each["type"], each["name"]]) for each in ours]
     return all(is_part_of(each, its) and localizations_in(each) == localizations_in(its) for each, its in pairs)
-
-
-async def check_discord(settings: DiscordSettings) -> None:
-    """Come back if Discord can be served, as far as can be known now. Raises SettingsError."""
-    _go_to(settings.discord_api_url)
-    client = discord.Client(intents=discord.Intents.none())
-    try:
-        async with client:
-            async with asyncio.timeout(SECONDS_TO_WAIT_FOR_DISCORD):
-                await client.login(settings.discord_token.get_secret_value())
-            flags = client.application_flags
-            may_read_all = flags.gateway_message_content or flags.gateway_message_content_limited
-            if settings.discord_message_content and not may_read_all:
-                raise SettingsError(NO_CONTENT_INTENT)
-    except discord.LoginFailure:
-        raise SettingsError(BAD_TOKEN) from None
-    except (discord.DiscordException, OSError, TimeoutError, aiohttp.ClientError) as failure:
-        logger.warning("Discord does not answer yet as it should: %s", kind_of(failure))

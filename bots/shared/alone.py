@@ -32,8 +32,9 @@ def run_alone(surface: Surface[Any], surfaces: Iterable[Surface[Any]]) -> None:
     try:
         settings = load_settings()
         loaded = load_surfaces(surfaces)
+        models = [each.surface.settings for each in loaded]
         configure_logging(settings.log_level, all_secrets(settings, loaded))
-        for warning in start_warnings(settings, serving=False):
+        for warning in start_warnings(settings, serving=False, models=models):
             logger.warning(warning)
         asyncio.run(_serve(_usable_alone(surface, loaded, settings), settings))
     except StartError as error:

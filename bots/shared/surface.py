@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -9,7 +10,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import SecretStr
 
-from core import Chat, Settings, SettingsError, SettingsModel, read_settings
+from core import Chat, Check, Settings, SettingsError, SettingsModel, Surroundings, examine, read_settings
+
+logger = logging.getLogger(__name__)
+
+SECONDS_OF_A_CHECK_AT_A_START = 30.0
 
 Model = TypeVar("Model", bound=SettingsModel)
 OfModel = TypeVar("OfModel", bound=SettingsModel, contravariant=True)
@@ -48,8 +53,21 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A setting that whoever sets up a surface is asked for."""
+
+    setting: str
+    asks: str
+    """What it is and where to find it."""
+    wrong: Callable[[str], str]
+    """What is wrong with a value, in a sentence without it, as far as the value itself tells; else empty."""
+    is_asked: Callable[[str], bool] = lambda _: True
+    """Whether it is asked, given the public address of Bob or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Surface(Generic[Model]):
-    """A platform where people meet Bob. To import its library is left to `check` and `open`."""
+    """A platform where people meet Bob. To import its library is left to what `checks` does, and to `open`."""
 
     name: str
     settings: type[Model]
@@ -66,13 +84,18 @@ class Surface(Generic[Model]):
     """What is said of it at the start."""
     path: Callable[[Model], str | None]
     """Where requests are delivered to it, or None: it connects by itself. Raises SettingsError where neither works."""
-    check: Callable[[Model], Awaitable[None]]
-    """Comes back if it can be served, as far as can be known now. Raises SettingsError."""
+    checks: Callable[[Model], Sequence[Check]]
+    """What is looked for that keeps it from hearing people or from answering them. Settings alone are looked at also
+    where it is switched off; whatever needs the network is not."""
     open: Open[Model]
     message_at: Callable[[str], Link | None] = lambda _: None
     """The message that a link or an id of the platform's points to, if it is one."""
     if_unheard: Sequence[str] = ()
     """What its operator looks at where a message never reached us, in sentences."""
+    questions: Sequence[Question] = ()
+    """What `bob init` asks whoever sets it up, in this order."""
+    files: Callable[[str], Mapping[str, str]] = lambda _: {}
+    """What `bob init` writes for it, by names, given the public address of Bob or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +121,24 @@ class LoadedSurface:
         """What is said of it at the start."""
         return self.surface.banner(self.settings)
 
+    @property
+    def checks(self) -> Sequence[Check]:
+        """What is looked for, as far as there is anything to look for."""
+        checks = self.surface.checks(self.settings)
+        return checks if self.is_configured else [each for each in checks if not each.needs_network]
+
     async def check(self) -> None:
-        """Come back if it can be served, as far as can be known now. Raises SettingsError."""
-        await self.surface.check(self.settings)
+        """Come back if it can be served, as far as can be known now, and log what else was found.
+
+        Raises SettingsError.
+        """
+        at_start = [each for each in self.checks if each.at_start]
+        report = await examine(at_start, Surroundings(seconds=SECONDS_OF_A_CHECK_AT_A_START))
+        for finding in report.findings:
+            if finding.kind.stops:
+                raise SettingsError(str(finding))
+            if finding.kind.severity != "info":
+                logger.warning(finding)
 
     def open(
         self, chat: Chat, *, drain_seconds: float, alone: bool = False

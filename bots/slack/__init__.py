@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-from bots.shared.surface import HttpHandler, Surface
+from bots.shared.surface import HttpHandler, Question, Surface
 from bots.slack.links import message_at
-from bots.slack.settings import SlackSettings
-from core import Chat
-
-PATH = "/slack/events"
+from bots.slack.manifest import is_delivered_to, manifest_for
+from bots.slack.settings import PATH, SlackSettings
+from bots.slack.tokens import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, wrong_for
+from core import Chat, Check
 
 
 def _banner(settings: SlackSettings) -> str:
@@ -22,10 +22,10 @@ def _path(settings: SlackSettings) -> str | None:
     return PATH if settings.transport == "http" else None
 
 
-async def _check(settings: SlackSettings) -> None:
-    from bots.slack.bot import check_slack
+def _checks(settings: SlackSettings) -> Sequence[Check]:
+    from bots.slack.doctor import slack_checks
 
-    await check_slack(settings)
+    return slack_checks(settings)
 
 
 @contextlib.asynccontextmanager
@@ -58,7 +58,7 @@ SLACK = Surface(
     ),
     banner=_banner,
     path=_path,
-    check=_check,
+    checks=_checks,
     open=_open,
     message_at=message_at,
     if_unheard=(
@@ -68,4 +68,24 @@ SLACK = Surface(
         "What another app says is heard only if the app is listed in SLACK_APPS.",
         "Bob ran then, and Slack reached him: the log has a line for each question that is accepted.",
     ),
+    questions=(
+        Question(
+            "slack_bot_token",
+            "The bot token, from OAuth & Permissions once the app is installed (xoxb-…)",
+            partial(wrong_for, BOT_TOKEN),
+        ),
+        Question(
+            "slack_app_token",
+            "An app-level token with connections:write, from Basic Information, App-Level Tokens (xapp-…)",
+            partial(wrong_for, APP_TOKEN),
+            is_asked=lambda public_url: not is_delivered_to(public_url),
+        ),
+        Question(
+            "slack_signing_secret",
+            "The signing secret, from Basic Information, App Credentials",
+            partial(wrong_for, SIGNING_SECRET),
+            is_asked=is_delivered_to,
+        ),
+    ),
+    files=manifest_for,
 )

@@ -18,11 +18,9 @@ import aiohttp
 from slack_bolt import BoltResponse
 from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
 from slack_bolt.request.internals import parse_body
-from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bots.shared.background import background, do_in_background
 from bots.shared.deliveries import acknowledged
@@ -32,7 +30,7 @@ from bots.shared.intake import Intake
 from bots.shared.responder import Responder
 from bots.shared.surface import HttpReply
 from bots.shared.words import names_of_files
-from bots.slack.api import BAD_TOKEN, SlackApi
+from bots.slack.api import SlackApi
 from bots.slack.commands import SlackCommands
 from bots.slack.destination import Destination
 from bots.slack.files import SlackFiles, slacks_hosts
@@ -53,7 +51,7 @@ from bots.slack.words import (
     session_id,
     withheld_in,
 )
-from core import Chat, ComeAgain, Event, Fate, Json, SettingsError, Turn, kind_of
+from core import Chat, ComeAgain, Event, Fate, Json, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -254,24 +252,3 @@ async def answer_delivery(bot: SlackBot, headers: Mapping[str, str], body: bytes
         return 401, {"content-type": "text/plain; charset=utf-8"}, "This is not signed by Slack, or too old."
     answer = await bot.take_in(headers, body)
     return answer.status, answer.first_headers_without_set_cookie(), answer.body
-
-
-async def check_slack(settings: SlackSettings) -> None:
-    """Come back if Slack can be served, as far as can be known now. Raises SettingsError."""
-    transport = settings.transport
-    client = AsyncWebClient(token=settings.slack_bot_token.get_secret_value(), base_url=settings.slack_api_url)
-    await _try_token("SLACK_BOT_TOKEN", client.auth_test())
-    if transport == "socket":
-        app_token = settings.slack_app_token.get_secret_value()
-        await _try_token("SLACK_APP_TOKEN", client.apps_connections_open(app_token=app_token))
-
-
-async def _try_token(name: str, call: Awaitable[object]) -> None:
-    try:
-        await call
-    except SlackApiError as refusal:
-        if isinstance(refusal.response, AsyncSlackResponse) and refusal.response.get("error") in BAD_TOKEN:
-            raise SettingsError(f"Slack refuses {name}.") from None
-        logger.warning("Slack does not answer yet as it should: %s", kind_of(refusal))
-    except (OSError, aiohttp.ClientError) as failure:
-        logger.warning("Slack cannot be reached yet: %s", kind_of(failure))

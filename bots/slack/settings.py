@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 
 from core import Seconds, SettingsError, SettingsModel, Url, Words
 
+PATH = "/slack/events"  # where Slack delivers over HTTP
 ALL_TEAMS = "*"
 MOST_CONTEXT_MESSAGES = 100
 _TEAM = re.compile(r"[TE][A-Z0-9]+", re.ASCII)

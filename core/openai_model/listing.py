@@ -9,11 +9,15 @@ OpenAI's tells nothing; others have a field of their own, as reported (read in 2
 - OpenRouter: `top_provider` with the `context_length` of whoever is asked first, which may be less
 
 Where several are told the least counts: more than is loaded helps nobody.
+
+OpenAI's tells when a model ends (`shutdown_date`, in its SDK's `types/model.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from core.openai_model.errors import WINDOWS
@@ -23,6 +27,28 @@ _FIELDS = (
     "max_model_len", "n_ctx", "n_ctx_train",
 )  # fmt: skip
 _PARTS = ("meta", "metadata", "top_provider", "limits")
+
+# From OpenAI's page of deprecations, as read in November 2026: for where its list cannot be had.
+_SHUTDOWN_DATES = {
+    **dict.fromkeys(("gpt-4-turbo", "gpt-4.1-nano", "o4-mini"), date(2026, 10, 23)),
+    **dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5-nano", "o3"), date(2026, 12, 11)),
+    **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini"), date(2027, 1, 14)),
+}
+
+
+def known_shutdown_dates(models: Collection[str]) -> dict[str, date]:
+    """When these models of OpenAI's end, by name, as far as that is known here."""
+    return {model: _SHUTDOWN_DATES[model] for model in models if model in _SHUTDOWN_DATES}
+
+
+def shutdown_dates_in(listing: Any, models: Collection[str]) -> dict[str, date]:
+    """When these models end, by name, as far as a list tells."""
+    dates = {}
+    for model in models:
+        told = next((each.get("shutdown_date") for each in _entries(listing) if _is_named(each, model)), None)
+        with contextlib.suppress(TypeError, ValueError):  # null, and what is no date
+            dates[model] = date.fromisoformat(told)  # type: ignore[arg-type]
+    return dates
 
 
 def windows_in(listing: Any, models: Collection[str]) -> dict[str, int]:

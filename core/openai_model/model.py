@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -45,7 +46,7 @@ from core.openai_model.dialects import (
 )
 from core.openai_model.errors import LEADS_ELSEWHERE, connection_trouble_of, silence_of, trouble_of
 from core.openai_model.events import MOST_BYTES_OF_AN_EVENT, Events
-from core.openai_model.listing import windows_in
+from core.openai_model.listing import known_shutdown_dates, shutdown_dates_in, windows_in
 from core.openai_model.network import Address, certificates, open_session, proxy_before
 from core.openai_model.reading import News, Reading
 from core.openai_model.transcriptions import as_form, transcript_in
@@ -209,24 +210,31 @@ class OpenAIModel:
 
     async def windows(self, models: Collection[str]) -> Mapping[str, int]:
         """Ask for the server's list of models, which says nothing of windows at OpenAI. See LanguageModel."""
-        if self._is_like_openai:
-            return {}
+        return {} if self._is_like_openai else windows_in(await self._listing(), models)
+
+    async def shutdown_dates(self, models: Collection[str], *, offline: bool) -> Mapping[str, date]:
+        """By the server's list of models; of OpenAI's some are known anyway. See LanguageModel."""
+        known = known_shutdown_dates(models) if self._is_like_openai else {}
+        return known if offline else {**known, **shutdown_dates_in(await self._listing(), models)}
+
+    async def _listing(self) -> Any:
+        """The server's list of models, as it sends it; None where it has none."""
         timeout = aiohttp.ClientTimeout(total=LISTING_SECONDS, sock_connect=CONNECT_SECONDS)
         try:
             async with self._http().get(
                 self._address.url("/models"), timeout=timeout, allow_redirects=False
             ) as response:
                 if response.status != 200:
-                    return {}
+                    return None
                 listing = bytearray()
                 async for chunk in response.content.iter_any():
                     listing += chunk
                     if len(listing) > _MOST_BYTES_OF_A_LISTING:
-                        return {}
-            return windows_in(json.loads(listing), models)
+                        return None
+            return json.loads(listing)
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             logger.debug("the list of models cannot be read: %s", kind_of(error))
-            return {}
+            return None
 
     async def close(self) -> None:
         """Close all connections."""

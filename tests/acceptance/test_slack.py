@@ -582,7 +582,7 @@ async def test_bob_starts_while_slack_cannot_be_reached_and_answers_once_it_can(
     async with Nursery(tmp_path) as nursery:
         running = InSlack(nursery, slack, transport, environment())
         process = await running.begin()
-        await process.says("Slack cannot be reached yet")
+        await process.says("Slack says nothing at")
         slack.start()
         await process.served()
         ts = slack.says("U1", "D1", "Q1-a")

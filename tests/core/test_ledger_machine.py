@@ -191,7 +191,7 @@ def _asked(*_: object, **__: object) -> Any:
 class Provider:
     """A language model that is asked nothing; only where it lives matters."""
 
-    open = tell = erase = answer = check = transcribe = windows = close = staticmethod(_asked)
+    open = tell = erase = answer = check = transcribe = windows = shutdown_dates = close = staticmethod(_asked)
 
     def __init__(self, scope: str) -> None:
         self.scope = scope

@@ -432,7 +432,7 @@ async def test_a_server_that_leads_to_another_one_which_gets_no_key_is_told_as_t
     assert (caught.value.kind, caught.value.cause) == (
         TroubleKind.PATH_UNKNOWN, f"HTTP {status} leads to another address",
     )  # fmt: skip
-    advice = advice_on(caught.value, make_settings(None, "sqlite://", openai_base_url=base_url), "a-model")
+    advice = str(advice_on(caught.value, make_settings(None, "sqlite://", openai_base_url=base_url), "a-model"))
     assert "Put that one, which may begin with https://, into OPENAI_BASE_URL" in advice
 
 

@@ -30,11 +30,11 @@ from core import (
     load_settings,
     open_chat,
     read_settings,
+    start_warnings,
 )  # fmt: skip
 from core.assistants import Assistant, Assistants
 from core.bootstrap import load_passwords
 from core.password import SEED_PASSWORD
-from core.process import start_warnings
 from core.store import database
 
 EXAMPLE = Path(core.__file__).parents[1] / ".env.example"

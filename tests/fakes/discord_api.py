@@ -67,6 +67,8 @@ class FakeDiscord(People):
     """What the bot must know. Another one makes the bot's old one worthless."""
     message_content_allowed = Setting[bool]("_state.message_content_allowed")
     """Whether the privileged intent is switched on in the portal."""
+    interactions_endpoint = Setting[str | None]("_state.interactions_endpoint")
+    """The address in the portal that commands and clicks are sent to, in place of the gateway."""
     heartbeat_seconds = Setting[float]("_server.gateway.manner.heartbeat_seconds")
     answers_heartbeats = Setting[bool]("_server.gateway.manner.answers_heartbeats")
     resume_seconds = Setting[float]("_server.gateway.manner.resume_seconds")
@@ -189,6 +191,12 @@ class FakeDiscord(People):
     def allows(self, channel: Ref, *permissions: str, to: Ref = BOT_USER) -> None:
         """Somebody may do something in a channel from now on."""
         self._overwrite(channel, to, allow=bits(*permissions))
+
+    def takes_everywhere(self, guild: Ref, *permissions: str) -> None:
+        """Somebody takes permissions from all roles of a server."""
+        with self._changes.changing():
+            for role in self._state.world.guild(guild).roles.values():
+                role.permissions &= ~bits(*permissions)
 
     def _overwrite(self, channel: Ref, to: Ref, *, allow: int = 0, deny: int = 0) -> None:
         with self._changes.changing():

@@ -81,7 +81,7 @@ def application(state: State, request: Request) -> Json:
         "max_participants": None,
         "tags": [],
         "redirect_uris": [],
-        "interactions_endpoint_url": None,
+        "interactions_endpoint_url": state.interactions_endpoint,
         "role_connections_verification_url": None,
         "owner": state.world.user("root").as_json(),
         "approximate_guild_count": sum(guild.has_bot for guild in state.world.guilds.values()),
@@ -143,9 +143,10 @@ def guild(state: State, request: Request) -> Json:
 
 
 def guild_channels(state: State, request: Request) -> list[Json]:
-    """The channels of a server."""
-    channels = state.world.in_guild(guild_of(state, request))
-    return [channel.as_json() for channel in channels if channel.thread is None]
+    """The channels of a server; but none that the bot may not see, where Discord hides those."""
+    world = state.world
+    channels = [channel for channel in world.in_guild(guild_of(state, request)) if channel.thread is None]
+    return [each.as_json() for each in channels if not state.hides or world.permissions(world.bot, each)]
 
 
 def guild_roles(state: State, request: Request) -> list[Json]:

@@ -66,6 +66,7 @@ class State:
         self.commands_created: dict[int | None, int] = {}
         self.files: dict[int, File] = {}
         self.message_content_allowed = False
+        self.interactions_endpoint: str | None = None
         self.nonce_seconds = 300.0
         self.hides = ""
         self.url = ""

@@ -107,6 +107,8 @@ class FakeOpenAI:
         """Every recording that was transcribed."""
         self.answers_checks = True
         """Whether what Bob asks at his start is answered and recorded nowhere: tests script what people ask."""
+        self.listed_models: list[Json] = []
+        """What the list of models tells."""
         self.lock_linger = 0.0
         """For how many seconds a conversation stays locked after its response has come to an end."""
         self.violations: list[str] = []
@@ -306,7 +308,8 @@ class FakeOpenAI:
             wire.reply(200, {"content-type": "text/event-stream"}, CHECKED)
             return
         if (request.method, request.target.endswith("/models")) == ("GET", True):  # which says nothing of windows
-            wire.reply(200, {"content-type": "application/json"}, b'{"object":"list","data":[]}')
+            listing = {"object": "list", "data": self.listed_models}
+            wire.reply(200, {"content-type": "application/json"}, json.dumps(listing).encode())
             return
         record = self._record(request)
         try:

@@ -25,13 +25,14 @@ from bots.shared.prepare import Preparing
 from bots.shared.reply import Messages, MessagesReply, State
 from bots.shared.responder import Responder
 from bots.shared.surface import HttpHandler, Surface
-from core import Chat, Json, Sentence, SettingsError, SettingsModel, Turn
+from core import Chat, Check, Finding, Json, Kind, Sentence, SettingsModel, Surroundings, Turn
 from tests.surfaces.board import LIMIT, Closed, Connection, Event, Limited, Message, Unreachable
 
 RULES = Rules(
     repeatable={"post", "edit", "delete"}, seconds_of_a_call=5.0, place_is_gone={"closed"},
     other_rate=(6_000, 20),  # calls of each kind a minute, and at once
 )  # fmt: skip
+REFUSED = Kind("toy.token-refused", "error", stops=True)
 WORDING = Wording(
     "the board", help=Sentence("Say `@bob` and a question, or `@bob stop` or `@bob reset`."), to_lock="`@bob lock`",
     session=Sentence("this channel"), to_choose="`@bob assistant NAME`", admins=Sentence("nobody else"),
@@ -168,9 +169,9 @@ class ToyBot:
             await self._controls.rate(shown, by.person, good=event.good)
 
 
-async def _check(settings: ToySettings) -> None:
-    if not Connection.is_known(settings.toy_token.get_secret_value()):
-        raise SettingsError("No board takes this TOY_TOKEN.")
+async def _refusal(settings: ToySettings, _: Surroundings) -> Sequence[Finding]:
+    is_known = Connection.is_known(settings.toy_token.get_secret_value())
+    return [] if is_known else [REFUSED("No board takes TOY_TOKEN.", "Set it to the token that the board shows.")]
 
 
 @contextlib.asynccontextmanager
@@ -188,5 +189,6 @@ async def _open(
 
 TOY = Surface(
     name="toy", settings=ToySettings, token="toy_token", people="neighbours", alone_needs="The toy needs TOY_TOKEN.",
-    shows="Your answer is shown as plain text.", banner=lambda _: "Toy", path=lambda _: None, check=_check, open=_open,
+    shows="Your answer is shown as plain text.", banner=lambda _: "Toy", path=lambda _: None, open=_open,
+    checks=lambda own: [Check("toy", [REFUSED], partial(_refusal, own), needs_network=True, at_start=True)],
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.process import start_warnings
+from core import start_warnings
 from tests.conftest import make_settings
 from tests.web.conftest import Site, served
 from web.headers import SAFE_HEADERS

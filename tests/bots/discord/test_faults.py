@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from bots.discord import DISCORD
 from bots.discord import reply as discord_reply
 from bots.discord.api import DiscordApi
-from bots.discord.bot import BAD_TOKEN, NO_CONTENT_INTENT, Client, check_discord, connected_discord
+from bots.discord.bot import BAD_TOKEN, NO_CONTENT_INTENT, Client, connected_discord
 from bots.discord.reply import CANNOT_SAY_IT_THERE
 from bots.discord.settings import DiscordSettings
 from bots.shared import caller
+from bots.shared.surface import LoadedSurface
 from core import Chat, Json, LeaseLost, SettingsError, Turn, open_chat
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Bob, Start, answer, answered, buttons, is_whole
@@ -706,19 +708,23 @@ def settings_for(discord: FakeDiscord, **more: Any) -> DiscordSettings:
     return DiscordSettings(**{**ours, **more}, _env_file=None)
 
 
+async def checked(settings: DiscordSettings) -> None:
+    await LoadedSurface(DISCORD, settings).check()
+
+
 async def test_a_token_that_discord_refuses_is_told_of_in_one_sentence(discord: FakeDiscord) -> None:
     with pytest.raises(SettingsError) as raised:
-        await check_discord(settings_for(discord, discord_token="not-the-token"))
-    assert str(raised.value) == BAD_TOKEN
+        await checked(settings_for(discord, discord_token="not-the-token"))
+    assert str(raised.value).startswith(BAD_TOKEN)
     assert "not-the-token" not in str(raised.value)
 
 
 async def test_the_missing_toggle_is_told_of_in_one_sentence(discord: FakeDiscord) -> None:
     with pytest.raises(SettingsError) as raised:
-        await check_discord(settings_for(discord, discord_message_content=True))
+        await checked(settings_for(discord, discord_message_content=True))
     assert str(raised.value) == NO_CONTENT_INTENT
     discord.message_content_allowed = True
-    await check_discord(settings_for(discord, discord_message_content=True))
+    await checked(settings_for(discord, discord_message_content=True))
 
 
 @pytest.mark.parametrize("broken", ["down", "503", "a page"])
@@ -731,7 +737,7 @@ async def test_a_discord_that_does_not_answer_yet_keeps_nobody_from_beginning(
         discord.fail("GET", "/**", 503, times=None)
     else:
         discord.fail("GET", "/**", 403, cloudflare=True, times=None)
-    await check_discord(settings_for(discord))
+    await checked(settings_for(discord))
     discord.start(discord.port) if broken == "down" else None
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,18 @@ from pydantic import SecretStr
 import web.cli
 from bots import SURFACES
 from bots.shared.surface import HttpHandler, LoadedSurface, Surface
-from core import Chat, Question, Settings, SettingsError, SettingsModel, open_chat
+from core import (
+    Chat,
+    Check,
+    Finding,
+    Kind,
+    Question,
+    Settings,
+    SettingsError,
+    SettingsModel,
+    Surroundings,
+    open_chat,
+)
 from tests.acceptance.processes import free_port
 from tests.conftest import make_settings
 from tests.core.test_settings import all_settings, listed
@@ -28,6 +39,9 @@ from web.app import create_app
 
 TOKEN = "toy-token-of-this-test"
 PATH = "/toy/deliveries"
+
+
+KINDS = (Kind("toy.refused", "error", stops=True), Kind("toy.rusty", "error"), Kind("toy.small", "info"))
 
 
 class ToySettings(SettingsModel):
@@ -40,6 +54,7 @@ class Toy:
 
     def __init__(self) -> None:
         self.checked: list[str] = []
+        self.findings: list[Finding] = []
         self.opened = asyncio.Event()
         self.closed = asyncio.Event()
         self.delivered: list[bytes] = []
@@ -50,11 +65,15 @@ class Toy:
             name="toy", settings=ToySettings, token="toy_token", people="neighbours", alone_needs="It needs TOY_TOKEN.",
             shows="Your answer is shown as plain text.",
             banner=lambda _: "Toy (at last)", path=lambda settings: PATH if settings.toy_over_http else None,
-            check=self._check, open=self._open,
+            checks=self._checks, open=self._open,
         )  # fmt: skip
 
-    async def _check(self, settings: ToySettings) -> None:
-        self.checked.append(settings.toy_token.get_secret_value())
+    def _checks(self, settings: ToySettings) -> Sequence[Check]:
+        async def detect(_: Surroundings) -> Sequence[Finding]:
+            self.checked.append(settings.toy_token.get_secret_value())
+            return self.findings
+
+        return [Check("toy", KINDS, detect, needs_network=True, at_start=True)]
 
     @contextlib.asynccontextmanager
     async def _open(
@@ -124,6 +143,20 @@ async def test_a_surface_on_the_list_is_checked_opened_and_named_by_bob_run_and_
     assert "surfaces    web, Toy (at last)\n" in said
     assert "this is [secret]\n" in said
     assert TOKEN not in said
+
+
+async def test_what_stops_a_surface_keeps_it_from_beginning_and_what_else_is_found_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    toy = Toy()
+    loaded = LoadedSurface(toy.surface, ToySettings(toy_token=SecretStr(TOKEN), _env_file=None))
+    refused, rusty, small = KINDS
+    toy.findings = [rusty("It is rusty.", "Oil it."), small("It is small.", "Let it grow.")]
+    await loaded.check()
+    assert [record.getMessage() for record in caplog.records] == ["It is rusty. Oil it."]
+    toy.findings.append(refused("It is refused.", "Ask again."))
+    with pytest.raises(SettingsError, match=r"^It is refused\. Ask again\.$"):
+        await loaded.check()
 
 
 @pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: surface.name)

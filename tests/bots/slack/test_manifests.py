@@ -108,6 +108,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "assistant.threads.setStatus": ("chat:write",),
     "assistant.threads.setSuggestedPrompts": ("assistant:write",),
     "auth.test": (),
+    "bots.info": ("users:read",),
     "chat.appendStream": ("chat:write",),
     "chat.delete": ("chat:write",),
     "chat.postEphemeral": ("chat:write",),
@@ -139,7 +140,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
 
 def methods_called() -> set[str]:
     """The methods of Slack's Web API that the bot calls, by their names or by the SDK's."""
-    by_name = re.findall(r'"([a-z]+(?:\.[a-z]+)*\.[a-zA-Z]+)"', SOURCES)
+    by_name = re.findall(r'"(?!slack\.)([a-z]+(?:\.[a-z]+)*\.(?!json)[a-zA-Z]+)"', SOURCES)  # no check, no file
     by_method = re.findall(r"client\.([a-z]+(?:_[a-zA-Z]+)+)\(", SOURCES)
     return {*by_name, *(name.replace("_", ".") for name in by_method)}
 
