@@ -25,6 +25,25 @@ The words that stand everywhere:
 from core.answer import Answer
 from core.answering import Prepare, Then
 from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey, open_api_keys
+from core.archive import Archive, open_archive
+from core.archive.formats import FORMATS as EXPORT_FORMATS
+from core.archive.formats import (
+    Format,
+    list_in,
+    object_in,
+    read_in_place,
+    session_lines,
+    text_in,
+    time_in,
+)
+from core.archive.formats import How as HowToImport
+from core.archive.importing import Report as ImportReport
+from core.archive.lines import as_line
+from core.archive.markdown import as_markdown
+from core.archive.sources import CannotImport, Source
+from core.archive.talks import Message as ImportedMessage
+from core.archive.values import Broken as BrokenFile
+from core.archived import ArchiveLine, Ending, Filters, ListedSession
 from core.assistants import Assistant, Assistants, AssistantsFileError
 from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
@@ -81,6 +100,7 @@ from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 
 __all__ = [
     "ENGLISH",
+    "EXPORT_FORMATS",
     "LANGUAGES",
     "NOT_FETCHED",
     "NO_WORDS",
@@ -90,27 +110,38 @@ __all__ = [
     "AnswerFailed",
     "ApiKey",
     "ApiKeys",
+    "Archive",
+    "ArchiveLine",
     "Assistant",
     "Assistants",
     "AssistantsFileError",
     "Attachment",
     "BadQuestion",
+    "BrokenFile",
+    "CannotImport",
     "Chat",
     "ChatError",
     "ComeAgain",
     "Context",
     "Draining",
+    "Ending",
     "EventReused",
     "Exchange",
     "Fetch",
     "FetchedFile",
     "FilesTooLarge",
+    "Filters",
     "Finished",
+    "Format",
     "Frame",
     "GivenFile",
+    "HowToImport",
+    "ImportReport",
+    "ImportedMessage",
     "Json",
     "LeaseLost",
     "Line",
+    "ListedSession",
     "NoPrivateHere",
     "NoSuchKey",
     "NotAccepted",
@@ -131,6 +162,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsModel",
+    "Source",
     "StartError",
     "StoreUnavailable",
     "SurfaceTroubles",
@@ -144,6 +176,8 @@ __all__ = [
     "allowed_hosts",
     "answer_in_language",
     "as_it_was_stored",
+    "as_line",
+    "as_markdown",
     "as_moment",
     "back_up",
     "calm_garbage_collector",
@@ -159,13 +193,20 @@ __all__ = [
     "is_table_rule",
     "kind_of",
     "language_of",
+    "list_in",
     "load_settings",
     "name_in_language",
+    "object_in",
     "open_api_keys",
+    "open_archive",
     "open_chat",
     "problem_of_a_file",
+    "read_in_place",
     "read_settings",
     "restore_from",
+    "session_lines",
     "start_warnings",
+    "text_in",
+    "time_in",
     "with_note",
 ]  # fmt: skip

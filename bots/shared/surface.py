@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import SecretStr
 
-from core import Chat, Settings, SettingsError, SettingsModel, read_settings
+from core import Chat, Format, Settings, SettingsError, SettingsModel, read_settings
 
 Model = TypeVar("Model", bound=SettingsModel)
 OfModel = TypeVar("OfModel", bound=SettingsModel, contravariant=True)
@@ -54,6 +54,8 @@ class Surface(Generic[Model]):
     check: Callable[[Model], Awaitable[None]]
     """Comes back if it can be served, as far as can be known now. Raises SettingsError."""
     open: Open[Model]
+    export_formats: Callable[[], Sequence[Format]] = tuple
+    """Exports of what was said there, of which its conversations with a bot can be imported."""
 
 
 @dataclass(frozen=True, slots=True)

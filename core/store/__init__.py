@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import sqlalchemy as sa
 
 from core.errors import StartError, StoreUnavailable
+from core.store.archive import StoredArchive
 from core.store.attachments import BYTES_OF_A_PIECE, Attachments
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
@@ -71,6 +72,7 @@ class Store:
         self.lookups = Lookups(database)
         self.sessions = Sessions(database, self.threads, self.attachments)
         self.ratings = Ratings(database)
+        self.archive = StoredArchive(database)
         self.keys = Keys(database)
         self.is_notified = database.dialect == "postgresql"
 

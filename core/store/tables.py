@@ -97,6 +97,7 @@ class Turn(SQLModel, table=True):
     joins_until: float | None = None
     lines: str | None = Field(default=None, sa_type=Text)  # JSON: what it was said in, while that may change
     files: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # how many came with it
+    imported: str | None = None  # a digest of what it was imported from; NULL: it was asked here
 
 
 class JoinedEvent(SQLModel, table=True):
