@@ -44,6 +44,7 @@ from core.archive.sources import CannotImport, Source
 from core.archive.talks import Message as ImportedMessage
 from core.archive.values import Broken as BrokenFile
 from core.archived import ArchiveLine, Ending, Filters, ListedSession
+from core.archived import Unreadable as UnreadablePart
 from core.assistants import Assistant, Assistants, AssistantsFileError
 from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
@@ -170,6 +171,7 @@ __all__ = [
     "Turn",
     "UnknownAssistant",
     "UnknownSession",
+    "UnreadablePart",
     "Url",
     "Words",
     "WrongPassword",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from bots.discord.settings import DiscordSettings, what_is_read
 from bots.shared.surface import Surface
-from core import Chat
+from core import Chat, Format
 
 
 def _banner(settings: DiscordSettings) -> str:
@@ -28,6 +28,12 @@ async def _open(settings: DiscordSettings, chat: Chat, *, drain_seconds: float, 
         yield
 
 
+def _export_formats() -> Sequence[Format]:
+    from bots.discord.export import DiscordExport
+
+    return (DiscordExport(),)
+
+
 DISCORD = Surface(
     name="discord",
     settings=DiscordSettings,
@@ -45,4 +51,5 @@ DISCORD = Surface(
     path=lambda _: None,
     check=_check,
     open=_open,
+    export_formats=_export_formats,
 )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from bots.shared.surface import HttpHandler, Surface
 from bots.slack.settings import SlackSettings
-from core import Chat
+from core import Chat, Format
 
 PATH = "/slack/events"
 
@@ -41,6 +41,12 @@ async def _open(
             yield None
 
 
+def _export_formats() -> Sequence[Format]:
+    from bots.slack.export import SlackExport
+
+    return (SlackExport(),)
+
+
 SLACK = Surface(
     name="slack",
     settings=SlackSettings,
@@ -59,4 +65,5 @@ SLACK = Surface(
     path=_path,
     check=_check,
     open=_open,
+    export_formats=_export_formats,
 )
