@@ -105,7 +105,7 @@ class ArchivedSession(ArchiveLine):
 
 
 class ArchivedFile(ArchiveLine):
-    """A file of the next turn: what is known of it. Its pieces follow, in order."""
+    """A file of the last turn: what is known of it. Its pieces follow, in order."""
 
     type: Literal["file"] = "file"
     id: Id
@@ -145,7 +145,7 @@ class ArchivedRating(ArchiveLine):
 
 
 class ArchivedTurn(ArchiveLine):
-    """A turn that is closed, with what people thought of its answer. The files before it are its own."""
+    """A turn that is closed, with what people thought of its answer. Its files follow."""
 
     type: Literal["turn"] = "turn"
     id: Id
@@ -172,6 +172,7 @@ class ArchivedTurn(ArchiveLine):
     by_app: bool = False
     input_tokens: Number = 0
     output_tokens: Number = 0
+    files: Number = 0  # how many files follow
     ratings: Sequence[ArchivedRating] = ()
     source: str = Field(default="", exclude=True)  # what it is known by where it comes from; empty: by its id
 

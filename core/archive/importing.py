@@ -106,6 +106,7 @@ class Importing:
         self._on_progress = on_progress
         self._session: _Session | None = None
         self._turn: NewTurn | None = None  # the last one that was read, whose files may follow
+        self._files = 0  # of it that were read
         self._file: _File | None = None
         self._waiting: list[tuple[_Session, NewTurn]] = []
         self._ended: list[_Session] = []
@@ -134,7 +135,7 @@ class Importing:
             return
         elif isinstance(line, ArchivedTurn):
             await self._end_turn(self._session)
-            self._turn = NewTurn(_masked(line, self._mask))
+            self._turn, self._files = NewTurn(_masked(line, self._mask)), 0
         elif isinstance(line, ArchivedFile) and self._turn is not None:
             self._end_file()
             await self._begin_file(self._session, self._turn, line)
@@ -163,6 +164,7 @@ class Importing:
                 lambda: self._store.attachments.take_back(name, file.attachment, place, file.text)
             )
         self._file = _File(file, is_new and not self._dry)
+        self._files += 1
         if is_new:
             self._turn = replace(turn, files=[*turn.files, file.id])
 
@@ -175,15 +177,21 @@ class Importing:
     def _end_file(self) -> None:
         """Leave out the turn, and what follows it, where some of the bytes of its file are missing."""
         file, self._file = self._file, None
-        if file is not None and file.bytes != file.file.kept and self._session is not None:
-            self._turn, self._session.is_broken = None, True
-            where = f"session {self._session.session.name}"
-            self.report.note(Unreadable(where=where, why="some of a file is missing"))
+        if file is not None and file.bytes != file.file.kept:
+            self._leave_out("some of a file is missing")
+
+    def _leave_out(self, why: str) -> None:
+        """Leave out a turn that is not whole, and what follows it in its session."""
+        assert self._session is not None
+        self._turn, self._session.is_broken = None, True
+        self.report.note(Unreadable(where=f"session {self._session.session.name}", why=why))
 
     # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _end_turn(self, session: _Session) -> None:
         self._end_file()
+        if self._turn is not None and self._files != self._turn.turn.files:
+            self._leave_out("files of a turn are missing")
         new, self._turn = self._turn, None
         if new is None:
             return

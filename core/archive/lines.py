@@ -48,7 +48,7 @@ def lines_of(file: BinaryIO, name: str) -> Iterator[ArchiveLine]:
     Raises Broken where nothing that follows can be read, and where the last line is missing.
     """
     _check_header(file, name)
-    number, sessions, turns = 1, 0, 0
+    number, sessions, turns, all_read = 1, 0, 0, True
     last = 0  # turn of the session
     while line := file.readline(LONGEST_LINE):
         number += 1
@@ -58,7 +58,7 @@ def lines_of(file: BinaryIO, name: str) -> Iterator[ArchiveLine]:
             raise Broken(where, why)
         read = _read(line, where)
         if isinstance(read, Ending):
-            if (read.sessions, read.turns) != (sessions, turns):
+            if all_read and (read.sessions, read.turns) != (sessions, turns):
                 raise Broken(
                     where, f"there were {read.turns:,} turns of {read.sessions:,} sessions, and not all are here"
                 )
@@ -71,6 +71,7 @@ def lines_of(file: BinaryIO, name: str) -> Iterator[ArchiveLine]:
                 read = Unreadable(where=where, why="turns are not in order")
             else:
                 last = read.number
+        all_read = all_read and not isinstance(read, Unreadable)
         yield read
     raise Broken(f"{name}, after line {number:,}", "it ends in the middle")
 

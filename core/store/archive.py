@@ -107,8 +107,9 @@ class StoredArchive(Part):
             values |= {name: json.loads(row[name]) for name in _AS_JSON if row[name] is not None}
             values["frame"] = frame_of(row["frame"])
             # Whatever was stored is exported: what no import takes is found when it is read.
-            turn = ArchivedTurn.model_construct(**values, ratings=ratings.get(row["id"], ()))
-            found.append((turn, theirs.get(row["id"], ())))
+            attached = theirs.get(row["id"], ())
+            turn = ArchivedTurn.model_construct(**values, files=len(attached), ratings=ratings.get(row["id"], ()))
+            found.append((turn, attached))
         return found
 
     @reads
