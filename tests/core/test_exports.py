@@ -17,6 +17,7 @@ from core.archive.values import TOO_LARGE, Broken, json_values
 from tests.core.fixtures.database import rows
 from tests.core.test_archive import archive_of
 
+HIDDEN = {"is_visually_hidden_from_conversation": True}
 ID = "6b1f0e4c-0000-4000-8000-{:012d}"
 
 
@@ -95,7 +96,7 @@ async def test_of_a_conversation_of_chatgpt_the_path_that_its_person_sees_is_imp
 async def test_what_nobody_saw_or_nobody_said_is_left_out(sqlite_url: str, tmp_path: Path) -> None:
     thoughts = message("t", "assistant", None, content={"content_type": "thoughts", "thoughts": ["hm"]})
     told = conversation(
-        1, message("s", "system", "be nice"), message("h", "user", "hidden", metadata={"is_visually_hidden_from_conversation": True}),
+        1, message("s", "system", "be nice"), message("h", "user", "hidden", metadata=HIDDEN),
         message("a", "user", "Q1"), thoughts, message("c", "assistant", "search()", recipient="browser"),
         message("e", "tool", "found"), message("b", "assistant", "A1a"), message("b2", "assistant", "A1b"),
         message("f", "user", "nobody answers this"),
@@ -125,7 +126,7 @@ async def test_chatgpts_export_is_known_in_every_shape_in_which_it_comes(
     sqlite_url: str, tmp_path: Path, shape: str
 ) -> None:
     each = [[conversation(n, message(f"a{n}", "user", "Q"), message(f"b{n}", "assistant", "A"))] for n in (1, 2)]
-    files = {"conversations.json": each[0] + each[1]}
+    files: dict[str, Any] = {"conversations.json": each[0] + each[1]}
     if "parts" in shape:
         files = {f"conversations-{number:03d}.json": part for number, part in enumerate(each)}
     path = tmp_path / "x"
@@ -213,7 +214,7 @@ async def test_turns_are_those_of_the_assistant_that_is_named_for_theirs(sqlite_
 )  # fmt: skip
 async def test_what_is_no_export_is_refused_with_a_sentence(sqlite_url: str, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(CannotImport, match="^x is"):
+    with pytest.raises(CannotImport, match=r"^x is"):
         await import_into(sqlite_url, tmp_path / "x")
 
 
@@ -223,10 +224,10 @@ async def test_a_folder_without_json_and_a_zip_that_unpacks_to_gigabytes_are_ref
     (tmp_path / "f").mkdir()
     with pytest.raises(CannotImport, match="f holds no JSON file"):
         await import_into(sqlite_url, tmp_path / "f")
-    with zipfile.ZipFile(tmp_path / "z", "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("conversations.json", "w") as entry:
-            for _ in range(70):
-                entry.write(b" " * (1 << 20))
+    bomb = zipfile.ZipFile(tmp_path / "z", "w", zipfile.ZIP_DEFLATED)
+    with bomb, bomb.open("conversations.json", "w") as entry:
+        for _ in range(70):
+            entry.write(b" " * (1 << 20))
     with pytest.raises(CannotImport, match="unpacks to"):
         await import_into(sqlite_url, tmp_path / "z")
 
@@ -245,7 +246,8 @@ class Endless(io.RawIOBase):
 
 
 @pytest.mark.parametrize(
-    ("beginning", "piece"), [(b'["', b"a"), (b"[", b" "), (b'{"a', b"a"), (b"[1", b"1")], ids=["text", "blanks", "key", "number"]
+    ("beginning", "piece"), [(b'["', b"a"), (b"[", b" "), (b'{"a', b"a"), (b"[1", b"1")],
+    ids=["text", "blanks", "key", "number"],
 )  # fmt: skip
 def test_what_never_ends_is_read_only_so_far(monkeypatch: pytest.MonkeyPatch, beginning: bytes, piece: bytes) -> None:
     monkeypatch.setattr(values, "LONGEST_TOKEN", 1 << 20)
