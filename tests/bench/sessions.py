@@ -1,0 +1,118 @@
+"""What look-ups and a question cost among many sessions, against the same among a thousand.
+
+`python -m tests.bench.sessions 1000000` measures among as many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import sqlalchemy as sa
+
+from core import Chat, Question
+from core.store.database import engine_at
+from tests.bench.turns import database_of, opened, postgresql
+
+BASELINE, MANY = 1_000, 100_000
+TURNS = 3  # of each session
+OF_ONE_KEY = 20  # sessions, whose list is looked at
+ROUNDS = 200
+SURFACE = "web"
+FILL = (
+    "INSERT INTO chat_session (name, surface, turns, begins, created_at)"
+    " SELECT CASE WHEN n <= :few THEN 'web:alice:' ELSE 'web:public:' END || n, 'web', :turns, 1, n FROM n",
+    "INSERT INTO turn (id, session_id, number, surface, event_id, person, question, assistant, private, answer, outcome,"
+    " fencing_token, attempts, stop, accepted_at, closed_at)"
+    " SELECT 'x' || s.id || '-' || n, s.id, n, 'web', 'e' || s.id || '-' || n, 'p' || (s.id & 1023), 'A question.', 'Bob',"
+    " FALSE, 'An answer.', 'answered', 1, 0, FALSE, s.id, 2000000000 FROM chat_session s, n WHERE n <= :turns",
+    "INSERT INTO posted_message SELECT surface, 'm' || id, id FROM turn",
+    "INSERT INTO thread (session_id, assistant, private, scope, begins, synced, in_doubt, tokens)"
+    " SELECT id, 'Bob', FALSE, 'a scope', 1, 3, FALSE, 0 FROM chat_session",
+)
+
+
+def fill(url: str, sessions: int) -> None:
+    """Let there be as many sessions."""
+    engine = engine_at(url, may_be_new=True)
+    with engine.begin() as connection:
+        for statement in FILL:
+            most = TURNS if "FROM chat_session s" in statement else sessions
+            numbers = f"WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {most})"
+            head, _, rest = statement.partition(" SELECT ")
+            text = sa.text(f"{head} {numbers} SELECT {rest}" if "n" in rest.split() or "n WHERE" in rest else statement)
+            given = {"few": OF_ONE_KEY, "turns": TURNS}
+            connection.execute(text, {name: given[name] for name in given if f":{name}" in statement})
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(sa.text("VACUUM ANALYZE"))
+    engine.dispose()
+
+
+Look = Callable[[int], Awaitable[object]]
+
+
+def looks(chat: Chat, sessions: int) -> dict[str, Look]:
+    """What is measured; each is given another number each time."""
+
+    async def ask(number: int, name: str) -> None:
+        turn = await chat.accept(Question(SURFACE, name, "hello", event_id=f"{number}-{name}"), then="ask")
+        assert turn is not None
+        await chat.answering(turn).whole()
+
+    def one(number: int) -> int:
+        return 1 + number * 7919 % sessions
+
+    return {
+        "a question in a new session": lambda n: ask(n, f"web:public:new-{n}"),
+        "a question in one of them": lambda n: ask(n, f"web:public:{max(OF_ONE_KEY + 1, one(n))}"),
+        "a turn by its event": lambda n: chat.turn_of(SURFACE, f"e{one(n)}-2"),
+        "a turn by what shows it": lambda n: chat.showing(SURFACE, f"mx{one(n)}-2"),
+        "who began a session": lambda n: chat.starter(f"web:public:{max(OF_ONE_KEY + 1, one(n))}"),
+        "a transcript": lambda n: chat.exchanges(
+            f"web:public:{max(OF_ONE_KEY + 1, one(n))}", private=True, before=None, limit=20
+        ),
+        "the sessions of a key": lambda _: chat.sessions("web:alice:", after=None, limit=21),
+        "open turns of a person": lambda n: chat.open_turns_asked_by(f"p{n & 1023}"),
+        "known events": lambda n: chat.known_events(SURFACE, [f"e{one(n + m)}-1" for m in range(20)]),
+    }
+
+
+async def measured(url: str, sessions: int) -> dict[str, float]:
+    """Milliseconds of each, in the median."""
+    async with opened(url):
+        pass  # which makes the tables
+    await asyncio.to_thread(fill, url, sessions)
+    found: dict[str, float] = {}
+    async with opened(url) as chat:
+        for name, look in looks(chat, sessions).items():
+            taken = []
+            for number in range(ROUNDS):
+                began = time.perf_counter()
+                await look(number)
+                taken.append((time.perf_counter() - began) * 1000)
+            found[name] = statistics.median(taken[ROUNDS // 10 :])
+    return found
+
+
+def main(many: Sequence[int] = (MANY,)) -> None:
+    print(f"\nmilliseconds in the median, and times those among {BASELINE:,} sessions")
+    with tempfile.TemporaryDirectory(prefix="bob-bench-") as folder, postgresql() as server:
+        for kind in ("SQLite", "PostgreSQL"):
+            results = {}
+            for sessions in (BASELINE, *many):
+                name = f"of_{sessions}"
+                url = f"sqlite:///{folder}/{name}.db" if kind == "SQLite" else database_of(server, name)
+                results[sessions] = asyncio.run(measured(url, sessions))
+            print(f"{kind:32s}" + "".join(f"{sessions:>12,d}{'':8s}" for sessions in results))
+            for what, least in results[BASELINE].items():
+                figures = (f"{found[what]:>12.2f}{found[what] / least:>8.2f}" for found in results.values())
+                print(f"  {what:30s}" + "".join(figures), flush=True)
+
+
+if __name__ == "__main__":
+    main([int(each) for each in sys.argv[1:]] or (MANY,))
