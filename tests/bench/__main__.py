@@ -4,18 +4,8 @@ import importlib
 import sys
 
 BENCHES = (
-    "throughput",
-    "tokens",
-    "slack",
-    "discord",
-    "turns",
-    "streams",
-    "guesses",
-    "start",
-    "files",
-    "import",
-    "sessions",
-)
+    "throughput", "tokens", "slack", "discord", "turns", "streams", "guesses", "start", "files", "import", "sessions",
+)  # fmt: skip
 
 for name in sys.argv[1:] or BENCHES:
     if name not in BENCHES:

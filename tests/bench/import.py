@@ -57,9 +57,10 @@ def of_chatgpt(path: Path, sessions: int) -> None:
             nodes: dict[str, object] = {}
             for number in range(2 * TURNS):
                 message = {
-                    "id": f"{number}", "author": {"role": ("user", "assistant")[number % 2]}, "create_time": 1.0 + number,
+                    "id": f"{number}", "author": {"role": ("user", "assistant")[number % 2]}, "recipient": "all",
                     "content": {"content_type": "text", "parts": [(QUESTION, ANSWER)[number % 2]]},
-                    "metadata": {"model_slug": "a model", "parent_id": f"{number - 1}"}, "recipient": "all", "weight": 1,
+                    "create_time": 1.0 + number, "weight": 1,
+                    "metadata": {"model_slug": "a model", "parent_id": f"{number - 1}"},
                 }  # fmt: skip
                 children = [f"{number + 1}"] if number + 1 < 2 * TURNS else []
                 parent = f"{number - 1}" if number else None
@@ -129,9 +130,8 @@ def killed(url: str, path: Path, folder: str, seconds: float) -> str:
             left.append(turns_in(url)[0])
     measured(url, path, folder)
     turns, places = turns_in(url)
-    expected = SESSIONS * TURNS
-    return f"after {KILLS} kills at {', '.join(f'{each:,}' for each in left)}: {turns:,} turns, {turns - places} twice, " \
-           f"{expected - places} missing"  # fmt: skip
+    at, missing = ", ".join(f"{each:,}" for each in left), SESSIONS * TURNS - places
+    return f"after {KILLS} kills at {at}: {turns:,} turns, {turns - places} twice, {missing} missing"
 
 
 def databases(folder: str) -> Iterator[tuple[str, Callable[[str], str]]]:

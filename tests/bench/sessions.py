@@ -26,14 +26,15 @@ SURFACE = "web"
 FILL = (
     "INSERT INTO chat_session (name, surface, turns, begins, created_at)"
     " SELECT CASE WHEN n <= :few THEN 'web:alice:' ELSE 'web:public:' END || n, 'web', :turns, 1, n FROM n",
-    "INSERT INTO turn (id, session_id, number, surface, event_id, person, question, assistant, private, answer, outcome,"
-    " fencing_token, attempts, stop, accepted_at, closed_at)"
-    " SELECT 'x' || s.id || '-' || n, s.id, n, 'web', 'e' || s.id || '-' || n, 'p' || (s.id & 1023), 'A question.', 'Bob',"
-    " FALSE, 'An answer.', 'answered', 1, 0, FALSE, s.id, 2000000000 FROM chat_session s, n WHERE n <= :turns",
+    "INSERT INTO turn (id, session_id, number, surface, event_id, person, question, assistant, private, answer,"
+    " outcome, fencing_token, attempts, stop, accepted_at, closed_at)"
+    " SELECT 'x' || s.id || '-' || n, s.id, n, 'web', 'e' || s.id || '-' || n, 'p' || (s.id & 1023), 'A question.',"
+    " 'Bob', FALSE, 'An answer.', 'answered', 1, 0, FALSE, s.id, 2000000000 FROM chat_session s, m",
     "INSERT INTO posted_message SELECT surface, 'm' || id, id FROM turn",
     "INSERT INTO thread (session_id, assistant, private, scope, begins, synced, in_doubt, tokens)"
     " SELECT id, 'Bob', FALSE, 'a scope', 1, 3, FALSE, 0 FROM chat_session",
 )
+NUMBERS = "WITH RECURSIVE {0} (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM {0} WHERE n < {1})"
 
 
 def fill(url: str, sessions: int) -> None:
@@ -41,12 +42,14 @@ def fill(url: str, sessions: int) -> None:
     engine = engine_at(url, may_be_new=True)
     with engine.begin() as connection:
         for statement in FILL:
-            most = TURNS if "FROM chat_session s" in statement else sessions
-            numbers = f"WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {most})"
             head, _, rest = statement.partition(" SELECT ")
-            text = sa.text(f"{head} {numbers} SELECT {rest}" if "n" in rest.split() or "n WHERE" in rest else statement)
-            given = {"few": OF_ONE_KEY, "turns": TURNS}
-            connection.execute(text, {name: given[name] for name in given if f":{name}" in statement})
+            numbers = ""
+            if rest.endswith("FROM n"):
+                numbers = NUMBERS.format("n", sessions)
+            elif rest.endswith(", m"):
+                numbers = NUMBERS.format("m", TURNS)
+            given = {"few": OF_ONE_KEY, "turns": TURNS} if ":few" in statement else {}
+            connection.execute(sa.text(f"{head} {numbers} SELECT {rest}"), given)
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(sa.text("VACUUM ANALYZE"))
