@@ -207,7 +207,18 @@ class Importing:
             self._session = None
 
     async def _store_waiting(self) -> None:
-        """Store all that is waiting, in one commit, and count the sessions that have ended."""
+        """Store all that is waiting, in one commit, and count the sessions that have ended.
+
+        Whoever is interrupted meanwhile waits for the commit, so that what is reported is what is there.
+        """
+        storing = asyncio.create_task(self._store_and_count())
+        try:
+            await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            await storing
+            raise
+
+    async def _store_and_count(self) -> None:
         parts: list[tuple[_Session, list[NewTurn]]] = []
         for session, turn in self._waiting:
             if not parts or parts[-1][0] is not session:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -70,8 +71,8 @@ def of_chatgpt(path: Path, sessions: int) -> None:
         file.write("]")
 
 
-def bare(url: str, sessions: int) -> float:
-    """Seconds that bare INSERTs take, in commits of as many."""
+def bare(url: str, sessions: int) -> Cost:
+    """What bare INSERTs take, in commits of as many."""
     engine = engine_at(url, may_be_new=True)
     with engine.begin() as connection:
         columns = "id TEXT PRIMARY KEY, session INTEGER, number INTEGER, question TEXT, answer TEXT"
@@ -82,30 +83,39 @@ def bare(url: str, sessions: int) -> float:
         for number in range(TURNS)
     ]
     insert = sa.text("INSERT INTO bare VALUES (:id, :session, :number, :question, :answer)")
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     with engine.connect() as connection:
         for at in range(0, len(rows), TURNS_OF_A_COMMIT):
             with connection.begin():
                 connection.execute(insert, rows[at : at + TURNS_OF_A_COMMIT])
-    seconds = time.perf_counter() - began
+    cost = Cost(time.perf_counter() - began, time.process_time() - cpu)
     engine.dispose()
-    return seconds
+    return cost
 
 
 def started(url: str, path: Path, folder: str) -> subprocess.Popen[bytes]:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), "DATABASE_URL": url}
     command = [sys.executable, "-c", IMPORT, "sessions", "import", str(path)]
-    return subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def measured(url: str, path: Path, folder: str) -> tuple[float, float]:
-    """Seconds and MB that an import takes."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What something took, and of the memory at its peak."""
+
+    seconds: float
+    cpu: float
+    megabytes: float = 0.0
+
+
+def measured(url: str, path: Path, folder: str) -> Cost:
+    """What an import takes."""
     began = time.perf_counter()
     process = started(url, path, folder)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
-    return time.perf_counter() - began, used.ru_maxrss / 1024
+    return Cost(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 def turns_in(url: str) -> tuple[int, int]:
@@ -141,10 +151,16 @@ def databases(folder: str) -> Iterator[tuple[str, Callable[[str], str]]]:
         yield "PostgreSQL", lambda name: database_of(server, name)
 
 
+def told(name: str, cost: Cost, baseline: Cost) -> str:
+    turns = SESSIONS * TURNS
+    return f"{name:34s}{turns / cost.seconds:>10,.0f}{cost.seconds / baseline.seconds:>8.2f}" \
+           f"{cost.cpu / turns * 1e6:>9.0f}{cost.cpu / baseline.cpu:>8.2f}"  # fmt: skip
+
+
 def main() -> None:
     formats: dict[str, Write] = {"an export of Bob's": ours, "ChatGPT's export": of_chatgpt}
     print(f"\nan import of {SESSIONS:,} sessions with {TURNS} turns each, against bare INSERTs of the same texts")
-    print(f"{'':34s}{'turns/s':>10s}{'/bare':>8s}{'peak MB':>10s}{f'/{FEW}':>8s}")
+    print(f"{'':34s}{'turns/s':>10s}{'/bare':>8s}{'CPU µs':>9s}{'/bare':>8s}{'peak MB':>10s}{f'/{FEW}':>8s}")
     with tempfile.TemporaryDirectory(prefix="bob-bench-") as folder:
         files: dict[str, tuple[Path, Path]] = {}
         for number, (name, write) in enumerate(formats.items()):
@@ -153,14 +169,12 @@ def main() -> None:
                 write(path, sessions)
         for kind, made in databases(folder):
             baseline = bare(made("bare"), SESSIONS)
-            print(f"{f'{kind}, bare INSERTs':34s}{SESSIONS * TURNS / baseline:>10,.0f}", flush=True)
+            print(told(f"{kind}, bare INSERTs", baseline, baseline), flush=True)
             seconds = 0.0
             for number, (name, (many, few)) in enumerate(files.items()):
-                _, memory_of_few = measured(made(f"few{number}"), few, folder)
-                seconds, memory = measured(made(f"many{number}"), many, folder)
-                print(
-                    f"{f'{kind}, {name}':34s}{SESSIONS * TURNS / seconds:>10,.0f}{seconds / baseline:>8.2f}"
-                    f"{memory:>10.0f}{memory / memory_of_few:>8.2f}",
-                    flush=True,
-                )
+                of_few = measured(made(f"few{number}"), few, folder)
+                cost = measured(made(f"many{number}"), many, folder)
+                memory = f"{cost.megabytes:>10.0f}{cost.megabytes / of_few.megabytes:>8.2f}"
+                print(told(f"{kind}, {name}", cost, baseline) + memory, flush=True)
+                seconds = cost.seconds
             print(f"{kind}, {killed(made('killed'), files[name][0], folder, seconds)}", flush=True)
