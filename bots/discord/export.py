@@ -36,6 +36,7 @@ OUR_NAME = "Bob"
 MOST_MESSAGES = 200_000  # of a conversation
 MOST_REMEMBERED = 1_000  # messages of a channel that an answer may reply to
 MOST_BOTS_NAMED = 10
+_MENTION = re.compile(rf"^\s*(?:@{OUR_NAME}\b[\s,:]*)+")
 _ID = re.compile(r"[1-9]\d{0,19}", re.ASCII)
 
 
@@ -169,6 +170,11 @@ def _session_of(question: Json, here: Here) -> str:
     return here.session(message=None, user=int(question["author"]["id"]))
 
 
+def without_mention(text: str) -> str:
+    """What is said to us, without the mention that it begins with."""
+    return _MENTION.sub("", text)
+
+
 def _said(message: Json, here: Here, bots: _Bots) -> ImportedMessage | None:
     id_, author, text = message["id"], object_in(message["author"]), text_in(message.get("content"))
     at = _time(message.get("timestamp"))
@@ -178,7 +184,7 @@ def _said(message: Json, here: Here, bots: _Bots) -> ImportedMessage | None:
     if author.get("isBot") is True:
         return None
     files = [text_in(object_in(each).get("fileName")) or "a file" for each in list_in(message.get("attachments"))]
-    text = re.sub(rf"^\s*(?:@{OUR_NAME}\b[\s,:]*)+", "", text)
+    text = without_mention(text)
     if not (text.strip() or files):
         return None
     name = text_in(author.get("nickname")) or text_in(author.get("name"))

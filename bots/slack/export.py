@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from bots.slack.content import author_of, is_of_an_app, readable, subtype_of
+from bots.slack.content import author_of, is_of_an_app, raw_words_of, readable, subtype_of
 from bots.slack.destination import Destination, Kind
 from bots.slack.words import message_id, message_key, person_id, session_id, with_names
 from core import (
@@ -22,6 +22,7 @@ from core import (
     ImportedMessage,
     Json,
     Source,
+    list_in,
     object_in,
     read_in_place,
     session_lines,
@@ -159,17 +160,29 @@ def _session(
     yield from session_lines(name, name, messages, how, named=channel.kind != "im")
 
 
+def without_mention(text: str, bot: str) -> str:
+    """What is said to us, without the mention that it begins with, and by our name where there are others."""
+    if not bot:
+        return text
+    opening = re.compile(rf"^\s*(?:<@{re.escape(bot)}>[\s,:]*)+")
+    return opening.sub("", text).replace(f"<@{bot}>", f"@{OUR_NAME}")
+
+
+def _markdown_of(message: Json) -> str:
+    """What is said in blocks of Markdown, of which the text of a message has the beginning only."""
+    blocks = [object_in(each) for each in list_in(message.get("blocks"))]
+    return "\n\n".join(text_in(each.get("text")) for each in blocks if each.get("type") == "markdown")
+
+
 def _said(message: Json, thread: str, channel: _Channel, here: _Workspace, bot: str) -> ImportedMessage | None:
     ts, user = text_in(message["ts"]), text_in(message.get("user"))
     is_answer = _is_the_bot(message, here)
     if not is_answer and is_of_an_app(message):
         return None
-    text = readable(text_in(message.get("text")))
-    if bot:
-        text = re.sub(rf"^\s*(?:<@{re.escape(bot)}>[\s,:]*)+", "", text).replace(f"<@{bot}>", f"@{OUR_NAME}")
-    files = [text_in(object_in(each).get("name")) or "a file" for each in message.get("files") or () if each]
-    text = with_names(text, here.people)
+    text = with_names(without_mention(readable(raw_words_of(message)), bot), here.people)
+    files = [text_in(object_in(each).get("name")) or "a file" for each in list_in(message.get("files"))]
     if is_answer:
+        text = _markdown_of(message) or text
         shown = {"ts": ts, "id": message_id(channel.id, ts)}
         return ImportedMessage(ts, float(ts), text, is_answer=True, shown=shown) if text.strip() else None
     if not _ID.fullmatch(user) or not (text.strip() or files):

@@ -207,6 +207,11 @@ def _path(conversation: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return path[::-1]
 
 
+def without_marks(text: str) -> str:
+    """A text without the citations that stand between marks in it."""
+    return _MARKS.sub("", text)
+
+
 def _message_of_chatgpt(node: Mapping[str, Any], otherwise_at: float, counted: Counted) -> Message | None:
     message, author = object_in(node.get("message")), object_in(object_in(node.get("message")).get("author"))
     content, about = object_in(message.get("content")), object_in(message.get("metadata"))
@@ -227,7 +232,7 @@ def _message_of_chatgpt(node: Mapping[str, Any], otherwise_at: float, counted: C
     if not text.strip() and (is_answer or not files):
         return None
     return Message(
-        id=text_in(message.get("id")) or text_in(node.get("id")), text=_MARKS.sub("", text), is_answer=is_answer,
+        id=text_in(message.get("id")) or text_in(node.get("id")), text=without_marks(text), is_answer=is_answer,
         at=time_in(message.get("create_time")) or otherwise_at, files=() if is_answer else files,
     )  # fmt: skip
 

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -85,20 +86,22 @@ def looks(chat: Chat, sessions: int) -> dict[str, Look]:
     }
 
 
-async def measured(url: str, sessions: int) -> dict[str, float]:
-    """Milliseconds of each, in the median."""
-    async with opened(url):
-        pass  # which makes the tables
-    await asyncio.to_thread(fill, url, sessions)
-    found: dict[str, float] = {}
-    async with opened(url) as chat:
-        for name, look in looks(chat, sessions).items():
-            taken = []
+async def measured(urls: Mapping[int, str]) -> dict[str, list[float]]:
+    """Milliseconds of each among so many sessions, in the median. They are measured by turns."""
+    async with contextlib.AsyncExitStack() as stack:
+        chats = {sessions: await stack.enter_async_context(opened(url)) for sessions, url in urls.items()}
+        for sessions, url in urls.items():
+            await asyncio.to_thread(fill, url, sessions)
+        of_each = [looks(chat, sessions) for sessions, chat in chats.items()]
+        found: dict[str, list[float]] = {}
+        for name in of_each[0]:
+            taken: list[list[float]] = [[] for _ in of_each]
             for number in range(ROUNDS):
-                began = time.perf_counter()
-                await look(number)
-                taken.append((time.perf_counter() - began) * 1000)
-            found[name] = statistics.median(taken[ROUNDS // 10 :])
+                for look, times in zip(of_each, taken, strict=True):
+                    began = time.perf_counter()
+                    await look[name](number)
+                    times.append((time.perf_counter() - began) * 1000)
+            found[name] = [statistics.median(times[ROUNDS // 10 :]) for times in taken]
     return found
 
 
@@ -106,15 +109,15 @@ def main(many: Sequence[int] = (MANY,)) -> None:
     print(f"\nmilliseconds in the median, and times those among {BASELINE:,} sessions")
     with tempfile.TemporaryDirectory(prefix="bob-bench-") as folder, postgresql() as server:
         for kind in ("SQLite", "PostgreSQL"):
-            results = {}
-            for sessions in (BASELINE, *many):
-                name = f"of_{sessions}"
-                url = f"sqlite:///{folder}/{name}.db" if kind == "SQLite" else database_of(server, name)
-                results[sessions] = asyncio.run(measured(url, sessions))
-            print(f"{kind:32s}" + "".join(f"{sessions:>12,d}{'':8s}" for sessions in results))
-            for what, least in results[BASELINE].items():
-                figures = (f"{found[what]:>12.2f}{found[what] / least:>8.2f}" for found in results.values())
-                print(f"  {what:30s}" + "".join(figures), flush=True)
+            urls = {
+                sessions: f"sqlite:///{folder}/{sessions}.db"
+                if kind == "SQLite"
+                else database_of(server, f"s{sessions}")
+                for sessions in (BASELINE, *many)
+            }
+            print(f"{kind:32s}" + "".join(f"{sessions:>12,d}{'':8s}" for sessions in urls))
+            for what, found in asyncio.run(measured(urls)).items():
+                print(f"  {what:30s}" + "".join(f"{each:>12.2f}{each / found[0]:>8.2f}" for each in found), flush=True)
 
 
 if __name__ == "__main__":

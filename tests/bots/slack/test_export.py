@@ -45,7 +45,10 @@ DAYS: dict[str, list[dict[str, Any]]] = {
         said("UB", "1700086403.000100", "Hers,", ROOT),
         said("UB", "1700086404.000100", "and Tom is his name.", ROOT),
     ],
-    "D1/2023-11-14.json": [said("U1", DIRECT, "direct", DIRECT), said("UB", "1700000901.0", "yes", DIRECT)],
+    "D1/2023-11-14.json": [
+        said("U1", DIRECT, "direct", DIRECT),
+        said("UB", "1700000901.0", "ye", DIRECT, blocks=[{"type": "markdown", "text": "yes"}]),
+    ],
 }
 
 
@@ -137,7 +140,8 @@ async def test_of_an_organisation_the_id_is_named(sqlite_url: str, tmp_path: Pat
     [
         7, None, {}, {"ts": 5}, {"ts": "x"}, {"ts": "1.5", "text": 5, "user": {}}, {"ts": "1.5", "subtype": {}},
         {"ts": "1.5", "files": 5, "user": "U1"}, {"ts": "1.5", "user": "UB", "text": ["x"]},
-        {"ts": "1" * 400, "text": "x"},
+        {"ts": "1" * 400, "text": "x"}, said("U2", "1700086404.5", "", ROOT, files=5, blocks={"a": 1}),
+        {**said("UB", "1700086404.5", "", ROOT), "blocks": [5, {"type": "markdown", "text": 5}]},
     ],
     ids=repr,
 )  # fmt: skip
