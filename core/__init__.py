@@ -27,6 +27,26 @@ The words that stand everywhere:
 from core.answer import Answer
 from core.answering import Prepare, Then
 from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey, open_api_keys
+from core.archive import Archive, open_archive
+from core.archive.formats import FORMATS as EXPORT_FORMATS
+from core.archive.formats import (
+    Format,
+    list_in,
+    object_in,
+    read_in_place,
+    session_lines,
+    text_in,
+    time_in,
+)
+from core.archive.formats import How as HowToImport
+from core.archive.importing import Report as ImportReport
+from core.archive.lines import as_line
+from core.archive.markdown import as_markdown
+from core.archive.sources import CannotImport, Source
+from core.archive.talks import Message as ImportedMessage
+from core.archive.values import Broken as BrokenFile
+from core.archived import ArchiveLine, Ending, Filters, ListedSession
+from core.archived import Unreadable as UnreadablePart
 from core.assistants import Assistant, Assistants, AssistantsFileError
 from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
@@ -131,6 +151,7 @@ __all__ = [
     "ASKED_AGAIN",
     "ENGLISH",
     "ENV_FILE",
+    "EXPORT_FORMATS",
     "LANGUAGES",
     "NOT_FETCHED",
     "NO_MENTION",
@@ -146,11 +167,15 @@ __all__ = [
     "AnswerFailed",
     "ApiKey",
     "ApiKeys",
+    "Archive",
+    "ArchiveLine",
     "Assistant",
     "Assistants",
     "AssistantsFileError",
     "Attachment",
     "BadQuestion",
+    "BrokenFile",
+    "CannotImport",
     "Chat",
     "ChatError",
     "Check",
@@ -158,6 +183,7 @@ __all__ = [
     "Context",
     "Count",
     "Draining",
+    "Ending",
     "Event",
     "EventReused",
     "Exchange",
@@ -165,14 +191,20 @@ __all__ = [
     "Fetch",
     "FetchedFile",
     "FilesTooLarge",
+    "Filters",
     "Finding",
     "Finished",
+    "Format",
     "Frame",
     "GivenFile",
+    "HowToImport",
+    "ImportReport",
+    "ImportedMessage",
     "Json",
     "Kind",
     "LeaseLost",
     "Line",
+    "ListedSession",
     "News",
     "NoPrivateHere",
     "NoSuchKey",
@@ -199,6 +231,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsModel",
+    "Source",
     "StartError",
     "StoreUnavailable",
     "Stories",
@@ -210,12 +243,15 @@ __all__ = [
     "TurnStory",
     "UnknownAssistant",
     "UnknownSession",
+    "UnreadablePart",
     "Url",
     "Words",
     "WrongPassword",
     "allowed_hosts",
     "answer_in_language",
     "as_it_was_stored",
+    "as_line",
+    "as_markdown",
     "as_moment",
     "back_up",
     "calm_garbage_collector",
@@ -236,16 +272,23 @@ __all__ = [
     "is_table_rule",
     "kind_of",
     "language_of",
+    "list_in",
     "load_settings",
     "name_in_language",
+    "object_in",
     "open_api_keys",
+    "open_archive",
     "open_chat",
     "open_stories",
     "problem_of_a_file",
     "problem_with",
+    "read_in_place",
     "read_settings",
     "restore_from",
+    "session_lines",
     "start_warnings",
+    "text_in",
+    "time_in",
     "unusable",
     "with_note",
 ]  # fmt: skip

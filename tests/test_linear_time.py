@@ -17,6 +17,7 @@ import pytest
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
+from bots.discord.export import without_mention as question_on_discord
 from bots.discord.incoming import speaker_of
 from bots.discord.markdown import discord_markdown
 from bots.discord.words import named, names_in, opens_with, parts_of
@@ -32,6 +33,7 @@ from bots.shared.pages import BlankLines, Place, after, certain, code_in, first_
 from bots.shared.plain_text import plain_text
 from bots.shared.titles import title
 from bots.slack.content import readable as readable_on_slack
+from bots.slack.export import without_mention as question_in_slack
 from bots.slack.words import (
     fallback,
     harmless,
@@ -43,6 +45,7 @@ from bots.slack.words import (
 from bots.slack.words import shown as shown_on_slack
 from bots.slack.words import title_of as title_on_slack
 from core import Context, Frame, Remarks, Turn, as_moment, closing, is_table_rule
+from core.archive.formats import without_marks
 from core.frames import without_setting
 from core.language_model import ModelTrouble
 from core.logs import RedactingFormatter
@@ -194,6 +197,10 @@ READERS: dict[str, Reader] = {
     "a question without when and where it was asked": without_setting,
     "a moment in a time zone": lambda text: as_moment(0, text),
     "what was said before, in its frame": lambda text: Remarks("Earlier", [(text, text)]).framed(str),
+    # what is imported
+    "a text with citations": without_marks,
+    "an imported question on Discord": question_on_discord,
+    "an imported question in Slack": lambda text: question_in_slack(text, "B1"),
     # a request
     "text that has to be printable": validated,
     "the addresses that a request was forwarded for": lambda text: client_address(
@@ -218,7 +225,7 @@ PIECES = (
     # markup of Discord and Slack
     "<", ">", "<@", "<@1", "<@1>", "<@!", "<:a:", "<a:", "</a", "<#", "<@B1", "<@B1>", "<@B1>,", "<@U1|", "<!",
     "<!here", "<!here|", "<t:1", "(It is ", "&", "&#9", "&lt;", "&amp;", "!/", "mailto:",
-    "@Ada", "(ada)", "<!date^1^",
+    "@Ada", "(ada)", "<!date^1^", "@Bob", "@Bob ", "\ue200", "\ue200\ue201",
     # addresses and versions, and who wants a file
     "as a ", "not as a file",
     "://:", "sk-", "10.0.0.1,", "::", "%", "W/",

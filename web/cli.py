@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -22,8 +23,12 @@ from uvicorn.loops.auto import auto_loop_factory
 from bots import SURFACES
 from bots.shared.surface import LoadedSurface, all_secrets, configured, load_surfaces
 from core import (
+    OPEN_NAMESPACE,
     ApiKeys,
     Chat,
+    ChatError,
+    Filters,
+    Outcome,
     Settings,
     SettingsError,
     StartError,
@@ -39,6 +44,7 @@ from core import (
     restore_from,
     start_warnings,
 )
+from web import archive
 from web.app import create_app
 from web.doctor import check_stand_in, doctor
 from web.ending import SECONDS_FOR_SLOW_CLIENTS
@@ -47,7 +53,9 @@ from web.setup import init
 from web.terminal import converse
 from web.why import Found, look, look_at_person, look_at_session, say, time_in
 
+EXIT_CODE_OF_AN_INTERRUPTION = 130
 T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
 MODELS = [each.settings for each in SURFACES]
 
 
@@ -191,6 +199,139 @@ def _with_keys(work: Callable[[ApiKeys], Awaitable[T]]) -> T:
 
     with _plain_errors():
         return asyncio.run(with_keys())
+
+
+@main.group()
+def sessions() -> None:
+    """The conversations there are: listed, shown, exported, imported, begun anew and deleted."""
+
+
+def _filtering(command: Command) -> Command:
+    for option in reversed(
+        (
+            click.option("--surface", help="Only of this surface: web, slack, discord or terminal."),
+            click.option("--place", help="Only within this place: the beginning of their names, like slack:T1:C1."),
+            click.option("--person", help="Only those in which this person asked, as Bob knows them: slack:T1:U1."),
+            click.option("--since", type=click.DateTime(), help="Only those asked in since then, in UTC."),
+            click.option("--until", type=click.DateTime(), help="Only those asked in before then, in UTC."),
+            click.option("--outcome", type=click.Choice([*Outcome]), help="Only those with a turn that ended so."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _filters(
+    surface: str | None, place: str | None, person: str | None, since: datetime | None, until: datetime | None,
+    outcome: str | None,
+) -> Filters:  # fmt: skip
+    if surface and place and place.partition(":")[0] != surface:
+        raise click.UsageError("That place is none of that surface.")
+    within = place or surface or ""
+    first, end = (None if each is None else each.replace(tzinfo=UTC).timestamp() for each in (since, until))
+    return Filters(within, person, first, end, None if outcome is None else Outcome(outcome))
+
+
+@sessions.command("list")
+@_filtering
+@click.option("--after", metavar="SESSION", help="Go on behind this one.")
+@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0: all.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, a line for each.")
+def list_sessions(after: str | None, limit: int, as_json: bool, **filters: Any) -> None:
+    """Show the sessions there are, those made last first: when each was last asked in, its turns and its name."""
+    meant = _filters(**filters)
+    _with_sessions(lambda settings: archive.list_sessions(settings, meant, after=after, limit=limit, as_json=as_json))
+
+
+@sessions.command("show")
+@click.argument("session")
+@click.option("--private", is_flag=True, help="Show what private assistants were asked, too.")
+@click.option("--last", type=click.IntRange(1), default=100, show_default=True, help="Only so many turns.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, a line for each turn.")
+def show_session(session: str, private: bool, last: int, as_json: bool) -> None:
+    """Show what was asked and answered in a SESSION since it was reset."""
+    _with_sessions(
+        lambda settings: archive.show_session(settings, session, private=private, last=last, as_json=as_json)
+    )
+
+
+@sessions.command("export")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@_filtering
+@click.option("--session", "names", multiple=True, help="Only this one; may be repeated, and goes without filters.")
+@click.option("--private", is_flag=True, help="Export what private assistants were asked, too.")
+@click.option("--markdown", is_flag=True, help="As Markdown, to be read; it cannot be imported.")
+def export_sessions(file: Path, names: tuple[str, ...], private: bool, markdown: bool, **filters: Any) -> None:
+    """Write sessions into FILE (-: the standard output), with attachments, as JSON Lines that `import` takes."""
+    meant = _filters(**filters)
+    if names and meant != Filters():
+        raise click.UsageError("Either name sessions or filter them.")
+    _with_sessions(
+        lambda settings: archive.export_sessions(settings, file, meant, names, private=private, markdown=markdown),
+        failed="Nothing was exported.",
+    )
+
+
+@sessions.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dry-run", "dry", is_flag=True, help="Change nothing, and count what would be imported.")
+@click.option(
+    "--assistant", "assistants", multiple=True, metavar="[ID=]NAME",
+    help="Whose turns those of others become (of the assistant with this ID there); by default the first public one's.",
+)  # fmt: skip
+@click.option(
+    "--session-prefix", "prefix", default=f"web:{OPEN_NAMESPACE}:imported-", show_default=True,
+    help="How the names of sessions begin that come from ChatGPT or the Assistants API.",
+)  # fmt: skip
+@click.option("--bot", "bots", multiple=True, help="The bot on Slack or Discord that was asked: its name or id.")
+@click.option("--workspace", default="", help="Slack's id (T… or E…), where the export does not tell it.")
+@click.option("--json", "as_json", is_flag=True, help="Tell what became of it as JSON.")
+def import_sessions(file: Path, prefix: str, dry: bool, as_json: bool, **more: Any) -> None:
+    """Import sessions from FILE, or a folder, whatever it holds; the same command goes on where it was interrupted.
+
+    It may be an export of Bob's, ChatGPT's, a dump of threads of the Assistants API, an export of Slack's or one of
+    DiscordChatExporter in JSON.
+    """
+    if not re.fullmatch(r"(web:[A-Za-z0-9_-]{1,40}|terminal):[\w.-]{0,100}", prefix, re.ASCII):
+        raise click.BadParameter(
+            "it is like web:NAME: or terminal:, with what you like behind.", param_hint="--session-prefix"
+        )
+    all_read = _with_sessions(
+        lambda settings: archive.import_sessions(settings, file, prefix=prefix, dry=dry, as_json=as_json, **more),
+        failed="The import ended.",
+    )
+    if not all_read:
+        sys.exit(1)
+
+
+@sessions.command("reset")
+@click.argument("names", metavar="SESSION...", nargs=-1, required=True)
+def reset_sessions(names: tuple[str, ...]) -> None:
+    """Begin sessions anew: assistants are told nothing of what was said so far."""
+    if not _with_sessions(lambda settings: archive.reset_sessions(settings, names)):
+        sys.exit(1)
+
+
+@sessions.command("delete")
+@click.argument("names", metavar="SESSION...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete_sessions(names: tuple[str, ...], yes: bool) -> None:
+    """Erase what was said in sessions, here and at OpenAI (there as soon as Bob runs)."""
+    if not yes:
+        click.confirm(f"Erase {len(names)} session{'s' * (len(names) > 1)} for good?", abort=True)
+    if not _with_sessions(lambda settings: archive.delete_sessions(settings, names)):
+        sys.exit(1)
+
+
+def _with_sessions(work: Callable[[Settings], Coroutine[Any, Any, T]], *, failed: str = "It failed.") -> T:
+    settings = _settings(log_level="warning")
+    with _plain_errors(sentence=failed):
+        try:
+            return asyncio.run(work(settings))
+        except KeyboardInterrupt:
+            sys.exit(EXIT_CODE_OF_AN_INTERRUPTION)
+        except ChatError as failure:
+            raise click.ClickException(str(failure)) from None
 
 
 def _day(seconds: float) -> str:

@@ -9,7 +9,7 @@ from bots.discord.links import message_at
 from bots.discord.settings import DiscordSettings, what_is_read
 from bots.discord.token import wrong_token
 from bots.shared.surface import Question, Surface
-from core import Chat, Check
+from core import Chat, Check, Format
 
 
 def _banner(settings: DiscordSettings) -> str:
@@ -28,6 +28,12 @@ async def _open(settings: DiscordSettings, chat: Chat, *, drain_seconds: float, 
 
     async with connected_discord(settings, chat, drain_seconds=drain_seconds, alone=alone):
         yield
+
+
+def _export_formats() -> Sequence[Format]:
+    from bots.discord.export import DiscordExport
+
+    return (DiscordExport(),)
 
 
 DISCORD = Surface(
@@ -57,4 +63,5 @@ DISCORD = Surface(
         "accepted.",
     ),
     questions=(Question("discord_token", "The bot's token, from Bot, Reset Token on the app's page", wrong_token),),
+    export_formats=_export_formats,
 )

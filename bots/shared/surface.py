@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import SecretStr
 
-from core import Chat, Check, Settings, SettingsError, SettingsModel, Surroundings, examine, read_settings
+from core import Chat, Check, Format, Settings, SettingsError, SettingsModel, Surroundings, examine, read_settings
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ class Surface(Generic[Model]):
     """What `bob init` asks whoever sets it up, in this order."""
     files: Callable[[str], Mapping[str, str]] = lambda _: {}
     """What `bob init` writes for it, by names, given the public address of Bob or nothing."""
+    export_formats: Callable[[], Sequence[Format]] = tuple
+    """Exports of what was said there, of which its conversations with a bot can be imported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from bots.slack.links import message_at
 from bots.slack.manifest import is_delivered_to, manifest_for
 from bots.slack.settings import PATH, SlackSettings
 from bots.slack.tokens import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, wrong_for
-from core import Chat, Check
+from core import Chat, Check, Format
 
 
 def _banner(settings: SlackSettings) -> str:
@@ -40,6 +40,12 @@ async def _open(
     else:
         async with connected_slack(settings, chat, drain_seconds=drain_seconds):
             yield None
+
+
+def _export_formats() -> Sequence[Format]:
+    from bots.slack.export import SlackExport
+
+    return (SlackExport(),)
 
 
 SLACK = Surface(
@@ -88,4 +94,5 @@ SLACK = Surface(
         ),
     ),
     files=manifest_for,
+    export_formats=_export_formats,
 )

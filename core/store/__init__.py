@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from core.errors import StartError, StoreUnavailable
 from core.events import Kept
+from core.store.archive import StoredArchive
 from core.store.attachments import BYTES_OF_A_PIECE, Attachments
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
@@ -77,6 +78,7 @@ class Store:
         self.events = Events(database, kept or Kept())
         self.sessions = Sessions(database, self.threads, self.attachments, self.events)
         self.ratings = Ratings(database)
+        self.archive = StoredArchive(database)
         self.keys = Keys(database)
         self.is_notified = database.dialect == "postgresql"
 

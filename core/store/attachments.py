@@ -43,20 +43,20 @@ class Attachments(Part):
         size = attachment.kept + len(text.encode())
         if full := self._full(connection, session, size, limits):
             return full
-        known = {
-            name: getattr(attachment, name)
-            for name in (
-                "id", "name", "kind", "form", "size", "sha256", "about", "problem", "media_type", "kept", "tokens",
-                "text_tokens",
-            )
-        }  # fmt: skip
-        connection.execute(
-            sa.insert(attachments).values(
-                **known, session=session, place=place, bytes_in_all=size, text=text or None, taken_at=self._clock.now
-            ),
-            self._clock.params(),
-        )
+        self._take(connection, session, attachment, place, text)
         return None
+
+    @writes
+    def take_back(self, connection: sa.Connection, session: str, attachment: Attachment, place: int, text: str) -> bool:
+        """As `take_in` without limits, for a file that was kept before, here or elsewhere.
+
+        What is left of an earlier try at it makes room. False where it belongs to a turn here.
+        """
+        self._remove(connection, attachments.c.id == attachment.id, attachments.c.turn_id.is_(None))
+        if connection.execute(sa.select(attachments.c.id).where(attachments.c.id == attachment.id)).first() is not None:
+            return False
+        self._take(connection, session, attachment, place, text)
+        return True
 
     @writes
     def add_piece(self, connection: sa.Connection, attachment_id: str, number: int, data: bytes) -> None:
@@ -137,6 +137,22 @@ class Attachments(Part):
         return len(found)
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take(self, connection: sa.Connection, session: str, attachment: Attachment, place: int, text: str) -> None:
+        known = {
+            name: getattr(attachment, name)
+            for name in (
+                "id", "name", "kind", "form", "size", "sha256", "about", "problem", "media_type", "kept", "tokens",
+                "text_tokens",
+            )
+        }  # fmt: skip
+        size = attachment.kept + len(text.encode())
+        connection.execute(
+            sa.insert(attachments).values(
+                **known, session=session, place=place, bytes_in_all=size, text=text or None, taken_at=self._clock.now
+            ),
+            self._clock.params(),
+        )
 
     def _remove(self, connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
         removed = connection.execute(sa.delete(attachments).where(*which).returning(attachments.c.id)).scalars().all()

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from core.store.part import Part, reads, writes
-from core.store.rows import sessions, turns
+from core.store.rows import IS_KEPT, sessions, turns
 from core.store.tables import Feedback
-from core.turns import Outcome, Rating
+from core.turns import Rating
 
 feedback: sa.Table = Feedback.__table__  # type: ignore[attr-defined]
-
-_IS_KEPT = turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN)
 
 
 class Ratings(Part):
@@ -24,7 +22,7 @@ class Ratings(Part):
         """See `Chat.rate`."""
         of_what_is_kept = sa.select(
             turns.c.id, sa.literal(person), sa.literal(good), self._clock.now, sa.literal(words, sa.Text)
-        ).where(turns.c.id == turn_id, _IS_KEPT)
+        ).where(turns.c.id == turn_id, IS_KEPT)
         rated = self._insert(feedback).from_select(["turn_id", "person", "good", "at", "words"], of_what_is_kept)
         anew = {name: rated.excluded[name] for name in ("good", "at", "words")}
         rated = rated.on_conflict_do_update(index_elements=["turn_id", "person"], set_=anew)
@@ -57,7 +55,7 @@ class Ratings(Part):
             )
             .join(turns, turns.c.id == feedback.c.turn_id)
             .join(sessions, sessions.c.id == turns.c.session_id)
-            .where(feedback.c.person == person, *older, *may_be_told, _IS_KEPT)
+            .where(feedback.c.person == person, *older, *may_be_told, IS_KEPT)
             .order_by(feedback.c.at.desc(), feedback.c.turn_id.desc())
             .limit(limit)
         )  # fmt: skip

@@ -14,7 +14,7 @@ from core.store.database import Database
 from core.store.events import Events
 from core.store.names import begins_with
 from core.store.part import Part, reads, writes
-from core.store.rows import IS_OPEN, attachments, attachments_of, sessions, turns
+from core.store.rows import IS_KEPT, IS_OPEN, attachments, attachments_of, sessions, turns
 from core.store.tables import IS_UNUSED, Feedback, PostedMessage
 from core.store.threads import StoredThreads
 from core.turns import Exchange, Outcome, SessionSummary
@@ -26,7 +26,7 @@ UNUSED_SECONDS = 86_400.0
 PRUNED_AT_ONCE = 1_000
 
 
-_KEPT = sa.and_(turns.c.session_id == sessions.c.id, turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN))
+_KEPT = sa.and_(turns.c.session_id == sessions.c.id, IS_KEPT)
 _HAS_ITS_PLACE = sa.and_(_KEPT, turns.c.outcome.is_distinct_from(Outcome.SUPERSEDED))
 _VISIBLE = sa.and_(_HAS_ITS_PLACE, turns.c.number >= sessions.c.begins)
 # Not EXISTS, for which PostgreSQL may read all turns once instead of a few for each session.

@@ -106,6 +106,7 @@ class Turn(SQLModel, table=True):
     reclaimed_at: float | None = None
     changes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # by its author, before its answer
     changed_at: float | None = None
+    imported: str | None = None  # a digest of what it was imported from; NULL: it was asked here
 
 
 class JoinedEvent(SQLModel, table=True):

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from core import Attachment, Line, Outcome, PasswordsClosed, Question, Turn
+from core.archived import ArchivedRating, ArchivedSession, ArchivedTurn, Filters, NewTurn, NewTurns
 from core.attachments import FileLimits
 from core.events import Event, Fate
 from core.password import Password, Passwords
@@ -151,6 +152,7 @@ class Everything:
         await self._erase()
         await self._files()
         await self._why()
+        await self._archive()
         await self.prune()
 
     async def _turns(self) -> None:
@@ -302,6 +304,24 @@ class Everything:
         await self.asked(await self.turn("web:public:4"))
         await self.close_unanswered(await self.turn("web:public:5"), Outcome.REFUSED, "No.", thread="untouched")
         await self.forget("web:public:4")
+
+    async def _archive(self) -> None:
+        first = await self.listed_session("web:other:7")
+        for newest_first in (True, False):
+            for filters in (Filters(), Filters("web:other", "p1", 0.0, 9e9, Outcome.ANSWERED)):
+                await self.page_of_sessions(filters, start=None, newest_first=newest_first)
+                await self.page_of_sessions(filters, start=first, newest_first=newest_first)
+        await self.closed_turns(first, after=0, limit=9)
+        await self.last_turn("web:other:7")
+        file = Attachment("f9", "a.txt", "text", "text", 1, "sha", kept=1, tokens=1)
+        assert await self.take_back("web:imported:1", file, 0, "text")
+        turn = ArchivedTurn(
+            id="0" * 32, number=1, event_id="e9", assistant="Bob", outcome=Outcome.ANSWERED, accepted_at=1, closed_at=1,
+            posted=[{"id": "m9"}], ratings=[ArchivedRating(person="p", good=True, at=1)],
+        )  # fmt: skip
+        session = ArchivedSession(name="web:imported:1", surface="web", created_at=1)
+        for added in (1, 0):
+            assert await self.add_turns([NewTurns(session, [NewTurn(turn, ["f9"])])]) == [added]
 
 
 FILL = [

@@ -51,7 +51,7 @@ password_from = "{EVES_CIRCLE}"
 """
 KEY_OF_PEOPLE = "key-of-the-people-on-the-web"
 KILLS_BETWEEN_BURIALS = 20
-STEP_TAKEN_BACK = "0013"  # of the schema: the last one, in which an upgrade differs from what was before
+STEP_TAKEN_BACK = "0014"  # of the schema: the last one, in which an upgrade differs from what was before
 MEAN_SECONDS_TO_RESTART = 0.3
 MOST_DEATHS_OF_POISON = 12  # two beside others, and five that count in full, and what luck adds
 SECONDS_ON_THE_WAY = 0.02
@@ -371,12 +371,8 @@ class World:
         self.ledger("SELECT 1")
         assert self._reader is not None
         with contextlib.suppress(sqlite3.OperationalError):  # where that is how it is, or there is none yet
-            self._reader.execute("DROP INDEX ix_turn_person_accepted_at")
-            for column in ("failure", "shown_at", "reclaims", "reclaimed_at", "changes", "changed_at"):
-                self._reader.execute(f"ALTER TABLE turn DROP COLUMN {column}")
-            for table in ("heard_event", "event_count"):
-                self._reader.execute(f"DROP TABLE {table}")
-            self._reader.execute("UPDATE alembic_version SET version_num = '0011'")
+            self._reader.execute("ALTER TABLE turn DROP COLUMN imported")
+            self._reader.execute("UPDATE alembic_version SET version_num = '0013'")
             self.was_upgraded = True
         self.loop.trace("the schema is that of the step before")
 
