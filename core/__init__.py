@@ -24,7 +24,7 @@ The words that stand everywhere:
 
 from core.answer import Answer
 from core.answering import Prepare, Then
-from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey, open_api_keys
+from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey
 from core.assistants import Assistant, Assistants, AssistantsFileError
 from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
@@ -46,6 +46,7 @@ from core.errors import (
     Overloaded,
     PasswordsClosed,
     Rejected,
+    SessionInUse,
     StartError,
     StoreUnavailable,
     UnknownAssistant,
@@ -55,6 +56,7 @@ from core.errors import (
 )
 from core.file_intake import NOT_FETCHED, Fetch, FetchedFile
 from core.frames import Frame, Remarks, as_moment
+from core.identities import ExpiredIdentity, Identities, InvalidIdentity, digest_of_person, open_keys
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
 from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
@@ -68,6 +70,8 @@ from core.turns import (
     ApiKey,
     Exchange,
     Finished,
+    IdentityKey,
+    IdentityMode,
     Json,
     Line,
     Outcome,
@@ -102,12 +106,17 @@ __all__ = [
     "Draining",
     "EventReused",
     "Exchange",
+    "ExpiredIdentity",
     "Fetch",
     "FetchedFile",
     "FilesTooLarge",
     "Finished",
     "Frame",
     "GivenFile",
+    "Identities",
+    "IdentityKey",
+    "IdentityMode",
+    "InvalidIdentity",
     "Json",
     "LeaseLost",
     "Line",
@@ -127,6 +136,7 @@ __all__ = [
     "Remarks",
     "Seconds",
     "Sentence",
+    "SessionInUse",
     "SessionSummary",
     "Settings",
     "SettingsError",
@@ -151,6 +161,7 @@ __all__ = [
     "configure_logging",
     "context_at",
     "describe_database",
+    "digest_of_person",
     "exponential_backoff",
     "failure_as_stored",
     "generated_password",
@@ -161,8 +172,8 @@ __all__ = [
     "language_of",
     "load_settings",
     "name_in_language",
-    "open_api_keys",
     "open_chat",
+    "open_keys",
     "problem_of_a_file",
     "read_settings",
     "restore_from",

@@ -28,12 +28,14 @@ from core.errors import (
     LeaseLost,
     NoPrivateHere,
     Overloaded,
+    SessionInUse,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
     WrongPassword,
 )
 from core.file_intake import Fetch, FileIntake
+from core.identities import Identities
 from core.languages import Sentence
 from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
@@ -68,6 +70,7 @@ class Chat:
         assistants: Assistants,
         passwords: Passwords,
         keys: ApiKeys,
+        identities: Identities,
         tasks: asyncio.TaskGroup,
         max_question_characters: int,
         max_at_once: int,
@@ -78,6 +81,7 @@ class Chat:
     ) -> None:
         self.assistants = assistants
         self.keys = keys
+        self.identities = identities
         self._store = store
         self._threads = threads
         self._passwords = passwords
@@ -402,6 +406,18 @@ class Chat:
             self._answering.lose(turn_id)
         self._threads.look_for_erasures()
         return ended is not None
+
+    async def claim(self, session: str, into: str, person: str) -> None:
+        """Make an issued session one of a person's: from now on its name is `into`, and nobody finds it by the other.
+
+        Raises UnknownSession where it was not issued, or has another name by now, and SessionInUse where a turn in it
+        is open, or the person has one of that name.
+        """
+        claimed = await self._store.sessions.claim(session, into, person)
+        if claimed == "unknown":
+            raise UnknownSession
+        if claimed != "claimed":
+            raise SessionInUse
 
     async def choose(self, session: str, surface: str, assistant: str) -> None:
         """Let a public assistant answer in this session from now on. Raises UnknownAssistant."""

@@ -26,6 +26,7 @@ from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
 from web.limits import BodyBounds, BoundedBody
 from web.pages import ChatPage, page_routes
+from web.people import people_routes
 from web.problems import Unexpected, answer_with_sentences
 from web.rates import Rates
 from web.sessions import assistant_routes, public_assistants, session_routes
@@ -94,7 +95,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     app.state.limits = Limits.by(settings)
     app.state.chat_page = ChatPage(settings)
     routers = [
-        ask_routes, turn_routes, session_routes, assistant_routes, feedback_routes, file_routes,
+        ask_routes, turn_routes, session_routes, assistant_routes, feedback_routes, people_routes, file_routes,
         delivery_routes(delivered),
         status_routes, docs_routes, page_routes,
     ]  # fmt: skip

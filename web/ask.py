@@ -242,8 +242,9 @@ class _Asked:
             surface=SURFACE,
             session=caller.session(self._session_id),
             text=text,
-            event_id=_event_id(caller, self._session_id, key),
-            address=caller.address,
+            event_id=await _event_id(self._chat, caller, self._session_id, key),
+            person=caller.person,
+            address=caller.address if caller.person is None else None,
             may_wait=False,
             may_unlock=caller.may_unlock,
             files=files,
@@ -395,7 +396,14 @@ async def _answer(chat: Chat, question: Question) -> tuple[Turn, Answer]:
     return turn, chat.answering(turn)
 
 
-def _event_id(caller: Caller, session_id: str, key: str | None) -> str | None:
+async def _event_id(chat: Chat, caller: Caller, session_id: str, key: str | None) -> str | None:
     if key is None:
         return None
-    return hashlib.sha256(f"{caller.whose}\0{session_id}\0{key}".encode()).hexdigest()
+    if caller.person is not None:
+        # What was asked in a session before it was the person's is no other question now.
+        as_guest = await _event_id(chat, caller.as_guest, session_id, key)
+        before = as_guest and await chat.turn_of(SURFACE, as_guest)
+        if before and before.session == caller.session(session_id):
+            return as_guest
+    whose = caller.whose if caller.visitor is None else f"{caller.whose}~{caller.visitor}"
+    return hashlib.sha256(f"{whose}\0{session_id}\0{key}".encode()).hexdigest()

@@ -15,6 +15,7 @@ from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
 from core.store.guesses import Guesses
+from core.store.identity_keys import IdentityKeys
 from core.store.keys import Keys
 from core.store.leases import Heartbeat, Leases
 from core.store.liveness import HostLiveness, OnNotification, ServerLiveness
@@ -72,6 +73,7 @@ class Store:
         self.sessions = Sessions(database, self.threads, self.attachments)
         self.ratings = Ratings(database)
         self.keys = Keys(database)
+        self.identity_keys = IdentityKeys(database)
         self.is_notified = database.dialect == "postgresql"
 
     @classmethod

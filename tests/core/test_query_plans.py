@@ -213,7 +213,7 @@ class Everything:
         await self.choose_in("a place", "Bob")
         assert await self.rate(turn.id, "a person", good=True, words="Thanks.")
         for before in (None, turn.id):
-            await self.with_feedback_to("alice")
+            await self.owned_by("alice")
             await self.newest(["a person", "another"], private=False, before=before, limit=21)
         claim = await self.claim_control(SURFACE, "a control")
         await self.end_control(SURFACE, "a control", claim, done=False)
