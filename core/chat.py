@@ -413,7 +413,7 @@ class Chat:
         Raises UnknownSession where it was not issued, or has another name by now, and SessionInUse where a turn in it
         is open, or the person has one of that name.
         """
-        claimed = await self._store.sessions.claim(session, into, person)
+        claimed = await self._store.sessions.claim_session(session, into, person)
         if claimed == "unknown":
             raise UnknownSession
         if claimed != "claimed":

@@ -16,7 +16,7 @@ from bots.shared.surface import LoadedSurface
 from core import Chat, Settings, StoreUnavailable, allowed_hosts, open_chat
 from web.addresses import networks
 from web.ask import AskDirectly, answer_orphaned, ask_routes, turn_routes
-from web.callers import Callers
+from web.callers import IDENTITY_DESCRIBED, Callers
 from web.deliveries import delivery_routes
 from web.docs import docs_routes
 from web.ending import draining_on_signals
@@ -43,6 +43,7 @@ class _WebApp(FastAPI):
         form = described["paths"]["/ask"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
         for schema in (form, described["components"]["schemas"]["AskBody"]):
             schema["properties"]["files"]["maxItems"] = self.state.bounds.files
+        described["components"]["securitySchemes"]["Identity"] = IDENTITY_DESCRIBED
         chat: Chat | None = getattr(self.state, "chat", None)
         if chat is not None:
             schemas = described["components"]["schemas"]

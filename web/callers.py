@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AfterValidator, Field
+from starlette.exceptions import HTTPException
 
 from core import (
     OPEN_NAMESPACE,
@@ -36,8 +37,17 @@ IDENTITY = "X-Bob-Identity"
 IDENTITY_NEEDED = Sentence("For that you have to be signed in to the website.")
 IDENTITY_EXPIRED = Sentence("Your sign-in to the website has expired. Please reload the page.")
 IDENTITY_REFUSED = Sentence("The website's word on who you are is not accepted here. Please reload the page.")
-# In the API's description of a route: no key is needed while there is none.
-WITH_OR_WITHOUT_A_KEY: dict[str, Any] = {"security": [{}]}
+# In the API's description of a route: no key is needed while there is none; an identity may come beside one.
+_BOTH: dict[str, list[str]] = {"ApiKey": [], "Identity": []}
+WITH_OR_WITHOUT_A_KEY: dict[str, Any] = {"security": [{}, _BOTH]}
+OR_WITH_AN_IDENTITY: dict[str, Any] = {"security": [_BOTH]}
+IDENTITY_DESCRIBED = {
+    "type": "apiKey",
+    "in": "header",
+    "name": IDENTITY,
+    "description": "Who the website says its visitor is, beside its publishable key: a JSON Web Token (HS256) with "
+    "`sub`, `exp` and `aud`, signed by an identity key.",
+}
 _BEARER = {"WWW-Authenticate": "Bearer"}
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="ApiKey", description="Needed where API_KEYS is set, or `bob keys new` made a key."

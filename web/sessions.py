@@ -21,7 +21,7 @@ from core import (
     failure_as_stored,
 )
 from web.accept import VARIES, language_accepted
-from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Named, Owning, Printable
+from web.callers import OR_WITH_AN_IDENTITY, SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Named, Owning, Printable
 from web.depends import OpenChat
 from web.files import NO_SUCH_FILE, FileNote, download
 from web.problems import problems
@@ -173,7 +173,10 @@ async def begin(chat: OpenChat, caller: Calling, beginning: Annotated[Beginning 
 
 
 @session_routes.get(
-    "/sessions", responses=problems(422, why="A parameter is wrong.") | problems(404), summary="List sessions"
+    "/sessions",
+    responses=problems(422, why="A parameter is wrong.") | problems(404),
+    openapi_extra=OR_WITH_AN_IDENTITY,
+    summary="List sessions",
 )
 async def list_sessions(
     chat: OpenChat,
@@ -243,7 +246,11 @@ async def fetch(chat: OpenChat, caller: Calling, session_id: SessionId, file_id:
 
 
 @session_routes.post(
-    "/sessions/{session_id:path}/reset", status_code=204, responses=_UNKNOWN, summary="Reset a session"
+    "/sessions/{session_id:path}/reset",
+    status_code=204,
+    responses=_UNKNOWN,
+    openapi_extra=OR_WITH_AN_IDENTITY,
+    summary="Reset a session",
 )
 async def reset(chat: OpenChat, caller: Owning, session_id: SessionId) -> None:
     """Let the session begin anew: assistants are told nothing any more of what was said so far."""
@@ -253,6 +260,7 @@ async def reset(chat: OpenChat, caller: Owning, session_id: SessionId) -> None:
 @session_routes.post(
     "/sessions/{session_id:path}/claim",
     responses=_UNKNOWN | problems(409, why="A question is being answered in it, or the person has one of that name."),
+    openapi_extra=OR_WITH_AN_IDENTITY,
     summary="Make a guest's session a person's",
 )
 async def claim(chat: OpenChat, caller: Named, session_id: SessionId) -> Session:
@@ -269,6 +277,7 @@ async def claim(chat: OpenChat, caller: Named, session_id: SessionId) -> Session
     responses=problems(408, 413)
     | problems(404)
     | problems(422, why="There is no such public assistant, or that cannot be the id of a session."),
+    openapi_extra=OR_WITH_AN_IDENTITY,
     summary="Choose the assistant of a session",
 )
 async def choose(chat: OpenChat, caller: Owning, session_id: SessionId, choice: Choice) -> Session:

@@ -122,7 +122,7 @@ class Sessions(Part):
             self._notify(connection, f"stop {turn_id}")
         return ended
 
-    async def claim(self, session: str, into: str, person: str) -> Claimed:
+    async def claim_session(self, session: str, into: str, person: str) -> Claimed:
         """See `Chat.claim`."""
         try:
             return await self._db.write(lambda c: self._claim(c, session, into, person))

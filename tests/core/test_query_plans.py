@@ -27,7 +27,7 @@ GROWING = {
     "chat_session", "turn", "thread", "posted_message", "guess", "lockout", "unlock", "feedback", "control",
     "stored_response", "erasure", "joined_event", "attachment", "attachment_piece",
 }  # fmt: skip
-SMALL = {"api_key", "lease_owner", "place", "alembic_version"}
+SMALL = {"api_key", "identity_key", "lease_owner", "place", "alembic_version"}
 # Of open turns, and of files that come with questions which are about to be accepted.
 SMALL_INDEXES = {
     "ix_turn_open_queue", "ix_turn_open_lease_owner", "ix_turn_joins", "ix_attachment_of_no_turn",
@@ -253,7 +253,20 @@ class Everything:
         await self.by_digest("a digest")
         await self.all()
         await self.any()
+        await self.is_publishable("n")
+        await self.set_identity("n", "offered")
         await self.revoke("k")
+        await self.add_identity_key("n.1", "n", most=2)
+        await self.live_identity_key("n.1")
+        await self.all_identity_keys()
+        await self.retire_identity_keys("n.1")
+        assert await self.claim_session("web:public:3", "web:n~1:3", "web:n~1") == "unknown"  # nobody issued it
+        await self.issue("web:public:guest", SURFACE)
+        await self.turn("web:public:guest")
+        assert await self.claim_session("web:public:guest", "web:n~1:guest", "web:n~1") == "busy"
+        await self.forget("web:public:guest")
+        assert await self.claim_session("web:public:guest", "web:public:3", "web:n~1") == "taken"
+        assert await self.claim_session("web:public:guest", "web:n~1:guest", "web:n~1") == "claimed"
 
     async def _erase(self) -> None:
         due = await self.claim(SCOPE, seconds=60)

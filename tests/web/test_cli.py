@@ -529,7 +529,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     settings = environment()
     made = [
         run(settings, tmp_path, "keys", "new", name, *more)
-        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/", "--feedback-to", "alice"])
+        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/", "--owner", "alice"])
     ]
     alice, shop = (each.stdout.strip() for each in made)
     assert len({alice, shop}) == 2
@@ -537,7 +537,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     listed = run(settings, tmp_path, "keys", "list").stdout
     assert alice not in listed
     assert [line.split()[1] for line in listed.splitlines()] == ["alice", "shop"]
-    assert "publishable on https://shop.example, not private, feedback to alice;" in listed
+    assert "publishable on https://shop.example, not private, owner alice;" in listed
     assert run(settings, tmp_path, "keys", "revoke", "alice").stdout.endswith(" alice.\n")
     assert "revoked" in run(settings, tmp_path, "keys", "list").stdout.splitlines()[0]
 
