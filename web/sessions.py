@@ -62,6 +62,9 @@ class SessionPage(BaseModel):
 
     sessions: list[Session]
     more: Annotated[bool, Field(description="Whether there are more, after the last of these.", examples=[False])]
+    person: Annotated[
+        str | None, Field(description="Whose they are, where a website says so: a digest of `sub`.", examples=[_ID])
+    ]
 
 
 class TranscriptTurn(BaseModel):
@@ -192,7 +195,9 @@ async def list_sessions(
     if after is not None:
         name = (await chat.session(caller.session(after))).session
     found = await chat.sessions(caller.namespace, after=name, limit=limit + 1)
-    return SessionPage(sessions=[Session.of(each, caller) for each in found[:limit]], more=len(found) > limit)
+    return SessionPage(
+        sessions=[Session.of(each, caller) for each in found[:limit]], more=len(found) > limit, person=caller.visitor
+    )
 
 
 @session_routes.get(
