@@ -9,6 +9,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,6 +28,7 @@ LONGEST_TOKEN = 8_192  # characters
 LONGEST_SUBJECT = 255
 LIVE_AT_ONCE = 2  # of a name: one that is used, and one that takes its place
 SECRET_PREFIX = "bob-identity-"
+_KID = re.compile(r"(?P<name>[A-Za-z0-9_-]{1,40})\.[0-9a-f]{12}")
 NO_SECRET = (
     "IDENTITY_SECRET is not set, from which identity keys are made. Set it in .env or the environment of every process "
     "of Bob, and keep it: with another one all of them are other keys. This one nobody can guess: {secret}"
@@ -70,13 +72,15 @@ class Identities:
 
         if len(token) > LONGEST_TOKEN:
             raise InvalidIdentity(f"it is longer than {LONGEST_TOKEN:,} characters")
+        if not self._secret:
+            raise InvalidIdentity("IDENTITY_SECRET is not set where Bob runs")
         try:
-            kid = jwt.get_unverified_header(token).get("kid")
-            identity_key = await self._looks.find(kid) if kid and self._secret else None
-            if identity_key is None or identity_key.name != key.name:
+            kid = jwt.get_unverified_header(token).get("kid") or ""
+            made = _KID.fullmatch(kid)
+            if made is None or made["name"] != key.name or await self._looks.find(kid) is None:
                 raise InvalidIdentity("its kid is no live identity key of this API key's name")
             claims = jwt.decode(
-                token, self._secret_of(identity_key.kid), algorithms=[ALGORITHM], leeway=LEEWAY_SECONDS,
+                token, self._secret_of(kid), algorithms=[ALGORITHM], leeway=LEEWAY_SECONDS,
                 audience=[key.name, *key.origins], options={"require": ["exp", "sub", "aud"]},
             )  # fmt: skip
         except jwt.ExpiredSignatureError:

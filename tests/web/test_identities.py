@@ -79,6 +79,7 @@ WRONG_ONES: dict[str, Callable[[Signer], str]] = {
     "unknown kid": lambda s: Signer("shop.000000000000", s.secret).token(),
     "without kid": lambda s: signed({"alg": "HS256"}, _claims(), s.secret),
     "kid an integer": lambda s: signed({"alg": "HS256", "kid": 1}, _claims(), s.secret),
+    "kid with a NUL": lambda s: signed({"alg": "HS256", "kid": s.kid[:-1] + "\0"}, _claims(), s.secret),
     "kid of a file": lambda s: signed({"alg": "HS256", "kid": "../../dev/null"}, _claims(), ""),
     "another secret": lambda s: Signer(s.kid, "another secret that is long enough for it").token(),
     "the setting as the secret": lambda s: Signer(s.kid, SECRET).token(),
@@ -414,6 +415,24 @@ async def test_a_session_in_which_something_is_answered_is_not_claimed_until_it_
         gate.open()
         await asking
         assert (await claimed(it, session, it.signer.token()))[0] == 200
+
+
+async def test_whoever_asks_while_a_session_is_claimed_is_answered_in_one_place_or_the_other(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with shop(fake, database_url) as it:
+        sessions = [await it.begun() for _ in range(10)]
+        asking = [it.ask(f"Q{number}-a", session) for number, session in enumerate(sessions)]
+        claiming = [claimed(it, session, it.signer.token()) for session in sessions]
+        both = await asyncio.gather(*(each for pair in zip(asking, claiming, strict=True) for each in pair))
+        assert [status for status, _ in both[::2]] == [200] * 10
+        assert {status for status, _ in both[1::2]} <= {200, 409}
+    found = rows(
+        database_url,
+        "SELECT question, person, name FROM turn JOIN chat_session ON chat_session.id = turn.session_id",
+    )
+    assert len({row["question"] for row in found}) == len(found) == 10
+    assert all(row["name"].startswith(row["person"] or "web:shop:") for row in found)
 
 
 async def test_what_nobody_issued_what_was_deleted_and_what_would_hide_ones_own_is_not_claimed(
