@@ -5,6 +5,7 @@ The words that stand everywhere:
 - *Surface*: where people ask: Slack, Discord, the web.
 - *Session*: one continuing conversation on a surface, by its name (`web:public:1`). Its turns are in one order.
 - *Turn*: a question in its place in a session, and its answer. The row in the database is all there is of it.
+- *Identity*: a website's signed word on who its visitor is. Whose it is has sessions of their own, which no guest has.
 - *Attachment*: a file of a question. It belongs to its turn, and goes with it.
 - *Destination*: the surface's note in a turn on where its answer is to be shown. Without one, stored is shown.
 - *Reply*: the messages of a platform that show the answer of a turn while it grows.

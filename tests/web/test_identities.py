@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from playwright._impl._driver import compute_driver_executable
 
-from core import IdentityMode, StartError
+from core import IdentityMode, StartError, UnknownSession
 from core.identities import LIVE_AT_ONCE, LONGEST_TOKEN
 from tests.bots.conftest import comes_true
 from tests.core.fixtures.database import rows
@@ -18,6 +21,7 @@ from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.web.conftest import served
 from tests.web.identities import HOUR, SECRET, Shop, Signer, part, server, shop, signed
 from tests.web.test_keys import ALICE, OTHER, SHOP, bearer
+from web.pages import FOLDER
 
 NOBODY = "0" * 32  # the id of no turn
 
@@ -245,6 +249,21 @@ async def test_without_the_setting_no_identity_is_made_or_taken(sqlite_url: str)
 # ── identity keys ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("language", ["python", "js"])
+async def test_what_the_readme_has_a_server_sign_is_taken(sqlite_url: str, language: str) -> None:
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(rf"```{language}\n(.*?)```", readme, re.DOTALL)
+    async with shop(None, sqlite_url) as it:
+        named = f"SECRET, KID = {it.signer.secret!r}, {it.signer.kid!r}"
+        command = [sys.executable, "-c", f"{code}\n{named}\nprint(identity('ana'))"]
+        if language == "js":
+            named = f"const [SECRET, KID] = [{it.signer.secret!r}, {it.signer.kid!r}]"
+            command = [compute_driver_executable()[0], "-e", f"{code}\n{named}\nconsole.log(identity('ana'))"]
+        signing = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        token = (await signing.communicate())[0].decode().strip()
+        assert (await it.send("GET", "/sessions", token))[0] == 200
+
+
 async def test_two_identity_keys_are_live_while_one_takes_the_place_of_the_other(sqlite_url: str) -> None:
     async with shop(None, sqlite_url) as it:
         new = await it.another_signer()
@@ -441,6 +460,8 @@ async def test_what_nobody_issued_what_was_deleted_and_what_would_hide_ones_own_
     async with shop(fake, sqlite_url) as it:
         await it.ask("Q1-a", "of my own making")
         assert (await claimed(it, quote("of my own making"), it.signer.token()))[0] == 404
+        with pytest.raises(UnknownSession):
+            await it.site.chat.claim("web:shop:of my own making", "web:shop~1:1", "web:shop~1")
         assert (await claimed(it, NOBODY, it.signer.token()))[0] == 404
         deleted, doubled = await it.begun(), await it.begun()
         await it.ask("Q1-a", deleted)

@@ -18,15 +18,17 @@ from tests.web.identities import SECRET, Signer
 
 Token = Callable[[], str]
 STORED = "() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }])"
-# It takes the key of the widget from its address, which is of nobody's interest else.
+# It takes the widget's key, and who is signed in, from its address, which interests nobody else.
 PAGE = """
 <h1>Shop</h1><script>
   window.errors = [];
   (window.Bob = window.Bob || []).push(["on", "error", ({ message }) => errors.push(message)]);
-  if (location.hash.endsWith("~")) Bob.push(["identify", () => token()]);
+  const [key, who] = location.hash.slice(1).split("~");
+  if (who === "call") Bob.push(["identify", () => token()]);
   const script = document.createElement("script");
   script.src = "BOB/widget.js";
-  script.dataset.key = location.hash.slice(1).replace("~", "");
+  script.dataset.key = key;
+  if (who && who !== "call") script.dataset.identity = who;
   document.head.append(script);
 </script>
 """
@@ -40,11 +42,13 @@ class Shop:
         self.signer = signer
         self._url = f"{url}#{key}"
 
-    async def opens(self, visitor: Visitor, token: Token | None = None) -> Chat:
-        """The widget in a new tab; with a token somebody is signed in to the website as it is loaded."""
+    async def opens(self, visitor: Visitor, token: Token | str | None = None) -> Chat:
+        """The widget in a new tab; with a token, or what gives one, of whoever is signed in as the page is loaded."""
         tab = await visitor.new_tab()
-        await tab.expose_function("token", token or (lambda: self.signer.token()))
-        await tab.goto(self._url + ("~" if token else ""))
+        gives = token if callable(token) else self.signer.token
+        await tab.expose_function("token", lambda: gives())
+        who = token if isinstance(token, str) else "call" if token else ""
+        await tab.goto(f"{self._url}~{who}")
         await tab.locator(LAUNCH).wait_for()
         chat = Chat(tab)
         await open_it(chat)
@@ -158,3 +162,16 @@ async def test_an_identity_that_is_refused_is_told_to_the_page_and_the_visitor_s
         (error,) = await chat.tab.evaluate("() => errors")
         assert "not accepted" in error
         assert await it.sessions() == []
+
+
+async def test_a_page_may_name_its_visitor_in_an_attribute_and_says_nothing_more_once_that_has_expired(
+    visiting: Any, fake: FakeOpenAI, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shop(fake, sqlite_url) as it, visiting(expected="401") as visitor:
+        chat = await it.opens(visitor, it.signer.token(exp=time.time() - 1))
+        await chat.asked("Q1-a")
+        assert await it.sessions() == ["Q1-a"]
+        monkeypatch.setattr("core.identities.LEEWAY_SECONDS", 0)  # so that it has expired
+        await chat.ask("Q2-a")
+        await chat.tab.get_by_text("has expired").first.wait_for()
+        assert await chat.input.input_value() == "Q2-a"
