@@ -19,8 +19,7 @@ from tests.fakes.openai_api import FakeOpenAI
 from tests.web.conftest import Site, served
 from tests.web.test_keys import ALICE, KEYS, SHOP
 
-SECRET = "a secret of identities that nobody guesses"
-SECRET = SECRET.replace(" ", "-")
+SECRET = "a secret of identities that nobody guesses".replace(" ", "-")
 AUDIENCE = "shop"
 HOUR = 3_600
 

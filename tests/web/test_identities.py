@@ -433,6 +433,7 @@ async def test_a_session_in_which_something_is_answered_is_not_claimed_until_it_
         assert (await claimed(it, session, it.signer.token()))[0] == 409
         gate.open()
         await asking
+        await it.mode("required")
         assert (await claimed(it, session, it.signer.token()))[0] == 200
 
 

@@ -4,7 +4,7 @@ const SILENCE = 45_000; // Bob gives a sign of life every 15 s
 const PATIENCE = 20_000;
 const PATIENCE_WITH_FILES = 240_000; // which are read before the first word
 
-const EXPIRED = "identity-expired";
+const NO_LONGER = new Set(["identity-expired", "identity-refused"]); // since it ended, or since its key did
 const MOST_SESSIONS = 100;
 
 /** Bob said no: a status, a sentence, and perhaps the seconds after which to ask again, and what kind of problem it is. */
@@ -139,14 +139,14 @@ export class Api {
     return this.#sent(request.headers, (headers) => upload(new URL(path, this.#base), { ...request, headers }));
   }
 
-  /** Sends something with our headers; once more where who asks was said too long ago. */
+  /** Sends something with our headers; once more where the website's word on who asks is not taken any more. */
   async #sent(more, send) {
     const { identity } = this;
     const token = await identity?.token();
     try {
       return await send(this.#headers(more, token));
     } catch (problem) {
-      const renewed = token && problem.kind === EXPIRED ? await identity.renewed(token) : null;
+      const renewed = token && NO_LONGER.has(problem.kind) ? await identity.renewed(token) : null;
       if (!renewed) throw problem;
       return send(this.#headers(more, renewed));
     }

@@ -4,7 +4,7 @@ import { Api } from "./api.js";
 import { Conversation } from "./conversation.js";
 import { h, icon } from "./dom.js";
 import { Follow } from "./follow.js";
-import { Draft, Memory } from "./memory.js";
+import { Draft, forgetAllBut, Memory } from "./memory.js";
 import { Shown, spoken } from "./shown.js";
 import { directionOf, wordsIn } from "./words.js";
 
@@ -19,8 +19,9 @@ const types = () => !matchMedia("(pointer: coarse)").matches;
 /**
  * Puts a chat into `place`. `options`: assistant (who answers) and isChosen (not merely as the usual one), title,
  * greeting, language, key, color and onColor, logo, questions to begin with, contact, texts, isEmbedded (in a page of
- * others), identity (a token of who asks, or what gives one), and what is called: `close` when somebody wants the chat to close, if it can; `on(event, detail)` for
- * "question", "answer" and "error"; `unread(count, label)`; and `isHidden()`, which says whether nobody can see it.
+ * others), identity (a token of who asks, or what gives one), and what is called: `close` when somebody wants the chat
+ * to close, if it can; `on(event, detail)` for "question", "answer" and "error"; `unread(count, label)`; and
+ * `isHidden()`, which says whether nobody can see it.
  */
 export async function mount(place, options = {}) {
   const wanted = [options.language, ...navigator.languages].filter(Boolean);
@@ -136,11 +137,10 @@ class Chat {
     if (this.#person) {
       this.#memory.end();
       this.#talkAs(null, this.#api.as(null));
+      this.#isOpen = true; // as there is nothing to be gone on with
     }
     this.#conversation.end();
-    this.#parts.input.value = "";
-    this.#tray?.take();
-    this.#fit();
+    this.#empty();
     this.#count(0);
     this.#list?.then((list) => list.close());
   }
@@ -163,8 +163,10 @@ class Chat {
     return person ? `${name} ~${person}` : name;
   }
 
-  /** From now on a guest talks here, or a person. */
+  /** From now on a guest talks here, or a person. Of another person nothing stays. */
   #talkAs(person, api) {
+    if (this.#person) this.#empty();
+    if (person) forgetAllBut(this.#memoryOf(person), `${this.#memoryOf(null)} ~`);
     this.#conversation?.close();
     this.#memory?.stopListening.abort();
     this.#person = person;
@@ -188,16 +190,25 @@ class Chat {
     if (this.#isOpen) this.#conversation.refresh();
   }
 
+  /** Throws away what was typed and chosen. */
+  #empty() {
+    this.#parts.input.value = "";
+    this.#tray?.take();
+    this.#fit();
+  }
+
   async #identify(given, isOver) {
     const { Identity } = await import("./identity.js");
-    const api = this.#api.as(new Identity(given));
+    const identity = new Identity(given);
+    await identity.token();
+    const api = this.#api.as(identity);
     const { person, sessions, more } = await this.#insisted(() => api.sessions(), isOver);
     if (isOver()) return;
     if (person === this.#person) {
-      this.#api.identity = api.identity;
+      this.#api.identity = identity;
       return;
     }
-    while (this.#conversation.running) await new Promise((wake) => (this.#wake = wake));
+    while (this.#conversation.running && !isOver()) await new Promise((wake) => (this.#wake = wake));
     const guests = this.#person ? null : this.#memory;
     const left = guests?.session;
     const isTheirs = !!left && !isOver() && (await this.#claimed(api, left, isOver));
@@ -224,12 +235,17 @@ class Chat {
 
   /** What is asked of Bob, some more times while he cannot say. */
   async #insisted(ask, isOver) {
+    let isTroubled = false;
     for (const seconds of [...PAUSES, null]) {
       try {
-        return await ask();
+        const told = await ask();
+        if (isTroubled) this.notice("");
+        return told;
       } catch (problem) {
         const mayPass = !problem.status || [409, 429, 502, 503, 504].includes(problem.status);
         if (!mayPass || seconds === null || isOver()) throw problem;
+        this.troubled(!!problem.status, seconds);
+        isTroubled = true;
       }
       await new Promise((wake) => setTimeout(wake, seconds * 1000));
     }

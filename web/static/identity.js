@@ -15,12 +15,12 @@ export class Identity {
     return this.#token ?? this.#ask();
   }
 
-  /** Another token than this one, which has expired. Null where the website has no other. */
-  async renewed(expired) {
-    if (this.#token === expired && typeof this.#given !== "function") return null;
+  /** Another token than this one, which is not taken any more. Null where the website has no other. */
+  async renewed(former) {
+    if (this.#token === former && typeof this.#given !== "function") return null;
     try {
-      const token = this.#token === expired ? await this.#ask() : this.#token; // somebody has asked meanwhile
-      return token === expired ? null : token;
+      const token = this.#token === former ? await this.#ask() : this.#token; // somebody has asked meanwhile
+      return token === former ? null : token;
     } catch (problem) {
       console.warn("Bob was given no other identity.", problem);
       return null;
@@ -29,16 +29,12 @@ export class Identity {
 
   #ask() {
     const ask = async () => {
-      try {
-        const token = await (typeof this.#given === "function" ? this.#given() : this.#given);
-        if (typeof token !== "string" || !token) throw new TypeError("An identity is a token, as text.");
-        this.#token = token;
-        return token;
-      } finally {
-        this.#asking = null;
-      }
+      const token = await (typeof this.#given === "function" ? this.#given() : this.#given);
+      if (typeof token !== "string" || !token) throw new TypeError("An identity is a token, as text.");
+      this.#token = token;
+      return token;
     };
-    this.#asking ??= ask();
+    this.#asking ??= ask().finally(() => (this.#asking = null));
     return this.#asking;
   }
 }

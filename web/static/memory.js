@@ -151,6 +151,16 @@ export class Memory {
   }
 }
 
+/** Forgets what is remembered under names that begin so, but for one. */
+export function forgetAllBut(name, beginning) {
+  try {
+    const others = Object.keys(localStorage).filter((each) => each.startsWith(beginning) && each !== name);
+    for (const each of others) localStorage.removeItem(each);
+  } catch {
+    // There is nothing, then.
+  }
+}
+
 /** What is typed and not sent yet, for as long as its tab is open. */
 export class Draft {
   #name;

@@ -1,8 +1,8 @@
 // <script src="https://bob.example/widget.js" defer></script>
 //
 // Shows a button, and fetches the chat when somebody opens it. Options are data-… of the script element: title, color,
-// greeting, assistant, questions, contact, position (left or right), language, texts, open, key, target, identity. Scripts of the page
-// find it as window.Bob (widget.d.ts), and may leave what it is to do there before it is loaded.
+// greeting, assistant, questions, contact, position (left or right), language, texts, open, key, target, identity. Scripts
+// of the page find it as window.Bob (widget.d.ts), and may leave what it is to do there before it is loaded.
 (() => {
   // A module has no currentScript.
   const isOurs = ({ src, type }) => type === "module" && /\/widget\.js([?#]|$)/.test(src);
@@ -17,7 +17,8 @@
   const MOST_RETURNS = 20; // within a second of each other, to a page that takes it away
 
   function checked(given) {
-    const { title, color, greeting, assistant, questions, contact, position, language, texts, open, key, target, identity } = given;
+    const { title, color, greeting, assistant, questions, contact, position, language, texts } = given;
+    const { open, key, target, identity } = given;
     const ignored = [];
     const text = (name, value, most) => {
       if (value === undefined) return undefined;
@@ -210,7 +211,7 @@
       return () => listeners.splice(listeners.indexOf(entry) >>> 0, 1);
     },
     identify: async (given) => {
-      if (typeof given !== "string" && typeof given !== "function") throw new TypeError("identify() takes a token or a function.");
+      if (!["string", "function"].includes(typeof given)) throw new TypeError("identify() takes a token or a function.");
       identity = given;
       await ready;
       await widget.identify();
@@ -313,7 +314,8 @@
         unread,
         isHidden: () => panel.hidden,
       });
-      if (identity !== known) identity ? chat.identify(identity) : chat.end();
+      if (identity && identity !== known) chat.identify(identity);
+      if (!identity && known) chat.end();
       if (ending.signal.aborted) chat.remove();
     }
 

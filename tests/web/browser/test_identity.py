@@ -136,6 +136,7 @@ async def test_whoever_signs_in_while_an_answer_is_written_keeps_it_and_the_next
         assert await it.sessions("ana") == ["Q1-a"]
         await chat.tab.evaluate("(next) => Bob.identify(next)", it.signer.token(next(people)))
         assert await chat.turns.count() == 0
+        assert "Q1-a" not in await chat.tab.evaluate(STORED)
         await chat.asked("Q1-b")
         assert (await it.sessions("ana"), await it.sessions("ben")) == (["Q1-a"], ["Q1-b"])
 
@@ -156,12 +157,16 @@ async def test_where_an_identity_is_required_a_guest_is_told_so_and_asks_once_si
 async def test_an_identity_that_is_refused_is_told_to_the_page_and_the_visitor_stays_a_guest(
     visiting: Any, fake: FakeOpenAI, sqlite_url: str
 ) -> None:
-    async with shop(fake, sqlite_url) as it, visiting(expected="4") as visitor:
+    async with shop(fake, sqlite_url) as it, visiting(expected="does not take this identity") as visitor:
         chat = await it.opens(visitor, lambda: it.signer.token(aud="other"))
         assert await chat.asked("Q1-a") == "You asked: Q1-a."
-        (error,) = await chat.tab.evaluate("() => errors")
-        assert "not accepted" in error
+        for given in ("() => { throw new Error('not accepted') }", "async () => null", "'not.a.token'"):
+            await chat.tab.evaluate(f"() => Bob.identify({given})")
+        errors = await chat.tab.evaluate("() => errors")
+        assert ["not accepted" in error for error in errors] == [True, True, False, True]
+        assert "Before that you asked: Q1-a" in await chat.asked("Q2-a")
         assert await it.sessions() == []
+        visitor.problems = [each for each in visitor.problems if "401" not in each]  # as the browser says it
 
 
 async def test_a_page_may_name_its_visitor_in_an_attribute_and_says_nothing_more_once_that_has_expired(
