@@ -20,6 +20,7 @@ from core import (
     Answer,
     Chat,
     ChatError,
+    EventReused,
     Frame,
     GivenFile,
     Outcome,
@@ -388,6 +389,8 @@ async def _answer(chat: Chat, question: Question) -> tuple[Turn, Answer]:
     turn = await chat.accept(question, then="ask")
     if turn is None:
         earlier = await chat.earlier(question)
+        if earlier.session != question.session:  # a person has claimed it, and it was asked by a guest
+            raise EventReused
         if earlier.outcome in ASKED_ANEW:
             turn = await chat.accept(question, instead_of=earlier, then="ask")
         if turn is None:

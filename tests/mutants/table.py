@@ -572,6 +572,8 @@ MUTANTS = (
     Mutant("what is being answered is not claimed", 'return "busy"', "pass", IDENTITIES, "not_claimed_until"),
     Mutant("files go with their session", "values(session=into)", "values(session=session)", IDENTITIES,
         "erased_with_it"),
+    Mutant("a guest gets no answer of a claimed session again", "if earlier.session != question.session:", "if False:",
+        IDENTITIES, "claimed_once"),
     Mutant("a question is no other once it is claimed", "before.session == caller.session(session_id)", "False",
         IDENTITIES, "claimed_once"),
 )  # fmt: skip

@@ -414,6 +414,7 @@ async def test_a_guests_session_is_claimed_once_and_is_the_persons_alone_from_th
         _, retried = await it.ask("Q2-a", session, it.signer.token(), **{"Idempotency-Key": "k2"})
         assert retried["response"].startswith("You asked: Q2-a.")
         assert len(rows(database_url, "SELECT id FROM turn")) == 2  # it is no other question now
+        assert (await it.ask("Q2-a", session, **{"Idempotency-Key": "k2"}))[0] == 422  # whoever asked it
         assert "Before that you asked: Q1-a | Q2-a" in (await it.ask("Q3-a", session, it.signer.token()))[1]["response"]
         assert "Before that" not in (await it.ask("Q1-b", session))[1]["response"]
         assert (
