@@ -5,6 +5,7 @@ The words that stand everywhere:
 - *Surface*: where people ask: Slack, Discord, the web.
 - *Session*: one continuing conversation on a surface, by its name (`web:public:1`). Its turns are in one order.
 - *Turn*: a question in its place in a session, and its answer. The row in the database is all there is of it.
+- *Identity*: a website's signed word on who its visitor is. Whose it is has sessions of their own, which no guest has.
 - *Attachment*: a file of a question. It belongs to its turn, and goes with it.
 - *Destination*: the surface's note in a turn on where its answer is to be shown. Without one, stored is shown.
 - *Reply*: the messages of a platform that show the answer of a turn while it grows.
@@ -26,7 +27,7 @@ The words that stand everywhere:
 
 from core.answer import Answer
 from core.answering import Prepare, Then
-from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey, open_api_keys
+from core.api_keys import OPEN_NAMESPACE, ApiKeys, NoSuchKey
 from core.archive import Archive, open_archive
 from core.archive.formats import FORMATS as EXPORT_FORMATS
 from core.archive.formats import (
@@ -71,6 +72,7 @@ from core.errors import (
     PasswordNeededAgain,
     PasswordsClosed,
     Rejected,
+    SessionInUse,
     StartError,
     StoreUnavailable,
     UnknownAssistant,
@@ -108,6 +110,7 @@ from core.findings import (
     is_called,
 )
 from core.frames import Frame, Remarks, as_moment
+from core.identities import ExpiredIdentity, Identities, InvalidIdentity, digest_of_person, open_keys
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
 from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
@@ -134,6 +137,8 @@ from core.turns import (
     ApiKey,
     Exchange,
     Finished,
+    IdentityKey,
+    IdentityMode,
     Json,
     Line,
     Outcome,
@@ -187,6 +192,7 @@ __all__ = [
     "Event",
     "EventReused",
     "Exchange",
+    "ExpiredIdentity",
     "Fate",
     "Fetch",
     "FetchedFile",
@@ -198,8 +204,12 @@ __all__ = [
     "Frame",
     "GivenFile",
     "HowToImport",
+    "Identities",
+    "IdentityKey",
+    "IdentityMode",
     "ImportReport",
     "ImportedMessage",
+    "InvalidIdentity",
     "Json",
     "Kind",
     "LeaseLost",
@@ -227,6 +237,7 @@ __all__ = [
     "Report",
     "Seconds",
     "Sentence",
+    "SessionInUse",
     "SessionSummary",
     "Settings",
     "SettingsError",
@@ -260,6 +271,7 @@ __all__ = [
     "context_at",
     "core_checks",
     "describe_database",
+    "digest_of_person",
     "env_file_encoding",
     "examine",
     "examined",
@@ -276,9 +288,9 @@ __all__ = [
     "load_settings",
     "name_in_language",
     "object_in",
-    "open_api_keys",
     "open_archive",
     "open_chat",
+    "open_keys",
     "open_stories",
     "problem_of_a_file",
     "problem_with",

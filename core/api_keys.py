@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 from core.errors import StartError
-from core.settings import Settings, SettingsError
+from core.settings import SettingsError
 from core.store import Store
-from core.turns import ApiKey
+from core.turns import ApiKey, IdentityMode
+
+T = TypeVar("T")
 
 SECONDS_A_LOOK_COUNTS = 2.0  # so long a revoked key may still be taken
 MOST_LOOKS = 10_000
@@ -23,12 +25,34 @@ SHORTEST_SECRET = 16  # anything shorter can be guessed, or found from its diges
 _HOSTNAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")  # as browsers write it, or IPv6
 SECRET_PREFIX, PUBLISHABLE_PREFIX = "bob-secret-", "bob-public-"
 OPEN_NAMESPACE = "public"  # in whose name is asked without a key
+NO_PUBLISHABLE_KEY = "There is no publishable key {name}: make it with `bob keys new {name} --origin https://…`."
+ONLY_WEBSITES = "Only a publishable key takes identities: make it with --origin https://…."
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
 
 
 class NoSuchKey(Exception):
     """The key is none of ours, or was revoked."""
+
+
+class Looks(Generic[T]):
+    """What is looked up with each request, and counts for two seconds."""
+
+    def __init__(self, look: Callable[[str], Awaitable[T | None]]) -> None:
+        self._look = look
+        self._looked: dict[str, tuple[float, T | None]] = {}
+
+    async def find(self, name: str) -> T | None:
+        """What there is of this name, or was two seconds ago."""
+        now = asyncio.get_running_loop().time()
+        until, found = self._looked.get(name, (now, None))
+        if until > now:
+            return found
+        found = await self._look(name)
+        if len(self._looked) >= MOST_LOOKS:
+            self._looked.clear()
+        self._looked[name] = now + SECONDS_A_LOOK_COUNTS, found
+        return found
 
 
 class ApiKeys:
@@ -40,7 +64,7 @@ class ApiKeys:
     def __init__(self, store: Store, configured: Mapping[str, ApiKey]) -> None:
         self._store = store
         self._configured = configured
-        self._looked: dict[str, tuple[float, ApiKey | None]] = {}
+        self._looks: Looks[ApiKey] = Looks(store.keys.by_digest)
         self._looked_for_any = -SECONDS_A_LOOK_COUNTS
         self._any = bool(configured)
 
@@ -59,26 +83,35 @@ class ApiKeys:
         for each, key in self._configured.items():  # all of them, so that the time taken tells nothing
             if hmac.compare_digest(each, digest):
                 found = key
-        found = found or await self._stored(digest)
+        found = found or await self._looks.find(digest)
         if found is None:
             raise NoSuchKey
         return found
 
     async def make(
-        self, name: str, *, private: bool, origins: Sequence[str], feedback_to: str | None = None
+        self,
+        name: str,
+        *,
+        private: bool,
+        origins: Sequence[str],
+        owner: str | None = None,
+        identity: IdentityMode = "off",
     ) -> tuple[str, ApiKey]:
         """A new key, which is told this once, and what is stored of it: a publishable one, if it has `origins`.
 
         Raises StartError where it cannot be.
         """
         check_name(name)
-        if feedback_to is not None:
-            check_name(feedback_to)
+        if owner is not None:
+            check_name(owner)
+        if identity != "off" and not origins:
+            raise StartError(ONLY_WEBSITES)
         secret = (PUBLISHABLE_PREFIX if origins else SECRET_PREFIX) + secrets.token_urlsafe(32)
         digest = digest_of(secret)
         key = ApiKey(
             digest[:LETTERS_OF_AN_ID], name, publishable=bool(origins), private=private,
-            origins=tuple(map(origin_of, origins)), feedback_to=feedback_to,
+            origins=tuple(map(origin_of, origins)), owner=owner,
+            identity=identity,
         )  # fmt: skip
         if _is_taken(name, self._configured.values()) or not await self._store.keys.add(key, digest):
             raise StartError(f"There is a key {name} already. Its sessions would belong to both: revoke it first.")
@@ -88,24 +121,23 @@ class ApiKeys:
         """Those of API_KEYS, and every key that was ever made, the oldest first."""
         return [*self._configured.values(), *await self._store.keys.all()]
 
-    async def with_feedback_to(self, name: str) -> Sequence[str]:
-        """The names of the keys under which answers are rated for those of this name to read, besides their own."""
-        return await self._store.keys.with_feedback_to(name)
+    async def owned_by(self, name: str) -> Sequence[str]:
+        """The names of the keys whose owner has this name."""
+        return await self._store.keys.owned_by(name)
+
+    async def set_identity(self, name: str, mode: IdentityMode) -> None:
+        """Say what the publishable key of a name does about identities. Raises StartError where there is none."""
+        if not await self._store.keys.set_identity(name, mode):
+            raise StartError(NO_PUBLISHABLE_KEY.format(name=name))
+
+    async def check_is_publishable(self, name: str) -> None:
+        """Come back if there is a publishable key of this name. Raises StartError."""
+        if not await self._store.keys.is_publishable(name):
+            raise StartError(NO_PUBLISHABLE_KEY.format(name=name))
 
     async def revoke(self, which: str) -> Sequence[ApiKey]:
         """Take no more the keys with this name or id; which ones that were."""
         return await self._store.keys.revoke(which)
-
-    async def _stored(self, digest: str) -> ApiKey | None:
-        now = asyncio.get_running_loop().time()
-        until, key = self._looked.get(digest, (now, None))
-        if until > now:
-            return key
-        key = await self._store.keys.by_digest(digest)
-        if len(self._looked) >= MOST_LOOKS:
-            self._looked.clear()
-        self._looked[digest] = now + SECONDS_A_LOOK_COUNTS, key
-        return key
 
 
 def digest_of(key: str) -> str:
@@ -166,13 +198,3 @@ def origin_of(address: str) -> str:
     default = {"http": 80, "https": 443}[parts.scheme]
     host = f"[{hostname}]" if ":" in hostname else hostname
     return f"{parts.scheme}://{host}" + ("" if port in (None, default) else f":{port}")
-
-
-@contextlib.asynccontextmanager
-async def open_api_keys(settings: Settings) -> AsyncIterator[ApiKeys]:
-    """The keys alone, for whoever makes and revokes them. Raises StartError."""
-    database_url = settings.database_url.get_secret_value()
-    async with Store.open(
-        database_url, on_notification=lambda _: None, lease_seconds=settings.lease_seconds, erase_after=0
-    ) as store:
-        yield ApiKeys(store, configured_keys(settings.api_keys.get_secret_value()))

@@ -14,6 +14,7 @@ from core.api_keys import ApiKeys, configured_keys
 from core.assistants import Assistant, Assistants
 from core.chat import Chat
 from core.errors import StoreUnavailable
+from core.identities import Identities
 from core.language_model import LanguageModel, ModelTrouble
 from core.offline_model import OfflineModel
 from core.password import Password, Passwords
@@ -62,12 +63,14 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
                 known = "their key or server is not set any more"
                 logger.warning("%d retired conversations are out of reach: %s", lost, known)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        keys = ApiKeys(store, configured)
         chat = Chat(
             store=store,
             threads=threads,
             assistants=assistants,
             passwords=passwords,
-            keys=ApiKeys(store, configured),
+            keys=keys,
+            identities=Identities(store, keys, settings.identity_secret.get_secret_value()),
             tasks=tasks,
             max_question_characters=settings.max_question_characters,
             max_at_once=settings.max_turns_at_once,

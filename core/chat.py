@@ -31,6 +31,7 @@ from core.errors import (
     NotTheLastTurn,
     Overloaded,
     Rejected,
+    SessionInUse,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
@@ -38,6 +39,7 @@ from core.errors import (
 )
 from core.events import Event, Fate
 from core.file_intake import Fetch, FileIntake
+from core.identities import Identities
 from core.languages import Sentence
 from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
@@ -73,6 +75,7 @@ class Chat:
         assistants: Assistants,
         passwords: Passwords,
         keys: ApiKeys,
+        identities: Identities,
         tasks: asyncio.TaskGroup,
         max_question_characters: int,
         max_at_once: int,
@@ -83,6 +86,7 @@ class Chat:
     ) -> None:
         self.assistants = assistants
         self.keys = keys
+        self.identities = identities
         self._store = store
         self._threads = threads
         self._passwords = passwords
@@ -457,6 +461,18 @@ class Chat:
             self._answering.lose(turn_id)
         self._threads.look_for_erasures()
         return ended is not None
+
+    async def claim(self, session: str, into: str, person: str) -> None:
+        """Make an issued session one of a person's: from now on its name is `into`, and nobody finds it by the other.
+
+        Raises UnknownSession where it was not issued, or has another name by now, and SessionInUse where a turn in it
+        is open, or the person has one of that name.
+        """
+        claimed = await self._store.sessions.claim_session(session, into, person)
+        if claimed == "unknown":
+            raise UnknownSession
+        if claimed != "claimed":
+            raise SessionInUse
 
     async def choose(self, session: str, surface: str, assistant: str) -> None:
         """Let a public assistant answer in this session from now on. Raises UnknownAssistant."""

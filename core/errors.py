@@ -14,6 +14,7 @@
           PasswordNeededAgain  what it replaces was asked of a private assistant
           UnknownAssistant    no public assistant of that name
           UnknownSession      no session of that name, or one that may not be looked up
+          SessionInUse        a session that cannot become somebody's now
           WrongPassword       a password asked for in a window opens nothing
           PasswordsClosed     too many words that may be passwords
           NoPrivateHere       a password was said where it may open nothing
@@ -127,6 +128,14 @@ class UnknownSession(Rejected):
     """There is no such session, or whoever asks may not look it up."""
 
     sentence = Sentence("There is no such session.")
+
+
+class SessionInUse(Rejected):
+    """A session cannot become a person's: something is being answered in it, or the person has one of that name."""
+
+    sentence = Sentence(
+        "A question is being answered in this session, or you have one of that name. It stays as it is."
+    )
 
 
 class WrongPassword(Rejected):

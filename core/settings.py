@@ -44,6 +44,7 @@ CountOrNone = Annotated[int, Field(ge=0, le=MOST)]
 Seconds = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 
 MOST_DAYS = 36_500.0
+SHORTEST_IDENTITY_SECRET = 32  # RFC 7518, 3.2: of HS256 no less than its digest
 
 _LIMITS = FileLimits()
 _KEPT = Kept()
@@ -155,6 +156,7 @@ class Settings(SettingsModel):
     assistants_file: Path | None = None
     private_bob_password: SecretStr = SecretStr(SEED_PASSWORD)
     api_keys: SecretStr = SecretStr("")
+    identity_secret: Key = SecretStr("")
     chat_page_key: str = ""
     chat_page_title: Name = ""
     chat_page_greeting: Name = ""
@@ -201,6 +203,13 @@ class Settings(SettingsModel):
     def _is_what_paths_are_joined_to(cls, value: str) -> str:
         if urlsplit(value).path.rstrip("/").endswith(("/responses", "/completions", "/models")):
             raise ValueError("must end where the paths of the API begin, as in https://api.example/v1")
+        return value
+
+    @field_validator("identity_secret")
+    @classmethod
+    def _cannot_be_guessed(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < SHORTEST_IDENTITY_SECRET:
+            raise ValueError(f"must have {SHORTEST_IDENTITY_SECRET} characters at least")
         return value
 
     @field_validator("log_level", mode="before")
@@ -266,6 +275,7 @@ class Settings(SettingsModel):
         """Every value that must not be written anywhere."""
         values = (
             self.openai_api_key.get_secret_value(), self.private_bob_password.get_secret_value(),
+            self.identity_secret.get_secret_value(),
             *(entry.rpartition(":")[2] for entry in _words(self.api_keys.get_secret_value())),
             *_passwords_in(self.database_url.get_secret_value()), *_passwords_in(self.openai_base_url),
         )  # fmt: skip

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from core.attachments import Attachment, Enclosed, GivenFile
 from core.frames import Frame, Remarks
@@ -36,6 +36,7 @@ MOST_TURNS_OF_APPS = 5  # of a session, one after the other
 MOST_WINDOWS_OF_LINES = 5  # for which a question waits for lines that may join it
 
 Json = dict[str, Any]
+IdentityMode = Literal["off", "offered", "required"]
 
 
 def new_session_name() -> str:
@@ -207,7 +208,8 @@ class SessionSummary:
     """A session, as people look it up.
 
     `turns` counts those since it was last reset, `assistant` is the one that was chosen for it. Whoever knows the name
-    of one that was `issued` may read it. Times are seconds since 1970.
+    of one that was `issued` may read it. Its `title` is how its first question begins that asked no private assistant.
+    Times are seconds since 1970.
     """
 
     session: str
@@ -216,6 +218,7 @@ class SessionSummary:
     created_at: float
     asked_at: float | None
     issued: bool
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +258,8 @@ class ApiKey:
 
     Sessions belong to its `name`. A `publishable` one may stand in web pages: it is taken from `origins` only, and
     opens no list and no transcript but of sessions whose name we made. `private` says whether it may use private
-    assistants. What is thought of answers under it may be read with the secret key whose name is `feedback_to`, too.
+    assistants. The secret key of its website's own server goes by the name `owner`: it reads what is thought of answers
+    under this one, and erases its people. `identity` says whether the website may say who its visitor is, or has to.
     """
 
     id: str
@@ -265,4 +269,18 @@ class ApiKey:
     origins: tuple[str, ...] = ()
     created_at: float | None = None  # None: it is one of API_KEYS
     revoked_at: float | None = None
-    feedback_to: str | None = None
+    owner: str | None = None
+    identity: IdentityMode = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityKey:
+    """A key with which a website signs who its visitors are, without its secret.
+
+    It goes with the API keys of its `name`.
+    """
+
+    kid: str
+    name: str
+    created_at: float | None = None
+    retired_at: float | None = None

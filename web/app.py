@@ -16,7 +16,7 @@ from bots.shared.surface import LoadedSurface
 from core import Chat, Settings, StoreUnavailable, allowed_hosts, open_chat
 from web.addresses import networks
 from web.ask import AskDirectly, answer_orphaned, ask_routes, turn_routes
-from web.callers import Callers
+from web.callers import IDENTITY_DESCRIBED, Callers
 from web.deliveries import delivery_routes
 from web.docs import docs_routes
 from web.ending import draining_on_signals
@@ -26,6 +26,7 @@ from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
 from web.limits import BodyBounds, BoundedBody
 from web.pages import ChatPage, page_routes
+from web.people import people_routes
 from web.problems import Unexpected, answer_with_sentences
 from web.rates import Rates
 from web.sessions import assistant_routes, public_assistants, session_routes
@@ -42,6 +43,7 @@ class _WebApp(FastAPI):
         form = described["paths"]["/ask"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
         for schema in (form, described["components"]["schemas"]["AskBody"]):
             schema["properties"]["files"]["maxItems"] = self.state.bounds.files
+        described["components"]["securitySchemes"]["Identity"] = IDENTITY_DESCRIBED
         chat: Chat | None = getattr(self.state, "chat", None)
         if chat is not None:
             schemas = described["components"]["schemas"]
@@ -94,7 +96,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     app.state.limits = Limits.by(settings)
     app.state.chat_page = ChatPage(settings)
     routers = [
-        ask_routes, turn_routes, session_routes, assistant_routes, feedback_routes, file_routes,
+        ask_routes, turn_routes, session_routes, assistant_routes, feedback_routes, people_routes, file_routes,
         delivery_routes(delivered),
         status_routes, docs_routes, page_routes,
     ]  # fmt: skip

@@ -21,6 +21,7 @@ from core import (
     Chat,
     ChatError,
     Event,
+    EventReused,
     Fate,
     Frame,
     GivenFile,
@@ -259,8 +260,9 @@ class _Asked:
             surface=SURFACE,
             session=caller.session(self._session_id),
             text=text,
-            event_id=_event_id(caller, self._session_id, key),
-            address=caller.address,
+            event_id=await _event_id(self._chat, caller, self._session_id, key),
+            person=caller.person,
+            address=caller.address if caller.person is None else None,
             may_wait=False,
             may_unlock=caller.may_unlock,
             files=files,
@@ -410,6 +412,8 @@ async def _answer(chat: Chat, question: Question) -> tuple[Turn, Answer]:
     turn = await chat.accept(question, then="ask")
     if turn is None:
         earlier = await chat.earlier(question)
+        if earlier.session != question.session:  # a person has claimed it, and it was asked by a guest
+            raise EventReused
         if earlier.outcome in ASKED_ANEW:
             turn = await chat.accept(question, instead_of=earlier, then="ask")
         if turn is None:
@@ -418,7 +422,14 @@ async def _answer(chat: Chat, question: Question) -> tuple[Turn, Answer]:
     return turn, chat.answering(turn)
 
 
-def _event_id(caller: Caller, session_id: str, key: str | None) -> str | None:
+async def _event_id(chat: Chat, caller: Caller, session_id: str, key: str | None) -> str | None:
     if key is None:
         return None
-    return hashlib.sha256(f"{caller.whose}\0{session_id}\0{key}".encode()).hexdigest()
+    if caller.person is not None:
+        # What was asked in a session before it was the person's is no other question now.
+        as_guest = await _event_id(chat, caller.as_guest, session_id, key)
+        before = as_guest and await chat.turn_of(SURFACE, as_guest)
+        if before and before.session == caller.session(session_id):
+            return as_guest
+    whose = caller.whose if caller.visitor is None else f"{caller.whose}~{caller.visitor}"
+    return hashlib.sha256(f"{whose}\0{session_id}\0{key}".encode()).hexdigest()

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AfterValidator, Field
+from starlette.exceptions import HTTPException
 
-from core import OPEN_NAMESPACE, ApiKey, Chat, NoSuchKey, Sentence, Turn, UnknownSession
+from core import (
+    OPEN_NAMESPACE,
+    ApiKey,
+    Chat,
+    ExpiredIdentity,
+    InvalidIdentity,
+    NoSuchKey,
+    Sentence,
+    Turn,
+    UnknownSession,
+)
 from web.addresses import Network, client_address
+from web.problems import IdentityProblem
 from web.rates import Rates, Subject
 
 SURFACE = "web"
@@ -21,8 +33,22 @@ KEY_UNKNOWN = Sentence("That API key is not known here, or was revoked.")
 KEY_OF_OTHER_WEBSITES = Sentence("This publishable key is for other websites.")
 SECRET_KEY_NEEDED = Sentence("A secret API key is needed for that.")
 PUBLISHABLE_KEY = Sentence("A publishable key is not enough for that: it takes a secret one.")
-# In the API's description of a route: no key is needed while there is none.
-WITH_OR_WITHOUT_A_KEY: dict[str, Any] = {"security": [{}]}
+IDENTITY = "X-Bob-Identity"
+IDENTITY_NEEDED = Sentence("For that you have to be signed in to the website.")
+IDENTITY_EXPIRED = Sentence("Your sign-in to the website has expired. Please reload the page.")
+IDENTITY_REFUSED = Sentence("The website's word on who you are is not accepted here. Please reload the page.")
+# In the API's description of a route: no key is needed while there is none; an identity may come beside one.
+_BOTH: dict[str, list[str]] = {"ApiKey": [], "Identity": []}
+WITH_OR_WITHOUT_A_KEY: dict[str, Any] = {"security": [{}, _BOTH]}
+OR_WITH_AN_IDENTITY: dict[str, Any] = {"security": [_BOTH]}
+IDENTITY_DESCRIBED = {
+    "type": "apiKey",
+    "in": "header",
+    "name": IDENTITY,
+    "description": "Who the website says its visitor is, beside its publishable key: a JSON Web Token (HS256) with "
+    "`sub`, `exp` and `aud`, signed by an identity key.",
+}
+_BEARER = {"WWW-Authenticate": "Bearer"}
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="ApiKey", description="Needed where API_KEYS is set, or `bob keys new` made a key."
 )
@@ -42,23 +68,38 @@ def rater(whose: str) -> str:
     return f"{SURFACE}:{whose}"
 
 
+def namespace_of(whose: str, person: str | None = None) -> str:
+    """What the names of sessions under the keys of a name begin with: a person's, or those that anybody began."""
+    of_person = "" if person is None else f"~{person}"  # with a sign that no name of a key has
+    return f"{SURFACE}:{whose}{of_person}:"
+
+
 def whose_session(session: str) -> tuple[str, str]:
     """The name of the keys that a session of the web belongs to, and what those call it."""
     _, whose, session_id = session.split(":", 2)
-    return whose, session_id
+    return whose.partition("~")[0], session_id
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sends a request, and what that opens."""
+    """Whoever sends a request, and what that opens.
+
+    `visitor` is a digest of whom a website named; None for a guest, and for a server.
+    """
 
     address: str
     key: ApiKey | None = None
+    visitor: str | None = None
 
     @property
-    def is_trusted(self) -> bool:
-        """Whether all sessions of the namespace are the caller's own: a secret key says so."""
+    def has_secret_key(self) -> bool:
+        """Whether a server asks, which has all that belongs to the name of its key."""
         return self.key is not None and not self.key.publishable
+
+    @property
+    def owns_namespace(self) -> bool:
+        """Whether all sessions of the namespace are the caller's own, whoever chose their ids."""
+        return self.has_secret_key or self.visitor is not None
 
     @property
     def may_unlock(self) -> bool:
@@ -68,7 +109,7 @@ class Caller:
     @property
     def reads_private(self) -> bool:
         """Whether the caller may read what private assistants were asked by others under the same key."""
-        return self.is_trusted and self.may_unlock
+        return self.has_secret_key and self.may_unlock
 
     @property
     def whose(self) -> str:
@@ -78,7 +119,17 @@ class Caller:
     @property
     def namespace(self) -> str:
         """What the names of the caller's sessions begin with: nobody else's do."""
-        return f"{SURFACE}:{self.whose}:"
+        return namespace_of(self.whose, self.visitor)
+
+    @property
+    def person(self) -> str | None:
+        """Whom what is asked counts against, where that is known."""
+        return None if self.visitor is None else self.namespace.removesuffix(":")
+
+    @property
+    def as_guest(self) -> Caller:
+        """The same without a name."""
+        return replace(self, visitor=None)
 
     @property
     def rater(self) -> str:
@@ -104,18 +155,18 @@ class Caller:
     @property
     def subjects(self) -> Sequence[Subject]:
         """Whom a request counts against. One key may stand for many addresses, and in a page for many people."""
-        of_address: Subject = ("address", self.address)
+        of_visitor: Subject = ("address", self.address) if self.person is None else ("person", self.person)
         if self.key is None:
-            return [of_address]
+            return [of_visitor]
         of_key: Subject = ("key", self.key.name)
-        return [of_key, of_address] if self.key.publishable else [of_key]
+        return [of_key, of_visitor] if self.key.publishable else [of_key]
 
     def check_may_read(self, issued: bool) -> None:
         """Come back if the caller may read a session of the namespace. Raises UnknownSession.
 
-        Without a secret key the name alone opens it, so it has to be one that nobody can guess.
+        To a guest the name alone opens it, so it has to be one that nobody can guess.
         """
-        if not (self.is_trusted or issued):
+        if not (self.owns_namespace or issued):
             raise UnknownSession
 
 
@@ -130,23 +181,49 @@ class Callers:
         """Whoever sends this request. Raises HTTPException with 401, 403 or 429."""
         chat: Chat = request.app.state.chat
         stranger = Caller(client_address(request, self._trusted))
-        if not await chat.keys.required():
-            caller = stranger
-        elif presented is None:
-            await self._refuse(request, stranger, 401, KEY_NEEDED)
-        else:
-            try:
-                caller = Caller(stranger.address, await chat.keys.find(presented.credentials))
-            except NoSuchKey:
-                await self._refuse(request, stranger, 401, KEY_UNKNOWN)
-            if caller.key is not None and caller.key.publishable and not _comes_from(request, caller.key.origins):
-                await self._refuse(request, stranger, 403, KEY_OF_OTHER_WEBSITES)
+        try:
+            key = await _key(request, chat, presented) if await chat.keys.required() else None
+            caller = replace(stranger, key=key, visitor=await _visitor(request, chat, key))
+        except HTTPException:
+            await self._rates.count(request, stranger.subjects)
+            raise
         await self._rates.count(request, caller.subjects)
         return caller
 
-    async def _refuse(self, request: Request, stranger: Caller, status: int, sentence: Sentence) -> None:
-        await self._rates.count(request, stranger.subjects)
-        raise HTTPException(status, sentence, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+
+async def _key(request: Request, chat: Chat, presented: HTTPAuthorizationCredentials | None) -> ApiKey:
+    """The key that is presented. Raises HTTPException with 401 or 403."""
+    if presented is None:
+        raise HTTPException(401, KEY_NEEDED, _BEARER)
+    try:
+        key = await chat.keys.find(presented.credentials)
+    except NoSuchKey:
+        raise HTTPException(401, KEY_UNKNOWN, _BEARER) from None
+    if key.publishable and not _comes_from(request, key.origins):
+        raise HTTPException(403, KEY_OF_OTHER_WEBSITES)
+    return key
+
+
+async def _visitor(request: Request, chat: Chat, key: ApiKey | None) -> str | None:
+    """Whom the website names; None for a guest, who may be one. Raises IdentityProblem.
+
+    Who is named wrongly is not taken for a guest: what is asked then would belong to whoever knows the session.
+    """
+    tokens = request.headers.getlist(IDENTITY)
+    if not tokens:
+        if key is not None and key.identity == "required":
+            raise IdentityProblem("identity-needed", IDENTITY_NEEDED)
+        return None
+    try:
+        if key is None or key.identity == "off":
+            raise InvalidIdentity("none is taken here: bob keys identity mode")
+        if len(tokens) > 1:
+            raise InvalidIdentity("there are several")
+        return await chat.identities.person(tokens[0], key)
+    except ExpiredIdentity as error:
+        raise IdentityProblem("identity-expired", IDENTITY_EXPIRED, error.why) from None
+    except InvalidIdentity as error:
+        raise IdentityProblem("identity-refused", IDENTITY_REFUSED, error.why) from None
 
 
 async def _calling(
@@ -166,13 +243,29 @@ Calling = Annotated[Caller, Depends(_calling)]
 
 async def _trusted(caller: Calling) -> Caller:
     if caller.key is None:
-        raise HTTPException(401, SECRET_KEY_NEEDED, {"WWW-Authenticate": "Bearer"})
+        raise HTTPException(401, SECRET_KEY_NEEDED, _BEARER)
     if caller.key.publishable:
         raise HTTPException(403, PUBLISHABLE_KEY)
     return caller
 
 
 Trusted = Annotated[Caller, Depends(_trusted)]
+
+
+async def _owning(caller: Calling) -> Caller:
+    return caller if caller.owns_namespace else await _trusted(caller)
+
+
+Owning = Annotated[Caller, Depends(_owning)]
+
+
+async def _named(caller: Calling) -> Caller:
+    if caller.person is None:
+        raise IdentityProblem("identity-needed", IDENTITY_NEEDED)
+    return caller
+
+
+Named = Annotated[Caller, Depends(_named)]
 
 
 def _comes_from(request: Request, origins: Sequence[str]) -> bool:

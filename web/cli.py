@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import click
@@ -28,6 +28,8 @@ from core import (
     Chat,
     ChatError,
     Filters,
+    Identities,
+    IdentityMode,
     Outcome,
     Settings,
     SettingsError,
@@ -38,8 +40,8 @@ from core import (
     describe_database,
     generated_password,
     load_settings,
-    open_api_keys,
     open_chat,
+    open_keys,
     open_stories,
     restore_from,
     start_warnings,
@@ -57,6 +59,7 @@ EXIT_CODE_OF_AN_INTERRUPTION = 130
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 MODELS = [each.settings for each in SURFACES]
+MODES = get_args(IdentityMode)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -151,17 +154,31 @@ def keys() -> None:
     help="Whether passwords open private assistants to it. By default to a secret key only, not to a publishable one.",
 )
 @click.option(
-    "--feedback-to", metavar="NAME", help="The secret key that reads what is thought of answers under this one."
+    "--owner",
+    "--feedback-to",
+    "owner",
+    metavar="NAME",
+    help="The secret key of the same website's server: it reads what is thought of answers under this one, and erases "
+    "its people.",
 )
-def new_key(name: str, origins: tuple[str, ...], private: bool | None, feedback_to: str | None) -> None:
+@click.option(
+    "--identity",
+    type=click.Choice(MODES),
+    default="off",
+    show_default=True,
+    help="Whether the website may say who its visitor is, or has to.",
+)
+def new_key(
+    name: str, origins: tuple[str, ...], private: bool | None, owner: str | None, identity: IdentityMode
+) -> None:
     """Make a key of this NAME, and print it: it is shown this once.
 
     Sessions belong to the name: a key that takes the place of a revoked one goes on with them.
     """
 
-    async def make(api_keys: ApiKeys) -> str:
+    async def make(api_keys: ApiKeys, _: Identities) -> str:
         allowed = not origins if private is None else private
-        secret, _ = await api_keys.make(name, private=allowed, origins=origins, feedback_to=feedback_to)
+        secret, _key = await api_keys.make(name, private=allowed, origins=origins, owner=owner, identity=identity)
         return secret
 
     click.echo(_with_keys(make))
@@ -170,32 +187,79 @@ def new_key(name: str, origins: tuple[str, ...], private: bool | None, feedback_
 @keys.command("list")
 def list_keys() -> None:
     """Show the keys there are and were, but not what they are."""
-    for key in _with_keys(lambda api_keys: api_keys.all()):
+    for key in _with_keys(lambda api_keys, _: api_keys.all()):
         since = "in API_KEYS" if key.created_at is None else f"made {_day(key.created_at)}"
         until = "" if key.revoked_at is None else f", revoked {_day(key.revoked_at)}"
         kind = f"publishable on {' '.join(key.origins)}" if key.publishable else "secret"
-        feedback = f", feedback to {key.feedback_to}" if key.feedback_to else ""
+        owner = f", owner {key.owner}" if key.owner else ""
+        identity = "" if key.identity == "off" else f", identity {key.identity}"
         private = "private" if key.private else "not private"
-        click.echo(f"{key.id}  {key.name:20} {kind}, {private}{feedback}; {since}{until}")
+        click.echo(f"{key.id}  {key.name:20} {kind}, {private}{owner}{identity}; {since}{until}")
 
 
 @keys.command("revoke")
 @click.argument("which", metavar="NAME|ID")
 def revoke_key(which: str) -> None:
     """Take a key no more, from two seconds on, in all processes. Its sessions stay."""
-    revoked = _with_keys(lambda api_keys: api_keys.revoke(which))
+    revoked = _with_keys(lambda api_keys, _: api_keys.revoke(which))
     if not revoked:
         raise click.ClickException("There is no such key to revoke. Those of API_KEYS are revoked there.")
     for key in revoked:
         click.echo(f"Revoked {key.id} {key.name}.")
 
 
-def _with_keys(work: Callable[[ApiKeys], Awaitable[T]]) -> T:
+@keys.group()
+def identity() -> None:
+    """Keys with which a website's server signs who its visitor is."""
+
+
+@identity.command("new")
+@click.argument("name")
+def new_identity_key(name: str) -> None:
+    """Make an identity key for the publishable key of this NAME, and print it: its secret is shown this once.
+
+    Two of a name may be live, so that one can take the place of the other.
+    """
+    key, secret = _with_keys(lambda _, identities: identities.make(name))
+    click.echo(f"kid     {key.kid}\nsecret  {secret}")
+
+
+@identity.command("list")
+def list_identity_keys() -> None:
+    """Show the identity keys there are and were, but not their secrets."""
+    for key in _with_keys(lambda _, identities: identities.all()):
+        until = "" if key.retired_at is None else f", retired {_day(key.retired_at)}"
+        click.echo(f"{key.kid:40} for {key.name}; made {_day(key.created_at or 0)}{until}")
+
+
+@identity.command("retire")
+@click.argument("which", metavar="KID|NAME")
+def retire_identity_key(which: str) -> None:
+    """Take no more what an identity key, or all of a name, have signed: from two seconds on, in all processes."""
+    retired = _with_keys(lambda _, identities: identities.retire(which))
+    if not retired:
+        raise click.ClickException("There is no such identity key to retire.")
+    for key in retired:
+        click.echo(f"Retired {key.kid}.")
+
+
+@identity.command("mode")
+@click.argument("name")
+@click.argument("mode", type=click.Choice(MODES))
+def set_identity_mode(name: str, mode: IdentityMode) -> None:
+    """Say whether the website of the publishable key of this NAME may say who its visitor is, or has to.
+
+    With "off" it may not, with "offered" visitors without an identity are guests, and with "required" they are refused.
+    """
+    _with_keys(lambda api_keys, _: api_keys.set_identity(name, mode))
+
+
+def _with_keys(work: Callable[[ApiKeys, Identities], Awaitable[T]]) -> T:
     settings = _settings(log_level="warning")
 
     async def with_keys() -> T:
-        async with open_api_keys(settings) as api_keys:
-            return await work(api_keys)
+        async with open_keys(settings) as (api_keys, identities):
+            return await work(api_keys, identities)
 
     with _plain_errors():
         return asyncio.run(with_keys())

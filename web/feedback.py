@@ -108,7 +108,7 @@ async def get(
         Query(pattern="^[0-9a-f]{32}$", description="The `turn_id` of the last one of the page before."),
     ] = None,
 ) -> Any:
-    """What was thought of answers under this key's name, and under keys whose feedback goes to it, the newest first.
+    """What was thought of answers under this key's name, and under keys whose owner it is, the newest first.
 
     With `Accept: text/csv` it is all of it, as a table. A cell of it that a spreadsheet would take for a formula begins
     with an apostrophe.
@@ -127,7 +127,7 @@ async def get(
 
 
 async def _ratings(chat: Chat, caller: Caller, before: str | None, limit: int) -> Sequence[Rating] | None:
-    names = {caller.whose, *await chat.keys.with_feedback_to(caller.whose)}
+    names = {caller.whose, *await chat.keys.owned_by(caller.whose)}
     people = [rater(name) for name in sorted(names)]
     return await chat.ratings(people, private=caller.reads_private, before=before, limit=limit)
 

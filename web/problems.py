@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
@@ -30,6 +30,7 @@ from core import (
     PasswordNeededAgain,
     PasswordsClosed,
     Sentence,
+    SessionInUse,
     StoreUnavailable,
     UnknownAssistant,
     UnknownSession,
@@ -46,7 +47,7 @@ NO_QUESTION = Sentence(
     'The body must be a JSON object (Content-Type: application/json) with "session_id" and "user_input".'
 )
 _USUAL = {
-    401: "An API key is needed, and none was sent that is known here.",
+    401: "An API key is needed, or an identity, and none was sent that is known here.",
     403: "That key does not open this.",
     404: "There is no such session, or this key does not open it.",
     408: "The body took too long to arrive.",
@@ -69,6 +70,7 @@ _STATUS: dict[type[ChatError], int] = {
     PasswordNeededAgain: 422,
     UnknownAssistant: 422,
     UnknownSession: 404,
+    SessionInUse: 409,
     NoPrivateHere: 403,
     PasswordsClosed: 429,
     Draining: 503,
@@ -82,6 +84,19 @@ class Problem(BaseModel):
     """Why a request was not carried out, in a sentence that may be shown."""
 
     detail: Annotated[str, Field(examples=["Sorry, the language model could not be reached or broke off."])]
+    type: Annotated[
+        Literal["identity-needed", "identity-expired", "identity-refused"] | None,
+        Field(description="What is wrong with who the website says its visitor is; there only where that is it."),
+    ] = None
+
+
+class IdentityProblem(HTTPException):
+    """Who asks is not known as they have to be. `why` is for whoever signs identities."""
+
+    def __init__(self, kind: str, sentence: Sentence, why: str = "") -> None:
+        described = f', error_description="{why}"' if why else ""
+        super().__init__(401, sentence, {"WWW-Authenticate": f'BobIdentity error="{kind}"{described}'})
+        self.kind = kind
 
 
 class UnknownTurn(HTTPException):
@@ -100,11 +115,15 @@ def problems(*statuses: int, why: str = "") -> dict[int | str, dict[str, Any]]:
 
 
 class ProblemResponse(JSONResponse):
-    """`{"detail": sentence}`, in the language that the request likes best."""
+    """`{"detail": sentence}`, in the language that the request likes best; of some kinds with `"type"`."""
 
-    def __init__(self, status: int, sentence: Sentence, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__({"detail": sentence}, status_code=status, headers={**(headers or {}), **VARIES})
+    def __init__(
+        self, status: int, sentence: Sentence, headers: Mapping[str, str] | None = None, kind: str | None = None
+    ) -> None:
         self._sentence = sentence
+        self._kind = {} if kind is None else {"type": kind}
+        told = {"detail": sentence, **self._kind}
+        super().__init__(told, status_code=status, headers={**(headers or {}), **VARIES})
 
     def translate_for(self, scope: Scope) -> None:
         """Be in the language of this request, if it says one. Called by itself; until then it is English."""
@@ -113,7 +132,7 @@ class ProblemResponse(JSONResponse):
             return
         language = language_accepted(headers)
         text = self._sentence.in_language(language)
-        self.body = self.render({"detail": text})
+        self.body = self.render({"detail": text, **self._kind})
         self.headers["Content-Length"] = str(len(self.body))
         self.headers["Content-Language"] = ENGLISH if text == self._sentence else language
 
@@ -140,7 +159,8 @@ def problem_of(error: ChatError | HTTPException) -> ProblemResponse:
     sentence: object = error.detail
     if not isinstance(sentence, Sentence):  # Starlette's own
         sentence = as_it_was_stored(str(sentence))
-    return problem(error.status_code, sentence, error.headers)
+    kind = error.kind if isinstance(error, IdentityProblem) else None
+    return ProblemResponse(error.status_code, sentence, error.headers, kind)
 
 
 def answer_with_sentences(app: FastAPI, routers: Sequence[APIRouter]) -> None:

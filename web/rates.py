@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-Kind = Literal["key", "address"]
+Kind = Literal["key", "address", "person"]
 Subject = tuple[Kind, str]
 
+# Whom a website names counts in place of an address, and as one.
 # Where others than this machine reach HOST, or a proxy; else nobody is limited unless a setting says so.
-REQUESTS_PER_MINUTE: dict[Kind, int] = {"key": 3_000, "address": 300}
-TURNS_AT_ONCE: dict[Kind, int] = {"key": 300, "address": 30}
+REQUESTS_PER_MINUTE: dict[Kind, int] = {"key": 3_000, "address": 300, "person": 300}
+TURNS_AT_ONCE: dict[Kind, int] = {"key": 300, "address": 30, "person": 30}
 SECONDS_UNTIL_ONE_HAS_ENDED = 2
 MOST_STREAMS = 10_000  # of one process
 FEWEST_TO_SWEEP = 1_000
@@ -56,10 +57,12 @@ class Rates:
         per_minute: dict[Kind, int | None] = {
             "key": settings.max_requests_per_minute_of_a_key,
             "address": settings.max_requests_per_minute_of_an_address,
+            "person": settings.max_requests_per_minute_of_an_address,
         }
         at_once: dict[Kind, int | None] = {
             "key": settings.max_turns_at_once_of_a_key,
             "address": settings.max_turns_at_once_of_an_address,
+            "person": settings.max_turns_at_once_of_an_address,
         }
         self._per_minute: dict[Kind, RateLimitItem] = {}
         self._limiter: SlidingWindowCounterRateLimiter | None = None

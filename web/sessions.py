@@ -21,7 +21,7 @@ from core import (
     failure_as_stored,
 )
 from web.accept import VARIES, language_accepted
-from web.callers import SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Printable, Trusted
+from web.callers import OR_WITH_AN_IDENTITY, SURFACE, WITH_OR_WITHOUT_A_KEY, Caller, Calling, Named, Owning, Printable
 from web.depends import OpenChat
 from web.files import NO_SUCH_FILE, FileNote, download
 from web.problems import problems
@@ -42,6 +42,10 @@ class Session(BaseModel):
     assistant: Annotated[str | None, Field(description="Which one was chosen for it, if any.", examples=["Bob"])]
     created_at: Annotated[datetime, Field(examples=[_TIME])]
     asked_at: Annotated[datetime | None, Field(description="When the last question came.", examples=[_TIME])]
+    title: Annotated[
+        str | None,
+        Field(description="How the first question begins that asked no private assistant.", examples=["Hello, how"]),
+    ]
 
     @classmethod
     def of(cls, summary: SessionSummary, caller: Caller) -> Self:
@@ -49,6 +53,7 @@ class Session(BaseModel):
         return cls(
             session_id=caller.session_id(summary.session), turns=summary.turns, assistant=summary.assistant,
             created_at=as_time(summary.created_at), asked_at=summary.asked_at and as_time(summary.asked_at),
+            title=summary.title,
         )  # fmt: skip
 
 
@@ -57,6 +62,9 @@ class SessionPage(BaseModel):
 
     sessions: list[Session]
     more: Annotated[bool, Field(description="Whether there are more, after the last of these.", examples=[False])]
+    person: Annotated[
+        str | None, Field(description="Whose they are, where a website says so: a digest of `sub`.", examples=[_ID])
+    ]
 
 
 class TranscriptTurn(BaseModel):
@@ -174,23 +182,28 @@ async def begin(chat: OpenChat, caller: Calling, beginning: Annotated[Beginning 
 
 
 @session_routes.get(
-    "/sessions", responses=problems(422, why="A parameter is wrong.") | problems(404), summary="List sessions"
+    "/sessions",
+    responses=problems(422, why="A parameter is wrong.") | problems(404),
+    openapi_extra=OR_WITH_AN_IDENTITY,
+    summary="List sessions",
 )
 async def list_sessions(
     chat: OpenChat,
-    caller: Trusted,
+    caller: Owning,
     limit: Limit = 20,
     after: Annotated[
         Printable | None,
         Query(max_length=200, description="The `session_id` of the last one of the page before."),
     ] = None,
 ) -> SessionPage:
-    """The sessions of this key's name, the newest first."""
+    """The sessions of this key's name, or of the person whom the website names, the newest first."""
     name = None
     if after is not None:
         name = (await chat.session(caller.session(after))).session
     found = await chat.sessions(caller.namespace, after=name, limit=limit + 1)
-    return SessionPage(sessions=[Session.of(each, caller) for each in found[:limit]], more=len(found) > limit)
+    return SessionPage(
+        sessions=[Session.of(each, caller) for each in found[:limit]], more=len(found) > limit, person=caller.visitor
+    )
 
 
 @session_routes.get(
@@ -246,11 +259,30 @@ async def fetch(chat: OpenChat, caller: Calling, session_id: SessionId, file_id:
 
 
 @session_routes.post(
-    "/sessions/{session_id:path}/reset", status_code=204, responses=_UNKNOWN, summary="Reset a session"
+    "/sessions/{session_id:path}/reset",
+    status_code=204,
+    responses=_UNKNOWN,
+    openapi_extra=OR_WITH_AN_IDENTITY,
+    summary="Reset a session",
 )
-async def reset(chat: OpenChat, caller: Trusted, session_id: SessionId) -> None:
+async def reset(chat: OpenChat, caller: Owning, session_id: SessionId) -> None:
     """Let the session begin anew: assistants are told nothing any more of what was said so far."""
     await chat.reset(await _session(chat, caller, session_id))
+
+
+@session_routes.post(
+    "/sessions/{session_id:path}/claim",
+    responses=_UNKNOWN | problems(409, why="A question is being answered in it, or the person has one of that name."),
+    openapi_extra=OR_WITH_AN_IDENTITY,
+    summary="Make a guest's session a person's",
+)
+async def claim(chat: OpenChat, caller: Named, session_id: SessionId) -> Session:
+    """Let a session that a guest began with `POST /sessions` belong to the person whom the website names from now on.
+
+    Guests do not reach it any more. It is done once: to anybody else there is no such session then.
+    """
+    await chat.claim(await _session(chat, caller.as_guest, session_id), caller.session(session_id), str(caller.person))
+    return Session.of(await chat.session(caller.session(session_id)), caller)
 
 
 @session_routes.put(
@@ -258,9 +290,10 @@ async def reset(chat: OpenChat, caller: Trusted, session_id: SessionId) -> None:
     responses=problems(408, 413)
     | problems(404)
     | problems(422, why="There is no such public assistant, or that cannot be the id of a session."),
+    openapi_extra=OR_WITH_AN_IDENTITY,
     summary="Choose the assistant of a session",
 )
-async def choose(chat: OpenChat, caller: Trusted, session_id: SessionId, choice: Choice) -> Session:
+async def choose(chat: OpenChat, caller: Owning, session_id: SessionId, choice: Choice) -> Session:
     """Let a public assistant answer from the next question on. Private ones are opened by their passwords only."""
     session = await _session(chat, caller, session_id)
     await chat.choose(session, SURFACE, choice.assistant)

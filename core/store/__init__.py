@@ -18,6 +18,7 @@ from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLErr
 from core.store.erasures import DueErasure, Erasures
 from core.store.events import Events, hour_of
 from core.store.guesses import Guesses
+from core.store.identity_keys import IdentityKeys
 from core.store.keys import Keys
 from core.store.leases import Heartbeat, Leases
 from core.store.liveness import HostLiveness, OnNotification, ServerLiveness
@@ -80,6 +81,7 @@ class Store:
         self.ratings = Ratings(database)
         self.archive = StoredArchive(database)
         self.keys = Keys(database)
+        self.identity_keys = IdentityKeys(database)
         self.is_notified = database.dialect == "postgresql"
 
     @classmethod

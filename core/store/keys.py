@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from core.store.part import Part, reads, writes
 from core.store.tables import ApiKey as KeyTable
-from core.turns import ApiKey
+from core.turns import ApiKey, IdentityMode
 
 api_keys: sa.Table = KeyTable.__table__  # type: ignore[attr-defined]
 
@@ -27,7 +27,8 @@ class Keys(Part):
         connection.execute(
             sa.insert(api_keys).values(
                 id=key.id, name=key.name, digest=digest, publishable=key.publishable, private=key.private,
-                origins=" ".join(key.origins), created_at=self._clock.now, feedback_to=key.feedback_to,
+                origins=" ".join(key.origins), created_at=self._clock.now, feedback_to=key.owner,
+                identity=key.identity,
             ),
             self._clock.params(),
         )  # fmt: skip
@@ -49,8 +50,8 @@ class Keys(Part):
         ]
 
     @reads
-    def with_feedback_to(self, connection: sa.Connection, name: str) -> Sequence[str]:
-        """The names of the keys, revoked ones too, whose feedback those of this name read."""
+    def owned_by(self, connection: sa.Connection, name: str) -> Sequence[str]:
+        """The names of the keys, revoked ones too, whose owner has this name."""
         is_theirs = sa.func.lower(api_keys.c.feedback_to) == name.lower()
         return connection.execute(sa.select(api_keys.c.name).where(is_theirs).distinct()).scalars().all()
 
@@ -58,6 +59,19 @@ class Keys(Part):
     def any(self, connection: sa.Connection) -> bool:
         """Whether a key was ever made."""
         return connection.execute(sa.select(api_keys.c.id).limit(1)).first() is not None
+
+    @writes
+    def set_identity(self, connection: sa.Connection, name: str, mode: IdentityMode) -> bool:
+        """Say what the publishable key of a name does about identities. False where there is none."""
+        which = api_keys.c.name == name, api_keys.c.publishable, api_keys.c.revoked_at.is_(None)
+        changed = sa.update(api_keys).where(*which).values(identity=mode).returning(api_keys.c.id)
+        return connection.execute(changed).first() is not None
+
+    @reads
+    def is_publishable(self, connection: sa.Connection, name: str) -> bool:
+        """Whether there is a publishable key of this name."""
+        which = api_keys.c.name == name, api_keys.c.publishable, api_keys.c.revoked_at.is_(None)
+        return connection.execute(sa.select(api_keys.c.id).where(*which)).first() is not None
 
     @writes
     def revoke(self, connection: sa.Connection, which: str) -> Sequence[ApiKey]:
@@ -74,5 +88,6 @@ class Keys(Part):
 def _key(row: sa.Row[Any]) -> ApiKey:
     return ApiKey(
         id=row.id, name=row.name, publishable=row.publishable, private=row.private, origins=tuple(row.origins.split()),
-        created_at=row.created_at, revoked_at=row.revoked_at, feedback_to=row.feedback_to,
+        created_at=row.created_at, revoked_at=row.revoked_at, owner=row.feedback_to,
+        identity=row.identity or "off",
     )  # fmt: skip

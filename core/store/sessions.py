@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -18,12 +18,16 @@ from core.store.rows import IS_KEPT, IS_OPEN, attachments, attachments_of, sessi
 from core.store.tables import IS_UNUSED, Feedback, PostedMessage
 from core.store.threads import StoredThreads
 from core.turns import Exchange, Outcome, SessionSummary
+from core.wording import NO_WORDS
 
 feedback: sa.Table = Feedback.__table__  # type: ignore[attr-defined]
 posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
 
+Claimed = Literal["claimed", "unknown", "busy", "taken"]
+
 UNUSED_SECONDS = 86_400.0
 PRUNED_AT_ONCE = 1_000
+LONGEST_TITLE = 80
 
 
 _KEPT = sa.and_(turns.c.session_id == sessions.c.id, IS_KEPT)
@@ -31,6 +35,14 @@ _HAS_ITS_PLACE = sa.and_(_KEPT, turns.c.outcome.is_distinct_from(Outcome.SUPERSE
 _VISIBLE = sa.and_(_HAS_ITS_PLACE, turns.c.number >= sessions.c.begins)
 # Not EXISTS, for which PostgreSQL may read all turns once instead of a few for each session.
 _ONE_KEPT = sa.select(turns.c.id).where(_KEPT).limit(1).correlate(sessions).scalar_subquery()
+_FIRST_QUESTION = (
+    sa.select(sa.func.substr(turns.c.question, 1, LONGEST_TITLE))
+    .where(_VISIBLE, turns.c.private.is_(False), turns.c.question.not_in(["", str(NO_WORDS)]))
+    .order_by(turns.c.number)
+    .limit(1)
+    .correlate(sessions)
+    .scalar_subquery()
+)
 _SUMMARIES = sa.select(
     sessions.c.name,
     sessions.c.assistant,
@@ -38,6 +50,7 @@ _SUMMARIES = sa.select(
     sessions.c.issued,
     sa.select(sa.func.count()).where(_VISIBLE).scalar_subquery().label("turns"),
     sa.select(sa.func.max(turns.c.accepted_at)).where(_KEPT).scalar_subquery().label("asked_at"),
+    _FIRST_QUESTION.label("title"),
 ).where(sa.or_(sa.and_(sessions.c.issued, sessions.c.turns == 0), _ONE_KEPT.is_not(None)))
 
 
@@ -112,6 +125,35 @@ class Sessions(Part):
         for turn_id in ended:
             self._notify(connection, f"stop {turn_id}")
         return ended
+
+    async def claim_session(self, session: str, into: str, person: str) -> Claimed:
+        """See `Chat.claim`."""
+        try:
+            return await self._db.write(lambda c: self._claim(c, session, into, person))
+        except sa.exc.IntegrityError:  # the person has begun one of that name at the same moment
+            return "taken"
+
+    def _claim(self, connection: sa.Connection, session: str, into: str, person: str) -> Claimed:
+        # Locked, so that whoever asks in it meanwhile has an open turn in it already, or asks in another one.
+        found = connection.execute(
+            sa.select(sessions.c.id).where(sessions.c.name == session, sessions.c.issued).with_for_update()
+        ).first()
+        if found is None:
+            return "unknown"
+        theirs = turns.c.session_id == found.id
+        if connection.execute(sa.select(turns.c.id).where(theirs, IS_OPEN).limit(1)).first() is not None:
+            return "busy"
+        if connection.execute(sa.select(sessions.c.id).where(sessions.c.name == into)).first() is not None:
+            return "taken"
+        connection.execute(sa.update(sessions).where(sessions.c.id == found.id).values(name=into))
+        connection.execute(
+            sa.update(turns).where(theirs, turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN)).values(person=person)
+        )
+        of_turns = attachments.c.turn_id.in_(sa.select(turns.c.id).where(theirs))
+        connection.execute(
+            sa.update(attachments).where(attachments.c.session == session, of_turns).values(session=into)
+        )
+        return "claimed"
 
     # ── looking up, for people ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,5 +252,5 @@ def _rated(connection: sa.Connection, rater: str, turn_ids: Sequence[str]) -> di
 def _summary(row: Any) -> SessionSummary:
     return SessionSummary(
         row.name, turns=row.turns, assistant=row.assistant, created_at=row.created_at, asked_at=row.asked_at,
-        issued=row.issued,
+        issued=row.issued, title=row.title,
     )  # fmt: skip

@@ -319,7 +319,19 @@ class ApiKey(SQLModel, table=True):
     origins: str  # separated by spaces
     created_at: float
     revoked_at: float | None = None
-    feedback_to: str | None = None  # the name of the keys that read what was thought of answers under this one
+    feedback_to: str | None = None  # the name of the secret keys of the same site: `core.turns.ApiKey.owner`
+    identity: str | None = None  # what it does about who its website says its visitors are; NULL: "off"
+
+
+class IdentityKey(SQLModel, table=True):
+    """A key with which a website signs who its visitors are. Its secret is derived from its id and a setting."""
+
+    __tablename__: ClassVar[str] = "identity_key"
+
+    kid: str = Field(primary_key=True)
+    name: str  # of the keys of the web API with which it is presented
+    created_at: float
+    retired_at: float | None = None
 
 
 class LeaseOwner(SQLModel, table=True):

@@ -239,7 +239,7 @@ def _is_excused(failure: Failure, response: schemathesis.Response | None, record
     if isinstance(failure, AcceptedNegativeData):  # in a form everything is text, a number as well
         return str(response.request.headers.get("content-type")).startswith("multipart/")
     if isinstance(failure, UnsupportedMethodResponse):  # ids of sessions may have slashes in them: this may be one
-        is_of_a_session = path.endswith(("/turns", "/reset", "/assistant")) or "/files/" in path
+        is_of_a_session = path.endswith(("/turns", "/reset", "/claim", "/assistant")) or "/files/" in path
         return is_of_a_session and response.request.method in OF_ANY_SESSION
     if isinstance(failure, UseAfterFree):  # whoever asks in a session that was deleted begins it anew
         cases = [node.value for node in recorder.cases.values()]

@@ -30,7 +30,7 @@ GROWING = {
     "stored_response", "erasure", "joined_event", "attachment", "attachment_piece", "heard_event",
     "event_count",
 }  # fmt: skip
-SMALL = {"api_key", "lease_owner", "place", "alembic_version"}
+SMALL = {"api_key", "identity_key", "lease_owner", "place", "alembic_version"}
 # Of open turns, and of files that come with questions which are about to be accepted.
 SMALL_INDEXES = {
     "ix_turn_open_queue", "ix_turn_open_lease_owner", "ix_turn_joins", "ix_attachment_of_no_turn",
@@ -218,7 +218,7 @@ class Everything:
         await self.choose_in("a place", "Bob")
         assert await self.rate(turn.id, "a person", good=True, words="Thanks.")
         for before in (None, turn.id):
-            await self.with_feedback_to("alice")
+            await self.owned_by("alice")
             await self.newest(["a person", "another"], private=False, before=before, limit=21)
         claim = await self.claim_control(SURFACE, "a control")
         await self.end_control(SURFACE, "a control", claim, done=False)
@@ -258,7 +258,20 @@ class Everything:
         await self.by_digest("a digest")
         await self.all()
         await self.any()
+        await self.is_publishable("n")
+        await self.set_identity("n", "offered")
         await self.revoke("k")
+        await self.add_identity_key("n.1", "n", most=2)
+        await self.live_identity_key("n.1")
+        await self.all_identity_keys()
+        await self.retire_identity_keys("n.1")
+        assert await self.claim_session("web:public:3", "web:n~1:3", "web:n~1") == "unknown"  # nobody issued it
+        await self.issue("web:public:guest", SURFACE)
+        await self.turn("web:public:guest")
+        assert await self.claim_session("web:public:guest", "web:n~1:guest", "web:n~1") == "busy"
+        await self.forget("web:public:guest")
+        assert await self.claim_session("web:public:guest", "web:public:3", "web:n~1") == "taken"
+        assert await self.claim_session("web:public:guest", "web:n~1:guest", "web:n~1") == "claimed"
 
     async def _why(self) -> None:
         turn = await self.turn("web:T1:1", shown=True)

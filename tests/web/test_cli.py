@@ -529,7 +529,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     settings = environment()
     made = [
         run(settings, tmp_path, "keys", "new", name, *more)
-        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/", "--feedback-to", "alice"])
+        for name, *more in (["alice"], ["shop", "--origin", "https://shop.example/", "--owner", "alice"])
     ]
     alice, shop = (each.stdout.strip() for each in made)
     assert len({alice, shop}) == 2
@@ -537,7 +537,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(environment: Environment, t
     listed = run(settings, tmp_path, "keys", "list").stdout
     assert alice not in listed
     assert [line.split()[1] for line in listed.splitlines()] == ["alice", "shop"]
-    assert "publishable on https://shop.example, not private, feedback to alice;" in listed
+    assert "publishable on https://shop.example, not private, owner alice;" in listed
     assert run(settings, tmp_path, "keys", "revoke", "alice").stdout.endswith(" alice.\n")
     assert "revoked" in run(settings, tmp_path, "keys", "list").stdout.splitlines()[0]
 
@@ -562,11 +562,36 @@ async def test_private_assistants_are_open_to_secret_keys_and_to_publishable_one
     assert shown == stored
 
 
+def test_identity_keys_are_made_shown_once_listed_and_retired_by_their_ids(
+    environment: Environment, tmp_path: Path
+) -> None:
+    settings = environment(IDENTITY_SECRET="a-secret-of-identities-that-nobody-guesses")
+    origin = ("--origin", "https://shop.example")
+    assert run(settings, tmp_path, "keys", "new", "shop", *origin, "--identity", "offered").returncode == 0
+    made = [run(settings, tmp_path, "keys", "identity", "new", "shop").stdout.split() for _ in range(2)]
+    assert [each[::2] for each in made] == [["kid", "secret"]] * 2
+    (one, of_one), (two, of_two) = (each[1::2] for each in made)
+    assert len({one, two}) == len({of_one, of_two}) == 2
+    assert run(settings, tmp_path, "keys", "identity", "retire", one).stdout == f"Retired {one}.\n"
+    listed = run(settings, tmp_path, "keys", "identity", "list").stdout
+    assert ["retired" in line for line in listed.splitlines()] == [True, False]
+    assert of_one not in listed
+    assert run(settings, tmp_path, "keys", "identity", "mode", "shop", "required").stdout == ""
+    assert ", identity required;" in run(settings, tmp_path, "keys", "list").stdout
+    without = run(environment(), tmp_path, "keys", "identity", "new", "shop")
+    assert (without.returncode, without.stdout) == (2, "")
+    assert without.stderr.startswith("Bob cannot start. IDENTITY_SECRET is not set")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("new", "a:b"),
-        ("new", "x", "--feedback-to", "a:b"),
+        ("new", "x", "--owner", "a:b"),
+        ("new", "x", "--identity", "offered"),
+        ("identity", "new", "nobody"),
+        ("identity", "mode", "set", "required"),
+        ("identity", "retire", "nobody"),
         ("new", "public"),
         ("new", "set"),
         ("new", "Set"),

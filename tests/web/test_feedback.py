@@ -56,7 +56,7 @@ async def test_what_visitors_of_a_website_think_is_read_with_the_secret_key_it_g
 ) -> None:
     async with with_keys(fake, database_url) as (site, _):
         origin = "https://help.example"
-        made = await site.chat.keys.make("help", private=False, origins=[origin], feedback_to="Alice")
+        made = await site.chat.keys.make("help", private=False, origins=[origin], owner="Alice")
         visitor = bearer(made[0], Origin=origin)
         async with site.http.post("/sessions", headers=visitor) as response:
             session = (await response.json())["session_id"]

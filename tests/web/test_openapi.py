@@ -28,6 +28,8 @@ STATUSES = {
     ("delete", "/sessions/{session_id}"): {"204", *OF_A_SESSION},
     ("post", "/sessions/{session_id}/reset"): {"204", *OF_A_SESSION},
     ("put", "/sessions/{session_id}/assistant"): {"200", "408", "413", *OF_A_SESSION},
+    ("post", "/sessions/{session_id}/claim"): {"200", "409", *OF_A_SESSION},
+    ("delete", "/people/{sub}"): {"200", "401", "403", "422", "429", "503"},
     ("get", "/readyz"): {"200", "503"},
     ("get", "/healthz"): {"200"},
     ("get", "/"): {"200"},

@@ -4,12 +4,16 @@ const SILENCE = 45_000; // Bob gives a sign of life every 15 s
 const PATIENCE = 20_000;
 const PATIENCE_WITH_FILES = 240_000; // which are read before the first word
 
-/** Bob said no: a status, a sentence, and perhaps the seconds after which to ask again. */
+const NO_LONGER = new Set(["identity-expired", "identity-refused"]); // since it ended, or since its key did
+const MOST_SESSIONS = 100;
+
+/** Bob said no: a status, a sentence, and perhaps the seconds after which to ask again, and what kind of problem it is. */
 export class Refusal extends Error {
-  constructor(sentence, status, pause = 0) {
+  constructor(sentence, status, pause = 0, kind = undefined) {
     super(sentence);
     this.status = status;
     this.pause = pause;
+    this.kind = kind;
   }
 }
 
@@ -21,11 +25,27 @@ export class Api {
   #key;
   #language;
 
-  /** Bob's sentences come in this language, which need not be the browser's. */
-  constructor(base, key, language) {
+  /** Bob's sentences come in this language, which need not be the browser's. Without an `identity` a guest asks. */
+  constructor(base, key, language, identity = null) {
     this.#base = base;
     this.#key = key;
     this.#language = language;
+    this.identity = identity; // one that says the same of somebody may take its place
+  }
+
+  /** The same for somebody else. */
+  as(identity) {
+    return new Api(this.#base, this.#key, this.#language, identity);
+  }
+
+  /** Who asks, `person`, and the newest of their `sessions`; and whether there are `more`. */
+  async sessions() {
+    return (await this.#call(`sessions?limit=${MOST_SESSIONS}`)).json();
+  }
+
+  /** Makes a guest's session the person's who asks. */
+  async claim(session) {
+    await this.#call(`sessions/${encodeURIComponent(session)}/claim`, { method: "POST" });
   }
 
   /** A session, in which that assistant is to answer where one is named. */
@@ -106,33 +126,49 @@ export class Api {
     return this.#fetch(path, { ...request, signal: AbortSignal.timeout(PATIENCE) });
   }
 
-  async #fetch(path, request) {
-    const headers = this.#headers(request.headers);
-    const reply = await fetch(new URL(path, this.#base), { cache: "no-store", ...request, headers });
-    if (reply.ok) return reply;
-    throw refusal(await reply.text().catch(() => ""), reply.status, reply.headers.get("Retry-After"));
+  #fetch(path, request) {
+    return this.#sent(request.headers, async (headers) => {
+      const reply = await fetch(new URL(path, this.#base), { cache: "no-store", ...request, headers });
+      if (reply.ok) return reply;
+      throw refusal(await reply.text().catch(() => ""), reply.status, reply.headers.get("Retry-After"));
+    });
   }
 
   async #upload(path, request) {
     const { upload } = await import("./files.js");
-    return upload(new URL(path, this.#base), { ...request, headers: this.#headers(request.headers) });
+    return this.#sent(request.headers, (headers) => upload(new URL(path, this.#base), { ...request, headers }));
   }
 
-  #headers(more) {
+  /** Sends something with our headers; once more where the website's word on who asks is not taken any more. */
+  async #sent(more, send) {
+    const { identity } = this;
+    const token = await identity?.token();
+    try {
+      return await send(this.#headers(more, token));
+    } catch (problem) {
+      const renewed = token && NO_LONGER.has(problem.kind) ? await identity.renewed(token) : null;
+      if (!renewed) throw problem;
+      return send(this.#headers(more, renewed));
+    }
+  }
+
+  #headers(more, token) {
     const authority = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
-    return { ...authority, "Accept-Language": this.#language, ...more };
+    const identity = token ? { "X-Bob-Identity": token } : {};
+    return { ...authority, ...identity, "Accept-Language": this.#language, ...more };
   }
 }
 
 /** What is thrown of a response that is no success. */
 export function refusal(text, status, pause) {
   let detail;
+  let type;
   try {
-    ({ detail } = JSON.parse(text));
+    ({ detail, type } = JSON.parse(text));
   } catch {
     // Somebody between Bob and us has said it.
   }
-  return new Refusal(typeof detail === "string" ? detail : "", status, Number(pause) || 0);
+  return new Refusal(typeof detail === "string" ? detail : "", status, Number(pause) || 0, type);
 }
 
 function since(id) {

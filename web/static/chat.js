@@ -4,12 +4,13 @@ import { Api } from "./api.js";
 import { Conversation } from "./conversation.js";
 import { h, icon } from "./dom.js";
 import { Follow } from "./follow.js";
-import { Draft, Memory } from "./memory.js";
+import { Draft, forgetAllBut, Memory } from "./memory.js";
 import { Shown, spoken } from "./shown.js";
 import { directionOf, wordsIn } from "./words.js";
 
 const BASE = new URL("../", import.meta.url);
 const SECONDS_TO_HEAR = 10; // until what is announced is gone from the page
+const PAUSES = [1, 2, 4, 8, 15]; // seconds before each further try to learn who asks
 const LONGEST_QUESTION = 100_000; // characters, as long as nobody has told
 
 /** Whether there is a keyboard with a Shift key, as far as one can tell. On a phone an Enter begins a line. */
@@ -18,8 +19,9 @@ const types = () => !matchMedia("(pointer: coarse)").matches;
 /**
  * Puts a chat into `place`. `options`: assistant (who answers) and isChosen (not merely as the usual one), title,
  * greeting, language, key, color and onColor, logo, questions to begin with, contact, texts, isEmbedded (in a page of
- * others), and what is called: `close` when somebody wants the chat to close, if it can; `on(event, detail)` for
- * "question", "answer" and "error"; `unread(count, label)`; and `isHidden()`, which says whether nobody can see it.
+ * others), identity (a token of who asks, or what gives one), and what is called: `close` when somebody wants the chat
+ * to close, if it can; `on(event, detail)` for "question", "answer" and "error"; `unread(count, label)`; and
+ * `isHidden()`, which says whether nobody can see it.
  */
 export async function mount(place, options = {}) {
   const wanted = [options.language, ...navigator.languages].filter(Boolean);
@@ -50,6 +52,11 @@ class Chat {
   #told = ""; // in the notice
   #held = null; // the link of a growing answer that has the focus: `{answer, at}`
   #list = null; // a promise of the list of conversations, once it was wanted
+  #person = null; // who asks, as Bob calls them, where the website says so
+  #identifying = null; // a promise, while it is being found out who asks
+  #identified = 0; // times that somebody said who asks
+  #isOpen = false; // the conversation
+  #wake = () => {}; // whoever waits until nothing is answered
   #shown = new Map(); // what shows each turn
   #end; // of the conversation, which is followed
   #parts;
@@ -74,16 +81,14 @@ class Chat {
     this.#parts = this.#build(options, language);
     this.#end = new Follow(this.#parts.log, (isBelow) => (this.#parts.newest.hidden = !isBelow));
     place.append(this.#parts.root);
-    const name = `bob ${BASE.href} ${options.key || ""}`.trim() + (options.isChosen ? ` ${this.#name}` : "");
-    this.#draft = new Draft(`${name} draft`);
-    this.#memory = new Memory(name, (isEnded) => (isEnded ? this.end() : this.#conversation.refresh()));
-    const assistant = { name: this.#name, isChosen: !!options.isChosen };
-    this.#conversation = new Conversation(this.#api, this.#memory, this, words, assistant);
+    this.#draft = new Draft(`${this.#memoryOf(null)} draft`);
+    this.#talkAs(null, this.#api);
     this.#parts.input.value = this.#draft.text;
     this.#fit();
     this.#listen();
     this.#fitIn(place);
-    this.#conversation.open();
+    if (!options.identity || this.#memory.running.length) this.#open();
+    if (options.identity) this.identify(options.identity);
     this.#learnLimits();
     if (!this.#memory.lasts) this.notice(words.noStorage);
   }
@@ -107,23 +112,147 @@ class Chat {
     this.#count(0);
   }
 
+  /**
+   * Goes on as whom the website names, in their conversations: with that of the guest who is here, which becomes theirs.
+   * `given` is a token, or a function that gives one whenever one is needed.
+   */
+  identify(given) {
+    const call = ++this.#identified;
+    const before = this.#identifying;
+    const identifying = (async () => {
+      await before;
+      try {
+        if (call === this.#identified) await this.#identify(given, () => call !== this.#identified);
+      } catch (problem) {
+        console.warn("Bob does not take this identity.", problem);
+        this.#options.on?.("error", { question: null, message: problem.message || "The identity is not taken." });
+      }
+      if (this.#identifying === identifying) this.#identifying = null;
+      this.#open();
+    })();
+    this.#identifying = identifying;
+    return identifying;
+  }
+
   /** Begins anew, and leaves nothing in this browser. */
   end() {
-    this.#changing = null;
+    this.#identified++;
+    if (this.#person) {
+      this.#memory.end();
+      this.#talkAs(null, this.#api.as(null));
+      this.#isOpen = true; // as there is nothing to be gone on with
+    }
     this.#conversation.end();
-    this.#parts.input.value = "";
-    this.#tray?.take();
-    this.#fit();
+    this.#empty();
     this.#count(0);
     this.#list?.then((list) => list.close());
   }
 
   /** Takes it away; what this browser remembers stays. */
   remove() {
+    this.#identified++;
     this.#conversation.close();
     this.#ending.abort();
     this.#memory.stopListening.abort();
     this.#parts.root.remove();
+  }
+
+  // ── who asks ─────────────────────────────────────────────────────────────
+
+  /** Under which name it is remembered what somebody says here. */
+  #memoryOf(person) {
+    const { key, isChosen } = this.#options;
+    const name = `bob ${BASE.href} ${key || ""}`.trim() + (isChosen ? ` ${this.#name}` : "");
+    return person ? `${name} ~${person}` : name;
+  }
+
+  /** From now on a guest talks here, or a person. Of another person nothing stays. */
+  #talkAs(person, api) {
+    if (this.#person) this.#empty();
+    if (person) forgetAllBut(this.#memoryOf(person), `${this.#memoryOf(null)} ~`);
+    this.#conversation?.close();
+    this.#memory?.stopListening.abort();
+    this.#person = person;
+    this.#api = api;
+    const changed = (isEnded) => (isEnded ? this.end() : this.#refresh());
+    this.#memory = new Memory(this.#memoryOf(person), changed);
+    const assistant = { name: this.#name, isChosen: !!this.#options.isChosen };
+    this.#conversation = new Conversation(api, this.#memory, this, this.#words, assistant);
+    this.#isOpen = false;
+    this.#parts.list.hidden = !!this.#options.isEmbedded && !person;
+    this.#list?.then((list) => list.close());
+  }
+
+  #open() {
+    if (this.#isOpen) return;
+    this.#isOpen = true;
+    this.#conversation.open();
+  }
+
+  #refresh() {
+    if (this.#isOpen) this.#conversation.refresh();
+  }
+
+  /** Throws away what was typed and chosen. */
+  #empty() {
+    this.#changing = null;
+    this.#parts.input.value = "";
+    this.#tray?.take();
+    this.#fit();
+  }
+
+  async #identify(given, isOver) {
+    const { Identity } = await import("./identity.js");
+    const identity = new Identity(given);
+    await identity.token();
+    const api = this.#api.as(identity);
+    const { person, sessions, more } = await this.#insisted(() => api.sessions(), isOver);
+    if (isOver()) return;
+    if (person === this.#person) {
+      this.#api.identity = identity;
+      return;
+    }
+    while (this.#conversation.running && !isOver()) await new Promise((wake) => (this.#wake = wake));
+    const guests = this.#person ? null : this.#memory;
+    const left = guests?.session;
+    const isTheirs = !!left && !isOver() && (await this.#claimed(api, left, isOver));
+    if (isOver()) return;
+    if (isTheirs) guests.forget(left);
+    this.#talkAs(person, api);
+    const [newest] = sessions.filter(({ asked_at: at }) => at).sort((one, other) => (one.asked_at < other.asked_at ? 1 : -1));
+    const goesOn = isTheirs ? left : this.#memory.isNew && newest?.session_id;
+    this.#memory.learn(sessions, !more && !isTheirs);
+    if (goesOn) this.#memory.goOnWith(goesOn);
+    this.#open();
+  }
+
+  /** Whether a guest's session is the person's now. */
+  async #claimed(api, session, isOver) {
+    try {
+      await this.#insisted(() => api.claim(session), isOver);
+      return true;
+    } catch (problem) {
+      if (!problem.status) throw problem;
+      return false; // it is gone, or somebody's
+    }
+  }
+
+  /** What is asked of Bob, some more times while he cannot say. */
+  async #insisted(ask, isOver) {
+    let isTroubled = false;
+    for (const seconds of [...PAUSES, null]) {
+      try {
+        const told = await ask();
+        if (isTroubled) this.notice("");
+        return told;
+      } catch (problem) {
+        const mayPass = !problem.status || [409, 429, 502, 503, 504].includes(problem.status);
+        if (!mayPass || seconds === null || isOver()) throw problem;
+        this.troubled(!!problem.status, seconds);
+        isTroubled = true;
+      }
+      await new Promise((wake) => setTimeout(wake, seconds * 1000));
+    }
   }
 
   // ── what is there ────────────────────────────────────────────────────────
@@ -137,7 +266,7 @@ class Chat {
     const parts = {
       fresh: tool("fresh", words.fresh, () => this.#begin()),
       erase: tool("erase", words.erase, () => this.#askWhetherToErase()),
-      list: isEmbedded ? null : tool("list", words.conversations, () => this.#showList()),
+      list: tool("list", words.conversations, () => this.#showList()),
       contact: this.#contact && this.#newContact({ class: "tool", title: words.contact }, icon("person")),
       eraseYes: button({ class: "danger", click: () => this.#erase() }, words.eraseYes),
       eraseNo: button({ click: () => this.#keep() }, words.eraseNo),
@@ -262,12 +391,12 @@ class Chat {
     const look = () => {
       if (document.visibilityState !== "visible") return;
       this.seen();
-      this.#conversation.refresh();
+      this.#refresh();
       this.#learnLimits();
     };
     document.addEventListener("visibilitychange", look, { signal });
     addEventListener("pageshow", (event) => event.persisted && look(), { signal });
-    addEventListener("online", () => this.#conversation.reconnect(), { signal });
+    addEventListener("online", () => this.#isOpen && this.#conversation.reconnect(), { signal });
     turns.addEventListener("focusin", ({ target }) => {
       const answer = target.closest(".answer");
       this.#held = answer && { answer, at: reachable(answer).indexOf(target) };
@@ -325,6 +454,7 @@ class Chat {
     questions.hidden = !questions.hasChildNodes() || !conversation.isEmpty;
     earlier.hidden = !conversation.more;
     const running = !!conversation.running;
+    if (!running) this.#wake();
     const focused = this.#focused;
     const isThere = new Map([
       [send, !running],
@@ -417,6 +547,10 @@ class Chat {
   }
 
   #ask(question, files, replaced = null) {
+    if (this.#identifying) {
+      this.#identifying.then(() => this.#ask(question, files, replaced));
+      return;
+    }
     this.notice("");
     this.#conversation.ask(question, files, replaced);
     this.#announce(this.#words.writing(this.#name));
@@ -454,7 +588,7 @@ class Chat {
       return new List(this.#parts.root, this.#parts.log.parentElement, {
         words: this.#words,
         language: this.#language,
-        memory: this.#memory,
+        memory: () => this.#memory,
         goOnWith: (session) => this.#goOnWith(session),
         erase: (session) => this.#erase(session),
         closed: () => this.#parts.list.focus(),
@@ -462,11 +596,17 @@ class Chat {
     };
     this.#list ??= load();
     try {
+      if (this.#person) await this.#learnSessions();
       (await this.#list).toggle();
     } catch {
       this.#list = null;
       this.notice(this.#words.unreachable(this.#name));
     }
+  }
+
+  async #learnSessions() {
+    const { sessions, more } = await this.#api.sessions();
+    this.#memory.learn(sessions, !more);
   }
 
   #askWhetherToErase() {

@@ -33,7 +33,7 @@ export class List {
   #none;
   #box;
 
-  /** In `place`. `given`: words, language, memory, `goOnWith(session)`, `erase(session)` and `closed()`. */
+  /** In `place`. `given`: words, language, `memory()`, `goOnWith(session)`, `erase(session)` and `closed()`. */
   constructor(root, place, given) {
     this.#place = place;
     this.#given = given;
@@ -82,7 +82,7 @@ export class List {
 
   #draw() {
     const wanted = this.#search.value.trim().toLocaleLowerCase();
-    const found = this.#given.memory.list.filter(({ title }) => title.toLocaleLowerCase().includes(wanted));
+    const found = this.#given.memory().list.filter(({ title }) => title.toLocaleLowerCase().includes(wanted));
     this.#items.replaceChildren(...found.map((entry) => this.#item(entry)));
     this.#none.hidden = found.length > 0;
   }
@@ -100,7 +100,7 @@ export class List {
     };
     const item = h(
       "li",
-      { "aria-current": memory.session === session ? "true" : null },
+      { "aria-current": memory().session === session ? "true" : null },
       h("button", { type: "button", class: "list-title", click: open }, h("span", { dir: "auto" }, name), h("span", {}, when)),
       tool("rename", words.rename, () => this.#rename(item, session, title)),
       tool("erase", words.erase, () => this.#askWhetherToErase(item, session)),
@@ -115,7 +115,7 @@ export class List {
     const end = (isMeant) => {
       if (isOver) return;
       isOver = true;
-      if (isMeant && input.value.trim()) this.#given.memory.rename(session, input.value);
+      if (isMeant && input.value.trim()) this.#given.memory().rename(session, input.value);
       this.#draw();
       this.#search.focus();
     };

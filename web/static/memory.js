@@ -33,6 +33,11 @@ export class Memory {
     return this.#lasts;
   }
 
+  /** Whether nothing was ever remembered. */
+  get isNew() {
+    return this.#state === EMPTY;
+  }
+
   get session() {
     return this.#state.session;
   }
@@ -80,8 +85,23 @@ export class Memory {
     this.rename(session, question);
   }
 
+  /** Learns from Bob which conversations there are: the newest ones, or with `isAll` all of them. */
+  learn(told, isAll) {
+    const asked = told.filter(({ asked_at: at }) => at);
+    this.#change((state) => {
+      const known = state.list.filter(({ session }) => !isAll || asked.some((each) => each.session_id === session));
+      const others = asked.filter((each) => !isListed(state, each.session_id));
+      const added = others.map((each) => ({
+        session: each.session_id,
+        title: oneLine(each.title ?? ""),
+        at: Date.parse(each.asked_at),
+      }));
+      return { ...state, list: [...known, ...added].sort((one, other) => other.at - one.at).slice(0, MOST) };
+    });
+  }
+
   rename(session, text) {
-    const title = text.trim().replace(/\s+/g, " ").slice(0, LONGEST_TITLE);
+    const title = oneLine(text);
     const list = (state) => state.list.map((entry) => (entry.session === session ? { ...entry, title } : entry));
     this.#change((state) => ({ ...state, list: list(state) }));
   }
@@ -131,6 +151,16 @@ export class Memory {
   }
 }
 
+/** Forgets what is remembered under names that begin so, but for one. */
+export function forgetAllBut(name, beginning) {
+  try {
+    const others = Object.keys(localStorage).filter((each) => each.startsWith(beginning) && each !== name);
+    for (const each of others) localStorage.removeItem(each);
+  } catch {
+    // There is nothing, then.
+  }
+}
+
 /** What is typed and not sent yet, for as long as its tab is open. */
 export class Draft {
   #name;
@@ -168,6 +198,10 @@ function checked(stored) {
     running: running.map((entry) => ({ session, ...entry })),
     list: among(stored.list, ({ session, title }) => typeof session === "string" && typeof title === "string"),
   };
+}
+
+function oneLine(title) {
+  return title.trim().replace(/\s+/g, " ").slice(0, LONGEST_TITLE);
 }
 
 function isListed({ list }, session) {

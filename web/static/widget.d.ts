@@ -18,6 +18,9 @@ export interface BobEvents {
   error: { question: string | null; message: string };
 }
 
+/** A token that the website's server has signed, or what gives one: it is called again when one has expired. */
+export type BobIdentity = string | (() => string | Promise<string>);
+
 export type BobListener<Event extends keyof BobEvents> = (detail: BobEvents[Event]) => void;
 
 /** A call as it is left in an array before the widget is loaded: `(window.Bob = window.Bob || []).push(["open"])`. */
@@ -27,6 +30,7 @@ export type BobCall =
   | ["toggle"]
   | ["end"]
   | ["ask", string]
+  | ["identify", BobIdentity]
   | ["on", keyof BobEvents, (detail: any) => void]; // TypeScript infers nothing from the event in an array
 
 export interface BobWidget {
@@ -37,7 +41,12 @@ export interface BobWidget {
   ask(question: string): Promise<boolean>;
   /** Calls `listener` at each such event, until what is returned is called. */
   on<Event extends keyof BobEvents>(event: Event, listener: BobListener<Event>): () => void;
-  /** Somebody logs out: the conversation is left, and nothing of it stays in this browser. */
+  /**
+   * Somebody is logged in: from now on they ask, in their own conversations. One that was begun here without a name
+   * becomes theirs. What Bob does not take is an `error` event.
+   */
+  identify(identity: BobIdentity): Promise<void>;
+  /** Somebody logs out: the conversation is left, and nothing of it or of who they are stays in this browser. */
   end(): Promise<void>;
   push(...calls: BobCall[]): void;
 }

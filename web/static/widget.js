@@ -1,8 +1,8 @@
 // <script src="https://bob.example/widget.js" defer></script>
 //
 // Shows a button, and fetches the chat when somebody opens it. Options are data-… of the script element: title, color,
-// greeting, assistant, questions, contact, position (left or right), language, texts, open, key, target. Scripts of the page
-// find it as window.Bob (widget.d.ts), and may leave what it is to do there before it is loaded.
+// greeting, assistant, questions, contact, position (left or right), language, texts, open, key, target, identity. Scripts
+// of the page find it as window.Bob (widget.d.ts), and may leave what it is to do there before it is loaded.
 (() => {
   // A module has no currentScript.
   const isOurs = ({ src, type }) => type === "module" && /\/widget\.js([?#]|$)/.test(src);
@@ -17,7 +17,8 @@
   const MOST_RETURNS = 20; // within a second of each other, to a page that takes it away
 
   function checked(given) {
-    const { title, color, greeting, assistant, questions, contact, position, language, texts, open, key, target } = given;
+    const { title, color, greeting, assistant, questions, contact, position, language, texts } = given;
+    const { open, key, target, identity } = given;
     const ignored = [];
     const text = (name, value, most) => {
       if (value === undefined) return undefined;
@@ -48,6 +49,7 @@
       language: matching("language", language, /^[a-zA-Z]{2,3}([-_][a-zA-Z0-9]{2,8})*$/),
       open: matching("open", open, /^(true|false|)$/),
       key: matching("key", key, /^[\x21-\x7e]{1,200}$/),
+      identity: matching("identity", identity, /^[\w-]{1,8000}\.[\w-]{1,8000}\.[\w-]{1,8000}$/),
       contact: matching("contact", contact, /^(https?:\/\/|mailto:|tel:)?[^\s<>]{1,300}$/i),
       questions: text("questions", questions, 1000)?.split("|").map((each) => each.trim()).filter(Boolean).slice(0, 6),
       texts: parsed("texts", texts, textsOf),
@@ -177,6 +179,7 @@
 
   // ── what scripts of the page may do ──────────────────────────────────────
 
+  let identity = options.identity; // of who asks: a token, or what gives one
   const listeners = [];
   let widget = null;
   let whenReady;
@@ -207,7 +210,14 @@
       if (event === "ready" && widget) queueMicrotask(() => listener({}));
       return () => listeners.splice(listeners.indexOf(entry) >>> 0, 1);
     },
+    identify: async (given) => {
+      if (!["string", "function"].includes(typeof given)) throw new TypeError("identify() takes a token or a function.");
+      identity = given;
+      await ready;
+      await widget.identify();
+    },
     end: async () => {
+      identity = undefined;
       await ready;
       widget.end();
       for (const name of ["localStorage", "sessionStorage"]) {
@@ -290,8 +300,10 @@
         badge.hidden = !count;
         launch.setAttribute("aria-label", count ? `${called}. ${label}` : called);
       };
+      const known = identity;
       chat = await module.mount(panel, {
         ...options,
+        identity: known,
         ...chosen,
         ...(isInline ? {} : { close }),
         isEmbedded: true,
@@ -302,6 +314,8 @@
         unread,
         isHidden: () => panel.hidden,
       });
+      if (identity && identity !== known) chat.identify(identity);
+      if (!identity && known) chat.end();
       if (ending.signal.aborted) chat.remove();
     }
 
@@ -388,6 +402,7 @@
         return !panel.hidden;
       },
       ask: (question) => !!chat?.ask(question),
+      identify: () => chat?.identify(identity),
       end: () => chat?.end(),
       /** Whether it still hears: document.open() leaves nobody who listens. */
       isAlive: () => {
