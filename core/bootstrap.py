@@ -15,6 +15,7 @@ from core.assistants import Assistant, Assistants
 from core.chat import Chat
 from core.errors import StoreUnavailable
 from core.language_model import LanguageModel, ModelTrouble
+from core.metrics import Metrics
 from core.offline_model import OfflineModel
 from core.password import Password, Passwords
 from core.settings import ENV_FILE, PRIVATE_BOB_PASSWORD, Settings, env_file_encoding
@@ -37,6 +38,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
     assistants = load_assistants(settings)
     passwords = load_passwords(settings, assistants)
     configured = configured_keys(settings.api_keys.get_secret_value())
+    metrics = Metrics()
     chats: list[Chat] = []  # one, once the store is open that it needs
 
     def on_notification(message: str) -> None:
@@ -52,9 +54,12 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
                 on_notification=on_notification,
                 lease_seconds=settings.lease_seconds,
                 erase_after=settings.turn_deadline_seconds,
+                metrics=metrics,
             )
         )
-        threads = Threads(store, model, local=settings.threads == "local", deadline=settings.turn_deadline_seconds)
+        threads = Threads(
+            store, model, local=settings.threads == "local", deadline=settings.turn_deadline_seconds, metrics=metrics
+        )
         threads.windows.announce(assistants)
         with contextlib.suppress(StoreUnavailable):  # it is for the log only
             if (lost := await threads.out_of_reach()) > 0:
@@ -74,6 +79,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             max_waiting=settings.max_turns_waiting,
             file_limits=settings.file_limits,
             transcription=_transcription(settings, model, assistants),
+            metrics=metrics,
         )
         chats.append(chat)
         chores = [

@@ -25,6 +25,7 @@ from web.files import Limits, file_routes
 from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
 from web.limits import BodyBounds, BoundedBody
+from web.metrics import metrics_routes
 from web.pages import ChatPage, page_routes
 from web.problems import Unexpected, answer_with_sentences
 from web.rates import Rates
@@ -84,7 +85,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # Starlette's redirects lead to whatever host the request names
-        telemetry={"tracing": False, "metrics": False},
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.rates = Rates(settings)
     app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
@@ -96,7 +97,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     routers = [
         ask_routes, turn_routes, session_routes, assistant_routes, feedback_routes, file_routes,
         delivery_routes(delivered),
-        status_routes, docs_routes, page_routes,
+        status_routes, metrics_routes, docs_routes, page_routes,
     ]  # fmt: skip
     for router in routers:
         app.include_router(router)

@@ -25,6 +25,7 @@ __all__ = ["DiscordApi", "Refused"]
 
 SECONDS_OF_A_CALL = 90.0  # with all repetitions of discord.py's; cutting those short is not safe for its own state
 
+LONGEST_WAIT_SECONDS = 30.0  # for a rate, within discord.py; for a longer one it raises
 SECONDS_OF_A_PAUSE, MOST_SECONDS_OF_A_PAUSE = 60.0, 24 * 3600.0  # where Cloudflare does not say, and at most
 
 CALL, POST = "a call", "a post"
@@ -104,16 +105,18 @@ def trace_for(api: DiscordApi, report: Callable[[str, float], None]) -> aiohttp.
         if check_lease is not None:
             await check_lease()
 
-    async def heed_cloudflare(_: object, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
+    async def heed_rates(_: object, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
         response = ended.response
         if response.status == 429 and response.content_type == "text/html":
             seconds = min(_seconds_to_wait(response.headers, SECONDS_OF_A_PAUSE), MOST_SECONDS_OF_A_PAUSE)
             api.pause.begin(seconds)
             report("Cloudflare keeps this host from Discord: nothing is asked until it lets us in.", seconds)
+        elif response.status == 429 and (seconds := _seconds_to_wait(response.headers, 1.0)) <= LONGEST_WAIT_SECONDS:
+            api.on_rate_limited(seconds)  # else nobody hears of it but discord.py
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(check)
-    trace.on_request_end.append(heed_cloudflare)
+    trace.on_request_end.append(heed_rates)
     return trace
 
 

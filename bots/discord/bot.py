@@ -23,7 +23,7 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message, trace_for
+from bots.discord.api import LONGEST_WAIT_SECONDS, MAY_NOT_REFER, NOTHING, DiscordApi, post_message, trace_for
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.command_names import CommandNames, localizations_in, registered_commands
 from bots.discord.commands import DiscordCommands
@@ -81,7 +81,7 @@ class Client(discord.AutoShardedClient):
     def __init__(self, bot: DiscordBot, *, may_read_all: bool) -> None:
         intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=may_read_all)
         super().__init__(
-            intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=30.0,
+            intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=LONGEST_WAIT_SECONDS,
             chunk_guilds_at_startup=False, guild_ready_timeout=SECONDS_FOR_ONE_MORE_SERVER, http_trace=_trace_for(bot),
         )  # fmt: skip
         guard(self)
@@ -98,6 +98,7 @@ class Client(discord.AutoShardedClient):
         self._bot.in_background(self._sync_commands)
 
     async def on_connect(self) -> None:
+        self._bot.note_connection()
         self._bot.catch_up.session_began()
 
     async def on_ready(self) -> None:
@@ -113,6 +114,7 @@ class Client(discord.AutoShardedClient):
             await self._bot.catch_up.everywhere(self, [guild])
 
     async def on_resumed(self) -> None:
+        self._bot.note_connection()
         self._bot.is_connected.set()  # nothing was missed
 
     async def on_disconnect(self) -> None:
@@ -198,6 +200,10 @@ class DiscordBot:
     def report(self, trouble: str, seconds: float) -> None:
         """Tell the operator what keeps Discord from being served for so long."""
         self._chat.troubles.note(SURFACE, trouble, seconds=seconds)
+
+    def note_connection(self) -> None:
+        """The gateway was connected to, be it with the session that there was."""
+        self._chat.metrics.connected(SURFACE)
 
     def _open_reply(self, turn: Turn, api: DiscordApi) -> DiscordReply:
         return DiscordReply(api, self._paces, self._chat, turn)

@@ -112,6 +112,7 @@ class Caller(ABC, Generic[Client]):
         self._other_limiters: defaultdict[tuple[str, str], RateLimiter] = defaultdict(self._other_limiter)
         self._check_lease: CheckLease | None = None
         self.pause = Pause()
+        self.on_rate_limited: Callable[[float], None] = lambda _: None  # is told how long the platform said to wait
 
     def fenced(self, check_lease: CheckLease) -> Self:
         """The same caller, but before each call, after all waiting, `check_lease` may raise."""
@@ -161,6 +162,7 @@ class Caller(ABC, Generic[Client]):
             try:
                 return await self._send(send)
             except RateLimited as limited:
+                self.on_rate_limited(limited.seconds)
                 if limiter is not None:
                     limiter.pause(limited.seconds)
                 is_waited_for_above = limiter is not None or self.pause.seconds_left > 0

@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator
 import sqlalchemy as sa
 
 from core.errors import StartError, StoreUnavailable
+from core.metrics import Metrics
 from core.store.attachments import BYTES_OF_A_PIECE, Attachments
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
+from core.store.figures import StoredFigures
 from core.store.guesses import Guesses
 from core.store.keys import Keys
 from core.store.leases import Heartbeat, Leases
@@ -69,6 +71,7 @@ class Store:
         )  # fmt: skip
         self.leases = Leases(database, self._liveness, lease_seconds=lease_seconds)
         self.lookups = Lookups(database)
+        self.figures = StoredFigures(database)
         self.sessions = Sessions(database, self.threads, self.attachments)
         self.ratings = Ratings(database)
         self.keys = Keys(database)
@@ -77,14 +80,18 @@ class Store:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, url: str, *, on_notification: OnNotification, lease_seconds: float, erase_after: float
-    ) -> AsyncIterator[Store]:
+        cls, url: str, *, on_notification: OnNotification, lease_seconds: float, erase_after: float,
+        metrics: Metrics | None = None,
+    ) -> AsyncIterator[Store]:  # fmt: skip
         """Open the database at `url`, bring its schema up to date, and come alive as an owner of leases.
 
         `on_notification` is called in the event loop with what other processes say. A conversation that may still be
-        added to is erased `erase_after` seconds after it is retired. Raises StartError.
+        added to is erased `erase_after` seconds after it is retired. `metrics` are told how long things take. Raises
+        StartError.
         """
         database = open_database(url)
+        if metrics is not None:
+            database.timers = metrics.store_timers
         try:
             await asyncio.to_thread(_bring_up_to_date, database)
             store = cls(database, lease_seconds=lease_seconds, erase_after=erase_after)
