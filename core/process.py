@@ -10,9 +10,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from core.api_keys import open_api_keys
 from core.bootstrap import load_assistants, load_passwords
 from core.password import Kind
-from core.settings import Settings
+from core.settings import Settings, SettingsError
 from core.store.database import database_files
 from core.store.guesses import MOST_WRONG_WORDS
 
@@ -57,7 +58,7 @@ def start_warnings(settings: Settings, *, serving: bool) -> Iterator[str]:
         yield f"Others on this machine can read {' and '.join(readable)}: chmod 600 {' '.join(readable)}"
     if not serving:
         return
-    if not is_loopback(settings.host) and not settings.api_keys.get_secret_value():
+    if not is_loopback(settings.host) and settings.allow_anonymous and not settings.api_keys.get_secret_value():
         yield f"Without a key (API_KEYS, or `bob keys new`) anybody who reaches {settings.host} can ask."
     if not settings.allowed_hosts and is_exposed(settings):
         yield "ALLOWED_HOSTS is not set, so Bob answers to any host name."
@@ -66,6 +67,22 @@ def start_warnings(settings: Settings, *, serving: bool) -> Iterator[str]:
             "CORS_ALLOW_CREDENTIALS with any origin lets every website act with its visitors' cookies. "
             "List your own in CORS_ALLOW_ORIGINS."
         )
+
+
+async def check_who_may_ask(settings: Settings) -> None:
+    """Come back unless others than this machine could ask without a key and nobody said that they may.
+
+    Raises StartError.
+    """
+    if settings.allow_anonymous or is_loopback(settings.host):
+        return
+    async with open_api_keys(settings) as keys:
+        if await keys.required():
+            return
+    raise SettingsError(
+        f"HOST {settings.host} is reached from other machines, and no key is needed to ask: make one (`bob keys new "
+        "NAME`, or API_KEYS), leave HOST at 127.0.0.1, or set ALLOW_ANONYMOUS=true if anybody may ask."
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -151,6 +151,7 @@ class Settings(SettingsModel):
     assistants_file: Path | None = None
     private_bob_password: SecretStr = SecretStr(SEED_PASSWORD)
     api_keys: SecretStr = SecretStr("")
+    allow_anonymous: bool = False
     chat_page_key: str = ""
     chat_page_title: Name = ""
     chat_page_greeting: Name = ""

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
 from bots.shared.surface import LoadedSurface
-from core import Chat, Settings, StoreUnavailable, allowed_hosts, open_chat
+from core import Chat, Settings, StoreUnavailable, allowed_hosts, check_who_may_ask, open_chat
 from web.addresses import networks
 from web.ask import AskDirectly, answer_orphaned, ask_routes, turn_routes
 from web.callers import Callers
@@ -63,6 +63,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             if chat is None:
+                await check_who_may_ask(settings)
                 app.state.chat = await stack.enter_async_context(open_chat(settings))
                 stack.enter_context(draining_on_signals(app.state.chat, settings.drain_seconds))
             else:

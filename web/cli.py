@@ -1,4 +1,4 @@
-"""The command line: `bob run`, `bob chat`, `bob password`, `bob keys`, `bob backup`, `bob restore`."""
+"""The command line: `bob run`, `bob chat`, `bob healthy`, `bob password`, `bob keys`, `bob backup`, `bob restore`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from core import (
     StartError,
     back_up,
     calm_garbage_collector,
+    check_who_may_ask,
     configure_logging,
     describe_database,
     generated_password,
@@ -42,6 +43,7 @@ from core import (
 from web.app import create_app
 from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead
+from web.healthy import ask_for_life
 from web.terminal import converse
 
 T = TypeVar("T")
@@ -83,6 +85,18 @@ def chat(session: str, files: tuple[BinaryIO, ...]) -> None:
             raise click.ClickException(f"Nothing more can be written: {error.strerror}.") from error
         if not all_read:
             sys.exit(1)
+
+
+@main.command()
+def healthy() -> None:
+    """Ask the Bob that runs here whether he lives: 0 if he does, else 1, with a sentence."""
+    try:
+        lives, sentence = ask_for_life(load_settings())
+    except StartError as error:
+        raise click.ClickException(str(error)) from None
+    if not lives:
+        raise click.ClickException(sentence)
+    click.echo(sentence)
 
 
 @main.command()
@@ -185,6 +199,7 @@ async def _serve(settings: Settings, loaded: Sequence[LoadedSurface]) -> None:
             "The offline stand-in is served on this machine only: set OPENAI_API_KEY (or OPENAI_BASE_URL), or leave "
             "HOST at 127.0.0.1."
         )
+    await check_who_may_ask(settings)
     surfaces = configured(loaded, settings)
     for each in surfaces:
         await each.check()
