@@ -37,6 +37,7 @@ from core.store import Beginning, Begun, Store, ThreadFate
 from core.suspects import Suspects
 from core.threads import Result, Threads
 from core.timeline import LEFT, LOST
+from core.traces import Traces
 from core.turn_in_hand import EndReason, Stage, TurnInHand, WorkEnded
 from core.turns import Finished, Outcome, Preparation, Turn
 from core.wording import PASSWORD_ALONE
@@ -72,6 +73,7 @@ class Answering:
         max_at_once: int,
         max_at_once_of_a_person: int,
         metrics: Metrics,
+        traces: Traces | None,
     ) -> None:
         self.queue = SessionQueue()
         self.in_hand: dict[str, TurnInHand] = {}
@@ -81,6 +83,7 @@ class Answering:
         self._passwords = passwords
         self._tasks = tasks
         self._metrics = metrics
+        self._traces = traces
         self._bounds = Bounds(max_at_once=max_at_once, max_at_once_of_a_person=max_at_once_of_a_person)
         self._following = Following(store, tasks, self._answer_here)
         self._suspects = Suspects(store, self.queue, self._wait_in_queue)
@@ -272,6 +275,8 @@ class Answering:
                 hand.timeline.outcome = LOST
             hand.timeline.end(hand.answer.first_text_at)
             self._metrics.turn_ended(turn.surface, hand.timeline, is_reclaimed=hand.fencing_token > 1)
+            if self._traces is not None:
+                self._traces.turn_ended(turn.surface, turn.reference, hand.timeline)
             if hand.next_lease is not None:
                 hand.task = None
                 self.reclaim(*hand.next_lease)
@@ -393,7 +398,7 @@ class Answering:
         except ModelTrouble as trouble:
             await self._fail(hand, trouble.handling.failure(), self._threads.fate_after(trouble))
         else:
-            self._metrics.model_used(assistant.model, result.finished.usage)
+            hand.timeline.used(assistant.model, result.finished.usage)
             fate = self._threads.fate_of(result.finished.outcome)
             await self._finish(hand, result.finished, fate, result)
 
@@ -403,7 +408,7 @@ class Answering:
                 raise LeaseLost
             case EndReason.STOPPED:
                 usage = self._threads.estimate(begun, hand.answer.text)
-                self._metrics.model_used(assistant.model, usage)
+                hand.timeline.used(assistant.model, usage)
                 stopped = Finished(hand.answer.text, Outcome.STOPPED, usage)
                 await self._finish(hand, stopped, self._threads.fate_of(Outcome.STOPPED))
             case EndReason.DEADLINE:

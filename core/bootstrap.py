@@ -21,6 +21,7 @@ from core.password import Password, Passwords
 from core.settings import ENV_FILE, PRIVATE_BOB_PASSWORD, Settings, env_file_encoding
 from core.store import Store
 from core.threads import Threads
+from core.traces import tracing
 from core.transcription import Transcription
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             chat.handle_notification(message)
 
     async with contextlib.AsyncExitStack() as stack:
+        traces = await stack.enter_async_context(tracing(settings.traces))
         model = _language_model(settings)
         stack.push_async_callback(model.close)
         store = await stack.enter_async_context(
@@ -80,6 +82,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             file_limits=settings.file_limits,
             transcription=_transcription(settings, model, assistants),
             metrics=metrics,
+            traces=traces,
         )
         chats.append(chat)
         chores = [

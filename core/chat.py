@@ -41,6 +41,7 @@ from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
 from core.surface_troubles import SurfaceTroubles
 from core.threads import Threads
+from core.traces import Traces
 from core.transcription import Transcription
 from core.turns import Exchange, Outcome, Question, Rating, SessionSummary, Turn, new_session_name, new_turn_id
 from core.wording import NO_WORDS, problem_of_a_file
@@ -79,6 +80,7 @@ class Chat:
         max_waiting: int,
         transcription: Transcription,
         metrics: Metrics,
+        traces: Traces | None = None,
         file_limits: FileLimits | None = None,
     ) -> None:
         self.assistants = assistants
@@ -99,6 +101,7 @@ class Chat:
             max_at_once=max_at_once,
             max_at_once_of_a_person=max_at_once_of_a_person,
             metrics=metrics,
+            traces=traces,
         )
         self.troubles = SurfaceTroubles()
         self._last_heartbeat = -math.inf

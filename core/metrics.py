@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 
 from core.language_model import TroubleKind
 from core.timeline import LEFT, LOST, PHASES, Timeline
-from core.turns import Outcome, Usage
+from core.turns import Outcome
 
 SECONDS_OF_A_TURN = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SECONDS_OF_THE_STORE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -135,6 +135,10 @@ class Metrics:
         self._turns.labels(name, timeline.outcome).inc()
         for phase, began, ended in timeline.spans:
             self._phase_seconds.labels(name, phase).observe(ended - began)
+        if timeline.model is not None:
+            model = self._models.name(timeline.model)
+            self._tokens.labels(model, "input").inc(timeline.usage.input_tokens)
+            self._tokens.labels(model, "output").inc(timeline.usage.output_tokens)
         if is_reclaimed or timeline.outcome in (LOST, LEFT):
             return
         self._turn_seconds.labels(name).observe(timeline.ended_at - timeline.began_at)
@@ -148,12 +152,6 @@ class Metrics:
     def model_failed(self, kind: TroubleKind) -> None:
         """A try at an answer failed."""
         self._model_errors.labels(_named(kind)).inc()
-
-    def model_used(self, model: str, usage: Usage) -> None:
-        """An answer took so many tokens of a model."""
-        name = self._models.name(model)
-        self._tokens.labels(name, "input").inc(usage.input_tokens)
-        self._tokens.labels(name, "output").inc(usage.output_tokens)
 
     def connected(self, surface: str) -> None:
         """A surface has connected to its platform; each time but the first it has done so again."""

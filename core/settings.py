@@ -172,6 +172,7 @@ class Settings(SettingsModel):
     trusted_proxies: Words = ()
     allowed_hosts: Words = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    traces: bool = False
     max_turns_at_once: Count = 1_000
     max_turns_at_once_of_a_person: Count = 20
     max_turns_waiting: Count = 100

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Literal
 
+from core.turns import Usage
+
 Phase = Literal["wait", "prepare", "model", "show"]
 PHASES: tuple[Phase, ...] = ("wait", "prepare", "model", "show")
 
@@ -23,6 +25,8 @@ class Timeline:
         self.began_at_ns = time.time_ns()  # the same moment by the clock on the wall
         self.ended_at = self.began_at
         self.first_text_at: float | None = None
+        self.model: str | None = None
+        self.usage = Usage()
         self.outcome: str = LEFT
         self.phases: list[tuple[Phase, float]] = [("wait", self.began_at)]  # each with its beginning
 
@@ -30,6 +34,10 @@ class Timeline:
         """What it spends its time with from now on."""
         if self.phases[-1][0] != phase:
             self.phases.append((phase, time.monotonic()))
+
+    def used(self, model: str, usage: Usage) -> None:
+        """An answer of this model took so many tokens."""
+        self.model, self.usage = model, usage
 
     def end(self, first_text_at: float | None) -> None:
         """It is in hand no longer."""

@@ -86,7 +86,14 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # Starlette's redirects lead to whatever host the request names
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        # Its logs would send what people wrote; what it configures by itself would be beside what we do.
+        telemetry={
+            "tracing": settings.traces,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     app.state.rates = Rates(settings)
     app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)

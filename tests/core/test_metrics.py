@@ -246,11 +246,12 @@ def test_names_of_surfaces_and_models_that_nobody_foresaw_do_not_make_series_wit
     odd = [f"surface{n}" for n in range(1_000)]
     for surface in ("web", "Alice Smith", "a" * 21, "x\ny", 'q"q', "", MARK + "!", *odd):
         metrics.question(surface, "accepted")
-        metrics.turn_ended(surface, Timeline(), is_reclaimed=False)
+        for model in (surface, f"{surface} {surface}"):
+            timeline = Timeline()
+            timeline.used(model, Usage(1, 1))
+            metrics.turn_ended(surface, timeline, is_reclaimed=False)
         metrics.connected(surface)
         metrics.rate_limited(surface, -1.0)
-        metrics.model_used(f"{surface} {surface}", Usage(1, 1))
-        metrics.model_used(surface, Usage(1, 1))
     metrics.note_figures(Figures({each: 1 for each in odd}, {}, 0.0, 0, 0))
     text = metrics.exposition("")[1].decode()
     found = labels_in(text)
