@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -31,6 +31,7 @@ Fault = Literal["key", "model", "server"]
 Fate = Literal["accepted", "joined", "duplicate", "reclaimed"]
 StoreWork = Literal["write", "read", "heartbeat"]
 Timer = Callable[[float], None]
+Metric = TypeVar("Metric", Counter, Histogram)
 
 FAULTS: tuple[Fault, ...] = ("key", "model", "server")
 STORE_WORK: tuple[StoreWork, ...] = ("write", "read", "heartbeat")
@@ -65,6 +66,7 @@ class Metrics:
         prometheus_client.ProcessCollector(registry=registry)
         self._surfaces = _Few(MOST_SURFACES, _SURFACE)
         self._models = _Few(MOST_MODELS, _MODEL)
+        self._found: dict[tuple[Any, tuple[str, ...]], Any] = {}
 
         def counter(name: str, means: str, *labels: str) -> Counter:
             return Counter(name, means, labels, registry=registry)
@@ -127,41 +129,41 @@ class Metrics:
 
     def question(self, surface: str, fate: Fate) -> None:
         """A question came, or a turn of another process was reclaimed."""
-        self._questions.labels(self._surfaces.name(surface), fate).inc()
+        self._of(self._questions, self._surfaces.name(surface), fate).inc()
 
     def turn_ended(self, surface: str, timeline: Timeline, *, is_reclaimed: bool) -> None:
         """A turn is in hand no longer. How long one took that was reclaimed is not known here."""
         name = self._surfaces.name(surface)
-        self._turns.labels(name, timeline.outcome).inc()
+        self._of(self._turns, name, timeline.outcome).inc()
         for phase, began, ended in timeline.spans:
-            self._phase_seconds.labels(name, phase).observe(ended - began)
+            self._of(self._phase_seconds, name, phase).observe(ended - began)
         if timeline.model is not None:
             model = self._models.name(timeline.model)
-            self._tokens.labels(model, "input").inc(timeline.usage.input_tokens)
-            self._tokens.labels(model, "output").inc(timeline.usage.output_tokens)
+            self._of(self._tokens, model, "input").inc(timeline.usage.input_tokens)
+            self._of(self._tokens, model, "output").inc(timeline.usage.output_tokens)
         if is_reclaimed or timeline.outcome in (LOST, LEFT):
             return
-        self._turn_seconds.labels(name).observe(timeline.ended_at - timeline.began_at)
+        self._of(self._turn_seconds, name).observe(timeline.ended_at - timeline.began_at)
         if timeline.first_text_at is not None:
-            self._first_text_seconds.labels(name).observe(timeline.first_text_at - timeline.began_at)
+            self._of(self._first_text_seconds, name).observe(timeline.first_text_at - timeline.began_at)
 
     def turn_interrupted(self, surface: str) -> None:
         """A turn was closed whose answer nobody could fetch any more."""
-        self._turns.labels(self._surfaces.name(surface), Outcome.INTERRUPTED).inc()
+        self._of(self._turns, self._surfaces.name(surface), Outcome.INTERRUPTED).inc()
 
     def model_failed(self, kind: TroubleKind) -> None:
         """A try at an answer failed."""
-        self._model_errors.labels(_named(kind)).inc()
+        self._of(self._model_errors, _named(kind)).inc()
 
     def connected(self, surface: str) -> None:
         """A surface has connected to its platform; each time but the first it has done so again."""
-        self._connections.labels(self._surfaces.name(surface)).inc()
+        self._of(self._connections, self._surfaces.name(surface)).inc()
 
     def rate_limited(self, surface: str, seconds: float) -> None:
         """A platform refused a call for its rate, and said to wait so long."""
         name = self._surfaces.name(surface)
-        self._rate_limited.labels(name).inc()
-        self._rate_limited_seconds.labels(name).inc(max(0.0, seconds))
+        self._of(self._rate_limited, name).inc()
+        self._of(self._rate_limited_seconds, name).inc(max(0.0, seconds))
 
     # ── how things stand when somebody looks ─────────────────────────────────────────────────────────────────────────
 
@@ -188,6 +190,14 @@ class Metrics:
                 gauge.labels(self._surfaces.name(surface)).inc(counted.get(surface, 0))
         self._erasures.labels("waiting").set(figures.erasures)
         self._erasures.labels("out_of_reach").set(figures.erasures_out_of_reach)
+
+    def _of(self, metric: Metric, *labels: str) -> Metric:
+        """The one of a metric with these labels: to find it there takes longer than to count."""
+        key = (metric, labels)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = metric.labels(*labels)
+        return found
 
     def exposition(self, accept: str) -> tuple[str, bytes]:
         """All of it, in a form that an `Accept` header takes: a content type, and the text."""

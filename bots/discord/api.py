@@ -25,7 +25,6 @@ __all__ = ["DiscordApi", "Refused"]
 
 SECONDS_OF_A_CALL = 90.0  # with all repetitions of discord.py's; cutting those short is not safe for its own state
 
-LONGEST_WAIT_SECONDS = 30.0  # for a rate, within discord.py; for a longer one it raises
 SECONDS_OF_A_PAUSE, MOST_SECONDS_OF_A_PAUSE = 60.0, 24 * 3600.0  # where Cloudflare does not say, and at most
 
 CALL, POST = "a call", "a post"
@@ -51,6 +50,8 @@ class DiscordApi(Caller[discord.Client]):
     """Discord, for as long as a client is logged in; calls wait for one that is. A refusal has Discord's error code,
     or the HTTP status where it gave none.
     """
+
+    each_refusal_is_seen = False  # but by `trace_for`
 
     def __init__(self) -> None:
         super().__init__(Rules([CALL], SECONDS_OF_A_CALL, message_is_gone=[UNKNOWN_MESSAGE]))
@@ -107,12 +108,12 @@ def trace_for(api: DiscordApi, report: Callable[[str, float], None]) -> aiohttp.
 
     async def heed_rates(_: object, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
         response = ended.response
+        if response.status == 429:
+            api.on_rate_limited(_seconds_to_wait(response.headers, 0.0))
         if response.status == 429 and response.content_type == "text/html":
             seconds = min(_seconds_to_wait(response.headers, SECONDS_OF_A_PAUSE), MOST_SECONDS_OF_A_PAUSE)
             api.pause.begin(seconds)
             report("Cloudflare keeps this host from Discord: nothing is asked until it lets us in.", seconds)
-        elif response.status == 429 and (seconds := _seconds_to_wait(response.headers, 1.0)) <= LONGEST_WAIT_SECONDS:
-            api.on_rate_limited(seconds)  # else nobody hears of it but discord.py
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(check)

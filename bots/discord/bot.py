@@ -23,7 +23,7 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bots.discord.api import LONGEST_WAIT_SECONDS, MAY_NOT_REFER, NOTHING, DiscordApi, post_message, trace_for
+from bots.discord.api import MAY_NOT_REFER, NOTHING, DiscordApi, post_message, trace_for
 from bots.discord.catch_up import DiscordCatchUp
 from bots.discord.command_names import CommandNames, localizations_in, registered_commands
 from bots.discord.commands import DiscordCommands
@@ -81,7 +81,7 @@ class Client(discord.AutoShardedClient):
     def __init__(self, bot: DiscordBot, *, may_read_all: bool) -> None:
         intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=may_read_all)
         super().__init__(
-            intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=LONGEST_WAIT_SECONDS,
+            intents=intents, allowed_mentions=NOTHING, max_messages=None, max_ratelimit_timeout=30.0,
             chunk_guilds_at_startup=False, guild_ready_timeout=SECONDS_FOR_ONE_MORE_SERVER, http_trace=_trace_for(bot),
         )  # fmt: skip
         guard(self)

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHES = ("throughput", "tokens", "slack", "discord", "turns", "streams", "guesses", "start", "files")
+BENCHES = ("throughput", "tokens", "slack", "discord", "turns", "streams", "guesses", "start", "files", "metrics")
 
 for name in sys.argv[1:] or BENCHES:
     if name not in BENCHES:
