@@ -271,17 +271,20 @@ class Answering:
             raise
         finally:
             self.queue.leave(turn.session_id, turn.number)
-            if hand.ended_by is EndReason.LEASE_LOST:
-                hand.timeline.outcome = LOST
-            hand.timeline.end(hand.answer.first_text_at)
-            self._metrics.turn_ended(turn.surface, hand.timeline, is_reclaimed=hand.fencing_token > 1)
-            if self._traces is not None:
-                self._traces.turn_ended(turn.surface, turn.reference, hand.timeline)
             if hand.next_lease is not None:
                 hand.task = None
                 self.reclaim(*hand.next_lease)
             else:
                 self.put_down(turn.id)
+            self._note_end(hand)
+
+    def _note_end(self, hand: TurnInHand) -> None:
+        if hand.ended_by is EndReason.LEASE_LOST:
+            hand.timeline.outcome = LOST
+        hand.timeline.end(hand.answer.first_text_at)
+        self._metrics.turn_ended(hand.turn.surface, hand.timeline, is_reclaimed=hand.fencing_token > 1)
+        if self._traces is not None:
+            self._traces.turn_ended(hand.turn.surface, hand.turn.reference, hand.timeline)
 
     async def _until_shown(self, hand: TurnInHand) -> None:
         if hand.turn.destination is not None:

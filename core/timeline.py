@@ -10,7 +10,7 @@ from core.turns import Usage
 Phase = Literal["wait", "prepare", "model", "show"]
 PHASES: tuple[Phase, ...] = ("wait", "prepare", "model", "show")
 
-LOST = "lost"  # its lease went to another process, or its question was changed and is asked anew
+LOST = "lost"  # its lease went to another process, or its question was changed, withdrawn or forgotten
 LEFT = "left"  # it stays open, since the store did not answer or the process ends: another process takes it up
 
 
