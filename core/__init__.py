@@ -115,7 +115,7 @@ from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, langu
 from core.logs import configure_logging, kind_of
 from core.markdown import Context, closing, context_at, is_table_rule, with_note
 from core.password import SEED_PASSWORD, generated_password
-from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback
+from core.process import allowed_hosts, calm_garbage_collector, check_who_may_ask, is_exposed, is_loopback
 from core.settings import (
     ENV_FILE,
     Seconds,
@@ -266,6 +266,7 @@ __all__ = [
     "as_moment",
     "back_up",
     "calm_garbage_collector",
+    "check_who_may_ask",
     "closing",
     "configure_logging",
     "context_at",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator
 
 from core.errors import ChatError, LeaseLost, failure_as_stored
@@ -30,6 +31,7 @@ class Answer:
         self.length = 0  # of the text
         self.finished: Finished | None = None
         self.failure: ChatError | None = None
+        self.first_text_at: float | None = None  # by `time.monotonic`
         self._pieces: list[str] = []
         self._pinned = False
         self._news = 0  # how often readers were told
@@ -77,6 +79,8 @@ class Answer:
         """Write `piece` at the end."""
         self._pieces.append(piece)
         self.length += len(piece)
+        if self.first_text_at is None:
+            self.first_text_at = time.monotonic()
         if self._telling is None:
             loop = asyncio.get_running_loop()
             if self._quiet_until <= loop.time():

@@ -30,11 +30,14 @@ from core.following import Following
 from core.language_model import ModelTrouble
 from core.languages import Sentence
 from core.logs import kind_of
+from core.metrics import Metrics
 from core.password import Passwords
 from core.session_queue import SessionQueue
 from core.store import Beginning, Begun, Store, ThreadFate
 from core.suspects import Suspects
 from core.threads import Result, Threads
+from core.timeline import LEFT, LOST
+from core.traces import Traces
 from core.turn_in_hand import EndReason, Stage, TurnInHand, WorkEnded
 from core.turns import Finished, Outcome, Preparation, Turn
 from core.wording import PASSWORD_ALONE
@@ -69,6 +72,8 @@ class Answering:
         tasks: asyncio.TaskGroup,
         max_at_once: int,
         max_at_once_of_a_person: int,
+        metrics: Metrics,
+        traces: Traces | None,
     ) -> None:
         self.queue = SessionQueue()
         self.in_hand: dict[str, TurnInHand] = {}
@@ -77,6 +82,8 @@ class Answering:
         self._assistants = assistants
         self._passwords = passwords
         self._tasks = tasks
+        self._metrics = metrics
+        self._traces = traces
         self._bounds = Bounds(max_at_once=max_at_once, max_at_once_of_a_person=max_at_once_of_a_person)
         self._following = Following(store, tasks, self._answer_here)
         self._suspects = Suspects(store, self.queue, self._wait_in_queue)
@@ -165,10 +172,12 @@ class Answering:
             self.take_in_hand(turn.id, turn.session, fencing_token=turn.fencing_token)
             hand_over(turn)
 
-    def shown(self, turn_id: str) -> None:
-        """The turn's answer is shown, and it is closed."""
+    def shown(self, turn_id: str, *, undeliverable: bool = False) -> None:
+        """The turn's answer is shown, or cannot be, and it is closed."""
         hand = self.in_hand.get(turn_id)
         if hand is not None and hand.stage is not Stage.ACCEPTED:
+            if undeliverable:
+                hand.timeline.outcome = Outcome.UNDELIVERABLE
             hand.shown.set()
 
     def lose(self, turn_id: str, *, up_to: float = math.inf) -> None:
@@ -242,18 +251,24 @@ class Answering:
                 await self._give_up_showing(hand)
                 return
             async with self._suspects.alone(hand):
-                if turn.over:
+                if turn.outcome is not None:
                     hand.answer.end_as_stored(turn)
+                    hand.timeline.outcome = turn.outcome
                     await self._until_shown(hand)
                 else:
                     await self._take_its_turn(hand, prepare)
             await self._until_shown(hand)
         except LeaseLost as lost:
             hand.answer.fail(lost)
+            hand.timeline.outcome = LOST
             logger.warning("the lease of turn %s is lost", turn.reference)
         except StoreUnavailable as failure:  # it stays open, and is taken up again when the store is back
             hand.answer.fail(failure)
+            hand.timeline.outcome = LEFT
             logger.error("turn %s could not be stored, and stays open", turn.reference)
+        except asyncio.CancelledError:
+            hand.timeline.outcome = LEFT
+            raise
         finally:
             self.queue.leave(turn.session_id, turn.number)
             if hand.next_lease is not None:
@@ -261,6 +276,15 @@ class Answering:
                 self.reclaim(*hand.next_lease)
             else:
                 self.put_down(turn.id)
+            self._note_end(hand)
+
+    def _note_end(self, hand: TurnInHand) -> None:
+        if hand.ended_by is EndReason.LEASE_LOST:
+            hand.timeline.outcome = LOST
+        hand.timeline.end(hand.answer.first_text_at)
+        self._metrics.turn_ended(hand.turn.surface, hand.timeline, is_reclaimed=hand.fencing_token > 1)
+        if self._traces is not None:
+            self._traces.turn_ended(hand.turn.surface, hand.turn.reference, hand.timeline)
 
     async def _until_shown(self, hand: TurnInHand) -> None:
         if hand.turn.destination is not None:
@@ -273,6 +297,7 @@ class Answering:
             lambda again: self._store.turns.close_shown(turn, undeliverable=True, again=again)
         )
         logger.error("turn %s is given up: too many processes died while it was shown", turn.reference)
+        hand.timeline.outcome = Outcome.UNDELIVERABLE
         hand.answer.fail(LeaseLost())
 
     async def _take_its_turn(self, hand: TurnInHand, prepare: Prepare | None) -> None:
@@ -372,19 +397,21 @@ class Answering:
             asking = self._threads.ask(hand.turn, assistant, begun, hand.answer)
             result = await hand.do(asking, seconds=begun.seconds_left)
         except WorkEnded as end:
-            await self._end_early(hand, begun, hand.ended_by or end.reason)
+            await self._end_early(hand, assistant, begun, hand.ended_by or end.reason)
         except ModelTrouble as trouble:
             await self._fail(hand, trouble.handling.failure(), self._threads.fate_after(trouble))
         else:
+            hand.timeline.used(assistant.model, result.finished.usage)
             fate = self._threads.fate_of(result.finished.outcome)
             await self._finish(hand, result.finished, fate, result)
 
-    async def _end_early(self, hand: TurnInHand, begun: Begun, reason: EndReason) -> None:
+    async def _end_early(self, hand: TurnInHand, assistant: Assistant, begun: Begun, reason: EndReason) -> None:
         match reason:
             case EndReason.LEASE_LOST:
                 raise LeaseLost
             case EndReason.STOPPED:
                 usage = self._threads.estimate(begun, hand.answer.text)
+                hand.timeline.used(assistant.model, usage)
                 stopped = Finished(hand.answer.text, Outcome.STOPPED, usage)
                 await self._finish(hand, stopped, self._threads.fate_of(Outcome.STOPPED))
             case EndReason.DEADLINE:
@@ -401,6 +428,7 @@ class Answering:
             )
         )
         hand.answer.finish(finished)
+        hand.timeline.outcome = finished.outcome
         logger.info("turn %s %s", turn.reference, finished.outcome)
         if thread == "retired":
             self._threads.look_for_erasures()
@@ -419,6 +447,7 @@ class Answering:
             )
         )
         hand.answer.fail(failure)
+        hand.timeline.outcome = outcome
         logger.warning("turn %s %s: %s", turn.reference, outcome, kind_of(failure))
         if thread == "retired":
             self._threads.look_for_erasures()

@@ -16,11 +16,13 @@ from core.chat import Chat
 from core.errors import StoreUnavailable
 from core.identities import Identities
 from core.language_model import LanguageModel, ModelTrouble
+from core.metrics import Metrics
 from core.offline_model import OfflineModel
 from core.password import Password, Passwords
 from core.settings import ENV_FILE, PRIVATE_BOB_PASSWORD, Settings, env_file_encoding
 from core.store import Store
 from core.threads import Threads
+from core.traces import tracing
 from core.transcription import Transcription
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
     assistants = load_assistants(settings)
     passwords = load_passwords(settings, assistants)
     configured = configured_keys(settings.api_keys.get_secret_value())
+    metrics = Metrics()
     chats: list[Chat] = []  # one, once the store is open that it needs
 
     def on_notification(message: str) -> None:
@@ -45,6 +48,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             chat.handle_notification(message)
 
     async with contextlib.AsyncExitStack() as stack:
+        traces = await stack.enter_async_context(tracing(settings.traces))
         model = language_model_of(settings)
         stack.push_async_callback(model.close)
         store = await stack.enter_async_context(
@@ -54,9 +58,12 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
                 lease_seconds=settings.lease_seconds,
                 erase_after=settings.turn_deadline_seconds,
                 kept=settings.kept_events,
+                metrics=metrics,
             )
         )
-        threads = Threads(store, model, local=settings.threads == "local", deadline=settings.turn_deadline_seconds)
+        threads = Threads(
+            store, model, local=settings.threads == "local", deadline=settings.turn_deadline_seconds, metrics=metrics
+        )
         threads.windows.announce(assistants)
         with contextlib.suppress(StoreUnavailable):  # it is for the log only
             if (lost := await threads.out_of_reach()) > 0:
@@ -78,6 +85,8 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             max_waiting=settings.max_turns_waiting,
             file_limits=settings.file_limits,
             transcription=_transcription(settings, model, assistants),
+            metrics=metrics,
+            traces=traces,
         )
         chats.append(chat)
         chores = [

@@ -16,10 +16,11 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from core.language_model import HANDLING, ModelTrouble, TroubleKind
+from core.metrics import Fault
 
 logger = logging.getLogger(__name__)
 
@@ -209,6 +210,14 @@ class Breaker:
                 advice = f"{failure.for_operators} The log has the cause."
                 return Standing(failure.status, circuit.seconds_failing, advice)
         return None
+
+    @property
+    def open_circuits(self) -> Mapping[Fault, int]:
+        """How many circuits are open, by what is at fault."""
+        circuits: dict[Fault, list[Circuit]] = {
+            "key": [self._key], "model": [*self._unknown.values()], "server": [*self._failing.values()],
+        }  # fmt: skip
+        return {fault: sum(circuit.is_open for circuit in some) for fault, some in circuits.items()}
 
     @contextlib.contextmanager
     def passing(self, model: str, asking: Asking, *, patient: bool) -> Iterator[Callable[[], None]]:

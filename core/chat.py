@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -41,11 +42,13 @@ from core.events import Event, Fate
 from core.file_intake import Fetch, FileIntake
 from core.identities import Identities
 from core.languages import Sentence
+from core.metrics import Metrics
 from core.password import Passwords, Reading, Said
 from core.store import Beginning, Chosen, Store
 from core.stories import Stories
 from core.surface_troubles import SurfaceTroubles
 from core.threads import Threads
+from core.traces import Traces
 from core.transcription import Transcription
 from core.turns import Exchange, Outcome, Question, Rating, SessionSummary, Turn, new_session_name, new_turn_id
 from core.wording import NO_WORDS, problem_of_a_file
@@ -57,6 +60,8 @@ HEARTBEAT_SECONDS = 1.0
 UNLOCKED_SECONDS = 900.0
 ACCEPTED_AT_ONCE_OF_A_SESSION = 4  # what floods stands in a line of its own before it stands in everybody's
 SECONDS_BETWEEN_PRUNINGS = 3_600.0
+SECONDS_A_COUNT_HOLDS = 5.0
+SECONDS_TO_COUNT = 2.0
 LONGEST_SILENCE_SECONDS = 2.0  # of our heartbeats, until we look whether a turn is still ours
 LONGEST_HEARTBEAT_SECONDS = 4.0  # less than it takes until another process may reclaim a turn
 
@@ -82,9 +87,12 @@ class Chat:
         max_at_once_of_a_person: int,
         max_waiting: int,
         transcription: Transcription,
+        metrics: Metrics,
+        traces: Traces | None = None,
         file_limits: FileLimits | None = None,
     ) -> None:
         self.assistants = assistants
+        self.metrics = metrics
         self.keys = keys
         self.identities = identities
         self._store = store
@@ -102,6 +110,8 @@ class Chat:
             tasks=tasks,
             max_at_once=max_at_once,
             max_at_once_of_a_person=max_at_once_of_a_person,
+            metrics=metrics,
+            traces=traces,
         )
         self.troubles = SurfaceTroubles()
         self._last_heartbeat = -math.inf
@@ -111,6 +121,7 @@ class Chat:
         self._accepting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._draining_since = math.inf
         self._hurries: dict[str, asyncio.Event] = {}  # by the turn that lines may join
+        self._counted_at = -math.inf
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -234,11 +245,14 @@ class Chat:
             if turn is None:
                 self._answering.put_down(turn_id)
         if accepted == "joined":
+            self.metrics.question(question.surface, "joined")
             logger.info("a line joined a question on %s", question.surface)
         elif turn is None:
             self._note(question, Fate.DUPLICATE)
+            self.metrics.question(question.surface, "duplicate")
             logger.info("duplicate of an event on %s", question.surface)
         else:
+            self.metrics.question(question.surface, "accepted")
             logger.info("turn %s accepted on %s for %s", turn.reference, turn.surface, turn.assistant)
         return turn
 
@@ -355,6 +369,7 @@ class Chat:
         """Close a taken-over turn whose answer nobody can fetch any more."""
         try:
             await self._store.turns.close_unanswered(turn, Outcome.INTERRUPTED, None, thread="retired")
+            self.metrics.turn_interrupted(turn.surface)
             logger.info("turn %s interrupted", turn.reference)
         except (LeaseLost, StoreUnavailable):
             logger.warning("turn %s could not be closed here", turn.reference)
@@ -376,7 +391,7 @@ class Chat:
         )
         if undeliverable:
             logger.warning("turn %s undeliverable", turn.reference)
-        self._answering.shown(turn.id)
+        self._answering.shown(turn.id, undeliverable=undeliverable)
 
     def release(self, turn: Turn) -> None:
         """Give up a turn that cannot be shown now. Whoever looks around next takes it up again, maybe this process."""
@@ -674,6 +689,23 @@ class Chat:
         """Whether something was not read within the last hour, since too many words in it might be passwords."""
         return await self._store.guesses.are_passwords_closed()
 
+    async def exposition(self, accept: str) -> tuple[str, bytes]:
+        """What is counted and timed here, and how things stand, as Prometheus reads it: a content type, and the text.
+
+        What is said of the store may be some seconds old, however often this is asked for.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._counted_at >= SECONDS_A_COUNT_HOLDS:
+            self._counted_at = now
+            try:
+                async with asyncio.timeout(SECONDS_TO_COUNT):
+                    self.metrics.note_figures(await self._threads.figures())
+            except (StoreUnavailable, TimeoutError):
+                self.metrics.note_figures(None)
+        self.metrics.note_in_hand(Counter(hand.phase for hand in self._answering.in_hand.values()))
+        self.metrics.note_circuits(self._threads.breaker.open_circuits)
+        return self.metrics.exposition(accept)
+
     async def check_store(self) -> None:
         """Come back if the store takes writes; raise StoreUnavailable if not."""
         await self._store.answers()
@@ -692,6 +724,7 @@ class Chat:
             for turn_id in heartbeat.lost:
                 self._answering.lose(turn_id)
             for turn in heartbeat.reclaimed:
+                self.metrics.question(turn.surface, "reclaimed")
                 logger.warning("turn %s reclaimed on %s", turn.reference, turn.surface)
                 self._answering.reclaim(turn, self._orphaned[turn.surface].put_nowait)
 

@@ -47,6 +47,7 @@ OFFLINE = Kind("model.offline", "warning")
 MODEL_NOT_USED = Kind("model.not-used", "warning")
 KEY_NOT_SENT = Kind("model.key-not-sent", "warning")
 API_OPEN = Kind("web.open", "warning")
+NO_KEYS = Kind("web.no-keys", "error")
 ANY_HOST = Kind("web.any-host", "warning")
 ANY_ORIGIN = Kind("web.any-origin", "warning")
 NETWORK_DISK = Kind("database.network-disk", "error")
@@ -182,11 +183,17 @@ def findings_on_the_disk(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def findings_in_serving(settings: Settings, *, has_keys: bool = False) -> Iterator[Finding]:
-    """What is wrong with settings where others can reach Bob; `has_keys`: there are keys in the database."""
+def findings_in_serving(settings: Settings, *, has_keys: bool | None = None) -> Iterator[Finding]:
+    """What is wrong with settings where others can reach Bob; `has_keys`: there are keys in the database, if known."""
     is_public = bool(settings.public_url) and not is_loopback(urlsplit(settings.public_url).hostname or "")
     is_open = not settings.api_keys.get_secret_value() and not has_keys
-    if is_open and (is_public or is_exposed(settings)):
+    needs_keys = not settings.allow_anonymous and not is_loopback(settings.host)
+    if is_open and needs_keys and has_keys is not None:  # where it is not known, `check_who_may_ask` sees to it
+        yield NO_KEYS(
+            f"{settings.host} is reached from other machines, and no key is needed to ask: so Bob does not start.",
+            "Make one with `bob keys new NAME`, set API_KEYS, or set ALLOW_ANONYMOUS=true if anybody may ask.",
+        )
+    elif is_open and not needs_keys and (is_public or is_exposed(settings)):
         where = settings.public_url if is_public else settings.host
         yield API_OPEN(
             f"Without a key anybody who reaches {where} can ask.",
@@ -245,7 +252,7 @@ def core_checks(settings: Settings, models: Sequence[type[SettingsModel]]) -> Se
     )  # fmt: skip
     database_kinds = (
         NETWORK_DISK, DISK_LOW, DATABASE_UNREACHABLE, DATABASE_UNWRITABLE, DATABASE_DAMAGED, DATABASE_TOO_NEW,
-        DATABASE_ENCODING, POOLED, CLOCKS_DIFFER, TURNS_STUCK, OUT_OF_REACH, API_OPEN, ANY_HOST, ANY_ORIGIN,
+        DATABASE_ENCODING, POOLED, CLOCKS_DIFFER, TURNS_STUCK, OUT_OF_REACH, API_OPEN, NO_KEYS, ANY_HOST, ANY_ORIGIN,
     )  # fmt: skip
     model_kinds = (*set(_OF_TROUBLE.values()), MODEL_FAILS, NO_CONVERSATIONS)
     silent_database = DATABASE_UNREACHABLE("The database says nothing.", _CURE_OF_THE_DATABASE)

@@ -6,7 +6,8 @@ import gc
 import ipaddress
 from collections.abc import Sequence
 
-from core.settings import Settings
+from core.identities import open_keys
+from core.settings import Settings, SettingsError
 
 YOUNG_OBJECTS = 50_000
 
@@ -20,6 +21,22 @@ def calm_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+
+
+async def check_who_may_ask(settings: Settings) -> None:
+    """Come back unless others than this machine could ask without a key and nobody said that they may.
+
+    Raises StartError.
+    """
+    if settings.allow_anonymous or is_loopback(settings.host):
+        return
+    async with open_keys(settings) as (keys, _):
+        if await keys.required():
+            return
+    raise SettingsError(
+        f"HOST {settings.host} is reached from other machines, and no key is needed to ask: make one (`bob keys new "
+        "NAME`, or API_KEYS), leave HOST at 127.0.0.1, or set ALLOW_ANONYMOUS=true if anybody may ask."
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -157,6 +157,7 @@ class Settings(SettingsModel):
     private_bob_password: SecretStr = SecretStr(SEED_PASSWORD)
     api_keys: SecretStr = SecretStr("")
     identity_secret: Key = SecretStr("")
+    allow_anonymous: bool = False
     chat_page_key: str = ""
     chat_page_title: Name = ""
     chat_page_greeting: Name = ""
@@ -178,6 +179,7 @@ class Settings(SettingsModel):
     trusted_proxies: Words = ()
     allowed_hosts: Words = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    traces: bool = False
     max_turns_at_once: Count = 1_000
     max_turns_at_once_of_a_person: Count = 20
     max_turns_waiting: Count = 100

@@ -43,6 +43,7 @@ from core.language_model import (
     Said,
     TroubleKind,
 )
+from core.metrics import Figures, Metrics
 from core.store import Beginning, Begun, DueErasure, Plan, Store, ThreadFate, ThreadState, Transcript
 from core.turn_in_hand import EndReason, WorkEnded
 from core.turns import Finished, Outcome, PastTurn, Turn, Usage
@@ -96,8 +97,11 @@ class Threads:
     it was first begun a turn is not asked again.
     """
 
-    def __init__(self, store: Store, model: LanguageModel, *, local: bool, deadline: float) -> None:
+    def __init__(
+        self, store: Store, model: LanguageModel, *, local: bool, deadline: float, metrics: Metrics | None = None
+    ) -> None:
         self._store = store
+        self._metrics = metrics or Metrics()
         self._model = model
         self._conversations = None if local else model.conversations
         self._deadline = deadline
@@ -179,6 +183,7 @@ class Threads:
                 return result
             except ModelTrouble as trouble:
                 _report(turn, tries, trouble, synced.told)
+                self._metrics.model_failed(trouble.kind)
                 rebuild = _needs_another_thread(trouble, tries, begun.plan)
                 if trouble.handling.thread == "as it was" and not rebuild:
                     await self._store.threads.settle(turn, synced.number, synced.tokens)
@@ -252,6 +257,10 @@ class Threads:
     async def out_of_reach(self) -> int:
         """How many retired conversations cannot be erased with the present key and server."""
         return await self._store.erasures.out_of_reach(self._model.scope)
+
+    async def figures(self) -> Figures:
+        """How much of what waits there is in the store, with erasures as they are within reach of this model."""
+        return await self._store.figures.count(self._model.scope)
 
     def _instructions(self, turn: Turn, assistant: Assistant) -> str:
         """The same for all turns of a surface, so that a provider's cache of prompts goes on serving them."""

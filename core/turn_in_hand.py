@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from core.answer import Answer
 from core.store import Begun
+from core.timeline import Phase, Timeline
 from core.turns import Turn
 
 T = TypeVar("T")
@@ -23,6 +24,16 @@ class Stage(Enum):
     PREPARING = auto()
     ASKING = auto()
     SHOWING = auto()  # its answer is stored, and still to be shown
+
+
+_PHASES: dict[Stage, Phase] = {
+    Stage.ACCEPTED: "wait",
+    Stage.QUEUED: "wait",
+    Stage.WAITING_FOR_ROOM: "wait",
+    Stage.PREPARING: "prepare",
+    Stage.ASKING: "model",
+    Stage.SHOWING: "show",
+}
 
 
 class EndReason(Enum):
@@ -52,6 +63,7 @@ class TurnInHand:
         self.session = session
         self.fencing_token = fencing_token
         self.may_wait = may_wait
+        self.timeline = Timeline()
         self.stage = Stage.ACCEPTED
         self.answer = Answer(turn_id)
         self.task: asyncio.Task[None] | None = None
@@ -60,6 +72,21 @@ class TurnInHand:
         self.ended_by: EndReason | None = None
         self.next_lease: tuple[Turn, Callable[[Turn], None]] | None = None  # and to whom the turn is handed over then
         self._scope: asyncio.Timeout | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """How far it has come."""
+        return self._stage
+
+    @stage.setter
+    def stage(self, stage: Stage) -> None:
+        self._stage = stage
+        self.timeline.enter(self.phase)
+
+    @property
+    def phase(self) -> Phase:
+        """What it spends its time with."""
+        return _PHASES[self._stage]
 
     @property
     def last_token(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("bots", "core", "tests", "web")
+FOLDERS = ("bots", "core", "deploy", "tests", "web")
 READMES = [ROOT / "README.md", *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("README.md")))]
 MOST_LINES = 180
 
@@ -28,7 +28,7 @@ def test_files_and_commands_that_a_readme_names_are_there(readme: Path) -> None:
     text = readme.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)`", text)) <= targets
-    files = re.findall(r"`((?:bots|core|tests|web)/[\w./-]+)`", text)
+    files = re.findall(r"`((?:bots|core|deploy|tests|web)/[\w./-]+)`", text)
     assert [file for file in files if not (ROOT / file).exists()] == []
 
 

@@ -60,6 +60,13 @@ def _parse(text: str) -> Address | None:
     return (address.ipv4_mapped or address) if address.version == 6 else address
 
 
+def is_from_here(request: Request) -> bool:
+    """Whether a request comes from this machine itself, and through no proxy, as far as that is told."""
+    peer = _peer(request.client.host) if request.client else None
+    is_passed_on = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via"))
+    return peer is not None and peer.is_loopback and not is_passed_on
+
+
 def _is_in(address: Address | None, trusted: Sequence[Network]) -> bool:
     return address is not None and any(address in network for network in trusted if network.version == address.version)
 

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
 from bots.shared.surface import LoadedSurface
-from core import Chat, Settings, StoreUnavailable, allowed_hosts, open_chat
+from core import Chat, Settings, StoreUnavailable, allowed_hosts, check_who_may_ask, open_chat
 from web.addresses import networks
 from web.ask import AskDirectly, answer_orphaned, ask_routes, turn_routes
 from web.callers import IDENTITY_DESCRIBED, Callers
@@ -25,6 +25,7 @@ from web.files import Limits, file_routes
 from web.headers import SafeHeaders
 from web.hosts import AllowedHosts
 from web.limits import BodyBounds, BoundedBody
+from web.metrics import metrics_routes
 from web.pages import ChatPage, page_routes
 from web.people import people_routes
 from web.problems import Unexpected, answer_with_sentences
@@ -64,6 +65,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             if chat is None:
+                await check_who_may_ask(settings)
                 app.state.chat = await stack.enter_async_context(open_chat(settings))
                 stack.enter_context(draining_on_signals(app.state.chat, settings.drain_seconds))
             else:
@@ -86,7 +88,14 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # Starlette's redirects lead to whatever host the request names
-        telemetry={"tracing": False, "metrics": False},
+        # Its logs would send what people wrote; what it configures by itself would be beside what we do.
+        telemetry={
+            "tracing": settings.traces,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     app.state.rates = Rates(settings)
     app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
@@ -98,7 +107,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     routers = [
         ask_routes, turn_routes, session_routes, assistant_routes, feedback_routes, people_routes, file_routes,
         delivery_routes(delivered),
-        status_routes, docs_routes, page_routes,
+        status_routes, metrics_routes, docs_routes, page_routes,
     ]  # fmt: skip
     for router in routers:
         app.include_router(router)

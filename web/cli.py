@@ -36,6 +36,7 @@ from core import (
     StartError,
     back_up,
     calm_garbage_collector,
+    check_who_may_ask,
     configure_logging,
     describe_database,
     generated_password,
@@ -51,6 +52,7 @@ from web.app import create_app
 from web.doctor import check_stand_in, doctor
 from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead
+from web.healthy import ask_for_life
 from web.setup import init
 from web.terminal import converse
 from web.why import Found, look, look_at_person, look_at_session, say, time_in
@@ -132,6 +134,18 @@ def why(which: str | None, person: str | None, around: str | None, session: str 
     with _plain_errors(sentence="Nothing can be looked up."):
         found = asyncio.run(looked_up())
     say(found, in_json=in_json)
+
+
+@main.command()
+def healthy() -> None:
+    """Ask the Bob that runs here whether he lives: 0 if he does, else 1, with a sentence."""
+    try:
+        lives, sentence = ask_for_life(load_settings())
+    except StartError as error:
+        raise click.ClickException(str(error)) from None
+    if not lives:
+        raise click.ClickException(sentence)
+    click.echo(sentence)
 
 
 @main.command()
@@ -424,6 +438,7 @@ def restore(file: Path) -> None:
 
 async def _serve(settings: Settings, loaded: Sequence[LoadedSurface]) -> None:
     check_stand_in(settings)
+    await check_who_may_ask(settings)
     surfaces = configured(loaded, settings)
     for each in surfaces:
         await each.check()

@@ -51,6 +51,8 @@ class DiscordApi(Caller[discord.Client]):
     or the HTTP status where it gave none.
     """
 
+    each_refusal_is_seen = False  # but by `trace_for`
+
     def __init__(self) -> None:
         super().__init__(Rules([CALL], SECONDS_OF_A_CALL, message_is_gone=[UNKNOWN_MESSAGE]))
         self.login = Login[discord.Client](SECONDS_OF_A_CALL)
@@ -104,8 +106,10 @@ def trace_for(api: DiscordApi, report: Callable[[str, float], None]) -> aiohttp.
         if check_lease is not None:
             await check_lease()
 
-    async def heed_cloudflare(_: object, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
+    async def heed_rates(_: object, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
         response = ended.response
+        if response.status == 429:
+            api.on_rate_limited(_seconds_to_wait(response.headers, 0.0))
         if response.status == 429 and response.content_type == "text/html":
             seconds = min(_seconds_to_wait(response.headers, SECONDS_OF_A_PAUSE), MOST_SECONDS_OF_A_PAUSE)
             api.pause.begin(seconds)
@@ -113,7 +117,7 @@ def trace_for(api: DiscordApi, report: Callable[[str, float], None]) -> aiohttp.
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(check)
-    trace.on_request_end.append(heed_cloudflare)
+    trace.on_request_end.append(heed_rates)
     return trace
 
 

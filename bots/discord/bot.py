@@ -100,6 +100,7 @@ class Client(discord.AutoShardedClient):
         self._bot.in_background(self._sync_commands)
 
     async def on_connect(self) -> None:
+        self._bot.note_connection()
         self._bot.catch_up.session_began()
 
     async def on_ready(self) -> None:
@@ -115,6 +116,7 @@ class Client(discord.AutoShardedClient):
             await self._bot.catch_up.everywhere(self, [guild])
 
     async def on_resumed(self) -> None:
+        self._bot.note_connection()
         self._bot.is_connected.set()  # nothing was missed
 
     async def on_disconnect(self) -> None:
@@ -200,6 +202,10 @@ class DiscordBot:
     def report(self, trouble: str, seconds: float) -> None:
         """Tell the operator what keeps Discord from being served for so long."""
         self._chat.troubles.note(SURFACE, trouble, seconds=seconds)
+
+    def note_connection(self) -> None:
+        """The gateway was connected to, be it with the session that there was."""
+        self._chat.metrics.connected(SURFACE)
 
     def _open_reply(self, turn: Turn, api: DiscordApi) -> DiscordReply:
         return DiscordReply(api, self._paces, self._chat, turn)

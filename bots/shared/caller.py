@@ -103,8 +103,11 @@ class Caller(ABC, Generic[Client]):
     """Makes the calls of a platform.
 
     Raises Refused, Undeliverable where the place is gone or the platform has been down for ten minutes, and InDoubt as
-    said above.
+    said above. `on_rate_limited` is told each time how long the platform says to wait: by whoever sees all its answers,
+    where not `each_refusal_is_seen` here, since the platform's library tries again by itself.
     """
+
+    each_refusal_is_seen = True
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -112,6 +115,7 @@ class Caller(ABC, Generic[Client]):
         self._other_limiters: defaultdict[tuple[str, str], RateLimiter] = defaultdict(self._other_limiter)
         self._check_lease: CheckLease | None = None
         self.pause = Pause()
+        self.on_rate_limited: Callable[[float], None] = lambda _: None
 
     def fenced(self, check_lease: CheckLease) -> Self:
         """The same caller, but before each call, after all waiting, `check_lease` may raise."""
@@ -161,6 +165,8 @@ class Caller(ABC, Generic[Client]):
             try:
                 return await self._send(send)
             except RateLimited as limited:
+                if self.each_refusal_is_seen:
+                    self.on_rate_limited(limited.seconds)
                 if limiter is not None:
                     limiter.pause(limited.seconds)
                 is_waited_for_above = limiter is not None or self.pause.seconds_left > 0

@@ -65,6 +65,8 @@ class Responder:
         self._chat = chat
         self._surface = surface
 
+        caller.on_rate_limited = partial(chat.metrics.rate_limited, surface)
+
         def open_fenced(turn: Turn) -> Reply:
             return open_reply(turn, caller.fenced(partial(chat.check_lease, turn)))
 

@@ -236,7 +236,8 @@ async def open_slack(settings: SlackSettings, chat: Chat, *, drain_seconds: floa
 async def connected_slack(settings: SlackSettings, chat: Chat, *, drain_seconds: float) -> AsyncIterator[SlackBot]:
     """Slack's bot over Socket Mode. Where Slack cannot be reached it is tried again until it can."""
     async with open_slack(settings, chat, drain_seconds=drain_seconds) as bot:
-        socket = Socket(bot.app, settings.slack_app_token.get_secret_value())
+        on_connected = partial(chat.metrics.connected, SURFACE)
+        socket = Socket(bot.app, settings.slack_app_token.get_secret_value(), on_connected)
         connecting = asyncio.create_task(socket.connect())
         try:
             await asyncio.wait({connecting}, timeout=LONGEST_PAUSE_SECONDS)

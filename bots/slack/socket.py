@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 
 import aiohttp
 from slack_bolt.adapter.socket_mode.async_internals import run_async_bolt_app, send_async_response
@@ -32,12 +33,16 @@ library_logger = logging.getLogger("slack_sdk")
 
 
 class Socket(SocketModeClient):
-    """A connection to Slack that is made anew until it is closed; what comes is handed to `app`."""
+    """A connection to Slack that is made anew until it is closed; what comes is handed to `app`.
 
-    def __init__(self, app: AsyncApp, app_token: str) -> None:
+    `on_connected` is called each time.
+    """
+
+    def __init__(self, app: AsyncApp, app_token: str, on_connected: Callable[[], None]) -> None:
         library_logger.setLevel(logging.CRITICAL)  # it quotes addresses that are secrets, and what people write
         super().__init__(app_token, logger=library_logger, web_client=app.client, ping_interval=SECONDS_BETWEEN_LOOKS)
         self._app = app
+        self._on_connected = on_connected
         self._backoff = exponential_backoff(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._connected_at: float | None = None
         self._was_useful = False
@@ -63,6 +68,7 @@ class Socket(SocketModeClient):
                 logger.warning("Slack's Socket Mode cannot be reached yet: %s", kind_of(failure))
             else:
                 self._connected_at, self._was_useful = time.monotonic(), False
+                self._on_connected()
                 logger.info("connected to Slack")
                 return
             await asyncio.sleep(next(self._backoff))

@@ -11,12 +11,14 @@ import sqlalchemy as sa
 
 from core.errors import StartError, StoreUnavailable
 from core.events import Kept
+from core.metrics import Metrics
 from core.store.archive import StoredArchive
 from core.store.attachments import BYTES_OF_A_PIECE, Attachments
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
 from core.store.events import Events, hour_of
+from core.store.figures import StoredFigures
 from core.store.guesses import Guesses
 from core.store.identity_keys import IdentityKeys
 from core.store.keys import Keys
@@ -77,6 +79,7 @@ class Store:
         self.leases = Leases(database, self._liveness, lease_seconds=lease_seconds)
         self.lookups = Lookups(database)
         self.events = Events(database, kept or Kept())
+        self.figures = StoredFigures(database)
         self.sessions = Sessions(database, self.threads, self.attachments, self.events)
         self.ratings = Ratings(database)
         self.archive = StoredArchive(database)
@@ -89,14 +92,18 @@ class Store:
     async def open(
         cls, url: str, *, on_notification: OnNotification, lease_seconds: float, erase_after: float,
         kept: Kept | None = None,
+        metrics: Metrics | None = None,
     ) -> AsyncIterator[Store]:  # fmt: skip
         """Open the database at `url`, bring its schema up to date, and come alive as an owner of leases.
 
         `on_notification` is called in the event loop with what other processes say. A conversation that may still be
-        added to is erased `erase_after` seconds after it is retired. Events are `kept` within these bounds. Raises
+        added to is erased `erase_after` seconds after it is retired. Events are `kept` within these bounds. `metrics`
+        are told how long things take. Raises
         StartError.
         """
         database = open_database(url)
+        if metrics is not None:
+            database.timers = metrics.store_timers
         try:
             await asyncio.to_thread(_bring_up_to_date, database)
             store = cls(database, lease_seconds=lease_seconds, erase_after=erase_after, kept=kept)

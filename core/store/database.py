@@ -16,8 +16,8 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from core.errors import StartError, StoreUnavailable
+from core.metrics import StoreWork, Timer
 
 if TYPE_CHECKING:
     import psycopg
@@ -67,6 +68,8 @@ class _Job:
     work: Work[Any]
     future: asyncio.Future[Any]
     is_one_statement: bool
+    timer: Timer | None
+    queued_at: float = field(default_factory=time.monotonic)
     result: Any = None
     error: BaseException | None = None
 
@@ -90,14 +93,17 @@ class Worker:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._start()
 
-    def submit(self, work: Work[T], *, is_one_statement: bool = False) -> asyncio.Future[T]:
-        """Queue `work`. The future raises StoreUnavailable where the database fails, or the worker is closed."""
+    def submit(self, work: Work[T], *, is_one_statement: bool = False, timer: Timer | None = None) -> asyncio.Future[T]:
+        """Queue `work`. The future raises StoreUnavailable where the database fails, or the worker is closed.
+
+        `timer` is told the seconds that it took until its result was there.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._closing:  # what is queued behind the end would wait for ever
             if self._closed:
                 future.set_exception(StoreUnavailable())
             else:
-                self._jobs.put(_Job(work, future, is_one_statement))
+                self._jobs.put(_Job(work, future, is_one_statement, timer))
         return future
 
     def close(self) -> None:
@@ -259,7 +265,10 @@ def _settle(jobs: list[_Job]) -> None:
 
 
 def _resolve(jobs: list[_Job]) -> None:
+    now = time.monotonic()
     for job in jobs:
+        if job.timer is not None:
+            job.timer(now - job.queued_at)
         if job.future.done():
             continue
         if job.error is None:
@@ -298,6 +307,7 @@ class Database:
         self._heartbeat_writer = heartbeat_writer
         self._heartbeat_reader = heartbeat_reader
         self._next = itertools.count()
+        self.timers: Mapping[StoreWork, Timer] = {}  # what is told how long each kind of work takes
 
     @property
     def dialect(self) -> str:
@@ -313,19 +323,20 @@ class Database:
         `is_one_statement` is a transaction by itself; it is not tried again where the connection turns out to be lost.
         """
         number = next(self._next) if in_order_of is None else hash(in_order_of)
-        return self._writers[number % len(self._writers)].submit(work, is_one_statement=is_one_statement)
+        writer = self._writers[number % len(self._writers)]
+        return writer.submit(work, is_one_statement=is_one_statement, timer=self.timers.get("write"))
 
     def read(self, work: Work[T]) -> asyncio.Future[T]:
         """Run `work`, which changes nothing, on what is committed."""
-        return self._readers[next(self._next) % len(self._readers)].submit(work)
+        return self._readers[next(self._next) % len(self._readers)].submit(work, timer=self.timers.get("read"))
 
     def heartbeat_write(self, work: Work[T]) -> asyncio.Future[T]:
         """As `write`, for what shows that this process lives: it stands behind no work that PostgreSQL lets wait."""
-        return self._heartbeat_writer.submit(work)
+        return self._heartbeat_writer.submit(work, timer=self.timers.get("heartbeat"))
 
     def heartbeat_read(self, work: Work[T]) -> asyncio.Future[T]:
         """As `heartbeat_write`, for what changes nothing on SQLite: there it waits for no write and no disk."""
-        return self._heartbeat_reader.submit(work)
+        return self._heartbeat_reader.submit(work, timer=self.timers.get("heartbeat"))
 
     def overwrite_log(self) -> None:
         """Leave nothing of earlier contents in SQLite's write-ahead log. Waits for the disk."""

@@ -140,6 +140,11 @@ class Events(Part):
         """Keep nothing of the events of a session."""
         connection.execute(sa.delete(events).where(events.c.session == session))
 
+    def rename_session(self, connection: sa.Connection, session: str, to: str, person: str) -> None:
+        """Let what is kept of a session's events be of another one, and of that person."""
+        renamed = sa.update(events).where(events.c.session == session)
+        connection.execute(renamed.values(session=to, person=person))
+
     def forget_person(self, connection: sa.Connection, person: str) -> None:
         """Keep nothing of the events of a person, in whatever sessions."""
         connection.execute(sa.delete(events).where(events.c.person == person))

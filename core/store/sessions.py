@@ -153,6 +153,7 @@ class Sessions(Part):
         connection.execute(
             sa.update(attachments).where(attachments.c.session == session, of_turns).values(session=into)
         )
+        self._events.rename_session(connection, session, into, person)
         return "claimed"
 
     # ── looking up, for people ───────────────────────────────────────────────────────────────────────────────────────

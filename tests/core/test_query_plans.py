@@ -37,7 +37,7 @@ SMALL_INDEXES = {
 }  # fmt: skip
 TOO_WIDE = {"surface", "scope"}  # what an index finds by these alone are all rows, or most
 # These read the first entry of a scope, and the entries that they count.
-MAY_BE_WIDE = {"seconds_to_next", "out_of_reach"}
+MAY_BE_WIDE = {"seconds_to_next", "out_of_reach", "count"}
 ROWS = 2_000
 
 
@@ -296,6 +296,7 @@ class Everything:
         await self.done(due.conversation_id)
         await self.seconds_to_next(SCOPE)
         await self.out_of_reach(SCOPE)
+        await self.count(SCOPE)
 
     async def _files(self) -> None:
         files = [Attachment(f"f{n}", "a.txt", "text", "text", 1, "sha", kept=1, tokens=1) for n in range(4)]

@@ -49,7 +49,7 @@ PRIVACY, SHOWN, THREADS = "tests/core/test_privacy.py", "tests/core/test_shown.p
 SERVERS, STREAMS = "tests/core/test_servers.py", "tests/core/test_streams_of_a_model.py"
 BOUNDS, FAULTS, SUSPECTS = "tests/core/test_bounds.py", "tests/core/test_faults.py", "tests/core/test_suspects.py"
 PROVIDER_ERRORS, SILENCE = "tests/core/test_provider_errors.py", "tests/core/test_silence.py"
-WINDOWS = "tests/core/test_windows.py"
+WINDOWS, METRICS = "tests/core/test_windows.py", "tests/core/test_metrics.py"
 TORN = "tests/bots/shared/test_torn.py"
 PAGES, LIMITER = "tests/bots/shared/test_pages.py", "tests/bots/shared/test_rate_limiter.py"
 UPLOADS, AS_FILES = "tests/bots/shared/test_uploads.py", "tests/bots/shared/test_as_files.py"
@@ -580,4 +580,18 @@ MUTANTS = (
         IDENTITIES, "claimed_once"),
     Mutant("a question is no other once it is claimed", "before.session == caller.session(session_id)", "False",
         IDENTITIES, "claimed_once"),
+    Mutant("a lost turn is not counted as answered",
+        "if hand.ended_by is EndReason.LEASE_LOST:\n            hand.timeline", "if False:\n            hand.timeline",
+        METRICS, "lease_is_lost"),
+    Mutant("a cancelled turn is left", "except asyncio.CancelledError:\n            hand.timeline.outcome = LEFT\n",
+        "except asyncio.CancelledError:\n            hand.timeline.outcome = LOST\n", METRICS, "left_to_others"),
+    Mutant("labels have few values", "len(self.known) >= self._most or ", "", METRICS, "without_end"),
+    Mutant("labels hold no text", "not self._pattern.fullmatch(name)", "not name", METRICS, "without_end"),
+    Mutant("what is counted in the store is bounded",
+        ".where(turns.c.closed_at.is_(None))\n            .limit(MOST_COUNTED)", ".where(turns.c.closed_at.is_(None))",
+        METRICS, "bound"),
+    Mutant("without keys strangers read no metrics", "caller.key is None and is_from_here(request)",
+        "caller.key is None", "tests/web/test_metrics.py", "this_machine"),
+    Mutant("others are not served without a key", "if settings.allow_anonymous or is_loopback(settings.host):",
+        "if True:", "tests/web/test_hosts.py", "anybody"),
 )  # fmt: skip

@@ -65,8 +65,8 @@ class SimulatedWorker(database.Worker):
 
     _is_due: bool
 
-    def submit(self, work: Any, *, is_one_statement: bool = False) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = super().submit(work, is_one_statement=is_one_statement)
+    def submit(self, work: Any, **more: Any) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = super().submit(work, **more)
         if not self._is_due and not future.done():
             self._is_due = True
             self._loop.call_later(self._loop.latency(MEAN_SECONDS_TO_BEGIN), self._work)

@@ -46,6 +46,7 @@ def run_as_shipped(
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "offline for everybody": ({**OFFLINE, "HOST": "0.0.0.0"}, "HOST"),
     "offline for everybody (IPv6)": ({**OFFLINE, "HOST": "::"}, "HOST"),
+    "everybody without a key": ({"HOST": "0.0.0.0"}, "ALLOW_ANONYMOUS"),
     "another kind of database": ({"DATABASE_URL": "mysql://u:hunter2hunter2@h/d"}, "DATABASE_URL"),
     "no URL": ({"DATABASE_URL": "hunter2hunter2"}, "DATABASE_URL"),
     "a database in memory": ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL"),
@@ -189,7 +190,10 @@ async def test_the_start_names_a_model_server_without_user_and_password(
         ({**OFFLINE, "PRIVATE_BOB_PASSWORD": ""}, ["OFFLINE STAND-IN"]),
         ({}, ["PRIVATE_BOB_PASSWORD"]),
         ({"PRIVATE_BOB_PASSWORD": "471147"}, ["PRIVATE_BOB_PASSWORD"]),
-        ({"HOST": "0.0.0.0", "PRIVATE_BOB_PASSWORD": ""}, ["0.0.0.0", "ALLOWED_HOSTS"]),
+        (
+            {"HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "true", "PRIVATE_BOB_PASSWORD": ""},
+            ["0.0.0.0", "ALLOWED_HOSTS"],
+        ),
         ({"CORS_ALLOW_CREDENTIALS": "true", "PRIVATE_BOB_PASSWORD": ""}, ["CORS_ALLOW_CREDENTIALS"]),
         ({"CORS_ALLOW_CREDENTIALS": "1", "CORS_ALLOW_ORIGINS": "https://a.example", "PRIVATE_BOB_PASSWORD": ""}, []),
     ],
@@ -208,6 +212,43 @@ async def test_the_start_warns_of_what_is_dangerous(
         assert name in warning
     assert PASSWORD not in process.text
     assert "4711" not in process.text
+
+
+async def test_with_a_key_that_was_made_everybody_may_reach_it(environment: Environment, tmp_path: Path) -> None:
+    """Also under no name but those that are set, by which whoever asks whether it lives reaches it, too."""
+    settings = environment(HOST="0.0.0.0", PORT=f"{free_port()}", ALLOWED_HOSTS="*.bob.example")
+    assert run(settings, tmp_path, "keys", "new", "alice").returncode == 0
+    async with bob(settings, tmp_path) as process:
+        await process.served()
+        lives = await asyncio.to_thread(run, settings, tmp_path, "healthy")
+        assert (lives.returncode, lives.stderr) == (0, "")
+        assert lives.stdout.startswith(f"Bob lives at http://127.0.0.1:{settings['PORT']}; store: ok, model: ")
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"220 mail.example ESMTP\r\n"]
+)
+async def test_what_does_not_answer_as_bob_does_is_not_bob(
+    environment: Environment, tmp_path: Path, said: bytes
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        ended = await asyncio.to_thread(run, environment(PORT=f"{port}"), tmp_path, "healthy")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"127.0.0.1:{port}" in ended.stderr
+
+
+def test_where_nobody_serves_nobody_lives(environment: Environment, tmp_path: Path) -> None:
+    for port, says in ((f"{free_port()}", "connection refused"), ("0", "PORT"), ("many", "PORT")):
+        ended = run(environment(PORT=port), tmp_path, "healthy")
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert says in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
 
 
 # ── how it ends ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -208,7 +208,10 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
     ),
     # the web
     "an open API": (
-        settings(HOST="0.0.0.0", ALLOWED_HOSTS="bob.example"), "web.open", "bob keys new"
+        settings(HOST="0.0.0.0", ALLOWED_HOSTS="bob.example", ALLOW_ANONYMOUS="true"), "web.open", "bob keys new"
+    ),
+    "an address for others without a key": (
+        settings(HOST="0.0.0.0", ALLOWED_HOSTS="bob.example"), "web.no-keys", "ALLOW_ANONYMOUS"
     ),
     "any host": (settings(HOST="0.0.0.0", API_KEYS="a:" + "k" * 20), "web.any-host", "Set it"),
     "any origin": (settings(CORS_ALLOW_CREDENTIALS="true"), "web.any-origin", "CORS_ALLOW_ORIGINS"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from core import start_warnings
+from core import SettingsError, start_warnings
+from core.process import check_who_may_ask
 from tests.conftest import make_settings
 from tests.web.conftest import Site, served
 from web.headers import SAFE_HEADERS
@@ -45,7 +47,7 @@ def request_of(path: str, host: str, method: str = "GET") -> str:
 async def test_bob_answers_to_his_names_only_with_whatever_port(
     sqlite_url: str, settings: dict[str, Any], expected: Sequence[str]
 ) -> None:
-    async with served(None, sqlite_url, **as_words(settings)) as site:
+    async with served(None, sqlite_url, allow_anonymous=True, **as_words(settings)) as site:
         for name in NAMES:
             for host in (name, name.upper(), f"{name}:8000") if name else (name,):
                 status, _, _ = await sent(site, request_of("/", host))
@@ -96,6 +98,26 @@ def test_the_start_says_where_any_name_will_do(sqlite_url: str, settings: dict[s
     warnings = list(start_warnings(make_settings(None, sqlite_url, **settings), serving=True))
     assert any("ALLOWED_HOSTS" in warning for warning in warnings) is warned
     assert not any("ALLOWED_HOSTS" in each for each in start_warnings(make_settings(None, sqlite_url), serving=False))
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_refused"),
+    [
+        ({}, False),
+        ({"host": "::1"}, False),
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "::"}, True),
+        ({"host": "bob.example"}, True),
+        ({"host": "0.0.0.0", "allow_anonymous": True}, False),
+        ({"host": "0.0.0.0", "api_keys": "alice:a-key-of-some-length"}, False),
+    ],
+    ids=str,
+)
+async def test_where_others_reach_it_anybody_may_ask_only_if_somebody_said_so(
+    sqlite_url: str, settings: dict[str, Any], is_refused: bool
+) -> None:
+    with pytest.raises(SettingsError, match="ALLOW_ANONYMOUS") if is_refused else contextlib.nullcontext():
+        await check_who_may_ask(make_settings(None, sqlite_url, **settings))
 
 
 # ── a slash too many ─────────────────────────────────────────────────────────────────────────────────────────────────

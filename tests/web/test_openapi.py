@@ -24,6 +24,7 @@ STATUSES = {
     ("get", "/sessions/{session_id}/turns"): {"200", *OF_A_SESSION},
     ("get", "/sessions/{session_id}/files/{file_id}"): {"200", *OF_A_SESSION},
     ("get", "/limits"): {"200"},
+    ("get", "/metrics"): {"200", "401", "403", "429", "503"},
     ("get", "/assistants"): {"200"},
     ("delete", "/sessions/{session_id}"): {"204", *OF_A_SESSION},
     ("post", "/sessions/{session_id}/reset"): {"204", *OF_A_SESSION},

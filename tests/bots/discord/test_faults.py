@@ -24,6 +24,7 @@ from tests.bots.discord.conftest import HI, SECONDS, Bob, Start, answer, answere
 from tests.bots.discord.test_replies import asks, command_answered, commands, shown
 from tests.conftest import make_settings
 from tests.core.fixtures.database import rows
+from tests.core.fixtures.metrics import scraped
 from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.openai_api import FakeOpenAI, Reply
 
@@ -147,12 +148,13 @@ async def test_a_storm_of_refusals_costs_no_word_and_shows_none_twice(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, place: str
 ) -> None:
     says_in_three_steps(fake)
-    async with bob():
+    async with bob() as running:
         discord.fail("*", "/channels/**", 429, retry_after=0.05, times=8)
         message = asks(discord, place)
         assert await answer(discord, message) == WHOLE
         await closed(sqlite_url)
-    assert discord.rate_limited == 8
+        counted = await scraped(running.chat)
+    assert discord.rate_limited == counted["bob_surface_rate_limited_total", "discord"] == 8
     assert discord.impatience == []
 
 
@@ -666,7 +668,7 @@ LOSSES: dict[str, Callable[[FakeDiscord], object]] = {
 async def test_what_is_said_while_a_connection_is_lost_is_answered_once_in_a_channel_a_thread_and_a_dm(
     discord: FakeDiscord, bob: Start, sqlite_url: str, lost: str
 ) -> None:
-    async with bob():
+    async with bob() as running:
         one, direct = asks(discord, "thread", "one"), asks(discord, "dm", "one")
         await answer(discord, one)
         await answer(discord, direct)
@@ -680,6 +682,7 @@ async def test_what_is_said_while_a_connection_is_lost_is_answered_once_in_a_cha
         await discord.until(lambda discord: discord.connections == 1, SECONDS)
         await answer(discord, asks(discord, "inline"))
         await closed(sqlite_url)
+        assert (await scraped(running.chat))["bob_surface_connections_total", "discord"] >= 2
     assert len(turns(sqlite_url)) == 6
 
 

@@ -37,6 +37,7 @@ from tests.bots.conftest import (
     turns,
 )
 from tests.core.fixtures.database import rows
+from tests.core.fixtures.metrics import scraped
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.fakes.ports import close
 from tests.fakes.slack_api import FakeSlack
@@ -165,11 +166,14 @@ async def test_a_stream_goes_on_after_the_pause_that_slack_asks_for(
     slack: FakeSlack, fake: FakeOpenAI, bob: Start, method: str
 ) -> None:
     says_in_three_steps(fake)
-    async with bob():
+    async with bob() as running:
         slack.fail(method, "ratelimited", retry_after=1)
         ts = slack.says("U1", "C1", f"{HI} hello")
         await shown(slack, "C1", ts, "Last words.")
         assert await answered(slack, "C1", ts) == WHOLE
+        counted = await scraped(running.chat)
+    assert counted["bob_surface_rate_limited_total", "slack"] == 1
+    assert counted["bob_surface_rate_limited_seconds_total", "slack"] == 1
     assert not calls(slack, "chat.update", "chat.postMessage")
 
 

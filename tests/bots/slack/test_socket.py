@@ -9,6 +9,7 @@ import pytest
 from bots.slack import socket as slack_socket
 from bots.slack.socket import Socket
 from tests.bots.conftest import Start, answered
+from tests.core.fixtures.metrics import scraped
 from tests.fakes import slack_delivery
 from tests.fakes.slack_api import FakeSlack
 
@@ -38,11 +39,12 @@ async def test_a_new_address_is_asked_for_where_one_fails(
 
 
 async def test_a_connection_that_is_cut_is_made_again(slack: FakeSlack, bob: Start) -> None:
-    async with bob():
+    async with bob() as running:
         await answered(slack, "D1", slack.says("U1", "D1", "hello"))
         slack.drop_sockets()
         await slack.until(lambda slack: addresses_asked_for(slack) == 2 and slack.sockets == 1)
         await answered(slack, "D1", slack.says("U1", "D1", "again"))
+        assert (await scraped(running.chat))["bob_surface_connections_total", "slack"] == 2
 
 
 async def test_where_slack_closes_each_new_connection_the_pauses_grow(
