@@ -56,7 +56,7 @@ def entries(code: str, kind: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_the_languages_that_are_promised() -> None:
-    assert set(OTHERS) >= {"de", "fr", "es", "pt", "ja"}
+    assert set(OTHERS) >= {"de", "fr", "es", "pt", "ja", "zh"}
 
 
 @each_language
@@ -143,7 +143,8 @@ def test_windows_and_buttons_have_words_as_short_as_the_platforms_take(code: str
     ("locale", "language"),
     [
         ("de", "de"), ("de-DE", "de"), ("de_AT", "de"), ("DE-ch-1996", "de"), ("pt-BR", "pt"), ("pt-PT", "pt"),
-        ("es-419", "es"), ("fr-CA", "fr"), ("ja-JP", "ja"), ("en-GB", "en"), ("en-US", "en"),
+        ("es-419", "es"), ("fr-CA", "fr"), ("ja-JP", "ja"), ("en-GB", "en"), ("en-US", "en"), ("zh-CN", "zh"),
+        ("zh-TW", "zh"), ("zh-Hans-SG", "zh"), ("zh_Hant_HK", "zh"),
         ("sv-SE", None), ("", None), ("d", None), ("deu", None), ("-", None), ("../de", None), ("*", None),
     ],
 )  # fmt: skip
@@ -157,7 +158,7 @@ def test_a_locale_is_of_its_language_whatever_its_region_and_of_none_that_we_do_
 
 def test_every_locale_of_discord_is_of_a_language_or_read_in_english() -> None:
     known = {language_of(each.value) for each in Locale}
-    assert known >= {"de", "en", "es", "fr", "ja", "pt", None}
+    assert known >= {"de", "en", "es", "fr", "ja", "pt", "zh", None}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,7 @@ def test_every_locale_of_discord_is_of_a_language_or_read_in_english() -> None:
         ("es-MX", "La pregunta tiene más de 20.000 caracteres."),
         ("pt-BR", "A pergunta tem mais de 20.000 caracteres."),
         ("ja", "質問が 20,000 文字を超えています。"),
+        ("zh-CN", "问题超过 20,000 个字符。"),
     ],
 )
 def test_a_number_is_written_as_the_language_writes_it(locale: str, read: str) -> None:
