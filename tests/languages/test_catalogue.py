@@ -42,7 +42,7 @@ SAME_IN = {"Bob", "name", "assistant", "{sentence} (Reference {reference}.)"}  #
 MARKS = re.compile(r"`[^`]*`|https?://\S+|[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}|^• ", re.MULTILINE)
 SLASH_NAME = re.compile(r"[-_'\w]{1,32}")
 OF_SLACKS_WINDOWS = (slack.FORGET, slack.UNLOCK, slack.UNLOCKED, slack.CLOSE, slack.FORGET_IT, slack.BOB)
-DIRECTIONS = {"L": "left to right", "R": "right to left", "AL": "right to left"}  # of letters, by their class
+RIGHT_TO_LEFT = ("R", "AL")  # how Unicode calls the direction of such letters
 
 each_language = pytest.mark.parametrize("code", OTHERS)
 
@@ -80,23 +80,17 @@ def test_a_translation_has_the_parts_and_the_marks_of_the_english(code: str, kin
         assert translated.strip(), english
 
 
-def _direction(letter: str) -> str:
-    return DIRECTIONS.get(unicodedata.bidirectional(letter), "")
-
-
-def _lines(text: str) -> list[str]:
-    """Its lines as they may read once their parts are in them: a name or number may be written in any letters."""
-    return re.sub(r"\{\w+\}", "Bob", text.replace("{sentence}", "")).split("\n")
+def first_direction(line: str) -> str | None:
+    """That of its first letter, as Unicode calls it, where a name or a number stands for each part."""
+    filled = re.sub(r"\{\w+\}", "Bob", line.replace("{sentence}", ""))
+    return next((found for each in filled if (found := unicodedata.bidirectional(each)) in ("L", *RIGHT_TO_LEFT)), None)
 
 
 @pytest.mark.parametrize("code", ["ar", "he"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_line_that_reads_from_right_to_left_begins_with_a_letter_of_its_own_by_which_its_direction_is_told(
-    code: str, kind: str
-) -> None:
-    lines = [line for _, translated in entries(code, kind) if translated != "Bob" for line in _lines(translated)]
-    first = [(next(filter(None, map(_direction, line)), ""), line) for line in lines]
-    assert [line for direction, line in first if direction != "right to left"] == []
+def test_each_line_that_reads_from_right_to_left_begins_with_a_letter_that_tells_so(code: str, kind: str) -> None:
+    lines = [line for _, translated in entries(code, kind) for line in translated.split("\n")]
+    assert {line for line in lines if first_direction(line) not in RIGHT_TO_LEFT} <= {"Bob"}
 
 
 @each_language
