@@ -32,8 +32,10 @@ _BAR = re.compile(r"(?<!\\)\|")
 _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 _FORMULA = re.compile(r"[=+-]\S|@\w+\(")
 _NUMBER = re.compile(r"[-+][\d.,\s%]*")
-_PARTS_OF_A_SENTENCE = re.compile(r"[.,;:!?()。、！？]")  # noqa: RUF001 - as Japanese has them
-_A_WORD_OR_TWO = r"(?:\.?[^\s.,;:!?])+(?: (?:\.?[^\s.,;:!?])+)??"
+_MARKS = ".,;:!?。、，；：！？،؛؟"  # noqa: RUF001 - as Arabic, Chinese and Japanese have them
+_PARTS_OF_A_SENTENCE = re.compile(rf"[{_MARKS}()（）]")  # noqa: RUF001 - likewise
+_A_WORD_OR_TWO = rf"(?:\.?[^\s{_MARKS}])+(?: (?:\.?[^\s{_MARKS}])+)??"
+_LETTER = r"[a-zß-ÿ\u05d0-\u05ea\u0621-\u064a]"  # of a language with spaces between its words: Latin, Hebrew, Arabic
 _EXTENSIONS = {
     "bash": "sh", "c": "c", "c#": "cs", "c++": "cpp", "cpp": "cpp", "cs": "cs", "csharp": "cs", "css": "css",
     "csv": "csv", "dart": "dart", "diff": "diff", "dockerfile": "dockerfile", "go": "go", "golang": "go",
@@ -57,7 +59,7 @@ class OutgoingFile:
 def _phrases(said: Sentence) -> str:
     phrases = {each.strip().casefold() for code in LANGUAGES for each in said.in_language(code).split(",")}
     words = "|".join(re.escape(each).replace("…", _A_WORD_OR_TWO) for each in sorted(phrases, key=len, reverse=True))
-    return rf"(?<![a-zß-ÿ])(?:{words})(?![a-zß-ÿ])"
+    return rf"(?<!{_LETTER})(?:{words})(?!{_LETTER})"
 
 
 @cache
@@ -68,7 +70,7 @@ def _wishes() -> re.Pattern[str]:
 @cache
 def _negations() -> Sequence[re.Pattern[str]]:
     """What is said directly before a wish, shortly before it, shortly before it where it is one yet, and behind it."""
-    ends = rf"{_phrases(NOT_DIRECTLY_BEFORE)} \Z", rf"\A ?{_phrases(NOT_DIRECTLY_AFTER)}"
+    ends = rf"{_phrases(NOT_DIRECTLY_BEFORE)} ?\Z", rf"\A ?{_phrases(NOT_DIRECTLY_AFTER)}"
     before, after = map(re.compile, ends)
     return before, re.compile(_phrases(NOT_SHORTLY_BEFORE)), re.compile(_phrases(YET_WANTED_AFTER)), after
 

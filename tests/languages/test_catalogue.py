@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+import unicodedata
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,7 @@ SAME_IN = {"Bob", "name", "assistant", "link", "{sentence} (Reference {reference
 MARKS = re.compile(r"`[^`]*`|https?://\S+|[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}|^• ", re.MULTILINE)
 SLASH_NAME = re.compile(r"[-_'\w]{1,32}")
 OF_SLACKS_WINDOWS = (slack.FORGET, slack.UNLOCK, slack.UNLOCKED, slack.CLOSE, slack.FORGET_IT, slack.BOB)
+RIGHT_TO_LEFT = ("R", "AL")  # how Unicode calls the direction of such letters
 
 each_language = pytest.mark.parametrize("code", OTHERS)
 
@@ -56,7 +58,7 @@ def entries(code: str, kind: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_the_languages_that_are_promised() -> None:
-    assert set(OTHERS) >= {"de", "fr", "es", "pt", "ja"}
+    assert set(OTHERS) >= {"de", "fr", "es", "pt", "ja", "zh", "he", "ar"}
 
 
 @each_language
@@ -76,6 +78,26 @@ def test_a_translation_has_the_parts_and_the_marks_of_the_english(code: str, kin
         assert translated.count("\n") == english.count("\n"), translated
         assert translated[-1:].isspace() == english[-1:].isspace(), translated
         assert translated.strip(), english
+
+
+def first_direction(line: str) -> str | None:
+    """That of its first letter, as Unicode calls it, where a name or a number stands for each part."""
+    filled = re.sub(r"\{\w+\}", "Bob", line.replace("{sentence}", ""))
+    return next((found for each in filled if (found := unicodedata.bidirectional(each)) in ("L", *RIGHT_TO_LEFT)), None)
+
+
+@pytest.mark.parametrize("code", ["ar", "he"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_line_that_reads_from_right_to_left_begins_with_a_letter_that_tells_so(code: str, kind: str) -> None:
+    lines = [line for _, translated in entries(code, kind) for line in translated.split("\n")]
+    assert {line for line in lines if first_direction(line) not in RIGHT_TO_LEFT} <= {"Bob"}
+
+
+@each_language
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_translation_has_characters_that_cannot_be_seen(code: str, kind: str) -> None:
+    texts = [translated for _, translated in entries(code, kind)]
+    assert [text for text in texts if any(unicodedata.category(each) == "Cf" for each in text)] == []
 
 
 @each_language
@@ -143,7 +165,8 @@ def test_windows_and_buttons_have_words_as_short_as_the_platforms_take(code: str
     ("locale", "language"),
     [
         ("de", "de"), ("de-DE", "de"), ("de_AT", "de"), ("DE-ch-1996", "de"), ("pt-BR", "pt"), ("pt-PT", "pt"),
-        ("es-419", "es"), ("fr-CA", "fr"), ("ja-JP", "ja"), ("en-GB", "en"), ("en-US", "en"),
+        ("es-419", "es"), ("fr-CA", "fr"), ("ja-JP", "ja"), ("en-GB", "en"), ("en-US", "en"), ("zh-CN", "zh"),
+        ("zh-TW", "zh"), ("zh-Hans-SG", "zh"), ("zh_Hant_HK", "zh"), ("he-IL", "he"), ("ar-EG", "ar"), ("ar", "ar"),
         ("sv-SE", None), ("", None), ("d", None), ("deu", None), ("-", None), ("../de", None), ("*", None),
     ],
 )  # fmt: skip
@@ -157,7 +180,7 @@ def test_a_locale_is_of_its_language_whatever_its_region_and_of_none_that_we_do_
 
 def test_every_locale_of_discord_is_of_a_language_or_read_in_english() -> None:
     known = {language_of(each.value) for each in Locale}
-    assert known >= {"de", "en", "es", "fr", "ja", "pt", None}
+    assert known >= {"de", "en", "es", "fr", "ja", "pt", "zh", None}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +193,9 @@ def test_every_locale_of_discord_is_of_a_language_or_read_in_english() -> None:
         ("es-MX", "La pregunta tiene más de 20.000 caracteres."),
         ("pt-BR", "A pergunta tem mais de 20.000 caracteres."),
         ("ja", "質問が 20,000 文字を超えています。"),
+        ("zh-CN", "问题超过 20,000 个字符。"),
+        ("he-IL", "בשאלה יש יותר מ־20,000 תווים."),
+        ("ar-EG", "عدد أحرف السؤال أكبر من 20,000."),
     ],
 )
 def test_a_number_is_written_as_the_language_writes_it(locale: str, read: str) -> None:

@@ -32,7 +32,9 @@ FRENCH = {"Accept-Language": "fr-CH, fr;q=0.9"}
         (["sv, en;q=0.8, de;q=0.7"], "en"), (["sv, de;q=0.7, en;q=0.6"], "de"), (["sv"], "en"), (["de;q=0"], "en"),
         (["*"], "en"), (["*, de;q=0.5"], "en"), (["sv, *;q=0.1"], "en"), (["de;q=0.5, *;q=0.1"], "de"),
         (["sv", "fr;q=0.4"], "fr"), (["de;q=nonsense, fr;q=0.1"], "fr"), ([" , ;q=1,, de ; q=1.000 "], "de"),
-        (["zh-Hant-TW, zh;q=0.9"], "en"), (["../../de"], "en"), (["x" * 50_000 + ", de"], "en"),
+        (["zh-Hant-TW, de;q=0.9"], "zh"), (["zh-CN"], "zh"), (["sv-SE, zh;q=0.9"], "zh"),
+        (["ar-SA, en;q=0.5"], "ar"), (["he-IL,he;q=0.9,en-US;q=0.8"], "he"),
+        (["../../de"], "en"), (["x" * 50_000 + ", de"], "en"),
         (["i-default, de-DE-1996;q=0.9"], "de"),
     ],
 )  # fmt: skip

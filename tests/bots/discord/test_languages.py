@@ -51,7 +51,7 @@ async def test_commands_are_registered_in_all_our_languages(discord: FakeDiscord
     ask = kept["ask"]
     assert ask["name_localizations"] == {
         "de": "fragen", "fr": "demander", "es-ES": "preguntar", "es-419": "preguntar", "pt-BR": "perguntar",
-        "ja": "質問",
+        "ja": "質問", "zh-CN": "提问", "zh-TW": "提问",
     }  # fmt: skip
     assert ask["description_localizations"]["de"] == "Bob etwas fragen"
     prompt, file = ask["options"]
@@ -189,7 +189,7 @@ async def test_a_message_without_words_is_told_so_in_the_language_of_who_asks_ab
 # ── what is said to messages ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("locale", "language"), [("de", "de"), ("pt-BR", "pt"), ("sv-SE", "en")])
+@pytest.mark.parametrize(("locale", "language"), [("de", "de"), ("pt-BR", "pt"), ("zh-CN", "zh"), ("sv-SE", "en")])
 async def test_in_a_server_a_message_is_answered_in_the_servers_language(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, locale: str, language: str
 ) -> None:

@@ -37,7 +37,8 @@ def table(rows: str) -> list[list[str]]:
         "Give it to me as a file.", "a script as a Python file please", "the list AS A .csv FILE", "all, as files!",
         "Bitte als Datei", "die Liste als CSV-Datei", "als eine Datei", "donne-le-moi sous forme d\u2019un fichier",
         "en fichier, merci", "mándamelo como un archivo", "como arquivo, por favor", "一覧をファイルとしてください",
-        "表はファイルで送って", "as\n a  file",
+        "表はファイルで送って", "as\n a  file", "请以文件形式发给我", "列表请作为CSV文件给我", "请保存为 Python 文件",
+        "תן לי את זה כקובץ CSV", "רשימה, וכקובץ", "أرسل القائمة كملف CSV", "على شكل ملف من فضلك",
     ],
 )  # fmt: skip
 def test_a_file_is_wanted_where_a_question_says_so_in_any_of_our_languages(question: str) -> None:
@@ -48,7 +49,9 @@ def test_a_file_is_wanted_where_a_question_says_so_in_any_of_our_languages(quest
     "question",
     [
         "", "How do I find a word in a file?", "What is a profile?", "parse this as CSV", "was a filename",
-        "als dateibasierte Datenbank", "ファイルです", "use it as a root. Then file a report",
+        "als dateibasierte Datenbank", "ファイルです", "把标题作为文件名", "以 csv 文件为例",
+        "כקובצי", "כתוב בקובץ", "كملفك الشخصي", "كيف أفتح ملفًا",
+        "use it as a root. Then file a report",
     ],
 )  # fmt: skip
 def test_no_file_is_wanted_where_a_question_is_about_files(question: str) -> None:
@@ -80,6 +83,12 @@ def test_no_file_is_wanted_where_a_question_is_about_files(question: str) -> Non
         # Japanese
         "ファイルとして送らないで", "ファイルとしてではなく、ここに", "ファイルにしないでください", "ファイルなしで",
         "ファイルで送ってほしくない", "ファイルで出力しないで", "ファイルとしては不要です", "ファイルはいらない",
+        # Chinese
+        "不要作为文件", "请不要把表格作为文件发给我", "别以文件形式发", "不是作为文件", "作为文件就不用了", "不带文件",
+        # Hebrew
+        "לא כקובץ", "אל תשלח את הטבלה כקובץ", "אל תשלחי לי כקובץ", "בלי קובץ", "כקובץ לא צריך", "כאן במקום כקובץ",
+        # Arabic
+        "ليس كملف", "لا ترسل الجدول كملف", "لا أريده كملف", "بدون ملف", "كملف لا داعي", "هنا بدلا من إرساله كملف",
     ],
 )  # fmt: skip
 def test_no_file_is_wanted_where_a_question_says_so_in_any_of_our_languages(question: str) -> None:
@@ -97,6 +106,9 @@ def test_no_file_is_wanted_where_a_question_says_so_in_any_of_our_languages(ques
         "vergiss nicht die Liste als Datei", "n'oublie pas de l'envoyer en fichier", "pas seulement en fichier",
         "si no cabe mándalo como archivo", "no expliques nada y mándalo como archivo", "se não couber, como arquivo",
         "ファイルとして送ってくれないか", "説明はいらない。ファイルとして送って", "ファイルで送って、説明はいらない",
+        "不要解释。作为文件给我", "别忘了以文件形式发", "请分别以文件形式发给我", "如果不是太长就作为文件",
+        "אל תסביר, שלח כקובץ", "אל תשכח לשלוח כקובץ", "לא רק כקובץ", "לא כרשימה אלא כקובץ",
+        "لا تشرح شيئًا، أرسله كملف", "لا تنس إرسالها كملف", "ليس فقط كملف", "ليس كقائمة بل كملف",
     ],
 )  # fmt: skip
 def test_a_file_is_wanted_where_a_question_negates_something_else(question: str) -> None:

@@ -24,7 +24,10 @@ from tests.fakes.openai_api import FakeOpenAI, Status
 from tests.fakes.slack_api import FakeSlack
 
 REFUSED = Status(400, "invalid_prompt")
-LOCALES = [("de-DE", "de"), ("fr-FR", "fr"), ("es-LA", "es"), ("pt-BR", "pt"), ("ja-JP", "ja"), ("sv-SE", "en")]
+LOCALES = [
+    ("de-DE", "de"), ("fr-FR", "fr"), ("es-LA", "es"), ("pt-BR", "pt"), ("ja-JP", "ja"), ("zh-TW", "zh"),
+    ("sv-SE", "en"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("locale", "language"), LOCALES)
