@@ -115,7 +115,7 @@ async def _asked(settings: DiscordSettings, ask: Ask, silent: Finding, name: str
         "User-Agent": discord.Client(intents=discord.Intents(guilds=True)).http.user_agent,
     }
     try:
-        async with aiohttp.ClientSession(headers=headers, trust_env=True) as session:
+        async with aiohttp.ClientSession(headers=headers) as session:
             return [each async for each in ask(_Discord(session, settings))]
     except _Refused as refusal:
         if refusal.status == HTTPStatus.UNAUTHORIZED:

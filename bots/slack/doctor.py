@@ -193,7 +193,7 @@ async def _of_events(settings: SlackSettings, surroundings: Surroundings) -> Ite
     url = f"{surroundings.address}{PATH}"
     where = [] if surroundings.is_public else [NotChecked("whether Slack reaches Bob", "PUBLIC_URL is not set")]
     try:
-        async with aiohttp.ClientSession(trust_env=True) as session:
+        async with aiohttp.ClientSession(trust_env=surroundings.is_public) as session:
             secret = settings.slack_signing_secret.get_secret_value()
             status, answered = await _challenged(session, url, secret)
             forged, _ = await _challenged(session, url, secrets.token_hex(16))

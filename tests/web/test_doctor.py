@@ -190,7 +190,9 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
     ),
     "a key that can be guessed": (settings(API_KEYS="a:b"), "settings.unusable", "Correct it"),
     "a logo that is not there": (settings(CHAT_PAGE_LOGO="nowhere.png"), "settings.unusable", "Correct it"),
-    "a proxy that is none": (settings(HTTP_PROXY="ftp://x", NO_PROXY=""), "settings.unusable", "Correct it"),
+    "a proxy that is none": (  # which Slack's library goes through as well
+        settings(HTTP_PROXY="ftp://x", NO_PROXY=""), "settings.unusable slack.unreachable", "Correct it",
+    ),
     "a key and a user with a password": (
         lambda bob: bob.settings.update(OPENAI_BASE_URL=bob.openai.base_url.replace("://", "://bob:hunter2hunter2@")),
         "model.key-not-sent model.key-refused", "Leave one of them out",
