@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -266,6 +266,12 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
     "nobody where Slack delivers": (
         settings(SLACK_APP_TOKEN="", SLACK_SIGNING_SECRET="5" * 32), "slack.events-unreachable", "bob run",
     ),
+    "a clock that differs from Slack's": (
+        all_of(
+            over_http(401), lambda bob: bob.surroundings.update(now=datetime.now(UTC) + timedelta(minutes=10)),
+        ),
+        "slack.clocks-differ slack.signature-refused", "NTP",
+    ),
     "a Bob with another signing secret": (over_http(401), "slack.signature-refused", "with this secret"),
     # Discord
     "a token of nobody's": (settings(DISCORD_TOKEN="0" * 32), "discord.token-refused", "Reset Token"),
@@ -409,7 +415,7 @@ def test_what_hangs_in_a_thread_holds_up_no_exit() -> None:
 
 # ── offline ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-OFFLINE_TOO = [name for name, (_, ids, _) in FAULTS.items() if ids.startswith(("settings.", "database."))]
+OFFLINE_TOO = [name for name, (_, ids, _) in FAULTS.items() if re.fullmatch(r"(settings|database)\.\S+", ids)]
 OFFLINE_TOO += [
     "a model that ends this week", "an open API", "any host", "any origin", "a host that is not allowed",
     "tokens in each other's place", "a user's token", "no bot token", "no way to be delivered to",
