@@ -79,11 +79,14 @@ class Talk:
         """The value that an option has for this setting, or nothing."""
         return self._options.get(setting) or ""
 
-    def keep(self, *names: str) -> None:
-        """Let these be what an option says, or what they were."""
-        for name in names:
-            option = self._options.get(name.lower())
-            self.values[name] = self._before.get(name, "") if option is None else option
+    def known(self, name: str) -> str:
+        """What an option says that a setting is, or else what it was."""
+        option = self._options.get(name.lower())
+        return self._before.get(name, "") if option is None else option
+
+    def keep(self, name: str) -> None:
+        """Let a setting be what is known of it."""
+        self.values[name] = self.known(name)
 
     def ask(self, name: str, text: str) -> str:
         """The value of a setting, with nothing wrong in it."""
@@ -134,7 +137,7 @@ def init(surfaces: tuple[str, ...], yes: bool, **options: str | None) -> None:
     before = _before()
     _check_may_replace(ENV_FILE, yes=yes, asks=asks)
     talk = Talk(options, before, asks=asks)
-    chosen = _chosen(surfaces, talk, before, asks=asks)
+    chosen = _chosen(surfaces, talk, asks=asks)
     for surface in SURFACES:
         if surface not in chosen:
             talk.values[surface.token.upper()] = ""
@@ -158,16 +161,14 @@ def _before() -> Mapping[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _chosen(
-    given: Sequence[str], talk: Talk, before: Mapping[str, str], *, asks: bool
-) -> Sequence[Surface[Any]]:  # fmt: skip
-    """The surfaces that are set up: those that were given or chosen, or that an option or `.env` has a value for."""
+def _chosen(given: Sequence[str], talk: Talk, *, asks: bool) -> Sequence[Surface[Any]]:
+    """The surfaces that are set up: those that are chosen, else that are given, or that anything has a value for."""
     has_value = {
         each.name for each in SURFACES
-        if any(before.get(q.setting.upper()) or talk.given(q.setting) for q in each.questions)
+        if any(talk.known(question.setting.upper()) for question in each.questions)
     }  # fmt: skip
     if given or not asks:
-        return [each for each in SURFACES if each.name in (given or has_value)]
+        return [each for each in SURFACES if each.name in has_value | {*given}]
     names = [each.name for each in SURFACES]
     default = " ".join(name for name in names if name in has_value)
 
@@ -190,8 +191,8 @@ def _chosen(
 def _ask_of_model(talk: Talk) -> None:
     """A key of OpenAI's, or another server and its model; without both the stand-in answers."""
     key = talk.ask("OPENAI_API_KEY", "2. The key at OpenAI, or of another server with its API")
-    if key and not talk.given("openai_base_url") and key.startswith("sk-"):
-        talk.keep("OPENAI_BASE_URL", "OPENAI_MODEL")
+    if key.startswith("sk-") and not talk.known("OPENAI_BASE_URL"):
+        talk.keep("OPENAI_MODEL")
         return
     if talk.ask("OPENAI_BASE_URL", "   The address of that server, like http://localhost:11434/v1; none: OpenAI"):
         talk.ask("OPENAI_MODEL", "   The model there")
