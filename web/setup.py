@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ import click
 from dotenv import dotenv_values
 
 from bots import SURFACES
-from bots.shared.surface import Question, Surface
+from bots.shared.surface import SetupQuestion, Surface
 from core import ENV_FILE, SEED_PASSWORD, Settings, StartError, env_file_encoding, generated_password, problem_with
 
 TEMPLATES = (Path(__file__).with_name(".env.example"), Path(__file__).parents[1] / ".env.example")
@@ -46,7 +47,7 @@ def _wrong_public_url(value: str) -> str:
     return problem_with(Settings, "public_url", value)
 
 
-def _wrong_for(surface: Surface[Any], question: Question) -> Wrong:
+def _wrong_for(surface: Surface[Any], question: SetupQuestion) -> Wrong:
     return lambda value: question.wrong(value) or problem_with(surface.settings, question.setting, value)
 
 
@@ -214,7 +215,7 @@ def _set_up(surface: Surface[Any], public_url: str, talk: Talk, number: int, *, 
         if not file.is_file() or file.read_text(encoding="utf-8") != content:
             _check_may_replace(file, yes=yes, asks=asks)
             _write(file, content)
-        click.echo(f"{number}. {surface.name}: make the app from {name}, and install it.")
+        click.echo(f"{number}. {surface.name.capitalize()}: make the app from {name}, and install it.")
     for question in surface.questions:
         if question.is_asked(public_url):
             talk.ask(question.setting.upper(), f"{number}. {question.asks}")
@@ -274,10 +275,10 @@ def _write(file: Path, content: str) -> None:
     """Write a file that only its owner reads, all or nothing; what was there is kept under another name."""
     target = file.resolve()
     if target.exists():
-        kept = target.with_name(f"{target.name}.{time.strftime('%Y%m%d-%H%M%S')}")
-        os.close(os.open(kept, os.O_WRONLY | os.O_CREAT, 0o600))
+        number, kept = tempfile.mkstemp(prefix=f"{target.name}.{time.strftime('%Y%m%d')}-", dir=target.parent)
+        os.close(number)
         shutil.copyfile(target, kept)
-        click.echo(f"{file} was there; it is kept as {kept.name}.")
+        click.echo(f"{file} was there; it is kept as {Path(kept).name}.")
     part = target.with_name(f"{target.name}.part")
     part.unlink(missing_ok=True)
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as writing:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from bots.discord.settings import DiscordSettings, what_is_read
 from bots.discord.token import wrong_token
-from bots.shared.surface import Question, Surface
+from bots.shared.surface import SetupQuestion, Surface
 from core import Chat, Check
 
 
@@ -46,5 +46,5 @@ DISCORD = Surface(
     path=lambda _: None,
     checks=_checks,
     open=_open,
-    questions=(Question("discord_token", "The bot's token, from Bot, Reset Token on the app's page", wrong_token),),
+    questions=(SetupQuestion("discord_token", "The token, from Bot, Reset Token on the app's page", wrong_token),),
 )

@@ -38,7 +38,7 @@ class Open(Protocol[OfModel]):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SetupQuestion:
     """A setting that whoever sets up a surface is asked for."""
 
     setting: str
@@ -73,7 +73,7 @@ class Surface(Generic[Model]):
     """What is looked for that keeps it from hearing people or from answering them. Settings alone are looked at also
     where it is switched off; whatever needs the network is not."""
     open: Open[Model]
-    questions: Sequence[Question] = ()
+    questions: Sequence[SetupQuestion] = ()
     """What `bob init` asks whoever sets it up, in this order."""
     files: Callable[[str], Mapping[str, str]] = lambda _: {}
     """What `bob init` writes for it, by names, given the public address of Bob or nothing."""
