@@ -292,9 +292,13 @@ def _write(file: Path, content: str) -> None:
 def _what_is_next(values: Mapping[str, str], chosen: Sequence[Surface[Any]]) -> Iterator[str]:
     if "PRIVATE_BOB_PASSWORD" in values:
         yield "The password of Private-Bob was made anew; it stands in .env."
-    lacking = [each.name for each in chosen if not values.get(each.token.upper())]
+    public_url = values.get("PUBLIC_URL", "")
+    lacking = [
+        surface.name for surface in chosen
+        if not all(values.get(each.setting.upper()) for each in surface.questions if each.is_asked(public_url))
+    ]  # fmt: skip
     if lacking:
         yield f"Not served yet, for want of tokens: {' and '.join(lacking)}. `bob init` asks for them again."
-    if values.get("PUBLIC_URL"):
+    if public_url:
         yield "Next: `bob keys new NAME` closes the API to strangers."
     yield "Then: `bob doctor`, and `bob run`."
