@@ -132,7 +132,10 @@ async def _asked(settings: SlackSettings, client: AsyncWebClient, now: datetime)
         yield _refused(about, BOT_TOKEN_REFUSED, "SLACK_BOT_TOKEN", cure)
         return
     headers = {name.lower(): value for name, value in about.headers.items()}
-    if missing := lacking(frozenset(headers.get("x-oauth-scopes", "").replace(" ", "").split(","))):
+    granted = frozenset(headers.get("x-oauth-scopes", "").replace(" ", "").split(","))
+    if "x-oauth-scopes" not in headers:
+        yield NotChecked("the scopes of the app", "what answers in Slack's place does not tell them")
+    elif missing := lacking(granted):
         yield SCOPES_MISSING(
             f"The app lacks scopes of its manifest: {', '.join(sorted(missing))}.",
             "Paste bots/slack/manifest.json into App Manifest on its page, save, and install it anew.",

@@ -102,7 +102,7 @@ def condition_of(url: str, *, scope: str, seconds: float) -> Condition:
     try:
         if files:
             return _sqlite(engine, files[0], scope, seconds)
-        return _postgresql(engine, scope, seconds)
+        return _postgresql(engine, scope)
     except sa.exc.DBAPIError as error:
         raise _why_of_sqlite(error.orig) if files else _why_of_postgresql(error.orig) from error
     finally:
@@ -156,11 +156,8 @@ def _is_whole(driver: sqlite3.Connection, seconds: float) -> bool:
     return True
 
 
-def _postgresql(engine: sa.Engine, scope: str, seconds: float) -> Condition:
+def _postgresql(engine: sa.Engine, scope: str) -> Condition:
     with engine.connect() as connection, engine.connect() as other:
-        for each in (connection, other):
-            each.exec_driver_sql(f"SET statement_timeout = {round(seconds * 1000)}")
-            each.commit()
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
         if encoding != UTF8:
             raise NotUTF8(str(encoding))
