@@ -225,7 +225,7 @@ def report_on_this(surroundings: Surroundings, only: str = "") -> Report:
 
 
 def _finds(check: Check, name: str) -> bool:
-    return is_called(check.name, name) or any(is_called(each.id, name) for each in check.kinds)
+    return any(is_called(each.id, name) for each in check.kinds)
 
 
 def _at(settings: Settings, surroundings: Surroundings) -> Surroundings:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ import click
 from dotenv import dotenv_values
 
 from bots import SURFACES
-from bots.shared.surface import Question, Surface
+from bots.shared.surface import SetupQuestion, Surface
 from core import ENV_FILE, SEED_PASSWORD, Settings, StartError, env_file_encoding, generated_password, problem_with
 
 TEMPLATES = (Path(__file__).with_name(".env.example"), Path(__file__).parents[1] / ".env.example")
@@ -46,7 +47,7 @@ def _wrong_public_url(value: str) -> str:
     return problem_with(Settings, "public_url", value)
 
 
-def _wrong_for(surface: Surface[Any], question: Question) -> Wrong:
+def _wrong_for(surface: Surface[Any], question: SetupQuestion) -> Wrong:
     return lambda value: question.wrong(value) or problem_with(surface.settings, question.setting, value)
 
 
@@ -79,11 +80,14 @@ class Talk:
         """The value that an option has for this setting, or nothing."""
         return self._options.get(setting) or ""
 
-    def keep(self, *names: str) -> None:
-        """Let these be what an option says, or what they were."""
-        for name in names:
-            option = self._options.get(name.lower())
-            self.values[name] = self._before.get(name, "") if option is None else option
+    def known(self, name: str) -> str:
+        """What an option says that a setting is, or else what it was."""
+        option = self._options.get(name.lower())
+        return self._before.get(name, "") if option is None else option
+
+    def keep(self, name: str) -> None:
+        """Let a setting be what is known of it."""
+        self.values[name] = self.known(name)
 
     def ask(self, name: str, text: str) -> str:
         """The value of a setting, with nothing wrong in it."""
@@ -134,7 +138,7 @@ def init(surfaces: tuple[str, ...], yes: bool, **options: str | None) -> None:
     before = _before()
     _check_may_replace(ENV_FILE, yes=yes, asks=asks)
     talk = Talk(options, before, asks=asks)
-    chosen = _chosen(surfaces, talk, before, asks=asks)
+    chosen = _chosen(surfaces, talk, asks=asks)
     for surface in SURFACES:
         if surface not in chosen:
             talk.values[surface.token.upper()] = ""
@@ -158,16 +162,14 @@ def _before() -> Mapping[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _chosen(
-    given: Sequence[str], talk: Talk, before: Mapping[str, str], *, asks: bool
-) -> Sequence[Surface[Any]]:  # fmt: skip
-    """The surfaces that are set up: those that were given or chosen, or that an option or `.env` has a value for."""
+def _chosen(given: Sequence[str], talk: Talk, *, asks: bool) -> Sequence[Surface[Any]]:
+    """The surfaces that are set up: those that are chosen, else that are given, or that anything has a value for."""
     has_value = {
         each.name for each in SURFACES
-        if any(before.get(q.setting.upper()) or talk.given(q.setting) for q in each.questions)
+        if any(talk.known(question.setting.upper()) for question in each.questions)
     }  # fmt: skip
     if given or not asks:
-        return [each for each in SURFACES if each.name in (given or has_value)]
+        return [each for each in SURFACES if each.name in has_value | {*given}]
     names = [each.name for each in SURFACES]
     default = " ".join(name for name in names if name in has_value)
 
@@ -190,8 +192,8 @@ def _chosen(
 def _ask_of_model(talk: Talk) -> None:
     """A key of OpenAI's, or another server and its model; without both the stand-in answers."""
     key = talk.ask("OPENAI_API_KEY", "2. The key at OpenAI, or of another server with its API")
-    if key and not talk.given("openai_base_url") and key.startswith("sk-"):
-        talk.keep("OPENAI_BASE_URL", "OPENAI_MODEL")
+    if key.startswith("sk-") and not talk.known("OPENAI_BASE_URL"):
+        talk.keep("OPENAI_MODEL")
         return
     if talk.ask("OPENAI_BASE_URL", "   The address of that server, like http://localhost:11434/v1; none: OpenAI"):
         talk.ask("OPENAI_MODEL", "   The model there")
@@ -213,7 +215,7 @@ def _set_up(surface: Surface[Any], public_url: str, talk: Talk, number: int, *, 
         if not file.is_file() or file.read_text(encoding="utf-8") != content:
             _check_may_replace(file, yes=yes, asks=asks)
             _write(file, content)
-        click.echo(f"{number}. {surface.name}: make the app from {name}, and install it.")
+        click.echo(f"{number}. {surface.name.capitalize()}: make the app from {name}, and install it.")
     for question in surface.questions:
         if question.is_asked(public_url):
             talk.ask(question.setting.upper(), f"{number}. {question.asks}")
@@ -273,10 +275,10 @@ def _write(file: Path, content: str) -> None:
     """Write a file that only its owner reads, all or nothing; what was there is kept under another name."""
     target = file.resolve()
     if target.exists():
-        kept = target.with_name(f"{target.name}.{time.strftime('%Y%m%d-%H%M%S')}")
-        os.close(os.open(kept, os.O_WRONLY | os.O_CREAT, 0o600))
+        number, kept = tempfile.mkstemp(prefix=f"{target.name}.{time.strftime('%Y%m%d')}-", dir=target.parent)
+        os.close(number)
         shutil.copyfile(target, kept)
-        click.echo(f"{file} was there; it is kept as {kept.name}.")
+        click.echo(f"{file} was there; it is kept as {Path(kept).name}.")
     part = target.with_name(f"{target.name}.part")
     part.unlink(missing_ok=True)
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as writing:
@@ -290,9 +292,13 @@ def _write(file: Path, content: str) -> None:
 def _what_is_next(values: Mapping[str, str], chosen: Sequence[Surface[Any]]) -> Iterator[str]:
     if "PRIVATE_BOB_PASSWORD" in values:
         yield "The password of Private-Bob was made anew; it stands in .env."
-    lacking = [each.name for each in chosen if not values.get(each.token.upper())]
+    public_url = values.get("PUBLIC_URL", "")
+    lacking = [
+        surface.name for surface in chosen
+        if not all(values.get(each.setting.upper()) for each in surface.questions if each.is_asked(public_url))
+    ]  # fmt: skip
     if lacking:
         yield f"Not served yet, for want of tokens: {' and '.join(lacking)}. `bob init` asks for them again."
-    if values.get("PUBLIC_URL"):
+    if public_url:
         yield "Next: `bob keys new NAME` closes the API to strangers."
     yield "Then: `bob doctor`, and `bob run`."

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from bots.discord.links import message_at
 from bots.discord.settings import DiscordSettings, what_is_read
 from bots.discord.token import wrong_token
-from bots.shared.surface import Question, Surface
+from bots.shared.surface import SetupQuestion, Surface
 from core import Chat, Check, Format
 
 
@@ -62,6 +62,6 @@ DISCORD = Surface(
         "Bob ran then, or began within DISCORD_CATCH_UP_SECONDS: the log has a line for each question that is "
         "accepted.",
     ),
-    questions=(Question("discord_token", "The bot's token, from Bot, Reset Token on the app's page", wrong_token),),
+    questions=(SetupQuestion("discord_token", "The token, from Bot, Reset Token on the app's page", wrong_token),),
     export_formats=_export_formats,
 )

@@ -115,7 +115,7 @@ async def _asked(settings: DiscordSettings, ask: Ask, silent: Finding, name: str
         "User-Agent": discord.Client(intents=discord.Intents(guilds=True)).http.user_agent,
     }
     try:
-        async with aiohttp.ClientSession(headers=headers, trust_env=True) as session:
+        async with aiohttp.ClientSession(headers=headers) as session:
             return [each async for each in ask(_Discord(session, settings))]
     except _Refused as refusal:
         if refusal.status == HTTPStatus.UNAUTHORIZED:
@@ -129,7 +129,8 @@ async def _asked(settings: DiscordSettings, ask: Ask, silent: Finding, name: str
 
 
 async def _about_app(api: _Discord) -> AsyncIterator[News]:
-    app, gateway = await asyncio.gather(api.get("/applications/@me"), api.get("/gateway/bot"))
+    app = await api.get("/applications/@me")  # a token that is refused is not shown again
+    gateway = await api.get("/gateway/bot")
     if api.settings.discord_message_content and not int(app.get("flags") or 0) & (_CONTENT | _CONTENT_LIMITED):
         yield INTENT_OFF(CONTENT_INTENT_OFF, SWITCH_IT_ON)
     if app.get("interactions_endpoint_url"):

@@ -53,7 +53,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SetupQuestion:
     """A setting that whoever sets up a surface is asked for."""
 
     setting: str
@@ -92,7 +92,7 @@ class Surface(Generic[Model]):
     """The message that a link or an id of the platform's points to, if it is one."""
     if_unheard: Sequence[str] = ()
     """What its operator looks at where a message never reached us, in sentences."""
-    questions: Sequence[Question] = ()
+    questions: Sequence[SetupQuestion] = ()
     """What `bob init` asks whoever sets it up, in this order."""
     files: Callable[[str], Mapping[str, str]] = lambda _: {}
     """What `bob init` writes for it, by names, given the public address of Bob or nothing."""

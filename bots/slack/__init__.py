@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-from bots.shared.surface import HttpHandler, Question, Surface
+from bots.shared.surface import HttpHandler, SetupQuestion, Surface
 from bots.slack.links import message_at
 from bots.slack.manifest import is_delivered_to, manifest_for
 from bots.slack.settings import PATH, SlackSettings
@@ -75,18 +75,18 @@ SLACK = Surface(
         "Bob ran then, and Slack reached him: the log has a line for each question that is accepted.",
     ),
     questions=(
-        Question(
+        SetupQuestion(
             "slack_bot_token",
             "The bot token, from OAuth & Permissions once the app is installed (xoxb-…)",
             partial(wrong_for, BOT_TOKEN),
         ),
-        Question(
+        SetupQuestion(
             "slack_app_token",
             "An app-level token with connections:write, from Basic Information, App-Level Tokens (xapp-…)",
             partial(wrong_for, APP_TOKEN),
             is_asked=lambda public_url: not is_delivered_to(public_url),
         ),
-        Question(
+        SetupQuestion(
             "slack_signing_secret",
             "The signing secret, from Basic Information, App Credentials",
             partial(wrong_for, SIGNING_SECRET),

@@ -6,6 +6,8 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 
@@ -32,11 +34,13 @@ SCOPES_MISSING = Kind("slack.scopes-missing", "error")
 APP_TOKEN_SCOPE = Kind("slack.app-token-scope", "error")
 NO_SOCKET_MODE = Kind("slack.no-socket-mode", "error")
 TWO_APPS = Kind("slack.tokens-of-two-apps", "error")
+CLOCKS_DIFFER = Kind("slack.clocks-differ", "error")
 EVENTS_UNREACHABLE = Kind("slack.events-unreachable", "error")
 SIGNATURE_REFUSED = Kind("slack.signature-refused", "error")
 FORGERY_ACCEPTED = Kind("slack.forgery-accepted", "error")
 
 MOST_BYTES = 10_000
+MOST_SECONDS_BETWEEN_CLOCKS = 120.0  # of the 300 that a signature is good for
 LIMITED = ("ratelimited", "rate_limited")
 _WHERE = {
     BOT_TOKEN: "OAuth & Permissions of its page on api.slack.com/apps",
@@ -64,7 +68,7 @@ def slack_checks(settings: SlackSettings) -> Sequence[Check]:
             "slack.app",
             (
                 UNREACHABLE, BOT_TOKEN_REFUSED, APP_TOKEN_REFUSED, SCOPES_MISSING, APP_TOKEN_SCOPE, NO_SOCKET_MODE,
-                TWO_APPS,
+                CLOCKS_DIFFER, TWO_APPS,
             ),
             partial(_of_app, settings, silent), silent, needs_network=True, at_start=True,
         ),
@@ -108,7 +112,7 @@ def findings_in_settings(settings: SlackSettings) -> Iterator[Finding]:
 # ── the app ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _of_app(settings: SlackSettings, silent: Finding, _: Surroundings) -> Iterable[News]:
+async def _of_app(settings: SlackSettings, silent: Finding, surroundings: Surroundings) -> Iterable[News]:
     """The tokens, what they may do, and whether Slack connects."""
     if any(each.kind.stops for each in findings_in_settings(settings)):
         return [NotChecked("slack.app", "its tokens are not what they have to be")]
@@ -116,24 +120,33 @@ async def _of_app(settings: SlackSettings, silent: Finding, _: Surroundings) -> 
         token=settings.slack_bot_token.get_secret_value(), base_url=settings.slack_api_url, retry_handlers=[]
     )
     try:
-        return [each async for each in _asked(settings, client)]
+        return [each async for each in _asked(settings, client, surroundings.now)]
     except (OSError, aiohttp.ClientError):
         return [silent]
 
 
-async def _asked(settings: SlackSettings, client: AsyncWebClient) -> AsyncIterator[News]:
+async def _asked(settings: SlackSettings, client: AsyncWebClient, now: datetime) -> AsyncIterator[News]:
     about = await _answered(client.auth_test())
     if isinstance(about, str):
         cure = f"Install the app anew, and set the token that {_WHERE[BOT_TOKEN]} shows."
         yield _refused(about, BOT_TOKEN_REFUSED, "SLACK_BOT_TOKEN", cure)
         return
     headers = {name.lower(): value for name, value in about.headers.items()}
-    if missing := lacking(frozenset(headers.get("x-oauth-scopes", "").replace(" ", "").split(","))):
+    granted = frozenset(headers.get("x-oauth-scopes", "").replace(" ", "").split(","))
+    if "x-oauth-scopes" not in headers:
+        yield NotChecked("the scopes of the app", "what answers in Slack's place does not tell them")
+    elif missing := lacking(granted):
         yield SCOPES_MISSING(
             f"The app lacks scopes of its manifest: {', '.join(sorted(missing))}.",
             "Paste bots/slack/manifest.json into App Manifest on its page, save, and install it anew.",
         )
     if settings.transport != "socket":
+        if (seconds := _seconds_between(headers.get("date", ""), now)) > MOST_SECONDS_BETWEEN_CLOCKS:
+            yield CLOCKS_DIFFER(
+                f"This machine's clock and Slack's differ by {seconds:.0f} seconds, so what Slack signs is refused as "
+                "too old or too new.",
+                "Set it by NTP (`timedatectl set-ntp true`).",
+            )
         return
     app_token = settings.slack_app_token.get_secret_value()
     opened = await _answered(client.apps_connections_open(app_token=app_token))
@@ -149,6 +162,14 @@ async def _asked(settings: SlackSettings, client: AsyncWebClient) -> AsyncIterat
                 "that is said to the one is heard.",
                 "Take both tokens from the page of one app.",
             )
+
+
+def _seconds_between(date: str, now: datetime) -> float:
+    """How far our clock is from one that says this `Date`; nothing where it says none."""
+    try:
+        return abs((now - parsedate_to_datetime(date)).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
 
 
 async def _answered(call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse | str:
@@ -193,7 +214,7 @@ async def _of_events(settings: SlackSettings, surroundings: Surroundings) -> Ite
     url = f"{surroundings.address}{PATH}"
     where = [] if surroundings.is_public else [NotChecked("whether Slack reaches Bob", "PUBLIC_URL is not set")]
     try:
-        async with aiohttp.ClientSession(trust_env=True) as session:
+        async with aiohttp.ClientSession(trust_env=surroundings.is_public) as session:
             secret = settings.slack_signing_secret.get_secret_value()
             status, answered = await _challenged(session, url, secret)
             forged, _ = await _challenged(session, url, secrets.token_hex(16))

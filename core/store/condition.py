@@ -29,6 +29,7 @@ from core.store.rows import IS_OPEN, turns
 UTF8 = "UTF8"
 STUCK_AFTER_SECONDS = 600.0
 MOST_COUNTED = 1_000
+BUSY_TIMEOUT_MS = 1_000  # a commit takes milliseconds
 MOUNTS = Path("/proc/self/mountinfo")
 _OF_A_NETWORK = re.compile(
     r"(nfs\d?|cifs|smb\d?|smbfs|afs|ceph|glusterfs|lustre|ocfs2|gpfs|fuse\.(sshfs|glusterfs|ceph.*|s3fs|gcsfuse|rclone|cephfs))"
@@ -101,7 +102,7 @@ def condition_of(url: str, *, scope: str, seconds: float) -> Condition:
     try:
         if files:
             return _sqlite(engine, files[0], scope, seconds)
-        return _postgresql(engine, scope, seconds)
+        return _postgresql(engine, scope)
     except sa.exc.DBAPIError as error:
         raise _why_of_sqlite(error.orig) if files else _why_of_postgresql(error.orig) from error
     finally:
@@ -133,7 +134,7 @@ def _sqlite(engine: sa.Engine, file: Path, scope: str, seconds: float) -> Condit
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        driver.execute(f"PRAGMA busy_timeout={round(seconds * 500)}")
+        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         condition = _looked_at(connection, scope)
         whole = _is_whole(driver, seconds / 2)
     return condition if whole else replace(condition, is_examined_whole=False)
@@ -155,11 +156,8 @@ def _is_whole(driver: sqlite3.Connection, seconds: float) -> bool:
     return True
 
 
-def _postgresql(engine: sa.Engine, scope: str, seconds: float) -> Condition:
+def _postgresql(engine: sa.Engine, scope: str) -> Condition:
     with engine.connect() as connection, engine.connect() as other:
-        for each in (connection, other):
-            each.exec_driver_sql(f"SET statement_timeout = {round(seconds * 1000)}")
-            each.commit()
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
         if encoding != UTF8:
             raise NotUTF8(str(encoding))

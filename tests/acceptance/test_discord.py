@@ -223,7 +223,7 @@ async def test_two_processes_on_one_database_give_one_answer(discord: FakeDiscor
     ("changes", "sentence", "most_calls"),
     [
         ({"DISCORD_TOKEN": "wrong-token"}, "Discord refuses DISCORD_TOKEN.", 1),
-        ({"DISCORD_MESSAGE_CONTENT": "true"}, "switch on Message Content Intent", 2),
+        ({"DISCORD_MESSAGE_CONTENT": "true"}, "Switch on Message Content Intent", 2),
         ({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}, "DISCORD_TOKEN is set and no language model", 0),
         ({"DISCORD_CHANNELS": "general"}, "must list ids", 0),
     ],
@@ -272,7 +272,7 @@ async def test_bob_starts_while_discord_cannot_be_reached_and_answers_once_it_ca
     discord.stop()
     async with Nursery(tmp_path) as nursery, aiohttp.ClientSession() as http:
         process = await nursery.start(settings)
-        await process.says("Discord does not answer yet")
+        await process.says("Discord does not answer at")
         assert await ask(http, await process.served(), "Q1-a") == "You asked: Q1-a."
         message = discord.says("ada", "general", f"{HI} Q2-b")
         discord.start()
@@ -359,7 +359,7 @@ async def test_a_signal_ends_a_process_that_waits_for_discord(
     discord.stop()
     async with Nursery(tmp_path) as nursery:
         process = await nursery.start(settings, bot=bot)
-        await process.says("Discord does not answer yet")
+        await process.says("Discord does not answer at")
         await process.says("the connection to Discord ended")
         process.signal(signal.SIGTERM)
         assert await process.over() in (0, -signal.SIGTERM)

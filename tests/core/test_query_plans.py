@@ -18,6 +18,7 @@ from core.attachments import FileLimits
 from core.events import Event, Fate
 from core.password import Password, Passwords
 from core.store import Beginning, Begun, Chosen, Plan, Store, liveness
+from core.store.condition import condition_of
 from core.store.migrations import migrate
 from core.turns import SUSPECTED_FROM, ApiKey, Finished
 from tests.core.fixtures.database import connected, new_engine
@@ -462,6 +463,23 @@ async def test_no_statement_of_the_store_looks_through_a_table_that_grows(
     assert everything.called == {name for _, name in operations()}
     assert {each.method for each in recorder.statements} == {name for _, name in operations()}
     found = faults(database_url, recorder.statements)
+    assert not found, "\n\n" + "\n\n".join(found)
+
+
+async def test_whoever_looks_how_a_database_fares_looks_through_no_table_that_grows(database_url: str) -> None:
+    async with Store.open(database_url, on_notification=lambda _: None, lease_seconds=60, erase_after=0.0):
+        fill(database_url)
+    recorder = Recorder()
+    with recorder.listening():
+        recorder.method = "condition_of"
+        condition_of(database_url, scope=SCOPE, seconds=20.0)
+        recorder.method = None
+    statements = [
+        replace(each, method="out_of_reach") if "erasure" in each.text else each for each in recorder.statements
+    ]
+    assert {"turn", "erasure", "lease_owner"} <= {each for each in GROWING | SMALL for sent in statements
+                                                  if re.search(rf"\b{each}\b", sent.text)}  # fmt: skip
+    found = faults(database_url, statements)
     assert not found, "\n\n" + "\n\n".join(found)
 
 

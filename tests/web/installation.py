@@ -41,7 +41,7 @@ class Installation:
     settings: dict[str, str]
     env_file: str = ""
     mode: int = 0o600
-    seconds: float = 8.0
+    seconds: float = 60.0  # even on a busy machine
     surroundings: dict[str, Any] = field(default_factory=dict)
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
