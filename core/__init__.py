@@ -47,6 +47,7 @@ from core.errors import (
     OnlyApps,
     Overloaded,
     PasswordsClosed,
+    Refusal,
     Rejected,
     StartError,
     StoreUnavailable,
@@ -67,7 +68,6 @@ from core.events import (
     Count,
     Event,
     Fate,
-    Refusal,
     Story,
     TurnStory,
 )

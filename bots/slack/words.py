@@ -133,7 +133,7 @@ def parse_message(
     if not (user or app) or user in (bot, SLACKBOT) or not event.get("channel") or not event.get("ts"):
         return None
     raw = raw_words_of(event)
-    mentioned = re.compile(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>") if bot else None
+    mentioned = _mention_of(bot)
     mentions_us = event.get("type") == "app_mention" or bool(mentioned and mentioned.search(raw))
     opens_with = _SOMEBODY.match(raw.lstrip())
     text = raw
@@ -206,8 +206,12 @@ def is_unheard_mention(body: Mapping[str, Any], event: Json, apps: Collection[st
     bot = (body.get("authorizations") or [{}])[0].get("user_id") or ""
     if not app or app & {*apps} or body.get("api_app_id") in app or event.get("user") == bot:
         return False
-    mentions_us = bool(bot) and re.search(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", raw_words_of(event)) is not None
-    return event.get("type") == "app_mention" or mentions_us
+    mentioned = _mention_of(bot)
+    return event.get("type") == "app_mention" or bool(mentioned and mentioned.search(raw_words_of(event)))
+
+
+def _mention_of(bot: str) -> re.Pattern[str] | None:
+    return re.compile(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>") if bot else None
 
 
 def _beside(event: Json, kind: str) -> dict[str, str]:
