@@ -220,7 +220,7 @@ async def test_what_the_store_does_not_take_is_kept_for_later_and_more_than_it_c
             chat.stories.note(replace(EVENT, event_id=f"T1:C1:{number}"))
         chat.stories.note(EVENT)
         monkeypatch.setattr(chat._store.events, "note_events", note_events)
-    assert kept(sqlite_url) == [(EVENT.event_id, "command", "help", 2), ("T1:C1:0", "command", "help", 1)]
+    assert kept(sqlite_url) == [("T1:C1:0", "command", "help", 1), (EVENT.event_id, "command", "help", 2)]
 
 
 async def test_no_more_events_are_kept_than_are_wanted_and_none_for_longer(fake: FakeOpenAI, database_url: str) -> None:
