@@ -144,6 +144,10 @@ async def test_an_answered_question_costs_the_commits_that_it_did_before(
         written.append(work)
         return write(database, work, **more)
 
+    async def prunes_nothing(_: Chat) -> None:
+        pass
+
+    monkeypatch.setattr(Chat, "keep_pruning", prunes_nothing)
     monkeypatch.setattr(core_stories, "SECONDS_TO_GATHER", 0.0)
     async with opened(fake, database_url) as chat:
         for number in (1, 2):
