@@ -71,6 +71,7 @@ from core.errors import (
     Overloaded,
     PasswordNeededAgain,
     PasswordsClosed,
+    Refusal,
     Rejected,
     SessionInUse,
     StartError,
@@ -92,7 +93,6 @@ from core.events import (
     Count,
     Event,
     Fate,
-    Refusal,
     Story,
     TurnStory,
 )

@@ -31,6 +31,8 @@ what somebody wrote, or a secret.
 
 from __future__ import annotations
 
+from typing import Self
+
 from core.languages import Sentence, as_it_was_stored
 
 WITH_REFERENCE = "{sentence} (Reference {reference}.)"
@@ -278,6 +280,19 @@ class NotAllowed(AnswerFailed):
     def kind(self) -> str:
         """What does not allow it."""
         return self.by or super().kind
+
+
+class Refusal(Sentence):
+    """Why somebody may not ask, with the setting that says so."""
+
+    setting: str
+
+    @classmethod
+    def by(cls, setting: str, sentence: Sentence) -> Self:
+        """A refusal in these words, by this setting."""
+        made = cls(sentence.template, **sentence.parts)
+        made.setting = setting
+        return made
 
 
 class GivenUp(AnswerFailed):

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.languages import Sentence
 from core.turns import Outcome
 
 ASKED_AGAIN = "again:"
@@ -148,16 +147,3 @@ class Kept:
     days: float = 30.0
     events: int = 100_000
     counted_too: bool = False
-
-
-class Refusal(Sentence):
-    """Why somebody may not ask, with the setting that says so."""
-
-    setting: str
-
-    @classmethod
-    def by(cls, setting: str, sentence: Sentence) -> Refusal:
-        """A refusal in these words, by this setting."""
-        made = cls(sentence.template, **sentence.parts)
-        made.setting = setting
-        return made

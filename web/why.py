@@ -105,6 +105,7 @@ class Found:
     """What is known of what was asked for; where that is nothing, what is known of its time, and what to look at."""
 
     stories: Sequence[Story]
+    link: Link | None = None
     nothing: str = "It never reached Bob as a question."
     counted: Sequence[Count] = ()
     hints: Sequence[str] = ()
@@ -116,7 +117,7 @@ async def look(stories: Stories, surfaces: Sequence[LoadedSurface], which: str) 
     links = [(each, link) for each in surfaces if (link := each.surface.message_at(which)) is not None]
     for each, link in links:
         if found := await stories.of_message(each.surface.name, link.message):
-            return Found(found)
+            return Found(found, link)
     if _REFERENCE.fullmatch(which) and (found := await stories.of_reference(which)):
         return Found(found)
     if links:
@@ -134,16 +135,18 @@ async def look_at_person(
     """What became of what somebody asked last, or around a time."""
     people = [person, *(f"{each.surface.name}:{person}" for each in surfaces)]
     if around is None:
-        return Found(await stories.of_person(*people, limit=MOST_TOLD), "Nothing is known of what they asked.")
+        return Found(await stories.of_person(*people, limit=MOST_TOLD), nothing="Nothing is known of what they asked.")
     since, until = around - SECONDS_AROUND, around + SECONDS_AROUND
     found = await stories.of_person(*people, since=since, until=until, limit=MOST_TOLD)
-    return Found(found, "Nothing is known of what they asked then.", await stories.counted(since, until))
+    return Found(
+        found, nothing="Nothing is known of what they asked then.", counted=await stories.counted(since, until)
+    )
 
 
 async def look_at_session(stories: Stories, session: str) -> Found:
     """What became of what was asked last in a session."""
     found = await stories.of_session(session, f"web:public:{session}", limit=MOST_TOLD)
-    return Found(found, "Nothing is known of what was asked there.")
+    return Found(found, nothing="Nothing is known of what was asked there.")
 
 
 async def _unheard(stories: Stories, of: LoadedSurface, link: Link) -> Found:
@@ -176,7 +179,7 @@ def line_of(story: Story) -> str:
 
 def _state_of(turn: TurnStory) -> str:
     if turn.waits_behind:
-        return f"It waits for {turn.waits_behind} earlier questions of its session."
+        return f"It waits for {_earlier(turn.waits_behind)}."
     return "It waits to be begun." if turn.started_at is None else "It is being answered."
 
 
@@ -184,15 +187,19 @@ def _why(why: str) -> str:
     return WHYS.get(why, why)
 
 
-def steps_of(story: Story) -> list[tuple[float, str]]:
-    """What happened to it, in order."""
+def steps_of(story: Story, link: Link | None = None) -> list[tuple[float, str]]:
+    """What happened to it, in order; with when it was said, by its platform's clock, if it is what the link names."""
     steps = [(each.at, _step(each)) for each in story.events]
-    if (turn := story.turn) is not None:
-        behind = f", behind {turn.waited_behind} earlier questions of its session" if turn.waited_behind else ""
+    turn = story.turn
+    asked_by = (turn if turn is not None else story.events[-1]).event_id or ""
+    if link is not None and asked_by.endswith(link.message):
+        steps.append((link.said_at, "said"))
+    if turn is not None:
+        behind = f", behind {_earlier(turn.waited_behind)}" if turn.waited_behind else ""
         times = [
             (turn.accepted_at, f"accepted for {turn.assistant}{behind}"),
-            (turn.changed_at, f"changed or deleted by its author ({turn.changes} times in all)"),
-            (turn.reclaimed_at, f"reclaimed from a process that was gone ({turn.reclaims} times in all)"),
+            (turn.changed_at, f"changed or deleted by its author{_times(turn.changes)}"),
+            (turn.reclaimed_at, f"reclaimed from a process that was gone{_times(turn.reclaims)}"),
             (turn.started_at, "begun"),
             (turn.shown_at, "first shown"),
             (turn.closed_at, f"closed: {turn.outcome or 'open'}"),
@@ -201,9 +208,16 @@ def steps_of(story: Story) -> list[tuple[float, str]]:
     return sorted(steps, key=lambda step: step[0])
 
 
+def _earlier(questions: int) -> str:
+    return f"{questions} earlier question{'s' * (questions > 1)} of its session"
+
+
+def _times(number: int) -> str:
+    return f", {number} times by now" if number > 1 else ""
+
+
 def _step(event: Event) -> str:
-    times = f", {event.times} times" if event.times > 1 else ""
-    return f"{event.fate}{f' ({event.why})' if event.why else ''}{times}"
+    return f"{event.fate}{f' ({event.why})' if event.why else ''}{_times(event.times)}"
 
 
 def told(found: Found) -> Iterator[str]:
@@ -214,14 +228,15 @@ def told(found: Found) -> Iterator[str]:
         known = turn if turn is not None else story.events[-1]
         about = [known.surface, f"turn {turn.reference}" if turn is not None else None, known.session, known.person]
         yield "  " + "  ".join(each for each in about if each)
-        for at, what in steps_of(story):
+        for at, what in steps_of(story, found.link):
             yield f"  {moment(at)}  {what}"
         yield ""
     if not found.stories:
         yield found.nothing
         yield from (f"  {each}" for each in found.hints)
     for count in found.counted:
-        yield f"  {count.events} events on {count.surface} since {moment(count.hour)[:16]}: {count.fate}, {count.why}"
+        became = ", ".join(each for each in (count.fate, count.why) if each)
+        yield f"  {count.events} on {count.surface} in the hour from {moment(count.hour)[:16]}: {became}"
     if not found.stories and found.to_check:
         yield "To look at:"
         yield from (f"  - {each}" for each in found.to_check)
@@ -232,7 +247,12 @@ def as_json(found: Found) -> str:
     told_of: list[dict[str, Any]] = [
         {"became": each.became, "line": line_of(each), **asdict(each)} for each in found.stories
     ]
-    more = {"counted": [asdict(each) for each in found.counted], "hints": found.hints, "to_check": found.to_check}
+    more = {
+        "said_at": found.link and found.link.said_at,
+        "counted": [asdict(each) for each in found.counted],
+        "hints": found.hints,
+        "to_check": found.to_check,
+    }
     return json.dumps({"stories": told_of, **more}, indent=2)
 
 

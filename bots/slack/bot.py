@@ -178,8 +178,8 @@ class SlackBot:
                 await self._intake.message(incoming)
 
     def _note_unheard(self, body: Json, event: Json) -> None:
-        if is_unheard_mention(body, event, self._apps):
-            install, channel, ts = install_of(body), event.get("channel") or "", event.get("ts") or ""
+        install, channel, ts = install_of(body), event.get("channel"), event.get("ts")
+        if channel and ts and is_unheard_mention(body, event, self._apps):
             session = session_id(install, channel, event.get("thread_ts") or ts)
             self._intake.note_unheard(message_key(install, channel, ts), session, "SLACK_APPS")
 

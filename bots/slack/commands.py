@@ -135,7 +135,7 @@ class SlackCommands:
             thread=event.get("thread_ts") or "",
         )
         refusal = await self._refusal_of(act, team, organisation)
-        self.controls.note(act, "stop", refusal=refusal)
+        self.controls.note(act, "stop", event_id=f"stop:{body.get('event_id')}", refusal=refusal)
         if refusal is not None:
             return
         async with self._chat.control(SURFACE, f"stop:{body.get('event_id')}") as fresh:

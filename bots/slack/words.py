@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from bots.shared import incoming, words
-from bots.shared.content import Content, Mask
+from bots.shared.content import Content, Mask, text_in
 from bots.shared.mentions import where_code_is
 from bots.shared.plain_text import plain_text
 from bots.shared.titles import title
@@ -124,7 +124,9 @@ def parse_message(
     """
     subtype = subtype_of(event)
     app = ids_of_app(event) if is_of_an_app(event) else None
-    if app is not None and (not app & {*apps} or body.get("api_app_id") in app or event.get("channel_type") == "im"):
+    if app is not None and (
+        not app & {*apps} or text_in(body.get("api_app_id")) in app or event.get("channel_type") == "im"
+    ):
         return None
     if subtype in OTHER_SUBTYPES and not (app and subtype in APP_SUBTYPES):
         return None
@@ -133,7 +135,7 @@ def parse_message(
     if not (user or app) or user in (bot, SLACKBOT) or not event.get("channel") or not event.get("ts"):
         return None
     raw = raw_words_of(event)
-    mentioned = re.compile(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>") if bot else None
+    mentioned = _mention_of(bot)
     mentions_us = event.get("type") == "app_mention" or bool(mentioned and mentioned.search(raw))
     opens_with = _SOMEBODY.match(raw.lstrip())
     text = raw
@@ -204,10 +206,14 @@ def is_unheard_mention(body: Mapping[str, Any], event: Json, apps: Collection[st
     """Whether an app mentions us that is none of these `apps`, and not ourselves."""
     app = ids_of_app(event) if is_of_an_app(event) else set()
     bot = (body.get("authorizations") or [{}])[0].get("user_id") or ""
-    if not app or app & {*apps} or body.get("api_app_id") in app or event.get("user") == bot:
+    if not app or app & {*apps} or text_in(body.get("api_app_id")) in app or event.get("user") == bot:
         return False
-    mentions_us = bool(bot) and re.search(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", raw_words_of(event)) is not None
-    return event.get("type") == "app_mention" or mentions_us
+    mentioned = _mention_of(bot)
+    return event.get("type") == "app_mention" or bool(mentioned and mentioned.search(raw_words_of(event)))
+
+
+def _mention_of(bot: str) -> re.Pattern[str] | None:
+    return re.compile(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>") if bot else None
 
 
 def _beside(event: Json, kind: str) -> dict[str, str]:

@@ -47,9 +47,13 @@ class Events(Part):
     def note_events(
         self, connection: sa.Connection, heard: Sequence[Event], counted: Mapping[tuple[str, float, str, str], int]
     ) -> None:
-        """Keep these events, of which no two are the same, and count others by surface, hour, fate and why."""
+        """Keep these events, of which no two are the same, and count others by surface, hour, fate and why.
+
+        Each process writes them in the same order, so that none waits for another that waits for it.
+        """
         if heard:
-            new = self._insert(events).values([{name: getattr(each, name) for name in _EVENT} for each in heard])
+            in_order = sorted(heard, key=lambda each: (each.surface, each.event_id or "", each.fate, each.why))
+            new = self._insert(events).values([{name: getattr(each, name) for name in _EVENT} for each in in_order])
             again = {"times": events.c.times + new.excluded.times, "at": new.excluded.at}
             same = ["surface", "event_id", "fate", "why"]
             noted = connection.execute(

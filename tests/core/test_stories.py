@@ -144,6 +144,10 @@ async def test_an_answered_question_costs_the_commits_that_it_did_before(
         written.append(work)
         return write(database, work, **more)
 
+    async def prunes_nothing(_: Chat) -> None:
+        pass
+
+    monkeypatch.setattr(Chat, "keep_pruning", prunes_nothing)
     monkeypatch.setattr(core_stories, "SECONDS_TO_GATHER", 0.0)
     async with opened(fake, database_url) as chat:
         for number in (1, 2):
@@ -220,7 +224,7 @@ async def test_what_the_store_does_not_take_is_kept_for_later_and_more_than_it_c
             chat.stories.note(replace(EVENT, event_id=f"T1:C1:{number}"))
         chat.stories.note(EVENT)
         monkeypatch.setattr(chat._store.events, "note_events", note_events)
-    assert kept(sqlite_url) == [(EVENT.event_id, "command", "help", 2), ("T1:C1:0", "command", "help", 1)]
+    assert kept(sqlite_url) == [("T1:C1:0", "command", "help", 1), (EVENT.event_id, "command", "help", 2)]
 
 
 async def test_no_more_events_are_kept_than_are_wanted_and_none_for_longer(fake: FakeOpenAI, database_url: str) -> None:

@@ -54,13 +54,14 @@ async def test_a_message_a_reference_a_person_and_a_session_are_looked_up_while_
         told = why(LINK)
         assert told[0] == "Answered."
         assert told[1] == f"  slack  turn {turn_id[:8]}  slack:T1:C1:1712345678.000100  {ADA}"
-        assert [line.split("  ")[-1] for line in told[2:5]] == ["accepted for Bob", "begun", "closed: answered"]
-        assert why(turn_id[:8]) == why(turn_id) == why("C1:1712345678.000100") == told
+        assert [line.split("  ")[-1] for line in told[2:6]] == ["said", "accepted for Bob", "begun", "closed: answered"]
+        assert why("C1:1712345678.000100") == told
+        assert why(turn_id[:8]) == why(turn_id) == [*told[:2], *told[3:]]
         both = why("--person", ADA)
         assert [line for line in both if line and not line.startswith(" ")] == [
             "Answered.", f"Not allowed: {WHYS['SLACK_CHANNELS']}",
         ]  # fmt: skip
-        assert why("--session", "slack:T1:C1:1712345678.000100") == told
+        assert why("--session", "slack:T1:C1:1712345678.000100") == [*told[:2], *told[3:]]
         (story,) = json.loads("\n".join(why(LINK, "--json")))["stories"]
         assert (story["became"], story["turn"]["reference"]) == ("answered", turn_id[:8])
     assert "Answered." not in contents(sqlite_url)
