@@ -13,7 +13,7 @@ from core.store.attachments import Attachments
 from core.store.database import Database
 from core.store.names import begins_with
 from core.store.part import Part, reads, writes
-from core.store.rows import IS_KEPT, IS_OPEN, attachments, attachments_of, sessions, turns
+from core.store.rows import IS_OPEN, KEPT_IN_SESSION, attachments, attachments_of, sessions, turns
 from core.store.tables import IS_UNUSED, Feedback, PostedMessage
 from core.store.threads import StoredThreads
 from core.turns import Exchange, Outcome, SessionSummary
@@ -25,17 +25,16 @@ UNUSED_SECONDS = 86_400.0
 PRUNED_AT_ONCE = 1_000
 
 
-_KEPT = sa.and_(turns.c.session_id == sessions.c.id, IS_KEPT)
-_VISIBLE = sa.and_(_KEPT, turns.c.number >= sessions.c.begins)
+_VISIBLE = sa.and_(KEPT_IN_SESSION, turns.c.number >= sessions.c.begins)
 # Not EXISTS, for which PostgreSQL may read all turns once instead of a few for each session.
-_ONE_KEPT = sa.select(turns.c.id).where(_KEPT).limit(1).correlate(sessions).scalar_subquery()
+_ONE_KEPT = sa.select(turns.c.id).where(KEPT_IN_SESSION).limit(1).correlate(sessions).scalar_subquery()
 _SUMMARIES = sa.select(
     sessions.c.name,
     sessions.c.assistant,
     sessions.c.created_at,
     sessions.c.issued,
     sa.select(sa.func.count()).where(_VISIBLE).scalar_subquery().label("turns"),
-    sa.select(sa.func.max(turns.c.accepted_at)).where(_KEPT).scalar_subquery().label("asked_at"),
+    sa.select(sa.func.max(turns.c.accepted_at)).where(KEPT_IN_SESSION).scalar_subquery().label("asked_at"),
 ).where(sa.or_(sa.and_(sessions.c.issued, sessions.c.turns == 0), _ONE_KEPT.is_not(None)))
 
 
