@@ -151,8 +151,6 @@ MUTANTS = (
         "turns.c.session_id == sessions.c.id", SESSIONS, "deleted_is_gone or after_a_deletion"),
     Mutant("a turn is imported once", "self.turns[digests.index(last.imported) + 1 :]",
         "self.turns[digests.index(last.imported) :]", ARCHIVE, "repeated or has_grown"),
-    Mutant("an import leaves alone what was asked here", "last.imported is not None and last.imported == self.previous",
-        "last.imported == self.previous or last.imported is None", ARCHIVE, "left_alone"),
     Mutant("private turns are exported where that is said", "if turn.private and not private:", "if turn is None:",
         ARCHIVE, "only_where_that_is_said"),
     Mutant("imported words are masked", "return mask(storable(text)) if text else text",
