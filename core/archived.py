@@ -264,7 +264,7 @@ class NewTurns:
         if last is None:
             return None if self.previous else self.turns
         digests = [each.turn.imported for each in self.turns]
-        if last.imported is not None and last.imported == self.previous:
+        if last.imported == self.previous:
             left = self.turns
         elif last.imported in digests:
             left = self.turns[digests.index(last.imported) + 1 :]

@@ -33,7 +33,7 @@ from core import (
 )
 
 OUR_NAME = "Bob"
-MOST_MESSAGES = 200_000  # of a conversation
+MOST_MESSAGES = 50_000  # of a conversation
 MOST_REMEMBERED = 1_000  # messages of a channel that an answer may reply to
 MOST_BOTS_NAMED = 10
 _MENTION = re.compile(rf"^\s*(?:@{OUR_NAME}\b[\s,:]*)+")

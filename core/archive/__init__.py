@@ -65,9 +65,12 @@ class Archive:
 
     async def named(self, name: str) -> ListedSession:
         """The session of this name. Raises UnknownSession where nothing is kept of it."""
-        async for each in self.sessions(Filters(within=name), newest_first=False):
-            if each.session.name == name:
-                return each
+        id_ = await self._store.archive.listed_session(name)
+        if id_ is not None:
+            page, _ = await self._store.archive.page_of_sessions(Filters(), start=id_ - 1, newest_first=False)
+            for each in page[:1]:
+                if each.id == id_:
+                    return each
         raise UnknownSession
 
     async def transcript(self, name: str, *, private: bool, last: int) -> Sequence[Exchange]:

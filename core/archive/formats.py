@@ -12,9 +12,10 @@ from core.archive.talks import Choice, Counted, Message, turns_of
 from core.archive.values import TOO_LARGE
 from core.archived import LATEST, ArchivedSession, ArchiveLine, Unreadable, storable, why_not
 
-MOST_MESSAGES = 200_000  # of a conversation
+MOST_MESSAGES = 50_000  # of a conversation
 A_FILE = "a file"
 FILES = "files"
+BEYOND = "messages of conversations that are too long"
 WHY_TOO_LARGE = "it is too large"
 _ID = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _CONVERSATIONS = re.compile(r"conversations(?:-\d{1,6})?\.json")
@@ -86,9 +87,7 @@ class AssistantsApi:
     name = "a dump of the Assistants API"
 
     def fits(self, source: Source) -> bool:
-        return bool(source.sizes) and all(
-            _is_message_of_a_thread(source.first_value(entry)[1]) for entry in [*source.sizes][:1]
-        )
+        return _is_message_of_a_thread(source.first_value(next(iter(source.sizes)))[1])
 
     def read(self, source: Source, how: How) -> Iterator[ArchiveLine]:
         for entry in source.sizes:
@@ -99,11 +98,14 @@ class AssistantsApi:
                     yield Unreadable(where=f"{source.where(entry)}, message {number + 1:,}", why=why)
                     continue
                 its = text_in(value.get("thread_id")) or text_in(context.get("id"))
-                if (its != thread or len(found) >= MOST_MESSAGES) and found:
+                if its != thread and found:
                     yield from self._thread(source.where(entry), thread, found, how)
                     found = []
                 thread = its
-                found.append(value)
+                if len(found) < MOST_MESSAGES:
+                    found.append(value)
+                else:
+                    how.counted.leave_out(BEYOND)
             if found:
                 yield from self._thread(source.where(entry), thread, found, how)
 
@@ -122,7 +124,7 @@ FORMATS: Sequence[Format] = (ChatGPT(), AssistantsApi())
 
 
 def session_lines(
-    name: str, source: str, messages: Sequence[Message], how: How, *, named: bool = False, surface: str | None = None
+    name: str, source: str, messages: Sequence[Message], how: How, *, named: bool = False
 ) -> Iterator[ArchiveLine]:
     """A session with the turns of its messages, which are in order. Nothing where these are no turns.
 
@@ -130,7 +132,7 @@ def session_lines(
     """
     turns = list(turns_of(messages, source, how.choose, how.counted, named=named))
     if turns:
-        yield ArchivedSession(name=name, surface=surface or name.partition(":")[0], created_at=turns[0].accepted_at)
+        yield ArchivedSession(name=name, surface=name.partition(":")[0], created_at=turns[0].accepted_at)
         yield from turns
 
 

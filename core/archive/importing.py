@@ -22,9 +22,10 @@ from core.archived import (
 )
 from core.errors import StoreUnavailable
 from core.store import Store
+from core.turns import new_turn_id
 
 TURNS_OF_A_COMMIT = 500
-CHARACTERS_OF_A_COMMIT = 2_000_000
+CHARACTERS_OF_A_COMMIT = 2_000_000  # and bytes of files
 MOST_TOLD = 20
 TRIES = 3
 SECONDS_BETWEEN_TRIES = 1.0
@@ -159,12 +160,16 @@ class Importing:
             update={"name": self._mask(storable(file.name)), "text": self._mask(storable(file.text))}
         )
         name, place = session.session.name, len(turn.files)
-        if is_new and not self._dry:
-            is_new = await self._tried(
-                lambda: self._store.attachments.take_back(name, file.attachment, place, file.text)
-            )
+
+        async def take(file: ArchivedFile) -> bool:
+            return await self._tried(lambda: self._store.attachments.take_back(name, file.attachment, place, file.text))
+
+        if is_new and not self._dry and not await take(file):
+            file = file.model_copy(update={"id": new_turn_id()})  # its own is that of another file here
+            await take(file)
         self._file = _File(file, is_new and not self._dry)
         self._files += 1
+        self._characters += file.kept + len(file.text)
         if is_new:
             self._turn = replace(turn, files=[*turn.files, file.id])
 

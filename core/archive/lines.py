@@ -23,6 +23,7 @@ from core.archived import (
 
 LONGEST_LINE = 32 << 20
 LONGEST_HEADER = 1_000
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 _LINE: TypeAdapter[Any] = TypeAdapter(
     Annotated[
         ArchivedSession | ArchivedTurn | ArchivedFile | ArchivedPiece | Ending, Field(discriminator="type")
@@ -34,7 +35,7 @@ def as_line(line: ArchiveLine) -> bytes:
     """A line of an export."""
     kind = {"type": getattr(line, "type")}  # noqa: B009 - each kind of line has another
     fields = line.model_dump(mode="json", exclude_defaults=True, warnings=False)
-    return TypeAdapter(Any).dump_json({**kind, **fields}) + b"\n"
+    return _ANYTHING.dump_json({**kind, **fields}) + b"\n"
 
 
 def is_ours(beginning: bytes) -> bool:
@@ -71,7 +72,8 @@ def lines_of(file: BinaryIO, name: str) -> Iterator[ArchiveLine]:
                 read = Unreadable(where=where, why="turns are not in order")
             else:
                 last = read.number
-        all_read = all_read and not isinstance(read, Unreadable)
+        if isinstance(read, Unreadable):
+            all_read, last = False, 0
         yield read
     raise Broken(f"{name}, after line {number:,}", "it ends in the middle")
 

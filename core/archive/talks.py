@@ -100,7 +100,7 @@ def _turn(
         question=_text(said) or str(NO_WORDS), assistant=assistant.name, private=assistant.circle is not None,
         circle=assistant.circle, answer=_text(answers), outcome=Outcome.ANSWERED, accepted_at=said[0].at,
         closed_at=max(said[0].at, answers[-1].at), destination=said[0].destination, posted=shown or None, frame=frame,
-        source=f"{source}:{said[0].id}",
+        source=f"{source}:{said[0].id or number}",
     )  # fmt: skip
 
 

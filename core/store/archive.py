@@ -25,6 +25,7 @@ from core.store.part import Part, reads, writes
 from core.store.rows import (
     IS_CLOSED,
     IS_KEPT,
+    KEPT_IN_SESSION,
     attachments,
     attachments_of,
     frame_as_json,
@@ -46,7 +47,6 @@ _AS_THEY_ARE = (
 )  # fmt: skip
 _AS_JSON = ("destination", "posted")
 _OF_A_SESSION = ("name", "surface", "begins", "assistant", "issued", "created_at")
-_OF_THE_SESSION = sa.and_(turns.c.session_id == sessions.c.id, IS_KEPT)
 
 
 class StoredArchive(Part):
@@ -70,8 +70,8 @@ class StoredArchive(Part):
         found = connection.execute(
             sa.select(
                 column, *(sessions.c[name] for name in _OF_A_SESSION),
-                sa.select(sa.func.count()).where(_OF_THE_SESSION).scalar_subquery().label("turns"),
-                sa.select(sa.func.max(turns.c.accepted_at)).where(_OF_THE_SESSION).scalar_subquery().label("asked_at"),
+                sa.select(sa.func.count()).where(KEPT_IN_SESSION).scalar_subquery().label("turns"),
+                sa.select(sa.func.max(turns.c.accepted_at)).where(KEPT_IN_SESSION).scalar_subquery().label("asked_at"),
             ).where(column.in_(ids), *_meeting(filters)).order_by(order)
         ) if ids else ()  # fmt: skip
         listed = [_listed(row) for row in found if row.turns and filters.mean(row.name)]
@@ -240,7 +240,7 @@ def _meeting(filters: Filters) -> Sequence[sa.ColumnElement[bool]]:
         asked.append(turns.c.accepted_at < filters.until)
     if filters.outcome is not None:
         asked.append(turns.c.outcome == filters.outcome)
-    one = sa.select(turns.c.id).where(_OF_THE_SESSION, *asked).limit(1).correlate(sessions).scalar_subquery()
+    one = sa.select(turns.c.id).where(KEPT_IN_SESSION, *asked).limit(1).correlate(sessions).scalar_subquery()
     return [one.is_not(None)] if asked else []
 
 

@@ -50,6 +50,7 @@ IS_OPEN = turns.c.closed_at.is_(None)
 IS_CLOSED = turns.c.closed_at.is_not(None)
 IS_UNANSWERED = turns.c.outcome.is_(None)
 IS_KEPT = turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN)
+KEPT_IN_SESSION = sa.and_(turns.c.session_id == sessions.c.id, IS_KEPT)
 IS_OVER = turns.c.outcome.is_not(None)  # it is answered, or never will be; it may still have to be shown
 WAITS = sa.exists().where(  # for an earlier turn of its session
     _earlier.c.session_id == turns.c.session_id, _earlier.c.number < turns.c.number, _earlier.c.closed_at.is_(None)

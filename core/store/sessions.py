@@ -14,7 +14,7 @@ from core.store.database import Database
 from core.store.events import Events
 from core.store.names import begins_with
 from core.store.part import Part, reads, writes
-from core.store.rows import IS_KEPT, IS_OPEN, attachments, attachments_of, sessions, turns
+from core.store.rows import IS_OPEN, KEPT_IN_SESSION, attachments, attachments_of, sessions, turns
 from core.store.tables import IS_UNUSED, Feedback, PostedMessage
 from core.store.threads import StoredThreads
 from core.turns import Exchange, Outcome, SessionSummary
@@ -30,11 +30,10 @@ PRUNED_AT_ONCE = 1_000
 LONGEST_TITLE = 80
 
 
-_KEPT = sa.and_(turns.c.session_id == sessions.c.id, IS_KEPT)
-_HAS_ITS_PLACE = sa.and_(_KEPT, turns.c.outcome.is_distinct_from(Outcome.SUPERSEDED))
+_HAS_ITS_PLACE = sa.and_(KEPT_IN_SESSION, turns.c.outcome.is_distinct_from(Outcome.SUPERSEDED))
 _VISIBLE = sa.and_(_HAS_ITS_PLACE, turns.c.number >= sessions.c.begins)
 # Not EXISTS, for which PostgreSQL may read all turns once instead of a few for each session.
-_ONE_KEPT = sa.select(turns.c.id).where(_KEPT).limit(1).correlate(sessions).scalar_subquery()
+_ONE_KEPT = sa.select(turns.c.id).where(KEPT_IN_SESSION).limit(1).correlate(sessions).scalar_subquery()
 _FIRST_QUESTION = (
     sa.select(sa.func.substr(turns.c.question, 1, LONGEST_TITLE))
     .where(_VISIBLE, turns.c.private.is_(False), turns.c.question.not_in(["", str(NO_WORDS)]))
@@ -49,7 +48,7 @@ _SUMMARIES = sa.select(
     sessions.c.created_at,
     sessions.c.issued,
     sa.select(sa.func.count()).where(_VISIBLE).scalar_subquery().label("turns"),
-    sa.select(sa.func.max(turns.c.accepted_at)).where(_KEPT).scalar_subquery().label("asked_at"),
+    sa.select(sa.func.max(turns.c.accepted_at)).where(KEPT_IN_SESSION).scalar_subquery().label("asked_at"),
     _FIRST_QUESTION.label("title"),
 ).where(sa.or_(sa.and_(sessions.c.issued, sessions.c.turns == 0), _ONE_KEPT.is_not(None)))
 

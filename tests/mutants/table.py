@@ -50,6 +50,7 @@ SERVERS, STREAMS = "tests/core/test_servers.py", "tests/core/test_streams_of_a_m
 BOUNDS, FAULTS, SUSPECTS = "tests/core/test_bounds.py", "tests/core/test_faults.py", "tests/core/test_suspects.py"
 PROVIDER_ERRORS, SILENCE = "tests/core/test_provider_errors.py", "tests/core/test_silence.py"
 WINDOWS, METRICS = "tests/core/test_windows.py", "tests/core/test_metrics.py"
+ARCHIVE = "tests/core/test_archive.py"
 TORN = "tests/bots/shared/test_torn.py"
 PAGES, LIMITER = "tests/bots/shared/test_pages.py", "tests/bots/shared/test_rate_limiter.py"
 UPLOADS, AS_FILES = "tests/bots/shared/test_uploads.py", "tests/bots/shared/test_as_files.py"
@@ -129,7 +130,7 @@ MUTANTS = (
         "sa.delete(unlocks).where(unlocks.c.person == person)", PLACES, "to_lock_ends"),
     Mutant("the last word on an answer counts", 'for name in ("good", "at", "words")', 'for name in ("at",)', PLACES,
         "last_word"),
-    Mutant("what is forgotten is rated no more", ".where(turns.c.id == turn_id, _IS_KEPT)",
+    Mutant("what is forgotten is rated no more", ".where(turns.c.id == turn_id, IS_KEPT)",
         ".where(turns.c.id == turn_id)", PLACES, "words_on_an_answer"),
     Mutant("a control is carried out once", "sa.and_(controls.c.done.is_(False), controls.c.at",
         "sa.and_(controls.c.at", PLACES, "control_is_known_for_a_day or carried_out"),
@@ -149,11 +150,21 @@ MUTANTS = (
     Mutant("a transcript begins at the reset", "sa.and_(_HAS_ITS_PLACE, turns.c.number >= sessions.c.begins)",
         "_HAS_ITS_PLACE", SESSIONS, "reset_session"),
     Mutant("what was replaced is in no transcript",
-        "sa.and_(_KEPT, turns.c.outcome.is_distinct_from(Outcome.SUPERSEDED))", "_KEPT", REPLACING,
+        "sa.and_(KEPT_IN_SESSION, turns.c.outcome.is_distinct_from(Outcome.SUPERSEDED))", "KEPT_IN_SESSION", REPLACING,
         "replaced_is_in_no_transcript"),
     Mutant("nothing forgotten is looked up",
-        "sa.and_(turns.c.session_id == sessions.c.id, turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN))",
+        "sa.and_(turns.c.session_id == sessions.c.id, IS_KEPT)",
         "turns.c.session_id == sessions.c.id", SESSIONS, "deleted_is_gone or after_a_deletion"),
+    Mutant("a turn is imported once", "self.turns[digests.index(last.imported) + 1 :]",
+        "self.turns[digests.index(last.imported) :]", ARCHIVE, "repeated or has_grown"),
+    Mutant("private turns are exported where that is said", "if turn.private and not private:", "if turn is None:",
+        ARCHIVE, "only_where_that_is_said"),
+    Mutant("imported words are masked", "return mask(storable(text)) if text else text",
+        "return storable(text) if text else text", ARCHIVE, "masked"),
+    Mutant("imported files take up no room of today", 'turn_id=each["to"], taken_at=each["at"]', 'turn_id=each["to"]',
+        ARCHIVE, "room_of_today"),
+    Mutant("a turn is imported with all its files", "self._files != self._turn.turn.files", "self._files < 0",
+        ARCHIVE, "cut_off"),
     Mutant("pages of a transcript do not overlap", "(turns.c.number < before,)", "(turns.c.number <= before,)",
         SESSIONS, "long_transcript"),
     Mutant("a page has the end of what is found", "found[-limit:]", "found[:limit]", SESSIONS, "long_transcript"),
