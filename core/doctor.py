@@ -147,6 +147,8 @@ def findings_in_settings(settings: Settings, models: Iterable[type[SettingsModel
 
 def _strange_names(models: Sequence[type[SettingsModel]], assistants: Assistants) -> Iterator[Finding]:
     """The names in `.env` that set nothing."""
+    if not ENV_FILE.is_file():  # a pipe can be read only once
+        return
     known = {name for model in models for name in names_of(model)}
     known |= {each.password_from for each in assistants if each.password_from}
     for written in dotenv_values(ENV_FILE, encoding=env_file_encoding()):
