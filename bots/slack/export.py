@@ -29,7 +29,7 @@ from core import (
     text_in,
 )
 
-# Files that list folders: how these are called, and what they are: channels by their names, direct messages by their ids.
+# Files that list folders: by what these are called, channels by their names and the rest by ids; and what they are.
 LISTS: Mapping[str, tuple[str, Kind]] = {
     "channels": ("name", "channel"), "groups": ("name", "channel"), "mpims": ("name", "mpim"),
     "dms": ("id", "im"),
