@@ -7,7 +7,7 @@ day; `channels.json`, `groups.json`, `dms.json` and `mpims.json` tell their ids,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -29,10 +29,10 @@ from core import (
     text_in,
 )
 
-# How folders are called, and what they are: channels by their names, direct messages by their ids.
+# Files that list folders: by what these are called, channels by their names and the rest by ids; and what they are.
 LISTS: Mapping[str, tuple[str, Kind]] = {
-    "channels.json": ("name", "channel"), "groups.json": ("name", "channel"), "mpims.json": ("name", "mpim"),
-    "dms.json": ("id", "im"),
+    "channels": ("name", "channel"), "groups": ("name", "channel"), "mpims": ("name", "mpim"),
+    "dms": ("id", "im"),
 }  # fmt: skip
 OUR_NAME = "Bob"
 SAID = (None, "thread_broadcast", "me_message", "file_share", "bot_message")
@@ -67,14 +67,13 @@ class SlackExport:
 
     def fits(self, source: Source) -> bool:
         """See `Format`."""
-        return any(each in source.sizes for each in LISTS) and any(map(_DAY.fullmatch, source.sizes))
+        return any(_file(each) in source.sizes for each in LISTS) and any(map(_DAY.fullmatch, source.sizes))
 
     def read(self, source: Source, how: HowToImport) -> Iterator[ArchiveLine]:
         """See `Format`."""
         here = _Workspace(how.workspace, bots={each.casefold() for each in (how.bots or [OUR_NAME])})
-        if "users.json" in source.sizes:
-            for _, user in source.values("users.json"):
-                _note_user(here, object_in(user))
+        for _, user in _listed(source, "users"):
+            _note_user(here, object_in(user))
         if not here.install:
             raise CannotImport(f"{source.name} does not tell the id of its workspace: name it with --workspace T….")
         for channel in _channels(source):
@@ -82,6 +81,15 @@ class SlackExport:
         if not here.is_met:
             others = ", ".join([*here.others][:MOST_BOTS_NAMED]) or "none"
             raise CannotImport(f"{source.name} has no message of the bot: name it with --bot. It has: {others}.")
+
+
+def _file(name: str) -> str:
+    return f"{name}.json"
+
+
+def _listed(source: Source, name: str) -> Iterable[tuple[Mapping[str, Any], Any]]:
+    """What a file of a list holds, where there is one."""
+    return source.values(_file(name)) if _file(name) in source.sizes else ()
 
 
 def _note_user(here: _Workspace, user: Mapping[str, Any]) -> None:
@@ -100,8 +108,8 @@ def _channels(source: Source) -> Iterator[_Channel]:
     for entry in source.sizes:
         if found := _DAY.fullmatch(entry):
             days.setdefault(found["folder"], []).append(entry)
-    for file, (folder_is, kind) in LISTS.items():
-        for _, each in source.values(file) if file in source.sizes else ():
+    for name, (folder_is, kind) in LISTS.items():
+        for _, each in _listed(source, name):
             id_, folder = text_in(object_in(each).get("id")), text_in(object_in(each).get(folder_is))
             if _ID.fullmatch(id_) and folder in days:
                 yield _Channel(id_, kind, days.pop(folder))
