@@ -26,6 +26,7 @@ OFFENCES = [  # a file, what it imports, and how that is refused
     ("web/added.py", "discord", "Only bots.discord speaks Discord"),
     ("bots/slack/added.py", "click", "Only web serves HTTP and has a command line"),
     ("bots/shared/added.py", "rich", "Only web serves HTTP and has a command line"),
+    ("web/added.py", "jwt", "Only core.identities reads what websites sign"),
     ("core/added.py", "PIL", STRANGERS),
     ("web/added.py", "pypdf", STRANGERS),
     ("bots/slack/added.py", "bots.discord.words", APART),
