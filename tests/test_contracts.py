@@ -28,6 +28,7 @@ OFFENCES = [  # a file, what it imports, and how that is refused
     ("bots/shared/added.py", "rich", "Only web serves HTTP and has a command line"),
     ("web/added.py", "prometheus_client", "Only core.metrics counts for Prometheus"),
     ("web/added.py", "opentelemetry", "Only core.traces makes spans"),
+    ("web/added.py", "jwt", "Only core.identities reads what websites sign"),
     ("core/added.py", "PIL", STRANGERS),
     ("web/added.py", "pypdf", STRANGERS),
     ("bots/slack/added.py", "bots.discord.words", APART),

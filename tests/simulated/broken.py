@@ -66,8 +66,8 @@ SUBTLE = (
         "keys-of-all-sessions-are-one",
         "a question is taken for one of another session that has the same key",
         "web/ask.py",
-        'f"{caller.whose}\\0{session_id}\\0{key}"',
-        'f"{caller.whose}\\0{key}"',
+        'f"{whose}\\0{session_id}\\0{key}"',
+        'f"{whose}\\0{key}"',
         [],
     ),
     BrokenBuild(
