@@ -66,7 +66,7 @@ class Metrics:
         prometheus_client.ProcessCollector(registry=registry)
         self._surfaces = _Few(MOST_SURFACES, _SURFACE)
         self._models = _Few(MOST_MODELS, _MODEL)
-        self._found: dict[tuple[Any, tuple[str, ...]], Any] = {}
+        self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
 
         def counter(name: str, means: str, *labels: str) -> Counter:
             return Counter(name, means, labels, registry=registry)
@@ -129,41 +129,41 @@ class Metrics:
 
     def question(self, surface: str, fate: Fate) -> None:
         """A question came, or a turn of another process was reclaimed."""
-        self._of(self._questions, self._surfaces.name(surface), fate).inc()
+        self._child(self._questions, self._surfaces.name(surface), fate).inc()
 
     def turn_ended(self, surface: str, timeline: Timeline, *, is_reclaimed: bool) -> None:
         """A turn is in hand no longer. How long one took that was reclaimed is not known here."""
         name = self._surfaces.name(surface)
-        self._of(self._turns, name, timeline.outcome).inc()
+        self._child(self._turns, name, timeline.outcome).inc()
         for phase, began, ended in timeline.spans:
-            self._of(self._phase_seconds, name, phase).observe(ended - began)
+            self._child(self._phase_seconds, name, phase).observe(ended - began)
         if timeline.model is not None:
             model = self._models.name(timeline.model)
-            self._of(self._tokens, model, "input").inc(timeline.usage.input_tokens)
-            self._of(self._tokens, model, "output").inc(timeline.usage.output_tokens)
+            self._child(self._tokens, model, "input").inc(timeline.usage.input_tokens)
+            self._child(self._tokens, model, "output").inc(timeline.usage.output_tokens)
         if is_reclaimed or timeline.outcome in (LOST, LEFT):
             return
-        self._of(self._turn_seconds, name).observe(timeline.ended_at - timeline.began_at)
+        self._child(self._turn_seconds, name).observe(timeline.ended_at - timeline.began_at)
         if timeline.first_text_at is not None:
-            self._of(self._first_text_seconds, name).observe(timeline.first_text_at - timeline.began_at)
+            self._child(self._first_text_seconds, name).observe(timeline.first_text_at - timeline.began_at)
 
     def turn_interrupted(self, surface: str) -> None:
         """A turn was closed whose answer nobody could fetch any more."""
-        self._of(self._turns, self._surfaces.name(surface), Outcome.INTERRUPTED).inc()
+        self._child(self._turns, self._surfaces.name(surface), Outcome.INTERRUPTED).inc()
 
     def model_failed(self, kind: TroubleKind) -> None:
         """A try at an answer failed."""
-        self._of(self._model_errors, _named(kind)).inc()
+        self._child(self._model_errors, _named(kind)).inc()
 
     def connected(self, surface: str) -> None:
         """A surface has connected to its platform; each time but the first it has done so again."""
-        self._of(self._connections, self._surfaces.name(surface)).inc()
+        self._child(self._connections, self._surfaces.name(surface)).inc()
 
     def rate_limited(self, surface: str, seconds: float) -> None:
         """A platform refused a call for its rate, and said to wait so long."""
         name = self._surfaces.name(surface)
-        self._of(self._rate_limited, name).inc()
-        self._of(self._rate_limited_seconds, name).inc(max(0.0, seconds))
+        self._child(self._rate_limited, name).inc()
+        self._child(self._rate_limited_seconds, name).inc(max(0.0, seconds))
 
     # ── how things stand when somebody looks ─────────────────────────────────────────────────────────────────────────
 
@@ -191,12 +191,12 @@ class Metrics:
         self._erasures.labels("waiting").set(figures.erasures)
         self._erasures.labels("out_of_reach").set(figures.erasures_out_of_reach)
 
-    def _of(self, metric: Metric, *labels: str) -> Metric:
-        """The one of a metric with these labels: to find it there takes longer than to count."""
+    def _child(self, metric: Metric, *labels: str) -> Metric:
+        """The child of a metric with these labels: to look it up there takes longer than to count."""
         key = (metric, labels)
-        found = self._found.get(key)
+        found = self._children.get(key)
         if found is None:
-            found = self._found[key] = metric.labels(*labels)
+            found = self._children[key] = metric.labels(*labels)
         return found
 
     def exposition(self, accept: str) -> tuple[str, bytes]:
