@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal, TypeVar
+from itertools import accumulate
+from typing import Literal
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from core.language_model import TroubleKind
 from core.timeline import LEFT, LOST, PHASES, Timeline
@@ -31,7 +35,6 @@ Fault = Literal["key", "model", "server"]
 Fate = Literal["accepted", "joined", "duplicate", "reclaimed"]
 StoreWork = Literal["write", "read", "heartbeat"]
 Timer = Callable[[float], None]
-Metric = TypeVar("Metric", Counter, Histogram)
 
 FAULTS: tuple[Fault, ...] = ("key", "model", "server")
 STORE_WORK: tuple[StoreWork, ...] = ("write", "read", "heartbeat")
@@ -66,7 +69,7 @@ class Metrics:
         prometheus_client.ProcessCollector(registry=registry)
         self._surfaces = _Few(MOST_SURFACES, _SURFACE)
         self._models = _Few(MOST_MODELS, _MODEL)
-        self._found: dict[tuple[Any, tuple[str, ...]], Any] = {}
+        self._children: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
 
         def counter(name: str, means: str, *labels: str) -> Counter:
             return Counter(name, means, labels, registry=registry)
@@ -74,8 +77,10 @@ class Metrics:
         def gauge(name: str, means: str, *labels: str) -> Gauge:
             return Gauge(name, means, labels, registry=registry)
 
-        def histogram(name: str, means: str, *labels: str, buckets: Sequence[float] = SECONDS_OF_A_TURN) -> Histogram:
-            return Histogram(name, means, labels, registry=registry, buckets=buckets)
+        def times(name: str, means: str, *labels: str, buckets: Sequence[float] = SECONDS_OF_A_TURN) -> _Times:
+            made = _Times(name, means, labels, buckets)
+            registry.register(made)
+            return made
 
         gauge("bob_build_info", "1, for the version that runs.", "version").labels(_version()).set(1)
         self._questions = counter(
@@ -85,15 +90,15 @@ class Metrics:
             "fate",
         )
         self._turns = counter("bob_turns", "Turns that ended in this process.", "surface", "outcome")
-        self._turn_seconds = histogram(
+        self._turn_seconds = times(
             "bob_turn_seconds",
             "From acceptance until the turn was closed: stored and, where it is posted, shown.",
             "surface",
         )
-        self._first_text_seconds = histogram(
+        self._first_text_seconds = times(
             "bob_turn_first_text_seconds", "From acceptance until the answer had text.", "surface"
         )
-        self._phase_seconds = histogram(
+        self._phase_seconds = times(
             "bob_turn_phase_seconds",
             "What turns spent their time with: wait, prepare, model, show.",
             "surface",
@@ -116,12 +121,12 @@ class Metrics:
         self._rate_limited_seconds = counter(
             "bob_surface_rate_limited_seconds", "How long a platform said to wait, in all.", "surface"
         )
-        store_seconds = histogram(
+        store_seconds = times(
             "bob_store_seconds", "From when work was given to the store until it was done.", "work",
             buckets=SECONDS_OF_THE_STORE,
         )  # fmt: skip
         self._store_up = gauge("bob_store_up", "1 while the store answers, when it was last asked.")
-        self.store_timers: dict[StoreWork, Timer] = {work: store_seconds.labels(work).observe for work in STORE_WORK}
+        self.store_timers: dict[StoreWork, Timer] = {work: store_seconds.timer(work) for work in STORE_WORK}
         for kind in TroubleKind:  # so that the first of its kind is seen as an increase
             self._model_errors.labels(_named(kind))
 
@@ -129,41 +134,41 @@ class Metrics:
 
     def question(self, surface: str, fate: Fate) -> None:
         """A question came, or a turn of another process was reclaimed."""
-        self._of(self._questions, self._surfaces.name(surface), fate).inc()
+        self._child(self._questions, self._surfaces.name(surface), fate).inc()
 
     def turn_ended(self, surface: str, timeline: Timeline, *, is_reclaimed: bool) -> None:
         """A turn is in hand no longer. How long one took that was reclaimed is not known here."""
         name = self._surfaces.name(surface)
-        self._of(self._turns, name, timeline.outcome).inc()
+        self._child(self._turns, name, timeline.outcome).inc()
         for phase, began, ended in timeline.spans:
-            self._of(self._phase_seconds, name, phase).observe(ended - began)
+            self._phase_seconds.timer(name, phase)(ended - began)
         if timeline.model is not None:
             model = self._models.name(timeline.model)
-            self._of(self._tokens, model, "input").inc(timeline.usage.input_tokens)
-            self._of(self._tokens, model, "output").inc(timeline.usage.output_tokens)
+            self._child(self._tokens, model, "input").inc(timeline.usage.input_tokens)
+            self._child(self._tokens, model, "output").inc(timeline.usage.output_tokens)
         if is_reclaimed or timeline.outcome in (LOST, LEFT):
             return
-        self._of(self._turn_seconds, name).observe(timeline.ended_at - timeline.began_at)
+        self._turn_seconds.timer(name)(timeline.ended_at - timeline.began_at)
         if timeline.first_text_at is not None:
-            self._of(self._first_text_seconds, name).observe(timeline.first_text_at - timeline.began_at)
+            self._first_text_seconds.timer(name)(timeline.first_text_at - timeline.began_at)
 
     def turn_interrupted(self, surface: str) -> None:
         """A turn was closed whose answer nobody could fetch any more."""
-        self._of(self._turns, self._surfaces.name(surface), Outcome.INTERRUPTED).inc()
+        self._child(self._turns, self._surfaces.name(surface), Outcome.INTERRUPTED).inc()
 
     def model_failed(self, kind: TroubleKind) -> None:
         """A try at an answer failed."""
-        self._of(self._model_errors, _named(kind)).inc()
+        self._child(self._model_errors, _named(kind)).inc()
 
     def connected(self, surface: str) -> None:
         """A surface has connected to its platform; each time but the first it has done so again."""
-        self._of(self._connections, self._surfaces.name(surface)).inc()
+        self._child(self._connections, self._surfaces.name(surface)).inc()
 
     def rate_limited(self, surface: str, seconds: float) -> None:
         """A platform refused a call for its rate, and said to wait so long."""
         name = self._surfaces.name(surface)
-        self._of(self._rate_limited, name).inc()
-        self._of(self._rate_limited_seconds, name).inc(max(0.0, seconds))
+        self._child(self._rate_limited, name).inc()
+        self._child(self._rate_limited_seconds, name).inc(max(0.0, seconds))
 
     # ── how things stand when somebody looks ─────────────────────────────────────────────────────────────────────────
 
@@ -191,18 +196,51 @@ class Metrics:
         self._erasures.labels("waiting").set(figures.erasures)
         self._erasures.labels("out_of_reach").set(figures.erasures_out_of_reach)
 
-    def _of(self, metric: Metric, *labels: str) -> Metric:
-        """The one of a metric with these labels: to find it there takes longer than to count."""
-        key = (metric, labels)
-        found = self._found.get(key)
+    def _child(self, counter: Counter, *labels: str) -> Counter:
+        """The child of a counter with these labels: to look it up there takes longer than to count."""
+        key = (counter, labels)
+        found = self._children.get(key)
         if found is None:
-            found = self._found[key] = metric.labels(*labels)
+            found = self._children[key] = counter.labels(*labels)
         return found
 
     def exposition(self, accept: str) -> tuple[str, bytes]:
         """All of it, in a form that an `Accept` header takes: a content type, and the text."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self._registry)
+
+
+class _Times(Collector):
+    """A histogram of seconds. The library's own takes locks, which one thread needs not, and several times as long."""
+
+    def __init__(self, name: str, means: str, labels: Sequence[str], buckets: Sequence[float]) -> None:
+        self._family = name, means
+        self._labels = labels
+        self._buckets = list(buckets)
+        self._rows: dict[tuple[str, ...], list[float]] = {}  # how many are in each bucket, and beyond; their sum
+        self._timers: dict[tuple[str, ...], Timer] = {}
+
+    def timer(self, *labels: str) -> Timer:
+        """What takes in each time that has these labels."""
+        timer = self._timers.get(labels)
+        if timer is None:
+            buckets = self._buckets
+            row = self._rows[labels] = [0.0] * (len(buckets) + 2)
+
+            def timer(seconds: float) -> None:
+                row[bisect_left(buckets, seconds)] += 1
+                row[-1] += seconds
+
+            self._timers[labels] = timer
+        return timer
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What Prometheus reads: how many took up to so long."""
+        family = HistogramMetricFamily(*self._family, labels=self._labels)
+        bounds = [*map(str, self._buckets), "+Inf"]
+        for labels, (*counts, total) in self._rows.items():
+            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
+        yield family
 
 
 class _Few:

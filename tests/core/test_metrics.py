@@ -261,6 +261,24 @@ def test_names_of_surfaces_and_models_that_nobody_foresaw_do_not_make_series_wit
     assert f'bob_open_turns{{surface="{OTHER}"}} {1_000 - MOST_SURFACES + 1}' in text
 
 
+def test_each_time_counts_in_every_bucket_that_it_is_not_longer_than() -> None:
+    metrics = Metrics()
+    for seconds in (0.0, 0.001, 0.0011, 1.0, 10.0, 11.0):
+        metrics.store_timers["read"](seconds)
+    (family,) = (
+        each
+        for each in text_string_to_metric_families(metrics.exposition("")[1].decode())
+        if each.name == "bob_store_seconds"
+    )
+    read = [sample for sample in family.samples if sample.labels["work"] == "read"]
+    counts = {sample.labels["le"]: sample.value for sample in read if "le" in sample.labels}
+    assert (counts["0.001"], counts["0.0025"], counts["0.5"], counts["1.0"]) == (2, 3, 3, 4)
+    assert (counts["10.0"], counts["+Inf"]) == (5, 6)
+    assert list(counts.values()) == sorted(counts.values())
+    others = {sample.name: sample.value for sample in read if "le" not in sample.labels}
+    assert others == {"bob_store_seconds_count": 6, "bob_store_seconds_sum": pytest.approx(22.0021)}
+
+
 async def test_two_chats_in_one_process_do_not_count_each_others_turns(sqlite_url: str, tmp_path: Path) -> None:
     async with opened(None, sqlite_url) as one, opened(None, f"sqlite:///{tmp_path}/other.db") as other:
         await one.answering(await accepted(one)).whole()

@@ -201,7 +201,7 @@ async def test_too_many_open_streams_in_a_process_are_refused(
 async def test_where_others_reach_bob_they_are_limited_unless_that_is_set_otherwise(
     sqlite_url: str, settings: dict[str, Any], is_limited: bool
 ) -> None:
-    async with served(None, sqlite_url, **settings) as site:
+    async with served(None, sqlite_url, allow_anonymous=True, **settings) as site:
         _, headers = await status_of(site)
         assert ("RateLimit" in headers) == is_limited
 
