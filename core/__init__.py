@@ -54,6 +54,7 @@ from core.errors import (
     failure_as_stored,
 )
 from core.file_intake import NOT_FETCHED, Fetch, FetchedFile
+from core.forgetting import CANNOT_BE_PROMISED, OF_POSTGRESQL, OF_SQLITE, ForgetRequest, Forgotten
 from core.frames import Frame, Remarks, as_moment
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
 from core.logs import configure_logging, kind_of
@@ -80,10 +81,13 @@ from core.turns import (
 from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 
 __all__ = [
+    "CANNOT_BE_PROMISED",
     "ENGLISH",
     "LANGUAGES",
     "NOT_FETCHED",
     "NO_WORDS",
+    "OF_POSTGRESQL",
+    "OF_SQLITE",
     "OPEN_NAMESPACE",
     "SEED_PASSWORD",
     "Answer",
@@ -106,6 +110,8 @@ __all__ = [
     "FetchedFile",
     "FilesTooLarge",
     "Finished",
+    "ForgetRequest",
+    "Forgotten",
     "Frame",
     "GivenFile",
     "Json",

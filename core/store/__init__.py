@@ -14,6 +14,7 @@ from core.store.attachments import BYTES_OF_A_PIECE, Attachments
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
+from core.store.forgetting import Forgetting
 from core.store.guesses import Guesses
 from core.store.keys import Keys
 from core.store.leases import Heartbeat, Leases
@@ -23,6 +24,7 @@ from core.store.migrations import SchemaTooNew, migrate
 from core.store.places import Places
 from core.store.ratings import Ratings
 from core.store.sessions import Sessions
+from core.store.takedowns import DueTakedown, Takedowns
 from core.store.threads import Beginning, Begun, Plan, StoredThreads, ThreadState, Transcript
 from core.store.turns import Amended, Chosen, ThreadFate, Turns, Withdrawn
 
@@ -34,6 +36,7 @@ __all__ = [
     "Chosen",
     "DatabaseURLError",
     "DueErasure",
+    "DueTakedown",
     "Heartbeat",
     "Plan",
     "SchemaTooNew",
@@ -70,6 +73,8 @@ class Store:
         self.leases = Leases(database, self._liveness, lease_seconds=lease_seconds)
         self.lookups = Lookups(database)
         self.sessions = Sessions(database, self.threads, self.attachments)
+        self.takedowns = Takedowns(database)
+        self.forgetting = Forgetting(database, self.threads, self.attachments, self.takedowns)
         self.ratings = Ratings(database)
         self.keys = Keys(database)
         self.is_notified = database.dialect == "postgresql"
