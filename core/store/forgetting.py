@@ -50,7 +50,7 @@ _NAMELESS = "forgotten:"
 _OF_TURNS = "turn.closed_at IS NOT NULL AND turn.outcome <> 'forgotten'"  # as the index says it
 _IS_KEPT = turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN)
 _COLUMNS = tuple(
-    turns.c[name] for name in ("id", "session_id", "surface", "event_id", "closed_at", "posted", "files", "outcome")
+    turns.c[name] for name in ("id", "session_id", "surface", "event_id", "closed_at", "destination", "posted", "files")
 )
 
 
@@ -154,13 +154,15 @@ class Forgetting(Part):
             return Step(is_last=True)
         for which in self._own(request.kind, request.about):
             if rows := self._some(connection, which):
-                return Step(self._erase(connection, rows, also_posted=request.also_posted))
+                person = request.about if request.kind == "person" else None
+                return Step(self._erase(connection, rows, also_posted=request.also_posted, person=person))
         if request.kind == "person":
             return Step(self._forget_more_of(connection, request.about))
         if request.kind == "before":
             return Step()
         if request.kind == "session":
-            self._take_names(connection, [int(request.about)])
+            unused = sa.select(sessions.c.id).where(sessions.c.id == int(request.about), sessions.c.turns == 0)
+            self._clear(connection, connection.execute(unused).scalars().all())
         self._note_erased(connection, request_id)
         return Step(is_last=True)
 
@@ -295,8 +297,10 @@ class Forgetting(Part):
                 return _with_few_files(rows)
         return ()
 
-    def _erase(self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, also_posted: bool) -> Forgotten:
-        """Erase turns. The one place where it is decided what is left of one."""
+    def _erase(
+        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, also_posted: bool, person: str | None = None
+    ) -> Forgotten:
+        """Erase turns. The one place where it is decided what is left of one. `person`: who is to be forgotten."""
         ids = [row.id for row in rows]
         of = sorted({row.session_id for row in rows})
         self._lock(connection, of)
@@ -317,7 +321,7 @@ class Forgetting(Part):
             for row in rows:
                 self._takedowns.leave(connection, row.surface, json.loads(row.posted or "[]"))
         conversations = self._retire(connection, of)
-        emptied = self._take_names(connection, of)
+        emptied = self._clear(connection, of, person, {row.session_id for row in rows if row.destination is not None})
         total = _sum_of(rows, also_posted=also_posted)
         total += Forgotten(ratings=ratings, conversations=conversations, sessions=emptied)
         for turn_id in total.ended:
@@ -350,21 +354,31 @@ class Forgetting(Part):
             self._threads.retire(connection, session_id)
         return conversations
 
-    def _take_names(self, connection: sa.Connection, session_ids: Sequence[int]) -> int:
-        """Take their names from sessions of which nothing is kept any more; how many these are.
+    def _clear(
+        self, connection: sa.Connection, session_ids: Sequence[int], person: str | None = None,
+        in_places: Collection[int] = (),
+    ) -> int:  # fmt: skip
+        """Clear sessions of which nothing is kept any more; how many these are.
 
-        What is asked under such a name later is another session.
+        One that is in a place keeps its name: what is asked there next goes on behind what was forgotten, and is told
+        nothing of it. (Of those of before places were kept, `in_places` are.) Any other is called what somebody chose,
+        and one may be called after the person: what is asked under such a name later is another session.
         """
         self._lock(connection, session_ids)
-        kept = sa.select(turns.c.id).where(turns.c.session_id == sessions.c.id, _IS_KEPT)
-        one_kept = kept.limit(1).correlate(sessions).scalar_subquery()
-        found = sa.select(sessions.c.id, sessions.c.name).where(sessions.c.id.in_(session_ids), one_kept.is_(None))
-        emptied = [row for row in connection.execute(found) if not row.name.startswith(_NAMELESS)]
+        of_it = turns.c.session_id == sessions.c.id
+        kept = sa.select(turns.c.id).where(of_it, _IS_KEPT).limit(1).correlate(sessions).scalar_subquery()
+        found = sa.select(sessions.c.id, sessions.c.name, sessions.c.place).where(
+            sessions.c.id.in_(session_ids), kept.is_(None)
+        )
+        emptied = connection.execute(found).all()
         for row in emptied:
             self._attachments.remove_from_session(connection, row.name)
             self._threads.retire(connection, row.id)
-            nameless = {"name": f"{_NAMELESS}{row.id}", "assistant": None, "issued": False, "place": None}
-            connection.execute(sa.update(sessions).where(sessions.c.id == row.id).values(nameless))
+            values: dict[str, Any] = {"issued": False}
+            is_in_a_place = row.place is not None or row.id in in_places
+            if not is_in_a_place or (person is not None and _is_called_after(row.name, person)):
+                values |= {"name": f"{_NAMELESS}{row.id}", "place": None, "assistant": None}
+            connection.execute(sa.update(sessions).where(sessions.c.id == row.id).values(values))
         return len(emptied)
 
     def _forget_more_of(self, connection: sa.Connection, person: str) -> Forgotten:
@@ -372,7 +386,8 @@ class Forgetting(Part):
         ratings = connection.execute(sa.delete(feedback).where(feedback.c.person == person)).rowcount
         opened = connection.execute(sa.delete(unlocks).where(unlocks.c.person == person)).rowcount
         named = sa.select(sessions.c.id).where(begins_with(sessions.c.name, f"{person}:", self._db.dialect))
-        emptied = self._take_names(connection, connection.execute(named.limit(TURNS_AT_ONCE)).scalars().all())
+        unused = connection.execute(named.limit(TURNS_AT_ONCE)).scalars().all()
+        emptied = self._clear(connection, unused, person)
         return Forgotten(ratings=ratings, unlocks=opened, sessions=emptied)
 
     def _names_of(self, connection: sa.Connection, person: str) -> Sequence[str]:
@@ -529,6 +544,11 @@ def _without(value: Any, called: Collection[str]) -> Any:
     return {
         name: "" if names_them and isinstance(each, str) else _without(each, called) for name, each in value.items()
     }
+
+
+def _is_called_after(session: str, person: str) -> bool:
+    """Whether a session's name tells whose it is, as that of what one person says in a channel on Discord does."""
+    return session.startswith(f"{person}:") or session.endswith(f":user:{person.rpartition(':')[2]}")
 
 
 def _with_few_files(rows: Sequence[Any]) -> Sequence[Any]:
