@@ -30,6 +30,7 @@ from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
 from core.bootstrap import open_chat
 from core.chat import Chat
+from core.data_requests import FORMAT_OF_A_PERSON, DataRequests, open_data_requests
 from core.errors import (
     AnswerFailed,
     BadQuestion,
@@ -63,6 +64,7 @@ from core.password import SEED_PASSWORD, generated_password
 from core.process import allowed_hosts, calm_garbage_collector, is_exposed, is_loopback, start_warnings
 from core.settings import Seconds, Settings, SettingsError, SettingsModel, Url, Words, load_settings, read_settings
 from core.store.backup import back_up, restore_from
+from core.store.compacting import compact
 from core.store.database import describe_database
 from core.surface_troubles import SurfaceTroubles
 from core.turns import (
@@ -83,6 +85,7 @@ from core.wording import NO_WORDS, answer_in_language, problem_of_a_file
 __all__ = [
     "CANNOT_BE_PROMISED",
     "ENGLISH",
+    "FORMAT_OF_A_PERSON",
     "LANGUAGES",
     "NOT_FETCHED",
     "NO_WORDS",
@@ -103,6 +106,7 @@ __all__ = [
     "ChatError",
     "ComeAgain",
     "Context",
+    "DataRequests",
     "Draining",
     "EventReused",
     "Exchange",
@@ -154,6 +158,7 @@ __all__ = [
     "back_up",
     "calm_garbage_collector",
     "closing",
+    "compact",
     "configure_logging",
     "context_at",
     "describe_database",
@@ -169,6 +174,7 @@ __all__ = [
     "name_in_language",
     "open_api_keys",
     "open_chat",
+    "open_data_requests",
     "problem_of_a_file",
     "read_settings",
     "restore_from",

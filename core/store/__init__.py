@@ -14,6 +14,7 @@ from core.store.attachments import BYTES_OF_A_PIECE, Attachments
 from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
+from core.store.exports import Exports
 from core.store.forgetting import Forgetting
 from core.store.guesses import Guesses
 from core.store.keys import Keys
@@ -75,6 +76,7 @@ class Store:
         self.sessions = Sessions(database, self.threads, self.attachments)
         self.takedowns = Takedowns(database)
         self.forgetting = Forgetting(database, self.threads, self.attachments, self.takedowns)
+        self.exports = Exports(database, self.forgetting)
         self.ratings = Ratings(database)
         self.keys = Keys(database)
         self.is_notified = database.dialect == "postgresql"

@@ -99,6 +99,11 @@ class Erasures(Part):
         ).scalar()
 
     @reads
+    def waiting(self, connection: sa.Connection) -> int:
+        """How many conversations are still to be erased, under whatever key."""
+        return connection.execute(sa.select(sa.func.count()).select_from(erasures)).scalar_one()
+
+    @reads
     def out_of_reach(self, connection: sa.Connection, scope: str) -> int:
         """How many conversations cannot be erased, since their key or server is not the present one."""
         others = sa.or_(erasures.c.scope < scope, erasures.c.scope > scope)  # an index serves this, and no "<>"

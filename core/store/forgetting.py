@@ -29,7 +29,7 @@ from core.store.tables import Feedback, PostedMessage, Unlock
 from core.store.tables import ForgetRequest as ForgetRequestTable
 from core.store.takedowns import Takedowns
 from core.store.threads import StoredThreads, threads
-from core.turns import Outcome
+from core.turns import Json, Outcome
 
 feedback: sa.Table = Feedback.__table__  # type: ignore[attr-defined]
 posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
@@ -152,7 +152,7 @@ class Forgetting(Part):
         request = self._taken_up(connection, request_id)
         if request is None or request.is_erased:
             return Step(is_last=True)
-        for which in self._own(request.kind, request.about):
+        for which in own_turns(request.kind, request.about, self._db.dialect):
             if rows := self._some(connection, which):
                 person = request.about if request.kind == "person" else None
                 return Step(self._erase(connection, rows, also_posted=request.also_posted, person=person))
@@ -198,6 +198,22 @@ class Forgetting(Part):
         moved = sa.update(requests).where(requests.c.id == request_id).values(looked_at=found.next, due_at=later)
         connection.execute(moved, self._clock.params())
         return Step(replace(forgotten, waits_for_answers=found.waits))
+
+    def naming(self, connection: sa.Connection, person: str, at: str) -> tuple[Sequence[Json], Found]:
+        """Some turns of others that name a person, behind the id `at`: what would be taken out of them, and no more."""
+        named = _Named(person, self._names_of(connection, person))
+        found = self._naming(connection, named, at, waits=False)
+        columns = turns.c.id, sessions.c.name.label("session"), turns.c.frame, turns.c.destination, turns.c.accepted_at
+        rows = connection.execute(
+            sa.select(*columns, turns.c.surface)
+            .join(sessions, sessions.c.id == turns.c.session_id)
+            .where(turns.c.id.in_(found.turn_ids), turns.c.person.is_distinct_from(person))
+        ).all()
+        told = [
+            {"id": row.id, "session": row.session, "accepted_at": row.accepted_at, "has": named.told_in(row)}
+            for row in rows
+        ]
+        return told, found
 
     # ── what is old enough ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -258,7 +274,7 @@ class Forgetting(Part):
             return self._count_old(connection, request)
         total = Forgotten()
         seen: set[str] = set()
-        for which in self._own(request.kind, about):
+        for which in own_turns(request.kind, about, self._db.dialect):
             rows = connection.execute(sa.select(*_COLUMNS).where(*which, _IS_KEPT)).all()
             total += _sum_of([row for row in rows if row.id not in seen], also_posted=request.also_posted)
             seen.update(row.id for row in rows)
@@ -276,17 +292,6 @@ class Forgetting(Part):
         """The request, which nobody else takes up for a while; None where it is done."""
         moved = sa.update(requests).where(requests.c.id == request_id).values(due_at=self._clock.now + SECONDS_TO_WORK)
         return connection.execute(moved.returning(*requests.c), self._clock.params()).first()
-
-    def _own(self, kind: str, about: str) -> Iterator[Sequence[sa.ColumnElement[bool]]]:
-        """What finds the turns that a request is about, where an index does."""
-        if kind == "session":
-            yield (turns.c.session_id == int(about),)
-        elif kind == "turn":
-            yield (turns.c.id == about,)
-        elif kind == "person":
-            yield (turns.c.person == about,)
-            named = begins_with(sessions.c.name, f"{about}:", self._db.dialect)
-            yield (turns.c.session_id.in_(sa.select(sessions.c.id).where(named)),)
 
     def _some(self, connection: sa.Connection, which: Sequence[sa.ColumnElement[bool]]) -> Sequence[sa.Row[Any]]:
         """Some of these turns that are not forgotten, the open ones first, with no more files than go at once."""
@@ -433,8 +438,8 @@ class Forgetting(Part):
             total += _sum_of(rows, also_posted=request.also_posted)
             behind = json.loads(found.next)
 
-    def _naming(self, connection: sa.Connection, named: _Named, at: str) -> Found:
-        """Some turns of others, by their ids, that name somebody; no one behind an open one that does."""
+    def _naming(self, connection: sa.Connection, named: _Named, at: str, *, waits: bool = True) -> Found:
+        """Some turns, by their ids, that name somebody; where it `waits`, none behind an open one that does."""
         while True:
             page = connection.execute(
                 sa.select(turns.c.id, turns.c.surface, turns.c.frame, turns.c.destination, turns.c.closed_at)
@@ -443,7 +448,7 @@ class Forgetting(Part):
                 .limit(LOOKED_AT_AT_ONCE)
             ).all()
             naming = [row for row in page if named.is_in(row)]
-            first_open = next((row.id for row in naming if row.closed_at is None), None)
+            first_open = next((row.id for row in naming if waits and row.closed_at is None), None)
             if first_open is not None:
                 closed = [row.id for row in naming if row.id < first_open]
                 return Found(closed, closed[-1] if closed else at, waits=True)
@@ -496,6 +501,21 @@ class Forgetting(Part):
         connection.execute(ended, {} if is_done else self._clock.params())
 
 
+def own_turns(kind: str, about: str, dialect: str) -> Sequence[Sequence[sa.ColumnElement[bool]]]:
+    """What finds the turns that a request is about, where an index does."""
+    if kind == "session":
+        return [(turns.c.session_id == int(about),)]
+    if kind == "turn":
+        return [(turns.c.id == about,)]
+    if kind == "person":
+        called_after_them = begins_with(sessions.c.name, f"{about}:", dialect)
+        return [
+            (turns.c.person == about,),
+            (turns.c.session_id.in_(sa.select(sessions.c.id).where(called_after_them)),),
+        ]
+    return []
+
+
 class _Named:
     """Somebody, as turns of others name them: by the surface's id, or a name of theirs."""
 
@@ -520,18 +540,42 @@ class _Named:
 
         Who asked is somebody else. What names the person is a part of the destination: a message that was quoted.
         """
-        frame, destination, called = row.frame, row.destination, self._ids | self._names
+        frame, destination = row.frame, row.destination
         people = json.loads(frame).get("people", ()) if frame else ()
         if any(id_ == self._id for _, id_ in people):
-            called |= {name for name, id_ in people if id_ == self._id}
             kept = [[name, id_] for name, id_ in people if id_ != self._id]
             frame = json.dumps({**json.loads(frame), "people": kept})
-        if destination and any(json.dumps(each)[1:-1] in destination for each in called if each):
+        called = self._called_in(row)
+        if destination and any(json.dumps(each)[1:-1] in destination for each in called):
             noted = json.loads(destination)
             told = {name: _without(value, called) for name, value in noted.items()}
             if told != noted:
                 destination = json.dumps(told)
         return frame, destination
+
+    def told_in(self, row: Any) -> Sequence[Any]:
+        """What a turn has of them."""
+        people = json.loads(row.frame).get("people", ()) if row.frame else ()
+        noted = json.loads(row.destination) if row.destination else {}
+        called = self._called_in(row)
+        parts = [part for value in noted.values() for part in _parts(value)]
+        return [*(pair for pair in people if pair[1] == self._id), *(part for part in parts if _names(part, called))]
+
+    def _called_in(self, row: Any) -> Collection[str]:
+        people = json.loads(row.frame).get("people", ()) if row.frame else ()
+        return {each for each in (*self._ids, *self._names, *(n for n, id_ in people if id_ == self._id)) if each}
+
+
+def _names(part: Json, called: Collection[str]) -> bool:
+    return any(isinstance(each, str) and each in called for each in part.values())
+
+
+def _parts(value: Any) -> Iterator[Json]:
+    """Each object in a value of JSON."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _parts(each)
 
 
 def _without(value: Any, called: Collection[str]) -> Any:
@@ -540,7 +584,7 @@ def _without(value: Any, called: Collection[str]) -> Any:
         return [_without(each, called) for each in value]
     if not isinstance(value, dict):
         return value
-    names_them = any(isinstance(each, str) and each in called for each in value.values())
+    names_them = _names(value, called)
     return {
         name: "" if names_them and isinstance(each, str) else _without(each, called) for name, each in value.items()
     }

@@ -722,19 +722,22 @@ class LedgerMachine(RuleBasedStateMachine):
         if forgotten is None:
             return
         assert set(forgotten.ended) == {entry.id for entry in self._turns_of(name) if not entry.closed}
-        assert forgotten.turns == len(self._turns_of(name))
+        kept = [entry for entry in self._turns_of(name) if entry.outcome != Outcome.FORGOTTEN]
+        assert forgotten.turns == len(kept)
         for key in [key for key in self.expected.threads if key[0] == name]:
             self._retire(*key)
-        nameless = f"forgotten:{ids[0]['id']}"
-        self.expected.sessions[nameless] = self.expected.sessions.pop(name)
+        is_in_a_place = not kept or any(entry.to_be_shown for entry in kept)
+        now = name if is_in_a_place else f"forgotten:{ids[0]['id']}"
+        self.expected.sessions[now] = self.expected.sessions.pop(name)
         for entry in self._turns_of(name):
+            entry.session = now
+        for entry in kept:
             self.gone += [word for word in (entry.question, entry.context, entry.answer, entry.error) if word]
             entry.question, entry.answer, entry.context, entry.error, entry.posted = "", None, None, None, None
             entry.outcome, entry.closed, entry.to_be_shown = Outcome.FORGOTTEN, True, False
             if entry.event:
                 digest = as_forgotten(self.surface, entry.event)
                 self.before_forgotten[digest], entry.event = entry.event, digest
-            entry.session = nameless
             entry.fencing_token += 1
 
     def _reset(self, name: str) -> None:
