@@ -99,6 +99,7 @@ class Chat:
         )
         self._retention = retention or Retention()
         self._swept: dict[Rule, str] = {}  # how far each rule was kept to
+        self._to_forget = asyncio.Event()
         self.troubles = SurfaceTroubles()
         self._last_heartbeat = -math.inf
         self._orphaned: dict[str, asyncio.Queue[Turn]] = {}
@@ -414,6 +415,11 @@ class Chat:
         assert forgotten is not None
         return forgotten
 
+    async def begin_to_forget(self, person: str) -> None:
+        """The same, as soon as one of our processes comes to it: once this comes back, it will be done."""
+        await self._store.forgetting.ask_to_forget(ForgetRequest("person", person), at_once=False)
+        self._to_forget.set()
+
     async def forget_turn(self, turn: Turn) -> bool:
         """Erase a turn whose question its author deleted, once it is closed. False where it is open or erased."""
         return await self._forget(ForgetRequest("turn", turn.id)) is not None
@@ -681,6 +687,7 @@ class Chat:
     async def keep_forgetting(self) -> None:
         """Go on, for ever, with what somebody wanted forgotten and whose process died, or that had to wait."""
         while True:
+            self._to_forget.clear()
             try:
                 for request_id in await self._store.forgetting.due_requests():
                     self._on_forgotten(await self._store.forgetting.carry_out(request_id, self._on_ended))
@@ -688,7 +695,9 @@ class Chat:
                 pass  # it is on disk
             except Exception:
                 logger.exception("forgetting failed for a reason of ours")
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_REQUESTS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SECONDS_BETWEEN_LOOKS_AT_REQUESTS):
+                    await self._to_forget.wait()
 
     async def keep_taking_down(self, surface: str, delete: Callable[[Mapping[str, Any]], Awaitable[bool]]) -> None:
         """Delete messages of ours that were to be forgotten too, for ever.

@@ -133,11 +133,12 @@ class Intake:
     async def deleted(self, key: str, message: str) -> None:
         """Take back a message that was deleted, whoever it is; or end the answer of which it was a part.
 
-        `message` is its id as `Chat.showing` knows it.
+        What it asked and was answered already is forgotten. `message` is its id as `Chat.showing` knows it.
         """
         turn = await self._last_turn_of(key)
         if turn is not None:
-            await self._chat.withdraw(turn, event_id=key)
+            if not await self._chat.withdraw(turn, event_id=key) and await self._chat.forget_turn(turn):
+                logger.info("turn %s is forgotten: its message was deleted", turn.reference)
             return
         shown_by = await self._chat.showing(self._surface, message)
         if shown_by is not None and not shown_by.over:

@@ -96,8 +96,11 @@ class Forgetting(Part):
         return None if request_id is None else await self.carry_out(request_id, on_ended)
 
     @writes
-    def ask_to_forget(self, connection: sa.Connection, request: ForgetRequest) -> str | None:
-        """Put a request on disk; its id. None where there is no such session, or closed turn."""
+    def ask_to_forget(self, connection: sa.Connection, request: ForgetRequest, *, at_once: bool = True) -> str | None:
+        """Put a request on disk; its id. None where there is no such session, or closed turn.
+
+        Whoever asks carries it out `at_once`, or leaves it to whoever looks first.
+        """
         about, names = request.about, ""
         if request.kind == "session":  # by its id: what is asked in a session of this name later is not meant
             found = connection.execute(sa.select(sessions.c.id).where(sessions.c.name == about)).scalar()
@@ -111,7 +114,7 @@ class Forgetting(Part):
             return None
         return self._add_request(
             connection, kind=request.kind, about=about, names=names, before=request.before,
-            also_posted=request.also_posted,
+            also_posted=request.also_posted, seconds=SECONDS_TO_WORK if at_once else 0.0,
         )  # fmt: skip
 
     async def carry_out(self, request_id: str, on_ended: OnEnded = lambda _: None) -> Forgotten:
@@ -471,13 +474,13 @@ class Forgetting(Part):
 
     def _add_request(
         self, connection: sa.Connection, *, kind: str, about: str = "", names: str = "", before: float | None = None,
-        also_posted: bool = False, is_erased: bool = False,
+        also_posted: bool = False, is_erased: bool = False, seconds: float = SECONDS_TO_WORK,
     ) -> str:  # fmt: skip
         request_id = secrets.token_hex(8)
         values = {
             "id": request_id, "kind": kind, "about": about, "names": names, "before": before,
             "also_posted": also_posted, "looked_at": None, "is_erased": is_erased,
-            "due_at": self._clock.now + SECONDS_TO_WORK,
+            "due_at": self._clock.now + seconds,
         }  # fmt: skip
         connection.execute(sa.insert(requests).values(values), self._clock.params())
         return request_id
