@@ -101,7 +101,8 @@ class Erasures(Part):
     @reads
     def waiting(self, connection: sa.Connection) -> int:
         """How many conversations are still to be erased, under whatever key."""
-        return connection.execute(sa.select(sa.func.count()).select_from(erasures)).scalar_one()
+        all_of_them = erasures.c.scope > ""  # which an index serves
+        return connection.execute(sa.select(sa.func.count()).select_from(erasures).where(all_of_them)).scalar_one()
 
     @reads
     def out_of_reach(self, connection: sa.Connection, scope: str) -> int:

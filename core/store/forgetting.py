@@ -136,11 +136,6 @@ class Forgetting(Part):
         due = sa.select(requests.c.id).where(requests.c.due_at <= self._clock.now)
         return connection.execute(due, self._clock.params()).scalars().all()
 
-    @reads
-    def requests_left(self, connection: sa.Connection) -> int:
-        """How many requests are not done yet."""
-        return connection.execute(sa.select(sa.func.count()).select_from(requests)).scalar_one()
-
     async def forget_some(self, request_id: str) -> Step:
         """Erase some of what a request is about: what an index finds first, and what many turns are looked for last."""
         step = await self.forget_own(request_id)

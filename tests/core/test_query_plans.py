@@ -12,8 +12,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from core import Attachment, Line, Outcome, PasswordsClosed, Question, Turn
+from core import Attachment, ForgetRequest, Line, Outcome, PasswordsClosed, Question, Turn
 from core.attachments import FileLimits
+from core.forgetting import Retention
 from core.password import Password, Passwords
 from core.store import Beginning, Begun, Chosen, Plan, Store, liveness
 from core.store.migrations import migrate
@@ -25,16 +26,16 @@ SURFACE = "web"
 SCOPE = "a scope"
 GROWING = {
     "chat_session", "turn", "thread", "posted_message", "guess", "lockout", "unlock", "feedback", "control",
-    "stored_response", "erasure", "joined_event", "attachment", "attachment_piece",
+    "stored_response", "erasure", "joined_event", "attachment", "attachment_piece", "takedown",
 }  # fmt: skip
-SMALL = {"api_key", "lease_owner", "place", "alembic_version"}
+SMALL = {"api_key", "lease_owner", "place", "alembic_version", "forget_request"}
 # Of open turns, and of files that come with questions which are about to be accepted.
 SMALL_INDEXES = {
     "ix_turn_open_queue", "ix_turn_open_lease_owner", "ix_turn_joins", "ix_attachment_of_no_turn",
 }  # fmt: skip
 TOO_WIDE = {"surface", "scope"}  # what an index finds by these alone are all rows, or most
 # These read the first entry of a scope, and the entries that they count.
-MAY_BE_WIDE = {"seconds_to_next", "out_of_reach"}
+MAY_BE_WIDE = {"seconds_to_next", "out_of_reach", "waiting"}
 ROWS = 2_000
 
 
@@ -148,6 +149,7 @@ class Everything:
         await self._look_ups()
         await self._erase()
         await self._files()
+        await self._forget()
         await self.prune()
 
     async def _turns(self) -> None:
@@ -229,7 +231,7 @@ class Everything:
         await self.heartbeat([], {}.get, [])
         await self.passed(["t1", "t2"], [turn.id])
         await self.reset("web:public:2")
-        await self.forget("web:public:2")
+        await self.forget(ForgetRequest("session", "web:public:2", also_posted=True))
 
     async def _look_ups(self) -> None:
         turn = await self.turn("web:public:3")
@@ -263,6 +265,38 @@ class Everything:
         await self.seconds_to_next(SCOPE)
         await self.out_of_reach(SCOPE)
 
+    async def _forget(self) -> None:
+        somebody = "web:other:7"
+        await self.count_what_would_go(ForgetRequest("person", somebody))
+        await self.turns_of_person(somebody, 0, "")
+        await self.turns_of_person(somebody, 1, "")
+        await self.ratings_and_unlocks_of("p")
+        await self.named_in(somebody, "")
+        for asked in (
+            ForgetRequest("person", somebody), ForgetRequest("before", "web:other", before=2e9 + 1),
+            ForgetRequest("before", "", before=2e9 + 1), ForgetRequest("turn", "x1"),
+        ):  # fmt: skip
+            await self.count_what_would_go(asked)
+            request_id = await self.ask_to_forget(asked)
+            for step in ("forget_own", "look_through"):
+                await getattr(self, step)(request_id)
+            found = await self.look_through(request_id)
+            await self.forget_found(request_id, found)
+            await self.forget_some(request_id)
+            await self.end_request(request_id, is_done=False)
+            await self.due_requests()
+            await self.carry_out(request_id)
+        rules = Retention.read(["1"])
+        await self.look_for_old(rules, rules.rules[0], None)
+        await self.forget_old(["x5", "x6"])
+        await self.ask_to_overwrite_log()
+        await self.retain(rules, {})
+        await self.is_any_due(SURFACE)
+        due = await self.claim_takedown(SURFACE, seconds=0)
+        await self.postpone_takedown(due.id if due else 1)
+        await self.taken_down(due.id if due else 1)
+        await self.waiting()
+
     async def _files(self) -> None:
         files = [Attachment(f"f{n}", "a.txt", "text", "text", 1, "sha", kept=1, tokens=1) for n in range(4)]
         for place, file in enumerate(files):
@@ -282,7 +316,7 @@ class Everything:
         await self.close_answered(turn, Finished("A"), thread="synced", conversation_id=None)
         await self.asked(await self.turn("web:public:4"))
         await self.close_unanswered(await self.turn("web:public:5"), Outcome.REFUSED, "No.", thread="untouched")
-        await self.forget("web:public:4")
+        await self.forget(ForgetRequest("session", "web:public:4"))
 
 
 FILL = [
@@ -307,6 +341,7 @@ FILL = [
     " 's', '', '', 1, 1, 1, 1, 1 FROM turn",
     "INSERT INTO attachment_piece SELECT id, 0, 'a' FROM attachment",
     "INSERT INTO erasure SELECT id, 'a scope', 2000000000, 0 FROM turn",
+    "INSERT INTO takedown (surface, message, due_at, attempts) SELECT surface, '{}', 0, 0 FROM turn",
 ]
 
 
@@ -421,7 +456,7 @@ async def test_a_statement_without_an_index_is_found(database_url: str) -> None:
         fill(database_url)
     for text in (
         "SELECT id FROM turn WHERE posted = 'x'",
-        "SELECT id FROM turn WHERE surface = 'web' AND person = 'x'",
+        "SELECT id FROM turn WHERE surface = 'web' AND lapsed = 'x'",
         "SELECT id FROM chat_session ORDER BY id DESC LIMIT 3",
         "SELECT name FROM chat_session WHERE name LIKE 'web:%'",
         "SELECT count(*) FROM guess",
