@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, TextIO, TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -226,15 +226,22 @@ def forget(
 
 @main.command()
 @click.option("--person", required=True, metavar="PERSON", help="As their surface knows them: slack:T1:U7, …")
-@click.argument("file", type=click.File("w", encoding="utf-8", lazy=False), default="-")
-def export(person: str, file: TextIO) -> None:
-    """Write all that is kept of a person into FILE, or to standard output, as JSON."""
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def export(person: str, file: Path | None) -> None:
+    """Write all that is kept of a person into a new FILE that only you read, or to standard output, as JSON."""
 
     async def write(requests: DataRequests) -> int:
-        return await write_person(requests, person, file)
+        if file is None:
+            return await write_person(requests, person, sys.stdout)
+        with file.open("x", encoding="utf-8", opener=_for_oneself) as opened:
+            return await write_person(requests, person, opened)
 
     count = _with_data_requests(write)
     click.echo(f"{count:,} things are kept of {person}.", err=True)
+
+
+def _for_oneself(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @main.command("compact")

@@ -28,7 +28,7 @@ def report_of(forgotten: Forgotten, waiting: int, *, is_sqlite: bool) -> Iterato
     if waiting:
         yield f"Waits: {_count(waiting, 'conversation')} to be erased at the model's provider, by a running Bob."
     if forgotten.messages:
-        yield f"Waits: {_count(forgotten.messages, 'message')} of Bob's to be deleted on the platform, by a running Bob."
+        yield f"Waits: {_count(forgotten.messages, 'message')} of Bob's to be deleted there, by a running Bob."
     if forgotten.waits_for_answers:
         yield "Waits: an answer to somebody else that is being written; what it quotes goes once it is there."
     if forgotten.waits_for_readers:
@@ -46,7 +46,7 @@ async def write_person(requests: DataRequests, person: str, file: TextIO) -> int
         file.write(f"\n], {json.dumps(each)}: [" if kind and each != kind else "")
         file.write(f", {json.dumps(each)}: [" if not kind else "")
         file.write(",\n" if each == kind else "\n")
-        file.write(json.dumps(value, ensure_ascii=False))
+        file.write(json.dumps(value))
         count, kind = count + 1, each
     file.write("\n]}\n" if kind else "}\n")
     return count

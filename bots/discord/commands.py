@@ -314,7 +314,11 @@ class DiscordCommands:
         )
         view.stop()  # it is found by its id
         text = self._controls.what_forgetting_somebody_does().in_language(locale)
-        await _quietly(lambda: interaction.response.send_message(text, ephemeral=True, view=view))
+        await _quietly(
+            lambda: interaction.response.send_message(
+                text, ephemeral=True, view=view, suppress_embeds=True, allowed_mentions=NOTHING
+            )
+        )
 
     async def _forget_me(self, interaction: Interaction) -> None:
         acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer()))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -379,8 +381,9 @@ async def test_a_reader_of_an_older_state_keeps_the_log_and_once_it_is_gone_the_
     answers(fake)
     async with opened(fake, sqlite_url) as chat:
         await talk_of_two(chat)
-        with connected(sqlite_url) as reader:
-            reader.execute(sa.text("SELECT count(*) FROM turn")).all()
+        with closing(sqlite3.connect(str(sa.make_url(sqlite_url).database), isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM turn").fetchall()
             assert (await chat.forget_person(ULRICA)).waits_for_readers
             assert ULRICA not in contents(sqlite_url)
         (left,) = await chat._store.forgetting.due_requests()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bots.shared.controls import FORGETTING_SOMEBODY
+from tests.bots.conftest import closed
 from tests.bots.discord.conftest import SECONDS, Start
 from tests.bots.discord.test_commands import asks, mentions, ready
 from tests.bots.slack.test_forgetting import until_gone
@@ -43,11 +44,12 @@ async def test_a_question_that_is_deleted_after_its_answer_is_forgotten_and_its_
     fake.answer = lambda _: "Yes."
     async with bob() as running:
         await ready(discord)
-        message = discord.says("ada", "dm", "confidential")
-        await discord.until(lambda _: rows(sqlite_url, "SELECT id FROM turn WHERE closed_at IS NOT NULL"), SECONDS)
+        message = await mentions(discord, "ada", "general", "confidential")
+        await closed(sqlite_url)
         discord.deletes(message)
         await until_gone(sqlite_url, "confidential")
         await asks(discord, "ada", "dm", "another one")
+        await closed(sqlite_url, "forgotten", "answered")
         (row,) = rows(sqlite_url, "SELECT person, posted FROM turn WHERE question = 'another one'")
         posted = [each for each in discord.messages("dm") if str(each.id) in row["posted"]]
         assert posted
