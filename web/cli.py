@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TextIO, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -230,13 +230,12 @@ def forget(
 def export(person: str, file: Path | None) -> None:
     """Write all that is kept of a person into a new FILE that only you read, or to standard output, as JSON."""
 
-    async def write(requests: DataRequests) -> int:
-        if file is None:
-            return await write_person(requests, person, sys.stdout)
-        with file.open("x", encoding="utf-8", opener=_for_oneself) as opened:
-            return await write_person(requests, person, opened)
-
-    count = _with_data_requests(write)
+    with contextlib.ExitStack() as stack:
+        out: TextIO = sys.stdout
+        with _plain_errors(sentence="Nothing was exported."):
+            if file is not None:  # nobody else's file is written over, and nobody else reads it
+                out = stack.enter_context(open(file, "x", encoding="utf-8", opener=_for_oneself))
+        count = _with_data_requests(lambda requests: write_person(requests, person, out))
     click.echo(f"{count:,} things are kept of {person}.", err=True)
 
 
