@@ -364,24 +364,25 @@ class Forgetting(Part):
         """Clear sessions of which nothing is kept any more; how many these are.
 
         One that is in a place keeps its name: what is asked there next goes on behind what was forgotten, and is told
-        nothing of it. (Of those of before places were kept, `in_places` are.) Any other is called what somebody chose,
-        and one may be called after the person: what is asked under such a name later is another session.
+        nothing of it. (Of those of before places were kept, `in_places` are.) So does one whose name we made, unless
+        nothing was ever asked in it. Any other is called what somebody chose, and one may be called after the person:
+        what is asked under such a name later is another session.
         """
         self._lock(connection, session_ids)
         of_it = turns.c.session_id == sessions.c.id
         kept = sa.select(turns.c.id).where(of_it, _IS_KEPT).limit(1).correlate(sessions).scalar_subquery()
-        found = sa.select(sessions.c.id, sessions.c.name, sessions.c.place).where(
-            sessions.c.id.in_(session_ids), kept.is_(None)
-        )
+        columns = (sessions.c[name] for name in ("id", "name", "place", "issued", "turns"))
+        found = sa.select(*columns).where(sessions.c.id.in_(session_ids), kept.is_(None))
         emptied = connection.execute(found).all()
         for row in emptied:
             self._attachments.remove_from_session(connection, row.name)
             self._threads.retire(connection, row.id)
-            values: dict[str, Any] = {"issued": False}
-            is_in_a_place = row.place is not None or row.id in in_places
-            if not is_in_a_place or (person is not None and _is_called_after(row.name, person)):
-                values |= {"name": f"{_NAMELESS}{row.id}", "place": None, "assistant": None}
-            connection.execute(sa.update(sessions).where(sessions.c.id == row.id).values(values))
+            keeps_its_name = row.place is not None or row.id in in_places or row.issued
+            if row.turns == 0 or (person is not None and _is_called_after(row.name, person)):
+                keeps_its_name = False
+            if not keeps_its_name:
+                nameless = {"name": f"{_NAMELESS}{row.id}", "place": None, "assistant": None, "issued": False}
+                connection.execute(sa.update(sessions).where(sessions.c.id == row.id).values(nameless))
         return len(emptied)
 
     def _forget_more_of(self, connection: sa.Connection, person: str) -> Forgotten:
