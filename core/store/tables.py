@@ -15,6 +15,7 @@ Number: Any = BigInteger().with_variant(Integer, "sqlite")
 # What is pruned when it is old enough: as it stands in the queries too, else the index would not serve them.
 KEY_MAY_BE_PRUNED = "event_id IS NOT NULL AND destination IS NULL AND outcome <> 'forgotten'"
 IS_CLOSED_AND_KEPT = "closed_at IS NOT NULL AND outcome <> 'forgotten'"
+HAS_CONTEXT_YET = "closed_at IS NOT NULL AND context <> ''"  # of before it went with the answer
 HAS_A_PERSON = "person IS NOT NULL"
 MAY_BE_JOINED = "joins IS NOT NULL"
 IS_OF_NO_TURN = "turn_id IS NULL"
@@ -60,6 +61,7 @@ class Turn(SQLModel, table=True):
         _some("ix_turn_key_closed_at", "closed_at", where=KEY_MAY_BE_PRUNED),
         _some("ix_turn_joins", "surface", "joins", where=MAY_BE_JOINED),
         _some("ix_turn_kept_closed_at", "closed_at", "id", where=IS_CLOSED_AND_KEPT),
+        _some("ix_turn_context_yet", "closed_at", where=HAS_CONTEXT_YET),
         _some("ix_turn_person", "person", where=HAS_A_PERSON),
     )
 

@@ -54,7 +54,7 @@ from core.store.rows import (
     turn_in,
     turns,
 )
-from core.store.tables import KEY_MAY_BE_PRUNED, PostedMessage
+from core.store.tables import HAS_CONTEXT_YET, KEY_MAY_BE_PRUNED, PostedMessage
 from core.store.threads import Beginning, Begun, StoredThreads
 from core.turns import MOST_TURNS_OF_APPS, MOST_WINDOWS_OF_LINES, Finished, Outcome, Question, Turn, Usage
 
@@ -684,17 +684,17 @@ class Turns(Part):
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def prune(self, connection: sa.Connection) -> int:
-        """Forget the keys of some turns that were closed long ago and have no place on a platform; how many it were.
+        """Forget the keys of some turns that were closed long ago and have no place on a platform; and what was said
+        around some that were answered before that went with the answer. How many it were.
 
         Where answers are shown on a platform the event is the message that asked, by which replies to it are known.
         """
-        old = (
-            sa.select(turns.c.id)
-            .where(sa.text(KEY_MAY_BE_PRUNED), turns.c.closed_at < self._clock.now - KEY_IS_KNOWN_SECONDS)
-            .limit(PRUNED_AT_ONCE)
-        )
-        pruned = sa.update(turns).where(turns.c.id.in_(old)).values(event_id=None)
-        return connection.execute(pruned, self._clock.params()).rowcount
+        old = turns.c.closed_at < self._clock.now - KEY_IS_KNOWN_SECONDS
+        keys = sa.select(turns.c.id).where(sa.text(KEY_MAY_BE_PRUNED), old).limit(PRUNED_AT_ONCE)
+        pruned = sa.update(turns).where(turns.c.id.in_(keys)).values(event_id=None)
+        around = sa.select(turns.c.id).where(sa.text(HAS_CONTEXT_YET)).limit(PRUNED_AT_ONCE)
+        cleared = sa.update(turns).where(turns.c.id.in_(around)).values(context=None)
+        return connection.execute(pruned, self._clock.params()).rowcount + connection.execute(cleared).rowcount
 
     def _change(self, connection: sa.Connection, turn: Turn, **values: Any) -> None:
         changed = connection.execute(

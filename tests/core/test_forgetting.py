@@ -371,6 +371,20 @@ async def test_what_was_closed_before_a_day_goes_in_one_place_or_everywhere(
         ]
 
 
+async def test_what_was_said_around_questions_of_before_goes_at_the_next_start_and_that_of_open_ones_stays(
+    fake: FakeOpenAI, database_url: str
+) -> None:
+    async with opened(fake, database_url) as chat:
+        await ask(chat, "Q1-a", session=THREAD)
+        assert await chat.accept(Question("slack", THREAD, "Q2-a", destination={})) is not None
+    change(database_url, "UPDATE turn SET context = 'as an older version keeps it'")
+    async with opened(fake, database_url):
+        async with asyncio.timeout(SECONDS):
+            while len(found := rows(database_url, "SELECT question FROM turn WHERE context IS NOT NULL")) > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    assert [row["question"] for row in found] == ["Q2-a"]
+
+
 # ── the files of a database ──────────────────────────────────────────────────────────────────────────────────────────
 
 

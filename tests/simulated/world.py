@@ -371,8 +371,8 @@ class World:
         assert self._reader is not None
         with contextlib.suppress(sqlite3.OperationalError):  # where that is how it is, or there is none yet
             self._reader.execute("ALTER TABLE chat_session DROP COLUMN place")
-            for index in ("ix_turn_kept_closed_at", "ix_turn_person", "ix_joined_event_turn_id"):
-                self._reader.execute(f"DROP INDEX {index}")
+            for index in ("turn_kept_closed_at", "turn_context_yet", "turn_person", "joined_event_turn_id"):
+                self._reader.execute(f"DROP INDEX ix_{index}")
             self._reader.execute("DROP TABLE forget_request")
             self._reader.execute("DROP TABLE takedown")
             self._reader.execute("UPDATE alembic_version SET version_num = '0011'")

@@ -40,6 +40,7 @@ def upgrade() -> None:
     op.create_index("ix_joined_event_turn_id", "joined_event", ["turn_id"])
     for name, columns, where in (
         ("ix_turn_kept_closed_at", ["closed_at", "id"], "closed_at IS NOT NULL AND outcome <> 'forgotten'"),
+        ("ix_turn_context_yet", ["closed_at"], "closed_at IS NOT NULL AND context <> ''"),
         ("ix_turn_person", ["person"], "person IS NOT NULL"),
     ):
         op.create_index(name, "turn", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
