@@ -141,7 +141,10 @@ class Forgetting(Part):
         step = await self.forget_own(request_id)
         if step.is_last or step.forgotten.turns:
             return step
-        rest = await self.forget_found(request_id, await self.look_through(request_id))
+        found = await self.look_through(request_id)
+        while found.next is not None and not (found.turn_ids or found.waits):
+            found = await self.look_through(request_id, found.next)
+        rest = await self.forget_found(request_id, found)
         return replace(rest, forgotten=step.forgotten + rest.forgotten)
 
     @writes
@@ -165,19 +168,22 @@ class Forgetting(Part):
         return Step(is_last=True)
 
     @reads
-    def look_through(self, connection: sa.Connection, request_id: str) -> Found:
-        """The next turns that a request is about, or that quote the person whom it is about."""
+    def look_through(self, connection: sa.Connection, request_id: str, behind: str | None = None) -> Found:
+        """Look at some turns, for those that a request is about, or that quote the person whom it is about.
+
+        It is gone on `behind` where a look ended, or where one did that found something.
+        """
         request = connection.execute(sa.select(requests).where(requests.c.id == request_id)).first()
         if request is None or request.is_erased:
             return Found()
+        at = behind or request.looked_at
         if request.kind == "before":
-            behind = json.loads(request.looked_at) if request.looked_at else FIRST
 
             def is_meant(row: Any) -> bool:
                 return is_in(request.about, row.session, row.place)
 
-            return self._old(connection, request.before, behind, is_meant)
-        return self._naming(connection, _Named.in_request(request), request.looked_at or "")
+            return self._old(connection, request.before, at, is_meant)
+        return self._naming(connection, _Named.in_request(request), at or "")
 
     @writes
     def forget_found(self, connection: sa.Connection, request_id: str, found: Found) -> Step:
@@ -225,7 +231,9 @@ class Forgetting(Part):
         for rule in retention.rules:
             goes_on = rule.days is not None
             while goes_on:
-                found = await self.look_for_old(retention, rule, swept.get(rule))
+                found = await self.look_for_old(
+                    retention, rule, swept.get(rule)
+                )  # one page, for others to read between
                 if found.turn_ids:
                     request_id = request_id or await self.ask_to_overwrite_log()
                     total += await self.forget_old(found.turn_ids)
@@ -245,7 +253,7 @@ class Forgetting(Part):
         def is_meant(row: Any) -> bool:
             return retention.rule_for(row.session, row.place) == rule
 
-        return self._old(connection, now - rule.days * 86_400.0, json.loads(behind) if behind else FIRST, is_meant)
+        return self._old(connection, now - rule.days * 86_400.0, behind, is_meant)
 
     @writes
     def forget_old(self, connection: sa.Connection, turn_ids: Sequence[str]) -> Forgotten:
@@ -390,7 +398,7 @@ class Forgetting(Part):
         ratings = connection.execute(sa.delete(feedback).where(feedback.c.person == person)).rowcount
         opened = connection.execute(sa.delete(unlocks).where(unlocks.c.person == person)).rowcount
         named = sa.select(sessions.c.id).where(begins_with(sessions.c.name, f"{person}:", self._db.dialect))
-        unused = connection.execute(named.limit(TURNS_AT_ONCE)).scalars().all()
+        unused = connection.execute(named).scalars().all()
         emptied = self._clear(connection, unused, person)
         return Forgotten(ratings=ratings, unlocks=opened, sessions=emptied)
 
@@ -401,61 +409,55 @@ class Forgetting(Part):
         return sorted({name for frame in frames if (name := json.loads(frame).get("speaker"))})
 
     def _old(
-        self, connection: sa.Connection, before: float, behind: Sequence[Any], is_meant: Callable[[Any], bool]
+        self, connection: sa.Connection, before: float, behind: str | None, is_meant: Callable[[Any], bool]
     ) -> Found:
-        """Some of the turns that are meant and were closed before a time; `behind` the time and id of one of them.
-
-        Nothing that is meant is left before where the next look begins.
-        """
-        closed = sa.tuple_(turns.c.closed_at, turns.c.id)
-        while True:
-            page = connection.execute(
-                sa.select(
-                    turns.c.id, turns.c.closed_at, turns.c.files, sessions.c.name.label("session"), sessions.c.place
-                )
-                .join(sessions, sessions.c.id == turns.c.session_id)
-                .where(sa.text(_OF_TURNS), closed > sa.tuple_(*behind), turns.c.closed_at < before)
-                .order_by(turns.c.closed_at, turns.c.id)
-                .limit(LOOKED_AT_AT_ONCE)
-            ).all()
-            meant = _with_few_files([row for row in page if is_meant(row)][:TURNS_AT_ONCE])
-            if meant:
-                return Found([row.id for row in meant], json.dumps([meant[-1].closed_at, meant[-1].id]))
-            if len(page) < LOOKED_AT_AT_ONCE:
-                return Found()
-            behind = page[-1].closed_at, page[-1].id
+        """Look at some turns that were closed before a time, the first of them first, for those that are meant."""
+        closed, last = sa.tuple_(turns.c.closed_at, turns.c.id), json.loads(behind) if behind else FIRST
+        page = connection.execute(
+            sa.select(turns.c.id, turns.c.closed_at, turns.c.files, sessions.c.name.label("session"), sessions.c.place)
+            .join(sessions, sessions.c.id == turns.c.session_id)
+            .where(sa.text(_OF_TURNS), closed > sa.tuple_(*last), turns.c.closed_at < before)
+            .order_by(turns.c.closed_at, turns.c.id)
+            .limit(LOOKED_AT_AT_ONCE)
+        ).all()
+        meant = [row for row in page if is_meant(row)]
+        some = _with_few_files(meant[:TURNS_AT_ONCE])
+        is_end = len(page) < LOOKED_AT_AT_ONCE and len(some) == len(meant)
+        if not page or is_end:
+            return Found([row.id for row in some])
+        reached = some[-1] if len(some) < len(meant) else page[-1]
+        return Found([row.id for row in some], json.dumps([reached.closed_at, reached.id]))
 
     def _count_old(self, connection: sa.Connection, request: ForgetRequest) -> Forgotten:
-        total, behind = Forgotten(), FIRST
-        while True:
-            found = self._old(
-                connection, request.before or 0.0, behind, lambda row: is_in(request.about, row.session, row.place)
-            )
-            if found.next is None:
-                return total
+        total, behind, goes_on = Forgotten(), None, True
+
+        def is_meant(row: Any) -> bool:
+            return is_in(request.about, row.session, row.place)
+
+        while goes_on:
+            found = self._old(connection, request.before or 0.0, behind, is_meant)
             rows = connection.execute(sa.select(*_COLUMNS).where(turns.c.id.in_(found.turn_ids))).all()
             total += _sum_of(rows, also_posted=request.also_posted)
-            behind = json.loads(found.next)
+            behind, goes_on = found.next, found.next is not None
+        return total
 
     def _naming(self, connection: sa.Connection, named: _Named, at: str, *, waits: bool = True) -> Found:
-        """Some turns, by their ids, that name somebody; where it `waits`, none behind an open one that does."""
-        while True:
-            page = connection.execute(
-                sa.select(turns.c.id, turns.c.surface, turns.c.frame, turns.c.destination, turns.c.closed_at)
-                .where(turns.c.id > at)
-                .order_by(turns.c.id)
-                .limit(LOOKED_AT_AT_ONCE)
-            ).all()
-            naming = [row for row in page if named.is_in(row)]
-            first_open = next((row.id for row in naming if waits and row.closed_at is None), None)
-            if first_open is not None:
-                closed = [row.id for row in naming if row.id < first_open]
-                return Found(closed, closed[-1] if closed else at, waits=True)
-            if len(page) < LOOKED_AT_AT_ONCE:
-                return Found([row.id for row in naming])
-            at = page[-1].id
-            if naming:
-                return Found([row.id for row in naming], at)
+        """Look at some turns, by their ids, for those that name somebody.
+
+        Where it `waits` none behind an open one that does is found: the next look begins with that.
+        """
+        page = connection.execute(
+            sa.select(turns.c.id, turns.c.surface, turns.c.frame, turns.c.destination, turns.c.closed_at)
+            .where(turns.c.id > at)
+            .order_by(turns.c.id)
+            .limit(LOOKED_AT_AT_ONCE)
+        ).all()
+        naming = [row for row in page if named.is_in(row)]
+        first_open = next((row.id for row in naming if waits and row.closed_at is None), None)
+        if first_open is not None:
+            closed = [row.id for row in naming if row.id < first_open]
+            return Found(closed, closed[-1] if closed else at, waits=True)
+        return Found([row.id for row in naming], page[-1].id if len(page) == LOOKED_AT_AT_ONCE else None)
 
     def _take_out(self, connection: sa.Connection, named: _Named, turn_ids: Sequence[str]) -> Forgotten:
         """Take somebody out of closed turns of others, and what they said out of the threads that may hold it."""

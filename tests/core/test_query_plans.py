@@ -31,7 +31,8 @@ GROWING = {
 SMALL = {"api_key", "lease_owner", "place", "alembic_version", "forget_request"}
 # Of open turns, of files that come with questions which are about to be accepted, and of what older versions left.
 SMALL_INDEXES = {
-    "ix_turn_open_queue", "ix_turn_open_lease_owner", "ix_turn_joins", "ix_attachment_of_no_turn", "ix_turn_context_yet",
+    "ix_turn_open_queue", "ix_turn_open_lease_owner", "ix_turn_joins", "ix_attachment_of_no_turn",
+    "ix_turn_context_yet",
 }  # fmt: skip
 TOO_WIDE = {"surface", "scope"}  # what an index finds by these alone are all rows, or most
 # These read the first entry of a scope, and the entries that they count.
