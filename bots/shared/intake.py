@@ -137,12 +137,19 @@ class Intake:
         """
         turn = await self._last_turn_of(key)
         if turn is not None:
-            if not await self._chat.withdraw(turn, event_id=key) and await self._chat.forget_turn(turn):
-                logger.info("turn %s is forgotten: its message was deleted", turn.reference)
+            is_withdrawn = await self._chat.withdraw(turn, event_id=key)
+            for each in (key, again_key(key)):
+                if not (is_withdrawn and each == turn.event_id):
+                    await self._forget(each)
             return
         shown_by = await self._chat.showing(self._surface, message)
         if shown_by is not None and not shown_by.over:
             await self._chat.stop(shown_by.id)
+
+    async def _forget(self, key: str) -> None:
+        turn = await self._chat.turn_of(self._surface, key)
+        if turn is not None and await self._chat.forget_turn(turn):
+            logger.info("turn %s is forgotten: its message was deleted", turn.reference)
 
     async def _last_turn_of(self, key: str) -> Turn | None:
         """The turn that a message became, at last when it was asked again."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from core.forgetting import ForgetRequest, Forgotten, Retention, Rule, is_in
 from core.store.attachments import Attachments
 from core.store.database import Database
+from core.store.named import Named
 from core.store.names import begins_with
 from core.store.part import Part, reads, writes
 from core.store.rows import IS_OPEN, as_forgotten, joined_events, sessions, turns
@@ -183,7 +184,7 @@ class Forgetting(Part):
                 return is_in(request.about, row.session, row.place)
 
             return self._old(connection, request.before, at, is_meant)
-        return self._naming(connection, _Named.in_request(request), at or "")
+        return self._naming(connection, Named.in_request(request), at or "")
 
     @writes
     def forget_found(self, connection: sa.Connection, request_id: str, found: Found) -> Step:
@@ -194,7 +195,7 @@ class Forgetting(Part):
         if request.kind == "before":
             forgotten = self._erase_closed(connection, found.turn_ids, also_posted=request.also_posted)
         else:
-            forgotten = self._take_out(connection, _Named.in_request(request), found.turn_ids)
+            forgotten = self._take_out(connection, Named.in_request(request), found.turn_ids)
         if found.next is None:
             self._note_erased(connection, request_id)
             return Step(forgotten, is_last=True)
@@ -205,7 +206,7 @@ class Forgetting(Part):
 
     def naming(self, connection: sa.Connection, person: str, at: str) -> tuple[Sequence[Json], Found]:
         """Some turns of others that name a person, behind the id `at`: what would be taken out of them, and no more."""
-        named = _Named(person, self._names_of(connection, person))
+        named = Named(person)
         found = self._naming(connection, named, at, waits=False)
         columns = turns.c.id, sessions.c.name.label("session"), turns.c.frame, turns.c.destination, turns.c.accepted_at
         rows = connection.execute(
@@ -441,7 +442,7 @@ class Forgetting(Part):
             behind, goes_on = found.next, found.next is not None
         return total
 
-    def _naming(self, connection: sa.Connection, named: _Named, at: str, *, waits: bool = True) -> Found:
+    def _naming(self, connection: sa.Connection, named: Named, at: str, *, waits: bool = True) -> Found:
         """Look at some turns, by their ids, for those that name somebody.
 
         Where it `waits` none behind an open one that does is found: the next look begins with that.
@@ -459,7 +460,7 @@ class Forgetting(Part):
             return Found(closed, closed[-1] if closed else at, waits=True)
         return Found([row.id for row in naming], page[-1].id if len(page) == LOOKED_AT_AT_ONCE else None)
 
-    def _take_out(self, connection: sa.Connection, named: _Named, turn_ids: Sequence[str]) -> Forgotten:
+    def _take_out(self, connection: sa.Connection, named: Named, turn_ids: Sequence[str]) -> Forgotten:
         """Take somebody out of closed turns of others, and what they said out of the threads that may hold it."""
         which = turns.c.id.in_(turn_ids), turns.c.closed_at.is_not(None), _IS_KEPT
         columns = turns.c.id, turns.c.session_id, turns.c.surface, turns.c.frame, turns.c.destination, turns.c.closed_at
@@ -515,80 +516,6 @@ def own_turns(kind: str, about: str, dialect: str) -> Sequence[Sequence[sa.Colum
             (turns.c.session_id.in_(sa.select(sessions.c.id).where(called_after_them)),),
         ]
     return []
-
-
-class _Named:
-    """Somebody, as turns of others name them: by the surface's id, or a name of theirs."""
-
-    def __init__(self, person: str, names: Sequence[str]) -> None:
-        self._surface = person.partition(":")[0]
-        self._id = person.rpartition(":")[2]
-        self._ids = frozenset({self._id, f"<@{self._id}>"})
-        self._names = frozenset(names)
-
-    @classmethod
-    def in_request(cls, request: Any) -> _Named:
-        return cls(request.about, json.loads(request.names or "[]"))
-
-    def is_in(self, row: Any) -> bool:
-        """Whether a turn's frame or destination names them."""
-        if row.surface != self._surface:
-            return False
-        return self.taken_out_of(row) != (row.frame, row.destination)
-
-    def taken_out_of(self, row: Any) -> tuple[str | None, str | None]:
-        """A turn's frame and destination without them.
-
-        Who asked is somebody else. What names the person is a part of the destination: a message that was quoted.
-        """
-        frame, destination = row.frame, row.destination
-        people = json.loads(frame).get("people", ()) if frame else ()
-        if any(id_ == self._id for _, id_ in people):
-            kept = [[name, id_] for name, id_ in people if id_ != self._id]
-            frame = json.dumps({**json.loads(frame), "people": kept})
-        called = self._called_in(row)
-        if destination and any(json.dumps(each)[1:-1] in destination for each in called):
-            noted = json.loads(destination)
-            told = {name: _without(value, called) for name, value in noted.items()}
-            if told != noted:
-                destination = json.dumps(told)
-        return frame, destination
-
-    def told_in(self, row: Any) -> Sequence[Any]:
-        """What a turn has of them."""
-        people = json.loads(row.frame).get("people", ()) if row.frame else ()
-        noted = json.loads(row.destination) if row.destination else {}
-        called = self._called_in(row)
-        parts = [part for value in noted.values() for part in _parts(value)]
-        return [*(pair for pair in people if pair[1] == self._id), *(part for part in parts if _names(part, called))]
-
-    def _called_in(self, row: Any) -> Collection[str]:
-        people = json.loads(row.frame).get("people", ()) if row.frame else ()
-        return {each for each in (*self._ids, *self._names, *(n for n, id_ in people if id_ == self._id)) if each}
-
-
-def _names(part: Json, called: Collection[str]) -> bool:
-    return any(isinstance(each, str) and each in called for each in part.values())
-
-
-def _parts(value: Any) -> Iterator[Json]:
-    """Each object in a value of JSON."""
-    if isinstance(value, dict):
-        yield value
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _parts(each)
-
-
-def _without(value: Any, called: Collection[str]) -> Any:
-    """A value of JSON in which each object that names one of `called` says nothing any more."""
-    if isinstance(value, list):
-        return [_without(each, called) for each in value]
-    if not isinstance(value, dict):
-        return value
-    names_them = _names(value, called)
-    return {
-        name: "" if names_them and isinstance(each, str) else _without(each, called) for name, each in value.items()
-    }
 
 
 def _is_called_after(session: str, person: str) -> bool:
