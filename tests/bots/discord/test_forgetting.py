@@ -51,7 +51,7 @@ async def test_a_question_that_is_deleted_after_its_answer_is_forgotten_and_its_
         await asks(discord, "ada", "dm", "another one")
         await closed(sqlite_url, "forgotten", "answered")
         (row,) = rows(sqlite_url, "SELECT person, posted FROM turn WHERE question = 'another one'")
-        posted = [each for each in discord.messages("dm") if str(each.id) in row["posted"]]
+        posted = [each for each in discord.messages(discord.dm("ada")) if str(each.id) in row["posted"]]
         assert posted
         await running.chat.forget_person(row["person"], also_posted=True)
         async with asyncio.timeout(SECONDS):
