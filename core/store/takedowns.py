@@ -75,7 +75,7 @@ class Takedowns(Part):
         if attempts >= MOST_ATTEMPTS:
             connection.execute(sa.delete(takedowns).where(which))
             return False
-        pause = min(FIRST_PAUSE_SECONDS * 2.0**attempts, LONGEST_PAUSE_SECONDS)
+        pause = min(FIRST_PAUSE_SECONDS * 2**attempts, LONGEST_PAUSE_SECONDS)
         later = sa.update(takedowns).where(which).values(due_at=self._clock.now + pause)
         connection.execute(later, self._clock.params())
         return True
