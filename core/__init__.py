@@ -53,6 +53,7 @@ from core.attachments import Attachment, GivenFile
 from core.backoff import exponential_backoff
 from core.bootstrap import open_chat
 from core.chat import Chat
+from core.data_requests import FORMAT_OF_A_PERSON, DataRequests, open_data_requests
 from core.doctor import UNUSABLE, core_checks, start_warnings, unusable
 from core.errors import (
     AnswerFailed,
@@ -109,6 +110,7 @@ from core.findings import (
     examined,
     is_called,
 )
+from core.forgetting import CANNOT_BE_PROMISED, OF_POSTGRESQL, OF_SQLITE, ForgetRequest, Forgotten
 from core.frames import Frame, Remarks, as_moment
 from core.identities import ExpiredIdentity, Identities, InvalidIdentity, digest_of_person, open_keys
 from core.languages import ENGLISH, LANGUAGES, Sentence, as_it_was_stored, language_of, name_in_language
@@ -130,6 +132,7 @@ from core.settings import (
     read_settings,
 )
 from core.store.backup import back_up, restore_from
+from core.store.compacting import compact
 from core.store.database import describe_database
 from core.stories import Stories, open_stories
 from core.surface_troubles import SurfaceTroubles
@@ -154,13 +157,17 @@ __all__ = [
     "AFTER_THE_ANSWER",
     "ANOTHER_THREAD",
     "ASKED_AGAIN",
+    "CANNOT_BE_PROMISED",
     "ENGLISH",
     "ENV_FILE",
     "EXPORT_FORMATS",
+    "FORMAT_OF_A_PERSON",
     "LANGUAGES",
     "NOT_FETCHED",
     "NO_MENTION",
     "NO_WORDS",
+    "OF_POSTGRESQL",
+    "OF_SQLITE",
     "OPEN_NAMESPACE",
     "QUESTION_NOT_SHOWN",
     "ROLE_MENTION",
@@ -187,6 +194,7 @@ __all__ = [
     "ComeAgain",
     "Context",
     "Count",
+    "DataRequests",
     "Draining",
     "Ending",
     "Event",
@@ -200,6 +208,8 @@ __all__ = [
     "Filters",
     "Finding",
     "Finished",
+    "ForgetRequest",
+    "Forgotten",
     "Format",
     "Frame",
     "GivenFile",
@@ -268,6 +278,7 @@ __all__ = [
     "calm_garbage_collector",
     "check_who_may_ask",
     "closing",
+    "compact",
     "configure_logging",
     "context_at",
     "core_checks",
@@ -291,6 +302,7 @@ __all__ = [
     "object_in",
     "open_archive",
     "open_chat",
+    "open_data_requests",
     "open_keys",
     "open_stories",
     "problem_of_a_file",

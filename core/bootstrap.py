@@ -84,6 +84,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             max_at_once_of_a_person=settings.max_turns_at_once_of_a_person,
             max_waiting=settings.max_turns_waiting,
             file_limits=settings.file_limits,
+            retention=settings.retention,
             transcription=_transcription(settings, model, assistants),
             metrics=metrics,
             traces=traces,
@@ -92,7 +93,8 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         chores = [
             tasks.create_task(work)
             for work in (
-                chat.keep_heartbeat(), chat.keep_pruning(), threads.keep_erasing(), chat.stories.keep_writing(),
+                chat.keep_heartbeat(), chat.keep_pruning(), chat.keep_forgetting(), threads.keep_erasing(),
+                chat.stories.keep_writing(),
                 _check_models(threads, assistants, settings), _look_up_windows(threads, assistants),
             )
         ]  # fmt: skip

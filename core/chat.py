@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -40,6 +40,7 @@ from core.errors import (
 )
 from core.events import Event, Fate
 from core.file_intake import Fetch, FileIntake
+from core.forgetting import ForgetRequest, Forgotten, Retention, Rule
 from core.identities import Identities
 from core.languages import Sentence
 from core.metrics import Metrics
@@ -62,6 +63,8 @@ ACCEPTED_AT_ONCE_OF_A_SESSION = 4  # what floods stands in a line of its own bef
 SECONDS_BETWEEN_PRUNINGS = 3_600.0
 SECONDS_A_COUNT_HOLDS = 5.0
 SECONDS_TO_COUNT = 2.0
+SECONDS_BETWEEN_LOOKS_AT_REQUESTS = 5.0
+SECONDS_OF_A_TAKEDOWN = 120.0
 LONGEST_SILENCE_SECONDS = 2.0  # of our heartbeats, until we look whether a turn is still ours
 LONGEST_HEARTBEAT_SECONDS = 4.0  # less than it takes until another process may reclaim a turn
 
@@ -90,6 +93,7 @@ class Chat:
         metrics: Metrics,
         traces: Traces | None = None,
         file_limits: FileLimits | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self.assistants = assistants
         self.metrics = metrics
@@ -113,6 +117,9 @@ class Chat:
             metrics=metrics,
             traces=traces,
         )
+        self._retention = retention or Retention()
+        self._swept: dict[Rule, str] = {}  # how far each rule was kept to
+        self._to_forget = asyncio.Event()
         self.troubles = SurfaceTroubles()
         self._last_heartbeat = -math.inf
         self._orphaned: dict[str, asyncio.Queue[Turn]] = {}
@@ -470,12 +477,45 @@ class Chat:
 
     async def forget(self, session: str) -> bool:
         """Erase what was said in this session, here and at the provider. False if it is unknown."""
-        self.stories.forget(session=session)
-        ended = await self._store.sessions.forget(session)
-        for turn_id in ended or ():
+        return await self._forget(ForgetRequest("session", session)) is not None
+
+    async def forget_person(self, person: str, *, also_posted: bool = False) -> Forgotten:
+        """Erase what is kept of a person, as their surface knows them, here and at the provider; see ForgetRequest.
+
+        Once it comes back their own is erased; what turns of others quote of them may follow, see Forgotten.
+        """
+        forgotten = await self._forget(ForgetRequest("person", person, also_posted=also_posted))
+        assert forgotten is not None
+        return forgotten
+
+    async def begin_to_forget(self, person: str) -> None:
+        """The same, as soon as one of our processes comes to it: once this comes back, it will be done."""
+        await self._store.forgetting.ask_to_forget(ForgetRequest("person", person), at_once=False)
+        self._to_forget.set()
+
+    async def forget_turn(self, turn: Turn) -> bool:
+        """Erase a turn whose question its author deleted, once it is closed. False where it is open or erased."""
+        return await self._forget(ForgetRequest("turn", turn.id)) is not None
+
+    async def _forget(self, request: ForgetRequest) -> Forgotten | None:
+        if request.kind == "session":
+            self.stories.forget(session=request.about)
+        elif request.kind == "person":
+            self.stories.forget(person=request.about)
+        forgotten = await self._store.forgetting.forget(request, self._on_ended)
+        self._on_forgotten(forgotten)
+        return forgotten
+
+    def _on_ended(self, turn_ids: Sequence[str]) -> None:
+        for turn_id in turn_ids:
             self._answering.lose(turn_id)
         self._threads.look_for_erasures()
-        return ended is not None
+
+    def _on_forgotten(self, forgotten: Forgotten | None) -> None:
+        if forgotten is None:
+            return
+        self._threads.look_for_erasures()
+        logger.info("%d turns are forgotten", forgotten.turns)
 
     async def claim(self, session: str, into: str, person: str) -> None:
         """Make an issued session one of a person's: from now on its name is `into`, and nobody finds it by the other.
@@ -743,11 +783,55 @@ class Chat:
                     await self._look_around.wait()
 
     async def keep_pruning(self) -> None:
-        """Forget now and then, for ever, requests, guesses and unused sessions of long ago; at once at first."""
+        """Forget now and then, for ever, what is older than it is to be kept, and requests, guesses and unused sessions
+        of long ago; at once at first.
+        """
         while True:
             with contextlib.suppress(StoreUnavailable):  # it can wait
                 await self._store.prune()
+                forgotten = await self._store.forgetting.retain(self._retention, self._swept)
+                if forgotten.turns:
+                    self._on_forgotten(forgotten)
             await asyncio.sleep(SECONDS_BETWEEN_PRUNINGS)
+
+    async def keep_forgetting(self) -> None:
+        """Go on, for ever, with what somebody wanted forgotten and whose process died, or that had to wait."""
+        while True:
+            self._to_forget.clear()
+            try:
+                for request_id in await self._store.forgetting.due_requests():
+                    self._on_forgotten(await self._store.forgetting.carry_out(request_id, self._on_ended))
+            except StoreUnavailable:
+                pass  # it is on disk
+            except Exception:
+                logger.exception("forgetting failed for a reason of ours")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SECONDS_BETWEEN_LOOKS_AT_REQUESTS):
+                    await self._to_forget.wait()
+
+    async def keep_taking_down(self, surface: str, delete: Callable[[Mapping[str, Any]], Awaitable[bool]]) -> None:
+        """Delete messages of ours that were to be forgotten too, for ever.
+
+        `delete` is given a part of `Turn.posted`, and says whether it is gone, or nothing can be done about it.
+        """
+        while True:
+            try:
+                while await self._store.takedowns.is_any_due(surface):
+                    await self._take_one_down(surface, delete)
+            except StoreUnavailable:
+                pass
+            except Exception:
+                logger.exception("a message could not be taken down for a reason of ours")
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_REQUESTS)
+
+    async def _take_one_down(self, surface: str, delete: Callable[[Mapping[str, Any]], Awaitable[bool]]) -> None:
+        due = await self._store.takedowns.claim_takedown(surface, seconds=SECONDS_OF_A_TAKEDOWN)
+        if due is None:
+            return
+        if await delete(due.message):
+            await self._store.takedowns.taken_down(due.id)
+        elif not await self._store.takedowns.postpone_takedown(due.id):
+            logger.warning("a message on %s could not be taken down, and stays", surface)
 
     def handle_notification(self, message: str) -> None:
         """Take in what another process said through the database; an empty message stands for missed ones."""

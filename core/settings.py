@@ -22,6 +22,7 @@ from pydantic_settings import (
 from core.attachments import FileLimits
 from core.errors import StartError
 from core.events import Kept
+from core.forgetting import Retention
 from core.password import SEED_PASSWORD
 from core.store.database import check_database_url
 
@@ -191,6 +192,7 @@ class Settings(SettingsModel):
     max_file_bytes_of_a_session: Count = _LIMITS.of_a_session
     max_file_bytes_of_a_day: Annotated[int, Field(ge=1, le=1_000 * MOST)] = _LIMITS.of_a_day
     max_body_bytes_with_files: Annotated[int, Field(ge=1_000, le=MOST)] = 16_000_000
+    retain_days: Words = ()
     turn_deadline_seconds: Annotated[Seconds, Field(gt=0)] = 300.0
     model_first_token_seconds: Annotated[Seconds, Field(gt=0)] = 120.0
     model_silence_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
@@ -229,6 +231,12 @@ class Settings(SettingsModel):
                 raise ValueError("must list addresses or networks") from None
         return value
 
+    @field_validator("retain_days")
+    @classmethod
+    def _are_rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Retention.read(value)
+        return value
+
     @field_validator("allowed_hosts")
     @classmethod
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -251,6 +259,11 @@ class Settings(SettingsModel):
     def transcribes(self) -> bool:
         """Whether somebody is asked to transcribe recordings."""
         return bool(self.transcription_model) and not self.offline
+
+    @property
+    def retention(self) -> Retention:
+        """For how long what was said is kept."""
+        return Retention.read(self.retain_days)
 
     @property
     def file_limits(self) -> FileLimits:

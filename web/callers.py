@@ -68,10 +68,14 @@ def rater(whose: str) -> str:
     return f"{SURFACE}:{whose}"
 
 
-def namespace_of(whose: str, person: str | None = None) -> str:
-    """What the names of sessions under the keys of a name begin with: a person's, or those that anybody began."""
-    of_person = "" if person is None else f"~{person}"  # with a sign that no name of a key has
-    return f"{SURFACE}:{whose}{of_person}:"
+def person_of(whose: str, visitor: str) -> str:
+    """Who a visitor is whom a website with keys of a name named."""
+    return f"{SURFACE}:{whose}~{visitor}"  # with a sign that no name of a key has
+
+
+def namespace_of(whose: str, visitor: str | None = None) -> str:
+    """What the names of sessions under the keys of a name begin with: a visitor's, or those that anybody began."""
+    return f"{SURFACE}:{whose}:" if visitor is None else f"{person_of(whose, visitor)}:"
 
 
 def whose_session(session: str) -> tuple[str, str]:
@@ -124,7 +128,7 @@ class Caller:
     @property
     def person(self) -> str | None:
         """Whom what is asked counts against, where that is known."""
-        return None if self.visitor is None else self.namespace.removesuffix(":")
+        return None if self.visitor is None else person_of(self.whose, self.visitor)
 
     @property
     def as_guest(self) -> Caller:

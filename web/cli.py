@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, get_args
+from typing import Any, BinaryIO, TextIO, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import click
@@ -27,7 +27,10 @@ from core import (
     ApiKeys,
     Chat,
     ChatError,
+    DataRequests,
     Filters,
+    ForgetRequest,
+    Forgotten,
     Identities,
     IdentityMode,
     Outcome,
@@ -37,11 +40,13 @@ from core import (
     back_up,
     calm_garbage_collector,
     check_who_may_ask,
+    compact,
     configure_logging,
     describe_database,
     generated_password,
     load_settings,
     open_chat,
+    open_data_requests,
     open_keys,
     open_stories,
     restore_from,
@@ -49,6 +54,7 @@ from core import (
 )
 from web import archive
 from web.app import create_app
+from web.data_reports import report_of, what_was_forgotten, write_person
 from web.doctor import check_stand_in, doctor
 from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead
@@ -436,6 +442,103 @@ def restore(file: Path) -> None:
     click.echo(f"Restored {copied.turns:,} turns of {copied.sessions:,} sessions.")
 
 
+@main.command()
+@click.option("--person", metavar="PERSON", help="As their surface knows them: slack:T1:U7, discord:123, …")
+@click.option("--session", metavar="NAME", help="A whole conversation: slack:T1:C1:1712.0001, web:public:12345, …")
+@click.option("--before", metavar="DATE", help="What was answered before this day (2026-11-30), in UTC.")
+@click.option("--place", default="", help="With --before: in this surface or place alone (slack, slack:T1:C1, …).")
+@click.option("--also-posted", is_flag=True, help="Delete Bob's messages on Slack and Discord, too.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and erase nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask once more.")
+def forget(
+    person: str | None, session: str | None, before: str | None, place: str, also_posted: bool, dry_run: bool, yes: bool
+) -> None:
+    """Erase what is kept of a person, of a conversation, or what is old, and report what was, and what waits."""
+    request = _forget_request(person, session, before, place, also_posted=also_posted)
+
+    async def count(requests: DataRequests) -> Forgotten | None:
+        return await requests.what_would_go(request)
+
+    async def erase(requests: DataRequests) -> tuple[Forgotten | None, int]:
+        return await requests.forget(request), await requests.conversations_waiting()
+
+    found = _with_data_requests(count)
+    if found is None:
+        raise click.ClickException("There is no such conversation.")
+    click.echo(f"This is kept: {what_was_forgotten(found)}.")
+    if dry_run:
+        click.echo("Nothing was erased.")
+        return
+    if not yes:
+        click.confirm("Erase it? It cannot be undone.", abort=True)
+    forgotten, waiting = _with_data_requests(erase)
+    if forgotten is None:  # somebody else was faster
+        raise click.ClickException("There is no such conversation any more.")
+    is_sqlite = _settings(log_level="warning").database_url.get_secret_value().startswith("sqlite")
+    for line in report_of(forgotten, waiting, is_sqlite=is_sqlite):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--person", required=True, metavar="PERSON", help="As their surface knows them: slack:T1:U7, …")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def export(person: str, file: Path | None) -> None:
+    """Write all that is kept of a person into a new FILE that only you read, or to standard output, as JSON."""
+
+    with contextlib.ExitStack() as stack:
+        out: TextIO = sys.stdout
+        with _plain_errors(sentence="Nothing was exported."):
+            if file is not None:  # nobody else's file is written over, and nobody else reads it
+                out = stack.enter_context(open(file, "x", encoding="utf-8", opener=_for_oneself))
+        count = _with_data_requests(lambda requests: write_person(requests, person, out))
+    click.echo(f"{count:,} things are kept of {person}.", err=True)
+
+
+def _for_oneself(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+@main.command("compact")
+@click.option("--full", is_flag=True, help="On PostgreSQL: write the tables anew. Nobody reads or writes meanwhile.")
+def compact_database(full: bool) -> None:
+    """Give back the room of what was erased, and overwrite whatever the database still has of it."""
+    settings = _settings()
+    with _plain_errors(sentence="Nothing was compacted."):
+        done = compact(settings.database_url.get_secret_value(), full=full)
+    click.echo(f"{done.how}: {done.before:,} bytes are {done.after:,} now.")
+
+
+def _forget_request(
+    person: str | None, session: str | None, before: str | None, place: str, *, also_posted: bool
+) -> ForgetRequest:
+    if [person, session, before].count(None) != 2:
+        raise click.UsageError("Say one of --person, --session, --before.")
+    if place and before is None:
+        raise click.UsageError("--place goes with --before.")
+    if person is not None:
+        if ":" not in person.strip(":"):
+            raise click.BadParameter("it is like slack:T1:U7 or discord:123.", param_hint="--person")
+        return ForgetRequest("person", person, also_posted=also_posted)
+    if session is not None:
+        return ForgetRequest("session", session, also_posted=also_posted)
+    try:
+        day = datetime.strptime(before or "", "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise click.BadParameter("it is a day, like 2026-11-30.", param_hint="--before") from None
+    return ForgetRequest("before", place, before=day.timestamp(), also_posted=also_posted)
+
+
+def _with_data_requests(work: Callable[[DataRequests], Awaitable[T]]) -> T:
+    settings = _settings(log_level="warning")
+
+    async def with_requests() -> T:
+        async with open_data_requests(settings) as requests:
+            return await work(requests)
+
+    with _plain_errors():
+        return asyncio.run(with_requests())
+
+
 async def _serve(settings: Settings, loaded: Sequence[LoadedSurface]) -> None:
     check_stand_in(settings)
     await check_who_may_ask(settings)
@@ -529,6 +632,8 @@ def _what_is_served(settings: Settings, chat: Chat, surfaces: Sequence[LoadedSur
     yield f"  model       {_model(settings)}"
     yield f"  assistants  {', '.join(assistants)}"
     yield f"  surfaces    {', '.join(['web', *(each.banner for each in surfaces)])}"
+    if settings.retain_days:
+        yield f"  kept for    {settings.retention}"
     for warning in start_warnings(settings, serving=True, models=MODELS):
         yield f"! {warning}"
 

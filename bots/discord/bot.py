@@ -33,7 +33,7 @@ from bots.discord.files import DiscordFiles, discords_hosts
 from bots.discord.gateway import as_message, guard, message_of_this_event
 from bots.discord.incoming import Heard, Incoming, here_of, is_unheard_mention, parse_message
 from bots.discord.prepare import Allowed, DiscordPreparing
-from bots.discord.reply import DiscordReply, button_to_ask_again, seconds_between_edits
+from bots.discord.reply import DiscordReply, button_to_ask_again, delete_posted, seconds_between_edits
 from bots.discord.settings import DiscordSettings, what_is_read
 from bots.discord.words import SURFACE, Here
 from bots.shared.asked_again import OFFER
@@ -188,7 +188,10 @@ class DiscordBot:
             self.api, chat, allowed, DiscordFiles(self.api, self.downloads),
             may_read_all=self._heard.may_read_all, overhears=settings.discord_context_messages,
         )  # fmt: skip
-        self.responder = Responder(chat, SURFACE, self.api, self._open_reply, self._preparing, tables_are_code=True)
+        self.responder = Responder(
+            chat, SURFACE, self.api, self._open_reply, self._preparing, tables_are_code=True,
+            delete=partial(delete_posted, self.api),
+        )  # fmt: skip
         self.commands = DiscordCommands(chat, self._preparing, self.responder, self._heard, self._read_again)
         self._intake = Intake(
             chat, SURFACE, self.responder.accept, self._preparing, self._say, complete=self._complete,

@@ -35,7 +35,7 @@ from bots.discord.reply import AGAIN, custom_ids_in, turn_of
 from bots.discord.words import SURFACE, Here, moment_shown, person_id, readable
 from bots.shared.asked_again import NOT_YOURS, AskedAgain
 from bots.shared.content import SharedFile
-from bots.shared.controls import NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
+from bots.shared.controls import FORGET_ME, NOT_NOW, UNKNOWN_ANSWER, Controls, Wording
 from bots.shared.incoming import Incoming, Origin
 from bots.shared.intake import SECONDS_TO_CHECK
 from bots.shared.prepare import Remembered
@@ -59,6 +59,7 @@ Mention me in a channel and I answer in a thread; reply to me, write to me direc
 `/assistant` lists who can answer, or chooses one.
 `/unlock` asks for a password in a window that nobody else sees; `/lock` takes it back.
 `/forget` erases what I keep of this conversation.
+With `what`, `/forget` also erases what I keep of you, everywhere.
 `/why` tells you alone what became of your last question, or of your message at a link.
 “Ask about this” is in the menu of every message, under Apps.""")
 WORDING = Wording(
@@ -72,6 +73,7 @@ NO_WORDS_TO_READ = Sentence("There are no words in this message that I can read.
 OTHERS_CAN_READ_IT = Sentence(" Others can read what is said here.")
 ASKING = ("ask", "about", "about-turn", AGAIN)
 """The commands and windows that ask, of which the question tells what became."""
+ALL_OF_MINE, FORGET = "mine", "forget"
 ASK_ABOUT_THIS, UNLOCK = Sentence("Ask about this"), Sentence("Unlock")
 
 Interaction = discord.Interaction[Any]
@@ -123,12 +125,25 @@ class DiscordCommands:
         async def why(interaction: Interaction, link: str = "") -> None:
             await self._carry_out(interaction, lambda act: self._why(act, link))
 
+        async def forget(interaction: Interaction, what: app_commands.Choice[str] | None = None) -> None:
+            if what is not None and what.value == ALL_OF_MINE:
+                await self._ask_whether_to_forget(interaction)
+            else:
+                await self._carry_out(interaction, self._forget)
+
         def control(do: Do, *, ephemeral: bool = True) -> Any:
             async def callback(interaction: Interaction) -> None:
                 await self._carry_out(interaction, do, ephemeral=ephemeral)
 
             return callback
 
+        to_be_erased = app_commands.describe(what="What is to be erased")
+        what_of = app_commands.choices(
+            what=[
+                app_commands.Choice(name=app_commands.locale_str("This conversation"), value="this"),
+                app_commands.Choice(name=app_commands.locale_str("Everything of mine"), value=ALL_OF_MINE),
+            ]
+        )
         what_is_asked = app_commands.describe(prompt="What you want to know", file="What Bob is to look at")
         add("ask", "Ask Bob something", what_is_asked(ask))
         add("new", "Begin a new conversation here", control(self._controls.reset, ephemeral=False))
@@ -136,7 +151,7 @@ class DiscordCommands:
         add("assistant", "See who can answer, or choose one", app_commands.describe(name="Who is to answer")(assistant))
         add("unlock", "Open a private assistant with a password", unlock)
         add("lock", "Take back what you unlocked here", control(self._controls.lock))
-        add("forget", "Erase what Bob keeps of this conversation", control(self._forget))
+        add("forget", "Erase what Bob keeps of this conversation", to_be_erased(what_of(forget)))
         what_it_is_about = app_commands.describe(link="The link of a message of yours; without one, your last question")
         add("why", "What became of your question", what_it_is_about(why))
         add("help", "What Bob can do", control(lambda act: self._controls.do("help", act)))
@@ -306,6 +321,30 @@ class DiscordCommands:
 
         return await self._controls.forget(act, is_admin=is_admin)
 
+    async def _ask_whether_to_forget(self, interaction: Interaction) -> None:
+        locale = locale_of(interaction)
+        view = discord.ui.View(timeout=None)
+        view.add_item(
+            discord.ui.Button(
+                label=FORGET_ME.in_language(locale), style=discord.ButtonStyle.danger, custom_id=f"{FORGET}:me"
+            )
+        )
+        view.stop()  # it is found by its id
+        text = self._controls.what_forgetting_somebody_does().in_language(locale)
+        await _quietly(
+            lambda: interaction.response.send_message(
+                text, ephemeral=True, view=view, suppress_embeds=True, allowed_mentions=NOTHING
+            )
+        )
+
+    async def _forget_me(self, interaction: Interaction) -> None:
+        acknowledging = asyncio.create_task(_quietly(lambda: interaction.response.defer()))
+        try:
+            sentence = await self._controls.forget_somebody(person_id(interaction.user.id))
+        finally:
+            await acknowledging
+        await _edit(interaction, sentence, view=None)
+
     async def _unlock(self, interaction: Interaction) -> None:
         window = _window(interaction, UNLOCK, f"unlock:{act_of(interaction, self._heard).place}", PASSWORD)
         await _quietly(lambda: interaction.response.send_modal(window))
@@ -316,6 +355,9 @@ class DiscordCommands:
         action, _, about = custom_id.partition(":")
         if action == AGAIN and about.isascii() and about.isdecimal():
             await self._ask_again(interaction, int(about))
+            return
+        if action == FORGET:
+            await self._forget_me(interaction)
             return
         turn_id = turn_of(custom_id)
         if turn_id is None:

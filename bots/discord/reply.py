@@ -11,7 +11,7 @@ import asyncio
 import io
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -44,7 +44,7 @@ from bots.shared.asked_again import ASK_AGAIN
 from bots.shared.background import Repeated
 from bots.shared.caller import InDoubt, RateLimited, Undeliverable
 from bots.shared.rate_limiter import SharedPaces
-from bots.shared.reply import Messages, MessagesReply, State
+from bots.shared.reply import Messages, MessagesReply, State, is_deleted
 from bots.shared.words import told_locale
 from core import Chat, Json, Sentence, Turn
 
@@ -335,6 +335,12 @@ class _Place(Messages):
         if wants_a_file(self._parts, self._locale):
             return [OutgoingFile("answer.md", self._whole.encode("utf-8", "replace")), *self.files]
         return self.files
+
+
+async def delete_posted(api: DiscordApi, message: Mapping[str, Any]) -> bool:
+    """Delete what shows some of an answer; see `bots.shared.responder.Responder`."""
+    channel, id_ = int(message["channel"]), int(message["id"])
+    return await is_deleted(api.call(lambda client: client.http.delete_message(channel, id_)))
 
 
 def _open_command(to: Destination) -> Command | None:

@@ -25,6 +25,16 @@ THIS_CHANNEL = Sentence("this channel")
 CAN_ANSWER = "These can answer: {names}. {command} chooses one for {where}."
 NO_SUCH_NAME = "There is no assistant of that name to choose. These can answer: {names}."
 UNLOCKED = "{name} answers you here for the next 15 minutes.{others} {command} ends it."
+FORGET_ME = Sentence("Forget me")
+WHAT_FORGETTING_SOMEBODY_DOES = (
+    "This erases what I keep of you, wherever you asked me: your questions with my answers, your files, what you "
+    "thought of answers, and what you unlocked; here and at the language model's provider. What others asked stays, "
+    "and so do messages in {platform}. It cannot be undone."
+)
+FORGETTING_SOMEBODY = (
+    "I am forgetting you: what I keep of you, and what the language model's provider keeps, is being erased. Messages "
+    "in {platform} stay."
+)
 MAY_NOT_FORGET = "Only whoever began this conversation with me, or {admins}, can let me forget it."
 
 COMMANDS = {"reset": 1, "stop": 1, "help": 1, "assistant": 2}  # and of how many words they are at most
@@ -152,6 +162,15 @@ class Controls:
     async def why(self, origin: Origin, link: Link | None = None) -> Sentence:
         """Tell this person what became of their last question, or of their message at a link."""
         return await self._why.told(origin, link)
+
+    def what_forgetting_somebody_does(self) -> Sentence:
+        """What to say before somebody is forgotten."""
+        return Sentence(WHAT_FORGETTING_SOMEBODY_DOES, platform=self._wording.platform)
+
+    async def forget_somebody(self, person: str) -> Sentence:
+        """Forget whoever wants that of themselves."""
+        await self._chat.begin_to_forget(person)
+        return Sentence(FORGETTING_SOMEBODY, platform=self._wording.platform)
 
     async def rate(self, turn: Turn | None, person: str, *, good: bool) -> Sentence:
         """Record what somebody thinks of an answer."""

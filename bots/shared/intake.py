@@ -189,16 +189,25 @@ class Intake:
     async def deleted(self, key: str, message: str) -> None:
         """Take back a message that was deleted, whoever it is; or end the answer of which it was a part.
 
-        `message` is its id as `Chat.showing` knows it.
+        What it asked and was answered already is forgotten. `message` is its id as `Chat.showing` knows it.
         """
         turn = await self._last_turn_of(key)
         if turn is not None:
-            if not await self._chat.withdraw(turn, event_id=key) and turn.outcome is not Outcome.WITHDRAWN:
+            is_withdrawn = await self._chat.withdraw(turn, event_id=key)
+            for each in (key, again_key(key)):
+                if not (is_withdrawn and each == turn.event_id):
+                    await self._forget(each)
+            if not is_withdrawn and turn.outcome is not Outcome.WITHDRAWN:
                 self._note_change(turn, key, Fate.DELETED, AFTER_THE_ANSWER)
             return
         shown_by = await self._chat.showing(self._surface, message)
         if shown_by is not None and not shown_by.over:
             await self._chat.stop(shown_by.id)
+
+    async def _forget(self, key: str) -> None:
+        turn = await self._chat.turn_of(self._surface, key)
+        if turn is not None and await self._chat.forget_turn(turn):
+            logger.info("turn %s is forgotten: its message was deleted", turn.reference)
 
     async def _last_turn_of(self, key: str) -> Turn | None:
         """The turn that a message became, at last when it was asked again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from bots.shared.content import NOTHING_TO_READ, Quote, with_unread
 from core import Chat, Outcome, Remarks, Turn
@@ -16,12 +16,13 @@ NOT_TO_BE_TOLD = Remarks(f"{THE_MESSAGE_THIS_IS_ABOUT} is left out: it was said 
 
 class Quoted(TypedDict):
     """A message as it is stored with the question. `id` is that of the question that it may be, and empty where it is
-    not told; `name` is empty where nobody says whose it is.
+    not told; `name` is empty where nobody says whose it is, and `author` who that is on the platform.
     """
 
     id: str
     name: str
     text: str
+    author: NotRequired[str]
 
 
 class Quotes:
@@ -56,7 +57,9 @@ class Quotes:
             is_anything_of_ours = quote.author == us and not quote.id
             names = quote.unread or (() if quote.text else (NOTHING_TO_READ,))
             text = "" if is_anything_of_ours else with_unread(quote.text[:LONGEST_QUOTE], names)
-            quoted, unread = await self.to_be_kept({"id": quote.id, "name": quote.name, "text": text}, names)
+            quoted, unread = await self.to_be_kept(
+                {"id": quote.id, "name": quote.name, "text": text, "author": quote.author}, names
+            )
             kept.append(quoted)
             all_unread += () if is_anything_of_ours else unread
         return kept, all_unread

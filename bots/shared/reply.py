@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, Protocol, Self
@@ -22,7 +22,10 @@ __all__ = ["InDoubt", "Messages", "MessagesReply", "PostedMessages", "Reply", "S
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_EDITS = 1.2
+SECONDS_TO_DELETE = 60.0
 MOST_REFUSALS = 5  # of one message, each of which was answered by doing without something
+
+Delete = Callable[[Mapping[str, Any]], Awaitable[bool]]
 
 
 class State(Enum):
@@ -305,6 +308,18 @@ def posted_messages(chat: Chat, turn: Turn, messages: Messages, uploads: Uploads
         return await chat.is_recorded(turn, message)
 
     return PostedMessages(messages, note, turn.posted, is_recorded, f"turn {turn.reference}", uploads)
+
+
+async def is_deleted(deleting: Awaitable[object]) -> bool:
+    """Whether a message of ours is gone, or may not be deleted: then there is nothing more to do about it."""
+    try:
+        async with asyncio.timeout(SECONDS_TO_DELETE):
+            await deleting
+    except Refused as refusal:
+        logger.info("a message to be forgotten is not deleted: %s", refusal.code)
+    except (InDoubt, RateLimited, Undeliverable, TimeoutError):
+        return False
+    return True
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

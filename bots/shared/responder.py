@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from bots.shared.as_files import OutgoingFile, wants_files, with_files
 from bots.shared.caller import Caller, Undeliverable
 from bots.shared.mentions import Mentions
-from bots.shared.reply import Reply
+from bots.shared.reply import Delete, Reply
 from bots.shared.words import below_the_answer
 from core import (
     Answer,
@@ -50,6 +50,7 @@ class Responder:
     """Answers the questions of one surface. All turns go the same road, whoever accepted them.
 
     `open_reply` is given a caller that calls for as long as the turn is ours: a reply writes through no other.
+    `delete` deletes a message of ours that is to be forgotten too; see `Chat.keep_taking_down`.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Responder:
         prepare: Prepare | None = None,
         *,
         tables_are_code: bool = False,
+        delete: Delete | None = None,
     ) -> None:
+        self._delete = delete
         self._chat = chat
         self._surface = surface
 
@@ -81,13 +84,15 @@ class Responder:
     async def running(self, *, drain_seconds: float) -> AsyncIterator[None]:
         """Answer for as long as the block lasts, and let what is running then end for `drain_seconds`."""
         async with asyncio.TaskGroup() as self._tasks:
-            reclaiming = self._tasks.create_task(self._reclaim())
+            chores = [self._tasks.create_task(self._reclaim())]
+            if self._delete is not None:
+                chores.append(self._tasks.create_task(self._chat.keep_taking_down(self._surface, self._delete)))
             try:
                 yield
                 await self._chat.drain(drain_seconds)
             finally:
                 self._is_ending = True
-                for task in (reclaiming, *self._responding.values()):
+                for task in (*chores, *self._responding.values()):
                     task.cancel()
 
     async def accept(self, question: Question) -> Turn | None:

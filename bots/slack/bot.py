@@ -35,7 +35,7 @@ from bots.slack.commands import SlackCommands
 from bots.slack.destination import Destination
 from bots.slack.files import SlackFiles, slacks_hosts
 from bots.slack.prepare import Allowed, SlackPreparing
-from bots.slack.reply import SlackReply
+from bots.slack.reply import SlackReply, delete_posted
 from bots.slack.settings import SlackSettings
 from bots.slack.shape import is_slacks
 from bots.slack.socket import Socket
@@ -94,7 +94,9 @@ class SlackBot:
             self._api, self._statuses, chat, allowed, SlackFiles(self._api, chat, self.downloads),
             follows_up=self._follows_up, overhears=settings.slack_context_messages,
         )  # fmt: skip
-        self.responder = Responder(chat, SURFACE, self._api, self._open_reply, preparing)
+        self.responder = Responder(
+            chat, SURFACE, self._api, self._open_reply, preparing, delete=partial(delete_posted, self._api)
+        )
         self._commands = SlackCommands(
             self._api, chat, preparing.refusal, preparing.locale_of, self.responder.accept, self._complete, tasks
         )

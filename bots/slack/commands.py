@@ -15,7 +15,7 @@ from typing import Any, cast
 from slack_bolt import BoltResponse
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from bots.shared.controls import NOT_NOW, Controls, Wording
+from bots.shared.controls import FORGET_ME, NOT_NOW, Controls, Wording
 from bots.shared.incoming import Incoming, Origin
 from bots.shared.intake import SECONDS_TO_CHECK
 from bots.shared.prepare import NOT_SURE
@@ -46,7 +46,7 @@ SECONDS_TO_LEARN_A_LOCALE = 0.3  # of what is left of the three that Slack waits
 SECONDS_TO_LEARN_A_LOCALE_AT_LEISURE = 3.0
 SECONDS_TO_FIND_ADMINS = 1.0  # of what `SECONDS_TO_CHECK` leaves of the three that Slack waits
 
-MOST_WORDS = {"help": 1, "lock": 1, "unlock": 2, "assistant": 2, "why": 2, "reset": 1, "stop": 1}
+MOST_WORDS = {"help": 1, "lock": 1, "unlock": 2, "assistant": 2, "why": 2, "forget": 2, "reset": 1, "stop": 1}
 """Of `/bob` and a first word that is no question, how many words there are at most; the last two are for threads."""
 
 CLICKS = ("unlock", "forget_thread", "feedback")
@@ -62,7 +62,8 @@ In any channel or direct message, for all its threads:
 • `/bob assistant NAME` chooses who answers.
 • `/bob unlock` asks for a password, in a window that nobody else sees; `/bob lock` takes it back.
 `/bob why` tells you alone what became of your last question, `/bob why LINK` of your message at that link.
-The shortcut “Forget this thread” in a message's menu erases what I keep of it.""")
+The shortcut “Forget this thread” in a message's menu erases what I keep of it.
+`/bob forget me` erases what I keep of you, everywhere.""")
 WORDING = Wording(
     "Slack", HELP, session=Sentence("this thread"), to_choose="`assistant NAME`", to_lock="`/bob lock`",
     admins=Sentence("an admin of this workspace"), moment=moment_shown,
@@ -98,6 +99,7 @@ class SlackCommands:
         app.view("unlock")(self._on_unlock)
         app.shortcut("forget_thread")(self._on_forget)
         app.view("forget_thread")(self._on_forget_confirmed)
+        app.view("forget_me")(self._on_forget_me_confirmed)
         app.action("feedback")(self._on_feedback)
         app.action(ASK_AGAIN_ACTION)(self._on_ask_again)
         app.action(re.compile(""))(_acknowledge)  # links count as buttons too
@@ -157,6 +159,10 @@ class SlackCommands:
             why_not = await self._question.ask(body, act, install_of(body), context.bot_user_id or "", locale)
             await (ack() if why_not is None else _answer(ack, why_not.in_language(locale)))
             return
+        if command == "forget" and about.casefold() == "me":
+            await ack()
+            await self._show(body, self._forget_me_window(act.place, await self._locale_in_time(act)))
+            return
         if command == "unlock":
             await ack()
             await self._show(body, _unlock_window(act.place, await self._locale_in_time(act)))
@@ -198,6 +204,18 @@ class SlackCommands:
         except StoreUnavailable:
             sentence = NOT_NOW
         await ack(response_action="update", view=_window(FORGET, sentence, await self._locale_in_time(act)))
+
+    def _forget_me_window(self, place: str, locale: str) -> Json:
+        submit, what = _plain(FORGET_IT, locale), self.controls.what_forgetting_somebody_does()
+        return _window(FORGET_ME, what, locale, callback_id="forget_me", private_metadata=place, submit=submit)
+
+    async def _on_forget_me_confirmed(self, ack: AsyncAck, body: Json) -> None:
+        act = act_in(body)
+        try:
+            sentence = await self.controls.forget_somebody(act.person)
+        except StoreUnavailable:
+            sentence = NOT_NOW
+        await ack(response_action="update", view=_window(FORGET_ME, sentence, await self._locale_in_time(act)))
 
     async def _is_admin(self, user: str) -> bool:
         try:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from bots.shared.as_files import OutgoingFile
 from bots.shared.caller import InDoubt, Refused, Undeliverable
 from bots.shared.pages import texts_of_pages
-from bots.shared.reply import Messages, State, posted_messages
+from bots.shared.reply import Messages, State, is_deleted, posted_messages
 from bots.shared.streams import StreamedReply, Streams
 from bots.shared.uploads import FILE, Uploads
 from bots.slack.api import SECONDS_OF_AN_ATTEMPT, SlackApi
@@ -317,6 +318,13 @@ class _Files(Uploads):
         if message is not None:
             await self._api.attempt("chat.delete", **_where(self._destination, message))
         await self._api.attempt("files.delete", file=uploaded)
+
+
+async def delete_posted(api: SlackApi, message: Mapping[str, Any]) -> bool:
+    """Delete what shows some of an answer; see `bots.shared.responder.Responder`."""
+    channel, _, ts = str(message.get("id", "")).rpartition(":")
+    is_gone = not ts or await is_deleted(api.call("chat.delete", channel=channel, ts=ts))
+    return is_gone and (FILE not in message or await is_deleted(api.call("files.delete", file=message[FILE])))
 
 
 def _ts_of_file(file: object, channel: str) -> str | None:

@@ -26,6 +26,7 @@ from core.assistants import Assistants
 from core.attachments import Attachment
 from core.bootstrap import load_assistants, load_passwords
 from core.errors import UnknownSession
+from core.forgetting import ForgetRequest
 from core.password import Passwords
 from core.settings import Settings
 from core.store import Store
@@ -171,7 +172,7 @@ class Archive:
         Its open turns end in whatever processes have them, and what the provider has is erased by whichever process
         serves, or by the next one that starts.
         """
-        if await self._store.sessions.forget(name) is None:
+        if await self._store.forgetting.forget(ForgetRequest("session", name)) is None:
             raise UnknownSession
 
 

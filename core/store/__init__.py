@@ -18,7 +18,9 @@ from core.store.clock import Clock
 from core.store.database import SECONDS_TO_SAY_GOODBYE, Database, DatabaseURLError, open_database, sqlite_path
 from core.store.erasures import DueErasure, Erasures
 from core.store.events import Events, hour_of
+from core.store.exports import Exports
 from core.store.figures import StoredFigures
+from core.store.forgetting import Forgetting
 from core.store.guesses import Guesses
 from core.store.identity_keys import IdentityKeys
 from core.store.keys import Keys
@@ -29,6 +31,7 @@ from core.store.migrations import SchemaTooNew, migrate
 from core.store.places import Places
 from core.store.ratings import Ratings
 from core.store.sessions import Sessions
+from core.store.takedowns import DueTakedown, Takedowns
 from core.store.threads import Beginning, Begun, Plan, StoredThreads, ThreadState, Transcript
 from core.store.turns import Amended, Chosen, ThreadFate, Turns, Withdrawn
 
@@ -40,6 +43,7 @@ __all__ = [
     "Chosen",
     "DatabaseURLError",
     "DueErasure",
+    "DueTakedown",
     "Heartbeat",
     "Plan",
     "SchemaTooNew",
@@ -81,6 +85,9 @@ class Store:
         self.events = Events(database, kept or Kept())
         self.figures = StoredFigures(database)
         self.sessions = Sessions(database, self.threads, self.attachments, self.events)
+        self.takedowns = Takedowns(database)
+        self.forgetting = Forgetting(database, self.threads, self.attachments, self.takedowns, self.events)
+        self.exports = Exports(database, self.forgetting)
         self.ratings = Ratings(database)
         self.archive = StoredArchive(database)
         self.keys = Keys(database)

@@ -120,6 +120,10 @@ class Attachments(Part):
         """Keep nothing of a turn's files."""
         self._remove(connection, attachments.c.turn_id == turn_id)
 
+    def remove_from_turns(self, connection: sa.Connection, turn_ids: Sequence[str]) -> None:
+        """Keep nothing of the files of these turns."""
+        self._remove(connection, attachments.c.turn_id.in_(turn_ids))
+
     def remove_from_session(self, connection: sa.Connection, session: str) -> None:
         """Keep nothing of the files of a session, also those of questions that are about to be accepted."""
         self._remove(connection, attachments.c.session == session)

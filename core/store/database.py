@@ -338,13 +338,19 @@ class Database:
         """As `heartbeat_write`, for what changes nothing on SQLite: there it waits for no write and no disk."""
         return self._heartbeat_reader.submit(work, timer=self.timers.get("heartbeat"))
 
-    def overwrite_log(self) -> None:
-        """Leave nothing of earlier contents in SQLite's write-ahead log. Waits for the disk."""
-        if self.dialect == "sqlite":
-            with self.engine.connect() as connection:
-                driver = connection.connection.driver_connection
-                assert driver is not None
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def overwrite_log(self) -> bool:
+        """Leave nothing of earlier contents in SQLite's write-ahead log. Waits for the disk.
+
+        False where somebody who reads an older state keeps it from that for a second: it is to be tried again.
+        """
+        if self.dialect != "sqlite":
+            return True
+        with self.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute("PRAGMA busy_timeout=1000")  # whoever writes waits for it, too
+            (is_busy, _, _) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not is_busy
 
     def close(self) -> None:
         """Finish what is queued and let go of the database. Waits for it, though not for one that does not answer."""

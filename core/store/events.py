@@ -149,6 +149,12 @@ class Events(Part):
         renamed = sa.update(events).where(events.c.session == session)
         connection.execute(renamed.values(session=to, person=person))
 
+    def forget_events(self, connection: sa.Connection, of: Sequence[Any]) -> None:
+        """Keep nothing of what rows with a `surface` and an `event_id` were, besides the turns that they became."""
+        for surface in {each.surface for each in of}:
+            ids = [each.event_id for each in of if each.surface == surface and each.event_id is not None]
+            connection.execute(sa.delete(events).where(events.c.surface == surface, events.c.event_id.in_(ids)))
+
     def forget_person(self, connection: sa.Connection, person: str) -> None:
         """Keep nothing of the events of a person, in whatever sessions."""
         connection.execute(sa.delete(events).where(events.c.person == person))

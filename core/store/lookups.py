@@ -17,6 +17,7 @@ from core.store.rows import (
     frame_of,
     id_by_event,
     joined_events,
+    known_as,
     one_turn,
     sessions,
     turns,
@@ -42,7 +43,8 @@ class Lookups(Part):
     @reads
     def by_event(self, connection: sa.Connection, surface: str, event_id: str) -> Turn | None:
         """See `Chat.turn_of`."""
-        asked = one_turn(connection, turns.c.surface == surface, turns.c.event_id == event_id)
+        ids = known_as(surface, event_id)
+        asked = one_turn(connection, turns.c.surface == surface, turns.c.event_id.in_(ids))
         if asked is not None:
             return asked
         turn_id = id_by_event(connection, surface, event_id)
@@ -145,10 +147,11 @@ class Lookups(Part):
 
     @reads
     def known_events(self, connection: sa.Connection, surface: str, event_ids: Collection[str]) -> set[str]:
+        meant = {stored: event_id for event_id in event_ids for stored in known_as(surface, event_id)}
         known: set[str] = set()
         for table in (turns, controls, joined_events):
-            found = sa.select(table.c.event_id).where(table.c.surface == surface, table.c.event_id.in_(event_ids))
-            known.update(connection.execute(found).scalars())
+            found = sa.select(table.c.event_id).where(table.c.surface == surface, table.c.event_id.in_(meant))
+            known.update(meant[stored] for stored in connection.execute(found).scalars())
         return known
 
     @reads

@@ -8,6 +8,7 @@ while a process prepares, asks or shows it. An open turn whose process is gone i
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ _TURN = (
     "outcome", "joins", "attempts",
 )  # fmt: skip
 COLUMNS_OF_A_TURN = tuple(turns.c[name] for name in (*_TURN, "files"))
+_DIGEST = "forgotten:"
 _PARTS_OF_A_FRAME = frozenset(field.name for field in fields(Frame))
 _ATTACHMENT = (
     "id", "name", "kind", "form", "size", "sha256", "about", "problem", "media_type", "kept", "tokens", "text_tokens",
@@ -116,11 +118,28 @@ def attachments_of(connection: sa.Connection, turn_ids: Sequence[str]) -> Mappin
     return theirs
 
 
+def as_forgotten(surface: str, event_id: str) -> str:
+    """What stands for an event once its turn is forgotten: it is known when it is delivered again, and not what it is.
+
+    What stands for one already stays so.
+    """
+    if event_id.startswith(_DIGEST):
+        return event_id
+    digest = hashlib.blake2b(f"{surface} {event_id}".encode("utf-8", "surrogatepass"), digest_size=16)
+    return _DIGEST + digest.hexdigest()
+
+
+def known_as(surface: str, event_id: str) -> tuple[str, str]:
+    """What an event may be stored as."""
+    return event_id, as_forgotten(surface, event_id)
+
+
 def id_by_event(connection: sa.Connection, surface: str, event_id: str) -> str | None:
     """The id of the turn that an event became, or that it joined."""
-    became = sa.select(turns.c.id).where(turns.c.surface == surface, turns.c.event_id == event_id)
+    ids = known_as(surface, event_id)
+    became = sa.select(turns.c.id).where(turns.c.surface == surface, turns.c.event_id.in_(ids))
     joined = sa.select(joined_events.c.turn_id).where(
-        joined_events.c.surface == surface, joined_events.c.event_id == event_id
+        joined_events.c.surface == surface, joined_events.c.event_id.in_(ids)
     )
     return connection.execute(became).scalar() or connection.execute(joined).scalar()
 

@@ -1,8 +1,7 @@
-"""Sessions: made, looked up, begun anew and forgotten. One that was forgotten is not there any more."""
+"""Sessions: made, looked up and begun anew. One that was forgotten is not there any more."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -15,13 +14,12 @@ from core.store.events import Events
 from core.store.names import begins_with
 from core.store.part import Part, reads, writes
 from core.store.rows import IS_OPEN, KEPT_IN_SESSION, attachments, attachments_of, sessions, turns
-from core.store.tables import IS_UNUSED, Feedback, PostedMessage
+from core.store.tables import IS_UNUSED, Feedback
 from core.store.threads import StoredThreads
 from core.turns import Exchange, Outcome, SessionSummary
 from core.wording import NO_WORDS
 
 feedback: sa.Table = Feedback.__table__  # type: ignore[attr-defined]
-posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
 
 Claimed = Literal["claimed", "unknown", "busy", "taken"]
 
@@ -80,16 +78,6 @@ class Sessions(Part):
 
         False where there is no such session.
         """
-        return self._reset(connection, session)
-
-    async def forget(self, session: str) -> Sequence[str] | None:
-        """Blank everything that was said in a session; the turns that ended by it. None if there is no such session."""
-        ended = await self._db.write(lambda c: self._forget(c, session))
-        if ended is not None:
-            await asyncio.to_thread(self._db.overwrite_log)
-        return ended
-
-    def _reset(self, connection: sa.Connection, session: str) -> bool:
         found = connection.execute(
             sa.update(sessions)
             .where(sessions.c.name == session)
@@ -100,30 +88,6 @@ class Sessions(Part):
             self._threads.retire(connection, found.id)
             self._attachments.remove_from_session(connection, session)
         return found is not None
-
-    def _forget(self, connection: sa.Connection, session: str) -> Sequence[str] | None:
-        self._events.forget_session(connection, session)
-        if not self._reset(connection, session):
-            return None
-        # One where nothing was asked is gone by that; any other is while nothing is kept of it, and is ours if asked.
-        connection.execute(
-            sa.update(sessions).where(sessions.c.name == session, sessions.c.turns == 0).values(issued=False)
-        )
-        which = turns.c.session_id == sa.select(sessions.c.id).where(sessions.c.name == session).scalar_subquery()
-        ended = connection.execute(sa.select(turns.c.id).where(which, IS_OPEN)).scalars().all()
-        connection.execute(
-            sa.update(turns).where(which).values(
-                question="", answer=None, context=None, error=None, person=None, outcome=Outcome.FORGOTTEN,
-                destination=None, posted=None, frame=None, lines=None, joins=None,
-                closed_at=sa.func.coalesce(turns.c.closed_at, self._clock.now), fencing_token=turns.c.fencing_token + 1,
-            ),
-            self._clock.params(),
-        )  # fmt: skip
-        for table in (feedback, posted_messages):
-            connection.execute(sa.delete(table).where(table.c.turn_id.in_(sa.select(turns.c.id).where(which))))
-        for turn_id in ended:
-            self._notify(connection, f"stop {turn_id}")
-        return ended
 
     async def claim_session(self, session: str, into: str, person: str) -> Claimed:
         """See `Chat.claim`."""

@@ -14,9 +14,11 @@ Number: Any = BigInteger().with_variant(Integer, "sqlite")
 # Compared byte by byte, as SQLite does anyway, so that an index finds what begins with something.
 # What is pruned when it is old enough: as it stands in the queries too, else the index would not serve them.
 KEY_MAY_BE_PRUNED = "event_id IS NOT NULL AND destination IS NULL AND outcome <> 'forgotten'"
+IS_CLOSED_AND_KEPT = "closed_at IS NOT NULL AND outcome <> 'forgotten'"
+HAS_CONTEXT_YET = "closed_at IS NOT NULL AND context <> ''"  # of before it went with the answer
+HAS_A_PERSON = "person IS NOT NULL"
 MAY_BE_JOINED = "joins IS NOT NULL"
 IS_OF_NO_TURN = "turn_id IS NULL"
-HAS_A_PERSON = "person IS NOT NULL"
 IS_UNUSED = "issued AND turns = 0 AND assistant IS NULL"
 
 
@@ -43,6 +45,7 @@ class ChatSession(SQLModel, table=True):
     assistant: str | None = None  # chosen for this session
     issued: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})  # we made its name
     created_at: float
+    place: str | None = None  # what it is in, as far as its first question since this is kept told
 
 
 class Turn(SQLModel, table=True):
@@ -58,6 +61,8 @@ class Turn(SQLModel, table=True):
         _some("ix_turn_key_closed_at", "closed_at", where=KEY_MAY_BE_PRUNED),
         _some("ix_turn_joins", "surface", "joins", where=MAY_BE_JOINED),
         _some("ix_turn_person_accepted_at", "person", "accepted_at", where=HAS_A_PERSON),
+        _some("ix_turn_kept_closed_at", "closed_at", "id", where=IS_CLOSED_AND_KEPT),
+        _some("ix_turn_context_yet", "closed_at", where=HAS_CONTEXT_YET),
     )
 
     id: str = Field(primary_key=True)  # 128 random bits: whoever knows it may follow the turn and stop it
@@ -69,7 +74,7 @@ class Turn(SQLModel, table=True):
     question: str = Field(sa_type=Text)  # without any password
     assistant: str  # chosen at acceptance, for good
     private: bool  # whether that assistant was private then, for good
-    context: str | None = Field(default=None, sa_type=Text)  # what `prepare` fetched, without any password
+    context: str | None = Field(default=None, sa_type=Text)  # what `prepare` fetched, until it is answered
     answer: str | None = Field(default=None, sa_type=Text)
     error: str | None = None  # the sentence that the person saw instead of an answer
     outcome: str | None = None
@@ -116,7 +121,7 @@ class JoinedEvent(SQLModel, table=True):
 
     surface: str = Field(primary_key=True)
     event_id: str = Field(primary_key=True)
-    turn_id: str  # without a foreign key, as with posted messages
+    turn_id: str = Field(index=True)  # without a foreign key, as with posted messages
 
 
 class Attachment(SQLModel, table=True):
@@ -282,6 +287,35 @@ class Erasure(SQLModel, table=True):
     conversation_id: str = Field(primary_key=True)
     scope: str
     due_at: float  # not before; moved ahead by whoever works on it, and after a failure
+    attempts: int = Field(default=0)
+
+
+class ForgetRequest(SQLModel, table=True):
+    """What somebody wants forgotten, until nothing is left of it. Whoever starts next goes on with it."""
+
+    __tablename__: ClassVar[str] = "forget_request"
+
+    id: str = Field(primary_key=True)
+    kind: str
+    about: str  # a person, the id of a session or of a turn, a place; empty once all is erased
+    names: str = ""  # JSON: what a person is called; empty once all is erased
+    before: float | None = None
+    also_posted: bool
+    looked_at: str | None = Field(default=None, sa_type=Text)  # JSON: how far turns of others were looked through
+    is_erased: bool = Field(default=False)  # what is left is in SQLite's log alone
+    due_at: float  # nobody takes it up before; moved ahead by whoever works on it
+
+
+class Takedown(SQLModel, table=True):
+    """A message of ours that is still to be deleted on its platform."""
+
+    __tablename__: ClassVar[str] = "takedown"
+    __table_args__ = (Index("ix_takedown_surface_due_at", "surface", "due_at"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Number)
+    surface: str
+    message: str = Field(sa_type=Text)  # JSON, as in `Turn.posted`
+    due_at: float
     attempts: int = Field(default=0)
 
 

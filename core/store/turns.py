@@ -50,12 +50,13 @@ from core.store.rows import (
     frame_as_json,
     id_by_event,
     joined_events,
+    known_as,
     lease_of,
     sessions,
     turn_in,
     turns,
 )
-from core.store.tables import KEY_MAY_BE_PRUNED, PostedMessage
+from core.store.tables import HAS_CONTEXT_YET, KEY_MAY_BE_PRUNED, PostedMessage
 from core.store.threads import Beginning, Begun, StoredThreads
 from core.turns import MOST_TURNS_OF_APPS, MOST_WINDOWS_OF_LINES, Finished, Outcome, Question, Turn, Usage
 
@@ -169,7 +170,7 @@ class Turns(Part):
             if question.line is not None and isinstance(reading, Reading):
                 if self._join(c, question, reading, opens, max_characters):
                     return "joined"
-            elif question.destination is not None and self._has_joined.first(c, **_event_of(question)) is not None:
+            elif question.event_id is not None and self._was_otherwise.first(c, **_event_of(question)) is not None:
                 raise _EventKnown
             new = self._what_to_store(c, question, turn_id, reading, opens, choose)
             if isinstance(new, NotAccepted):
@@ -250,7 +251,9 @@ class Turns(Part):
 
         Raises _EventKnown, OnlyApps or Overloaded, and stores nothing.
         """
-        session = self._count.first(connection, name=question.session, surface=question.surface, **self._clock.params())
+        session = self._count.first(
+            connection, name=question.session, surface=question.surface, place=question.place, **self._clock.params()
+        )
         if question.by_app and self._only_apps_asked(connection, session.id, session.turns):
             raise OnlyApps(session.turns - 1)
         # There cannot wait more than were ever asked; counting costs more than that thought.
@@ -337,13 +340,17 @@ class Turns(Part):
 
     @prepared
     def _count(self) -> Statement:
+        place = sa.bindparam("place", type_=sa.String())
         return (
             self._insert(sessions)
             .values(
                 name=sa.bindparam("name"), surface=sa.bindparam("surface"), turns=1, begins=1, issued=False,
-                created_at=self._clock.now,
+                created_at=self._clock.now, place=place,
             )
-            .on_conflict_do_update(index_elements=["name"], set_={"turns": sessions.c.turns + 1})
+            .on_conflict_do_update(
+                index_elements=["name"],
+                set_={"turns": sessions.c.turns + 1, "place": sa.func.coalesce(sessions.c.place, place)},
+            )
             .returning(sessions.c.id, sessions.c.turns, sessions.c.assistant)
         )  # fmt: skip
 
@@ -375,11 +382,15 @@ class Turns(Part):
     # ── joining ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @prepared
-    def _has_joined(self) -> Statement:
-        which = (
-            joined_events.c.surface == sa.bindparam("surface"), joined_events.c.event_id == sa.bindparam("event"),
-        )  # fmt: skip
-        return sa.select(joined_events.c.turn_id).where(*which)
+    def _was_otherwise(self) -> Statement:
+        """Whether an event is known, but not as that of a turn: it joined one, or its turn is forgotten."""
+        surface, event, digest = (sa.bindparam(name, type_=sa.String()) for name in ("surface", "event", "digest"))
+        joined = joined_events.c.surface == surface, joined_events.c.event_id.in_([event, digest])
+        forgotten = turns.c.surface == surface, turns.c.event_id == digest
+        of_a_forgotten_turn = sa.select(turns.c.id).where(*forgotten)
+        return sa.select(
+            sa.union_all(sa.select(joined_events.c.turn_id).where(*joined), of_a_forgotten_turn).subquery()
+        )
 
     def _join(
         self, connection: sa.Connection, question: Question, reading: Reading, opens: Opens, max_characters: int
@@ -588,6 +599,7 @@ class Turns(Part):
                 error=sa.bindparam("new_error"),
                 failure=sa.bindparam("new_failure"),
                 outcome=sa.bindparam("new_outcome"),
+                context=None,  # others said it, and it has served its purpose
                 attempts=0,  # to show it is another thing
                 input_tokens=turns.c.input_tokens + sa.bindparam("new_input"),
                 output_tokens=turns.c.output_tokens + sa.bindparam("new_output"),
@@ -721,17 +733,17 @@ class Turns(Part):
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def prune(self, connection: sa.Connection) -> int:
-        """Forget the keys of some turns that were closed long ago and have no place on a platform; how many it were.
+        """Forget the keys of some turns that were closed long ago and have no place on a platform; and what was said
+        around some that were answered before that went with the answer. How many it were.
 
         Where answers are shown on a platform the event is the message that asked, by which replies to it are known.
         """
-        old = (
-            sa.select(turns.c.id)
-            .where(sa.text(KEY_MAY_BE_PRUNED), turns.c.closed_at < self._clock.now - KEY_IS_KNOWN_SECONDS)
-            .limit(PRUNED_AT_ONCE)
-        )
-        pruned = sa.update(turns).where(turns.c.id.in_(old)).values(event_id=None)
-        return connection.execute(pruned, self._clock.params()).rowcount
+        old = turns.c.closed_at < self._clock.now - KEY_IS_KNOWN_SECONDS
+        keys = sa.select(turns.c.id).where(sa.text(KEY_MAY_BE_PRUNED), old).limit(PRUNED_AT_ONCE)
+        pruned = sa.update(turns).where(turns.c.id.in_(keys)).values(event_id=None)
+        around = sa.select(turns.c.id).where(sa.text(HAS_CONTEXT_YET)).limit(PRUNED_AT_ONCE)
+        cleared = sa.update(turns).where(turns.c.id.in_(around)).values(context=None)
+        return connection.execute(pruned, self._clock.params()).rowcount + connection.execute(cleared).rowcount
 
     def _changed(self) -> dict[str, Any]:
         """The values of a turn whose author changes or deletes what it asks."""
@@ -785,7 +797,8 @@ def _is_ending(turn: Any) -> bool:
 
 
 def _event_of(question: Question) -> dict[str, str]:
-    return {"surface": question.surface, "event": question.event_id or ""}
+    event, digest = known_as(question.surface, question.event_id or "")
+    return {"surface": question.surface, "event": event, "digest": digest}
 
 
 def _did(connection: sa.Connection, turn: Turn, *what: sa.ColumnElement[bool]) -> bool:

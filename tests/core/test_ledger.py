@@ -977,6 +977,7 @@ async def test_what_was_prepared_is_read_before_the_question_and_stored_once(
         answer = chat.answering(await taken_over(chat), prepare=fetch)
         expected = f"You asked: {framed}\n\nQ1-a."
         assert (await answer.whole()).text == expected
+    assert rows(database_url, "SELECT context FROM turn") == [{"context": None}]
     assert asked_to_prepare == [turn.id]
 
 

@@ -27,11 +27,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from core.assistants import Assistant
 from core.errors import LeaseLost, Overloaded
+from core.forgetting import ForgetRequest
 from core.language_model import Conversations
 from core.password import Reading, Said
 from core.store import Begun, Chosen, Heartbeat, Store, ThreadFate, liveness
 from core.store.guesses import MOST_WRONG_WORDS
 from core.store.liveness import HostLiveness
+from core.store.rows import as_forgotten, known_as
 from core.threads import Threads
 from core.turns import (
     DEATH_ALONE,
@@ -274,6 +276,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world = world
         self.surface = f"m{world.examples}"
         self.expected = Stored()
+        self.before_forgotten: dict[str, str] = {}  # events, by what stands for them
         self.holds: list[Hold] = []
         self.given: set[tuple[str, int]] = set()  # every hold that anybody ever had
         self.said: dict[str, list[tuple[str, str]]] = {}  # questions and answers in each conversation
@@ -300,7 +303,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if known is None:
             self._accept_something(what)
         else:
-            self._accept(who, self._question(where, what, known.event), what)
+            self._accept(
+                who, self._question(where, what, self.before_forgotten.get(known.event or "", known.event)), what
+            )
 
     @rule(who=any_one, what=any_one, which=any_one)
     def ask_a_turn_anew(self, who: int, what: int, which: int) -> None:
@@ -357,7 +362,8 @@ class LedgerMachine(RuleBasedStateMachine):
         full = open_there >= MAX_WAITING and not question.may_wait
         if instead_of is not None and instead_of.outcome in (Outcome.FAILED, Outcome.INTERRUPTED) and not full:
             instead_of.event = f"{instead_of.event}:{instead_of.id}"
-        known = question.event_id in {entry.event for entry in self.expected.turns.values() if entry.event}
+        events = {entry.event for entry in self.expected.turns.values() if entry.event}
+        known = question.event_id is not None and not events.isdisjoint(known_as(self.surface, question.event_id))
         turn_id = f"{self.surface}-{self._count()}"
         asking = self._ask_store(process, question, turn_id, what, instead_of.id if instead_of else None)
         if full:
@@ -519,7 +525,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _begin(self, hold: Hold, how: int, prepared: Turn | None = None) -> None:
         """Begin a turn, in the commit that notes it as `prepared`, if it is."""
-        entry, session = self._entry(hold), self.expected.sessions[hold.turn.session]
+        entry = self._entry(hold)
+        session = self.expected.sessions[entry.session]
         hold.lay_down()
         hold.local = how % 7 == 0
         store = hold.process.store
@@ -630,11 +637,13 @@ class LedgerMachine(RuleBasedStateMachine):
         entry.error, entry.outcome = error, outcome
         if outcome is Outcome.REFUSED:
             self.gone += [word for word in (entry.question, entry.context) if word]
-            entry.question = entry.context = ""
+            entry.question = ""
         self._end(entry, fate, None)
 
     def _end(self, entry: Entry, fate: ThreadFate, conversation: str | None) -> None:
         entry.attempts = 0
+        self.gone += [entry.context] if entry.context else []
+        entry.context = None
         entry.closed = not entry.to_be_shown
         thread = self.expected.threads.get((entry.session, entry.assistant))
         if fate == "retired":
@@ -707,14 +716,28 @@ class LedgerMachine(RuleBasedStateMachine):
         if really % 3:  # else there is seldom anything to forget
             return
         name = f"{self.surface}:{where % SESSIONS}"
-        ended = self._run(self._store(who).sessions.forget(name))
-        assert (ended is None) == (name not in self.expected.sessions)
-        assert set(ended or ()) == {entry.id for entry in self._turns_of(name) if not entry.closed}
-        self._reset(name)
+        ids = self.world.rows("SELECT id FROM chat_session WHERE name = :name", name=name)
+        forgotten = self._run(self._store(who).forgetting.forget(ForgetRequest("session", name)))
+        assert (forgotten is None) == (name not in self.expected.sessions)
+        if forgotten is None:
+            return
+        assert set(forgotten.ended) == {entry.id for entry in self._turns_of(name) if not entry.closed}
+        kept = [entry for entry in self._turns_of(name) if entry.outcome != Outcome.FORGOTTEN]
+        assert forgotten.turns == len(kept)
+        for key in [key for key in self.expected.threads if key[0] == name]:
+            self._retire(*key)
+        is_in_a_place = not kept or any(entry.to_be_shown for entry in kept)
+        now = name if is_in_a_place else f"forgotten:{ids[0]['id']}"
+        self.expected.sessions[now] = self.expected.sessions.pop(name)
         for entry in self._turns_of(name):
+            entry.session = now
+        for entry in kept:
             self.gone += [word for word in (entry.question, entry.context, entry.answer, entry.error) if word]
             entry.question, entry.answer, entry.context, entry.error, entry.posted = "", None, None, None, None
             entry.outcome, entry.closed, entry.to_be_shown = Outcome.FORGOTTEN, True, False
+            if entry.event:
+                digest = as_forgotten(self.surface, entry.event)
+                self.before_forgotten[digest], entry.event = entry.event, digest
             entry.fencing_token += 1
 
     def _reset(self, name: str) -> None:
@@ -948,7 +971,7 @@ class LedgerMachine(RuleBasedStateMachine):
         last = self.world.processes[0]
         last.in_hand.clear()
         self._look_around(last, 1)
-        for name in list(self.expected.sessions):
+        for name in [name for name in self.expected.sessions if name.startswith(self.surface)]:
             for what in range(len(ASSISTANTS)):
                 self._accept(0, self._question(int(name[-1]), 1, None), what)
         for entry in sorted(self.expected.turns.values(), key=lambda entry: (entry.session, entry.number)):

@@ -12,10 +12,11 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from core import Attachment, Line, Outcome, PasswordsClosed, Question, Turn
+from core import Attachment, ForgetRequest, Line, Outcome, PasswordsClosed, Question, Turn
 from core.archived import ArchivedRating, ArchivedSession, ArchivedTurn, Filters, NewTurn, NewTurns
 from core.attachments import FileLimits
 from core.events import Event, Fate
+from core.forgetting import Retention
 from core.password import Password, Passwords
 from core.store import Beginning, Begun, Chosen, Plan, Store, liveness
 from core.store.condition import condition_of
@@ -29,16 +30,17 @@ SCOPE = "a scope"
 GROWING = {
     "chat_session", "turn", "thread", "posted_message", "guess", "lockout", "unlock", "feedback", "control",
     "stored_response", "erasure", "joined_event", "attachment", "attachment_piece", "heard_event",
-    "event_count",
+    "event_count", "takedown",
 }  # fmt: skip
-SMALL = {"api_key", "identity_key", "lease_owner", "place", "alembic_version"}
-# Of open turns, and of files that come with questions which are about to be accepted.
+SMALL = {"api_key", "identity_key", "lease_owner", "place", "alembic_version", "forget_request"}
+# Of open turns, of files that come with questions which are about to be accepted, and of what older versions left.
 SMALL_INDEXES = {
     "ix_turn_open_queue", "ix_turn_open_lease_owner", "ix_turn_joins", "ix_attachment_of_no_turn",
+    "ix_turn_context_yet",
 }  # fmt: skip
 TOO_WIDE = {"surface", "scope"}  # what an index finds by these alone are all rows, or most
 # These read the first entry of a scope, and the entries that they count.
-MAY_BE_WIDE = {"seconds_to_next", "out_of_reach", "count"}
+MAY_BE_WIDE = {"seconds_to_next", "out_of_reach", "count", "waiting"}
 ROWS = 2_000
 
 
@@ -154,6 +156,7 @@ class Everything:
         await self._files()
         await self._why()
         await self._archive()
+        await self._forget()
         await self.prune()
 
     async def _turns(self) -> None:
@@ -235,7 +238,7 @@ class Everything:
         await self.heartbeat([], {}.get, [])
         await self.passed(["t1", "t2"], [turn.id])
         await self.reset("web:public:2")
-        await self.forget("web:public:2")
+        await self.forget(ForgetRequest("session", "web:public:2", also_posted=True))
 
     async def _look_ups(self) -> None:
         turn = await self.turn("web:public:3")
@@ -299,6 +302,38 @@ class Everything:
         await self.out_of_reach(SCOPE)
         await self.count(SCOPE)
 
+    async def _forget(self) -> None:
+        somebody = "web:other:7"
+        await self.count_what_would_go(ForgetRequest("person", somebody))
+        await self.turns_of_person(somebody, 0, "")
+        await self.turns_of_person(somebody, 1, "")
+        await self.ratings_and_unlocks_of("p")
+        await self.named_in(somebody, "")
+        for asked in (
+            ForgetRequest("person", somebody), ForgetRequest("before", "web:other", before=2e9 + 1),
+            ForgetRequest("before", "", before=2e9 + 1), ForgetRequest("turn", "x1"),
+        ):  # fmt: skip
+            await self.count_what_would_go(asked)
+            request_id = await self.ask_to_forget(asked)
+            for step in ("forget_own", "look_through"):
+                await getattr(self, step)(request_id)
+            found = await self.look_through(request_id)
+            await self.forget_found(request_id, found)
+            await self.forget_some(request_id)
+            await self.end_request(request_id, is_done=False)
+            await self.due_requests()
+            await self.carry_out(request_id)
+        rules = Retention.read(["1"])
+        await self.look_for_old(rules, rules.rules[0], None)
+        await self.forget_old(["x5", "x6"])
+        await self.ask_to_overwrite_log()
+        await self.retain(rules, {})
+        await self.is_any_due(SURFACE)
+        due = await self.claim_takedown(SURFACE, seconds=0)
+        await self.postpone_takedown(due.id if due else 1)
+        await self.taken_down(due.id if due else 1)
+        await self.waiting()
+
     async def _files(self) -> None:
         files = [Attachment(f"f{n}", "a.txt", "text", "text", 1, "sha", kept=1, tokens=1) for n in range(4)]
         for place, file in enumerate(files):
@@ -318,7 +353,7 @@ class Everything:
         await self.close_answered(turn, Finished("A"), thread="synced", conversation_id=None)
         await self.asked(await self.turn("web:public:4"))
         await self.close_unanswered(await self.turn("web:public:5"), Outcome.REFUSED, "No.", thread="untouched")
-        await self.forget("web:public:4")
+        await self.forget(ForgetRequest("session", "web:public:4"))
 
     async def _archive(self) -> None:
         first = await self.listed_session("web:other:7")
@@ -364,6 +399,7 @@ FILL = [
     " SELECT surface, 'h' || session_id, 'command', '', 'web:other:' || id, 'p' || id, 2000000000, 1 FROM turn",
     "INSERT INTO event_count SELECT 3600.0 * session_id, surface, 'not addressed', 'no mention', 1 FROM turn",
     "INSERT INTO erasure SELECT id, 'a scope', 2000000000, 0 FROM turn",
+    "INSERT INTO takedown (surface, message, due_at, attempts) SELECT surface, '{}', 0, 0 FROM turn",
 ]
 
 

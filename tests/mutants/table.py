@@ -60,6 +60,7 @@ SLACK_WORDS, DISCORD_WORDS = "tests/bots/slack/test_words.py", "tests/bots/disco
 SLACK_FAULTS, DISCORD_FAULTS = "tests/bots/slack/test_faults.py", "tests/bots/discord/test_faults.py"
 DISCORD_GATING = "tests/bots/discord/test_gating.py"
 ADDRESSES, HEADS, HOSTS = "tests/web/test_addresses.py", "tests/web/test_heads.py", "tests/web/test_hosts.py"
+FORGETTING = "tests/core/test_forgetting.py"
 KEYS, RATES, SESSIONS = "tests/web/test_keys.py", "tests/web/test_rates.py", "tests/web/test_sessions.py"
 IDENTITIES = "tests/web/test_identities.py"
 RESUMING, WEB_BOUNDS = "tests/web/test_resuming.py", "tests/web/test_bounds.py"
@@ -140,8 +141,8 @@ MUTANTS = (
     Mutant("a lapse is told for a week", "unlocks.c.until < self._clock.now - LAPSE_IS_TOLD_SECONDS",
         "unlocks.c.until < self._clock.now", PLACES, "lapse"),
     Mutant("controls are known on their surface",
-        "where(table.c.surface == surface, table.c.event_id.in_(event_ids))",
-        "where(table.c.event_id.in_(event_ids))", PLACES, "events_that_became"),
+        "where(table.c.surface == surface, table.c.event_id.in_(meant))",
+        "where(table.c.event_id.in_(meant))", PLACES, "events_that_became"),
     Mutant("a control is known for a day", "self._clock.now - CONTROL_IS_KNOWN_SECONDS", "self._clock.now - 3600",
         PLACES, "known_for_a_day"),
     # ── what people look up, and erasing ─────────────────────────────────────────────────────────────────────────────
@@ -183,6 +184,14 @@ MUTANTS = (
         "erasures.c.due_at", ERASING, "another_key_made"),
     Mutant("what is in doubt is erased later", ", erasures.c.due_at <= self._clock.now)", ")", ERASING,
         "in_doubt_is_erased"),
+    Mutant("the log is overwritten before a request is done",
+        "is_overwritten = await asyncio.to_thread(self._db.overwrite_log)", "is_overwritten = True", FORGETTING,
+        "leaves_no_byte"),
+    Mutant("threads of whom is forgotten are retired", "conversations = self._retire(connection, of)",
+        "conversations = 0", FORGETTING, "no_byte_is_left"),
+    Mutant("what is forgotten is known when it is delivered again",
+        "events = [row.event_id and as_forgotten(row.surface, row.event_id) for row in rows]",
+        "events = [None for row in rows]", FORGETTING, "delivered_again"),
     Mutant("pauses between tries to erase double", "2.0**attempts", "1.0**attempts", ERASING, "pauses or tried_again"),
     Mutant("two do not erase one conversation", "due_at=self._clock.now + seconds, attempts=erasures",
         "attempts=erasures", ERASING, "do_not_both_erase"),
@@ -570,7 +579,7 @@ MUTANTS = (
     Mutant("a key can not be guessed", "SHORTEST_SECRET = 16", "SHORTEST_SECRET = 15", KEYS, "can_be_guessed"),
     Mutant("names of keys are one in capitals", "key.name.lower() == name.lower() for", "key.name == name for", KEYS,
         "capitals"),
-    Mutant("a guest is not a person", 'of_person = "" if person is None else f"~{person}"', 'of_person = ""',
+    Mutant("a guest is not a person", 'else f"{person_of(whose, visitor)}:"', 'else f"{SURFACE}:{whose}:"',
         IDENTITIES, "leads_a_guest"),
     Mutant("who is named wrongly is no guest", "except InvalidIdentity as error:",
         "except InvalidIdentity as error:\n        return None", IDENTITIES, "never_taken_for_a_guest"),

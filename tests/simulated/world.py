@@ -51,7 +51,7 @@ password_from = "{EVES_CIRCLE}"
 """
 KEY_OF_PEOPLE = "key-of-the-people-on-the-web"
 KILLS_BETWEEN_BURIALS = 20
-STEP_TAKEN_BACK = "0014"  # of the schema: the last one, in which an upgrade differs from what was before
+STEP_TAKEN_BACK = "0015"  # of the schema: the last one, in which an upgrade differs from what was before
 MEAN_SECONDS_TO_RESTART = 0.3
 MOST_DEATHS_OF_POISON = 12  # two beside others, and five that count in full, and what luck adds
 SECONDS_ON_THE_WAY = 0.02
@@ -371,9 +371,12 @@ class World:
         self.ledger("SELECT 1")
         assert self._reader is not None
         with contextlib.suppress(sqlite3.OperationalError):  # where that is how it is, or there is none yet
-            self._reader.execute("ALTER TABLE turn DROP COLUMN imported")
-            self._reader.execute("UPDATE alembic_version SET version_num = '0013'")
-            self.was_upgraded = True
+            self._reader.execute("ALTER TABLE chat_session DROP COLUMN place")
+            for index in ("turn_kept_closed_at", "turn_context_yet", "joined_event_turn_id"):
+                self._reader.execute(f"DROP INDEX ix_{index}")
+            self._reader.execute("DROP TABLE forget_request")
+            self._reader.execute("DROP TABLE takedown")
+            self._reader.execute("UPDATE alembic_version SET version_num = '0014'")
         self.loop.trace("the schema is that of the step before")
 
     def look_for_passwords(self) -> None:

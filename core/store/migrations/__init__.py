@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from core.errors import StartError
 
-HEAD = "0014"  # the newest step; a test compares it with `versions/`
+HEAD = "0015"  # the newest step; a test compares it with `versions/`
 MOST_TRIES = 5
 DEADLOCK = "40P01"
 _ADVISORY_LOCK = 0x626F6200

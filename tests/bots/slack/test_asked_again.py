@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bots.shared.asked_again import ASK_AGAIN, ASKED, ASKED_ALREADY, CANNOT_BE_READ, OFFER
+from bots.shared.asked_again import ASK_AGAIN, ASKED, ASKED_ALREADY, NOT_KEPT, OFFER
 from tests.bots.conftest import HI, Over, Start, answered, asked, settled, turns
 from tests.conftest import PASSWORD
 from tests.core.fixtures.database import contents
@@ -93,7 +93,7 @@ async def test_a_question_that_was_deleted_since_is_not_asked(slack: FakeSlack, 
         button = await offer(slack)
         slack.deletes("C1", ts)
         await slack.idle()
-        assert await press(slack, button) == CANNOT_BE_READ
+        assert await press(slack, button) == NOT_KEPT
     assert len(turns(sqlite_url)) == 1
 
 
