@@ -42,6 +42,12 @@ def _storable(text: str) -> str:
     return text
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it has to be printable")
+    return text
+
+
 def _from_base64(data: object) -> object:
     return base64.b64decode(data, validate=True) if isinstance(data, str) else data
 
@@ -53,7 +59,7 @@ def _as_base64(data: bytes) -> str:
 Number = Annotated[int, Field(ge=0, le=BIGGEST_NUMBER)]
 Time = Annotated[float, Field(ge=0, le=LATEST, allow_inf_nan=False)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME), AfterValidator(_storable)]
-SessionName = Annotated[Name, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*:.")]
+SessionName = Annotated[Name, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*:."), AfterValidator(_printable)]
 Id = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 
 

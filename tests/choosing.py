@@ -32,8 +32,8 @@ FIXTURES_THAT_START = {"browser", "discord", "environment", "fake", "postgres", 
 LEDGER = "core/test_ledger.py"  # is quick though it asks a model, in the same process: much is promised of the ledger
 # Of their tests on PostgreSQL every other one is thorough: the ledger's and the leases' are not, nor what both rest on.
 POSTGRESQL_BY_TURNS = tuple(f"core/test_{name}.py" for name in (
-    "apps", "attaching", "begun_at_once", "bounds", "erasing", "files", "guessing", "lines", "lookups", "places",
-    "shown", "suspects", "threads",
+    "apps", "archive", "attaching", "begun_at_once", "bounds", "erasing", "files", "guessing", "lines", "lookups",
+    "places", "shown", "suspects", "threads",
 ))  # fmt: skip
 # What takes seconds, or one for each reader and wants the machine for itself; and tables about the tests themselves.
 NOT_QUICK = ("core/test_ledger_machine.py", "test_linear_time.py", "test_mutants.py", "test_broken.py")

@@ -185,7 +185,7 @@ async def import_sessions(
         for line in _report(report, dry=dry):
             click.echo(visible(line))
     for each in report.told:
-        click.echo(f"! {visible(each.where)}: {visible(each.why)}", err=True)
+        click.echo(f"! {_in_a_line(each.where)}: {_in_a_line(each.why)}", err=True)
     if report.unreadable > len(report.told):
         click.echo(f"! and {report.unreadable - len(report.told):,} more that cannot be read", err=True)
     return not report.unreadable and report.is_whole
@@ -263,6 +263,10 @@ async def _each(names: Sequence[str], work: Callable[[str], Awaitable[None]], do
         else:
             click.echo(f"{visible(name)} {done}.")
     return all_there
+
+
+def _in_a_line(text: str) -> str:
+    return visible(" ".join(text.split()))
 
 
 def _time(seconds: float) -> str:

@@ -60,7 +60,7 @@ from web.ending import SECONDS_FOR_SLOW_CLIENTS
 from web.heads import BoundedHead
 from web.healthy import ask_for_life
 from web.setup import init
-from web.terminal import converse
+from web.terminal import converse, visible
 from web.why import Found, look, look_at_person, look_at_session, say, time_in
 
 EXIT_CODE_OF_AN_INTERRUPTION = 130
@@ -663,7 +663,7 @@ def _plain_errors(*, sentence: str = "Bob cannot start.") -> Iterator[None]:
     try:
         yield
     except StartError as error:
-        click.echo(f"{sentence} {error}", err=True)
+        click.echo(f"{sentence} {visible(str(error))}", err=True)  # it may name what stands in somebody's file
         sys.exit(2)
     except BrokenPipeError:  # who read the output has seen enough, which click ends with status 1
         raise

@@ -11,6 +11,7 @@ from core.archive.importing import Importing, Report
 from core.archive.lines import is_ours, lines_of
 from core.archive.sources import CannotImport, Source, opened_source
 from core.archive.talks import Choice
+from core.archive.values import Broken
 from core.archived import (
     VERSION,
     ArchivedFile,
@@ -154,8 +155,11 @@ class Archive:
         CannotImport where it is of no kind that is known here.
         """
         importing = Importing(self._store, self._passwords.masked, dry=dry, on_progress=on_progress)
-        with opened_source(path) as source, _lines(source, how, formats) as lines:
-            report = await importing.take_all(lines)
+        try:
+            with opened_source(path) as source, _lines(source, how, formats) as lines:
+                report = await importing.take_all(lines)
+        except Broken as broken:
+            raise CannotImport(f"{broken}.") from None
         report.left_out = how.counted.left_out
         return report
 

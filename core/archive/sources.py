@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,13 @@ class Source:
             file = self._open(entry)
         except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
             raise Broken(self.where(entry), f"it cannot be opened ({type(error).__name__})") from None
-        with file:
-            yield file
+        try:
+            with file:
+                yield file
+        except BrokenPipeError:
+            raise
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise Broken(self.where(entry), f"it is damaged ({type(error).__name__})") from None
 
     def values(self, entry: str, *, streamed: Collection[str] = ("data", "messages")) -> Iterator[tuple[Context, Any]]:
         """See `json_values`. Raises Broken."""

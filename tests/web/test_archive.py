@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import stat
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from core.archive.lines import as_line
 from core.archived import ArchivedPiece
 from tests.acceptance.processes import BOB
 from tests.conftest import PASSWORD
@@ -103,16 +106,37 @@ def test_what_cannot_be_done_is_one_sentence(bob: Bob, tmp_path: Path) -> None:
 
 def test_what_is_said_in_a_session_or_stands_in_a_file_does_nothing_to_the_terminal(bob: Bob, tmp_path: Path) -> None:
     evil = "\x1b]52;c;aGk=\x07\x9b2J"
-    lines = [session(f"web:public:{evil}"), turn(1, question=evil, answer=evil, files=1, assistant="Bob"),
-             _file(name=f"{evil}.png"), ArchivedPiece(data=b"1234")]  # fmt: skip
+    lines = [session("web:public:1"), turn(1, question=evil, answer=evil, files=1), _file(name=f"{evil}.png"),
+             ArchivedPiece(data=b"1234")]  # fmt: skip
+    named = as_line(session("web:public:2")).replace(b":2", b":\\u001b[2J")
     (tmp_path / "a.jsonl").write_bytes(file_of(lines) + b"x")
+    (tmp_path / "b.jsonl").write_bytes(file_of([]).replace(b'{"type":"end"', named + b'{"type":"end"'))
+    helper = {"id": "2", "isBot": True, "name": evil}
+    messages = [{"id": "1", "author": helper, "content": evil, "timestamp": "2024-01-01T00:00:00+00:00"}]
+    of = {"guild": {"id": "0"}, "channel": {"id": "7", "type": "DirectTextChat"}, "messages": messages}
+    (tmp_path / "c.json").write_text(json.dumps(of))
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        archive.writestr(f"{evil}\n.json", json.dumps([{"mapping": {}, "conversation_id": evil}]))
     for ended in (
-        bob("import", "--json", "a.jsonl"), bob("list"), bob("list", "--json"), bob("show", f"web:public:{evil}"),
-        bob("show", "--json", f"web:public:{evil}"), bob("reset", f"web:public:{evil}"), bob("show", evil),
-        bob("delete", "--yes", f"web:public:{evil}"), bob("delete", "--yes", evil),
+        bob("import", "a.jsonl"), bob("import", "b.jsonl"), bob("import", "c.json"), bob("import", "d.zip"),
+        bob("list"), bob("show", "web:public:1"), bob("show", "--json", "web:public:1"), bob("show", evil),
+        bob("delete", "--yes", evil),
     ):  # fmt: skip
+        assert ended.stdout + ended.stderr
         assert "\x1b" not in ended.stdout + ended.stderr
         assert "\x9b" not in ended.stdout + ended.stderr
+
+
+def test_what_is_damaged_is_one_sentence(bob: Bob, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", os.urandom(5_000).hex())
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    data[100:2_000] = bytes(1_900)
+    (tmp_path / "x.zip").write_bytes(data)
+    ended = bob("import", "x.zip")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("The import ended. x.zip: conversations.json: it is damaged")
+    assert "Traceback" not in ended.stderr
 
 
 def test_an_import_of_which_something_cannot_be_read_says_where_and_ends_with_code_1(bob: Bob, tmp_path: Path) -> None:
