@@ -25,7 +25,7 @@ from tests.bench.throughput import (
     upstream,
 )
 
-ROUNDS = 20
+ROUNDS = 24
 QUESTIONS = 400  # of a round
 OFF, AGAIN, METRICS, SCRAPED, TRACES = "off", "off again", "metrics", "scraped", "traces"
 MOST_SHARE = 0.03  # of the requests per second that metrics may cost
@@ -141,8 +141,8 @@ def report(measured: Mapping[str, Measured]) -> None:
             for each in measured.values()
         ]
         print(f"{'  of what it is without, round by round':46s}" + "".join(f"{each:>10.3f}" for each in ratios))
-        if ratios[2] < 1 - MOST_SHARE:
-            print(f"  metrics cost more than {MOST_SHARE:.0%}")
+    if ratios[2] < 1 - MOST_SHARE:  # by processor time: others on the machine change that least
+        print(f"metrics cost more than {MOST_SHARE:.0%}")
 
 
 if __name__ == "__main__":
