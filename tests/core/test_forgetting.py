@@ -438,5 +438,6 @@ async def test_postgresql_has_it_in_no_row_at_once_and_in_no_file_of_a_table_onc
         await chat.forget_person(ULRICA)
         assert SECRET not in contents(url)
         assert is_in_files()  # as PostgreSQL works, and as the operator is told
-    compact(url, full=True)
-    assert not is_in_files()
+    async with asyncio.timeout(SECONDS):  # a connection that is just ending may still see an older state
+        while is_in_files():
+            await asyncio.to_thread(compact, url, full=True)
