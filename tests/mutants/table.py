@@ -188,7 +188,7 @@ MUTANTS = (
         "is_overwritten = await asyncio.to_thread(self._db.overwrite_log)", "is_overwritten = True", FORGETTING,
         "leaves_no_byte"),
     Mutant("threads of whom is forgotten are retired", "conversations = self._retire(connection, of)",
-        "conversations = 0", FORGETTING, "no_byte_is_left"),
+        "conversations = 0", FORGETTING, "forgotten_alone"),
     Mutant("what is forgotten is known when it is delivered again",
         "events = [row.event_id and as_forgotten(row.surface, row.event_id) for row in rows]",
         "events = [None for row in rows]", FORGETTING, "delivered_again"),
