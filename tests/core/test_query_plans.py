@@ -273,7 +273,7 @@ class Everything:
         await self.issue("web:public:guest", SURFACE)
         await self.turn("web:public:guest")
         assert await self.claim_session("web:public:guest", "web:n~1:guest", "web:n~1") == "busy"
-        await self.forget("web:public:guest")
+        await self.forget(ForgetRequest("session", "web:public:guest"))
         assert await self.claim_session("web:public:guest", "web:public:3", "web:n~1") == "taken"
         assert await self.claim_session("web:public:guest", "web:n~1:guest", "web:n~1") == "claimed"
 
@@ -291,7 +291,7 @@ class Everything:
         await self.of_session(["web:T1:1", "web:T2:1"], 9)
         await self.takes_part(SURFACE, "1")
         await self.counted(0.0, 7_200.0)
-        await self.forget("web:T2:1")
+        await self.forget(ForgetRequest("session", "web:T2:1"))
 
     async def _erase(self) -> None:
         due = await self.claim(SCOPE, seconds=60)
