@@ -31,6 +31,7 @@ from core.store.rows import (
     frame_as_json,
     frame_of,
     sessions,
+    told_of_json,
     turns,
 )
 from core.store.tables import Feedback, PostedMessage
@@ -104,7 +105,7 @@ class StoredArchive(Part):
         found = []
         for row in rows:
             values = {name: row[name] for name in columns if name != "files"}
-            values |= {name: json.loads(row[name]) for name in _AS_JSON if row[name] is not None}
+            values |= {name: told_of_json(row[name]) for name in _AS_JSON if row[name] is not None}
             values["frame"] = frame_of(row["frame"])
             # Whatever was stored is exported: what no import takes is found when it is read.
             attached = theirs.get(row["id"], ())

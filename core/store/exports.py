@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -10,7 +9,7 @@ import sqlalchemy as sa
 from core.store.database import Database
 from core.store.forgetting import Forgetting, Found, own_turns
 from core.store.part import Part, reads
-from core.store.rows import attachments, sessions, turns
+from core.store.rows import attachments, sessions, told_of_json, turns
 from core.store.tables import Feedback, Unlock
 from core.turns import Json, Outcome
 
@@ -76,4 +75,4 @@ class Exports(Part):
 
 
 def _readable(row: Json) -> Json:
-    return {name: json.loads(value) if name in _AS_JSON and value else value for name, value in row.items()}
+    return {name: told_of_json(value) if name in _AS_JSON and value else value for name, value in row.items()}

@@ -118,6 +118,14 @@ def attachments_of(connection: sa.Connection, turn_ids: Sequence[str]) -> Mappin
     return theirs
 
 
+def told_of_json(stored: str) -> Any:
+    """What is told outside of what a surface stored as JSON: all but tokens, with which others could act for it.
+
+    Discord's for a command are good for a quarter of an hour.
+    """
+    return json.loads(stored, object_hook=lambda found: {**found, **({"token": ""} if "token" in found else {})})
+
+
 def as_forgotten(surface: str, event_id: str) -> str:
     """What stands for an event once its turn is forgotten: it is known when it is delivered again, and not what it is.
 

@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from core import Archive, Chat, Filters, HowToImport, ImportReport, Outcome, Question, StoreUnavailable, open_archive
+from core import (
+    Archive,
+    Chat,
+    Filters,
+    HowToImport,
+    ImportReport,
+    Outcome,
+    Question,
+    StoreUnavailable,
+    open_archive,
+    open_data_requests,
+)
 from core.archive import importing
 from core.archive.lines import as_line
 from core.archived import ArchivedFile, ArchivedPiece, ArchivedSession, ArchivedTurn, ArchiveLine, Ending, Header
@@ -131,6 +142,21 @@ async def test_what_is_exported_and_imported_is_exported_byte_for_byte_the_same(
         assert not await chat.exchanges("web:alice:2", private=True, before=None, limit=9)
         (rating,) = await chat.ratings(["web:alice"], private=True, before=None, limit=9) or ()
         assert (rating.good, rating.words) == (False, "Hm.")
+
+
+async def test_with_what_is_exported_nobody_can_act_for_bob(fake: FakeOpenAI, sqlite_url: str) -> None:
+    place = {"channel": 7, "command": {"id": 1, "token": "a-token-of-a-command"}}
+    async with opened(fake, sqlite_url) as chat:
+        turn = await chat.accept(Question("discord", "discord:7", "Q1-a", destination=place, person="discord:1"))
+        assert turn is not None
+        await chat.answering(turn).whole()
+        await chat.shown(turn)
+    assert b'"command":{"id":1,"token":""}' in await exported(sqlite_url)
+    async with open_data_requests(make_settings(None, sqlite_url)) as requests:
+        told = json.dumps([thing async for thing in requests.export("discord:1")])
+    assert "Q1-a" in told
+    assert "a-token-of-a-command" in contents(sqlite_url)
+    assert "a-token-of-a-command" not in told
 
 
 async def test_a_session_that_was_imported_is_gone_on_with_as_if_it_had_been_asked_here(
