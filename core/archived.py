@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -264,6 +264,16 @@ class NewTurns:
     session: ArchivedSession
     turns: Sequence[NewTurn]
     previous: str = ""
+
+    @property
+    def digests(self) -> Collection[str]:
+        """What all of them, and the one before them, are known by once they are imported."""
+        return {self.previous, *(each.turn.imported for each in self.turns)}
+
+    def without(self, forgotten: Collection[str]) -> NewTurns:
+        """Those that were never forgotten here: what was is not brought back, under whatever name."""
+        turns = [each for each in self.turns if each.turn.imported not in forgotten]
+        return replace(self, turns=turns, previous="" if self.previous in forgotten else self.previous)
 
     def after(self, last: LastTurn | None) -> Sequence[NewTurn] | None:
         """Those that come after the `last` turn that is there. None where that is not of what these are from."""

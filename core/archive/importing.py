@@ -253,6 +253,8 @@ class Importing:
 
     async def _would_add(self, session: _Session, new: NewTurns) -> int | None:
         await self._look_up(session)
+        if session.last is None:
+            new = new.without(await self._tried(lambda: self._store.archive.forgotten_of(new.digests)))
         left = new.after(session.last)
         if left:
             last = left[-1].turn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,7 +35,7 @@ from core.store.rows import (
     turns,
 )
 from core.store.tables import Feedback, PostedMessage
-from core.turns import new_turn_id
+from core.turns import Outcome, new_turn_id
 
 feedback: sa.Table = Feedback.__table__  # type: ignore[attr-defined]
 posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined]
@@ -127,14 +127,14 @@ class StoredArchive(Part):
         them, or the one before them; those behind it are. None where it is another. A turn is added without an event
         that is known here already, and under another id where its own is.
         """
-        rows = self._rows_of(connection, [each.session for each in new])
+        new, rows = self._not_forgotten(connection, new)
         lasts = {name: _last(connection, row.id, row.turns) for name, row in rows.items()}
         added: list[int | None] = []
         adding: list[tuple[ArchivedSession, NewTurn]] = []
         ends: dict[str, tuple[ArchivedSession, int]] = {}
         for each in new:
             name = each.session.name
-            left = each.after(lasts[name])
+            left = each.after(lasts.get(name))
             added.append(None if left is None else len(left))
             if left:
                 last = left[-1].turn
@@ -163,6 +163,30 @@ class StoredArchive(Part):
                 ],
             )  # fmt: skip
         return added
+
+    @reads
+    def forgotten_of(self, connection: sa.Connection, digests: Collection[str]) -> Collection[str]:
+        """Which of these digests are of turns that were imported and are forgotten."""
+        return self._forgotten(connection, digests)
+
+    def _forgotten(self, connection: sa.Connection, digests: Collection[str]) -> Collection[str]:
+        which = turns.c.imported.in_(digests), turns.c.outcome == Outcome.FORGOTTEN
+        return set(connection.execute(sa.select(turns.c.imported).where(*which)).scalars())
+
+    def _not_forgotten(
+        self, connection: sa.Connection, new: Sequence[NewTurns]
+    ) -> tuple[Sequence[NewTurns], dict[str, Any]]:
+        """What of new turns was never forgotten, in sessions where nothing is by now; and the rows of all sessions.
+
+        One of which nothing is to be added is not made.
+        """
+        forgotten = self._forgotten(connection, {digest for each in new for digest in each.digests if digest})
+        names = [each.session.name for each in new]
+        used = sa.select(sessions.c.name).where(sessions.c.name.in_(names), sessions.c.turns > 0)
+        in_use = set(connection.execute(used).scalars()) if forgotten else names
+        new = [each if each.session.name in in_use else each.without(forgotten) for each in new]
+        to_be_made = [each.session for each in new if each.turns]
+        return new, self._rows_of(connection, to_be_made) if to_be_made else {}
 
     def _rows_of(self, connection: sa.Connection, new: Sequence[ArchivedSession]) -> dict[str, Any]:
         """The sessions of these names, locked; those that were not there are now, without a turn."""

@@ -331,9 +331,11 @@ async def test_what_was_forgotten_is_not_brought_back_by_an_import(database_url:
         await archive.forget("web:public:1")
         with pytest.raises(UnknownSession):
             await archive.named("web:public:1")
-    report = await import_into(database_url, path)
-    assert report.turns == 0
+    for dry in (True, False):
+        report = await import_into(database_url, path, dry=dry)
+        assert (report.there, report.turns) == (1, 0)
     assert "Q1" not in contents(database_url)
+    assert not rows(database_url, "SELECT id FROM chat_session WHERE name LIKE 'web:%'")
 
 
 async def test_a_dry_run_counts_what_an_import_would_do_and_changes_nothing(database_url: str, tmp_path: Path) -> None:

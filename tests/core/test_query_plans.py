@@ -372,6 +372,9 @@ class Everything:
         session = ArchivedSession(name="web:imported:1", surface="web", created_at=1)
         for added in (1, 0):
             assert await self.add_turns([NewTurns(session, [NewTurn(turn, ["f9"])])]) == [added]
+        await self.forget(ForgetRequest("session", "web:imported:1"))
+        assert await self.forgotten_of([turn.imported]) == {turn.imported}
+        assert await self.add_turns([NewTurns(session, [NewTurn(turn)])]) == [0]
 
 
 FILL = [

@@ -14,3 +14,5 @@ depends_on = None
 def upgrade() -> None:
     """Add the digest of what a turn was imported from."""
     op.add_column("turn", sa.Column("imported", sa.String, nullable=True))
+    which = sa.text("imported IS NOT NULL")
+    op.create_index("ix_turn_imported", "turn", ["imported"], sqlite_where=which, postgresql_where=which)
