@@ -14,6 +14,10 @@ from core import Json
 ALL = discord.Permissions.all().value
 ADMINISTRATOR = discord.Permissions(administrator=True).value
 VIEW = discord.Permissions(view_channel=True).value
+SEND = discord.Permissions(send_messages=True).value
+WITH_WORDS = discord.Permissions(  # of no use to who may write nothing
+    send_tts_messages=True, mention_everyone=True, embed_links=True, attach_files=True
+).value
 OF_TEXT, OF_POSTS = (0, 5), (15, 16)  # kinds of channels: text and announcements; forums and media
 _NOT_IN_FORUMS = discord.Permissions(send_messages=True, create_public_threads=True).value
 
@@ -38,6 +42,8 @@ def rights_in_channel(base: int, channel: Json, guild: Json, member: Json) -> in
     rights = _changed(base, [overwrites.get(str(guild.get("id")))])
     rights = _changed(rights, [overwrites.get(str(role)) for role in member.get("roles") or ()])
     rights = _changed(rights, [overwrites.get(str((member.get("user") or {}).get("id")))])
+    if not rights & SEND:
+        rights &= ~WITH_WORDS
     return rights if rights & VIEW else 0
 
 

@@ -194,20 +194,22 @@ class Intake:
         turn = await self._last_turn_of(key)
         if turn is not None:
             is_withdrawn = await self._chat.withdraw(turn, event_id=key)
-            for each in (key, again_key(key)):
-                if not (is_withdrawn and each == turn.event_id):
-                    await self._forget(each)
-            if not is_withdrawn and turn.outcome is not Outcome.WITHDRAWN:
+            left = [each for each in (key, again_key(key)) if not (is_withdrawn and each == turn.event_id)]
+            if any([await self._forget(each) for each in left]):
                 self._note_change(turn, key, Fate.DELETED, AFTER_THE_ANSWER)
             return
         shown_by = await self._chat.showing(self._surface, message)
         if shown_by is not None and not shown_by.over:
             await self._chat.stop(shown_by.id)
 
-    async def _forget(self, key: str) -> None:
+    async def _forget(self, key: str) -> bool:
+        """Forget a turn whose message was deleted. False where there is none, or its deletion came in time."""
         turn = await self._chat.turn_of(self._surface, key)
-        if turn is not None and await self._chat.forget_turn(turn):
+        if turn is None or turn.outcome is Outcome.WITHDRAWN:  # maybe by another process, which heard of it as well
+            return False
+        if await self._chat.forget_turn(turn):
             logger.info("turn %s is forgotten: its message was deleted", turn.reference)
+        return True
 
     async def _last_turn_of(self, key: str) -> Turn | None:
         """The turn that a message became, at last when it was asked again."""

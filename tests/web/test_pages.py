@@ -98,5 +98,5 @@ def test_what_scripts_of_a_page_may_do_is_declared() -> None:
     declared_calls = re.findall(r"^  (\w+)[(<]", declared.partition("interface BobWidget {")[2], re.M)
     assert sorted(offered) == sorted(declared_calls)
     events = re.findall(r"^  (\w+): ", declared.partition("interface BobEvents {")[2].partition("\n}")[0], re.M)
-    emitted = {*re.findall(r'emit\("(\w+)"', script), "question", "answer", "feedback"}
+    emitted = {*re.findall(r'emit\("(\w+)"', script), "question", "answer", "feedback", "handover"}
     assert emitted == set(events)
