@@ -786,7 +786,7 @@ async def test_speakers_are_told_by_the_names_that_they_have_where_they_speak(
 
 async def test_two_people_of_the_same_name_are_told_apart(discord: FakeDiscord, fake: FakeOpenAI, bob: Start) -> None:
     discord.guild("alpha").members[discord.user("grace").id].nick = "Ada"
-    async with bob():
+    async with bob(discord_catch_up_seconds=0):  # of what is fetched Discord tells no nickname
         thread = discord.says("ada", "general", f"{HI} I must not eat nuts")
         await answer(discord, thread)
         discord.says("grace", thread, f"{HI} what must I not eat?")
