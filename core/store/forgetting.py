@@ -26,7 +26,7 @@ from core.store.events import Events
 from core.store.named import Named
 from core.store.names import begins_with
 from core.store.part import Part, reads, writes
-from core.store.rows import IS_OPEN, as_forgotten, joined_events, sessions, turns
+from core.store.rows import IS_KEPT, IS_OPEN, as_forgotten, joined_events, sessions, turns
 from core.store.tables import Feedback, PostedMessage, Unlock
 from core.store.tables import ForgetRequest as ForgetRequestTable
 from core.store.takedowns import Takedowns
@@ -50,7 +50,6 @@ OnEnded = Callable[[Sequence[str]], None]
 FIRST = (0.0, "")  # what comes before every turn, by when it was closed
 _NAMELESS = "forgotten:"
 _OF_TURNS = "turn.closed_at IS NOT NULL AND turn.outcome <> 'forgotten'"  # as the index says it
-_IS_KEPT = turns.c.outcome.is_distinct_from(Outcome.FORGOTTEN)
 _COLUMNS = tuple(
     turns.c[name] for name in ("id", "session_id", "surface", "event_id", "closed_at", "destination", "posted", "files")
 )
@@ -111,7 +110,7 @@ class Forgetting(Part):
             self._events.forget_session(connection, about)
             about = "" if found is None else str(found)
         elif request.kind == "turn":
-            closed = sa.select(turns.c.id).where(turns.c.id == about, turns.c.closed_at.is_not(None), _IS_KEPT)
+            closed = sa.select(turns.c.id).where(turns.c.id == about, turns.c.closed_at.is_not(None), IS_KEPT)
             about = connection.execute(closed).scalar() or ""
         elif request.kind == "person":
             names = json.dumps(self._names_of(connection, about))
@@ -286,7 +285,7 @@ class Forgetting(Part):
         total = Forgotten()
         seen: set[str] = set()
         for which in own_turns(request.kind, about, self._db.dialect):
-            rows = connection.execute(sa.select(*_COLUMNS).where(*which, _IS_KEPT)).all()
+            rows = connection.execute(sa.select(*_COLUMNS).where(*which, IS_KEPT)).all()
             total += _sum_of([row for row in rows if row.id not in seen], also_posted=request.also_posted)
             seen.update(row.id for row in rows)
         if request.kind == "person":
@@ -307,7 +306,7 @@ class Forgetting(Part):
     def _some(self, connection: sa.Connection, which: Sequence[sa.ColumnElement[bool]]) -> Sequence[sa.Row[Any]]:
         """Some of these turns that are not forgotten, the open ones first, with no more files than go at once."""
         for state in (IS_OPEN, turns.c.closed_at.is_not(None)):
-            found = sa.select(*_COLUMNS).where(*which, state, _IS_KEPT).limit(TURNS_AT_ONCE)
+            found = sa.select(*_COLUMNS).where(*which, state, IS_KEPT).limit(TURNS_AT_ONCE)
             rows = connection.execute(found).all()
             if rows:
                 return _with_few_files(rows)
@@ -346,7 +345,7 @@ class Forgetting(Part):
         return total
 
     def _erase_closed(self, connection: sa.Connection, turn_ids: Sequence[str], *, also_posted: bool) -> Forgotten:
-        which = turns.c.id.in_(turn_ids), turns.c.closed_at.is_not(None), _IS_KEPT
+        which = turns.c.id.in_(turn_ids), turns.c.closed_at.is_not(None), IS_KEPT
         rows = connection.execute(sa.select(*_COLUMNS).where(*which)).all() if turn_ids else []
         return self._erase(connection, rows, also_posted=also_posted) if rows else Forgotten()
 
@@ -384,7 +383,7 @@ class Forgetting(Part):
         """
         self._lock(connection, session_ids)
         of_it = turns.c.session_id == sessions.c.id
-        kept = sa.select(turns.c.id).where(of_it, _IS_KEPT).limit(1).correlate(sessions).scalar_subquery()
+        kept = sa.select(turns.c.id).where(of_it, IS_KEPT).limit(1).correlate(sessions).scalar_subquery()
         columns = (sessions.c[name] for name in ("id", "name", "place", "issued", "turns"))
         found = sa.select(*columns).where(sessions.c.id.in_(session_ids), kept.is_(None))
         emptied = connection.execute(found).all()
@@ -468,7 +467,7 @@ class Forgetting(Part):
 
     def _take_out(self, connection: sa.Connection, named: Named, turn_ids: Sequence[str]) -> Forgotten:
         """Take somebody out of closed turns of others, and what they said out of the threads that may hold it."""
-        which = turns.c.id.in_(turn_ids), turns.c.closed_at.is_not(None), _IS_KEPT
+        which = turns.c.id.in_(turn_ids), turns.c.closed_at.is_not(None), IS_KEPT
         columns = turns.c.id, turns.c.session_id, turns.c.surface, turns.c.frame, turns.c.destination, turns.c.closed_at
         rows = connection.execute(sa.select(*columns).where(*which)).all() if turn_ids else []
         for row in rows:
