@@ -5,7 +5,7 @@ import sys
 
 BENCHES = (
     "throughput", "tokens", "slack", "discord", "turns", "streams", "guesses", "start", "files", "import", "sessions",
-    "metrics",
+    "metrics", "page",
 )  # fmt: skip
 
 for name in sys.argv[1:] or BENCHES:
