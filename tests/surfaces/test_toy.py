@@ -13,7 +13,7 @@ from tests.surfaces import toy
 from tests.surfaces.board import Board, Connection
 from tests.surfaces.toy import TOY, ToyCaller, ToySettings
 
-MOST_LINES = 152
+MOST_LINES = 150
 
 
 def test_a_whole_surface_takes_no_more_lines_than_it_is_said_to() -> None:

@@ -138,8 +138,7 @@ class ToyBot:
         self._controls = Controls(chat, TOY.name, WORDING)
         preparing = Preparing[Json](chat, TOY.name)  # everybody may ask, and nothing is looked up
         self.responder = Responder(chat, TOY.name, self._caller, self._open_reply, preparing)
-        accept = self.responder.accept
-        self._intake = Intake(chat, TOY.name, accept, preparing, self._say, controls=self._controls)
+        self._intake = Intake(chat, TOY.name, self.responder.accept, preparing, self._say, controls=self._controls)
 
     def _open_reply(self, turn: Turn, fenced: ToyCaller) -> MessagesReply:
         return MessagesReply(self._chat, turn, ToyMessages(fenced, turn))
@@ -178,9 +177,8 @@ async def _refusal(settings: ToySettings, _: Surroundings) -> Sequence[Finding]:
 async def _open(
     settings: ToySettings, chat: Chat, *, drain_seconds: float, alone: bool
 ) -> AsyncIterator[HttpHandler | None]:
-    connection = Connection(settings.toy_token.get_secret_value())
     async with background() as tasks:
-        bot = ToyBot(settings, chat, connection, tasks)
+        bot = ToyBot(settings, chat, Connection(settings.toy_token.get_secret_value()), tasks)
         listening = tasks.create_task(bot.listen())  # until what it answers has ended
         async with bot.responder.running(drain_seconds=drain_seconds):
             yield None
