@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
+from typing import Any
 
 from dotenv import dotenv_values
 
@@ -51,24 +52,12 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
         traces = await stack.enter_async_context(tracing(settings.traces))
         model = language_model_of(settings)
         stack.push_async_callback(model.close)
-        store = await stack.enter_async_context(
-            Store.open(
-                settings.database_url.get_secret_value(),
-                on_notification=on_notification,
-                lease_seconds=settings.lease_seconds,
-                erase_after=settings.turn_deadline_seconds,
-                kept=settings.kept_events,
-                metrics=metrics,
-            )
-        )
+        store = await stack.enter_async_context(_store_of(settings, on_notification, metrics))
         threads = Threads(
             store, model, local=settings.threads == "local", deadline=settings.turn_deadline_seconds, metrics=metrics
         )
         threads.windows.announce(assistants)
-        with contextlib.suppress(StoreUnavailable):  # it is for the log only
-            if (lost := await threads.out_of_reach()) > 0:
-                known = "their key or server is not set any more"
-                logger.warning("%d retired conversations are out of reach: %s", lost, known)
+        await _tell_of_conversations_out_of_reach(threads)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         keys = ApiKeys(store, configured)
         chat = Chat(
@@ -90,14 +79,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             traces=traces,
         )
         chats.append(chat)
-        chores = [
-            tasks.create_task(work)
-            for work in (
-                chat.keep_heartbeat(), chat.keep_pruning(), chat.keep_forgetting(), threads.keep_erasing(),
-                chat.stories.keep_writing(),
-                _check_models(threads, assistants, settings), _look_up_windows(threads, assistants),
-            )
-        ]  # fmt: skip
+        chores = [tasks.create_task(chore) for chore in _chores(chat, threads, assistants, settings)]
         try:
             yield chat
             await chat.drain(settings.drain_seconds)
@@ -105,6 +87,37 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             for chore in chores:
                 chore.cancel()
             await chat.stories.write_the_rest()
+
+
+def _chores(
+    chat: Chat, threads: Threads, assistants: Assistants, settings: Settings
+) -> Sequence[Coroutine[Any, Any, None]]:
+    """What is done beside the turns, until the end."""
+    return [
+        chat.keep_heartbeat(), chat.keep_pruning(), chat.keep_forgetting(), threads.keep_erasing(),
+        chat.stories.keep_writing(), _check_models(threads, assistants, settings),
+        _look_up_windows(threads, assistants),
+    ]  # fmt: skip
+
+
+def _store_of(
+    settings: Settings, on_notification: Callable[[str], None], metrics: Metrics
+) -> contextlib.AbstractAsyncContextManager[Store]:
+    return Store.open(
+        settings.database_url.get_secret_value(),
+        on_notification=on_notification,
+        lease_seconds=settings.lease_seconds,
+        erase_after=settings.turn_deadline_seconds,
+        kept=settings.kept_events,
+        metrics=metrics,
+    )
+
+
+async def _tell_of_conversations_out_of_reach(threads: Threads) -> None:
+    with contextlib.suppress(StoreUnavailable):  # it is for the log only
+        if (lost := await threads.out_of_reach()) > 0:
+            known = "their key or server is not set any more"
+            logger.warning("%d retired conversations are out of reach: %s", lost, known)
 
 
 def language_model_of(settings: Settings) -> LanguageModel:

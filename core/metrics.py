@@ -65,70 +65,89 @@ class Metrics:
     """Counts and times, from when it was made."""
 
     def __init__(self) -> None:
-        registry = self._registry = CollectorRegistry()
-        prometheus_client.ProcessCollector(registry=registry)
+        self._registry = CollectorRegistry()
+        prometheus_client.ProcessCollector(registry=self._registry)
         self._surfaces = _Few(MOST_SURFACES, _SURFACE)
         self._models = _Few(MOST_MODELS, _MODEL)
         self._children: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._gauge("bob_build_info", "1, for the version that runs.", "version").labels(_version()).set(1)
+        self._define_turns()
+        self._define_model()
+        self._define_surfaces()
+        self._define_store()
 
-        def counter(name: str, means: str, *labels: str) -> Counter:
-            return Counter(name, means, labels, registry=registry)
-
-        def gauge(name: str, means: str, *labels: str) -> Gauge:
-            return Gauge(name, means, labels, registry=registry)
-
-        def times(name: str, means: str, *labels: str, buckets: Sequence[float] = SECONDS_OF_A_TURN) -> _Times:
-            made = _Times(name, means, labels, buckets)
-            registry.register(made)
-            return made
-
-        gauge("bob_build_info", "1, for the version that runs.", "version").labels(_version()).set(1)
-        self._questions = counter(
+    def _define_turns(self) -> None:
+        self._questions = self._counter(
             "bob_questions",
             "Events that were questions: accepted, joined to one, known, or reclaimed.",
             "surface",
             "fate",
         )
-        self._turns = counter("bob_turns", "Turns that ended in this process.", "surface", "outcome")
-        self._turn_seconds = times(
+        self._turns = self._counter("bob_turns", "Turns that ended in this process.", "surface", "outcome")
+        self._turn_seconds = self._times(
             "bob_turn_seconds",
             "From acceptance until the turn was closed: stored and, where it is posted, shown.",
             "surface",
         )
-        self._first_text_seconds = times(
+        self._first_text_seconds = self._times(
             "bob_turn_first_text_seconds", "From acceptance until the answer had text.", "surface"
         )
-        self._phase_seconds = times(
+        self._phase_seconds = self._times(
             "bob_turn_phase_seconds",
             "What turns spent their time with: wait, prepare, model, show.",
             "surface",
             "phase",
         )
-        self._in_hand = gauge("bob_turns_in_hand", "Turns that this process has in hand, by what they are at.", "phase")
-        self._open = gauge("bob_open_turns", "Turns in the database that are not closed, of all processes.", "surface")
-        self._waiting = gauge("bob_waiting_turns", "Those of them that were never begun.", "surface")
-        self._oldest = gauge("bob_oldest_open_turn_seconds", "How old the oldest open turn is; 0 without any.")
-        self._erasures = gauge("bob_erasures", "Conversations still to be erased at the provider.", "state")
-        self._model_errors = counter("bob_model_errors", "Tries at an answer that failed, by what went wrong.", "kind")
-        self._tokens = counter("bob_model_tokens", "Tokens of answers, as the provider counted them.", "model", "kind")
-        self._circuits = gauge(
+        self._in_hand = self._gauge(
+            "bob_turns_in_hand", "Turns that this process has in hand, by what they are at.", "phase"
+        )
+        self._open = self._gauge(
+            "bob_open_turns", "Turns in the database that are not closed, of all processes.", "surface"
+        )
+        self._waiting = self._gauge("bob_waiting_turns", "Those of them that were never begun.", "surface")
+        self._oldest = self._gauge("bob_oldest_open_turn_seconds", "How old the oldest open turn is; 0 without any.")
+
+    def _define_model(self) -> None:
+        self._erasures = self._gauge("bob_erasures", "Conversations still to be erased at the provider.", "state")
+        self._model_errors = self._counter(
+            "bob_model_errors", "Tries at an answer that failed, by what went wrong.", "kind"
+        )
+        for kind in TroubleKind:  # so that the first of its kind is seen as an increase
+            self._model_errors.labels(_named(kind))
+        self._tokens = self._counter(
+            "bob_model_tokens", "Tokens of answers, as the provider counted them.", "model", "kind"
+        )
+        self._circuits = self._gauge(
             "bob_model_circuits_open", "Circuit breakers that hold questions back, by what is at fault.", "fault"
         )
-        self._connections = counter("bob_surface_connections", "Connections made to a platform.", "surface")
-        self._rate_limited = counter(
+
+    def _define_surfaces(self) -> None:
+        self._connections = self._counter("bob_surface_connections", "Connections made to a platform.", "surface")
+        self._rate_limited = self._counter(
             "bob_surface_rate_limited", "Calls that a platform refused for its rate.", "surface"
         )
-        self._rate_limited_seconds = counter(
+        self._rate_limited_seconds = self._counter(
             "bob_surface_rate_limited_seconds", "How long a platform said to wait, in all.", "surface"
         )
-        store_seconds = times(
+
+    def _define_store(self) -> None:
+        seconds = self._times(
             "bob_store_seconds", "From when work was given to the store until it was done.", "work",
             buckets=SECONDS_OF_THE_STORE,
         )  # fmt: skip
-        self._store_up = gauge("bob_store_up", "1 while the store answers, when it was last asked.")
-        self.store_timers: dict[StoreWork, Timer] = {work: store_seconds.timer(work) for work in STORE_WORK}
-        for kind in TroubleKind:  # so that the first of its kind is seen as an increase
-            self._model_errors.labels(_named(kind))
+        self._store_up = self._gauge("bob_store_up", "1 while the store answers, when it was last asked.")
+        self.store_timers: dict[StoreWork, Timer] = {work: seconds.timer(work) for work in STORE_WORK}
+
+    def _counter(self, name: str, means: str, *labels: str) -> Counter:
+        return Counter(name, means, labels, registry=self._registry)
+
+    def _gauge(self, name: str, means: str, *labels: str) -> Gauge:
+        return Gauge(name, means, labels, registry=self._registry)
+
+    def _times(self, name: str, means: str, *labels: str, buckets: Sequence[float] = SECONDS_OF_A_TURN) -> _Times:
+        made = _Times(name, means, labels, buckets)
+        self._registry.register(made)
+        return made
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────
 

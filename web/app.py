@@ -97,13 +97,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
             "auto_configure": False,
         },
     )
-    app.state.rates = Rates(settings)
-    app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
-    app.state.origins = settings.cors_allow_origins
-    app.state.bounds = BodyBounds.by(settings)
-    app.state.one_piece = asyncio.Lock()  # of all forms is taken in at a time
-    app.state.limits = Limits.by(settings)
-    app.state.chat_page = ChatPage(settings)
+    _keep_state(app, settings)
     routers = [
         ask_routes, turn_routes, session_routes, assistant_routes, feedback_routes, people_routes, file_routes,
         delivery_routes(delivered),
@@ -112,6 +106,22 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     for router in routers:
         app.include_router(router)
     answer_with_sentences(app, routers)
+    _add_middleware(app, settings)
+    return app
+
+
+def _keep_state(app: FastAPI, settings: Settings) -> None:
+    app.state.rates = Rates(settings)
+    app.state.callers = Callers(networks(settings.trusted_proxies), app.state.rates)
+    app.state.origins = settings.cors_allow_origins
+    app.state.bounds = BodyBounds.by(settings)
+    app.state.one_piece = asyncio.Lock()  # of all forms is taken in at a time
+    app.state.limits = Limits.by(settings)
+    app.state.chat_page = ChatPage(settings)
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """From the innermost to the outermost."""
     app.add_middleware(AskDirectly)
     app.add_middleware(BoundedBody, bounds=app.state.bounds)
     app.add_middleware(Unexpected)
@@ -125,7 +135,6 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
     )
     app.add_middleware(AllowedHosts, hosts=allowed_hosts(settings))
     app.add_middleware(SafeHeaders)
-    return app
 
 
 @status_routes.head("/", include_in_schema=False)

@@ -74,6 +74,10 @@ OTHERS_CAN_READ_IT = Sentence(" Others can read what is said here.")
 ASKING = ("ask", "about", "about-turn", AGAIN)
 """The commands and windows that ask, of which the question tells what became."""
 ALL_OF_MINE, FORGET = "mine", "forget"
+WHAT_TO_FORGET = [
+    app_commands.Choice(name=app_commands.locale_str("This conversation"), value="this"),
+    app_commands.Choice(name=app_commands.locale_str("Everything of mine"), value=ALL_OF_MINE),
+]
 ASK_ABOUT_THIS, UNLOCK = Sentence("Ask about this"), Sentence("Unlock")
 
 Interaction = discord.Interaction[Any]
@@ -119,9 +123,6 @@ class DiscordCommands:
         async def assistant(interaction: Interaction, name: str = "") -> None:
             await self._carry_out(interaction, lambda act: self._choose(act, name))
 
-        async def unlock(interaction: Interaction) -> None:
-            await self._unlock(interaction)
-
         async def why(interaction: Interaction, link: str = "") -> None:
             await self._carry_out(interaction, lambda act: self._why(act, link))
 
@@ -138,18 +139,13 @@ class DiscordCommands:
             return callback
 
         to_be_erased = app_commands.describe(what="What is to be erased")
-        what_of = app_commands.choices(
-            what=[
-                app_commands.Choice(name=app_commands.locale_str("This conversation"), value="this"),
-                app_commands.Choice(name=app_commands.locale_str("Everything of mine"), value=ALL_OF_MINE),
-            ]
-        )
+        what_of = app_commands.choices(what=WHAT_TO_FORGET)
         what_is_asked = app_commands.describe(prompt="What you want to know", file="What Bob is to look at")
         add("ask", "Ask Bob something", what_is_asked(ask))
         add("new", "Begin a new conversation here", control(self._controls.reset, ephemeral=False))
         add("stop", "End the answer that is being written here", control(self._stop))
         add("assistant", "See who can answer, or choose one", app_commands.describe(name="Who is to answer")(assistant))
-        add("unlock", "Open a private assistant with a password", unlock)
+        add("unlock", "Open a private assistant with a password", self._unlock)
         add("lock", "Take back what you unlocked here", control(self._controls.lock))
         add("forget", "Erase what Bob keeps of this conversation", to_be_erased(what_of(forget)))
         what_it_is_about = app_commands.describe(link="The link of a message of yours; without one, your last question")

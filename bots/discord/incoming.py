@@ -25,7 +25,7 @@ from bots.discord.content import (
 from bots.discord.destination import Command, Destination, was_asked_before
 from bots.discord.words import Here, opens_with, person_id
 from bots.shared import incoming, words
-from bots.shared.content import Mask, Quote, SharedFile
+from bots.shared.content import Content, Mask, Quote, SharedFile
 from bots.shared.quotes import Quoted
 from core import Json, Sentence
 
@@ -81,6 +81,10 @@ class Heard:
     one_session: bool = False
     apps: Collection[int] = ()
 
+    def hears(self, app: Collection[int] | None, bot: int) -> bool:
+        """Whether what is said by the app with these ids is heard; what no app says is."""
+        return app is None or (bot not in app and not {*self.apps}.isdisjoint(app))
+
     def here(self, here: Here) -> Here:
         """Where something is said, given what the channel is."""
         if self.is_free(here) and self.one_session and here.kind in ("opens", "inline"):
@@ -92,53 +96,65 @@ class Heard:
         return self.may_read_all and not {here.channel, here.parent}.isdisjoint(self.free)
 
 
+@dataclass(frozen=True, slots=True)
+class _Addressees:
+    """Whom a message speaks to, by what it mentions and replies to."""
+
+    our_roles: Collection[int]
+    mentions_us: bool
+    is_to_us: bool  # a reply to a message of ours
+    is_for_somebody_else: bool
+    is_no_reply: bool
+    left_out: tuple[int, int] | None
+
+    @classmethod
+    def of(cls, message: discord.Message, raw: Json, bot: int) -> Self:
+        answered, left_out = answered_by(raw), _left_out(raw)
+        our_roles = {role.id for role in message.role_mentions if role.tags is not None and role.tags.bot_id == bot}
+        mentions_us = any(each.id == bot for each in message.mentions) or bool(our_roles)
+        is_to_us = author_of(answered or {}) == bot
+        first = opens_with(message.content)
+        return cls(
+            our_roles,
+            mentions_us,
+            is_to_us,
+            is_for_somebody_else=(first is not None and first != bot and first not in our_roles)
+            or (answered is not None and not is_to_us and not mentions_us),
+            is_no_reply=answered is None and left_out is None,
+            left_out=left_out,
+        )
+
+
 def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *, masked: Mask) -> Incoming | None:
     """What a person, or an app that is heard, says in this message; None where it is nobody's, or nothing was said.
 
     `raw` is the same message as Discord sent it. What nobody said to us with it (names, files, quotes) is `masked`, so
     that it is no place for passwords; and so is all that an app says, whoever made it say that.
     """
-    may_read_all = heard.may_read_all
     app = ids_of_app(raw) if is_of_an_app(raw) else None
-    is_not_heard = app is not None and (bot in app or not app & {*heard.apps})
-    if is_not_heard or (raw.get("type") not in ACCEPTED_TYPES and is_known_type(raw.get("type"))):
+    is_accepted = raw.get("type") in ACCEPTED_TYPES
+    if not heard.hears(app, bot) or (not is_accepted and is_known_type(raw.get("type"))):
         return None
-    names = {each.id: masked(each.display_name) for each in message.mentions}
-    names |= {each.id: masked(each.name) for each in message.role_mentions}
-    names |= {each.id: masked(str(getattr(each, "name", each.id))) for each in message.channel_mentions}
-    our_roles = {role.id for role in message.role_mentions if role.tags is not None and role.tags.bot_id == bot}
-    replied_to = message.reference.resolved if message.reference is not None else None
-    replied_to = replied_to if isinstance(replied_to, discord.Message) else None
-    is_to_us = author_of(answered_by(raw) or {}) == bot
-    left_out = _left_out(raw)
-    mentions_us = any(each.id == bot for each in message.mentions) or bool(our_roles)
-    first = opens_with(message.content)
-    is_for_somebody_else = (first is not None and first != bot and first not in our_roles) or (
-        answered_by(raw) is not None and not is_to_us and not mentions_us
-    )
-    here, speaker = heard.here(here_of(message.channel, message.guild)), speaker_of(message.author, masked)
-    if app is not None:
-        if here.kind == "dm":
-            return None
-        speaker = Speaker(speaker.id, masked(author_name_of(raw)), roles=None)
-    is_addressed = here.kind == "dm" or mentions_us or is_to_us
-    if raw.get("type") not in ACCEPTED_TYPES and not (is_addressed and message.content):
+    here, to = heard.here(here_of(message.channel, message.guild)), _Addressees.of(message, raw, bot)
+    is_direct = here.kind == "dm"
+    if app is not None and is_direct:
+        return None
+    is_addressed = is_direct or to.mentions_us or to.is_to_us
+    if not is_accepted and not (is_addressed and message.content):
         return None  # it is new to us: somebody may say something by it, or not
-    names |= dict.fromkeys(our_roles, "Bob")
-    content = content_of(raw, bot, names, masked, takes_files=True)
-    is_hidden = not (message.content or may_read_all or here.kind == "dm" or content.says_anything)
-    quote = next(iter(content.quotes), None)
-    if quote is None and is_reply(raw) and left_out is None and not is_to_us:
-        quote = quote_of(answered_by(raw), bot, names, masked)
+    speaker = speaker_of(message.author, masked)
     if app is not None:
-        content = replace(content, words=masked(content.words))
-    is_alone = answered_by(raw) is None and left_out is None and here.kind != "thread"  # no reply, in no thread
+        speaker = Speaker(speaker.id, masked(author_name_of(raw)), roles=None)
+    names = _names_in(message, masked) | dict.fromkeys(to.our_roles, "Bob")
+    content = content_of(raw, bot, names, masked, takes_files=True)
+    is_hidden = not (message.content or heard.may_read_all or is_direct or content.says_anything)
+    quote = next(iter(content.quotes), None)
+    if quote is None and is_reply(raw) and to.left_out is None and not to.is_to_us:
+        quote = quote_of(answered_by(raw), bot, names, masked)
+    is_alone, is_free = to.is_no_reply and here.kind != "thread", heard.is_free(here)
     shows_more = content.has_more_than_words or quote is not None
     says_nothing = content.words in ("", ONLY_A_MENTION) and not shows_more
-    is_free = heard.is_free(here)
     session = here.session(message=message.id, user=speaker.id)
-    lines_of = here.place if here.kind == "opens" else session  # where each message opens a session
-    is_heard_next = here.kind == "dm" or (is_free if is_alone else may_read_all and here.kind == "thread")
     return Incoming(
         id=message.id,
         key=str(message.id),
@@ -146,34 +162,61 @@ def parse_message(message: discord.Message, raw: Json, bot: int, heard: Heard, *
         place=here.place,
         channel=str(here.channel),
         person=person_id(speaker.id),
-        text=content.words,
-        destination=destination_of(
-            here, speaker, bot=bot, message=message.id, addressed=is_addressed,
-            is_public=message.channel.type is not discord.ChannelType.private_thread, shown=content.shown,
-            title=masked(title_of_post(message.channel)), by_app=app is not None,
-            surroundings=surroundings_of(message.channel, message.guild, bot, masked),
-            replied_to=reference_of(answered_by(raw) or {}) if is_reply(raw) and not is_to_us else None,
-            files=content.files,
-        ),
-        asker="" if here.kind == "dm" else speaker.name,
+        text=content.words if app is None else masked(content.words),
+        destination=_destination_of_message(message, raw, bot, here, speaker, to, content, masked),
+        asker="" if is_direct else speaker.name,
         files=tuple(words.names_of_files(content.unread, masked)),
         is_addressed=is_addressed,
-        mentions_us=mentions_us,
-        is_follow_up=app is None and here.kind == "thread" and not is_for_somebody_else,
-        needs_no_mention=is_free and not is_for_somebody_else,
+        mentions_us=to.mentions_us,
+        is_follow_up=app is None and here.kind == "thread" and not to.is_for_somebody_else,
+        needs_no_mention=is_free and not to.is_for_somebody_else,
         by_app=app is not None,
-        line_key=f"{lines_of}:{speaker.id}" if is_heard_next else "",
-        joins_earlier=answered_by(raw) is None and left_out is None and not shows_more,
+        line_key=_line_key(heard, here, session, speaker, is_alone=is_alone),
+        joins_earlier=to.is_no_reply and not shows_more,
         unreadable=MENTION_ME if is_hidden else None,
         said_at=discord.utils.snowflake_time(message.id).timestamp(),
-        is_bare=mentions_us and is_alone and says_nothing and not is_hidden,
-        next_is_heard=may_read_all or here.kind == "dm",
-        may_go_on=may_read_all and is_alone and here.kind != "dm" and not is_for_somebody_else,
+        is_bare=to.mentions_us and is_alone and says_nothing and not is_hidden,
+        next_is_heard=heard.may_read_all or is_direct,
+        may_go_on=heard.may_read_all and is_alone and not is_direct and not to.is_for_somebody_else,
         here=here,
-        is_for_somebody_else=is_for_somebody_else,
-        answer_replied_to=replied_to if is_to_us else None,
-        left_out=left_out,
+        is_for_somebody_else=to.is_for_somebody_else,
+        answer_replied_to=_resolved_reply(message) if to.is_to_us else None,
+        left_out=to.left_out,
         quote=quote,
+    )
+
+
+def _names_in(message: discord.Message, masked: Mask) -> dict[int, str]:
+    names = {each.id: masked(each.display_name) for each in message.mentions}
+    names |= {each.id: masked(each.name) for each in message.role_mentions}
+    return names | {each.id: masked(str(getattr(each, "name", each.id))) for each in message.channel_mentions}
+
+
+def _resolved_reply(message: discord.Message) -> discord.Message | None:
+    replied_to = message.reference.resolved if message.reference is not None else None
+    return replied_to if isinstance(replied_to, discord.Message) else None
+
+
+def _line_key(heard: Heard, here: Here, session: str, speaker: Speaker, *, is_alone: bool) -> str:
+    """See `bots.shared.incoming.Incoming`: empty where what is said next is not heard without a mention."""
+    is_heard_next = here.kind == "dm" or (
+        heard.is_free(here) if is_alone else heard.may_read_all and here.kind == "thread"
+    )
+    lines_of = here.place if here.kind == "opens" else session  # where each message opens a session
+    return f"{lines_of}:{speaker.id}" if is_heard_next else ""
+
+
+def _destination_of_message(
+    message: discord.Message, raw: Json, bot: int, here: Here, speaker: Speaker, to: _Addressees, content: Content,
+    masked: Mask,
+) -> Destination:  # fmt: skip
+    return destination_of(
+        here, speaker, bot=bot, message=message.id, addressed=here.kind == "dm" or to.mentions_us or to.is_to_us,
+        is_public=message.channel.type is not discord.ChannelType.private_thread, shown=content.shown,
+        title=masked(title_of_post(message.channel)), by_app=is_of_an_app(raw),
+        surroundings=surroundings_of(message.channel, message.guild, bot, masked),
+        replied_to=reference_of(answered_by(raw) or {}) if is_reply(raw) and not to.is_to_us else None,
+        files=content.files,
     )  # fmt: skip
 
 

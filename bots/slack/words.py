@@ -113,6 +113,42 @@ def install_of(body: Mapping[str, Any]) -> str:
     return str(team or enterprise)
 
 
+@dataclass(frozen=True, slots=True)
+class _Author:
+    """Who says something: a user, or the apps with these ids, which are nobody."""
+
+    user: str
+    app: Collection[str] | None
+    team: str
+    is_stranger: bool
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any], event: Json) -> Self:
+        whose = (body.get("authorizations") or [{}])[0]
+        ours = _team_of(body, event)
+        # In a channel of a partner's `source_team` is theirs, whoever writes.
+        team = str(event.get("user_team") or event.get("team") or event.get("source_team") or ours)
+        # Workspaces of one organisation share channels without being strangers to each other.
+        organisation = whose.get("enterprise_id")
+        is_within_ours = body.get("is_ext_shared_channel") is False and bool(organisation or body.get("enterprise_id"))
+        return cls(
+            event.get("user") or "",
+            ids_of_app(event) if is_of_an_app(event) else None,
+            team,
+            is_stranger=not (is_within_ours or team in (ours, install_of(body), organisation)),
+        )
+
+    def is_heard(self, body: Mapping[str, Any], event: Json, bot: str, apps: Collection[str]) -> bool:
+        """Whether it is a person, or one of these `apps`, who may say something by such an event."""
+        subtype = subtype_of(event)
+        if subtype in OTHER_SUBTYPES and not (self.app and subtype in APP_SUBTYPES):
+            return False
+        if self.app is None:
+            return self.user not in ("", bot, SLACKBOT)
+        is_ours = text_in(body.get("api_app_id")) in self.app or self.user in (bot, SLACKBOT)
+        return not (is_ours or {*apps}.isdisjoint(self.app) or event.get("channel_type") == "im")
+
+
 def parse_message(
     body: Mapping[str, Any], event: Json, masked: Mask = str, apps: Collection[str] = (), *, masked_speech: Mask = str
 ) -> Incoming | None:
@@ -122,57 +158,28 @@ def parse_message(
     What nobody said to us with it (names of files, quotes, tables) is `masked`, so that it is no place for passwords;
     and so is all that an app says, whoever made it say that. What was heard in recordings is `masked_speech`.
     """
-    subtype = subtype_of(event)
-    app = ids_of_app(event) if is_of_an_app(event) else None
-    if app is not None and (
-        not app & {*apps} or text_in(body.get("api_app_id")) in app or event.get("channel_type") == "im"
-    ):
-        return None
-    if subtype in OTHER_SUBTYPES and not (app and subtype in APP_SUBTYPES):
-        return None
     bot = (body.get("authorizations") or [{}])[0].get("user_id") or ""
-    user = event.get("user") or ""
-    if not (user or app) or user in (bot, SLACKBOT) or not event.get("channel") or not event.get("ts"):
+    author = _Author.of(body, event)
+    if not event.get("channel") or not event.get("ts") or not author.is_heard(body, event, bot, apps):
         return None
-    raw = raw_words_of(event)
-    mentioned = _mention_of(bot)
+    raw, mentioned = raw_words_of(event), _mention_of(bot)
     mentions_us = event.get("type") == "app_mention" or bool(mentioned and mentioned.search(raw))
-    opens_with = _SOMEBODY.match(raw.lstrip())
-    text = raw
-    if mentioned:
-        text = mentioned.sub("@Bob", re.sub(rf"^\s*(?:{mentioned.pattern}[\s,:]*)+", "", raw))
-    whose = (body.get("authorizations") or [{}])[0]
-    team = str(whose.get("team_id") or body.get("team_id") or event.get("team") or "")
-    install, channel, ts = install_of(body), event["channel"], event["ts"]
-    thread = event.get("thread_ts") or ts
-    # In a channel of a partner's `source_team` is theirs, whoever writes.
-    user_team = str(event.get("user_team") or event.get("team") or event.get("source_team") or team)
-    # Workspaces of one organisation share channels without being strangers to each other.
-    organisation = whose.get("enterprise_id")
-    is_within_ours = body.get("is_ext_shared_channel") is False and bool(organisation or body.get("enterprise_id"))
-    is_stranger = not (is_within_ours or user_team in (team, install, organisation))
     kind = {"im": "im", "mpim": "mpim"}.get(event.get("channel_type", ""), "channel")
     is_addressed = kind == "im" or mentions_us
-    if subtype not in ACCEPTED_SUBTYPES and not is_addressed:  # new to us: somebody may say something by it, or not
-        return None
-    content = content_of(event, masked, install, takes_files=True, masked_speech=masked_speech)
-    words_said = readable(text).strip()
-    if app is not None:
-        words_said = masked(words_said)
-    says_nothing = not (words_said or content.has_more_than_words)
+    if subtype_of(event) not in ACCEPTED_SUBTYPES and not is_addressed:
+        return None  # it is new to us: somebody may say something by it, or not
+    opens_with = _SOMEBODY.match(raw.lstrip())
+    content = content_of(event, masked, install_of(body), takes_files=True, masked_speech=masked_speech)
+    text = readable(_without_us(raw, mentioned)).strip()
     source = {
-        "install": install, "team": team, "bot": bot, "user": user, "channel": channel, "user_team": user_team,
-        "kind": kind, "ts": ts, "thread": thread,
+        "install": install_of(body), "bot": bot, "user": author.user, "channel": event["channel"],
+        "team": _team_of(body, event), "user_team": author.team, "kind": kind, "ts": event["ts"],
+        "thread": event.get("thread_ts") or event["ts"],
     }  # fmt: skip
-    more = {"stranger": is_stranger, "addressed": is_addressed, "shown": content.shown}
-    destination = {**source, **more, **_beside(event, kind)}
-    if content.files:
-        destination["files"] = [*content.files]
+    install, channel, ts, thread = source["install"], source["channel"], source["ts"], source["thread"]
     session, place = session_id(install, channel, thread), place_id(install, channel)
-    person = person_id(install, user)
-    if app is not None:  # no person, whoever made it say this: what they may do is not for it
-        person = person_id(install, min(app))
-        destination["app"] = masked(author_of(event))
+    person = person_id(install, author.user if author.app is None else min(author.app))
+    destination = _destination_of_message(event, author, source, content, masked, is_addressed=is_addressed)
     return Incoming(
         key=message_key(install, channel, ts),  # a mention in a channel comes as two events
         # One thing said was delivered as two messages, 39 s apart.
@@ -180,26 +187,52 @@ def parse_message(
         session=session,
         place=place,
         person=person,
-        text=words_said,
+        text=text if author.app is None else masked(text),
         destination=destination,
-        asker="" if kind == "im" else user or destination["app"],
-        by_app=app is not None,
+        asker="" if kind == "im" else author.user or destination["app"],
+        by_app=author.app is not None,
         # Each message that is said directly opens a thread; in a channel nothing is heard without a mention.
         line_key=f"{session if thread != ts else place}:{person}" if thread != ts or kind == "im" else "",
         joins_earlier=not content.has_more_than_words,
         files=content.unread,
         is_addressed=is_addressed,
         mentions_us=mentions_us,
-        is_follow_up=app is None and thread != ts and (opens_with is None or opens_with[1] == bot),
+        is_follow_up=author.app is None and thread != ts and (opens_with is None or opens_with[1] == bot),
         is_for_somebody_else=opens_with is not None and opens_with[1] != bot,
-        is_stranger=is_stranger,
+        is_stranger=author.is_stranger,
         said_at=float(ts),
-        is_bare=mentions_us and says_nothing and thread == ts,
+        is_bare=mentions_us and thread == ts and not (text or content.has_more_than_words),
         next_is_heard=event.get("type") == "message",
         may_go_on=kind != "im" and thread == ts and (mentions_us or opens_with is None),
         content=content,
         **source,
     )
+
+
+def _team_of(body: Mapping[str, Any], event: Json) -> str:
+    whose = (body.get("authorizations") or [{}])[0]
+    return str(whose.get("team_id") or body.get("team_id") or event.get("team") or "")
+
+
+def _without_us(text: str, mentioned: re.Pattern[str] | None) -> str:
+    """A text without the mentions of us that it begins with, and with our name for the others."""
+    if mentioned is None:
+        return text
+    return mentioned.sub("@Bob", re.sub(rf"^\s*(?:{mentioned.pattern}[\s,:]*)+", "", text))
+
+
+def _destination_of_message(
+    event: Json, author: _Author, source: Mapping[str, str], content: Content, masked: Mask, *, is_addressed: bool
+) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        **source, "stranger": author.is_stranger, "addressed": is_addressed, "shown": content.shown,
+        **_beside(event, source["kind"]),
+    }  # fmt: skip
+    if content.files:
+        made["files"] = [*content.files]
+    if author.app is not None:  # no person, whoever made it say this: what they may do is not for it
+        made["app"] = masked(author_of(event))
+    return made
 
 
 def is_unheard_mention(body: Mapping[str, Any], event: Json, apps: Collection[str]) -> bool:

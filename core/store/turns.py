@@ -7,11 +7,11 @@ back.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -173,25 +173,16 @@ class Turns(Part):
             elif question.event_id is not None and self._was_otherwise.first(c, **_event_of(question)) is not None:
                 raise _EventKnown
             new = self._what_to_store(c, question, turn_id, reading, opens, choose)
+            if replaced is not None and replaced.private and isinstance(new, _New) and not new.said_password:
+                new = _as_privately(new, question, replaced, asks_the_same=asks_the_same)
             if isinstance(new, NotAccepted):
                 return new
-            if replaced is not None and replaced.private and not new.said_password:
-                if not asks_the_same:
-                    return PasswordNeededAgain()
-                if not question.may_unlock:
-                    return NoPrivateHere()
-                new = replace(new, choose=lambda _: Chosen(replaced.assistant, replaced.circle))
             if instead_of is not None:
                 self._set_aside(c, instead_of)
-            try:
-                with c.begin_nested() if said.candidates else contextlib.nullcontext():
-                    if replaced is not None:
-                        return self._add_instead(c, question, new, max_waiting, is_taken_up, replaced)
-                    return self._add(c, question, new, max_waiting, begins, is_taken_up, attachments)
-            except (Overloaded, NotTheLastTurn) as refused:
-                if not said.candidates:
-                    raise
-                return refused  # what counts has to count, also where there is no room
+            add = partial(self._add, c, question, new, max_waiting, begins, is_taken_up, attachments)
+            if replaced is not None:
+                add = partial(self._add_instead, c, question, new, max_waiting, is_taken_up, replaced)
+            return _counting_guesses(c, add) if said.candidates else add()
 
         try:
             accepted = await self._db.write(
@@ -251,17 +242,7 @@ class Turns(Part):
 
         Raises _EventKnown, OnlyApps or Overloaded, and stores nothing.
         """
-        session = self._count.first(
-            connection, name=question.session, surface=question.surface, place=question.place, **self._clock.params()
-        )
-        if question.by_app and self._only_apps_asked(connection, session.id, session.turns):
-            raise OnlyApps(session.turns - 1)
-        # There cannot wait more than were ever asked; counting costs more than that thought.
-        full = session.turns > max_waiting and _open_in(connection, session.id) >= max_waiting
-        if full and not question.may_wait:
-            raise Overloaded(
-                Sentence("Too many questions wait in this session already. Please wait for their answers.")
-            )
+        session = self._numbered(connection, question, max_waiting)
         chosen = new.choose(session.assistant)
         values = {
             "id": new.id,
@@ -312,6 +293,21 @@ class Turns(Part):
         if how is None:
             return turn, None
         return turn, self._threads.begun(connection, turn, how, found) if turn.question else Begun(None)
+
+    def _numbered(self, connection: sa.Connection, question: Question, max_waiting: int) -> Any:
+        """The session of a question, which is made where there is none, with one turn more. Raises as `_add` does."""
+        session = self._count.first(
+            connection, name=question.session, surface=question.surface, place=question.place, **self._clock.params()
+        )
+        if question.by_app and self._only_apps_asked(connection, session.id, session.turns):
+            raise OnlyApps(session.turns - 1)
+        # There cannot wait more than were ever asked; counting costs more than that thought.
+        full = session.turns > max_waiting and _open_in(connection, session.id) >= max_waiting
+        if full and not question.may_wait:
+            raise Overloaded(
+                Sentence("Too many questions wait in this session already. Please wait for their answers.")
+            )
+        return session
 
     def _add_instead(
         self, connection: sa.Connection, question: Question, new: _New, max_waiting: int, is_taken_up: bool,
@@ -773,6 +769,26 @@ class Turns(Part):
         message = sa.func.concat("closed ", closed.c.session_id)
         told = sa.select(sa.func.pg_notify(CHANNEL, message)).where(is_heard).scalar_subquery()
         return sa.select(closed.c.session_id, sa.cast(told, sa.Text).label("told")).add_cte(*others)
+
+
+def _counting_guesses(
+    connection: sa.Connection, add: Callable[[], tuple[Turn, Begun | None]]
+) -> tuple[Turn, Begun | None] | NotAccepted:
+    """What `add` stores, or why it does not: what counts as a guess has to count, also where there is no room."""
+    try:
+        with connection.begin_nested():
+            return add()
+    except (Overloaded, NotTheLastTurn) as refused:
+        return refused
+
+
+def _as_privately(new: _New, question: Question, replaced: Turn, *, asks_the_same: bool) -> _New | NotAccepted:
+    """What replaces a private turn without its password: the same question alone, of the same assistant."""
+    if not asks_the_same:
+        return PasswordNeededAgain()
+    if not question.may_unlock:
+        return NoPrivateHere()
+    return replace(new, choose=lambda _: Chosen(replaced.assistant, replaced.circle))
 
 
 def _asked_anew(text: str, lines: Sequence[StoredLine]) -> dict[str, Any]:

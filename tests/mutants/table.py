@@ -494,7 +494,7 @@ MUTANTS = (
     Mutant("what opens with somebody else is no follow-up",
         "thread != ts and (opens_with is None or opens_with[1] == bot)", "thread != ts", SLACK_WORDS,
         "may_follow_up"),
-    Mutant("colleagues of an organisation are no strangers", "not (is_within_ours or user_team in", "not (user_team in",
+    Mutant("colleagues of an organisation are no strangers", "not (is_within_ours or team in", "not (team in",
         SLACK_WORDS, "stranger"),
     Mutant("what is typed is read once", '.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")',
         '.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")', SLACK_WORDS, "as_they_typed"),

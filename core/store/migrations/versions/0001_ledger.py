@@ -58,6 +58,10 @@ def upgrade() -> None:
         ("ix_turn_open_holder", ["surface", "holder"]),
     ):
         op.create_index(name, "turn", columns, sqlite_where=still_open, postgresql_where=still_open)
+    _make_holders_and_guesses()
+
+
+def _make_holders_and_guesses() -> None:
     op.create_table(
         "holder",
         sa.Column("id", sa.String, primary_key=True),
