@@ -141,11 +141,11 @@ class _Author:
     def is_heard(self, body: Mapping[str, Any], event: Json, bot: str, apps: Collection[str]) -> bool:
         """Whether it is a person, or one of these `apps`, who may say something by such an event."""
         subtype = subtype_of(event)
-        if subtype in OTHER_SUBTYPES and not (self.app and subtype in APP_SUBTYPES):
+        if self.user in (bot, SLACKBOT) or (subtype in OTHER_SUBTYPES and not (self.app and subtype in APP_SUBTYPES)):
             return False
         if self.app is None:
-            return self.user not in ("", bot, SLACKBOT)
-        is_ours = text_in(body.get("api_app_id")) in self.app or self.user in (bot, SLACKBOT)
+            return bool(self.user)
+        is_ours = text_in(body.get("api_app_id")) in self.app
         return not (is_ours or {*apps}.isdisjoint(self.app) or event.get("channel_type") == "im")
 
 

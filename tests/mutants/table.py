@@ -595,7 +595,7 @@ MUTANTS = (
         "sessions.c.name == session)", IDENTITIES, "leads_a_guest or nobody_issued"),
     Mutant("what is being answered is not claimed", 'return "busy"', "pass", IDENTITIES, "not_claimed_until"),
     Mutant("files go with their session", "values(session=into)", "values(session=session)", IDENTITIES,
-        "erased_with_it"),
+        "count_for_it_still"),
     Mutant("a guest gets no answer of a claimed session again", "if earlier.session != question.session:", "if False:",
         IDENTITIES, "claimed_once"),
     Mutant("a question is no other once it is claimed", "before.session == caller.session(session_id)", "False",

@@ -44,9 +44,12 @@ async def said_to(site: Site, request: bytes) -> bytes:
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_body_of_a_megabyte_is_taken_and_one_byte_more_is_not(sqlite_url: str) -> None:
+@pytest.mark.parametrize("settings", [{}, {"max_files_of_a_turn": 0}], ids=["with files", "without files"])
+async def test_a_body_of_a_megabyte_is_taken_and_one_byte_more_is_not(
+    settings: dict[str, int], sqlite_url: str
+) -> None:
     body = json.dumps({"session_id": "1", "user_input": "hello"}).encode()
-    async with served(None, sqlite_url) as site:
+    async with served(None, sqlite_url, **settings) as site:
         assert (await post(site, body + b" " * (MEGABYTE - len(body))))[0] == 200
         async with site.http.post("/ask", data=body + b" " * (MEGABYTE - len(body) + 1), headers=JSON) as response:
             assert response.status == 413

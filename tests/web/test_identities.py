@@ -487,6 +487,18 @@ async def test_files_of_a_claimed_session_go_with_it_and_are_erased_with_it(fake
         assert rows(sqlite_url, "SELECT id FROM attachment") == []
 
 
+async def test_files_of_a_claimed_session_count_for_it_still(fake: FakeOpenAI, sqlite_url: str) -> None:
+    file = {"name": "a.txt", "data": "data:text/plain;base64,QSBub3RlLg=="}
+    async with shop(fake, sqlite_url, max_file_bytes_of_a_session=10) as it:
+        session = await it.begun()
+        body = {"session_id": session, "user_input": "Q1-a", "files": [file]}
+        await it.send("POST", "/ask", body=body)
+        token = it.signer.token()
+        await claimed(it, session, token)
+        _, told, _ = await it.send("POST", "/ask", token, body={**body, "user_input": "Q2-a"})
+        assert ["holds as many files as it may" in each["problem"] for each in told["files"]] == [True]
+
+
 async def test_what_a_private_assistant_was_asked_by_a_guest_is_not_read_by_who_claims_it(
     fake: FakeOpenAI, sqlite_url: str
 ) -> None:
