@@ -104,7 +104,7 @@ WHERE: Mapping[str, Sequence[str]] = {
     "closed-before-shown": (),
     "the-dead-are-not-found": ("--hosts", "one"),
     "what-was-released-is-not-taken": ("--kinds", "terminate"),
-    "posts-are-not-recorded": (),
+    "posts-are-not-recorded": ("--kinds", "kill at a step", "--people", "slack=8"),
     "public-assistants-see-everything": (),
     "the-password-is-stored": (),
     "circles-are-one": (),
