@@ -84,6 +84,7 @@ def install() -> None:
 
 def install_in_libraries() -> None:
     """Replace what is to be found in single libraries only, once they are imported."""
+    import tests.compiled_once  # noqa: F401
     import aiohappyeyeballs
     import discord
     import httpx2._urls
