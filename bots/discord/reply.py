@@ -159,7 +159,6 @@ class _Place(Messages):
         self._title = title
         self._before_the_first = before_the_first
         self._channel: int | None = int(turn.posted[-1]["channel"]) if turn.posted else None
-        self._known = {part["id"] for part in turn.posted}
         self._may_refer = True  # takes the permission to read what was said before
         self.may_attach = True
         self.files: Sequence[OutgoingFile] = ()
@@ -174,12 +173,12 @@ class _Place(Messages):
         self._parts = parts_of(text, most=most, whole=whole, locale=self._locale)
         return self._parts
 
-    async def post(self, text: str, state: State) -> Json:
+    async def post(self, text: str, state: State, number: int) -> Json:
         """Post a message; it is known again by its nonce, and later by what it looks like."""
         channel = await self._where()
-        part = await self._answer_command(channel, text, state)
+        part = None if number else await self._answer_command(channel, text, state)
         if part is None:
-            nonce, reference = f"{self._turn.id[:20]}{len(self._known)}", self._reference(channel)
+            nonce, reference = f"{self._turn.id[:20]}{number}", self._reference(channel, number)
 
             async def send(client: discord.Client) -> discord.Message:
                 content = self._content(text, state)
@@ -195,13 +194,12 @@ class _Place(Messages):
                 sent.content.strip() != self._refused.get(text, text).strip()
             ):  # an earlier process posted it, with what it had of the answer
                 await self.edit(part, text, state, at_once=False)
-        self._known.add(part["id"])
         return part
 
     async def _answer_command(self, channel: int, text: str, state: State) -> Json | None:
         """Let the answer begin as that of its command; None where it has none, or not any more."""
         command = _open_command(self._to)
-        if self._known or command is None:
+        if command is None:
             return None
         application, token = command["application"], command["token"]
         try:
@@ -217,8 +215,6 @@ class _Place(Messages):
         return {"id": str(first), "channel": channel, "is_original": True}
 
     async def edit(self, message: Json, text: str, state: State, *, at_once: bool) -> None:
-        self._known.add(message["id"])
-
         async def send(client: discord.Client) -> None:
             content = self._content(text, state)
             if message.get("is_original") and (command := _open_command(self._to)):
@@ -274,7 +270,6 @@ class _Place(Messages):
                 or (to["kind"] in ("dm", "thread", "opens") and not (message.components or answers_to or command))
             ):
                 unrecorded.append(part)
-        self._known.update(part["id"] for part in unrecorded)
         return unrecorded
 
     async def _where(self) -> int:
@@ -307,9 +302,9 @@ class _Place(Messages):
         except Refused as refusal:
             raise Undeliverable(f"the thread may not be opened again: {refusal.code}") from refusal
 
-    def _reference(self, channel: int) -> Any:
+    def _reference(self, channel: int, number: int) -> Any:
         message, kind = self._to["message"] if self._may_refer else None, self._to["kind"]
-        if not message or kind == "dm" or channel != self._to["channel"] or (self._known and kind == "thread"):
+        if not message or kind == "dm" or channel != self._to["channel"] or (number and kind == "thread"):
             return None  # elsewhere others' answers may come between, so each message says what it answers
         return discord.MessageReference(
             message_id=int(message), channel_id=int(self._to["channel"]), fail_if_not_exists=False

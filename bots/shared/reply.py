@@ -91,8 +91,11 @@ class Messages(ABC):
         """An answer as the texts of messages, none of them empty. One that is not `whole` still grows."""
 
     @abstractmethod
-    async def post(self, text: str, state: State) -> Json:
-        """Post one more message, once."""
+    async def post(self, text: str, state: State, number: int) -> Json:
+        """Post one more message, once. There are so many of this answer before it, whoever posts it.
+
+        So a key that is made of the number is the same for a process that died on the way and for its reclaimer.
+        """
 
     @abstractmethod
     async def edit(self, message: Json, text: str, state: State, *, at_once: bool) -> None:
@@ -172,7 +175,7 @@ class PostedMessages:
         for index, part in enumerate(wanted):
             state = end if index == len(wanted) - 1 else State.IS_FULL
             if index >= len(self.posted):
-                self.posted.append(await self._post(part, state))
+                self.posted.append(await self._post(part, state, index))
                 await self._record()
                 self._read.append((part, state))
             elif self._read[index] != (part, state):
@@ -187,13 +190,13 @@ class PostedMessages:
     async def _record(self) -> None:
         await _to_the_end(self._note([*self.posted, *self._files.recorded]))
 
-    async def _post(self, text: str, state: State) -> Json:
+    async def _post(self, text: str, state: State, number: int) -> Json:
         """Post a message. Where that is in doubt, look for it before it is posted again."""
         began, refusals = _now(), 0
         backoff = exponential_backoff(caller.FIRST_BACKOFF_SECONDS, caller.LONGEST_BACKOFF_SECONDS)
         while True:
             try:
-                return await self._messages.post(text, state)
+                return await self._messages.post(text, state, number)
             except Refused as refusal:
                 refusals += 1
                 await self._adapt(refusal, None, text, state, refusals)

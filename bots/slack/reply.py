@@ -141,7 +141,6 @@ class _Thread(Messages, Streams):
         self, api: SlackApi, turn: Turn, statuses: Statuses, no_streams: set[str], no_message_ids: set[str]
     ) -> None:
         self._turn = turn
-        self._known = {each["id"] for each in turn.posted if FILE not in each}
         self._no_message_ids = no_message_ids
         self.limit, self.seconds, self.most_seconds = LIMIT, SECONDS_OF_A_STREAM, MOST_SECONDS_OF_A_STREAM
         self.locale: str | None = None  # not known yet
@@ -168,7 +167,7 @@ class _Thread(Messages, Streams):
             "chat.startStream", at_once=True, channel=to["channel"], thread_ts=to["thread"],
             recipient_user_id=to["user"], recipient_team_id=to["user_team"], markdown_text=text,
         )  # fmt: skip
-        return self._noted(_message(to, begun["ts"]))
+        return _message(to, begun["ts"])
 
     async def append(self, message: Json, text: str) -> None:
         where = _where(self._destination, message)
@@ -191,28 +190,24 @@ class _Thread(Messages, Streams):
     def parts(self, text: str, *, whole: bool) -> list[str]:
         return texts_of_pages(text, LIMIT)
 
-    async def post(self, text: str, state: State) -> Json:
+    async def post(self, text: str, state: State, number: int) -> Json:
         posted = await self._api.call(
             "chat.postMessage", channel=self._destination["channel"], thread_ts=self._destination["thread"],
-            unfurl_links=False, unfurl_media=False, **self._message_id(), **self._content(text, state),
+            unfurl_links=False, unfurl_media=False, **self._message_id(number), **self._content(text, state),
         )  # fmt: skip
-        message = self._noted(_message(self._destination, posted["ts"]))
+        message = _message(self._destination, posted["ts"])
         if self._turn.fencing_token > 1:  # it may be the post of an earlier process, with what that had of the answer
             await self._api.attempt("chat.update", **_where(self._destination, message), **self._content(text, state))
         return message
 
-    def _message_id(self) -> Json:
-        """An id of the next part of this answer, the same whoever posts it: Slack may know by it what it has already.
+    def _message_id(self, number: int) -> Json:
+        """An id of a part of this answer, the same whoever posts it: Slack may know by it what it has already.
 
         No page of Slack's says so, so nothing relies on it, and where it is refused it is left out.
         """
         if self._destination["install"] in self._no_message_ids:
             return {}
-        return {"client_msg_id": str(uuid.uuid5(NAMESPACE, f"{self._turn.id}:{len(self._known)}"))}
-
-    def _noted(self, message: Json) -> Json:
-        self._known.add(message["id"])
-        return message
+        return {"client_msg_id": str(uuid.uuid5(NAMESPACE, f"{self._turn.id}:{number}"))}
 
     async def edit(self, message: Json, text: str, state: State, *, at_once: bool) -> None:
         where = _where(self._destination, message)
@@ -241,14 +236,13 @@ class _Thread(Messages, Streams):
             and not each.get("files")  # whose ids were recorded before they were shown
         ]
         messages = [_message(to, each["ts"]) for each in ours if each["ts"] != to["thread"]]
-        self._known.update(each["id"] for each in messages)
         return [each for each in messages if each["id"] not in known]
 
     async def adapt(self, refusal: Refused, message: Json | None, text: str, state: State) -> bool:
         if refusal.code == "streaming_state_conflict" and message is not None:
             await self._end_stream(message)
             return True
-        if message is None and refusal.code in NO_MESSAGE_ID and self._message_id():
+        if message is None and refusal.code in NO_MESSAGE_ID and self._message_id(0):
             self._no_message_ids.add(self._destination["install"])
             return True
         self._refused[text] = self._refused.get(text, 0) + 1

@@ -200,7 +200,7 @@ def _looked_at(connection: sa.Connection, scope: str) -> Condition:
             sa.select(turns.c.accepted_at)
             .where(IS_OPEN, turns.c.accepted_at < clock.now - STUCK_AFTER_SECONDS)
             .limit(MOST_COUNTED)
-            .subquery()
+            .subquery("stuck")
         )
         count, oldest = connection.execute(
             sa.select(sa.func.count(), clock.now - sa.func.min(stuck.c.accepted_at)), clock.params()

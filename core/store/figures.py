@@ -22,7 +22,7 @@ class StoredFigures(Part):
             sa.select(turns.c.surface, turns.c.started_at, turns.c.accepted_at)
             .where(turns.c.closed_at.is_(None))
             .limit(MOST_COUNTED)
-            .subquery()
+            .subquery("counted")
         )
         never_begun = sa.func.sum(sa.case((is_open.c.started_at.is_(None), 1), else_=0))
         age = self._clock.now - sa.func.min(is_open.c.accepted_at)
@@ -39,5 +39,5 @@ class StoredFigures(Part):
         )
 
     def _erasures(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
-        some = sa.select(erasures.c.scope).where(which).limit(MOST_COUNTED).subquery()
+        some = sa.select(erasures.c.scope).where(which).limit(MOST_COUNTED).subquery("counted")
         return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()

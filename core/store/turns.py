@@ -385,7 +385,7 @@ class Turns(Part):
         forgotten = turns.c.surface == surface, turns.c.event_id == digest
         of_a_forgotten_turn = sa.select(turns.c.id).where(*forgotten)
         return sa.select(
-            sa.union_all(sa.select(joined_events.c.turn_id).where(*joined), of_a_forgotten_turn).subquery()
+            sa.union_all(sa.select(joined_events.c.turn_id).where(*joined), of_a_forgotten_turn).subquery("known")
         )
 
     def _join(

@@ -84,11 +84,11 @@ def install() -> None:
 
 def install_in_libraries() -> None:
     """Replace what is to be found in single libraries only, once they are imported."""
-    import tests.compiled_once  # noqa: F401
     import aiohappyeyeballs
     import discord
     import httpx2._urls
 
+    import tests.compiled_once  # noqa: F401
     from bots.shared import caller, responder
     from core import answering, bounds, chat, file_reading, following, session_queue
     from core.store import database

@@ -107,14 +107,12 @@ class ToyMessages(Messages):
         self._caller = caller
         self._turn = turn
         self._channel = turn.destination["channel"]
-        self._count = len(turn.posted)
 
     def parts(self, text: str, *, whole: bool) -> Sequence[str]:
         return texts_of_pages(text, LIMIT)
 
-    async def post(self, text: str, state: State) -> Json:
-        message = await self._caller.post(self._channel, text, f"{self._turn.id}:{self._count}")
-        self._count += 1
+    async def post(self, text: str, state: State, number: int) -> Json:
+        message = await self._caller.post(self._channel, text, f"{self._turn.id}:{number}")
         if message.text != text:  # an earlier process posted it, with what it had of the answer
             await self._caller.edit(message.id, text)
         return {"id": str(message.id)}

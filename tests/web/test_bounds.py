@@ -46,7 +46,7 @@ async def said_to(site: Site, request: bytes) -> bytes:
 
 @pytest.mark.parametrize("settings", [{}, {"max_files_of_a_turn": 0}], ids=["with files", "without files"])
 async def test_a_body_of_a_megabyte_is_taken_and_one_byte_more_is_not(
-    settings: dict[str, int], sqlite_url: str
+    settings: dict[str, Any], sqlite_url: str
 ) -> None:
     body = json.dumps({"session_id": "1", "user_input": "hello"}).encode()
     async with served(None, sqlite_url, **settings) as site:

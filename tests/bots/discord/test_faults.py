@@ -560,6 +560,8 @@ async def test_reclaimers_of_two_questions_of_a_conversation_do_not_take_each_ot
         await discord.until(lambda discord: sum(map(is_whole, discord.messages(channel))) == 2, SECONDS)
         await closed(sqlite_url)
     assert bot_texts(discord, channel) == ["Answer to one.", "Answer to two."]
+    nonces = [message.nonce for message in discord.messages(channel) if message.by_bot and message.text]
+    assert nonces == [f"{turn['id'][:20]}0" for turn in turns(sqlite_url)]  # whoever posts it
 
 
 @PLACES

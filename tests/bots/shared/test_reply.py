@@ -39,7 +39,7 @@ class Place(Messages):
     def parts(self, text: str, *, whole: bool) -> list[str]:
         return paged(text)
 
-    async def post(self, text: str, state: State) -> Json:
+    async def post(self, text: str, state: State, number: int) -> Json:
         assert self.recorded == sorted(self.texts, key=int), "the message before this one is not recorded"
         self._check(text)
         new = str(max(map(int, self.texts), default=-1) + 1)
@@ -273,7 +273,7 @@ async def test_nothing_is_posted_any_more_where_a_message_could_not_be_recorded(
 
 async def test_a_place_that_does_not_take_it_is_told_to_whoever_shows_the_answer() -> None:
     class Closed(Place):
-        async def post(self, text: str, state: State) -> Json:
+        async def post(self, text: str, state: State, number: int) -> Json:
             raise Undeliverable("it is archived")
 
     place = Closed()

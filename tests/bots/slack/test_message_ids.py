@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from bots.slack.reply import NAMESPACE
-from tests.bots.conftest import HI, Start, answered, calls, settled, turns
+from tests.bots.conftest import HI, Start, answered, calls, heard, held, settled, turns
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.fakes.slack_api import FakeSlack
 
@@ -39,6 +39,22 @@ async def test_a_post_of_which_nobody_knows_whether_it_was_made_is_made_again_wi
     first, second = ids(slack)
     assert first is not None
     assert first == second
+
+
+async def test_a_reclaimer_posts_with_the_ids_of_who_died_whatever_else_stands_in_the_thread(
+    slack: FakeSlack, fake: FakeOpenAI, bob: Start, sqlite_url: str
+) -> None:
+    slack.native_streaming = False
+    held(fake, after=0)
+    async with bob() as first:
+        thread = slack.says("U1", "C1", f"{HI} one")
+        await fake.until(lambda fake: fake.active == 1)
+        await heard(slack, slack.says("U1", "C1", "two", thread_ts=thread))
+        await first.dies()  # what it had sent by then may arrive after whoever takes over has looked
+    fake.answer = lambda asked: f"Answer to {asked.question}."
+    async with bob():
+        assert await settled(slack, "C1", thread, 2) == ["Answer to Ada: one.", "Answer to Ada: two."]
+    assert ids(slack) == [str(uuid.uuid5(NAMESPACE, f"{turn['id']}:0")) for turn in turns(sqlite_url)]
 
 
 @pytest.mark.parametrize("error", ["invalid_arguments", "invalid_arg_name", "duplicate_message_not_found"])
