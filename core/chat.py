@@ -509,6 +509,7 @@ class Chat:
     def _on_ended(self, turn_ids: Sequence[str]) -> None:
         for turn_id in turn_ids:
             self._answering.lose(turn_id)
+            logger.info("turn %s %s", turn_id[:8], Outcome.FORGOTTEN)
         self._threads.look_for_erasures()
 
     def _on_forgotten(self, forgotten: Forgotten | None) -> None:

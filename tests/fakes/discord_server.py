@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from tests.fakes import discord_commands, discord_rest, discord_specs, discord_threads, discord_webhooks
+from tests.fakes.delays import delayed
 from tests.fakes.discord_content import File
 from tests.fakes.discord_errors import DiscordError, Json
 from tests.fakes.discord_faults import Fault, Limits, Script, Verdict
@@ -214,7 +215,7 @@ class Server:
         if verdict.retry_after:
             return self._limited(call, verdict)
         if fault and fault.delay:
-            await asyncio.sleep(fault.delay)
+            await delayed(request, fault.delay)
         if fault is None or fault.only_delays or fault.after:
             self._judge(request, call)
             self._perform(call, found, Request(found.ids, call.query, call.body, files), request.headers)

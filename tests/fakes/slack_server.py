@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.fakes import slack_chat as chat
+from tests.fakes.delays import delayed
 from tests.fakes.ports import close, kept_port
 from tests.fakes.slack_changes import Changes
 from tests.fakes.slack_delivery import Deliveries
@@ -207,7 +208,7 @@ class Server:
         if wait:
             return self._limited(call, wait)
         if fault and fault.delay:
-            await asyncio.sleep(fault.delay)
+            await delayed(request, fault.delay)
         if fault is None or fault.only_delays or fault.after:
             self._perform(call, token)
         if fault and not fault.only_delays:

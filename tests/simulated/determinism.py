@@ -93,7 +93,7 @@ def install_in_libraries() -> None:
     from core import answering, bounds, chat, file_reading, following, session_queue
     from core.store import database
     from tests.acceptance.processes import IMPORTED_AT_THE_START
-    from tests.fakes import discord_server, discord_world, openai_api, slack_server
+    from tests.fakes import delays, discord_server, discord_world, openai_api, slack_server
     from web import cli
 
     for name in IMPORTED_AT_THE_START:  # else what they draw at their import would be missing in the next run
@@ -109,6 +109,7 @@ def install_in_libraries() -> None:
     discord_world.datetime = _Datetime  # type: ignore[attr-defined]
     for fake in (openai_api, slack_server, discord_server):
         fake.kept_port = lambda _: _running().network.free_port()  # type: ignore[attr-defined]
+    delays.counts = _of_who_lives
     caller.Caller.fenced = _noting(caller.Caller.fenced)  # type: ignore[method-assign]
     for kind in (
         chat.Chat, answering.Answering, bounds.Bounds, following.Following, session_queue.SessionQueue,
@@ -121,6 +122,11 @@ def install_in_libraries() -> None:
     cli.click.echo = lambda *_, **__: None  # type: ignore[attr-defined]
     file_reading._run = _read
     database.BUSY_TIMEOUT_MS = 0  # nobody can be waited for: a unit of work is done in one go
+
+
+def _of_who_lives(request: Any) -> Callable[[], bool]:
+    host = request.transport.peer.host
+    return lambda: bool(host.is_alive)
 
 
 def _running() -> SimulatedLoop:

@@ -121,6 +121,7 @@ def tell(scenario: Callable[[World], Coroutine[Any, Any, None]], trace: Callable
 
 def throw_away_worlds() -> None:
     """Let nothing be in memory of worlds that have ended, and let nobody hear their tasks die."""
+    asyncio.set_event_loop(None)  # else what ends makes itself a loop, which would keep it
     gc.unfreeze()  # what was alive as the world before began, and is not any more
     for _ in range(MOST_COLLECTIONS):  # each may set something free by what it ends
         collect([])

@@ -488,7 +488,7 @@ class TraceOfLogs(logging.Handler):
         if any(each in record.getMessage() for each in PASSWORDS.values()):
             self._world.remarks.append(f"{HOST.get().name} logs a password")
         about = record.args if isinstance(record.args, tuple) else ()
-        if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread", "withdrawn", "shortened"):
+        if record.msg == TURN_IS_CHANGED and about[1] in ("amended", "unread", "withdrawn", "shortened", "forgotten"):
             self._let_go.add(about[0])
             self._explain(about[0])
         is_known = HOST.get().was_disturbed or not self._let_go.isdisjoint(about[:1])
