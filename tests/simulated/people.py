@@ -82,6 +82,7 @@ class Doing(Talk):
         self.says_password: set[str] = set()
         self.by_guest: set[str] = set()
         self.said_by = {}
+        self._read_at = -1
 
     def worded(self, question: str, *, circle: str = PUBLIC) -> str:
         """A question as it is said, with a password sometimes, or with that of a `circle`."""
@@ -114,6 +115,10 @@ class Doing(Talk):
             return []
         name = self.sent[event.question] = self.rng.choice(NAMES)
         return [(name, file_with(event.question, name))]
+
+    def changes(self) -> int:
+        """How often anything of what can be read has changed."""
+        raise NotImplementedError  # over HTTP nobody looks again and again
 
     def take_back(self, event: Event) -> None:
         """Delete a question."""
@@ -162,18 +167,25 @@ class Doing(Talk):
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _is_settled(self, event: Event) -> bool:
-        texts = self.shown()
-        answered = {line for answer in map(answer_in, texts) if answer for line in answer.lines}
+        answered, apologies = self._read()
         if event.question in answered or self.changed.get(event.question) in answered:
             return True
         marks = [each.question for each in self.events if self.changed.get(each.question) not in answered]
         without = [mark for mark in marks if mark not in answered]
-        for _ in filter(is_apology, texts):
+        for _ in range(apologies):
             its = self.together(without[0]) if without else ()
             if event.question in its:
                 return True
             without = [mark for mark in without if mark not in its]
         return False
+
+    def _read(self) -> tuple[Collection[str], int]:
+        """Which lines are answered, and how many apologies there are. Read again where anything has changed since."""
+        if self._read_at != self.changes():
+            self._read_at, texts = self.changes(), self.shown()
+            answered = {line for answer in map(answer_in, texts) if answer for line in answer.lines}
+            self._has_read = answered, sum(map(is_apology, texts))
+        return self._has_read
 
     def together(self, mark: str) -> set[str]:
         """The marks of what was stored as lines of one question with this one, or with what it was changed into."""
@@ -315,6 +327,9 @@ class SlackTalk(Doing, talks.SlackTalk):
         found.named = named_in(talks.SlackTalk.shown(self))
         return found
 
+    def changes(self) -> int:
+        return self._slack.changes
+
     def take_back(self, event: Event) -> None:
         if event is not self.events[0]:  # whose thread this is
             self.excuses[event.question] = "taken back"
@@ -410,6 +425,9 @@ class DiscordTalk(Doing, talks.DiscordTalk):
         found.files = numbers_of(file.content for each in messages if each.by_bot for file in each.files)
         found.named = named_in(talks.DiscordTalk.shown(self))
         return found
+
+    def changes(self) -> int:
+        return self._discord.changes
 
     def take_back(self, event: Event) -> None:
         if event is not self.events[0]:

@@ -121,7 +121,6 @@ def tell(scenario: Callable[[World], Coroutine[Any, Any, None]], trace: Callable
 
 def throw_away_worlds() -> None:
     """Let nothing be in memory of worlds that have ended, and let nobody hear their tasks die."""
-    gc.unfreeze()  # what was alive as the world before began, and is not any more
     for _ in range(MOST_COLLECTIONS):  # each may set something free by what it ends
         collect([])
         if not WORLDS:
@@ -134,10 +133,11 @@ def _in_simulation(
     work: Callable[[SimulatedLoop, Path], Coroutine[Any, Any, None]],
 ) -> SimulatedLoop:
     """Do something in a loop of its own, which is over when this comes back."""
-    loop = SimulatedLoop(plan.seed, trace)
     store.SEVERAL_HOSTS.is_set = plan.several_hosts
     throw_away_worlds()
-    gc.freeze()  # so that burials need not look at it
+    if not gc.get_freeze_count():
+        gc.freeze()  # what was imported, at which no burial need look
+    loop = SimulatedLoop(plan.seed, trace)
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="bob-simulated-", dir="/dev/shm") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the dead close nothing, and await nothing
