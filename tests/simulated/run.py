@@ -107,14 +107,20 @@ def run(plan: Plan, trace: Callable[[str], object] | None = None) -> Result:
 
 
 def tell(scenario: Callable[[World], Coroutine[Any, Any, None]], trace: Callable[[str], object] | None = None) -> None:
-    """Let a story happen, in a world with one instance and all surfaces. Raises what it raises."""
-    plan = Plan(1, instances=1, several_hosts=False)
+    """Let a story happen, in a world with one instance and all surfaces. Raises what it raises.
+
+    What is said in a row is one question there, as it is shipped.
+    """
+    plan = Plan(1, instances=1, several_hosts=False, lines=True)
 
     async def told(loop: SimulatedLoop, folder: Path) -> None:
         world = _world(plan, loop, folder)
         await world.begin()
         await scenario(world)
         await world.end()
+        world.look_for_passwords()
+        found = world.model.remarks + world.remarks + world.violations + store.WRITTEN_BY_OTHERS + _what_leaks(world)
+        assert not found, found
 
     _in_simulation(plan, trace, told)
 
