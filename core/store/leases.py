@@ -19,6 +19,16 @@ TakenUp = Literal["taken up", "waits", "not now"]
 TokenInHand = Callable[[str], int | None]
 _TAKING_UP_LOCK = 0x626F6201
 
+# Once each, since each heartbeat asks them: to build one costs more than to run it.
+_OPEN_OF_ONE = sa.select(turns.c.id, turns.c.stop, turns.c.fencing_token).where(
+    IS_OPEN, turns.c.lease_owner == sa.bindparam("owner")
+)
+_OWNERS = (
+    sa.select(turns.c.lease_owner)
+    .distinct()
+    .where(IS_OPEN, turns.c.surface.in_(sa.bindparam("surfaces", expanding=True)))
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
@@ -118,8 +128,7 @@ class Leases(Part):
         self._liveness.heartbeat(connection, self._lease_seconds)
         lease_owners = _lease_owners(connection, surfaces)
         others = {each for each in lease_owners if each is not None and each != self._lease_owner}
-        ours = turns.c.lease_owner == self._lease_owner
-        mine = connection.execute(sa.select(turns.c.id, turns.c.stop, turns.c.fencing_token).where(IS_OPEN, ours)).all()
+        mine = connection.execute(_OPEN_OF_ONE, {"owner": self._lease_owner}).all()
         missing = set(running) - {row.id for row in mine}
         stranded = [row.id for row in mine if token_in_hand(row.id) != row.fencing_token]
         return _Found(
@@ -171,8 +180,7 @@ class Leases(Part):
 
 def _lease_owners(connection: sa.Connection, surfaces: Collection[str]) -> set[str | None]:
     """Who has the leases of open turns of these surfaces; None stands for turns that were released."""
-    found = sa.select(turns.c.lease_owner).distinct().where(IS_OPEN, turns.c.surface.in_(surfaces))
-    return set(connection.execute(found).scalars())
+    return set(connection.execute(_OWNERS, {"surfaces": list(surfaces)}).scalars())
 
 
 def _with_one_turn_in_work(connection: sa.Connection, lease_owners: Collection[str]) -> Sequence[str]:

@@ -12,6 +12,7 @@ from core.store.part import Part, reads
 from core.store.rows import (
     IS_OPEN,
     IS_OVER,
+    TURNS,
     WAITS,
     all_turns,
     frame_of,
@@ -21,6 +22,7 @@ from core.store.rows import (
     one_turn,
     sessions,
     turns,
+    turns_found,
 )
 from core.store.tables import Control, PostedMessage
 from core.turns import Outcome, Turn
@@ -30,6 +32,11 @@ posted_messages: sa.Table = PostedMessage.__table__  # type: ignore[attr-defined
 
 
 FRAMES_WITH_PEOPLE = 20  # each of which has those before it
+
+# Once each, since they are asked again and again: to build one costs more than to run it.
+_AMONG_IDS = turns.c.id.in_(sa.bindparam("ids", expanding=True))
+_OVER = TURNS.where(_AMONG_IDS, IS_OVER)
+_FIRST = sa.select(turns.c.id).where(_AMONG_IDS, ~WAITS)
 
 
 class Lookups(Part):
@@ -55,9 +62,8 @@ class Lookups(Part):
         self, connection: sa.Connection, followed: Collection[str], waiting: Collection[str]
     ) -> tuple[Sequence[Turn], Collection[str]]:
         """Those `followed` turns that are over, and which of those `waiting` have no open turn before them any more."""
-        over = all_turns(connection, turns.c.id.in_(followed), IS_OVER) if followed else []
-        first = sa.select(turns.c.id).where(turns.c.id.in_(waiting), ~WAITS)
-        return over, connection.execute(first).scalars().all() if waiting else ()
+        over = turns_found(connection, _OVER, ids=list(followed)) if followed else []
+        return over, connection.execute(_FIRST, {"ids": list(waiting)}).scalars().all() if waiting else ()
 
     @reads
     def open_turns_in(self, connection: sa.Connection, session: str) -> Sequence[Turn]:

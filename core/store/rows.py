@@ -37,6 +37,9 @@ _TURN = (
     "outcome", "joins", "attempts",
 )  # fmt: skip
 COLUMNS_OF_A_TURN = tuple(turns.c[name] for name in (*_TURN, "files"))
+TURNS = sa.select(*COLUMNS_OF_A_TURN, sessions.c.name.label("session")).join(
+    sessions, sessions.c.id == turns.c.session_id
+)
 _DIGEST = "forgotten:"
 _PARTS_OF_A_FRAME = frozenset(field.name for field in fields(Frame))
 _ATTACHMENT = (
@@ -87,12 +90,12 @@ def one_turn(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> Turn 
 
 def all_turns(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> list[Turn]:
     """The turns that meet these conditions, in no order."""
-    rows = connection.execute(
-        sa.select(*COLUMNS_OF_A_TURN, sessions.c.name.label("session"))
-        .join(sessions, sessions.c.id == turns.c.session_id)
-        .where(*which)
-    ).mappings()
-    found = [dict(row) for row in rows]
+    return turns_found(connection, TURNS.where(*which))
+
+
+def turns_found(connection: sa.Connection, statement: sa.Select[Any], **values: Any) -> list[Turn]:
+    """The turns that a statement made of `TURNS` finds, given the values of its parameters."""
+    found = [dict(row) for row in connection.execute(statement, values).mappings()]
     theirs = attachments_of(connection, [row["id"] for row in found if row.pop("files")])
     return [_turn(row, theirs.get(row["id"], ())) for row in found]
 

@@ -70,11 +70,15 @@ class Message:
     thread: Channel | None = None
     deleted: bool = False
     versions: list[Version] = field(default_factory=list)
+    _read: tuple[tuple[str, list[Json], list[Json]], str] | None = field(default=None, init=False, repr=False)
 
     @property
     def text(self) -> str:
         """What a person reads."""
-        return contents.readable(self.content, self.embeds, self.components)
+        shown = self.content, self.embeds, self.components  # none of which is changed, but by another in its place
+        if self._read is None or any(old is not new for old, new in zip(self._read[0], shown, strict=True)):
+            self._read = shown, contents.readable(*shown)
+        return self._read[1]
 
     @property
     def by_bot(self) -> bool:

@@ -487,6 +487,11 @@ class FakeSlack:
         """Block this thread until something is true of the fake."""
         self._changes.wait_for(lambda: predicate(self), seconds)
 
+    @property
+    def changes(self) -> int:
+        """How often anything was changed here."""
+        return self._changes.number
+
     async def until(self, predicate: "Callable[[FakeSlack], Any]", seconds: float = SECONDS) -> None:
         """Wait until something is true of the fake."""
         await self._changes.until(lambda: predicate(self), seconds)

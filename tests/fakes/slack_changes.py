@@ -14,6 +14,8 @@ class Changes:
         self._condition = threading.Condition(threading.RLock())
         self._listeners: dict[Callable[[], None], None] = {}  # in order
         self._described = described
+        self.number = 0
+        """How often anything was changed."""
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -28,6 +30,7 @@ class Changes:
             try:
                 yield
             finally:
+                self.number += 1
                 self._condition.notify_all()
                 for wake in self._listeners:
                     wake()

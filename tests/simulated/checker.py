@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.acceptance.chaos.answers import Answer, answer_in, is_apology
-from tests.simulated.history import PUBLIC, Asked, History, Session
+from tests.simulated.history import PUBLIC, TAKEN_BACK, Asked, History, Session
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ def _what_was_told(session: Session, answers: Sequence[Answer]) -> Iterator[Find
         if asked is None:
             continue
         circle = circles[answer.question]
+        if session.locks is not None and (lock := session.locks.get(answer.question, PUBLIC)) != circle:
+            yield Finding("answered in the wrong circle", f"{answer.question} of {circle!r} is answered in {lock!r}")
         above = [line for each in answers[:at] for line in each.lines]
         earlier = answer.known[: -len(answer.lines)]
         for mark in earlier:
@@ -127,11 +129,18 @@ def _what_was_told(session: Session, answers: Sequence[Answer]) -> Iterator[Find
             elif mark not in above and not other.excuse:
                 yield Finding("reordered", f"{answer.question} knew {mark}, which is not above it")
         seen = [each for each in above if circles.get(each) in (PUBLIC, circle) and each not in session.forgotten]
+        # What is deleted once it is answered is told until that is heard of, and then to nobody.
+        seen = [each for each in seen if each in earlier or not _is_taken_back(session, each)]
         known = [mark for mark in earlier if mark in seen]
         if known != seen:
             yield Finding("reordered", f"{answer.question} was told {' '.join(known)} and not {' '.join(seen)}")
         if len(set(answer.known)) != len(answer.known):
             yield Finding("told twice", f"{answer.question} knew {' '.join(answer.known)}")
+
+
+def _is_taken_back(session: Session, mark: str) -> bool:
+    asked = session.find(mark)
+    return asked is not None and asked.excuse == TAKEN_BACK
 
 
 def _which_files_are_there(session: Session) -> Iterator[Finding]:
@@ -155,10 +164,16 @@ def _before(session: Session, asked: Asked) -> Sequence[str]:
 
 
 def _circles(session: Session, answers: Sequence[Answer]) -> Mapping[str, str]:
-    """The circle of everything that was said: that of a question is its lines', those with a password first."""
+    """The circle of everything that was said: that of a question is its lines', those with a password first.
+
+    It may also be that of a line that is deleted: only who answers tells whether it was one of these.
+    """
     circles = {asked.mark: asked.circle for asked in session.asked}
     for answer in answers:
         lines = [asked for asked in map(session.find, answer.lines) if asked is not None]
         private = [asked.circle for asked in sorted(lines, key=lambda asked: not asked.says_password) if asked.circle]
+        lock = (session.locks or {}).get(answer.question, PUBLIC)
+        if any(lock in asked.left_by for asked in lines):
+            private = [lock]
         circles |= {asked.mark: private[0] for asked in lines if private}
     return circles

@@ -88,7 +88,6 @@ def install_in_libraries() -> None:
     import discord
     import httpx2._urls
 
-    import tests.compiled_once  # noqa: F401
     from bots.shared import caller, responder
     from core import answering, bounds, chat, file_reading, following, session_queue
     from core.store import database

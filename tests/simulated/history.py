@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PUBLIC = ""
+TAKEN_BACK = "taken back"
+"""The excuse of what was deleted."""
 
 
 @dataclass(eq=False)
@@ -32,6 +34,8 @@ class Asked:
     """Who of its session said it, where several people speak there."""
     together: Collection[str] = ()
     """The marks of what was stored with it as lines of one question, for all of which one apology is."""
+    left_by: Collection[str] = ()
+    """The circles of what was deleted, with which it may have been one question: that stays theirs."""
     before: Sequence[str] | None = None
     """The marks of its session that certainly came before it. None: all that were said before it."""
 
@@ -46,6 +50,8 @@ class Session:
     shown: Sequence[str] = ()
     forgotten: set[str] = field(default_factory=set)
     """Marks that were said before a reset: who asks later is not told of them."""
+    locks: Mapping[str, str] | None = None
+    """The circles whose private assistants are named above answers, by what they answer. None: that is not shown."""
     refused: Sequence[tuple[str, str]] = ()
     """Apologies of which it is known for which mark they were, after which it was asked again."""
 

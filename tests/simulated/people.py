@@ -31,7 +31,7 @@ from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.discord_content import File
 from tests.fakes.slack_api import FakeSlack
 from tests.simulated.files import NAMES, WISH, changed, file_with, named_in, numbers_of, without_files
-from tests.simulated.history import PUBLIC, Asked, Session
+from tests.simulated.history import PUBLIC, TAKEN_BACK, Asked, Session
 from tests.simulated.trouble import DEATHS_TO_BE_GIVEN_UP
 from tests.simulated.world import CHANNELS, CIRCLE, EVES_CIRCLE, PASSWORDS, World
 
@@ -47,7 +47,8 @@ SECONDS_TO_ACT = 60.0
 SECONDS_TO_HEAR_OF_AN_EDIT, SECONDS_TO_HEAR_OF_A_DELETION = 0.5, 45.0  # which is a control that others hear of later
 SENTENCES = {STOPPED, NOTHING_TO_STOP, WAS_RESET, NOTHING_TO_RESET, NOT_NOW, str(OFFER)}
 IS_UNLOCKED = f"Private-Bob{UNLOCKED.partition('{name}')[2].partition('{')[0]}"
-MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒[^\n]*\s+")
+MARK_OF_PRIVATE_ANSWERS = re.compile(r"🔒 _([^\n]*?)_\s+")
+ASSISTANTS = {"Private-Bob": CIRCLE, "Eve": EVES_CIRCLE}
 FILES_NOT_SEEN = re.compile(r"\A_I have not seen: [^\n]*_\s+")
 _TYPES = {"notes.txt": "text/plain", "photo.png": "image/png"}
 
@@ -82,6 +83,7 @@ class Doing(Talk):
         self.says_password: set[str] = set()
         self.by_guest: set[str] = set()
         self.said_by = {}
+        self._read_at = -1
 
     def worded(self, question: str, *, circle: str = PUBLIC) -> str:
         """A question as it is said, with a password sometimes, or with that of a `circle`."""
@@ -114,6 +116,10 @@ class Doing(Talk):
             return []
         name = self.sent[event.question] = self.rng.choice(NAMES)
         return [(name, file_with(event.question, name))]
+
+    def changes(self) -> int:
+        """How often anything of what can be read has changed."""
+        raise NotImplementedError  # over HTTP nobody looks again and again
 
     def take_back(self, event: Event) -> None:
         """Delete a question."""
@@ -162,18 +168,25 @@ class Doing(Talk):
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _is_settled(self, event: Event) -> bool:
-        texts = self.shown()
-        answered = {line for answer in map(answer_in, texts) if answer for line in answer.lines}
+        answered, apologies = self._read()
         if event.question in answered or self.changed.get(event.question) in answered:
             return True
         marks = [each.question for each in self.events if self.changed.get(each.question) not in answered]
         without = [mark for mark in marks if mark not in answered]
-        for _ in filter(is_apology, texts):
+        for _ in range(apologies):
             its = self.together(without[0]) if without else ()
             if event.question in its:
                 return True
             without = [mark for mark in without if mark not in its]
         return False
+
+    def _read(self) -> tuple[Collection[str], int]:
+        """Which lines are answered, and how many apologies there are. Read again where anything has changed since."""
+        if self._read_at != self.changes():
+            self._read_at, texts = self.changes(), self.shown()
+            answered = {line for answer in map(answer_in, texts) if answer for line in answer.lines}
+            self._has_read = answered, sum(map(is_apology, texts))
+        return self._has_read
 
     def together(self, mark: str) -> set[str]:
         """The marks of what was stored as lines of one question with this one, or with what it was changed into."""
@@ -183,9 +196,18 @@ class Doing(Talk):
         stored = marks.union(*map(self.lines_with, marks))
         return stored | {before for before, later in self.changed.items() if later in stored}
 
-    def may_take_back(self, event: Event) -> bool:
-        """Not a line with a password: nobody could say whose the others are then."""
-        return not (self.joins_lines and self.circles[event.question])
+    def circles_of_deleted_lines(self, event: Event) -> set[str]:
+        """The circles of what its speaker deleted, with which it may have been one question."""
+        if not self.joins_lines:
+            return set()
+        is_by_guest, seconds = event.question in self.by_guest, MOST_LINES * MOST_SECONDS_BETWEEN_LINES
+        return {
+            self.circles[each.question]
+            for each in self.events
+            if self.excuses.get(each.question) == TAKEN_BACK
+            and (each.question in self.by_guest) == is_by_guest
+            and abs(each.said_at - event.said_at) < seconds
+        } - {PUBLIC}
 
     def _right_apologies(self, world: World, event: Event, mark: str) -> Iterator[str]:
         lines = self.together(mark)
@@ -216,14 +238,16 @@ class Doing(Talk):
             asked.says_password = mark in self.says_password
             asked.excuse = self.excuses.get(mark, "")
             asked.together = self.together(mark)
+            asked.left_by = self.circles_of_deleted_lines(event)
             marks = sorted(asked.together)
             asked.apologies = frozenset(each for one in marks for each in self._right_apologies(world, event, one))
             asked.not_asked_after = self.not_asked_after(event)
             found.asked.append(asked)
             if mark in self.changed:
-                later = self.changed[mark]
+                later, left_by = self.changed[mark], asked.left_by
                 asked = Asked(later, event.said_at, self.circles[later], before=before, instead_of=mark)
                 asked.speaker, asked.says_password = found.asked[-1].speaker, later in self.says_password
+                asked.left_by = left_by
                 found.asked.append(asked)
         return found
 
@@ -271,6 +295,13 @@ def circle_of_number(mark: str) -> str:
     return CIRCLE if int(mark[1:].partition("-")[0]) % 2 else EVES_CIRCLE
 
 
+def _locks_in(texts: Sequence[str]) -> dict[str, str]:
+    """The circles whose private assistants are named above answers, by what they answer."""
+    locked = [(found[1], text) for text in texts if (found := MARK_OF_PRIVATE_ANSWERS.match(text))]
+    named = [(name, answer_in(said)) for name, text in locked for said in _answers_in([text])]
+    return {answer.question: ASSISTANTS[name] for name, answer in named if answer is not None}
+
+
 def _answers_in(texts: Sequence[str]) -> Sequence[str]:
     """What is said of questions, without the lock above what is private, and what is said of commands."""
     said = [MARK_OF_PRIVATE_ANSWERS.sub("", text) for text in texts if text not in SENTENCES]
@@ -313,11 +344,15 @@ class SlackTalk(Doing, talks.SlackTalk):
         found = super().session(world)
         found.files = numbers_of(data for _, data in self._slack.files_in(self._channel, self._thread))
         found.named = named_in(talks.SlackTalk.shown(self))
+        found.locks = _locks_in(talks.SlackTalk.shown(self))
         return found
+
+    def changes(self) -> int:
+        return self._slack.changes
 
     def take_back(self, event: Event) -> None:
         if event is not self.events[0]:  # whose thread this is
-            self.excuses[event.question] = "taken back"
+            self.excuses[event.question] = TAKEN_BACK
             self.taken_back[event.question] = asyncio.get_running_loop().time()
             self._slack.deletes(self._channel, self._ts[event.question])
 
@@ -409,11 +444,15 @@ class DiscordTalk(Doing, talks.DiscordTalk):
         messages = self._discord.messages(self._first) if where else self._discord.reply_messages(self._first)
         found.files = numbers_of(file.content for each in messages if each.by_bot for file in each.files)
         found.named = named_in(talks.DiscordTalk.shown(self))
+        found.locks = _locks_in(talks.DiscordTalk.shown(self))
         return found
+
+    def changes(self) -> int:
+        return self._discord.changes
 
     def take_back(self, event: Event) -> None:
         if event is not self.events[0]:
-            self.excuses[event.question] = "taken back"
+            self.excuses[event.question] = TAKEN_BACK
             self._discord.deletes(self._ids[event.question])
 
     def change(self, event: Event) -> None:
@@ -576,10 +615,8 @@ class People(Crowd):
         if chance > SHARE_TAKEN_BACK + SHARE_STOPPED + SHARE_CHANGED:
             return False
         await asyncio.sleep(self._rng.uniform(0, 0.5))
-        if chance < SHARE_TAKEN_BACK and talk.may_take_back(event):
+        if chance < SHARE_TAKEN_BACK:
             talk.take_back(event)
-        elif chance < SHARE_TAKEN_BACK:
-            return False
         elif chance < SHARE_TAKEN_BACK + SHARE_STOPPED:
             talk.stop()
         elif event.answered_at is None and self.may_change:

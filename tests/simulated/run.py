@@ -107,14 +107,20 @@ def run(plan: Plan, trace: Callable[[str], object] | None = None) -> Result:
 
 
 def tell(scenario: Callable[[World], Coroutine[Any, Any, None]], trace: Callable[[str], object] | None = None) -> None:
-    """Let a story happen, in a world with one instance and all surfaces. Raises what it raises."""
-    plan = Plan(1, instances=1, several_hosts=False)
+    """Let a story happen, in a world with one instance and all surfaces. Raises what it raises.
+
+    What is said in a row is one question there, as it is shipped.
+    """
+    plan = Plan(1, instances=1, several_hosts=False, lines=True)
 
     async def told(loop: SimulatedLoop, folder: Path) -> None:
         world = _world(plan, loop, folder)
         await world.begin()
         await scenario(world)
         await world.end()
+        world.look_for_passwords()
+        found = world.model.remarks + world.remarks + world.violations + store.WRITTEN_BY_OTHERS + _what_leaks(world)
+        assert not found, found
 
     _in_simulation(plan, trace, told)
 
@@ -122,7 +128,6 @@ def tell(scenario: Callable[[World], Coroutine[Any, Any, None]], trace: Callable
 def throw_away_worlds() -> None:
     """Let nothing be in memory of worlds that have ended, and let nobody hear their tasks die."""
     asyncio.set_event_loop(None)  # else what ends makes itself a loop, which would keep it
-    gc.unfreeze()  # what was alive as the world before began, and is not any more
     for _ in range(MOST_COLLECTIONS):  # each may set something free by what it ends
         collect([])
         if not WORLDS:
@@ -135,10 +140,11 @@ def _in_simulation(
     work: Callable[[SimulatedLoop, Path], Coroutine[Any, Any, None]],
 ) -> SimulatedLoop:
     """Do something in a loop of its own, which is over when this comes back."""
-    loop = SimulatedLoop(plan.seed, trace)
     store.SEVERAL_HOSTS.is_set = plan.several_hosts
     throw_away_worlds()
-    gc.freeze()  # so that burials need not look at it
+    if not gc.get_freeze_count():
+        gc.freeze()  # what was imported, at which no burial need look
+    loop = SimulatedLoop(plan.seed, trace)
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="bob-simulated-", dir="/dev/shm") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the dead close nothing, and await nothing

@@ -215,6 +215,7 @@ SEVERAL_HOSTS = _Flag()
 def install() -> None:
     """Let databases that are opened from now on have these workers, and lock files fall with their host."""
     database.Worker = SimulatedWorker  # type: ignore[misc]
+    database.sqlite_engine = _sharing(database.sqlite_engine)
     database._settle = lambda jobs: None  # which is left to `_finish`
     liveness.shared_folder = lambda: Path(tempfile.gettempdir(), "locks")  # type: ignore[attr-defined]  # the run's own
     core.store._liveness = liveness_of  # type: ignore[assignment]
@@ -227,6 +228,20 @@ def install() -> None:
         LEASE_OWNERS[lease_owner] = host
 
     lock_files.LockFiles.lock = lock_for_host  # type: ignore[method-assign]
+
+
+def _sharing(new_engine: Callable[..., sa.Engine]) -> Callable[..., sa.Engine]:
+    """Have all engines know the same compiled statements: each process would compile its own, which are no others."""
+    first: list[sa.Engine] = []
+
+    def engine_that_shares(*args: Any, **more: Any) -> sa.Engine:
+        engine = new_engine(*args, **more)
+        if not first:
+            first.append(engine)
+        engine.dialect, engine._compiled_cache = first[0].dialect, first[0]._compiled_cache
+        return engine
+
+    return engine_that_shares
 
 
 LEASE_OWNERS: dict[str, Host] = {}

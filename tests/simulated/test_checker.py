@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import GivenUp
 from tests.simulated.checker import check
-from tests.simulated.history import Asked, History, Session
+from tests.simulated.history import TAKEN_BACK, Asked, History, Session
 from tests.simulated.trouble import Lease, Met, Troubles
 
 
@@ -55,6 +55,27 @@ def test_what_was_said_in_private_is_told_to_its_circle_only() -> None:
     assert kinds([answer(A, 1), answer(B, 2)], private, Asked(B, 1)) == []
     assert kinds([answer(A, 1), answer(B, 2, A)], private, Asked(B, 1)) == ["told to the wrong circle"]
     assert kinds([answer(A, 1), answer(B, 2, A)], Asked(A, 0), Asked(B, 1, "private")) == []
+
+
+def test_who_answers_has_to_be_whom_the_lines_chose_or_one_that_is_deleted_by_now() -> None:
+    def kinds_under(lock: str, *asked: Asked) -> list[str]:
+        session = Session("k1", "slack", list(asked), [answer(B, 1)], locks={B: lock} if lock else {})
+        return [each.kind for each in check(History([session]))]
+
+    deleted = Asked(A, 0, "private", excuse=TAKEN_BACK)
+    assert kinds_under("", Asked(B, 1)) == kinds_under("private", Asked(B, 1, "private")) == []
+    assert kinds_under("private", Asked(B, 1)) == ["answered in the wrong circle"]
+    assert kinds_under("", Asked(B, 1, "private")) == ["answered in the wrong circle"]
+    left = Asked(B, 1, left_by={"private"})
+    assert kinds_under("private", deleted, left) == kinds_under("", deleted, left) == []
+    assert kinds_under("another", deleted, left) == ["answered in the wrong circle"]
+
+
+def test_what_was_deleted_after_its_answer_may_be_told_or_not() -> None:
+    deleted = Asked(A, 0, excuse=TAKEN_BACK)
+    assert kinds([answer(A, 1), answer(B, 2, A)], deleted, Asked(B, 1)) == []
+    assert kinds([answer(A, 1), answer(B, 2)], deleted, Asked(B, 1)) == []
+    assert kinds([answer(A, 1), answer(B, 2)], Asked(A, 0, excuse="stopped"), Asked(B, 1)) == ["reordered"]
 
 
 def test_who_took_a_question_back_needs_no_answer_to_it_and_one_leftover_of_it_is_explained() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import random
 import re
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tests.fakes.openai_api import Asked, Reply
 
 QUESTION = re.compile(r"Q\d+-[a-z]\d+")
 SLOW_PIECES = 12
+MOST_TEXTS = 10_000  # that are remembered, since people look at the same ones again and again
 DEADLY_WORD = "arsenic"
 _WHOLE = re.compile(r"To (Q\S+) \(answer (\d+)\)\. Known: ([^.]*)\. (?:And so on\. )*End of answer \2\.")
 
@@ -64,6 +66,7 @@ class Model:
         return Reply(pieces=told)
 
 
+@functools.lru_cache(MOST_TEXTS)
 def answer_in(text: str) -> Answer | None:
     """The whole answer that a text is; None where it is a part of one, or something else."""
     found = _WHOLE.fullmatch(text.strip())
