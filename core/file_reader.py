@@ -76,14 +76,17 @@ _PERMISSION_DENIED = 13
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF87a": "GIF", b"GIF89a": "GIF"}
 _BMP = re.compile(rb"BM.{4}\0{4}", re.DOTALL)
 _ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-_RECORDINGS = {
-    b"OggS": "audio/ogg", b"fLaC": "audio/flac", b"ID3": "audio/mpeg", b"\xff\xfb": "audio/mpeg",
-    b"\xff\xfa": "audio/mpeg", b"\xff\xf3": "audio/mpeg", b"\xff\xf2": "audio/mpeg", b"\x1aE\xdf\xa3": "audio/webm",
+_PDF = re.compile(rb"(?:\xef\xbb\xbf)?[\0\t\n\f\r ]*%PDF-[0-9]")
+_RECORDINGS = {  # with what follows their names, which in a text would be a word
+    re.compile(begins, re.DOTALL): media_type for begins, media_type in {
+        rb"OggS\0": "audio/ogg", rb"fLaC[\0\x80]": "audio/flac", rb"ID3[\2-\4]|\xff[\xf2\xf3\xfa\xfb]": "audio/mpeg",
+        rb"\x1aE\xdf\xa3": "audio/webm", rb"\0\0..ftyp": "audio/mp4", rb"RIFF.{4}WAVE": "audio/wav",
+    }.items()
 }  # fmt: skip
 # In Ogg a codec of pictures; in Matroska one as well, or that it is more than WebM, which nobody transcribes.
 _FILMS = re.compile(rb"\x80theora|BBCD\0|\x86[\x80-\xff]V_[A-Z]|\x42\x82[\x80-\xff]matroska")
 _PICTURES_OF_A_FILM = re.compile(rb"hdlr.{8}vide", re.DOTALL)  # in MP4
-_AAC = (b"\xff\xf1", b"\xff\xf9")
+_AAC_OR_AVI = re.compile(rb"\xff[\xf1\xf9]|RIFF.{4}AVI ", re.DOTALL)
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
 
@@ -121,7 +124,7 @@ def read(file: BinaryIO, most_characters: int, *, is_table: bool) -> Read:
         return read_picture(file, "WEBP")
     if _BMP.match(head):
         return read_picture(file, "BMP")
-    if head.startswith(b"%PDF-"):
+    if _PDF.match(head):
         return read_pdf(file, most_characters), b""
     if head.startswith(_ZIPS):
         return read_zip(file, most_characters), b""
@@ -145,13 +148,11 @@ def is_heif(head: bytes) -> bool:
 
 def recording_in(file: BinaryIO, head: bytes) -> str | None:
     """The type of a recording, None where it is none. Raises Unreadable of films, and of what nobody transcribes."""
-    media_type = next((each for begins, each in _RECORDINGS.items() if head.startswith(begins)), None)
+    media_type = next((each for begins, each in _RECORDINGS.items() if begins.match(head)), None)
     is_film = media_type in ("audio/ogg", "audio/webm") and _FILMS.search(head) is not None
-    if head[4:8] == b"ftyp":
-        media_type, is_film = "audio/mp4", is_film_in_mp4(file)
-    elif head[:4] == b"RIFF":
-        media_type, is_film = "audio/wav", head[8:12] != b"WAVE"
-    if is_film or head.startswith(_AAC):
+    if media_type == "audio/mp4":
+        is_film = is_film_in_mp4(file)
+    if is_film or _AAC_OR_AVI.match(head):
         raise Unreadable("films cannot be read, nor can recordings of this kind")
     return media_type
 
@@ -182,9 +183,11 @@ def read_picture(file: BinaryIO, kind: str) -> Read:
     picture: Any = Image.open(file, formats=[kind])
     if picture.width * picture.height > MOST_PIXELS:
         raise Unreadable(f"it has more than {MOST_PIXELS:,} pixels")
-    is_animated = bool(getattr(picture, "is_animated", False))
+    is_animated = picture.format != "MPO" and bool(getattr(picture, "is_animated", False))  # that is of two cameras
     picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG is decoded smaller, which is faster
     picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):  # of which Pillow would make white whatever is not black
+        picture = picture.point(lambda grey: grey / 256).convert("L")
     sees_through = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
     picture = picture.convert("RGBA" if sees_through else "RGB")
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
@@ -275,7 +278,7 @@ def read_zip(file: BinaryIO, most_characters: int) -> Found:
     """Read what is in a zip, if it is a document, else list it."""
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
-        names = {entry.filename for entry in entries}
+        names = {_WORDS_PART.sub(_WORD, entry.filename) for entry in entries}
         reader = next((reader for parts, reader in _DOCUMENTS.items() if names.issuperset(parts)), None)
         if reader is None:
             return _listed(entries, most_characters)
@@ -291,7 +294,7 @@ def read_zip(file: BinaryIO, most_characters: int) -> Found:
 def _listed(entries: Sequence[zipfile.ZipInfo], most_characters: int) -> Found:
     text = Text(most_characters)
     for entry in entries[:MOST_ENTRIES_LISTED]:
-        text.add(f"{' '.join(entry.filename.split())[:LONGEST_NAME]} ({entry.file_size:,} bytes)\n")
+        text.add(f"{' '.join(entry.filename.split())[:LONGEST_NAME]} ({_bytes(entry.file_size)})\n")
     first = "" if len(entries) <= MOST_ENTRIES_LISTED else ", the first listed"
     about = (
         "1 entry, which is not read" if len(entries) == 1 else f"{len(entries):,} entries{first}, which are not read"
@@ -302,7 +305,7 @@ def _listed(entries: Sequence[zipfile.ZipInfo], most_characters: int) -> Found:
 def read_word(archive: zipfile.ZipFile, most_characters: int) -> Found:
     """Take the text of a document of Word, with its tables."""
     text = Text(most_characters)
-    Words(text).read(archive, "word/document.xml")
+    Words(text).read(archive, min(filter(_WORDS_PART.fullmatch, archive.namelist())))
     return Found("document", "text", f"its text, without pictures{text.cut}", text=text.text)
 
 
@@ -435,9 +438,13 @@ def read_workbook(archive: zipfile.ZipFile, most_characters: int) -> Found:
     text = Text(most_characters)
     told: list[str] = []
     sheets = workbook.worksheets
-    for sheet in sheets[:MOST_SHEETS]:
+    shown = sheets[:MOST_SHEETS]
+    for left, sheet in zip(range(len(shown), 0, -1), shown, strict=True):
+        now = time.process_time()
+        sheet.reset_dimensions()  # what it says of its size need not be so
         text.add(f"Sheet {sheet.title}:\n")
-        rows = add_rows(text, map(_cells, sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS)), until)
+        cells = map(_cells, sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS + 1))
+        rows = add_rows(text, cells, now + (until - now) / left)  # so that a long one leaves time to the others
         told.append(f"{rows} of sheet {sheet.title}" if len(sheets) > 1 else rows)
         if time.process_time() > until:
             break
@@ -456,8 +463,9 @@ def _cells(row: Sequence[object]) -> list[str]:
 
 _PRESENTATION, _RELATIONS = "ppt/presentation.xml", "ppt/_rels/presentation.xml.rels"
 _MANIFEST = "META-INF/manifest.xml"
+_WORD, _WORDS_PART = "word/document.xml", re.compile(r"\Aword/document[0-9]*\.xml\Z")  # on the web it has a number
 _DOCUMENTS: dict[tuple[str, ...], Callable[[zipfile.ZipFile, int], Found]] = {
-    ("word/document.xml",): read_word, ("xl/workbook.xml",): read_workbook, (_PRESENTATION, _RELATIONS): read_slides,
+    (_WORD,): read_word, ("xl/workbook.xml",): read_workbook, (_PRESENTATION, _RELATIONS): read_slides,
     ("mimetype", "content.xml", _MANIFEST): read_open_document,
 }  # fmt: skip
 
@@ -508,7 +516,7 @@ def read_text(file: BinaryIO, head: bytes, most_characters: int, *, is_table: bo
         characters.seek(0)
     text = Text(most_characters)
     text.add(characters.read(most_characters + 1))
-    return Found("text", "text", f"{_size_of(file):,} bytes{text.cut}", text=text.text)
+    return Found("text", "text", f"{_bytes(_size_of(file))}{text.cut}", text=text.text)
 
 
 def _encoding(file: BinaryIO, head: bytes) -> str:
@@ -520,10 +528,11 @@ def _encoding(file: BinaryIO, head: bytes) -> str:
     if b"\0" in head or controls > 1 + len(head) // 50:
         raise Unreadable("files of this kind cannot be read")
     decoder = codecs.getincrementaldecoder("utf-8")()
+    is_ascii = True
     try:
         while piece := file.read(1 << 16):
-            decoder.decode(piece)
-        decoder.decode(b"", final=True)
+            is_ascii = decoder.decode(piece).isascii() and is_ascii
+        decoder.decode(b"", final=is_ascii)  # else it may be cut off within a letter
     except UnicodeDecodeError:
         return "cp1252"
     finally:
@@ -531,37 +540,51 @@ def _encoding(file: BinaryIO, head: bytes) -> str:
     return "utf-8"
 
 
+_IN_QUOTES = re.compile(r'"[^"]*"')
+
+
 def read_table(characters: io.TextIOWrapper, most_characters: int) -> Found:
-    """Take the first rows of a table that is written as text."""
+    """Take the first rows of a table that is written as text. Raises csv.Error where its quotes do not match."""
     csv.field_size_limit(1 << 20)
-    beginning = characters.read(BYTES_OF_HEAD)
+    beginning = _IN_QUOTES.sub("", characters.read(BYTES_OF_HEAD))
     characters.seek(0)
-    delimiter = max(",;\t|", key=beginning.count)
+    names = beginning.partition("\n")[0]  # in which no comma parts a number
+    delimiter = max(",;\t|", key=lambda each: (names.count(each), beginning.count(each)))
     text = Text(most_characters)
-    told = add_rows(text, csv.reader(characters, delimiter=delimiter), time.process_time() + SECONDS_FOR_TEXT)
+    rows = csv.reader(characters, delimiter=delimiter, strict=True)
+    told = add_rows(text, rows, time.process_time() + SECONDS_FOR_TEXT)
     return Found("table", "text", told, text=text.text)
 
 
 def add_rows(text: Text, rows: Iterable[Sequence[str]], until: float) -> str:
     """Add as many rows as there is room for, and say how many of how many that are; after `until` nobody counts."""
     shown = last = number = 0  # the rows behind the last one that is not empty do not count
-    is_room = True
+    is_room, columns = True, ""
     for number, row in enumerate(rows, start=1):
         if any(row):
             if is_room and number <= MOST_ROWS:
                 line = io.StringIO()
                 line.write("\n" * (number - last - 1))
-                csv.writer(line, lineterminator="\n").writerow([each[:LONGEST_CELL] for each in row[:MOST_COLUMNS]])
+                csv.writer(line, lineterminator="\n").writerow(map(_cell, row[:MOST_COLUMNS]))
                 is_room = text.add(line.getvalue())
                 shown = number if is_room else shown
+                columns = f", the first {MOST_COLUMNS} columns" if len(row) > MOST_COLUMNS else columns
             last = number
         if number > MOST_ROWS and is_room:
             shown = MOST_ROWS
         if number >= MOST_ROWS and time.process_time() > until:
-            return f"the first {shown:,} of more than {number:,} rows"
+            return f"the first {shown:,} of more than {number:,} rows{columns}"
     if shown < last:
-        return f"the first {shown:,} of {last:,} rows"
-    return "1 row" if last == 1 else f"{last:,} rows"
+        return f"the first {shown:,} of {last:,} rows{columns}"
+    return ("1 row" if last == 1 else f"{last:,} rows") + columns
+
+
+def _cell(words: str) -> str:
+    return words if len(words) <= LONGEST_CELL else f"{words[:LONGEST_CELL]}\u2026"
+
+
+def _bytes(size: int) -> str:
+    return "1 byte" if size == 1 else f"{size:,} bytes"
 
 
 def _size_of(file: BinaryIO) -> int:

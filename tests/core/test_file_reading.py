@@ -27,6 +27,7 @@ from tests.core.fixtures.files import (
     RECORDINGS,
     UNREADABLE,
     archive,
+    changed,
     docx,
     film,
     given,
@@ -233,13 +234,104 @@ async def test_a_log_with_colours_and_bells_is_text() -> None:
 
 async def test_an_archive_is_listed_a_line_for_each_entry_however_it_is_called() -> None:
     found, _ = await read("a.zip", zipped({f"a\nb{BIDI}\x1b[2J": "1", "n" * 60_000: "", "../c": ""}))
-    assert found.text == f"a b<U+202E> (1 bytes)\n{'n' * 200} (0 bytes)\n../c (0 bytes)\n"
+    assert found.text == f"a b<U+202E> (1 byte)\n{'n' * 200} (0 bytes)\n../c (0 bytes)\n"
     assert (await read("a.zip", zipped({"a": "1"})))[0].about == "1 entry, which is not read"
 
 
 async def test_a_table_whose_quotes_do_not_match_is_told_as_text() -> None:
     found, _ = await read("a.csv", b'"' + b"a" * 2_000_000)
     assert (found.problem, found.kind, len(found.text)) == (None, "text", MOST_CHARACTERS_OF_TEXT)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [b"RIFF is what it begins with", b"ID3,name\n1,Tom\n", b"OggS are words", b"The ftyp box", b"%PDF- is a mark",
+     b"fLaC is sound"],
+)  # fmt: skip
+async def test_a_text_that_begins_with_the_mark_of_another_kind_is_a_text(words: bytes) -> None:
+    found, _ = await read("a.txt", words)
+    assert (found.problem, found.kind, found.text) == (None, "text", words.decode())
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\xef\xbb\xbf", b"\0\0 \n"])
+async def test_a_pdf_may_begin_with_blanks(before: bytes) -> None:
+    found, _ = await read("a.bin", before + pdf())
+    assert (found.problem, found.kind, found.about) == (None, "PDF", "2 pages")
+
+
+async def test_a_picture_with_65536_greys_is_as_dark_as_it_was() -> None:
+    scan = Image.frombytes("I;16", (2, 1), b"\0\x20\0\xc0")
+    file = io.BytesIO()
+    scan.save(file, "PNG")
+    found, blob = await read("a.png", file.getvalue())
+    drawn = Image.open(io.BytesIO(blob)).convert("L")
+    assert (found.problem, drawn.getpixel((0, 0)), drawn.getpixel((1, 0))) == (None, 0x20, 0xC0)
+
+
+async def test_a_photo_that_has_its_small_copy_behind_it_is_no_film() -> None:
+    small = Image.new("RGB", (32, 24), "red")
+    found, _ = await read("a.jpg", picture("MPO", save_all=True, append_images=[small]))
+    assert found.about == "64 by 48 px"
+
+
+async def test_the_rows_of_a_sheet_are_told_whatever_it_says_of_its_size() -> None:
+    def with_a_wrong_size(name: str, data: bytes) -> bytes:
+        is_sheet = name.startswith("xl/worksheets/")
+        return data.replace(b"<sheetData>", b'<dimension ref="A1"/><sheetData>') if is_sheet else data
+
+    found, _ = await read("a.xlsx", changed(xlsx(3), with_a_wrong_size))
+    assert found.about == "3 rows of sheet Orders; 1 row of sheet Notes"
+    assert "2,order 2,,1.5" in found.text
+
+
+async def test_a_sheet_that_takes_long_leaves_time_to_the_others() -> None:
+    def with_a_cell_far_below(name: str, data: bytes) -> bytes:
+        far = b'<row r="1048576"><c r="A1048576"><v>7</v></c></row></sheetData>'
+        return data.replace(b"</sheetData>", far) if name == "xl/worksheets/sheet1.xml" else data
+
+    found, _ = await read("a.xlsx", changed(xlsx(3), with_a_cell_far_below))
+    assert found.about.endswith("; 1 row of sheet Notes")
+
+
+async def test_a_document_as_word_writes_it_on_the_web_is_a_document() -> None:
+    body = "<w:document xmlns:w='w'><w:body><w:p><w:t>Hello</w:t></w:p></w:body></w:document>"
+    found, _ = await read("a.docx", zipped({"[Content_Types].xml": "", "word/document2.xml": body}))
+    assert (found.kind, found.text) == ("document", "Hello\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("Köln, 日本".encode() + b"\xe6\x97", "Köln, 日本\ufffd"),  # as `head -c` cuts it off
+        (b"caf\xe9", "café"),
+        ("Größe".encode("cp1252"), "Größe"),
+    ],
+)
+async def test_a_text_that_is_cut_off_within_a_letter_is_otherwise_what_it_was(written: bytes, text: str) -> None:
+    found, _ = await read("a.log", written)
+    assert found.text == text
+
+
+@pytest.mark.parametrize(
+    ("written", "about", "text"),
+    [
+        (b"a;b\n1,5;2,5\n", "2 rows", 'a,b\n"1,5","2,5"\n'),
+        (b'"Last, first, both";b\n"x, y";1\n', "2 rows", '"Last, first, both",b\n"x, y",1\n'),
+        (b"Sales\na;b\n1;2\n", "3 rows", "Sales\na,b\n1,2\n"),
+        (b",".join([b"1"] * 150) + b"\n", "1 row, the first 100 columns", ",".join(["1"] * 100) + "\n"),
+        (b"a," + b"x" * 600 + b"\n", "1 row", "a," + "x" * 500 + "\u2026\n"),
+    ],
+)
+async def test_of_a_table_its_cells_are_told_and_what_of_them_is_left_out(
+    written: bytes, about: str, text: str
+) -> None:
+    found, _ = await read("a.csv", written)
+    assert (found.about, found.text) == (about, text)
+
+
+async def test_of_a_table_with_a_quote_that_does_not_end_no_row_is_lost() -> None:
+    found, _ = await read("a.csv", b'a,b\n"open,1\n' + b"x,y\n" * 100)
+    assert (found.kind, found.text.count("x,y")) == ("text", 100)
 
 
 def test_of_a_table_that_is_long_the_first_rows_are_told_though_nobody_counts_them_all() -> None:
