@@ -284,12 +284,14 @@ async def test_the_rows_of_a_sheet_are_told_whatever_it_says_of_its_size() -> No
     assert "2,order 2,,1.5" in found.text
 
 
-async def test_a_sheet_that_takes_long_leaves_time_to_the_others() -> None:
+def test_a_sheet_that_takes_long_leaves_time_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def with_a_cell_far_below(name: str, data: bytes) -> bytes:
         far = b'<row r="1048576"><c r="A1048576"><v>7</v></c></row></sheetData>'
         return data.replace(b"</sheetData>", far) if name == "xl/worksheets/sheet1.xml" else data
 
-    found, _ = await read("a.xlsx", changed(xlsx(3), with_a_cell_far_below))
+    monkeypatch.setattr(file_reader, "SECONDS_FOR_TEXT", 0.2)
+    file = given("a.xlsx", changed(xlsx(3), with_a_cell_far_below)).data
+    found, _ = file_reader.read(file, MOST_CHARACTERS_OF_TEXT, is_table=False)
     assert found.about.endswith("; 1 row of sheet Notes")
 
 
