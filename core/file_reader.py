@@ -56,19 +56,28 @@ _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _RIGHTS_TO_FILES = {1: 0x1FFF, 2: 0x2000, 3: 0x4000, 5: 0x8000}  # all there are: reading, writing, making, running …
 _RIGHTS_TO_TCP, _ABI_OF_TCP = 0b11, 4
 _SCOPES, _ABI_OF_SCOPES = 0b11, 6  # sockets without a file, and signals
-# Of seccomp: what else would reach another process, or change a file without opening it.
+# Of seccomp: what else would reach another process, or change a file without opening it. The numbers are those of
+# asm/unistd_64.h for x86-64, and of asm-generic/unistd.h for ARM64, which lacks the oldest ones.
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
-_REFUSED_CALLS = {  # by processor, with its number among AUDIT_ARCH_*
-    "x86_64": (0xC000003E, (
-        41, 53, 42,  # socket, socketpair, connect
-        59, 322, 62, 200, 424, 425, 434,  # execve, execveat, kill, tkill, pidfd_send_signal, io_uring_setup, pidfd_open
-        90, 91, 268, 452, 92, 93, 94, 260,  # chmod, fchmod, fchmodat, fchmodat2, chown, fchown, lchown, fchownat
-        132, 235, 261, 280,  # utime, utimes, futimesat, utimensat
-        188, 189, 190, 463, 197, 198, 199, 466,  # setxattr, lsetxattr, fsetxattr, setxattrat, and those that remove
-    )),
-    "aarch64": (0xC00000B7, (  # the same, as far as it has them
-        198, 199, 203, 221, 281, 129, 130, 424, 425, 434, 52, 53, 452, 54, 55, 88, 5, 6, 7, 463, 14, 15, 16, 466,
-    )),
+_PROCESSORS = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # as AUDIT_ARCH_* has them, and which number
+_REFUSED_CALLS: dict[str, tuple[int, int | None]] = {
+    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "io_uring_setup": (425, 425),
+    "execve": (59, 221), "execveat": (322, 281), "unshare": (272, 97), "setns": (308, 268), "bpf": (321, 280),
+    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240), "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424),
+    "pidfd_getfd": (438, 438), "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440), "process_mrelease": (448, 448), "prlimit64": (302, 261), "setpriority": (141, 140),
+    "ioprio_set": (251, 30), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setattr": (314, 274), "move_pages": (279, 239), "migrate_pages": (256, 238),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218),
+    "keyctl": (250, 219), "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190),
+    "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
+    "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
+    "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7), "setxattrat": (463, 463), "removexattr": (197, 14), "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16), "removexattrat": (466, 466), "file_setattr": (469, 469),
 }  # fmt: skip
 _FOREIGN_CALLS = 0x4000_0000  # from this number on they are of another ABI
 _PERMISSION_DENIED = 13
@@ -615,18 +624,18 @@ def limit(seconds: int, size: int, *, threads: bool = False) -> None:
             resource.setrlimit(getattr(resource, name), (most, most))
 
 
-def confine() -> None:
-    """Leave this process nothing but what it has open and, to read, Python and the libraries.
+def confine() -> bool:
+    """Leave this process nothing but what it has open and, to read, Python and the libraries; whether that was done.
 
     It can write no file, reach no network and harm no other process then, nor can its threads to come. Of that, as much
     as the system offers is done: with Linux 6.7 on common processors all of it, elsewhere less or nothing.
     """
     if sys.platform != "linux":
-        return
+        return False
     try:
         import ctypes
     except ImportError:  # Pythons that were built without it
-        return
+        return False
     system = ctypes.CDLL(None, use_errno=True)
     system.syscall.restype = ctypes.c_long
 
@@ -634,35 +643,39 @@ def confine() -> None:
         return int(system.syscall(*(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)))
 
     if system.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
-        return
+        return False
     packages = [each for each in sys.path if each.endswith("-packages")]  # not a folder of what is being developed
-    _confine_to_files(call, [*LIBRARIES, f"{sys.base_prefix}/lib", os.path.dirname(os.__file__), *packages])
-    architecture, refused = _REFUSED_CALLS.get(platform.machine(), (0, ()))
-    if refused and sys.maxsize > 2**32:
-        filters = _filters(architecture, refused)
-        kept = ctypes.create_string_buffer(filters)
-        program = struct.pack("@HP", len(filters) // 8, ctypes.addressof(kept))
-        system.prctl(_SECCOMP, _FILTER, program, 0, 0)
+    has_files = _confine_to_files(call, [*LIBRARIES, f"{sys.base_prefix}/lib", os.path.dirname(os.__file__), *packages])
+    if platform.machine() not in _PROCESSORS or sys.maxsize < 2**32:
+        return False
+    architecture, which = _PROCESSORS[platform.machine()]
+    filters = _filters(
+        architecture, [number for each in _REFUSED_CALLS.values() if (number := each[which]) is not None]
+    )
+    kept = ctypes.create_string_buffer(filters)
+    program = struct.pack("@HP", len(filters) // 8, ctypes.addressof(kept))
+    return system.prctl(_SECCOMP, _FILTER, program, 0, 0) == 0 and has_files
 
 
-def _confine_to_files(call: Callable[..., int], places: Iterable[str]) -> None:
+def _confine_to_files(call: Callable[..., int], places: Iterable[str]) -> bool:
     """Have Landlock let this process open nothing but what is in these places, and that only to read it."""
     abi = call(_LANDLOCK_CREATE_RULESET, None, 0, _ABI_OF_A_VERSION)
     if abi < 1:
-        return
+        return False
     files = sum(rights for since, rights in _RIGHTS_TO_FILES.items() if abi >= since)
     tcp, scopes = _RIGHTS_TO_TCP * (abi >= _ABI_OF_TCP), _SCOPES * (abi >= _ABI_OF_SCOPES)
     rules = call(_LANDLOCK_CREATE_RULESET, struct.pack("=QQQ", files, tcp, scopes), 24, 0)
     if rules < 0:
-        return
+        return False
     for place in places:
         with contextlib.suppress(OSError):
             descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
             rights = _READ_FILE | _READ_DIR if os.path.isdir(place) else _READ_FILE
             call(_LANDLOCK_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0)
             os.close(descriptor)
-    call(_LANDLOCK_RESTRICT_SELF, rules, 0)
+    is_done = call(_LANDLOCK_RESTRICT_SELF, rules, 0) == 0
     os.close(rules)
+    return is_done
 
 
 def _filters(architecture: int, refused: Sequence[int]) -> bytes:
@@ -683,10 +696,10 @@ def main(arguments: list[str], file: BinaryIO, out: BinaryIO) -> None:
     """Read the file and write what was found."""
     seconds, size, characters = map(int, arguments[:3])
     limit(seconds, size, threads=is_heif(file.read(BYTES_OF_HEAD)))
-    confine()
+    is_confined = confine()
     file.seek(0)
     found, drawn = _read_or_why_not(lambda: read(file, characters, is_table=arguments[3] == "table"))
-    out.write(json.dumps(asdict(found)).encode() + b"\n")
+    out.write(json.dumps({**asdict(found), "is_confined": is_confined}).encode() + b"\n")
     out.write(drawn)
     out.flush()
 

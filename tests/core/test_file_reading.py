@@ -9,6 +9,7 @@ import json
 import math
 import mimetypes
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -190,6 +191,7 @@ LIMITED = """
 import io, resource, sys
 sys.path.insert(0, {folder!r})
 import file_reader
+file_reader.confine = lambda: True  # who is confined may not even look at limits
 file_reader.main(["5", str(1 << 30), "10", "text"], io.BytesIO({data!r}), io.BytesIO())
 print(resource.getrlimit(resource.RLIMIT_NPROC)[0])
 """
@@ -447,7 +449,7 @@ async def test_a_reader_is_handed_one_file_and_no_secret_and_goes_behind_its_own
 
 
 TAKEN_OVER = """
-import json, os, socket, sys
+import json, os, resource, signal, socket, sys, threading
 sys.path.insert(0, {folder!r})
 import file_reader
 database, server, bob, only_landlock = json.loads({told!r})
@@ -474,12 +476,15 @@ def attack(file, most_characters, is_table):
             "opens a socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
             "opens the database to others": lambda: os.chmod(database, 0o666),
             "ends Bob": lambda: os.kill(bob, 0),
+            "ends a thread of Bob": lambda: signal.pthread_kill(threading.get_ident(), 0),
+            "takes files from Bob": lambda: resource.prlimit(bob, resource.RLIMIT_NOFILE),
+            "slows Bob down": lambda: os.setpriority(os.PRIO_PROCESS, bob, 19),
         }}
     text = json.dumps({{name: tried(what) for name, what in tries.items()}})
     return file_reader.Found("text", "text", text=text), b""
 
 if only_landlock:
-    file_reader._REFUSED_CALLS.clear()
+    file_reader._PROCESSORS.clear()
 file_reader.read = attack
 file_reader.main(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer)
 """
@@ -501,7 +506,49 @@ async def test_a_reader_that_is_taken_over_reaches_no_file_no_network_and_no_pro
         monkeypatch.setattr(file_reading, "READER", taken_over)
         found, _ = await read("a.txt", b"1")
     assert set(json.loads(found.text).values()) == {"PermissionError"}
+    assert found.is_confined != only_landlock
     assert sorted(os.listdir(tmp_path)) == [database.name, taken_over.name]
+
+
+HEADERS = {"x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "aarch64": "/usr/include/asm-generic/unistd.h"}
+
+
+@pytest.mark.parametrize("processor", HEADERS)
+def test_the_calls_that_are_refused_to_a_reader_have_the_numbers_of_the_system(processor: str) -> None:
+    header = Path(HEADERS[processor])
+    if not header.exists():
+        pytest.skip("the headers of the system are not there")
+    _, which = file_reader._PROCESSORS[processor]
+    numbers = dict(re.findall(r"#define __NR_(\w+)\s+(\d+)", header.read_text()))
+    newest = max(map(int, numbers.values()))
+    for name, known in file_reader._REFUSED_CALLS.items():
+        number = known[which]
+        if number is None:
+            assert name not in numbers
+        elif number <= newest:
+            assert (name, numbers.get(name)) == (name, str(number))
+
+
+async def test_it_is_said_once_where_nothing_keeps_readers_from_all_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = tmp_path / "elsewhere.py"
+    elsewhere.write_text(ELSEWHERE.format(folder=str(Path(file_reader.__file__).parent)))
+    monkeypatch.setattr(file_reading, "READER", elsewhere)
+    reading = FileReading()
+    for _ in range(2):
+        async with reading.read(given("a.txt", b"1")) as found:
+            assert (found.problem, found.text) == (None, "1")
+    assert [each.getMessage() for each in caplog.records] == [file_reading.NOT_CONFINED]
+
+
+ELSEWHERE = """
+import platform, sys
+sys.path.insert(0, {folder!r})
+import file_reader
+platform.machine = lambda: "riscv64"
+file_reader.main(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer)
+"""
 
 
 def landlock_abi() -> int:
