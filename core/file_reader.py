@@ -244,13 +244,18 @@ def _drawn(picture: Any, *, as_png: bool) -> tuple[bytes, str]:
 
 
 def read_pdf(file: BinaryIO, most_characters: int) -> Found:
-    """Count the pages of a PDF, and take its text as far as that is quick."""
-    from pypdf import PdfReader
+    """Count the pages of a PDF, and take its text as far as that is quick.
 
-    document = PdfReader(file, strict=False)
-    if document.is_encrypted:
-        raise Unreadable("it is encrypted")
-    pages = len(document.pages)
+    One that is locked against printing and the like opens without a password; of that the text alone is told.
+    """
+    from pypdf import PdfReader
+    from pypdf.errors import DependencyError, FileNotDecryptedError
+
+    try:
+        document = PdfReader(file, strict=False)
+        pages = len(document.pages)
+    except (FileNotDecryptedError, DependencyError):  # for AES it lacks a library
+        raise Unreadable("it is encrypted") from None
     if not pages:
         raise Unreadable("it has no pages")
     text = Text(most_characters)
@@ -259,6 +264,10 @@ def read_pdf(file: BinaryIO, most_characters: int) -> Found:
             if not text.add(f"Page {number}:\n{page.extract_text()}\n"):
                 break
     about = "1 page" if pages == 1 else f"{pages:,} pages"
+    if document.is_encrypted:
+        if not text.text:
+            raise Unreadable("it is encrypted")
+        return Found("PDF", "text", f"{about}, their text without pictures{text.cut}", text=text.text)
     return Found("PDF", "pdf", about, None, "application/pdf", pages * TOKENS_OF_A_PAGE, text.text)
 
 

@@ -262,6 +262,12 @@ async def test_a_pdf_may_begin_with_blanks(before: bytes) -> None:
     assert (found.problem, found.kind, found.about) == (None, "PDF", "2 pages")
 
 
+async def test_a_pdf_that_is_locked_against_printing_alone_is_read_as_text() -> None:
+    found, blob = await read("a.pdf", pdf(password=""))
+    assert (found.problem, found.about, blob) == (None, "2 pages, their text without pictures", b"")
+    assert "The meeting is on Tuesday 2" in found.text
+
+
 async def test_a_picture_with_65536_greys_is_as_dark_as_it_was() -> None:
     scan = Image.frombytes("I;16", (2, 1), b"\0\x20\0\xc0")
     file = io.BytesIO()
