@@ -196,6 +196,7 @@ def read_picture(file: BinaryIO, kind: str) -> Read:
     picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG is decoded smaller, which is faster
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):  # of which Pillow would make white whatever is not black
+        picture.info.pop("transparency", None)  # a grey of the 65,536, which would be another one of the 256
         picture = picture.point(lambda grey: grey / 256).convert("L")
     sees_through = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
     picture = picture.convert("RGBA" if sees_through else "RGB")

@@ -271,10 +271,11 @@ async def test_a_pdf_that_is_locked_against_printing_alone_is_read_as_text() -> 
 async def test_a_picture_with_65536_greys_is_as_dark_as_it_was() -> None:
     scan = Image.frombytes("I;16", (2, 1), b"\0\x20\0\xc0")
     file = io.BytesIO()
-    scan.save(file, "PNG")
+    scan.save(file, "PNG", transparency=0x5520)
     found, blob = await read("a.png", file.getvalue())
-    drawn = Image.open(io.BytesIO(blob)).convert("L")
-    assert (found.problem, drawn.getpixel((0, 0)), drawn.getpixel((1, 0))) == (None, 0x20, 0xC0)
+    drawn = Image.open(io.BytesIO(blob)).convert("RGBA")
+    assert found.problem is None
+    assert [drawn.getpixel((at, 0)) for at in (0, 1)] == [(0x20, 0x20, 0x20, 255), (0xC0, 0xC0, 0xC0, 255)]
 
 
 async def test_a_photo_that_has_its_small_copy_behind_it_is_no_film() -> None:
