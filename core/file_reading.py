@@ -144,11 +144,16 @@ def _found(given: GivenFile, out: BinaryIO) -> FileRead:
             kept, file = os.fstat(out.fileno()).st_size - start, out
         return FileRead(
             _words(said["kind"]), form, _words(said["about"]), problem, _words(said["media_type"]),
-            min(max(0, int(said["tokens"])), MOST_TOKENS), str(said["text"])[:MOST_CHARACTERS_OF_TEXT],
+            min(max(0, int(said["tokens"])), MOST_TOKENS), _text(said["text"]),
             kept, file, start, bool(said.get("is_confined", False)),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return FileRead(problem=BROKEN)
+
+
+def _text(said: object) -> str:
+    """Text as a database takes it, whatever the reader says."""
+    return str(said)[:MOST_CHARACTERS_OF_TEXT].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _words(said: object) -> str:

@@ -565,7 +565,21 @@ def landlock_abi() -> int:
     return max(0, int(ctypes.CDLL(None).syscall(444, None, ctypes.c_long(0), ctypes.c_long(1))))
 
 
-@pytest.mark.parametrize("said", [b"", b"{}\n", b"[]\n", b'{"kind": 1}\n', b"not JSON"])
+SAID = {"kind": "x", "form": "text", "about": "", "problem": None, "media_type": "", "tokens": 0, "text": "a"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"{}\n",
+        b"[]\n",
+        b'{"kind": 1}\n',
+        b"not JSON",
+        b"[" * 100_000,
+        json.dumps(SAID | {"tokens": math.inf}).encode(),
+    ],
+)
 async def test_a_reader_is_not_believed_in_what_makes_no_sense(
     said: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -574,6 +588,14 @@ async def test_a_reader_is_not_believed_in_what_makes_no_sense(
     monkeypatch.setattr(file_reading, "READER", strange)
     found, _ = await read("a.txt", b"1")
     assert (found.problem, found.form) == ("it cannot be read", "")
+
+
+async def test_what_a_reader_says_is_such_as_a_database_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.py"
+    strange.write_text(f"print({json.dumps(SAID | {'text': chr(0) + 'b' + chr(0xD800), 'about': chr(0xD800)})!r})\n")
+    monkeypatch.setattr(file_reading, "READER", strange)
+    found, _ = await read("a.txt", b"1")
+    assert (found.problem, found.text, found.about) == (None, "b?", "")
 
 
 async def test_what_is_said_of_a_file_is_one_line_whatever_is_written_in_it() -> None:
