@@ -56,19 +56,28 @@ _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _RIGHTS_TO_FILES = {1: 0x1FFF, 2: 0x2000, 3: 0x4000, 5: 0x8000}  # all there are: reading, writing, making, running …
 _RIGHTS_TO_TCP, _ABI_OF_TCP = 0b11, 4
 _SCOPES, _ABI_OF_SCOPES = 0b11, 6  # sockets without a file, and signals
-# Of seccomp: what else would reach another process, or change a file without opening it.
+# Of seccomp: what else would reach another process, or change a file without opening it. The numbers are those of
+# asm/unistd_64.h for x86-64, and of asm-generic/unistd.h for ARM64, which lacks the oldest ones.
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
-_REFUSED_CALLS = {  # by processor, with its number among AUDIT_ARCH_*
-    "x86_64": (0xC000003E, (
-        41, 53, 42,  # socket, socketpair, connect
-        59, 322, 62, 200, 424, 425, 434,  # execve, execveat, kill, tkill, pidfd_send_signal, io_uring_setup, pidfd_open
-        90, 91, 268, 452, 92, 93, 94, 260,  # chmod, fchmod, fchmodat, fchmodat2, chown, fchown, lchown, fchownat
-        132, 235, 261, 280,  # utime, utimes, futimesat, utimensat
-        188, 189, 190, 463, 197, 198, 199, 466,  # setxattr, lsetxattr, fsetxattr, setxattrat, and those that remove
-    )),
-    "aarch64": (0xC00000B7, (  # the same, as far as it has them
-        198, 199, 203, 221, 281, 129, 130, 424, 425, 434, 52, 53, 452, 54, 55, 88, 5, 6, 7, 463, 14, 15, 16, 466,
-    )),
+_PROCESSORS = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # as AUDIT_ARCH_* has them, and which number
+_REFUSED_CALLS: dict[str, tuple[int, int | None]] = {
+    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "io_uring_setup": (425, 425),
+    "execve": (59, 221), "execveat": (322, 281), "unshare": (272, 97), "setns": (308, 268), "bpf": (321, 280),
+    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240), "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424),
+    "pidfd_getfd": (438, 438), "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440), "process_mrelease": (448, 448), "prlimit64": (302, 261), "setpriority": (141, 140),
+    "ioprio_set": (251, 30), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setattr": (314, 274), "move_pages": (279, 239), "migrate_pages": (256, 238),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218),
+    "keyctl": (250, 219), "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190),
+    "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
+    "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
+    "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7), "setxattrat": (463, 463), "removexattr": (197, 14), "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16), "removexattrat": (466, 466), "file_setattr": (469, 469),
 }  # fmt: skip
 _FOREIGN_CALLS = 0x4000_0000  # from this number on they are of another ABI
 _PERMISSION_DENIED = 13
@@ -76,14 +85,17 @@ _PERMISSION_DENIED = 13
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF87a": "GIF", b"GIF89a": "GIF"}
 _BMP = re.compile(rb"BM.{4}\0{4}", re.DOTALL)
 _ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-_RECORDINGS = {
-    b"OggS": "audio/ogg", b"fLaC": "audio/flac", b"ID3": "audio/mpeg", b"\xff\xfb": "audio/mpeg",
-    b"\xff\xfa": "audio/mpeg", b"\xff\xf3": "audio/mpeg", b"\xff\xf2": "audio/mpeg", b"\x1aE\xdf\xa3": "audio/webm",
+_PDF = re.compile(rb"(?:\xef\xbb\xbf)?[\0\t\n\f\r ]*%PDF-[0-9]")
+_RECORDINGS = {  # with what follows their names, which in a text would be a word
+    re.compile(begins, re.DOTALL): media_type for begins, media_type in {
+        rb"OggS\0": "audio/ogg", rb"fLaC[\0\x80]": "audio/flac", rb"ID3[\2-\4]|\xff[\xf2\xf3\xfa\xfb]": "audio/mpeg",
+        rb"\x1aE\xdf\xa3": "audio/webm", rb"\0\0..ftyp": "audio/mp4", rb"RIFF.{4}WAVE": "audio/wav",
+    }.items()
 }  # fmt: skip
 # In Ogg a codec of pictures; in Matroska one as well, or that it is more than WebM, which nobody transcribes.
 _FILMS = re.compile(rb"\x80theora|BBCD\0|\x86[\x80-\xff]V_[A-Z]|\x42\x82[\x80-\xff]matroska")
 _PICTURES_OF_A_FILM = re.compile(rb"hdlr.{8}vide", re.DOTALL)  # in MP4
-_AAC = (b"\xff\xf1", b"\xff\xf9")
+_AAC_OR_AVI = re.compile(rb"\xff[\xf1\xf9]|RIFF.{4}AVI ", re.DOTALL)
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
 
@@ -121,7 +133,7 @@ def read(file: BinaryIO, most_characters: int, *, is_table: bool) -> Read:
         return read_picture(file, "WEBP")
     if _BMP.match(head):
         return read_picture(file, "BMP")
-    if head.startswith(b"%PDF-"):
+    if _PDF.match(head):
         return read_pdf(file, most_characters), b""
     if head.startswith(_ZIPS):
         return read_zip(file, most_characters), b""
@@ -145,13 +157,11 @@ def is_heif(head: bytes) -> bool:
 
 def recording_in(file: BinaryIO, head: bytes) -> str | None:
     """The type of a recording, None where it is none. Raises Unreadable of films, and of what nobody transcribes."""
-    media_type = next((each for begins, each in _RECORDINGS.items() if head.startswith(begins)), None)
+    media_type = next((each for begins, each in _RECORDINGS.items() if begins.match(head)), None)
     is_film = media_type in ("audio/ogg", "audio/webm") and _FILMS.search(head) is not None
-    if head[4:8] == b"ftyp":
-        media_type, is_film = "audio/mp4", is_film_in_mp4(file)
-    elif head[:4] == b"RIFF":
-        media_type, is_film = "audio/wav", head[8:12] != b"WAVE"
-    if is_film or head.startswith(_AAC):
+    if media_type == "audio/mp4":
+        is_film = is_film_in_mp4(file)
+    if is_film or _AAC_OR_AVI.match(head):
         raise Unreadable("films cannot be read, nor can recordings of this kind")
     return media_type
 
@@ -182,9 +192,12 @@ def read_picture(file: BinaryIO, kind: str) -> Read:
     picture: Any = Image.open(file, formats=[kind])
     if picture.width * picture.height > MOST_PIXELS:
         raise Unreadable(f"it has more than {MOST_PIXELS:,} pixels")
-    is_animated = bool(getattr(picture, "is_animated", False))
+    is_animated = picture.format != "MPO" and bool(getattr(picture, "is_animated", False))  # that is of two cameras
     picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG is decoded smaller, which is faster
     picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):  # of which Pillow would make white whatever is not black
+        picture.info.pop("transparency", None)  # a grey of the 65,536, which would be another one of the 256
+        picture = picture.point(lambda grey: grey / 256).convert("L")
     sees_through = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
     picture = picture.convert("RGBA" if sees_through else "RGB")
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
@@ -232,13 +245,18 @@ def _drawn(picture: Any, *, as_png: bool) -> tuple[bytes, str]:
 
 
 def read_pdf(file: BinaryIO, most_characters: int) -> Found:
-    """Count the pages of a PDF, and take its text as far as that is quick."""
-    from pypdf import PdfReader
+    """Count the pages of a PDF, and take its text as far as that is quick.
 
-    document = PdfReader(file, strict=False)
-    if document.is_encrypted:
-        raise Unreadable("it is encrypted")
-    pages = len(document.pages)
+    One that is locked against printing and the like opens without a password; of that the text alone is told.
+    """
+    from pypdf import PdfReader
+    from pypdf.errors import DependencyError, FileNotDecryptedError
+
+    try:
+        document = PdfReader(file, strict=False)
+        pages = len(document.pages)
+    except (FileNotDecryptedError, DependencyError):  # for AES it lacks a library
+        raise Unreadable("it is encrypted") from None
     if not pages:
         raise Unreadable("it has no pages")
     text = Text(most_characters)
@@ -247,6 +265,10 @@ def read_pdf(file: BinaryIO, most_characters: int) -> Found:
             if not text.add(f"Page {number}:\n{page.extract_text()}\n"):
                 break
     about = "1 page" if pages == 1 else f"{pages:,} pages"
+    if document.is_encrypted:
+        if not text.text:
+            raise Unreadable("it is encrypted")
+        return Found("PDF", "text", f"{about}, their text without pictures{text.cut}", text=text.text)
     return Found("PDF", "pdf", about, None, "application/pdf", pages * TOKENS_OF_A_PAGE, text.text)
 
 
@@ -275,7 +297,7 @@ def read_zip(file: BinaryIO, most_characters: int) -> Found:
     """Read what is in a zip, if it is a document, else list it."""
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
-        names = {entry.filename for entry in entries}
+        names = {_WORDS_PART.sub(_WORD, entry.filename) for entry in entries}
         reader = next((reader for parts, reader in _DOCUMENTS.items() if names.issuperset(parts)), None)
         if reader is None:
             return _listed(entries, most_characters)
@@ -291,7 +313,7 @@ def read_zip(file: BinaryIO, most_characters: int) -> Found:
 def _listed(entries: Sequence[zipfile.ZipInfo], most_characters: int) -> Found:
     text = Text(most_characters)
     for entry in entries[:MOST_ENTRIES_LISTED]:
-        text.add(f"{' '.join(entry.filename.split())[:LONGEST_NAME]} ({entry.file_size:,} bytes)\n")
+        text.add(f"{' '.join(entry.filename.split())[:LONGEST_NAME]} ({_bytes(entry.file_size)})\n")
     first = "" if len(entries) <= MOST_ENTRIES_LISTED else ", the first listed"
     about = (
         "1 entry, which is not read" if len(entries) == 1 else f"{len(entries):,} entries{first}, which are not read"
@@ -302,7 +324,7 @@ def _listed(entries: Sequence[zipfile.ZipInfo], most_characters: int) -> Found:
 def read_word(archive: zipfile.ZipFile, most_characters: int) -> Found:
     """Take the text of a document of Word, with its tables."""
     text = Text(most_characters)
-    Words(text).read(archive, "word/document.xml")
+    Words(text).read(archive, min(filter(_WORDS_PART.fullmatch, archive.namelist())))
     return Found("document", "text", f"its text, without pictures{text.cut}", text=text.text)
 
 
@@ -435,9 +457,13 @@ def read_workbook(archive: zipfile.ZipFile, most_characters: int) -> Found:
     text = Text(most_characters)
     told: list[str] = []
     sheets = workbook.worksheets
-    for sheet in sheets[:MOST_SHEETS]:
+    shown = sheets[:MOST_SHEETS]
+    for left, sheet in zip(range(len(shown), 0, -1), shown, strict=True):
+        now = time.process_time()
+        sheet.reset_dimensions()  # what it says of its size need not be so
         text.add(f"Sheet {sheet.title}:\n")
-        rows = add_rows(text, map(_cells, sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS)), until)
+        cells = map(_cells, sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS + 1))
+        rows = add_rows(text, cells, now + (until - now) / left)  # so that a long one leaves time to the others
         told.append(f"{rows} of sheet {sheet.title}" if len(sheets) > 1 else rows)
         if time.process_time() > until:
             break
@@ -456,8 +482,9 @@ def _cells(row: Sequence[object]) -> list[str]:
 
 _PRESENTATION, _RELATIONS = "ppt/presentation.xml", "ppt/_rels/presentation.xml.rels"
 _MANIFEST = "META-INF/manifest.xml"
+_WORD, _WORDS_PART = "word/document.xml", re.compile(r"\Aword/document[0-9]*\.xml\Z")  # on the web it has a number
 _DOCUMENTS: dict[tuple[str, ...], Callable[[zipfile.ZipFile, int], Found]] = {
-    ("word/document.xml",): read_word, ("xl/workbook.xml",): read_workbook, (_PRESENTATION, _RELATIONS): read_slides,
+    (_WORD,): read_word, ("xl/workbook.xml",): read_workbook, (_PRESENTATION, _RELATIONS): read_slides,
     ("mimetype", "content.xml", _MANIFEST): read_open_document,
 }  # fmt: skip
 
@@ -508,7 +535,7 @@ def read_text(file: BinaryIO, head: bytes, most_characters: int, *, is_table: bo
         characters.seek(0)
     text = Text(most_characters)
     text.add(characters.read(most_characters + 1))
-    return Found("text", "text", f"{_size_of(file):,} bytes{text.cut}", text=text.text)
+    return Found("text", "text", f"{_bytes(_size_of(file))}{text.cut}", text=text.text)
 
 
 def _encoding(file: BinaryIO, head: bytes) -> str:
@@ -520,10 +547,11 @@ def _encoding(file: BinaryIO, head: bytes) -> str:
     if b"\0" in head or controls > 1 + len(head) // 50:
         raise Unreadable("files of this kind cannot be read")
     decoder = codecs.getincrementaldecoder("utf-8")()
+    is_ascii = True
     try:
         while piece := file.read(1 << 16):
-            decoder.decode(piece)
-        decoder.decode(b"", final=True)
+            is_ascii = decoder.decode(piece).isascii() and is_ascii
+        decoder.decode(b"", final=is_ascii)  # else it may be cut off within a letter
     except UnicodeDecodeError:
         return "cp1252"
     finally:
@@ -531,37 +559,51 @@ def _encoding(file: BinaryIO, head: bytes) -> str:
     return "utf-8"
 
 
+_IN_QUOTES = re.compile(r'"[^"]*"')
+
+
 def read_table(characters: io.TextIOWrapper, most_characters: int) -> Found:
-    """Take the first rows of a table that is written as text."""
+    """Take the first rows of a table that is written as text. Raises csv.Error where its quotes do not match."""
     csv.field_size_limit(1 << 20)
-    beginning = characters.read(BYTES_OF_HEAD)
+    beginning = _IN_QUOTES.sub("", characters.read(BYTES_OF_HEAD))
     characters.seek(0)
-    delimiter = max(",;\t|", key=beginning.count)
+    names = beginning.partition("\n")[0]  # in which no comma parts a number
+    delimiter = max(",;\t|", key=lambda each: (names.count(each), beginning.count(each)))
     text = Text(most_characters)
-    told = add_rows(text, csv.reader(characters, delimiter=delimiter), time.process_time() + SECONDS_FOR_TEXT)
+    rows = csv.reader(characters, delimiter=delimiter, strict=True)
+    told = add_rows(text, rows, time.process_time() + SECONDS_FOR_TEXT)
     return Found("table", "text", told, text=text.text)
 
 
 def add_rows(text: Text, rows: Iterable[Sequence[str]], until: float) -> str:
     """Add as many rows as there is room for, and say how many of how many that are; after `until` nobody counts."""
     shown = last = number = 0  # the rows behind the last one that is not empty do not count
-    is_room = True
+    is_room, columns = True, ""
     for number, row in enumerate(rows, start=1):
         if any(row):
             if is_room and number <= MOST_ROWS:
                 line = io.StringIO()
                 line.write("\n" * (number - last - 1))
-                csv.writer(line, lineterminator="\n").writerow([each[:LONGEST_CELL] for each in row[:MOST_COLUMNS]])
+                csv.writer(line, lineterminator="\n").writerow(map(_cell, row[:MOST_COLUMNS]))
                 is_room = text.add(line.getvalue())
                 shown = number if is_room else shown
+                columns = f", the first {MOST_COLUMNS} columns" if len(row) > MOST_COLUMNS else columns
             last = number
         if number > MOST_ROWS and is_room:
             shown = MOST_ROWS
         if number >= MOST_ROWS and time.process_time() > until:
-            return f"the first {shown:,} of more than {number:,} rows"
+            return f"the first {shown:,} of more than {number:,} rows{columns}"
     if shown < last:
-        return f"the first {shown:,} of {last:,} rows"
-    return "1 row" if last == 1 else f"{last:,} rows"
+        return f"the first {shown:,} of {last:,} rows{columns}"
+    return ("1 row" if last == 1 else f"{last:,} rows") + columns
+
+
+def _cell(words: str) -> str:
+    return words if len(words) <= LONGEST_CELL else f"{words[:LONGEST_CELL]}\u2026"
+
+
+def _bytes(size: int) -> str:
+    return "1 byte" if size == 1 else f"{size:,} bytes"
 
 
 def _size_of(file: BinaryIO) -> int:
@@ -592,18 +634,18 @@ def limit(seconds: int, size: int, *, threads: bool = False) -> None:
             resource.setrlimit(getattr(resource, name), (most, most))
 
 
-def confine() -> None:
-    """Leave this process nothing but what it has open and, to read, Python and the libraries.
+def confine() -> bool:
+    """Leave this process nothing but what it has open and, to read, Python and the libraries; whether that was done.
 
     It can write no file, reach no network and harm no other process then, nor can its threads to come. Of that, as much
     as the system offers is done: with Linux 6.7 on common processors all of it, elsewhere less or nothing.
     """
     if sys.platform != "linux":
-        return
+        return False
     try:
         import ctypes
     except ImportError:  # Pythons that were built without it
-        return
+        return False
     system = ctypes.CDLL(None, use_errno=True)
     system.syscall.restype = ctypes.c_long
 
@@ -611,35 +653,39 @@ def confine() -> None:
         return int(system.syscall(*(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)))
 
     if system.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
-        return
+        return False
     packages = [each for each in sys.path if each.endswith("-packages")]  # not a folder of what is being developed
-    _confine_to_files(call, [*LIBRARIES, f"{sys.base_prefix}/lib", os.path.dirname(os.__file__), *packages])
-    architecture, refused = _REFUSED_CALLS.get(platform.machine(), (0, ()))
-    if refused and sys.maxsize > 2**32:
-        filters = _filters(architecture, refused)
-        kept = ctypes.create_string_buffer(filters)
-        program = struct.pack("@HP", len(filters) // 8, ctypes.addressof(kept))
-        system.prctl(_SECCOMP, _FILTER, program, 0, 0)
+    has_files = _confine_to_files(call, [*LIBRARIES, f"{sys.base_prefix}/lib", os.path.dirname(os.__file__), *packages])
+    if platform.machine() not in _PROCESSORS or sys.maxsize < 2**32:
+        return False
+    architecture, which = _PROCESSORS[platform.machine()]
+    filters = _filters(
+        architecture, [number for each in _REFUSED_CALLS.values() if (number := each[which]) is not None]
+    )
+    kept = ctypes.create_string_buffer(filters)
+    program = struct.pack("@HP", len(filters) // 8, ctypes.addressof(kept))
+    return system.prctl(_SECCOMP, _FILTER, program, 0, 0) == 0 and has_files
 
 
-def _confine_to_files(call: Callable[..., int], places: Iterable[str]) -> None:
+def _confine_to_files(call: Callable[..., int], places: Iterable[str]) -> bool:
     """Have Landlock let this process open nothing but what is in these places, and that only to read it."""
     abi = call(_LANDLOCK_CREATE_RULESET, None, 0, _ABI_OF_A_VERSION)
     if abi < 1:
-        return
+        return False
     files = sum(rights for since, rights in _RIGHTS_TO_FILES.items() if abi >= since)
     tcp, scopes = _RIGHTS_TO_TCP * (abi >= _ABI_OF_TCP), _SCOPES * (abi >= _ABI_OF_SCOPES)
     rules = call(_LANDLOCK_CREATE_RULESET, struct.pack("=QQQ", files, tcp, scopes), 24, 0)
     if rules < 0:
-        return
+        return False
     for place in places:
         with contextlib.suppress(OSError):
             descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
             rights = _READ_FILE | _READ_DIR if os.path.isdir(place) else _READ_FILE
             call(_LANDLOCK_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0)
             os.close(descriptor)
-    call(_LANDLOCK_RESTRICT_SELF, rules, 0)
+    is_done = call(_LANDLOCK_RESTRICT_SELF, rules, 0) == 0
     os.close(rules)
+    return is_done
 
 
 def _filters(architecture: int, refused: Sequence[int]) -> bytes:
@@ -660,10 +706,10 @@ def main(arguments: list[str], file: BinaryIO, out: BinaryIO) -> None:
     """Read the file and write what was found."""
     seconds, size, characters = map(int, arguments[:3])
     limit(seconds, size, threads=is_heif(file.read(BYTES_OF_HEAD)))
-    confine()
+    is_confined = confine()
     file.seek(0)
     found, drawn = _read_or_why_not(lambda: read(file, characters, is_table=arguments[3] == "table"))
-    out.write(json.dumps(asdict(found)).encode() + b"\n")
+    out.write(json.dumps({**asdict(found), "is_confined": is_confined}).encode() + b"\n")
     out.write(drawn)
     out.flush()
 

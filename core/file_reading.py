@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any, BinaryIO, Literal
 
 from core.attachments import MOST_CHARACTERS_OF_TEXT, GivenFile, on_one_line
 
+logger = logging.getLogger(__name__)
+
 READER = Path(__file__).with_name("file_reader.py")
 TABLES = (".csv", ".tsv")
 SECONDS, SECONDS_OF_A_PROCESSOR = 30.0, 15
@@ -23,6 +26,10 @@ MOST_MEMORY = 1 << 30
 LONGEST_LINE = 1 << 20  # of what the reader says
 LONGEST_WORDS = 500
 MOST_TOKENS = 1_000_000_000  # that databases count
+NOT_CONFINED = (
+    "Files of strangers are read by a process that this system does not keep from all else: that takes Linux 5.13 or "
+    "later with Landlock and seccomp, on x86-64 or ARM64. MAX_FILES_OF_A_TURN=0 takes no files."
+)
 TOO_LONG, BROKEN, NO_TIME = "it takes too long to read", "it cannot be read", "there was no time left to read it"
 
 _SIGNALS_OF_TIME = (9, 24)  # SIGKILL and SIGXCPU, with which systems end what has had its time of a processor
@@ -31,7 +38,10 @@ _FORMS: dict[str, Literal["image", "pdf", "text", ""]] = {"image": "image", "pdf
 
 @dataclass(frozen=True, slots=True)
 class FileRead:
-    """What was read of a file. `kept` bytes are kept beside its text; they stand in `file`, from `start` on."""
+    """What was read of a file. `kept` bytes are kept beside its text; they stand in `file`, from `start` on.
+
+    `is_confined` says whether its reader was kept from all else, as Linux can do that.
+    """
 
     kind: str = "file"
     form: Literal["image", "pdf", "text", ""] = ""
@@ -43,6 +53,7 @@ class FileRead:
     kept: int = 0
     file: BinaryIO | None = None
     start: int = 0
+    is_confined: bool = True
 
     def piece(self, at: int, size: int) -> bytes:
         """So many of the bytes that are kept, from `at` on, or what there is."""
@@ -58,6 +69,7 @@ class FileReading:
 
     def __init__(self) -> None:
         self._at_once = asyncio.Semaphore(max(1, (os.cpu_count() or 1) - 1))
+        self._is_said = False
 
     @asynccontextmanager
     async def read(self, given: GivenFile, *, until: float | None = None) -> AsyncIterator[FileRead]:
@@ -67,7 +79,11 @@ class FileReading:
         """
         with tempfile.TemporaryFile() as out:
             problem = await self._problem(given, out, until)
-            yield FileRead(problem=problem) if problem else _found(given, out)
+            read = FileRead(problem=problem) if problem else _found(given, out)
+            if not read.is_confined and not self._is_said:
+                self._is_said = True
+                logger.warning(NOT_CONFINED)
+            yield read
 
     async def _problem(self, given: GivenFile, out: BinaryIO, until: float | None) -> str | None:
         if until is not None and asyncio.get_running_loop().time() >= until:
@@ -128,11 +144,16 @@ def _found(given: GivenFile, out: BinaryIO) -> FileRead:
             kept, file = os.fstat(out.fileno()).st_size - start, out
         return FileRead(
             _words(said["kind"]), form, _words(said["about"]), problem, _words(said["media_type"]),
-            min(max(0, int(said["tokens"])), MOST_TOKENS), str(said["text"])[:MOST_CHARACTERS_OF_TEXT],
-            kept, file, start,
+            min(max(0, int(said["tokens"])), MOST_TOKENS), _text(said["text"]),
+            kept, file, start, bool(said.get("is_confined", False)),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return FileRead(problem=BROKEN)
+
+
+def _text(said: object) -> str:
+    """Text as a database takes it, whatever the reader says."""
+    return str(said)[:MOST_CHARACTERS_OF_TEXT].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _words(said: object) -> str:

@@ -361,7 +361,10 @@ class Threads:
             return gone
         kind: Readable = "images" if attachment.form == "image" else "pdf"
         instead = block or f"{attachment.line}, of a kind that this language model cannot read"
-        return Enclosure(kind, attachment.name, attachment.media_type, data, attachment.line, instead)
+        name = attachment.name
+        if kind == "pdf" and not name.lower().endswith(".pdf"):
+            name += ".pdf"  # by which OpenAI goes as well
+        return Enclosure(kind, name, attachment.media_type, data, attachment.line, instead)
 
     async def _without_files(self, turn: Turn, plan: Plan) -> Turn:
         """The turn with its files refused for good, or else those that were told again before it."""

@@ -7,7 +7,7 @@ import binascii
 import contextlib
 import re
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
@@ -171,8 +171,8 @@ class Form:
         Raises HTTPException where it is no such form.
         """
         try:
-            async with contextlib.aclosing(_in_turn(request, one_piece)) as pieces:
-                parser = MultiPartParser(
+            async with contextlib.aclosing(_in_turn(request, one_piece, lambda: parser.is_whole)) as pieces:
+                parser = _FormParser(
                     request.headers, pieces, max_files=most_files + 1, max_fields=MOST_FIELDS,
                     max_part_size=LONGEST_FIELD_BYTES,
                 )  # fmt: skip
@@ -200,14 +200,30 @@ class Form:
             each.file.close()
 
 
-async def _in_turn(request: Request, one_piece: asyncio.Lock) -> AsyncGenerator[bytes, None]:
-    """The body, of which a piece is taken in while none of another form is: for one alone waits who sends no files."""
+class _FormParser(MultiPartParser):
+    """Parses a form, which `is_whole` once its last boundary has come."""
+
+    is_whole = False
+
+    def on_end(self) -> None:
+        self.is_whole = True
+
+
+async def _in_turn(
+    request: Request, one_piece: asyncio.Lock, is_whole: Callable[[], bool]
+) -> AsyncGenerator[bytes, None]:
+    """The body, of which a piece is taken in while none of another form is: for one alone waits who sends no files.
+
+    Raises MultiPartException where the form is not whole in the end: files may be missing then.
+    """
     async for piece in request.stream():
         async with one_piece:
             began = asyncio.get_running_loop().time()
             yield piece
             took = asyncio.get_running_loop().time() - began
             await asyncio.sleep(min(RESTS * took, LONGEST_REST))  # which is others' turn
+    if not is_whole():
+        raise MultiPartException("It is cut off.")
 
 
 @contextlib.asynccontextmanager

@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import getpass
 import io
+import os
 import signal
+import stat
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol, TextIO
@@ -17,6 +20,7 @@ import click
 from core import Chat, ChatError, GivenFile, Question, Settings, open_chat
 
 SURFACE = "terminal"
+BYTES_COPIED_AT_ONCE = 1 << 20
 HELP = """/reset            begin anew: assistants are not told any more what was said so far
 /forget           erase what was said in this session, here and at OpenAI
 /assistant NAME   let another public assistant answer from now on
@@ -68,8 +72,8 @@ async def converse(settings: Settings, name: str, files: Sequence[BinaryIO] = ()
     _let_characters_cause_no_errors(sys.stdout, "replace")
     hung_up: OSError | None = None
     all_read = True
-    attached = [GivenFile.measured(each.name, each) for each in files]
     medium = _medium()
+    attached = [given(each, settings.file_limits.of_a_file) for each in files]
     async with open_chat(settings) as chat:
         leftovers = asyncio.create_task(_close_leftovers(chat))
         try:
@@ -91,6 +95,18 @@ async def converse(settings: Settings, name: str, files: Sequence[BinaryIO] = ()
     if hung_up is not None:
         raise hung_up
     return all_read
+
+
+def given(file: BinaryIO, most: int) -> GivenFile:
+    """A file that was named; of a pipe, which can be read but once, a copy of `most` bytes and one more."""
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return GivenFile.measured(file.name, file)
+    copy = tempfile.TemporaryFile()  # noqa: SIM115, since it is needed for as long as this process talks
+    left = most + 1
+    while left and (piece := file.read(min(left, BYTES_COPIED_AT_ONCE))):
+        copy.write(piece)
+        left -= len(piece)
+    return GivenFile.measured(file.name, copy)
 
 
 def _let_characters_cause_no_errors(stream: TextIO, errors: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ ATTEMPTS = 2
 SECONDS_BETWEEN_ATTEMPTS = 0.5
 REDIRECTS = (301, 302, 303, 307, 308)
 GONE_STATUSES = (403, 404, 410)
+_SECONDS = re.compile(r"[0-9]{1,6}")
 
 GONE = Sentence("it is not there any more")
 TOOK_TOO_LONG = Sentence("it took too long to fetch")
@@ -104,13 +106,14 @@ class Downloads:
         """
         with tempfile.TemporaryFile() as data:
             try:
-                async with asyncio.timeout(seconds):
-                    downloaded = await self._again_and_again(address, data, most)
+                ends = asyncio.get_running_loop().time() + seconds
+                async with asyncio.timeout_at(ends):
+                    downloaded = await self._again_and_again(address, data, most, ends)
             except TimeoutError:
                 raise CannotFetch(TOOK_TOO_LONG) from None
             yield downloaded
 
-    async def _again_and_again(self, address: str, data: BinaryIO, most: int) -> Download:
+    async def _again_and_again(self, address: str, data: BinaryIO, most: int, ends: float) -> Download:
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
                 return await self._download(address, data, most)
@@ -120,7 +123,10 @@ class Downloads:
                 logger.info("a file could not be downloaded: %s", kind_of(failure))
                 if not attempts_left or isinstance(failure, ValueError):  # an address that is none
                     break
-            await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+                pause = max(SECONDS_BETWEEN_ATTEMPTS, _retry_after(failure))
+            if asyncio.get_running_loop().time() + pause >= ends:
+                break
+            await asyncio.sleep(pause)
         raise CannotFetch(NOT_FETCHED)
 
     async def _download(self, address: str, data: BinaryIO, most: int) -> Download:
@@ -144,6 +150,14 @@ class Downloads:
                     raise TooLarge
                 return await _saved(response, data, most)
         raise CannotFetch(NOT_FETCHED)
+
+
+def _retry_after(failure: Exception) -> float:
+    """For how many seconds a host asked to be left alone."""
+    if not isinstance(failure, aiohttp.ClientResponseError) or failure.headers is None:
+        return 0.0
+    said = failure.headers.get("Retry-After", "")
+    return float(said) if _SECONDS.fullmatch(said) else 0.0
 
 
 async def _saved(response: aiohttp.ClientResponse, data: BinaryIO, most: int) -> Download:

@@ -7,7 +7,9 @@ import io
 import itertools
 import json
 import math
+import mimetypes
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from tests.core.fixtures.files import (
     RECORDINGS,
     UNREADABLE,
     archive,
+    changed,
     docx,
     film,
     given,
@@ -188,6 +191,7 @@ LIMITED = """
 import io, resource, sys
 sys.path.insert(0, {folder!r})
 import file_reader
+file_reader.confine = lambda: True  # who is confined may not even look at limits
 file_reader.main(["5", str(1 << 30), "10", "text"], io.BytesIO({data!r}), io.BytesIO())
 print(resource.getrlimit(resource.RLIMIT_NPROC)[0])
 """
@@ -233,13 +237,116 @@ async def test_a_log_with_colours_and_bells_is_text() -> None:
 
 async def test_an_archive_is_listed_a_line_for_each_entry_however_it_is_called() -> None:
     found, _ = await read("a.zip", zipped({f"a\nb{BIDI}\x1b[2J": "1", "n" * 60_000: "", "../c": ""}))
-    assert found.text == f"a b<U+202E> (1 bytes)\n{'n' * 200} (0 bytes)\n../c (0 bytes)\n"
+    assert found.text == f"a b<U+202E> (1 byte)\n{'n' * 200} (0 bytes)\n../c (0 bytes)\n"
     assert (await read("a.zip", zipped({"a": "1"})))[0].about == "1 entry, which is not read"
 
 
 async def test_a_table_whose_quotes_do_not_match_is_told_as_text() -> None:
     found, _ = await read("a.csv", b'"' + b"a" * 2_000_000)
     assert (found.problem, found.kind, len(found.text)) == (None, "text", MOST_CHARACTERS_OF_TEXT)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [b"RIFF is what it begins with", b"ID3,name\n1,Tom\n", b"OggS are words", b"The ftyp box", b"%PDF- is a mark",
+     b"fLaC is sound"],
+)  # fmt: skip
+async def test_a_text_that_begins_with_the_mark_of_another_kind_is_a_text(words: bytes) -> None:
+    found, _ = await read("a.txt", words)
+    assert (found.problem, found.kind, found.text) == (None, "text", words.decode())
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\xef\xbb\xbf", b"\0\0 \n"])
+async def test_a_pdf_may_begin_with_blanks(before: bytes) -> None:
+    found, _ = await read("a.bin", before + pdf())
+    assert (found.problem, found.kind, found.about) == (None, "PDF", "2 pages")
+
+
+async def test_a_pdf_that_is_locked_against_printing_alone_is_read_as_text() -> None:
+    found, blob = await read("a.pdf", pdf(password=""))
+    assert (found.problem, found.about, blob) == (None, "2 pages, their text without pictures", b"")
+    assert "The meeting is on Tuesday 2" in found.text
+
+
+async def test_a_picture_with_65536_greys_is_as_dark_as_it_was() -> None:
+    scan = Image.frombytes("I;16", (2, 1), b"\0\x20\0\xc0")
+    file = io.BytesIO()
+    scan.save(file, "PNG", transparency=0x5520)
+    found, blob = await read("a.png", file.getvalue())
+    drawn = Image.open(io.BytesIO(blob)).convert("RGBA")
+    assert found.problem is None
+    assert [drawn.getpixel((at, 0)) for at in (0, 1)] == [(0x20, 0x20, 0x20, 255), (0xC0, 0xC0, 0xC0, 255)]
+
+
+async def test_a_photo_that_has_its_small_copy_behind_it_is_no_film() -> None:
+    small = Image.new("RGB", (32, 24), "red")
+    found, _ = await read("a.jpg", picture("MPO", save_all=True, append_images=[small]))
+    assert found.about == "64 by 48 px"
+
+
+async def test_the_rows_of_a_sheet_are_told_whatever_it_says_of_its_size() -> None:
+    def with_a_wrong_size(name: str, data: bytes) -> bytes:
+        is_sheet = name.startswith("xl/worksheets/")
+        return data.replace(b"<sheetData>", b'<dimension ref="A1"/><sheetData>') if is_sheet else data
+
+    found, _ = await read("a.xlsx", changed(xlsx(3), with_a_wrong_size))
+    assert found.about == "3 rows of sheet Orders; 1 row of sheet Notes"
+    assert "2,order 2,,1.5" in found.text
+
+
+def test_a_sheet_that_takes_long_leaves_time_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_a_cell_far_below(name: str, data: bytes) -> bytes:
+        far = b'<row r="1048576"><c r="A1048576"><v>7</v></c></row></sheetData>'
+        return data.replace(b"</sheetData>", far) if name == "xl/worksheets/sheet1.xml" else data
+
+    monkeypatch.setattr(file_reader, "SECONDS_FOR_TEXT", 0.2)
+    monkeypatch.setenv("OPENPYXL_LXML", "False")  # and that as well is changed by who reads a workbook
+    monkeypatch.setattr(mimetypes, "knownfiles", [])
+    file = given("a.xlsx", changed(xlsx(3), with_a_cell_far_below)).data
+    file.seek(0)
+    found, _ = file_reader.read(file, MOST_CHARACTERS_OF_TEXT, is_table=False)
+    assert found.about.endswith("; 1 row of sheet Notes")
+
+
+async def test_a_document_as_word_writes_it_on_the_web_is_a_document() -> None:
+    body = "<w:document xmlns:w='w'><w:body><w:p><w:t>Hello</w:t></w:p></w:body></w:document>"
+    found, _ = await read("a.docx", zipped({"[Content_Types].xml": "", "word/document2.xml": body}))
+    assert (found.kind, found.text) == ("document", "Hello\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("Köln, 日本".encode() + b"\xe6\x97", "Köln, 日本\ufffd"),  # as `head -c` cuts it off
+        (b"caf\xe9", "café"),
+        ("Größe".encode("cp1252"), "Größe"),
+    ],
+)
+async def test_a_text_that_is_cut_off_within_a_letter_is_otherwise_what_it_was(written: bytes, text: str) -> None:
+    found, _ = await read("a.log", written)
+    assert found.text == text
+
+
+@pytest.mark.parametrize(
+    ("written", "about", "text"),
+    [
+        (b"a;b\n1,5;2,5\n", "2 rows", 'a,b\n"1,5","2,5"\n'),
+        (b'"Last, first, both";b\n"x, y";1\n', "2 rows", '"Last, first, both",b\n"x, y",1\n'),
+        (b"Sales\na;b\n1;2\n", "3 rows", "Sales\na,b\n1,2\n"),
+        (b",".join([b"1"] * 150) + b"\n", "1 row, the first 100 columns", ",".join(["1"] * 100) + "\n"),
+        (b"a," + b"x" * 600 + b"\n", "1 row", "a," + "x" * 500 + "\u2026\n"),
+    ],
+)
+async def test_of_a_table_its_cells_are_told_and_what_of_them_is_left_out(
+    written: bytes, about: str, text: str
+) -> None:
+    found, _ = await read("a.csv", written)
+    assert (found.about, found.text) == (about, text)
+
+
+async def test_of_a_table_with_a_quote_that_does_not_end_no_row_is_lost() -> None:
+    found, _ = await read("a.csv", b'a,b\n"open,1\n' + b"x,y\n" * 100)
+    assert (found.kind, found.text.count("x,y")) == ("text", 100)
 
 
 def test_of_a_table_that_is_long_the_first_rows_are_told_though_nobody_counts_them_all() -> None:
@@ -349,7 +456,7 @@ async def test_a_reader_is_handed_one_file_and_no_secret_and_goes_behind_its_own
 
 
 TAKEN_OVER = """
-import json, os, socket, sys
+import json, os, resource, signal, socket, sys, threading
 sys.path.insert(0, {folder!r})
 import file_reader
 database, server, bob, only_landlock = json.loads({told!r})
@@ -376,12 +483,15 @@ def attack(file, most_characters, is_table):
             "opens a socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
             "opens the database to others": lambda: os.chmod(database, 0o666),
             "ends Bob": lambda: os.kill(bob, 0),
+            "ends a thread of Bob": lambda: signal.pthread_kill(threading.get_ident(), 0),
+            "takes files from Bob": lambda: resource.prlimit(bob, resource.RLIMIT_NOFILE),
+            "slows Bob down": lambda: os.setpriority(os.PRIO_PROCESS, bob, 19),
         }}
     text = json.dumps({{name: tried(what) for name, what in tries.items()}})
     return file_reader.Found("text", "text", text=text), b""
 
 if only_landlock:
-    file_reader._REFUSED_CALLS.clear()
+    file_reader._PROCESSORS.clear()
 file_reader.read = attack
 file_reader.main(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer)
 """
@@ -403,7 +513,49 @@ async def test_a_reader_that_is_taken_over_reaches_no_file_no_network_and_no_pro
         monkeypatch.setattr(file_reading, "READER", taken_over)
         found, _ = await read("a.txt", b"1")
     assert set(json.loads(found.text).values()) == {"PermissionError"}
+    assert found.is_confined != only_landlock
     assert sorted(os.listdir(tmp_path)) == [database.name, taken_over.name]
+
+
+HEADERS = {"x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "aarch64": "/usr/include/asm-generic/unistd.h"}
+
+
+@pytest.mark.parametrize("processor", HEADERS)
+def test_the_calls_that_are_refused_to_a_reader_have_the_numbers_of_the_system(processor: str) -> None:
+    header = Path(HEADERS[processor])
+    if not header.exists():
+        pytest.skip("the headers of the system are not there")
+    _, which = file_reader._PROCESSORS[processor]
+    numbers = dict(re.findall(r"#define __NR_(\w+)\s+(\d+)", header.read_text()))
+    newest = max(map(int, numbers.values()))
+    for name, known in file_reader._REFUSED_CALLS.items():
+        number = known[which]
+        if number is None:
+            assert name not in numbers
+        elif number <= newest:
+            assert (name, numbers.get(name)) == (name, str(number))
+
+
+async def test_it_is_said_once_where_nothing_keeps_readers_from_all_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = tmp_path / "elsewhere.py"
+    elsewhere.write_text(ELSEWHERE.format(folder=str(Path(file_reader.__file__).parent)))
+    monkeypatch.setattr(file_reading, "READER", elsewhere)
+    reading = FileReading()
+    for _ in range(2):
+        async with reading.read(given("a.txt", b"1")) as found:
+            assert (found.problem, found.text) == (None, "1")
+    assert [each.getMessage() for each in caplog.records] == [file_reading.NOT_CONFINED]
+
+
+ELSEWHERE = """
+import platform, sys
+sys.path.insert(0, {folder!r})
+import file_reader
+platform.machine = lambda: "riscv64"
+file_reader.main(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer)
+"""
 
 
 def landlock_abi() -> int:
@@ -413,7 +565,21 @@ def landlock_abi() -> int:
     return max(0, int(ctypes.CDLL(None).syscall(444, None, ctypes.c_long(0), ctypes.c_long(1))))
 
 
-@pytest.mark.parametrize("said", [b"", b"{}\n", b"[]\n", b'{"kind": 1}\n', b"not JSON"])
+SAID = {"kind": "x", "form": "text", "about": "", "problem": None, "media_type": "", "tokens": 0, "text": "a"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"{}\n",
+        b"[]\n",
+        b'{"kind": 1}\n',
+        b"not JSON",
+        b"[" * 100_000,
+        json.dumps(SAID | {"tokens": math.inf}).encode(),
+    ],
+)
 async def test_a_reader_is_not_believed_in_what_makes_no_sense(
     said: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -422,6 +588,14 @@ async def test_a_reader_is_not_believed_in_what_makes_no_sense(
     monkeypatch.setattr(file_reading, "READER", strange)
     found, _ = await read("a.txt", b"1")
     assert (found.problem, found.form) == ("it cannot be read", "")
+
+
+async def test_what_a_reader_says_is_such_as_a_database_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.py"
+    strange.write_text(f"print({json.dumps(SAID | {'text': chr(0) + 'b' + chr(0xD800), 'about': chr(0xD800)})!r})\n")
+    monkeypatch.setattr(file_reading, "READER", strange)
+    found, _ = await read("a.txt", b"1")
+    assert (found.problem, found.text, found.about) == (None, "b?", "")
 
 
 async def test_what_is_said_of_a_file_is_one_line_whatever_is_written_in_it() -> None:

@@ -122,6 +122,13 @@ async def test_a_picture_is_told_again_once_its_thread_is_lost(mode: str, fake: 
     assert [kinds(each.files) for each in asked] == [["image/png"]] * 5
 
 
+async def test_a_pdf_is_told_under_a_name_that_says_so_whatever_it_is_called(fake: FakeOpenAI, sqlite_url: str) -> None:
+    asked = seen(fake)
+    async with opened(fake, sqlite_url) as chat:
+        await ask(chat, "Q1-a", given("scan", pdf()), given("B.PDF", pdf()), given("n" * 300 + ".pdf", pdf()))
+    assert kinds(asked[0].files) == ["scan.pdf", "B.PDF", "n" * 200 + ".pdf"]
+
+
 async def test_a_thread_that_goes_on_is_not_told_a_picture_twice(fake: FakeOpenAI, sqlite_url: str) -> None:
     seen(fake)
     async with opened(fake, sqlite_url) as chat:

@@ -53,6 +53,7 @@ WINDOWS, METRICS = "tests/core/test_windows.py", "tests/core/test_metrics.py"
 ARCHIVE = "tests/core/test_archive.py"
 TORN = "tests/bots/shared/test_torn.py"
 PAGES, LIMITER = "tests/bots/shared/test_pages.py", "tests/bots/shared/test_rate_limiter.py"
+READING = "tests/core/test_file_reading.py"
 UPLOADS, AS_FILES = "tests/bots/shared/test_uploads.py", "tests/bots/shared/test_as_files.py"
 REPLY, MENTIONS = "tests/bots/shared/test_reply.py", "tests/bots/shared/test_mentions.py"
 SLACK_CONTEXT = "tests/bots/slack/test_context.py"
@@ -614,4 +615,12 @@ MUTANTS = (
         "caller.key is None", "tests/web/test_metrics.py", "this_machine"),
     Mutant("others are not served without a key", "if settings.allow_anonymous or is_loopback(settings.host):",
         "if True:", "tests/web/test_hosts.py", "anybody"),
+    Mutant("a form that is cut off is refused", "if not is_whole():", "if False:", "tests/web/test_files.py",
+        "what_is_no_form"),
+    Mutant("a sheet is read whatever it says of its size", "sheet.reset_dimensions()", "pass", READING,
+        "whatever_it_says_of_its_size"),
+    Mutant("what a reader may not call is counted rightly", '"tgkill": (234, 131)', '"tgkill": (235, 131)', READING,
+        "numbers_of_the_system or taken_over"),
+    Mutant("it is said where readers are not confined", '"is_confined": is_confined', '"is_confined": True', READING,
+        "said_once_where"),
 )  # fmt: skip

@@ -182,7 +182,7 @@ async def _read(given: Any, out: Any) -> str | None:
     await asyncio.sleep(_running().latency(SECONDS_TO_READ_A_FILE))
     os.lseek(given.data.fileno(), 0, os.SEEK_SET)
     found, drawn = file_reader.read(given.data, MOST_CHARACTERS_OF_TEXT, is_table=False)
-    out.write(json.dumps(asdict(found)).encode() + b"\n" + drawn)
+    out.write(json.dumps({**asdict(found), "is_confined": True}).encode() + b"\n" + drawn)
     out.flush()
     return None
 

@@ -200,6 +200,16 @@ async def test_a_form_that_cannot_be_asked_is_refused_by_a_sentence(
     assert stored(sqlite_url) == (0, 0)
 
 
+CUT_OFF = "".join(
+    f"--x\r\nContent-Disposition: form-data; {part}\r\n"
+    for part in (
+        'name="session_id"\r\n\r\n1',
+        'name="user_input"\r\n\r\nQ1-a',
+        'name="files"; filename="a.txt"\r\n\r\nhello\r\n--x--',
+    )
+).encode()
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
@@ -207,6 +217,8 @@ async def test_a_form_that_cannot_be_asked_is_refused_by_a_sentence(
         ("multipart/form-data; boundary=x", b"no part"),
         ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--\r\n"),
         ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="session_id"\r\n\r\n1'),
+        ("multipart/form-data; boundary=x", CUT_OFF[:-9]),
+        ("multipart/form-data; boundary=x", CUT_OFF[:-5]),
     ],
 )
 async def test_what_is_no_form_is_refused_by_a_sentence(content_type: str, body: bytes, sqlite_url: str) -> None:

@@ -22,7 +22,7 @@ from tests.acceptance.processes import BOB
 from tests.core.fixtures.database import rows
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from web.screen import Screen, WholeBlocks
-from web.terminal import visible
+from web.terminal import given, visible
 
 Environment = Callable[..., dict[str, str]]
 SECONDS = 60.0  # on a busy machine
@@ -159,3 +159,14 @@ def test_what_is_drawn_for_good_is_whole_however_the_text_comes(text: str, whole
     ends = [by_letters.end_in(text[:end]) for end in range(len(text) + 1)]
     assert text[: ends[-1]] == whole
     assert ends == sorted(ends)
+
+
+def test_of_a_pipe_there_is_a_copy_and_of_a_file_without_an_end_no_more_than_is_taken() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"hello")
+    os.close(writing)
+    with open(reading, "rb") as pipe, open("/dev/zero", "rb") as endless:
+        piped, cut_off = given(pipe, 100), given(endless, 100)
+    with piped.data, cut_off.data:
+        piped.data.seek(0)
+        assert (piped.data.read(), piped.size, cut_off.size) == (b"hello", 5, 101)

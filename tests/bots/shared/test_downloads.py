@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import zlib
 from asyncio import Event
@@ -95,6 +96,17 @@ async def serving() -> AsyncIterator[tuple[Downloads, str]]:
         return web.Response(status=failures.pop()) if failures else web.Response(body=b"there")
 
     app.router.add_get("/fails_at_first", fails_at_first)
+    asked_at: list[float] = []
+
+    async def wants_a_pause(request: web.Request) -> web.StreamResponse:
+        pause, now = float(request.query["seconds"]), asyncio.get_running_loop().time()
+        asked_at.append(now)
+        is_early = len(asked_at) == 1 or now - asked_at[0] < pause
+        return (
+            web.Response(status=429, headers={"Retry-After": f"{pause:.0f}"}) if is_early else web.Response(body=b"1")
+        )
+
+    app.router.add_get("/wants_a_pause", wants_a_pause)
     async with TestServer(app) as server:
         address = str(server.make_url("/"))
         downloading = Downloads(Hosts([], address))
@@ -134,6 +146,7 @@ async def test_a_file_with_more_bytes_than_were_asked_for_is_left(path: str, mos
         ("goes_nowhere", 5.0, NOT_FETCHED),
         ("teapot", 5.0, NOT_FETCHED),
         ("gone", 5.0, GONE),
+        ("wants_a_pause?seconds=60", 5.0, NOT_FETCHED),
         ("stuck", 0.05, TOOK_TOO_LONG),
         ("whole", 0.0, TOOK_TOO_LONG),
         ("://no address", 5.0, ELSEWHERE),
@@ -186,3 +199,9 @@ async def test_a_redirect_to_anywhere_else_is_not_followed_and_no_header_of_ours
 async def test_what_fails_at_first_is_tried_once_more() -> None:
     async with serving() as (downloading, address), downloading.of(f"{address}fails_at_first", 10, 5.0) as file:
         assert file.size == 5
+
+
+async def test_a_host_that_wants_a_pause_has_it() -> None:
+    pause = "wants_a_pause?seconds=1"
+    async with serving() as (downloading, address), downloading.of(f"{address}{pause}", 10, 30.0) as file:
+        assert file.size == 1
