@@ -339,9 +339,9 @@ class Database:
         return self._heartbeat_reader.submit(work, timer=self.timers.get("heartbeat"))
 
     def shorten_log(self) -> None:
-        """Copy what SQLite's write-ahead log holds into the file, which else is done within a commit. Waits for the disk.
+        """Copy what SQLite's write-ahead log holds into the file, which else is done within a commit.
 
-        Whoever reads and writes meanwhile waits for nothing. Where it fails, SQLite does it later.
+        Waits for the disk; whoever reads and writes meanwhile does not. Where it fails, SQLite does it later.
         """
         if self.dialect == "sqlite":
             with contextlib.suppress(sa.exc.DBAPIError, sqlite3.Error), self.engine.connect() as connection:
