@@ -190,7 +190,7 @@ class FileIntake:
                     await self._store.attachments.add_piece(attachment.id, number, piece)
                     took = asyncio.get_running_loop().time() - began
                     if number % PIECES_IN_THE_LOG == PIECES_IN_THE_LOG - 1:
-                        await self._store.shorten_log()
+                        await asyncio.to_thread(self._store.shorten_log)
                     await asyncio.sleep(min(RESTS_OF_THE_STORE * took, LONGEST_REST))
 
     async def _transcribed(self, given: GivenFile, media_type: str, until: float) -> FileRead:
