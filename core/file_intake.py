@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 BYTES_OF_A_TOKEN = 3
 RESTS_OF_THE_STORE = 3.0  # times as long as it took to store a piece, since others have to store something as well
 LONGEST_REST = 0.1
+PIECES_IN_THE_LOG = 4  # of the store: with many more, the next commit has to move them, and others wait for it
 SECONDS_FOR_ALL = 60.0  # files of a question; whoever asks waits for it
 SECONDS_TO_TRANSCRIBE = 45.0  # all recordings of a turn in hand, fetched before that: less than it is prepared for
 NO_FILES = Sentence("no files are taken here")
@@ -188,6 +189,8 @@ class FileIntake:
                     began = asyncio.get_running_loop().time()
                     await self._store.attachments.add_piece(attachment.id, number, piece)
                     took = asyncio.get_running_loop().time() - began
+                    if number % PIECES_IN_THE_LOG == PIECES_IN_THE_LOG - 1:
+                        await asyncio.to_thread(self._store.shorten_log)
                     await asyncio.sleep(min(RESTS_OF_THE_STORE * took, LONGEST_REST))
 
     async def _transcribed(self, given: GivenFile, media_type: str, until: float) -> FileRead:

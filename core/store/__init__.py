@@ -136,6 +136,13 @@ class Store:
         """
         await self._db.write(lambda c: self._liveness.write(c, self._lease_seconds))
 
+    def shorten_log(self) -> None:
+        """Move what was written from where it is written first, which else is done while others wait.
+
+        No operation: it waits for the disk, and belongs in a thread.
+        """
+        self._db.shorten_log()
+
     async def prune(self) -> None:
         """Forget the keys of turns that were closed a week ago, guesses that count no more, events of long ago, and
         sessions and files that were never used.

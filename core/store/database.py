@@ -338,6 +338,17 @@ class Database:
         """As `heartbeat_write`, for what changes nothing on SQLite: there it waits for no write and no disk."""
         return self._heartbeat_reader.submit(work, timer=self.timers.get("heartbeat"))
 
+    def shorten_log(self) -> None:
+        """Copy what SQLite's write-ahead log holds into the file, which else is done within a commit.
+
+        Waits for the disk; whoever reads and writes meanwhile does not. Where it fails, SQLite does it later.
+        """
+        if self.dialect == "sqlite":
+            with contextlib.suppress(sa.exc.DBAPIError, sqlite3.Error), self.engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     def overwrite_log(self) -> bool:
         """Leave nothing of earlier contents in SQLite's write-ahead log. Waits for the disk.
 

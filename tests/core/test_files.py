@@ -238,6 +238,16 @@ async def test_between_two_pieces_of_a_file_the_store_has_a_rest_for_what_others
         assert begins_again - ended >= min(2 * (ended - began), 0.9 * file_intake.LONGEST_REST)
 
 
+async def test_the_bytes_of_a_file_leave_the_log_of_the_store_before_a_commit_has_to_move_them(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    seen(fake)
+    async with opened(fake, sqlite_url) as chat:
+        await ask(chat, "Q1-a", given("a.pdf", pdf(1) + b"%" * 5_000_000))
+        log = await asyncio.to_thread(Path(sqlite_url.removeprefix("sqlite:///") + "-wal").stat)
+        assert log.st_size < 1_000 * 4_096  # with so many pages the next commit moves them
+
+
 # ── refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
