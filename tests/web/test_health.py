@@ -131,7 +131,7 @@ FILES = {
 # What scripts fetch when it is needed: a language, and what sends files, draws formulas and colours code.
 LAZY = {
     f"/static/{name}.js"
-    for name in ("files", "identity", "list", "math", "colours", "vendor/temml.esm", "vendor/highlight.esm")
+    for name in ("files", "identity", "list", "thumbs", "math", "colours", "vendor/temml.esm", "vendor/highlight.esm")
 }
 ON_DEMAND = LAZY | {path for path in FILES if path.startswith("/static/words/")}
 SERVED = {

@@ -3,7 +3,6 @@
 import { h, icon } from "./dom.js";
 import { copies } from "./drawing.js";
 import { Markdown } from "./markdown.js";
-import { Thumbs } from "./thumbs.js";
 
 const MOST_SPOKEN = 1000; // characters of an answer that are read out unasked
 const BLOCKS = new Set("p h3 h4 h5 h6 li tr pre blockquote ul ol".split(" "));
@@ -12,7 +11,8 @@ const BLOCKS = new Set("p h3 h4 h5 h6 li tr pre blockquote ul ol".split(" "));
 export class Shown {
   #words;
   #parts;
-  #thumbs;
+  #thumbs = null; // a promise of them, once there is something to judge
+  #newThumbs;
   #markdown;
   #text = null;
   #wasRunning = null;
@@ -33,11 +33,16 @@ export class Shown {
       copy: h("button", { type: "button", class: "copy" }, words.copyAnswer),
     };
     copies(parts.copy, { words, announce, text: () => this.#text });
-    const thumbs = new Thumbs({ words, announce, rate });
-    this.#thumbs = thumbs;
+    this.#newThumbs = async () => {
+      const { Thumbs } = await import("./thumbs.js");
+      const thumbs = new Thumbs({ words, announce, rate });
+      parts.after.append(...thumbs.buttons, thumbs.form);
+      drawn();
+      return thumbs;
+    };
     parts.anew = h("button", { type: "button", class: "copy", click: anew }, words.anew);
     parts.change = h("button", { type: "button", class: "copy", click: change }, words.change);
-    parts.after = h("div", { class: "after" }, parts.copy, parts.anew, parts.change, ...thumbs.buttons, thumbs.form);
+    parts.after = h("div", { class: "after" }, parts.copy, parts.anew, parts.change);
     parts.you = h("div", { class: "you" }, h("h2", { class: "unseen" }, words.you), parts.question);
     parts.trouble = h("div", { class: "trouble" }, parts.sentence, parts.retry);
     parts.reply = h("div", { class: "reply" }, parts.who, parts.answer, parts.waiting, parts.note, parts.trouble, parts.after);
@@ -71,8 +76,7 @@ export class Shown {
     copy.hidden = isEmpty;
     anew.hidden = change.hidden = !mayReplace;
     after.hidden = turn.isRunning || (isEmpty && !mayReplace);
-    this.#thumbs.know(turn.rated);
-    for (const thumb of this.#thumbs.buttons) thumb.hidden = !turn.id || isEmpty; // Bob does not say whose turn a private one is
+    this.#showThumbs(turn, !!turn.id && !isEmpty); // Bob does not say whose turn a private one is
     this.#write(turn);
   }
 
@@ -80,6 +84,16 @@ export class Shown {
     if (!turn.files.length) return;
     this.#shelf ??= this.#newShelf(this.#parts.you);
     this.#shelf.then((shelf) => shelf.show(turn)).catch(() => (this.#shelf = null));
+  }
+
+  #showThumbs({ rated }, isThere) {
+    if (isThere) this.#thumbs ??= this.#newThumbs();
+    this.#thumbs
+      ?.then((thumbs) => {
+        thumbs.know(rated);
+        for (const button of thumbs.buttons) button.hidden = !isThere;
+      })
+      .catch(() => (this.#thumbs = null));
   }
 
   #write({ text, isRunning }) {

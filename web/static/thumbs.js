@@ -1,4 +1,4 @@
-// What somebody thinks of an answer: a thumb up or down, and a line for why.
+// What somebody thinks of an answer: a thumb up or down, and a line for why. It is fetched with the first answer.
 
 import { h, icon } from "./dom.js";
 

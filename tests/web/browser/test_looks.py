@@ -14,7 +14,7 @@ from tests.web.browser.conftest import Chat, Pad, Visitor
 from tests.web.browser.test_widget import embedded, open_it
 from web.pages import FOLDER
 
-MOST_BYTES = 75_000
+MOST_BYTES = 70_000
 MOST_REQUESTS = 22
 RICH = """# Setting it up
 

@@ -40,3 +40,15 @@ async def test_a_thumb_that_bob_does_not_take_is_not_shown_as_pressed(visiting: 
         await chat.button("Good answer").click()
         await chat.until("() => all('[aria-live]')[0].textContent === 'Sorry, something went wrong.'")
         assert await chat.button("Good answer").get_attribute("aria-pressed") == "false"
+
+
+async def test_an_answer_whose_thumbs_cannot_be_fetched_is_whole_and_the_next_one_has_them(visiting: Any) -> None:
+    async with visiting("ERR_FAILED") as visitor:
+        chat: Chat = await visitor.opens()
+        await chat.tab.route("**/thumbs.js", lambda route: route.abort())
+        await chat.asked("Q1-a")
+        assert await chat.button("Copy answer").is_visible()
+        assert await chat.button("Good answer").count() == 0
+        await chat.tab.unroute("**/thumbs.js")
+        await chat.asked("Q1-b")
+        await chat.button("Good answer").last.wait_for()
