@@ -136,6 +136,7 @@ from core.store.compacting import compact
 from core.store.database import describe_database
 from core.stories import Stories, open_stories
 from core.surface_troubles import SurfaceTroubles
+from core.traces import requests_left_out
 from core.turns import (
     ApiKey,
     Exchange,
@@ -309,6 +310,7 @@ __all__ = [
     "problem_with",
     "read_in_place",
     "read_settings",
+    "requests_left_out",
     "restore_from",
     "session_lines",
     "start_warnings",

@@ -294,7 +294,7 @@ class Answering:
     async def _give_up_showing(self, hand: TurnInHand) -> None:
         turn = hand.turn
         await retry_while_unavailable(
-            lambda again: self._store.turns.close_shown(turn, undeliverable=True, again=again)
+            lambda again: self._store.turns.close_shown(turn, undeliverable=GivenUp.__name__, again=again)
         )
         logger.error("turn %s is given up: too many processes died while it was shown", turn.reference)
         hand.timeline.outcome = Outcome.UNDELIVERABLE

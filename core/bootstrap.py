@@ -49,7 +49,7 @@ async def open_chat(settings: Settings) -> AsyncIterator[Chat]:
             chat.handle_notification(message)
 
     async with contextlib.AsyncExitStack() as stack:
-        traces = await stack.enter_async_context(tracing(settings.traces))
+        traces = await stack.enter_async_context(tracing(settings.traces, settings.traces_share))
         model = language_model_of(settings)
         stack.push_async_callback(model.close)
         store = await stack.enter_async_context(_store_of(settings, on_notification, metrics))

@@ -391,14 +391,17 @@ class Chat:
         """
         await retry_while_unavailable(lambda _: self._store.turns.note_posted(turn, posted))
 
-    async def shown(self, turn: Turn, *, undeliverable: bool = False) -> None:
-        """Close a turn with a `destination`: its answer is shown, or cannot be. Raises LeaseLost."""
+    async def shown(self, turn: Turn, *, undeliverable: str | None = None) -> None:
+        """Close a turn with a `destination`: its answer is shown, or is `undeliverable` for a reason. Raises LeaseLost.
+
+        The reason is a word or a few, like what the platform calls it, and is kept for whoever asks why.
+        """
         await retry_while_unavailable(
             lambda again: self._store.turns.close_shown(turn, undeliverable=undeliverable, again=again)
         )
-        if undeliverable:
+        if undeliverable is not None:
             logger.warning("turn %s undeliverable", turn.reference)
-        self._answering.shown(turn.id, undeliverable=undeliverable)
+        self._answering.shown(turn.id, undeliverable=undeliverable is not None)
 
     def release(self, turn: Turn) -> None:
         """Give up a turn that cannot be shown now. Whoever looks around next takes it up again, maybe this process."""

@@ -71,8 +71,9 @@ class Event:
 class TurnStory:
     """What became of a turn. Without an `outcome` it is still to be answered.
 
-    `failure` is the kind of the error, or what did not allow it; `error` the sentence that its person was shown.
-    `waited_behind` so many earlier turns of its session were open when it was accepted, and `waits_behind` still are.
+    `failure` is the kind of the error, what did not allow it, or why it could not be shown; `error` the sentence that
+    its person was shown. `waited_behind` so many earlier turns of its session were open when it was accepted, and
+    `waits_behind` still are.
     """
 
     reference: str

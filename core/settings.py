@@ -181,6 +181,7 @@ class Settings(SettingsModel):
     allowed_hosts: Words = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     traces: bool = False
+    traces_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.02
     max_turns_at_once: Count = 1_000
     max_turns_at_once_of_a_person: Count = 20
     max_turns_waiting: Count = 100

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
 from bots.shared.surface import LoadedSurface
-from core import Chat, Settings, StoreUnavailable, allowed_hosts, check_who_may_ask, open_chat
+from core import Chat, Settings, StoreUnavailable, allowed_hosts, check_who_may_ask, open_chat, requests_left_out
 from web.addresses import networks
 from web.ask import AskDirectly, answer_orphaned, ask_routes, turn_routes
 from web.callers import IDENTITY_DESCRIBED, Callers
@@ -91,6 +91,7 @@ def create_app(settings: Settings, chat: Chat | None = None, surfaces: Sequence[
         # Its logs would send what people wrote; what it configures by itself would be beside what we do.
         telemetry={
             "tracing": settings.traces,
+            "exclude": requests_left_out(settings.traces_share) if settings.traces else None,
             "metrics": False,
             "logs": False,
             "operation_spans": False,

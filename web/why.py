@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from bots.shared.caller import OUT_OF_REACH, TOO_MANY_CALLS
 from bots.shared.surface import Link, LoadedSurface
 from core import (
     AFTER_THE_ANSWER,
@@ -40,7 +41,7 @@ OF_TURNS = {
     Outcome.STOPPED: "Stopped by a person: what was written until then is the answer.",
     Outcome.FAILED: "Failed: {failure}",
     Outcome.REFUSED: "Not allowed: {failure}",
-    Outcome.UNDELIVERABLE: "Undeliverable: its place takes no answer, or too many processes died while they showed it.",
+    Outcome.UNDELIVERABLE: "Undeliverable: {failure}",
     Outcome.INTERRUPTED: "Interrupted: its process died, and without an Idempotency-Key nobody can fetch the answer.",
     Outcome.FORGOTTEN: "Forgotten: its conversation was erased.",
     Outcome.WITHDRAWN: "Deleted by its author before it was answered.",
@@ -97,6 +98,34 @@ WHYS = {
     "GivenUp": "the processes that worked on it died too often.",
     "AnswerFailed": "for a reason of ours; the log has the exception beside the turn's reference.",
     "": "nothing more is known.",
+    # Why it could not be shown: what a platform calls that. What is not here is told as the platform calls it.
+    OUT_OF_REACH: "its platform could not be reached, or failed, for ten minutes.",
+    TOO_MANY_CALLS: "its platform let Bob make no call of that kind for ten minutes (its rate limit).",
+    "is_archived": "its channel is archived.",
+    "is_inactive": "its channel is archived, or its person is gone.",
+    "channel_not_found": "its channel is deleted, or Bob was removed from it.",
+    "not_in_channel": "Bob was removed from its channel.",
+    "thread_not_found": "its thread is deleted.",
+    "restricted_action": "its workspace does not let Bob write in its channel.",
+    "restricted_action_read_only_channel": "its channel is read-only.",
+    "restricted_action_thread_only_channel": "its channel takes only answers in threads.",
+    "messages_tab_disabled": "Bob's Messages tab is switched off in the app's settings (App Home).",
+    "no_permission": "Slack no longer lets Bob write there.",
+    "team_access_not_granted": "Bob is not installed in its workspace.",
+    "user_disabled": "its person was deactivated in Slack.",
+    "token_revoked": "Slack no longer takes SLACK_BOT_TOKEN: it was revoked.",
+    "token_expired": "Slack no longer takes SLACK_BOT_TOKEN: it has expired.",
+    "invalid_auth": "Slack does not take SLACK_BOT_TOKEN.",
+    "account_inactive": "Slack no longer takes SLACK_BOT_TOKEN: Bob was uninstalled.",
+    "missing_scope": "SLACK_BOT_TOKEN lacks a scope that the manifest asks for: install the app anew.",
+    "401": "Discord no longer takes DISCORD_TOKEN.",
+    "10003": "its channel or thread is deleted, or Bob is no longer in its server.",
+    "10004": "Bob is no longer in its server.",
+    "50001": "Bob no longer sees its channel.",
+    "50007": "its person takes no direct messages of Bob's.",
+    "50013": "Bob lacks a permission in its channel.",
+    "50083": "its thread is closed, and Bob may not open it again.",
+    "160005": "its thread is locked.",
 }
 
 

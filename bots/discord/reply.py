@@ -300,7 +300,7 @@ class _Place(Messages):
         try:
             await self._api.call(lambda client: client.http.edit_channel(thread, archived=False, reason=None))
         except Refused as refusal:
-            raise Undeliverable(f"the thread may not be opened again: {refusal.code}") from refusal
+            raise Undeliverable(ARCHIVED, f"the thread may not be opened again: {refusal.code}") from refusal
 
     def _reference(self, channel: int, number: int) -> Any:
         message, kind = self._to["message"] if self._may_refer else None, self._to["kind"]

@@ -33,8 +33,19 @@ CheckLease = Callable[..., Awaitable[None]]  # with `tidies=True` it passes a tu
 Send = Callable[[Client], Awaitable[T]]
 
 
+LONGEST_CODE = 100
+OUT_OF_REACH, TOO_MANY_CALLS = "OutOfReach", "TooManyCalls"
+
+
 class Undeliverable(Exception):
-    """The place where the answer belongs does not take it: for good, or for longer than is worth waiting."""
+    """The place where the answer belongs does not take it: for good, or for longer than is worth waiting.
+
+    `code` is what the platform says of that, or else OUT_OF_REACH or TOO_MANY_CALLS.
+    """
+
+    def __init__(self, code: Code, said: str = "") -> None:
+        super().__init__(said or str(code))
+        self.code = str(code)[:LONGEST_CODE]
 
 
 class InDoubt(Exception):
@@ -95,7 +106,7 @@ class Rules:
         if not status or status >= 500 or not code or code in self.passing:
             return InDoubt(str(code or status))
         if code in self.place_is_gone:
-            return Undeliverable(str(code))
+            return Undeliverable(code)
         return (MessageGone if code in self.message_is_gone else Refused)(code, status)
 
 
@@ -179,7 +190,8 @@ class Caller(ABC, Generic[Client]):
                     raise
                 trouble, pause = doubt, next(backoff)
             if _now() - started > seconds:
-                raise Undeliverable(f"{name} failed for {seconds:.0f} s, at last with {trouble}") from trouble
+                code = TOO_MANY_CALLS if isinstance(trouble, RateLimited) else OUT_OF_REACH
+                raise Undeliverable(code, f"{name} failed for {seconds:.0f} s, at last with {trouble}") from trouble
             await asyncio.sleep(pause)
 
     async def _attempt(self, name: str, call: Awaitable[T], *, seconds: float, otherwise: Callable[[str], T]) -> T:

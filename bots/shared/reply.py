@@ -204,7 +204,7 @@ class PostedMessages:
                 logger.warning("a message of %s may have been posted: %s", self._name, doubt)
                 seconds = _now() - began
                 if seconds > caller.SECONDS_A_PLACE_MAY_BE_DOWN:
-                    raise Undeliverable(str(doubt)) from doubt
+                    raise Undeliverable(caller.OUT_OF_REACH, str(doubt)) from doubt
                 may_look = seconds >= self._messages.seconds_a_post_may_be_repeated
                 if may_look and (found := await self._unrecorded()):
                     await self._edit(found[0], text, state, at_once=False)
@@ -235,7 +235,7 @@ class PostedMessages:
     async def _adapt(self, refusal: Refused, message: Json | None, text: str, state: State, refusals: int) -> None:
         logger.info("a message of %s was refused: %s", self._name, refusal.code)
         if refusals > MOST_REFUSALS or not await self._messages.adapt(refusal, message, text, state):
-            raise Undeliverable(str(refusal.code)) from refusal
+            raise Undeliverable(refusal.code) from refusal
 
     async def _unrecorded(self) -> list[Json]:
         found = await self._messages.find_unrecorded({each["id"] for each in self.posted})

@@ -138,20 +138,20 @@ class Responder:
             self._chat.release(turn)
         except Undeliverable as reason:
             logger.warning("turn %s cannot be shown: %s", turn.reference, reason)
-            await self._give_up(turn, answer)
+            await self._give_up(turn, answer, reason.code)
         except Exception:
             logger.exception("turn %s could not be shown for a reason of ours", turn.reference)
-            await self._give_up(turn, answer)
+            await self._give_up(turn, answer, AnswerFailed.__name__)
 
     async def _reclaim(self) -> None:
         async for turn in self._chat.orphaned(self._surface):
             self._start(turn)
 
-    async def _give_up(self, turn: Turn, answer: Answer) -> None:
+    async def _give_up(self, turn: Turn, answer: Answer, why: str) -> None:
         try:
             await self._chat.stop(turn.id)
             await answer.ended()
-            await self._chat.shown(turn, undeliverable=True)
+            await self._chat.shown(turn, undeliverable=why)
         except (LeaseLost, StoreUnavailable):
             self._chat.release(turn)
 

@@ -107,7 +107,7 @@ class Turn(SQLModel, table=True):
     lines: str | None = Field(default=None, sa_type=Text)  # JSON: what it was said in, while that may change
     files: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # how many came with it
     # For whoever asks why; nothing is done by what these say.
-    failure: str | None = None  # the kind of the error that it ended with, or what did not allow it
+    failure: str | None = None  # the kind of the error that it ended with, what did not allow it, or why none showed it
     shown_at: float | None = None  # when a message first showed something of its answer
     reclaims: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # from processes that were gone
     reclaimed_at: float | None = None

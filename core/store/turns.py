@@ -621,11 +621,14 @@ class Turns(Part):
                 .on_conflict_do_update(index_elements=["surface", "message"], set_={"turn_id": turn.id})
             )
 
-    async def close_shown(self, turn: Turn, *, undeliverable: bool, again: bool = False) -> None:
-        """Close a turn whose answer is stored: it was shown, or cannot be. `again`: as with `close_answered`."""
+    async def close_shown(self, turn: Turn, *, undeliverable: str | None, again: bool = False) -> None:
+        """Close a turn whose answer is stored: it was shown, or is `undeliverable` for a reason.
+
+        `again`: as with `close_answered`.
+        """
 
         def work(connection: sa.Connection) -> None:
-            new = {"undeliverable": undeliverable, **self._clock.params()}
+            new = {"undeliverable": undeliverable is not None, "why": undeliverable, **self._clock.params()}
             closed = self._close_as_shown.first(connection, **lease_of(turn), **new)
             if closed is None and not (again and _did(connection, turn, IS_CLOSED)):
                 raise LeaseLost
@@ -645,6 +648,7 @@ class Turns(Part):
                 closed_at=self._clock.now,
                 lines=None,
                 outcome=sa.case((was_shown, turns.c.outcome), else_=sa.literal_column("'undeliverable'")),
+                failure=sa.case((was_shown, turns.c.failure), else_=sa.bindparam("why", type_=sa.Text)),
             )
             .returning(turns.c.session_id, turns.c.closed_at)
         )

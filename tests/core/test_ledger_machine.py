@@ -498,8 +498,8 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: store.turns.close_unanswered(turn, Outcome.FAILED, f"s{self._count()}.", thread="retired"),
             lambda: store.turns.close_unanswered(turn, Outcome.REFUSED, None, thread="untouched"),
             lambda: store.turns.note_posted(turn, [{"id": f"p{self._count()}."}]),
-            lambda: store.turns.close_shown(turn, undeliverable=False),
-            lambda: store.turns.close_shown(turn, undeliverable=True),
+            lambda: store.turns.close_shown(turn, undeliverable=None),
+            lambda: store.turns.close_shown(turn, undeliverable="is_archived"),
         ]
         for write in (writes[how % len(writes)], writes[how // len(writes) % len(writes)]):
             with pytest.raises(LeaseLost):
@@ -653,7 +653,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _close_shown(self, hold: Hold, *, undeliverable: bool) -> None:
         entry = self._entry(hold)
-        if self._write(hold, hold.process.store.turns.close_shown(hold.turn, undeliverable=undeliverable)):
+        if self._write(
+            hold,
+            hold.process.store.turns.close_shown(hold.turn, undeliverable="is_archived" if undeliverable else None),
+        ):
             entry.closed = True
             if undeliverable and entry.outcome != Outcome.REFUSED:
                 entry.outcome = Outcome.UNDELIVERABLE

@@ -90,7 +90,7 @@ async def test_a_turn_that_is_shown_is_timed_until_then_and_counted_as_what_beca
         return Preparation()
 
     async with opened(fake, sqlite_url) as chat:
-        for text, undeliverable in (("Yes", False), ("Nowhere", True), ("No", False)):
+        for text, undeliverable in (("Yes", None), ("Nowhere", "is_archived"), ("No", None)):
             turn = await accepted(chat, text, "slack", destination={})
             answer = chat.answering(turn, prepare=prepare)
             await answer.ended()

@@ -36,6 +36,7 @@ from tests.stopwatch import stopwatch
 PASSWORD = "739105528461"  # long enough to be nowhere by chance
 SURFACE = "slack"
 SESSION = "slack:T1:C1:1712.0001"
+GONE = "is_archived"
 ELSEWHERE = "slack:T1:C1:1712.0002"
 REPLY_TO = {"channel": "C1", "thread": "1712.0001", "files": ["a.txt"], "im": False}
 POSTED: list[Json] = [{"id": "C1:1712.0003", "length": 11_000}, {"id": "C1:1712.0004", "length": 12}]
@@ -414,9 +415,10 @@ async def test_an_undeliverable_answer_lets_the_line_go_on_and_is_not_forgotten(
         turn, after = await accepted(chat, "Q1-a"), await accepted(chat, "Q2-a")
         answer = chat.answering(after)
         await whole(chat, turn)
-        await chat.shown(turn, undeliverable=True)
+        await chat.shown(turn, undeliverable=GONE)
         assert is_closed(database_url, turn)
-        assert stored(database_url, turn, "outcome", "answer") == (Outcome.UNDELIVERABLE, "You asked: Q1-a.")
+        told = stored(database_url, turn, "outcome", "failure", "answer")
+        assert told == (Outcome.UNDELIVERABLE, GONE, "You asked: Q1-a.")
         async with asyncio.timeout(SECONDS):
             assert (await answer.whole()).text == "You asked: Q2-a. Before that you asked: Q1-a."
         await chat.shown(after)
@@ -430,7 +432,7 @@ async def test_an_undeliverable_failure_is_told_to_nobody(fake: FakeOpenAI, data
         refuse_next_question(fake)
         turn = await accepted(chat, "Q1-a")
         await failure_of(chat, turn)
-        await chat.shown(turn, undeliverable=True)
+        await chat.shown(turn, undeliverable=GONE)
         assert stored(database_url, turn, "outcome") == (Outcome.UNDELIVERABLE,)
         rebuild_threads(database_url)
         assert await ask(chat, "Q2-a") == "You asked: Q2-a."
@@ -440,7 +442,7 @@ async def test_an_undeliverable_turn_is_inherited_by_nobody(fake: FakeOpenAI, da
     async with crashing(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
         await whole(chat, turn)
-        await chat.shown(turn, undeliverable=True)
+        await chat.shown(turn, undeliverable=GONE)
         after = await accepted(chat, "Q2-a")
     async with opened(fake, database_url) as chat:
         assert (await taken_over(chat)).id == after.id
@@ -735,7 +737,7 @@ async def test_who_was_cut_off_while_another_took_the_turn_over_shows_nothing_mo
         assert (reclaimed.over, reclaimed.posted) == (is_stored, POSTED[:1])
         with pytest.raises(LeaseLost):
             await chat.note_posted(turn, POSTED)
-        for undeliverable in (False, True):
+        for undeliverable in (None, GONE):
             with pytest.raises(LeaseLost):
                 await chat.shown(turn, undeliverable=undeliverable)
         monkeypatch.setattr(chat_module, "LONGEST_SILENCE_SECONDS", 0.0)
@@ -1092,14 +1094,15 @@ async def test_an_assistant_takes_no_part_in_a_session_where_not_even_its_refusa
     async with opened(fake, database_url) as chat:
         turn = await accepted(chat, "Q1-a")
         await refused(chat, turn)
-        await chat.shown(turn, undeliverable=True)
+        await chat.shown(turn, undeliverable=GONE)
         assert is_closed(database_url, turn)
+        assert stored(database_url, turn, "failure") != (GONE,), "why it was refused is what counts"
         assert not await chat.engaged_by(SESSION)
 
 
-@pytest.mark.parametrize("undeliverable", [False, True])
+@pytest.mark.parametrize("undeliverable", [None, GONE])
 async def test_an_assistant_takes_part_in_a_session_where_it_failed(
-    fake: FakeOpenAI, database_url: str, *, undeliverable: bool
+    fake: FakeOpenAI, database_url: str, *, undeliverable: str | None
 ) -> None:
     async with opened(fake, database_url) as chat:
         refuse_next_question(fake)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import signal
@@ -15,10 +16,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from core import StartError
-from core.timeline import PHASES
-from core.traces import tracing
+from core import StartError, requests_left_out
+from core.timeline import PHASES, Timeline
+from core.traces import Traces, tracing
 from tests.acceptance.processes import bob
 from tests.fakes.openai_api import FakeOpenAI
 
@@ -87,8 +92,11 @@ async def test_each_turn_is_a_span_of_its_request_with_its_phases_and_without_a_
     fake.answer = lambda asked: f"{MARK} to you"
     async with collecting(collector):
         settings = environment(
-            TRACES="true", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, FASTAPI_OTEL_AUTO_CONFIGURE="true"
-        )
+            TRACES="true",
+            TRACES_SHARE="1",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            FASTAPI_OTEL_AUTO_CONFIGURE="true",
+        )  # fmt: skip
         async with bob(settings, tmp_path) as process, aiohttp.ClientSession() as http:
             url = await process.served()
             question = {"session_id": MARK, "user_input": f"{MARK}?"}
@@ -119,10 +127,51 @@ async def test_each_turn_is_a_span_of_its_request_with_its_phases_and_without_a_
     assert all(MARK.encode() not in body.lower() for body in collector.bodies)
 
 
+async def test_of_a_small_share_what_its_caller_traces_is_traced_in_any_case_and_little_else(
+    environment: Environment, collector: Collector, tmp_path: Path
+) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    async with collecting(collector):
+        settings = environment(TRACES="true", TRACES_SHARE="0.000001", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+        async with bob(settings, tmp_path) as process, aiohttp.ClientSession() as http:
+            url = await process.served()
+            for number, headers in enumerate([{}, traced, {}]):
+                question = {"session_id": str(number), "user_input": "Q1-a"}
+                async with http.post(f"{url}/ask", json=question, headers=headers) as response:
+                    assert response.status == 200
+            process.signal(signal.SIGTERM)
+            assert await process.over() == 0
+    assert {span.name for span in collector.spans} == {"POST", "turn", "wait", "model"}
+    assert {span.trace_id.hex() for span in collector.spans} == {trace}
+    assert len(collector.named("turn")) == 1
+
+
+async def test_of_turns_without_a_request_a_share_is_traced_and_of_those_with_one_what_the_request_is() -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(sampler=ALWAYS_ON)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    traces = Traces(provider.get_tracer("bob"), share=0.25)
+
+    def turns_traced() -> int:
+        exporter.clear()
+        for _ in range(400):
+            traces.turn_ended("slack", "0123abcd", Timeline())
+        return sum(span.name == "turn" for span in exporter.get_finished_spans())
+
+    async def within(share: float, *headers: tuple[bytes, bytes]) -> int:
+        requests_left_out(share)({"headers": headers})
+        return turns_traced()
+
+    assert 50 <= turns_traced() <= 150
+    for share, headers, traced in [(1.0, (), 400), (0.0, (), 0), (0.0, ((b"traceparent", b"00-"),), 400)]:
+        assert await asyncio.create_task(within(share, *headers)) == traced
+
+
 async def test_a_collector_that_is_not_there_keeps_nobody_from_an_answer_and_hardly_from_the_end(
     environment: Environment, tmp_path: Path
 ) -> None:
-    settings = environment(TRACES="true", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    settings = environment(TRACES="true", TRACES_SHARE="1", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
     async with bob(settings, tmp_path) as process, aiohttp.ClientSession() as http:
         url = await process.served()
         async with http.post(f"{url}/ask", json={"session_id": "1", "user_input": "Q1-a"}) as response:

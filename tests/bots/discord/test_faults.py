@@ -22,11 +22,13 @@ from core import Chat, Json, LeaseLost, SettingsError, Turn, open_chat
 from tests.bots.conftest import asked, closed, comes_true, held, lines, turns
 from tests.bots.discord.conftest import HI, SECONDS, Bob, Start, answer, answered, buttons, is_whole
 from tests.bots.discord.test_replies import asks, command_answered, commands, shown
+from tests.bots.why import why
 from tests.conftest import make_settings
 from tests.core.fixtures.database import rows
 from tests.core.fixtures.metrics import scraped
 from tests.fakes.discord_api import FakeDiscord
 from tests.fakes.openai_api import FakeOpenAI, Reply
+from web.why import WHYS
 
 PLACES = pytest.mark.parametrize("place", ["thread", "dm", "inline"])
 WORDS = ("First words. ", "More words. ", "Last words.")
@@ -176,9 +178,10 @@ async def test_a_discord_that_is_down_for_too_long_gets_no_answer_any_more(
 ) -> None:
     monkeypatch.setattr(caller, "SECONDS_A_PLACE_MAY_BE_DOWN", 0.1)
     failing = discord.fail("POST", "/channels/*/messages", 503, times=None)
-    async with bob():
-        asks(discord, "dm")
+    async with bob() as running:
+        message = asks(discord, "dm")
         await closed(sqlite_url, "undeliverable")
+        assert await why(running, str(message)) == [f"Undeliverable: {WHYS[caller.OUT_OF_REACH]}"]
         failing.cancel()
         assert "and now?" in await answer(discord, asks(discord, "dm", "and now?"))
 
@@ -210,6 +213,10 @@ def _server_is_left(discord: FakeDiscord, message: int) -> None:
 Goes = Callable[[FakeDiscord, int], None]
 IN_THE_CHANNEL: list[Goes] = [_thread_is_deleted, _thread_is_closed]
 DIRECTLY: list[Goes] = [_channel_is_deleted, _channel_is_hidden]
+WHY_GONE: dict[Goes, str] = {
+    _thread_is_deleted: "10003", _thread_is_closed: "50083", _channel_is_deleted: "10003",
+    _channel_is_hidden: "50001", _server_is_left: "50001",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("goes", [*IN_THE_CHANNEL, *DIRECTLY, _server_is_left], ids=lambda goes: goes.__name__)
@@ -217,12 +224,13 @@ async def test_where_a_place_is_gone_the_turn_ends_that_is_said_elsewhere_and_bo
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str, goes: Goes
 ) -> None:
     let_go = held(fake, *WORDS)
-    async with bob():
+    async with bob() as running:
         message = asks(discord, "thread")
         await shown(discord, message, "First words.")
         goes(discord, await thread_of(discord, message))
         let_go()
         await closed(sqlite_url, "undeliverable")
+        assert await why(running, str(message)) == [f"Undeliverable: {WHYS[WHY_GONE[goes]]}"]
         refused = Counter((call.method, call.path) for call in discord.calls if call.status in (400, 403, 404))
         assert max(refused.values()) <= 2, "after an edit on the way and the last one, nothing is tried again"
         beside = [text for text in bot_texts(discord, "general") if CANNOT_SAY_IT_THERE in text] if (
@@ -301,12 +309,13 @@ async def test_a_locked_thread_that_takes_no_more_messages_is_told_of_beside_it(
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
     let_go = held(fake, "First words.", "\n".join(lines(100)))
-    async with bob():
+    async with bob() as running:
         message = asks(discord, "thread")
         await shown(discord, message, "First words.")
         discord.locks(await thread_of(discord, message))
         let_go()
         await closed(sqlite_url, "undeliverable")
+        assert await why(running, str(message)) == [f"Undeliverable: {WHYS['160005']}"]
         assert [CANNOT_SAY_IT_THERE in text for text in bot_texts(discord, "general")] == [True]
 
 
@@ -326,12 +335,13 @@ async def test_without_the_permission_to_post_any_longer_the_author_is_told_dire
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
     let_go = held(fake, "First words.", "\n".join(lines(100)))
-    async with bob():
+    async with bob() as running:
         message = asks(discord, "inline")
         await shown(discord, message, "First words.")
         discord.forbids("news", "send_messages")
         let_go()
         await closed(sqlite_url, "undeliverable")
+        assert await why(running, str(message)) == [f"Undeliverable: {WHYS['50013']}"]
         assert bot_texts(discord, discord.dm("ada")) == [CANNOT_SAY_IT_THERE]
 
 
@@ -364,12 +374,13 @@ async def test_who_takes_no_direct_messages_any_longer_is_no_reason_to_try_for_e
     discord: FakeDiscord, fake: FakeOpenAI, bob: Start, sqlite_url: str
 ) -> None:
     let_go = held(fake, "First words.", "\n".join(lines(100)))
-    async with bob():
+    async with bob() as running:
         message = asks(discord, "dm")
         await shown(discord, message, "First words.")
         discord.user("ada").accepts_dms = False
         let_go()
         await closed(sqlite_url, "undeliverable")
+        assert await why(running, str(message)) == [f"Undeliverable: {WHYS['50007']}"]
 
 
 async def test_with_a_token_that_is_worthless_bob_gives_up_what_he_cannot_show(
@@ -377,12 +388,13 @@ async def test_with_a_token_that_is_worthless_bob_gives_up_what_he_cannot_show(
 ) -> None:
     let_go = held(fake, *WORDS)
     token = discord.token
-    async with bob():
+    async with bob() as running:
         message = asks(discord, "dm")
         await shown(discord, message, "First words.")
         discord.token = "another-placeholder"
         let_go()
         await closed(sqlite_url, "undeliverable")
+        assert await why(running, str(message)) == [f"Undeliverable: {WHYS['401']}"]
         assert discord.invalid_requests <= 8
         discord.token = token
         assert await answer(discord, asks(discord, "dm", "and now?")) == WHOLE

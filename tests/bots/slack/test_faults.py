@@ -36,11 +36,13 @@ from tests.bots.conftest import (
     shown,
     turns,
 )
+from tests.bots.why import why
 from tests.core.fixtures.database import rows
 from tests.core.fixtures.metrics import scraped
 from tests.fakes.openai_api import FakeOpenAI, Reply
 from tests.fakes.ports import close
 from tests.fakes.slack_api import FakeSlack
+from web.why import WHYS
 
 NATIVE = pytest.mark.parametrize("native", [True, False], ids=["streamed", "posted"])
 WORDS = ("First words. ", "More words. ", "Last words.")
@@ -212,6 +214,18 @@ def _kicked_out(slack: FakeSlack, channel: str) -> None:
     slack.removes_bot(channel)
 
 
+WHY_GONE: dict[Callable[[FakeSlack, str], None], set[str]] = {
+    _archived: {
+        "Undeliverable: its channel is archived.",
+        "Undeliverable: its channel is archived, or its person is gone.",
+    },
+    _kicked_out: {
+        "Undeliverable: Bob was removed from its channel.",
+        "Undeliverable: its channel is deleted, or Bob was removed from it.",
+    },
+}
+
+
 @NATIVE
 @pytest.mark.parametrize("early", [True, False], ids=["before_the_first_word", "between_words"])
 @pytest.mark.parametrize(
@@ -223,7 +237,7 @@ async def test_where_a_place_is_gone_the_turn_ends_as_undeliverable_without_a_lo
 ) -> None:  # fmt: skip
     slack.native_streaming = native
     let_go = held(fake, *WORDS, after=0 if early else 1)
-    async with bob():
+    async with bob() as running:
         ts = slack.says("U1", channel, f"{HI} hello")
         if early:
             await fake.until(lambda fake: fake.active == 1)
@@ -236,6 +250,8 @@ async def test_where_a_place_is_gone_the_turn_ends_as_undeliverable_without_a_lo
         await closed(sqlite_url, "answered" if is_there else "undeliverable")
         refused = [call.method for call in slack.calls if call.error and call.method.startswith("chat.")]
         assert len(refused) <= 3
+        (line,) = await why(running, f"{channel}:{ts}")
+        assert line in ({"Answered."} if is_there else WHY_GONE[goes])
         assert await answered(slack, "D1", slack.says("U1", "D1", "and now?")) == WHOLE
 
 
@@ -284,12 +300,13 @@ async def test_with_its_token_revoked_bob_gives_up_what_he_cannot_show(
 ) -> None:
     slack.native_streaming = native
     let_go = held(fake, *WORDS)
-    async with bob():
+    async with bob() as running:
         ts = slack.says("U1", "D1", "hello")
         await shown(slack, "D1", ts, "First words.")
         slack.refusal = "token_revoked"
         let_go()
         await closed(sqlite_url, "undeliverable")
+        assert await why(running, f"D1:{ts}") == [f"Undeliverable: {WHYS['token_revoked']}"]
         assert sum(call.error == "token_revoked" for call in slack.calls) <= 8
         slack.refusal = None
         assert await answered(slack, "D1", slack.says("U1", "D1", "and now?")) == WHOLE
