@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from core.attachments import Attachment, FileLimits
 from core.errors import LeaseLost, StoreUnavailable
 from core.store.part import Part, reads, writes
-from core.store.rows import HAS_LEASE, attachments, fence, lease_of, pieces, turns
+from core.store.rows import HAS_LEASE, IS_UNANSWERED, attachments, fence, lease_of, pieces, sessions, turns
 from core.store.tables import IS_OF_NO_TURN
 from core.turns import Turn
 
@@ -127,6 +127,19 @@ class Attachments(Part):
     def remove_from_session(self, connection: sa.Connection, session: str) -> None:
         """Keep nothing of the files of a session, also those of questions that are about to be accepted."""
         self._remove(connection, attachments.c.session == session)
+
+    def remove_what_was_answered(self, connection: sa.Connection, session: str, session_id: int) -> None:
+        """The same, but for the files of questions that are still to be answered; see `remove_of_answered`."""
+        to_be_answered = sa.select(turns.c.id).where(
+            turns.c.session_id == session_id, turns.c.closed_at.is_(None), IS_UNANSWERED
+        )
+        is_not_needed = sa.or_(attachments.c.turn_id.is_(None), attachments.c.turn_id.not_in(to_be_answered))
+        self._remove(connection, attachments.c.session == session, is_not_needed)
+
+    def remove_of_answered(self, connection: sa.Connection, turn: Turn) -> None:
+        """Keep nothing of a turn's files, now that it is answered, if its session was reset meanwhile."""
+        was_reset = sa.exists().where(sessions.c.id == turn.session_id, sessions.c.begins > turn.number)
+        self._remove(connection, attachments.c.turn_id == turn.id, was_reset)
 
     def prune(self, connection: sa.Connection) -> int:
         """Remove some files that have belonged to no turn for an hour; how many it were."""

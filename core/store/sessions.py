@@ -76,7 +76,7 @@ class Sessions(Part):
     def reset(self, connection: sa.Connection, session: str) -> bool:
         """Begin the session's visible transcript at its next turn, and keep no files of what was said before.
 
-        False where there is no such session.
+        Those of a question that is still to be answered go once it is. False where there is no such session.
         """
         found = connection.execute(
             sa.update(sessions)
@@ -86,7 +86,7 @@ class Sessions(Part):
         ).first()
         if found is not None:
             self._threads.retire(connection, found.id)
-            self._attachments.remove_from_session(connection, session)
+            self._attachments.remove_what_was_answered(connection, session, found.id)
         return found is not None
 
     async def claim_session(self, session: str, into: str, person: str) -> Claimed:

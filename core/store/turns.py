@@ -573,6 +573,8 @@ class Turns(Part):
             raise LeaseLost
         if syncing and not self._is_postgresql:
             self._threads.mark_synced(connection, syncing)
+        if turn.attachments:
+            self._attachments.remove_of_answered(connection, turn)
         return True
 
     @prepared

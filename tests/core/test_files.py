@@ -499,14 +499,22 @@ async def test_a_session_that_is_forgotten_while_a_file_comes_keeps_nothing_of_i
     assert stored(database_url) == (0, 0)
 
 
-async def test_a_question_whose_file_is_gone_by_a_reset_is_asked_without_it(fake: FakeOpenAI, sqlite_url: str) -> None:
+@pytest.mark.parametrize("is_reclaimed", [False, True], ids=["here", "by another process"])
+async def test_a_question_that_is_still_to_be_answered_keeps_its_file_over_a_reset_and_no_longer(
+    is_reclaimed: bool, fake: FakeOpenAI, database_url: str
+) -> None:
     asked = seen(fake)
-    async with opened(fake, sqlite_url) as chat:
-        turn = await accepted(chat, "Q1-a", given("a.png", picture()))
+    async with opened(fake, database_url) as chat:
+        await ask(chat, "Q1-a", given("a.txt", b"SECRET"))
+        turn = await accepted(chat, "Q2-a", given("b.png", picture()), destination={})
         await chat.reset(SESSION)
+        assert stored(database_url) == (1, 1)
+        if is_reclaimed:
+            chat.release(turn)
+            turn = await take_over(chat)
         await chat.answering(turn).whole()
-    assert asked[0].files == []
-    assert "which is not kept any more" in texts(asked[0])
+        assert stored(database_url) == (0, 0)
+    assert len(asked[1].files) == 1
 
 
 # ── private ──────────────────────────────────────────────────────────────────────────────────────────────────────────
