@@ -7,7 +7,7 @@ import json
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from core import Chat, ForgetRequest, Frame, Preparation, Question, Remarks, Settings, Turn
+from core import (
+    Chat,
+    Event,
+    Fate,
+    ForgetRequest,
+    Frame,
+    Line,
+    Preparation,
+    Question,
+    Remarks,
+    Settings,
+    Turn,
+    UnknownSession,
+)
 from core.forgetting import Retention
 from core.store import Store, forgetting
 from core.store.compacting import compact
@@ -271,6 +284,28 @@ async def test_an_event_that_is_delivered_again_after_it_was_forgotten_brings_no
     assert "names somebody" not in contents(database_url)
 
 
+async def test_no_event_of_somebody_who_is_forgotten_and_no_id_of_their_lines_or_of_what_showed_their_answer_is_left(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    async with opened(fake, sqlite_url) as chat:
+        line = Line("slack:T1:D7:U7", 1.0, SECONDS)
+        hers: dict[str, Any] = {"session": DIRECT, "person": ULRICA, "destination": {"channel": "D7"}, "line": line}
+        first = await chat.accept(Question("slack", text="Q1-a one", event_id="E-first", **hers))
+        assert first is not None
+        assert await chat.accept(Question("slack", text="two", event_id="E-second", **hers)) is None
+        await chat.note_posted(first, [{"id": "D7:shown"}])
+        for person in (ULRICA, RODERICK):
+            event = Event(surface="slack", event_id=f"E-of-{person}", fate=Fate.COMMAND, session=THREAD, person=person)
+            chat.stories.note(event)
+        await chat.stories.write_the_rest()
+        await chat.forget_person(ULRICA)
+        stored = contents(sqlite_url)
+        assert [word for word in ("E-first", "E-second", "D7:shown", f"E-of-{ULRICA}") if word in stored] == []
+        assert f"E-of-{RODERICK}" in stored
+        assert await chat.showing("slack", "D7:shown") is None
+        assert await chat.accept(Question("slack", text="two", event_id="E-second", **hers)) is None
+
+
 # ── a turn, and what is old ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -297,6 +332,41 @@ async def test_a_closed_turn_is_forgotten_alone_and_an_open_one_is_not(fake: Fak
         found = await chat.exchanges(THREAD, private=True, before=None, limit=9)
         assert [each.question for each in found] == ["Q2-a", "Q3-a", "Q4-a"]
     assert SECRET not in contents(sqlite_url)
+
+
+async def test_what_is_asked_behind_a_forgotten_turn_is_of_the_same_session_where_its_name_is_ours_or_a_places(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    async with opened(fake, sqlite_url) as chat:
+        ours = (await chat.issue_session("web", "web:public:")).session
+        for surface, session, to, place in (
+            ("web", ours, None, None),
+            ("slack", THREAD, {"channel": "C1"}, "slack:T1:C1"),
+            ("slack", ELSEWHERE, {"channel": "C2"}, None),  # as before places were kept
+        ):
+            asked = []
+            for n in range(2):
+                question = Question(surface, session, f"Q{n + 1}-a", destination=to, place=place)
+                asked.append(await chat.accept(question))
+                turn = asked[-1]
+                assert turn is not None
+                await chat.answering(turn).whole()
+                if to is not None:
+                    await chat.shown(turn)
+                if not n:
+                    assert await chat.forget_turn(turn)
+            assert [turn.number for turn in asked if turn is not None] == [1, 2]
+        assert (await chat.session(ours)).issued
+
+
+async def test_a_session_that_was_issued_and_never_used_is_none_once_it_is_forgotten(
+    fake: FakeOpenAI, sqlite_url: str
+) -> None:
+    async with opened(fake, sqlite_url) as chat:
+        session = (await chat.issue_session("web", "web:public:")).session
+        await chat.forget(session)
+        with pytest.raises(UnknownSession):
+            await chat.session(session)
 
 
 RULES = ["100", "web=30", "slack:T1:C1=7", "slack:T1:C2=forever", "discord:9=3"]
@@ -361,15 +431,40 @@ async def test_a_running_process_keeps_to_its_rules(fake: FakeOpenAI, sqlite_url
                 await asyncio.sleep(0.02)
 
 
-async def test_what_was_closed_before_a_day_goes_in_one_place_or_everywhere(
-    fake: FakeOpenAI, database_url: str
+async def test_whatever_kills_a_process_that_keeps_to_its_rules_the_next_one_leaves_no_byte(
+    fake: FakeOpenAI, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    forget_old = Forgetting.forget_old
+
+    async def killed_then(parts: Forgetting, turn_ids: Sequence[str]) -> Any:
+        done = await forget_old(parts, turn_ids)
+        change(sqlite_url, "UPDATE forget_request SET due_at = 0")  # as it is in a minute
+        for file in files_of(sqlite_url):
+            shutil.copy(file, tmp_path / f"killed-{file.name}")
+        return done
+
+    async with opened(fake, sqlite_url) as chat:
+        await ask(chat, f"Q1-a {SECRET}", session=THREAD)
+        change(sqlite_url, "UPDATE turn SET closed_at = closed_at - 8 * 86400")
+        monkeypatch.setattr(Forgetting, "forget_old", killed_then)
+        await chat._store.forgetting.retain(Retention.read(["7"]), {})
+    killed = f"sqlite:///{tmp_path / 'killed-bob.db'}"
+    assert bytes_left(killed)
+    async with opened(fake, killed):
+        await until_done(killed)
+        assert bytes_left(killed) == []
+
+
+async def test_what_was_closed_before_a_day_goes_in_one_place_or_everywhere(
+    fake: FakeOpenAI, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "TURNS_AT_ONCE", 1)
     async with opened(fake, database_url) as chat:
-        for n, place in enumerate(("slack:T1:C1", "slack:T1:C2", "slack:T1:C1")):
+        for n, place in enumerate(("slack:T1:C1", "slack:T1:C2", "slack:T1:C1", "slack:T1:C1")):
             await ask(chat, f"Q{n}-a", session=f"{place}:{n}", place=place)
         change(database_url, "UPDATE turn SET closed_at = 1000 WHERE question <> 'Q2-a'")
         store: Store = chat._store
-        for place, count in (("slack:T1:C1", 1), ("", 1)):
+        for place, count in (("slack:T1:C1", 2), ("", 1)):
             request = ForgetRequest("before", place, before=2000.0)
             would = await store.forgetting.count_what_would_go(request)
             forgotten = await store.forgetting.forget(request)
